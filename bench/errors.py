@@ -1,0 +1,31 @@
+"""The errors a user can cause. `bench.cli` prints them and exits; nothing else does either."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can put right: what is wrong, where, and what would be right."""
+
+    exit_code = 2
+
+
+class InvalidFile(UserError):
+    """A suite or claims file that cannot be used: one line per problem, each `file:line:column: …`."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the nearest valid word, else the list of them all."""
+    choices = [str(choice) for choice in valid]
+    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
+    if near:
+        return f", did you mean '{near[0]}'?"
+    return f", expected one of: {', '.join(choices)}" if choices else ""
