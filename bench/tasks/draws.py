@@ -1,0 +1,109 @@
+"""Counter-based random numbers: what is drawn is a function of where it is drawn, never of what was drawn before.
+
+Training batch `t` must be a function of (task, data seed, t) alone, and evaluation prompts the same
+bits on every machine. A stateful generator gives neither: its stream depends on the device, on the
+order of calls and on where a run was resumed. Here every number is a hash of
+
+    (seed, purpose, step, name, index)
+
+computed in 64-bit integer arithmetic, which is exact on every device. `purpose` separates training
+from evaluation; `name` separates the variables of one prompt, so adding one never shifts another.
+The hash is two rounds of the SplitMix64 finaliser (Steele, Lea & Flood 2014, "Fast splittable
+pseudorandom number generators", Figure 16, variant 13 of Stafford) with a 64-bit key before each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2^64/φ as a signed integer: the Weyl increment of SplitMix64
+_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX_2 = 0x94D049BB133111EB - 2**64
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift of signed 64-bit words (torch's own shift copies the sign)."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser: a bijection of 64-bit words; multiplication wraps."""
+    x = (x ^ _shift_right(x, 30)) * _MIX_1
+    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    return x ^ _shift_right(x, 31)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All the random numbers of one batch.
+
+    Attributes:
+        seed: the data seed.
+        purpose: "train", or the name of an evaluation set. Different purposes never share a stream.
+        step: int64 scalar tensor; the batch's number. A tensor, so that a captured CUDA graph can
+            advance it on the device; every draw lives on its device.
+    """
+
+    seed: int
+    purpose: str
+    step: Tensor
+
+    def bits(self, name: str, count: int) -> Tensor:
+        """`count` uniform 64-bit words, shape (count,), int64."""
+        digest = hashlib.blake2b(f"{self.seed}/{self.purpose}/{name}".encode(), digest_size=16).digest()
+        key_1 = int.from_bytes(digest[:8], "little", signed=True)
+        key_2 = int.from_bytes(digest[8:], "little", signed=True)
+        walk = self.step * _GOLDEN
+        first, second = _mix(walk + key_1), _mix(walk + key_2)
+        index = torch.arange(count, dtype=torch.int64, device=self.step.device)
+        return _mix(_mix(index * _GOLDEN + first) ^ second)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
+        top = _shift_right(self.bits(name, math.prod(shape)), 41)
+        return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Standard normal, float32 of `shape`.
+
+        Box–Muller on the two halves of each word, in float64: the last-bit differences between
+        machines' logarithms then vanish in the rounding to float32.
+        """
+        count = math.prod(shape)
+        words = self.bits(name, (count + 1) // 2)
+        high = (_shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
+        low = ((words & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
+        radius, angle = torch.sqrt(-2.0 * torch.log(high)), 2.0 * math.pi * low
+        pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)))
+        return pairs.reshape(-1)[:count].to(torch.float32).reshape(shape)
+
+    def integers(self, name: str, high: int, *shape: int) -> Tensor:
+        """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
+        words = _shift_right(self.bits(name, math.prod(shape)), 32)
+        return ((words * high) >> 32).reshape(shape)
+
+    def signs(self, name: str, *shape: int) -> Tensor:
+        """Uniform on {−1, +1}, float32 of `shape`."""
+        return (_shift_right(self.bits(name, math.prod(shape)), 63) * 2 - 1).to(torch.float32).reshape(shape)
+
+    def subsets(self, name: str, batch: int, size: int, out_of: int | Tensor, universe: int) -> Tensor:
+        """Uniform subsets of {0, …, out_of − 1}: int64 of shape (batch, size), without repetition.
+
+        Args:
+            name: the variable drawn.
+            batch: how many subsets.
+            size: elements in each.
+            out_of: how many elements may be chosen from, at most `universe`; may be a device scalar.
+            universe: the static bound that fixes the shape of the computation.
+        """
+        ranks = self.uniform(name, batch, universe)
+        allowed = torch.arange(universe, device=ranks.device) < out_of
+        return torch.where(allowed, ranks, 2.0).argsort(dim=1)[:, :size]

@@ -1,0 +1,101 @@
+"""Sparse parity (paper §3.2.3; Bhattamishra et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import discrete_baselines as discrete
+from bench.tasks.draws import Draws
+from bench.tasks.task import Curriculum, InContext, Prompts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+
+class SparseParity(InContext):
+    """y = ∏_{j∈S} x[j] for a hidden set S of `sparsity` coordinates, x uniform on {−1, +1}^d.
+
+    One prompt for d = 3, S = {1, 3}::
+
+        x₁ = (−1, +1, +1)   y₁ = −1   x₂ = (−1, −1, −1)   y₂ = +1   …
+
+    Trained with cross-entropy on the logit said at x; scored by the accuracy of its sign. Among the
+    45 sets of the paper's (10, 2) a handful of examples leaves one, so a perfect learner's mean
+    over 140 positions is 0.983, not 1.
+
+    `subset`: the text draws S for each prompt; the released code draws one for a whole batch.
+    `cross_entropy`: the released code applies a sigmoid and then takes logarithms, clamped at −100,
+    so that a confident mistake has no gradient; "logits" is the same function without that defect.
+    """
+
+    metric: ClassVar[Literal["squared_error", "accuracy"]] = "accuracy"
+    protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "subset": {"paper": "per_prompt", "released_code": "per_batch"},
+        "cross_entropy": {"paper": "logits", "released_code": "sigmoid"},
+    }
+
+    name: Literal["sparse_parity"] = "sparse_parity"
+    n_dims: PositiveInt = 10
+    n_points: PositiveInt = 140
+    sparsity: PositiveInt = 2
+    subset: Literal["per_prompt", "per_batch"] = "per_prompt"
+    cross_entropy: Literal["logits", "sigmoid"] = "logits"
+    curriculum: Curriculum | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_curriculum(cls, values: Any) -> Any:
+        """No curriculum unless one is asked for (released configuration)."""
+        return values
+
+    @model_validator(mode="after")
+    def _sparsity_fits(self) -> Self:
+        if self.sparsity > self.n_dims:
+            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
+        return self
+
+    @property
+    def error_scale(self) -> float:
+        return 1.0
+
+    @property
+    def trivial(self) -> float:
+        return 0.5
+
+    def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
+        return draws.signs("x", batch, self.n_points, self.n_dims)
+
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        batch, d = inputs.shape[0], self.n_dims
+        sets = 1 if self.subset == "per_batch" else batch
+        support = draws.subsets("subset", sets, self.sparsity, d if n_dims is None else n_dims, d)
+        index = support.expand(batch, -1).unsqueeze(1).expand(-1, self.n_points, -1)
+        return inputs.gather(2, index).prod(dim=2)
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        logits, labels = self.predictions(outputs), (prompts.targets + 1) / 2
+        functional = torch.nn.functional
+        if self.cross_entropy == "sigmoid":
+            return functional.binary_cross_entropy(torch.sigmoid(logits), labels, reduction="none")
+        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (torch.sign(self.predictions(outputs)) == prompts.targets).to(torch.float32)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return known.present(
+            [
+                known.trivial(self, prompts),
+                discrete.parity_version_space(prompts, self.sparsity),
+                discrete.copying(prompts),
+                known.nearest_neighbours(prompts, k=1, classify=True),
+                known.nearest_neighbours(prompts, k=3, classify=True),
+            ]
+        )

@@ -1,0 +1,176 @@
+"""In-context regression (paper §3.2.1; Garg et al. 2022): linear, sparse linear, two-layer network, decision tree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import discrete_baselines as discrete
+from bench.tasks import linear_baselines as linear
+from bench.tasks.draws import Draws
+from bench.tasks.task import InContext, Prompts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+
+class LinearRegression(InContext):
+    """y = w·x with w ~ N(0, I_d), x ~ N(0, I_d), no noise.
+
+    One prompt for d = 2, N = 3 and w = (1, −1)::
+
+        x₁ = (2, 1)   y₁ = (1, 0)   x₂ = (0, 3)   y₂ = (−3, 0)   x₃ = (1, 1)   y₃ = (0, 0)
+                      └ 2 − 1                     └ 0 − 3                      └ what is asked at x₃
+
+    With i examples seen, least squares leaves max(0, 1 − i/d) of the variance d: the Bayes optimum.
+    """
+
+    name: Literal["linear_regression"] = "linear_regression"
+    n_dims: PositiveInt = 20
+    n_points: PositiveInt = 41
+
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        return (inputs @ draws.normal("w", inputs.shape[0], self.n_dims, 1)).squeeze(-1)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [
+            known.trivial(self, prompts),
+            linear.least_squares(prompts, kind="floor"),
+            linear.averaging(prompts),
+            known.nearest_neighbours(prompts, k=3),
+            linear.ridge(prompts, penalty=1.0),
+        ]
+
+
+class SparseLinearRegression(LinearRegression):
+    """Linear regression whose w has `sparsity` non-zero coordinates, each still N(0, 1).
+
+    While the curriculum shows only some coordinates, the non-zero ones are drawn among those.
+    The paper's Table 2 says N = 101, the released configuration N = 41.
+    """
+
+    protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "n_points": {"paper": 101, "released_code": 41}
+    }
+
+    name: Literal["sparse_linear_regression"] = "sparse_linear_regression"  # type: ignore[assignment]
+    n_points: PositiveInt = 101
+    sparsity: PositiveInt = 3
+
+    @model_validator(mode="after")
+    def _sparsity_fits(self) -> Self:
+        if self.sparsity > self.n_dims:
+            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
+        return self
+
+    @property
+    def error_scale(self) -> float:
+        return float(self.sparsity)
+
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        batch, d = inputs.shape[0], self.n_dims
+        support = draws.subsets("support", batch, self.sparsity, d if n_dims is None else n_dims, d)
+        weights = draws.normal("w", batch, d)
+        kept = torch.zeros_like(weights).scatter(1, support, 1.0) * weights
+        return (inputs @ kept.unsqueeze(-1)).squeeze(-1)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return known.present(
+            [
+                known.trivial(self, prompts),
+                linear.sparse_bayes(prompts, self.sparsity),
+                linear.least_squares(prompts),
+                known.nearest_neighbours(prompts, k=3),
+                linear.lasso(prompts, alpha=0.01),
+            ]
+        )
+
+
+class TwoLayerNetwork(InContext):
+    """y = √(2/h) · W⁽²⁾ relu(W⁽¹⁾ x): a random ReLU network with h hidden units a prompt, all weights N(0, 1).
+
+    The factor √(2/h) stands in the released code only. It makes the variance of y equal to d, like
+    that of linear regression; without it (`scaled: false`) the variance is h·d/2.
+    """
+
+    name: Literal["two_layer_network"] = "two_layer_network"
+    n_dims: PositiveInt = 20
+    n_points: PositiveInt = 101
+    hidden: PositiveInt = 100
+    scaled: bool = True
+
+    @property
+    def error_scale(self) -> float:
+        return float(self.n_dims) if self.scaled else self.hidden * self.n_dims / 2
+
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        batch = inputs.shape[0]
+        first = draws.normal("w1", batch, self.n_dims, self.hidden)
+        second = draws.normal("w2", batch, self.hidden, 1)
+        values = (torch.relu(inputs @ first) @ second).squeeze(-1)
+        return values * math.sqrt(2 / self.hidden) if self.scaled else values
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        # The best linear rule leaves half of the variance: as noise d/2, against weights of variance 1/2.
+        return [
+            known.trivial(self, prompts),
+            linear.arc_cosine_process(prompts),
+            linear.least_squares(prompts),
+            linear.ridge(prompts, penalty=float(self.n_dims)),
+            known.nearest_neighbours(prompts, k=3),
+        ]
+
+
+class DecisionTree(InContext):
+    """A full binary tree: each inner node looks at the sign of one coordinate, each leaf holds a value.
+
+    ::
+
+                  x[3] > 0 ?              node indices uniform over the d coordinates, with repetition
+                 no /    \\ yes            leaf values N(0, 1)
+            x[7] > 0 ?   x[3] > 0 ?       (a repeated index makes some leaves unreachable)
+             /    \\       /    \\
+           0.3   −1.2    0.9   2.1        depth = 2
+    """
+
+    name: Literal["decision_tree"] = "decision_tree"
+    n_dims: PositiveInt = 20
+    n_points: PositiveInt = 101
+    depth: PositiveInt = Field(default=4, le=10)
+
+    @property
+    def error_scale(self) -> float:
+        return 1.0
+
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        batch = inputs.shape[0]
+        nodes, leaves = self.tree(draws, batch)
+        goes_right = (inputs > 0).to(torch.int64)
+        node = torch.zeros(batch, self.n_points, dtype=torch.int64, device=inputs.device)
+        for _ in range(self.depth):  # children of node j are 2j + 1 (left) and 2j + 2 (right)
+            coordinate = nodes.gather(1, node)
+            node = 2 * node + 1 + goes_right.gather(2, coordinate.unsqueeze(-1)).squeeze(-1)
+        return leaves.gather(1, node - (2**self.depth - 1))
+
+    def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
+        """Coordinates looked at, (B, 2^depth − 1), in breadth-first order; leaf values, (B, 2^depth)."""
+        inner, leaves = 2**self.depth - 1, 2**self.depth
+        return draws.integers("coordinate", self.n_dims, batch, inner), draws.normal("leaf", batch, leaves)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return known.present(
+            [
+                known.trivial(self, prompts),
+                discrete.tree_oracle(prompts),
+                discrete.scikit_tree(prompts, self.depth, signs=False),
+                discrete.scikit_tree(prompts, self.depth, signs=True),
+                known.nearest_neighbours(prompts, k=3),
+            ]
+        )
