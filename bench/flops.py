@@ -1,0 +1,80 @@
+"""Training FLOPs, as the paper counts them (Appendix B), so that architectures meet at equal compute.
+
+Multiplications of one prompt through one block (batch 1), L tokens, D width, E expansion, N state:
+
+    attention      4LD² + 2L²D                    Table 9: QKV 3LD², outer products 2L²D, output LD²
+    mlp            8LD²                           Table 9: feed-forward of width 4D
+    mamba          3LED² + 7LEDN + 4LED           Table 10: input 2LED², SSM, output LED²
+    s4             2LD² + 3LDN + 2LD              not in the paper; derived below
+    s4_mamba       3LED² + 3LEDN + 4LED           not in the paper; derived below
+
+L counts tokens, two a point (A.4 calls 1 024 the context length of 512 points); L² is not halved for
+causality; read-in, read-out, positions, norms and activations are left out, as in the tables.
+
+The S4 forms count the recurrence the way Table 10 counts Mamba's. Each of N/2 complex modes costs
+one complex product with the state (4 real multiplications) and the real part of one with C (2): 3N
+a token and channel. S4 adds its skip and its GLU gate, 2 a channel; its 1×1 convolution D → 2D is
+2LD², at S4's own (×1.75) width. S4-Mamba keeps Mamba's projections and Mamba's 4LED.
+
+Training FLOPs = 6 × multiplications × batch × steps: 2 for multiply and add, 3 for forward and
+backward. With a curriculum, a step costs what its current length costs.
+"""
+
+from __future__ import annotations
+
+from bench.models.architectures import MLP, S4, Architecture, Attention, Block, Mamba, S4Mamba
+from bench.tasks.task import Task
+
+
+def block_multiplications(block: Block, L: int, D: int) -> int:
+    """Multiplications of one prompt of L tokens through one block of width D."""
+    match block:
+        case Attention():
+            return 4 * L * D**2 + 2 * L**2 * D
+        case MLP():
+            return 2 * block.expand * L * D**2
+        case Mamba():
+            E, N = block.expand, block.state
+            return 3 * L * E * D**2 + 7 * L * E * D * N + 4 * L * E * D
+        case S4():
+            return 2 * L * D**2 + 3 * L * D * block.state + 2 * L * D
+        case S4Mamba():
+            E, N = block.expand, block.state
+            return 3 * L * E * D**2 + 3 * L * E * D * N + 4 * L * E * D
+
+
+def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
+    """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
+    D = architecture.actual_width(width)
+    return sum(block_multiplications(block, length, D) for block in architecture.blocks(layers))
+
+
+def training_flops(
+    architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
+) -> int:
+    """FLOPs of the first `steps` optimisation steps, each at its curriculum's length."""
+    if task.curriculum is None:
+        lengths = {task.length(task.n_points): steps}
+    else:
+        every = task.curriculum.points.every
+        lengths = {}
+        for begin in range(0, steps, every):
+            if (points := task.points_at(begin)) == task.n_points:
+                length, count = task.length(points), steps - begin
+            else:
+                length, count = task.length(points), min(every, steps - begin)
+            lengths[length] = lengths.get(length, 0) + count
+            if points == task.n_points:
+                break
+    return sum(
+        6 * batch_size * count * multiplications(architecture, layers, width, length)
+        for length, count in lengths.items()
+    )
+
+
+def training_flops_full_length(
+    architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
+) -> int:
+    """FLOPs of `steps` steps on prompts of full length: what the hardware is asked to do."""
+    mults = multiplications(architecture, layers, width, task.length(task.n_points))
+    return 6 * batch_size * steps * mults

@@ -1,0 +1,83 @@
+"""One backbone for every architecture: read in, residual blocks behind LayerNorms, read out.
+
+    h = read_in(tokens) [+ positions]
+    h = h + block(norm(h))          for every block of the pattern
+    outputs = read_out(norm(h))
+
+Whoever creates a parameter initialises it: the backbone touches only its own, and PyTorch's
+defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and read-out).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bench.kernels.selective_scan import SCANS, Scan
+from bench.models import architectures
+from bench.models.architectures import Architecture, Block
+from bench.models.attention import MLP, Attention, learned_positions
+from bench.models.mamba import Mamba
+from bench.models.s4 import S4, S4Mamba
+from bench.models.sizes import Size
+
+
+class Model(nn.Module):
+    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs); output t depends on tokens up to t only.
+
+    Args:
+        architecture: the pattern of blocks.
+        size: layers, nominal width, heads.
+        n_inputs: width of a token.
+        n_outputs: width of an output.
+        length: the longest prompt, in tokens.
+        scan: name of the selective scan (`bench.kernels.selective_scan.SCANS`).
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        size: Size,
+        *,
+        n_inputs: int,
+        n_outputs: int,
+        length: int,
+        scan: str = "sequential",
+    ) -> None:
+        super().__init__()
+        width = architecture.actual_width(size.width)
+        self.read_in = nn.Linear(n_inputs, width)
+        table = architecture.positions
+        self.positions = (
+            learned_positions(architecture.position_rows(length), width, table.std) if table else None
+        )
+        per_layer = len(architecture.layer) * size.layers
+        self.blocks = nn.ModuleList(
+            build_block(block, width, size, per_layer, SCANS[scan]) for block in architecture.blocks(size.layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
+        self.final_norm = nn.LayerNorm(width)
+        self.read_out = nn.Linear(width, n_outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = self.read_in(tokens)
+        if self.positions is not None:
+            h = h + self.positions[: tokens.shape[1]]
+        for norm, block in zip(self.norms, self.blocks, strict=True):
+            h = h + block(norm(h))
+        outputs: Tensor = self.read_out(self.final_norm(h))
+        return outputs
+
+
+def build_block(spec: Block, width: int, size: Size, blocks: int, scan: Scan) -> nn.Module:
+    """The module that `spec` describes, freshly initialised from torch's global generator."""
+    match spec:
+        case architectures.Attention():
+            return Attention(spec, width, size.heads or 1, size.layers)
+        case architectures.MLP():
+            return MLP(spec, width, size.layers)
+        case architectures.Mamba():
+            return Mamba(spec, width, blocks, scan)
+        case architectures.S4():
+            return S4(spec, width)
+        case architectures.S4Mamba():
+            return S4Mamba(spec, width, blocks)

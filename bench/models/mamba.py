@@ -1,0 +1,82 @@
+"""Mamba's block (Gu & Dao 2023, Figure 3), in plain PyTorch around a scan that is chosen by name.
+
+    x, z = in(h)                    two halves of width E·D
+    x = silu(conv(x))               causal, depthwise, 4 taps
+    Δ, B, C = project(x)            Δ = softplus(low rank → E·D), one step size a channel
+    y = scan(x, Δ, −exp(log A), B, C, skip)
+    out(y · silu(z))
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.kernels.convolution import short_convolution
+from bench.kernels.selective_scan import Scan
+from bench.models import architectures
+
+STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
+
+
+class Mamba(nn.Module):
+    """One selective state-space block, (B, L, D) → (B, L, D).
+
+    Args:
+        spec: its settings.
+        width: D.
+        blocks: residual blocks of the model's layers; the output projection starts 1/√blocks smaller.
+        scan: the selective scan to use.
+    """
+
+    def __init__(self, spec: architectures.Mamba, width: int, blocks: int, scan: Scan) -> None:
+        super().__init__()
+        inner, rank = spec.expand * width, spec.rank(width)
+        self.scan, self.splits = scan, [rank, spec.state, spec.state]
+        self.input = nn.Linear(width, 2 * inner, bias=False)
+        self.convolution = ShortConvolution(inner, spec.convolution)
+        self.project = nn.Linear(inner, rank + 2 * spec.state, bias=False)
+        self.step = nn.Linear(rank, inner)
+        self.log_A = nn.Parameter(torch.arange(1, spec.state + 1).float().log().repeat(inner, 1))
+        self.skip = nn.Parameter(torch.ones(inner))
+        self.output = output_projection(inner, width, blocks)
+
+        # Step sizes start log-uniform on [STEP_MIN, STEP_MAX]; the bias is their inverse softplus.
+        low, high = math.log(STEP_MIN), math.log(STEP_MAX)
+        steps = torch.exp(torch.rand(inner) * (high - low) + low).clamp(min=STEP_FLOOR)
+        nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
+        with torch.no_grad():
+            self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+    def forward(self, h: Tensor) -> Tensor:
+        x, z = self.input(h).chunk(2, dim=-1)
+        x = functional.silu(self.convolution(x))
+        low_rank, B, C = self.project(x).split(self.splits, dim=-1)
+        delta = functional.softplus(self.step(low_rank))
+        y = self.scan(x, delta, -torch.exp(self.log_A), B, C, self.skip)
+        out: Tensor = self.output(y * functional.silu(z))
+        return out
+
+
+class ShortConvolution(nn.Module):
+    """Causal depthwise convolution over tokens, (B, L, E) → (B, L, E), initialised like `nn.Conv1d`."""
+
+    def __init__(self, channels: int, taps: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(taps)
+        self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return short_convolution(x, self.weight, self.bias)
+
+
+def output_projection(inner: int, width: int, blocks: int) -> nn.Linear:
+    """Inner width back to D, PyTorch's initialisation divided by √blocks (GPT-2's residual scaling)."""
+    projection = nn.Linear(inner, width, bias=False)
+    with torch.no_grad():
+        projection.weight /= math.sqrt(blocks)
+    return projection
