@@ -1,0 +1,151 @@
+"""A run: one grid point, identified by everything that moves its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
+
+from bench import flops
+from bench.models.architectures import Architecture
+from bench.models.sizes import Size, group_of
+from bench.tasks import Task
+from bench.frozen import Frozen
+
+
+class Adam(Frozen):
+    """Adam at a fixed learning rate (§3.1, A.2): PyTorch's defaults, no weight decay."""
+
+    name: Literal["adam"] = "adam"
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+
+
+class AdamW(Frozen):
+    """AdamW with linear warm-up and cosine decay (Appendix C).
+
+    The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
+    along a cosine to `end` × rate at the last step. The paper does not state the weight decay;
+    PyTorch's default stands in.
+    """
+
+    name: Literal["adamw"] = "adamw"
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=50_000, ge=0)
+    start: float = Field(default=0.1, ge=0, le=1)
+    end: float = Field(default=0.1, ge=0, le=1)
+
+
+Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
+Precision = Literal["fp32", "tf32"]
+
+
+class Run(Frozen):
+    """One model trained once.
+
+    `seed` fixes initialisation and training data; runs that differ in anything but seed and task
+    train on the same prompts. `precision` is that of matrix products: fp32, or fp32 stored with
+    tf32 products on GPUs that have them.
+    """
+
+    task: SerializeAsAny[Task]
+    architecture: Architecture
+    size: Size
+    learning_rate: PositiveFloat
+    clip: PositiveFloat = 10.0
+    optimizer: Optimizer = Adam()
+    batch_size: PositiveInt = 64
+    steps: PositiveInt
+    checkpoints: tuple[PositiveInt, ...]
+    seed: int = Field(default=0, ge=0)
+    precision: Precision = "fp32"
+    evaluation_prompts: PositiveInt = 1280
+
+    @model_validator(mode="after")
+    def _checkpoints_end_the_run(self) -> Self:
+        if list(self.checkpoints) != sorted(set(self.checkpoints)) or self.checkpoints[-1] != self.steps:
+            raise ValueError(f"checkpoints must rise and end at steps ({self.steps})")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        size = self.size
+        if self.architecture.needs_heads():
+            if size.heads is None:
+                raise ValueError(f"{self.architecture.name} needs a number of heads")
+            if self.architecture.actual_width(size.width) % size.heads:
+                raise ValueError(f"width {size.width} is not divisible by {size.heads} heads")
+        elif size.heads is not None:
+            raise ValueError(f"{self.architecture.name} has no attention: heads must be null")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Every field that moves the run's numbers, as it is hashed and recorded."""
+        return {**self.model_dump(mode="json"), "task": self.task.identity()}
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
+        return digest(self.identity())
+
+    @cached_property
+    def task_id(self) -> str:
+        """Identifies the evaluation prompts: runs with equal task ids are compared on the same ones."""
+        return digest({"task": self.task.identity(), "evaluation_prompts": self.evaluation_prompts})
+
+    @property
+    def label(self) -> str:
+        """A name for people; never parsed."""
+        return (
+            f"{self.architecture.name}-{self.size.layers}x{self.size.width}"
+            f"-lr{short(self.learning_rate)}-clip{short(self.clip)}-s{self.seed}-{self.id}"
+        )
+
+    @property
+    def size_group(self) -> str | None:
+        """Table 6's name for this size, or None."""
+        return group_of(self.size.layers, self.size.width)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters, read-in and read-out included."""
+        task = self.task
+        return self.architecture.parameters(
+            self.size.layers,
+            self.size.width,
+            length=task.length(task.n_points),
+            n_inputs=task.n_inputs,
+            n_outputs=task.n_outputs,
+        )
+
+    def training_flops(self, steps: int | None = None) -> int:
+        """Training FLOPs of the first `steps` steps (all of them by default), curriculum counted."""
+        size = self.size
+        return flops.training_flops(
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+        )
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits that identify a JSON value."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def short(number: float) -> str:
+    """A number as people write it: 1e-4, 0.5, 10."""
+    text = f"{number:g}"
+    if "e" not in text and 0 < abs(number) < 0.01:
+        text = f"{number:.3e}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(exponent)}"
+    return text

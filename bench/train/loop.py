@@ -1,0 +1,205 @@
+"""One training loop for every architecture and task: run → result.
+
+The loop replays steps and, between them, reads the meters, evaluates at the run's checkpoints,
+saves its state and says where it is. None of that changes a number: a run killed at any instruction
+and resumed ends with the same result as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import flops
+from bench.results import FORMAT
+from bench.run import Run
+from bench.train import checkpoint
+from bench.train.evaluate import PURPOSES, evaluation_set, packed, rounded, scores, summary
+from bench.train.step import State, captured_step, eager_step, initial_state
+
+CURVE_POINTS = 100
+MOST_STEPS_BETWEEN_LOOKS = 500
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its state is saved."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: steps done, the mean training loss of the latest window, steps per second now."""
+
+    step: int
+    loss: float | None
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train; nothing here changes a number beyond rounding.
+
+    Attributes:
+        device: where.
+        scan: selective scan backend, by name.
+        save_every: seconds between checkpoints.
+        report: called at every look.
+        stop: asked at every look; True saves and raises `Interrupted`.
+    """
+
+    device: torch.device
+    scan: str = "sequential"
+    save_every: float = 60.0
+    report: Callable[[Progress], None] = lambda progress: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class _Notes:
+    """What the host remembers: saved with every checkpoint."""
+
+    curve: dict[str, list[float]] = field(
+        default_factory=lambda: {"step": [], "loss": [], "gradient_norm": []}
+    )
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
+    per_prompt: str | None = None
+    train_seconds: float = 0.0
+    resumptions: int = 0
+
+
+def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
+    """Train one run, from its checkpoint in `folder` if there is one, to its result (format 1).
+
+    The result lacks only `provenance` beyond the speed measured here.
+
+    Raises:
+        Interrupted: when `options.stop` said so; the state is saved in `folder`.
+    """
+    configure(run, options.device)
+    torch.manual_seed(run.seed)  # dropout; restored with the checkpoint
+    state = initial_state(run, options.device, options.scan)
+    saved = checkpoint.restore(folder, run.id, state)
+    notes = _Notes(**saved) if saved else _Notes()
+    notes.resumptions += saved is not None
+    evaluations = {purpose: evaluation_set(run.task, purpose, run.evaluation_prompts) for purpose in PURPOSES}
+    step = captured_step(run, state) if options.device.type == "cuda" else eager_step(run, state)
+    outcome, reason = _advance(run, folder, options, state, notes, step, evaluations)
+    return {
+        "format": FORMAT,
+        "kind": "run",
+        "id": run.id,
+        "outcome": outcome,
+        "reason": reason,
+        "run": run.identity(),
+        "facts": facts(run),
+        "checkpoints": notes.checkpoints,
+        "per_prompt": {"report": notes.per_prompt},
+        "prompts": {
+            purpose: {"count": one.count, "sha256": one.sha256} for purpose, one in evaluations.items()
+        },
+        "curve": notes.curve,
+        "provenance": {
+            "train_seconds": round(notes.train_seconds, 3),
+            "steps_per_second": rounded(int(state.step) / max(notes.train_seconds, 1e-9), 4),
+            "resumptions": notes.resumptions,
+            "scan": options.scan,
+            "captured": options.device.type == "cuda",
+        },
+    }
+
+
+def _advance(
+    run: Run,
+    folder: Path,
+    options: Options,
+    state: State,
+    notes: _Notes,
+    step: Callable[[], None],
+    evaluations: dict[str, Any],
+) -> tuple[str, str | None]:
+    """Train to the end or to divergence; returns the outcome and its reason."""
+    done = int(state.step)
+    window = max(1, run.steps // CURVE_POINTS)
+    look, saved_at = 1, time.monotonic()
+    while done < run.steps:
+        stops_at = [done - done % window + window, run.steps, *(c for c in run.checkpoints if c > done)]
+        count = min(look, min(stops_at) - done)
+        began = time.monotonic()
+        for _ in range(count):
+            step()
+        bad = int(state.meters.first_bad_step)  # the host waits for the device here, and only here
+        seconds = time.monotonic() - began
+        done += count
+        notes.train_seconds += seconds
+        if bad >= 0:
+            return "diverged", f"the loss or its gradient is not finite at step {bad}"
+        if done % window == 0 or done == run.steps:
+            _read_meters(state, notes, done, window)
+        if done in run.checkpoints:
+            _evaluate(run, options.device, state, notes, done, evaluations)
+        speed = count / max(seconds, 1e-9)
+        look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
+        options.report(Progress(done, notes.curve["loss"][-1] if notes.curve["loss"] else None, speed))
+        stop = options.stop()
+        if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
+            checkpoint.save(folder, run.id, state, vars(notes))
+            saved_at = time.monotonic()
+        if stop and done < run.steps:
+            raise Interrupted
+    return "finished", None
+
+
+def _read_meters(state: State, notes: _Notes, done: int, window: int) -> None:
+    steps = done % window or window
+    notes.curve["step"].append(done)
+    notes.curve["loss"].append(rounded(float(state.meters.loss_sum) / steps))
+    notes.curve["gradient_norm"].append(rounded(float(state.meters.gradient_norm_max), 4))
+    state.meters.reset()
+
+
+def _evaluate(
+    run: Run, device: torch.device, state: State, notes: _Notes, done: int, evaluations: dict[str, Any]
+) -> None:
+    """Score the model on both sets; per-position numbers of the report set are kept."""
+    found = {purpose: scores(state.model, run.task, one, device) for purpose, one in evaluations.items()}
+    size = run.size
+    notes.checkpoints.append(
+        {
+            "step": done,
+            "training_flops": run.training_flops(done),
+            "training_flops_full_length": flops.training_flops_full_length(
+                run.architecture, size.layers, size.width, run.task, run.batch_size, done
+            ),
+            "evaluations": {
+                purpose: summary(values, positions=purpose == "report") for purpose, values in found.items()
+            },
+        }
+    )
+    if done == run.steps:
+        notes.per_prompt = packed(found["report"])
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """What a reader of the result needs and a report should not have to recompute."""
+    size, architecture = run.size, run.architecture
+    return {
+        "task_id": run.task_id,
+        "metric": run.task.metric,
+        "error_scale": run.task.error_scale,
+        "trivial": run.task.trivial,
+        "n_points": run.task.n_points,
+        "parameters": run.parameters,
+        "table_parameters": architecture.parameters(size.layers, size.width),
+        "size_group": run.size_group,
+    }
+
+
+def configure(run: Run, device: torch.device) -> None:
+    """Precision and determinism of everything that follows, for the whole process."""
+    torch.set_float32_matmul_precision("high" if run.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(device.type == "cuda")
