@@ -1,4 +1,4 @@
-"""Counter-based random numbers: what is drawn is a function of where it is drawn, never of what was drawn before.
+"""Counter-based random numbers: a draw depends on where it is made, never on what was drawn before.
 
 Training batch `t` must be a function of (task, data seed, t) alone, and evaluation prompts the same
 bits on every machine. A stateful generator gives neither: its stream depends on the device, on the
@@ -8,6 +8,7 @@ order of calls and on where a run was resumed. Here every number is a hash of
 
 computed in 64-bit integer arithmetic, which is exact on every device. `purpose` separates training
 from evaluation; `name` separates the variables of one prompt, so adding one never shifts another.
+A bigger batch begins with the smaller one: word `index` does not depend on how many are asked for.
 The hash is two rounds of the SplitMix64 finaliser (Steele, Lea & Flood 2014, "Fast splittable
 pseudorandom number generators", Figure 16, variant 13 of Stafford) with a 64-bit key before each.
 """
@@ -58,7 +59,7 @@ class Draws:
 
     def bits(self, name: str, count: int) -> Tensor:
         """`count` uniform 64-bit words, shape (count,), int64."""
-        digest = hashlib.blake2b(f"{self.seed}/{self.purpose}/{name}".encode(), digest_size=16).digest()
+        digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
         key_1 = int.from_bytes(digest[:8], "little", signed=True)
         key_2 = int.from_bytes(digest[8:], "little", signed=True)
         walk = self.step * _GOLDEN
@@ -82,7 +83,7 @@ class Draws:
         high = (_shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
         low = ((words & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
         radius, angle = torch.sqrt(-2.0 * torch.log(high)), 2.0 * math.pi * low
-        pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)))
+        pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
         return pairs.reshape(-1)[:count].to(torch.float32).reshape(shape)
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
@@ -106,4 +107,5 @@ class Draws:
         """
         ranks = self.uniform(name, batch, universe)
         allowed = torch.arange(universe, device=ranks.device) < out_of
-        return torch.where(allowed, ranks, 2.0).argsort(dim=1)[:, :size]
+        # Stable, so that the rare equal ranks are ordered alike on every device.
+        return torch.where(allowed, ranks, 2.0).argsort(dim=1, stable=True)[:, :size]

@@ -1,4 +1,4 @@
-"""In-context regression (paper §3.2.1; Garg et al. 2022): linear, sparse linear, two-layer network, decision tree."""
+"""In-context regression (paper §3.2.1; Garg et al. 2022): linear, sparse, two-layer, decision tree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class LinearRegression(InContext):
     n_points: PositiveInt = 41
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        return (inputs @ draws.normal("w", inputs.shape[0], self.n_dims, 1)).squeeze(-1)
+        weights = draws.normal("w", inputs.shape[0], self.n_dims, 1).to(inputs.dtype)
+        return (inputs @ weights).squeeze(-1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
@@ -77,7 +78,7 @@ class SparseLinearRegression(LinearRegression):
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch, d = inputs.shape[0], self.n_dims
         support = draws.subsets("support", batch, self.sparsity, d if n_dims is None else n_dims, d)
-        weights = draws.normal("w", batch, d)
+        weights = draws.normal("w", batch, d).to(inputs.dtype)
         kept = torch.zeros_like(weights).scatter(1, support, 1.0) * weights
         return (inputs @ kept.unsqueeze(-1)).squeeze(-1)
 
@@ -94,7 +95,7 @@ class SparseLinearRegression(LinearRegression):
 
 
 class TwoLayerNetwork(InContext):
-    """y = √(2/h) · W⁽²⁾ relu(W⁽¹⁾ x): a random ReLU network with h hidden units a prompt, all weights N(0, 1).
+    """y = √(2/h) · W⁽²⁾ relu(W⁽¹⁾ x): a random ReLU network with h hidden units, all weights N(0, 1).
 
     The factor √(2/h) stands in the released code only. It makes the variance of y equal to d, like
     that of linear regression; without it (`scaled: false`) the variance is h·d/2.
@@ -112,8 +113,8 @@ class TwoLayerNetwork(InContext):
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch = inputs.shape[0]
-        first = draws.normal("w1", batch, self.n_dims, self.hidden)
-        second = draws.normal("w2", batch, self.hidden, 1)
+        first = draws.normal("w1", batch, self.n_dims, self.hidden).to(inputs.dtype)
+        second = draws.normal("w2", batch, self.hidden, 1).to(inputs.dtype)
         values = (torch.relu(inputs @ first) @ second).squeeze(-1)
         return values * math.sqrt(2 / self.hidden) if self.scaled else values
 
@@ -129,14 +130,14 @@ class TwoLayerNetwork(InContext):
 
 
 class DecisionTree(InContext):
-    """A full binary tree: each inner node looks at the sign of one coordinate, each leaf holds a value.
+    r"""A full binary tree: each inner node looks at the sign of one coordinate, each leaf holds a value.
 
     ::
 
                   x[3] > 0 ?              node indices uniform over the d coordinates, with repetition
-                 no /    \\ yes            leaf values N(0, 1)
+                 no /    \ yes            leaf values N(0, 1)
             x[7] > 0 ?   x[3] > 0 ?       (a repeated index makes some leaves unreachable)
-             /    \\       /    \\
+             /    \       /    \
            0.3   −1.2    0.9   2.1        depth = 2
     """
 

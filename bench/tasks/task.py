@@ -202,15 +202,19 @@ class InContext(Task):
         inputs = self.sample_inputs(draws, batch)
         if n_dims is not None:
             inputs = torch.where(torch.arange(self.n_dims, device=inputs.device) < n_dims, inputs, 0.0)
-        targets = self.evaluate(inputs, draws, n_dims)
+        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
         return Prompts(interleave(inputs, targets), targets, inputs)
 
     def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
-        """x ~ N(0, I): (B, N, d)."""
+        """Inputs x ~ N(0, I): (B, N, d)."""
         return draws.normal("x", batch, self.n_points, self.n_dims)
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N)."""
+        """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N).
+
+        `sample` calls it in float64 and rounds once: machines sum matrix products in different
+        orders, or in TF32, and would otherwise disagree on the targets.
+        """
         raise NotImplementedError
 
     def predictions(self, outputs: Tensor) -> Tensor:

@@ -1,0 +1,146 @@
+"""Predictors drawn beside the models: what they are, how they are scored, and those any task can use.
+
+A baseline reads the very prompts that the models are evaluated on, so comparisons are paired. At
+position i (from 0) it has seen the i examples before it and predicts the next value; its score is
+the task's raw metric. Expensive ones use the first prompts only, or some positions only, and say so
+in their record. All of it runs on the CPU, in float64.
+
+Shapes: P prompts of N points with d input coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.task import Prompts, Task
+
+Kind = Literal["trivial", "floor", "baseline"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One predictor's scores by position.
+
+    Attributes:
+        name: what people call it.
+        kind: "trivial" has learned nothing; "floor" is the Bayes optimum, or the best predictor
+            known, or a bound no predictor can pass (for accuracy, a ceiling); "baseline" is what a
+            practitioner would try.
+        positions: how many examples were seen, ascending; not necessarily every position.
+        mean: raw score of the task's metric at each position, mean over prompts.
+        standard_error: of `mean`.
+        prompts: how many of the evaluation prompts were used: the first ones.
+        seconds: what computing it cost.
+    """
+
+    name: str
+    kind: Kind
+    positions: list[int]
+    mean: list[float]
+    standard_error: list[float]
+    prompts: int
+    seconds: float
+
+
+def summarise(
+    name: str, kind: Kind, scores: Tensor, started: float, positions: Sequence[int] | None = None
+) -> Baseline:
+    """The record of scores (P, positions); numbers keep five significant digits.
+
+    Args:
+        name: see `Baseline`.
+        kind: see `Baseline`.
+        scores: one column for each of `positions`.
+        started: `time.perf_counter()` before the work.
+        positions: of the columns; 0, 1, 2, … when None.
+
+    Raises:
+        ValueError: fewer than two prompts (no standard error), or a score that is not finite.
+    """
+    count = scores.shape[0]
+    if count < 2:
+        raise ValueError(f"baseline '{name}' needs at least two prompts for a standard error, got {count}")
+    scores = scores.to(torch.float64)
+    mean, error = scores.mean(dim=0), scores.std(dim=0) / math.sqrt(count)
+    if not bool(torch.isfinite(mean).all() and torch.isfinite(error).all()):
+        raise ValueError(f"baseline '{name}' gave a score that is not a finite number")
+    columns = list(range(scores.shape[1])) if positions is None else list(positions)
+    seconds = round(time.perf_counter() - started, 3)
+    return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds)
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{value:.5g}") for value in values.tolist()]
+
+
+def examples(prompts: Prompts, limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Inputs (P, N, d) and targets (P, N) of the first `limit` prompts, float64 on the CPU."""
+    chosen = slice(0, limit)
+    inputs, targets = prompts.inputs[chosen], prompts.targets[chosen]
+    return inputs.to("cpu", torch.float64), targets.to("cpu", torch.float64)
+
+
+def spread(n_points: int) -> list[int]:
+    """Positions for predictors that cost much: all of a short prompt; of a long one the first twenty,
+    then every fifth, and the last.
+    """
+    if n_points <= 41:
+        return list(range(n_points))
+    return sorted({*range(20), *range(20, n_points, 5), n_points - 1})
+
+
+def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
+    """Those that could be computed: None stands for too large a search or a package not installed."""
+    return [baseline for baseline in baselines if baseline is not None]
+
+
+def trivial(task: Task, prompts: Prompts) -> Baseline:
+    """Says zero whatever the prompt; for accuracy, tosses a coin (its expectation, one half)."""
+    started = time.perf_counter()
+    _, targets = examples(prompts)
+    if task.metric == "accuracy":
+        return summarise("coin flip", "trivial", torch.full_like(targets, 0.5), started)
+    return summarise("zero", "trivial", targets**2, started)
+
+
+def nearest_neighbours(prompts: Prompts, k: int, classify: bool = False) -> Baseline:
+    """Mean value of the `k` nearest earlier inputs (Euclidean); of all of them while fewer were seen.
+
+    Among equally distant inputs the earliest count first. Before any example the prediction is zero.
+
+    Args:
+        prompts: what is predicted.
+        k: neighbours averaged.
+        classify: values are ±1 and the majority's is said; a tie counts one half.
+    """
+    started = time.perf_counter()
+    inputs, targets = examples(prompts)
+    positions = spread(targets.shape[1])
+    columns = [
+        _nearest(inputs, targets, seen, k) if seen else torch.zeros_like(targets[:, 0]) for seen in positions
+    ]
+    predictions, wanted = torch.stack(columns, dim=1), targets[:, positions]
+    scores = vote_scores(predictions, wanted) if classify else (predictions - wanted) ** 2
+    name = "nearest neighbour" if k == 1 else f"{k} nearest neighbours"
+    return summarise(name, "baseline", scores, started, positions)
+
+
+def _nearest(inputs: Tensor, targets: Tensor, seen: int, k: int) -> Tensor:
+    """Mean target of the k nearest among the first `seen` inputs to input number `seen`: (P,)."""
+    distances = (inputs[:, :seen] - inputs[:, seen : seen + 1]).square().sum(dim=2)
+    order = distances.argsort(dim=1, stable=True)[:, :k]
+    return targets.gather(1, order).mean(dim=1)
+
+
+def vote_scores(votes: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy of the sign of `votes` against labels ±1: 1 right, 0 wrong, one half for no majority."""
+    return (torch.sign(votes) * labels + 1) / 2
