@@ -4,7 +4,8 @@ The file is the record; its name is for people and is never parsed. Format 1:
 
     {"format": 1, "kind": "run", "id": "…", "outcome": "finished" | "diverged", "reason": null | "…",
      "run": {every field that moves the numbers},
-     "facts": {"metric", "error_scale", "trivial", "n_points", "parameters", "table_parameters", "size_group"},
+     "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
+               "parameters", "table_parameters", "size_group"},
      "checkpoints": [{"step", "training_flops", "training_flops_full_length",
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
                                                     "overall": [mean, standard error]},

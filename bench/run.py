@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
 from bench import flops
+from bench.frozen import Frozen
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size, group_of
 from bench.tasks import Task
-from bench.frozen import Frozen
 
 
 class Adam(Frozen):
@@ -66,7 +66,7 @@ class Run(Frozen):
     checkpoints: tuple[PositiveInt, ...]
     seed: int = Field(default=0, ge=0)
     precision: Precision = "fp32"
-    evaluation_prompts: PositiveInt = 1280
+    evaluation_prompts: int = Field(default=1280, ge=2)
 
     @model_validator(mode="after")
     def _checkpoints_end_the_run(self) -> Self:

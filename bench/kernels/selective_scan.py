@@ -14,7 +14,6 @@ name; none replaces another silently.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -95,15 +94,3 @@ def mamba_ssm(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: T
 
 
 SCANS: dict[str, Scan] = {"reference": reference, "sequential": sequential, "mamba_ssm": mamba_ssm}
-
-
-def unavailable(name: str, device: torch.device) -> str | None:
-    """Why the backend `name` cannot run on `device`, with what to do about it; None when it can."""
-    if name != "mamba_ssm":
-        return None
-    if device.type != "cuda":
-        return "needs an NVIDIA GPU"
-    for package in ("mamba_ssm", "causal_conv1d"):
-        if importlib.util.find_spec(package) is None:
-            return f"package {package} is not installed: pip install --no-build-isolation 'icl-bench[cuda]'"
-    return None

@@ -187,9 +187,7 @@ class Architecture(Frozen):
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
-        Architecture(
-            name="transformer", layer=(Attention(), MLP()), positions=Positions(rows=202, std=0.02)
-        ),
+        Architecture(name="transformer", layer=(Attention(), MLP()), positions=Positions(rows=202, std=0.02)),
         Architecture(name="mamba", layer=(Mamba(), Mamba())),
         Architecture(name="s4", layer=(S4(), S4()), width_factor=1.75),
         Architecture(name="s4_mamba", layer=(S4Mamba(), S4Mamba())),

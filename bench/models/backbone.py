@@ -52,7 +52,8 @@ class Model(nn.Module):
         )
         per_layer = len(architecture.layer) * size.layers
         self.blocks = nn.ModuleList(
-            build_block(block, width, size, per_layer, SCANS[scan]) for block in architecture.blocks(size.layers)
+            build_block(block, width, size, per_layer, SCANS[scan])
+            for block in architecture.blocks(size.layers)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
         self.final_norm = nn.LayerNorm(width)

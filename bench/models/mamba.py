@@ -1,10 +1,10 @@
 """Mamba's block (Gu & Dao 2023, Figure 3), in plain PyTorch around a scan that is chosen by name.
 
-    x, z = in(h)                    two halves of width E·D
-    x = silu(conv(x))               causal, depthwise, 4 taps
-    Δ, B, C = project(x)            Δ = softplus(low rank → E·D), one step size a channel
-    y = scan(x, Δ, −exp(log A), B, C, skip)
-    out(y · silu(z))
+x, z = in(h)                    two halves of width E·D
+x = silu(conv(x))               causal, depthwise, 4 taps
+Δ, B, C = project(x)            Δ = softplus(low rank → E·D), one step size a channel
+y = scan(x, Δ, −exp(log A), B, C, skip)
+out(y · silu(z))
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Size groups of the paper, by name: (layers, width, heads) each (Tables 6, 7, 8)."""
+"""Size groups of the paper, by name: (layers, width, heads) each (Tables 6, 7, 8; Figure 10)."""
 
 from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from bench.models.architectures import Architecture
 from bench.frozen import Frozen
+from bench.models.architectures import Architecture
 
 
 class Size(Frozen):
@@ -35,8 +35,23 @@ TABLE_6: dict[str, tuple[Size, ...]] = {
     "x-small": _sizes((2, 128), (8, 64), (32, 32)),
 }
 
+
+def _heads_of_16(*pairs: tuple[int, int]) -> tuple[Size, ...]:
+    return tuple(Size(layers=layers, width=width, heads=width // 16) for layers, width in pairs)
+
+
+# Figure 10: 2, 8, 32 and 128 layers at a fixed number of parameters, heads of 16 dimensions. The paper
+# names the layers; the widths are inferred from its counts (of the Transformer's blocks, 12·layers·width²).
+APPENDIX_C: dict[str, tuple[Size, ...]] = {
+    "depth-0.4M": _heads_of_16((2, 128), (8, 64), (32, 32), (128, 16)),
+    "depth-1.6M": _heads_of_16((2, 256), (8, 128), (32, 64), (128, 32)),
+    "depth-6.3M": _heads_of_16((2, 512), (8, 256), (32, 128), (128, 64)),
+    "depth-25M": _heads_of_16((2, 1024), (8, 512), (32, 256), (128, 128)),
+}
+
 SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
     **TABLE_6,
+    "table6": tuple(size for sizes in TABLE_6.values() for size in sizes),
     # Table 7, chain of thought.
     "cot-standard": (Size(layers=12, width=256, heads=8),),
     "cot-small": (Size(layers=6, width=128, heads=4),),
@@ -44,6 +59,7 @@ SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
     # Table 8, many-outlier regression.
     "regular": _sizes((6, 512)),
     "mini": _sizes((4, 256)),
+    **APPENDIX_C,
 }
 
 

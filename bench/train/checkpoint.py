@@ -47,7 +47,15 @@ def restore(folder: Path, run_id: str, state: State) -> dict[str, Any] | None:
         pairs = list(zip(state.tensors(), saved["tensors"], strict=True))
         if any(mine.shape != theirs.shape for mine, theirs in pairs):
             raise ValueError("has other shapes")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         os.replace(path, path.with_suffix(".pt.unusable"))
         print(f"{path}: not usable ({error}); set aside, starting over", flush=True)
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench import flops
@@ -139,8 +140,8 @@ def _advance(
             return "diverged", f"the loss or its gradient is not finite at step {bad}"
         if done % window == 0 or done == run.steps:
             _read_meters(state, notes, done, window)
-        if done in run.checkpoints:
-            _evaluate(run, options.device, state, notes, done, evaluations)
+        if done in run.checkpoints and not _evaluate(run, options.device, state, notes, done, evaluations):
+            return "diverged", f"a score on the evaluation prompts is not finite at step {done}"
         speed = count / max(seconds, 1e-9)
         look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
         options.report(Progress(done, notes.curve["loss"][-1] if notes.curve["loss"] else None, speed))
@@ -163,9 +164,11 @@ def _read_meters(state: State, notes: _Notes, done: int, window: int) -> None:
 
 def _evaluate(
     run: Run, device: torch.device, state: State, notes: _Notes, done: int, evaluations: dict[str, Any]
-) -> None:
-    """Score the model on both sets; per-position numbers of the report set are kept."""
+) -> bool:
+    """Score the model on both sets and keep the numbers; False (and nothing kept) when one is not finite."""
     found = {purpose: scores(state.model, run.task, one, device) for purpose, one in evaluations.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        return False
     size = run.size
     notes.checkpoints.append(
         {
@@ -181,6 +184,7 @@ def _evaluate(
     )
     if done == run.steps:
         notes.per_prompt = packed(found["report"])
+    return True
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -192,6 +196,7 @@ def facts(run: Run) -> dict[str, Any]:
         "error_scale": run.task.error_scale,
         "trivial": run.task.trivial,
         "n_points": run.task.n_points,
+        "length": run.task.length(run.task.n_points),
         "parameters": run.parameters,
         "table_parameters": architecture.parameters(size.layers, size.width),
         "size_group": run.size_group,

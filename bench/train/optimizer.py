@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from bench.run import Adam, AdamW, Run
 
 
-def build_optimizer(run: Run, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(
+    run: Run, parameters: Iterable[nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
     """Adam or AdamW over `parameters`; the rate is a tensor, so that a captured graph can change it."""
     spec = run.optimizer
     settings = {

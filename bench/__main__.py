@@ -1,0 +1,6 @@
+"""`python -m bench`: the same commands as `bench`."""
+
+from bench.cli import main
+
+if __name__ == "__main__":
+    main()

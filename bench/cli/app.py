@@ -1,0 +1,145 @@
+"""The table of contents of the command line: each command with its arguments, its work elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="bench",
+    help="Which sequence architecture learns in context what, settled at equal training FLOPs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder of results: one pool for all suites.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        help="Only runs that match, e.g. 'task=linear_regression architecture=mamba*,s4 size=small'. "
+        "Fields: experiment, task, architecture, size, layers, width, learning_rate, clip, optimizer, "
+        "steps, seed, id, state.",
+    ),
+]
+RESULTS = Path("results")
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from bench import __version__
+
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
+    """List a suite's runs: id, parameters, training FLOPs, state, expected hours. Starts nothing."""
+    from bench.cli.plan import show_plan
+
+    show_plan(suite, results, filter, json)
+
+
+@app.command()
+def run(
+    suite: SuitePath,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
+    retry: Annotated[
+        str | None, typer.Option(metavar="failed", help="Try failed runs again: --retry failed.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before long work.")] = False,
+    device: Annotated[str, typer.Option(help="auto (GPUs if there are any), cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs trained side by side (default: one a GPU, or one a core).")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each worker.")] = 1,
+    scan: Annotated[
+        str, typer.Option(help="Selective scan: sequential (everywhere), mamba_ssm (extra cuda), reference.")
+    ] = "sequential",
+    save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+) -> None:
+    """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
+    from bench.cli.run import Choices, run_suite
+    from bench.dispatch.worker import Machine
+
+    run_suite(
+        suite,
+        results,
+        Choices(filter, limit, dry_run, retry, yes, device, workers),
+        Machine(threads=threads, scan=scan, save_every=save_every),
+    )
+
+
+@app.command()
+def status(
+    suite: SuitePath,
+    results: Results = RESULTS,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
+    json: Json = False,
+) -> None:
+    """Where a suite stands: runs by state, FLOPs done, hours left; one line an experiment."""
+    from bench.cli.status import show_status
+
+    show_status(suite, results, watch, json)
+
+
+@app.command()
+def report(
+    suites: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[SUITE]...", help="Suite files; all of suites/ with results when none is named."
+        ),
+    ] = None,
+    results: Results = RESULTS,
+    reports: Annotated[Path, typer.Option("--reports", help="Folder the reports are written to.")] = Path(
+        "reports"
+    ),
+) -> None:
+    """Write tables, figures and a page from the results there are."""
+    from bench.cli.report import write_reports
+
+    write_reports(suites or [], results, reports)
+
+
+@app.command()
+def check(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
+    """Hold results against a suite's claims (suites/x.claims.yaml).
+
+    Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing or not
+    comparable. 3: the suite or its claims file is wrong.
+    """
+    from bench.cli.check import check_suite
+
+    raise typer.Exit(check_suite(suite, results, json))
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What this machine has: versions, devices, kernels held against their references, what is missing."""
+    from bench.cli.doctor import examine
+
+    raise typer.Exit(examine(json))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of suite files, for editors that complete and check YAML."""
+    import json
+
+    from bench.suite import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,120 @@
+"""`bench doctor`: what this machine has, whether its kernels can be trusted, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from bench import __version__
+from bench.cli import format
+from bench.environment import PACKAGES, code_version, cpu_name, package_version
+
+EXTRAS = {
+    "scikit-learn": "pip install 'icl-bench[baselines]'  (decision-tree baselines in reports)",
+    "mamba-ssm": "pip install --no-build-isolation 'icl-bench[cuda]'  (official scan; needs nvcc and a GPU)",
+    "causal-conv1d": "pip install --no-build-isolation 'icl-bench[cuda]'",
+}
+
+
+def examine(as_json: bool) -> int:
+    """Print the findings; exit code 1 when a kernel disagrees with its reference."""
+    found = _examine()
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    return 1 if any(test["verdict"] == "disagrees" for test in found["self_test"]) else 0
+
+
+def _examine() -> dict[str, Any]:
+    import torch
+
+    from bench.kernels.backends import SCAN_NAMES
+    from bench.kernels.self_test import LENGTHS, self_test
+
+    torch.set_num_threads(1)
+    devices = [torch.device("cpu")]
+    devices += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    tests = []
+    for device in devices[: 2 if len(devices) > 1 else 1]:
+        lengths = LENGTHS if device.type == "cuda" else LENGTHS[:2]
+        for outcome in self_test(device, SCAN_NAMES, lengths):
+            verdict = "agrees" if outcome.agrees else "disagrees"
+            verdict = "not available" if outcome.unavailable else verdict
+            tests.append({"device": str(device), **asdict(outcome), "verdict": verdict})
+    commit, dirty = code_version()
+    missing = {name: how for name, how in EXTRAS.items() if package_version(name) is None}
+    return {
+        "bench": __version__,
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: package_version(name) for name in (*PACKAGES, "submitit")},
+        "cuda": torch.version.cuda,
+        "devices": [_device(device) for device in devices],
+        "slurm": shutil.which("sbatch"),
+        "self_test": tests,
+        "missing": missing,
+    }
+
+
+def _device(device: Any) -> dict[str, Any]:
+    import os
+
+    import torch
+
+    if device.type == "cpu":
+        return {"device": "cpu", "name": cpu_name(), "cores": os.cpu_count()}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device": str(device),
+        "name": properties.name,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "compute_capability": f"{properties.major}.{properties.minor}",
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    out = format.console()
+    commit = (found["commit"] or "not a checkout")[:12] + (" with changes" if found["dirty"] else "")
+    out.print(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
+    out.print("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
+    for device in found["devices"]:
+        details = ", ".join(
+            f"{key} {value}" for key, value in device.items() if key not in ("device", "name")
+        )
+        out.print(f"Device {device['device']}: {device['name']} ({details})", markup=False)
+    out.print(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
+    table = Table(
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+        title="\nKernels against their references",
+        title_justify="left",
+    )
+    for name in ("device", "kernel", "backend", "tokens", "outputs", "gradients", "ms", "verdict"):
+        table.add_column(
+            name, justify="right" if name in ("tokens", "outputs", "gradients", "ms") else "left"
+        )
+    styles = {"agrees": "green", "disagrees": "red", "not available": "dim"}
+    for test in found["self_test"]:
+        numbers = ["", "", "", ""]
+        if not test["unavailable"]:
+            numbers = [
+                str(test["length"]), f"{test['outputs']:.1e}", f"{test['gradients']:.1e}",
+                f"{test['milliseconds']:.1f}",
+            ]  # fmt: skip
+        style = styles[test["verdict"]]
+        verdict = f"[{style}]{test['verdict']}[/]" + (
+            f": {test['unavailable']}" if test["unavailable"] else ""
+        )
+        table.add_row(test["device"], test["kernel"], test["backend"], *numbers, verdict)
+    out.print(table)
+    out.print("Errors are relative to the largest entry; a run uses the scan that --scan names (sequential).")
+    for name, how in found["missing"].items():
+        out.print(f"Missing {name}: {how}", markup=False)

@@ -1,0 +1,159 @@
+"""What is seen while runs train: a live table on a terminal, a line a finished run elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bench.cli import format
+from bench.dispatch.local import LocalPool
+from bench.dispatch.state import Folder
+from bench.dispatch.worker import Baselines
+from bench.plan import Planned
+from bench.results import load_run
+
+POLL_SECONDS = 0.5
+
+
+def follow(workers: LocalPool, todo: list[Planned], results: Path, out: Console) -> None:
+    """Show progress until the workers are done."""
+    view = _View(todo, results, workers, out)
+    with view.shown():
+        while workers.busy():
+            view.update()
+            time.sleep(POLL_SECONDS)
+        view.update()
+
+
+@dataclass
+class _Active:
+    step: int
+    steps_per_second: float
+    loss: float | None
+
+
+@dataclass
+class _View:
+    todo: list[Planned]
+    results: Path
+    workers: LocalPool
+    out: Console
+    began: float = field(default_factory=time.monotonic)
+    ended: dict[str, str] = field(default_factory=dict)
+    active: dict[str, _Active] = field(default_factory=dict)
+    first_steps: dict[str, int] = field(default_factory=dict)
+    live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        if not self.out.is_terminal:
+            yield
+            return
+        with Live(console=self.out, auto_refresh=False, transient=True) as self.live:
+            yield
+
+    def update(self) -> None:
+        """Read heartbeats and results once and redraw."""
+        self.active = {}
+        for one in self.todo:
+            if one.run.id in self.ended:
+                continue
+            folder = Folder.of(self.results, one.run.id)
+            beat = folder.heartbeat()
+            if beat is not None:
+                step = int(beat.get("step", 0))
+                self.first_steps.setdefault(one.run.id, step)
+                self.active[one.run.id] = _Active(
+                    step, float(beat.get("steps_per_second", 0)), beat.get("loss")
+                )
+            elif (word := self._outcome(one, folder)) is not None:
+                self.ended[one.run.id] = word
+                self._say_ended(one, word)
+        if self.live is not None:
+            self.live.update(self._table(), refresh=True)
+
+    def _outcome(self, one: Planned, folder: Folder) -> str | None:
+        if (result := load_run(self.results, one.run)) is not None:
+            return str(result["outcome"])
+        return "failed" if folder.failure() else None
+
+    def _say_ended(self, one: Planned, word: str) -> None:
+        self.out.print(
+            f"[{format.STATE_STYLES[word]}]{word:9}[/] {one.run.task.name}/{one.run.label}"
+            f"  [dim]{len(self.ended)} of {len(self.todo)}, {self._eta()}[/]"
+        )
+
+    def _done_seconds(self) -> float:
+        """Expected worker-seconds of what this call has done so far."""
+        total = 0.0
+        for one in self.todo:
+            per_step = one.estimate.seconds / one.run.steps
+            if one.run.id in self.ended:
+                steps = one.run.steps - self.first_steps.get(one.run.id, 0)
+            elif (active := self.active.get(one.run.id)) is not None:
+                steps = active.step - self.first_steps[one.run.id]
+            else:
+                steps = 0
+            total += steps * per_step
+        return total
+
+    def _left_seconds(self) -> float:
+        return sum(
+            one.estimate.seconds * (1 - self._step(one) / one.run.steps)
+            for one in self.todo
+            if one.run.id not in self.ended
+        )
+
+    def _step(self, one: Planned) -> int:
+        active = self.active.get(one.run.id)
+        return active.step if active else one.standing.step
+
+    def _eta(self) -> str:
+        """Time left: what is left, at the rate at which expected work has been done so far."""
+        done, left = self._done_seconds(), self._left_seconds()
+        elapsed = time.monotonic() - self.began
+        if left <= 0:
+            return f"{format.duration(elapsed)} in all"
+        if done <= 0 or elapsed < 3:
+            return "time left unknown yet"
+        return f"about {format.duration(elapsed * left / done)} left"
+
+    def _flops(self) -> tuple[float, float]:
+        done = sum(
+            one.run.training_flops() * (1 if one.run.id in self.ended else self._step(one) / one.run.steps)
+            for one in self.todo
+        )
+        return done, float(sum(one.run.training_flops() for one in self.todo))
+
+    def _table(self) -> RenderableType:
+        done, total = self._flops()
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("training", "", "step", "steps/s", "loss"):
+            table.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
+        for one in self.todo:
+            if (active := self.active.get(one.run.id)) is None:
+                continue
+            table.add_row(
+                f"{one.run.task.name}/{one.run.label}",
+                ProgressBar(one.run.steps, active.step, width=20),
+                f"{active.step:,} / {one.run.steps:,}",
+                f"{active.steps_per_second:,.1f}",
+                "" if active.loss is None else f"{active.loss:.3g}",
+            )
+        for job in self.workers.jobs:
+            if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
+                table.add_row(f"baselines of {job.task.name}", "", "", "", "")
+        overall = Text(
+            f"{len(self.ended)} of {len(self.todo)} runs, "
+            f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}"
+        )
+        return Group(table, ProgressBar(max(total, 1.0), done, width=60), overall)

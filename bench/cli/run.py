@@ -1,0 +1,180 @@
+"""`bench run`: say what will be done, do it, say what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.cli import format
+from bench.cli.plan import known_speeds
+from bench.cli.progress import follow
+from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.state import Folder
+from bench.dispatch.status import standings
+from bench.dispatch.worker import Baselines, Job, Machine, is_done
+from bench.errors import UserError, did_you_mean
+from bench.plan import Planned, plan, select
+
+ASK_BEYOND_SECONDS = 3 * 3600.0
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line said of which runs to start, and where."""
+
+    filter: str | None
+    limit: int | None
+    dry_run: bool
+    retry: str | None
+    yes: bool
+    device: str
+    workers: int | None
+
+
+def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> None:
+    """Train what is missing of the suite at `path`.
+
+    Raises:
+        UserError: for options that do not fit this machine or this suite.
+        typer.Exit: code 1 when runs failed, 130 when interrupted.
+    """
+    if choices.retry not in (None, "failed"):
+        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
+    suite = suites.load(path)
+    pool = pool_of.load(results)
+    out = format.console()
+    for problem in pool.problems:
+        out.print(problem, style="yellow")
+    chosen = select(plan(suite, results, pool, known_speeds(pool)), choices.filter)
+    todo = _todo(chosen, choices)
+    jobs = _jobs(todo, chosen, pool)
+    _say(suite.name, chosen, todo, out)
+    if not jobs:
+        out.print("Nothing to do.")
+        _say_failed(chosen, path, out)
+        return
+    if choices.dry_run:
+        for one in todo:
+            out.print(f"would run {one.run.task.name}/{one.run.label}")
+        return
+    places = _places(choices, machine)
+    _agree(todo, len(places), choices, out)
+    if choices.retry:
+        for one in todo:
+            Folder.of(results, one.run.id).forgive()
+    _train(jobs, todo, results, places, out)
+    _conclude(path, results, todo, jobs, out)
+
+
+def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
+    wanted = {"missing", "running"} | ({"failed"} if choices.retry else set())
+    todo = [one for one in chosen if one.standing.word in wanted]
+    return todo[: choices.limit]
+
+
+def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Job]:
+    """The runs to train, behind the baselines of every chosen task that lacks them."""
+    tasks = {one.run.task_id: one.run for one in (todo or chosen)}
+    baselines = [
+        Baselines(run.task, task_id, run.evaluation_prompts)
+        for task_id, run in tasks.items()
+        if task_id not in pool.baselines
+    ]
+    return [*baselines, *(one.run for one in todo)]
+
+
+def _places(choices: Choices, machine: Machine) -> list[Machine]:
+    from bench.kernels import backends
+
+    if choices.device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {choices.device}{did_you_mean(choices.device, ('auto', 'cpu', 'cuda'))}")
+    try:
+        places = machines(choices.device, choices.workers, machine)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if machine.scan not in backends.SCAN_NAMES:
+        raise UserError(f"--scan {machine.scan}{did_you_mean(machine.scan, backends.SCAN_NAMES)}")
+    if why := backends.unavailable(machine.scan, places[0].device):
+        raise UserError(f"--scan {machine.scan}: {why}")
+    return places
+
+
+def _agree(todo: list[Planned], workers: int, choices: Choices, out: format.Console) -> None:
+    """Say the cost of long work and ask; scripts must say --yes."""
+    seconds = sum(one.remaining_seconds for one in todo) / workers
+    if seconds <= ASK_BEYOND_SECONDS or choices.yes:
+        return
+    bases = {one.estimate.basis for one in todo}
+    how = "measured speeds" if bases == {"measured"} else "scaled from measured speeds"
+    if "assumed" in bases:
+        how = "a guess: no speed was measured on this machine yet"
+    out.print(
+        f"This is about [bold]{format.duration(seconds)}[/] on {format.count(workers, 'worker')} ({how}). "
+        "--filter and --limit take a part of it."
+    )
+    if not sys.stdin.isatty():
+        raise UserError("not started: say --yes to start work of this length without being asked")
+    typer.confirm("Start?", abort=True)
+
+
+def _say(name: str, chosen: list[Planned], todo: list[Planned], out: format.Console) -> None:
+    words = Counter(one.standing.word for one in chosen)
+    states = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
+    flops = format.flops(sum(one.run.training_flops() for one in todo))
+    ahead = f"; {format.count(len(todo), 'run')} to train, {flops} FLOPs" if todo else ""
+    out.print(f"Suite [bold]{name}[/]: {format.count(len(chosen), 'run')}: {states}{ahead}.")
+
+
+def _train(
+    jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: format.Console
+) -> None:
+    workers = LocalPool(jobs, results, places[: len(jobs)])
+    try:
+        workers.start()
+        follow(workers, todo, results, out)
+    except KeyboardInterrupt:
+        out.print("\nInterrupted: saving what is being trained …")
+        workers.stop()
+        out.print("Saved. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    except BaseException:
+        workers.stop(patience=5.0)
+        raise
+
+
+def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: format.Console) -> None:
+    """Say how everything that was started ended."""
+    found = standings([one.run for one in todo], results, pool_of.load(results))
+    words = Counter(standing.word for standing in found.values())
+    summary = ", ".join(f"[{format.STATE_STYLES[word]}]{number} {word}[/]" for word, number in words.items())
+    if summary:
+        out.print(f"Done: {summary}.")
+    for one in todo:
+        standing = found[one.run.id]
+        if standing.note and standing.word in ("failed", "diverged"):
+            out.print(
+                f"  {one.run.task.name}/{one.run.label}: {standing.word}: {standing.note}", markup=False
+            )
+    lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
+    for job in lost:
+        failure = Folder.of(results, job.id).failure() or {}
+        reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
+        out.print(f"  baselines of {job.task.name}: failed: {reason}", markup=False)
+    if words["failed"] or lost:
+        out.print(f"The runs that failed are tried again with: bench run {path} --retry failed")
+        raise typer.Exit(1)
+    out.print(f"Next: bench report {path}")
+
+
+def _say_failed(chosen: list[Planned], path: Path, out: format.Console) -> None:
+    failed = [one for one in chosen if one.standing.word == "failed"]
+    for one in failed:
+        out.print(f"  {one.run.task.name}/{one.run.label}: failed: {one.standing.note}", markup=False)
+    if failed:
+        out.print(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")

@@ -1,0 +1,106 @@
+"""What a run will cost in hours: from speeds measured here, or scaled from them, or assumed and said so."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench import flops
+from bench.results import Pool
+from bench.run import Run
+
+Basis = Literal["measured", "scaled", "assumed"]
+
+ASSUMED_FLOPS_PER_SECOND = {"cpu": 4e9, "gpu": 5e12}
+"""Per worker, where nothing was measured: one core; a recent GPU at this study's small shapes."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected wall-clock seconds of a run on one worker, and what that expectation rests on."""
+
+    seconds: float
+    basis: Basis
+
+
+@dataclass(frozen=True)
+class _Speed:
+    architecture: str
+    flops_per_step: float
+    steps_per_second: float
+
+
+class Speeds:
+    """Measured training speeds of one kind of device.
+
+    Args:
+        pool: results to learn from.
+        device: the device's name; None takes the device with the most results.
+        kind: "cpu" or "gpu": what to assume where nothing was measured.
+    """
+
+    def __init__(self, pool: Pool, device: str | None = None, kind: str = "cpu") -> None:
+        if device is None:
+            names = Counter(result["provenance"].get("device") for result in pool.runs.values())
+            device = names.most_common(1)[0][0] if names else None
+        self.device, self.kind = device, kind
+        self._exact: dict[tuple[Any, ...], list[float]] = {}
+        self._all: list[_Speed] = []
+        for result in pool.runs.values():
+            speed = result["provenance"].get("steps_per_second")
+            if result["provenance"].get("device") != device or not speed or not result["checkpoints"]:
+                continue
+            last = result["checkpoints"][-1]
+            run = result["run"]
+            self._exact.setdefault(_shape_of_record(result), []).append(speed)
+            self._all.append(
+                _Speed(
+                    run["architecture"]["name"],
+                    last["training_flops_full_length"] / max(1, last["step"]),
+                    speed,
+                )
+            )
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def estimate(self, run: Run) -> Estimate:
+        """Seconds for the whole of `run`."""
+        if exact := self._exact.get(_shape_of_run(run)):
+            return Estimate(run.steps / statistics.median(exact), "measured")
+        size = run.size
+        per_step = flops.training_flops_full_length(
+            run.architecture, size.layers, size.width, run.task, run.batch_size, 1
+        )
+        if self._all:
+            same = [speed for speed in self._all if speed.architecture == run.architecture.name]
+            near = min(same or self._all, key=lambda speed: abs(_log_ratio(speed.flops_per_step, per_step)))
+            scale = max(1.0, per_step / near.flops_per_step)
+            return Estimate(run.steps * scale / near.steps_per_second, "scaled")
+        return Estimate(run.steps * per_step / ASSUMED_FLOPS_PER_SECOND[self.kind], "assumed")
+
+
+def _shape_of_run(run: Run) -> tuple[Any, ...]:
+    length = run.task.length(run.task.n_points)
+    return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
+
+
+def _shape_of_record(result: dict[str, Any]) -> tuple[Any, ...]:
+    run = result["run"]
+    size = run["size"]
+    length = result["facts"]["length"]
+    return (
+        run["architecture"]["name"],
+        size["layers"],
+        size["width"],
+        length,
+        run["batch_size"],
+        run["precision"],
+    )
+
+
+def _log_ratio(a: float, b: float) -> float:
+    return math.log(a / b)

@@ -1,0 +1,120 @@
+"""A run's own folder while it trains: who works on it, how far it is, why it failed.
+
+    results/.state/<id>/  lock            held by the process that works on the run
+                          heartbeat.json  where it is, written about once a second
+                          checkpoint.pt   where it can go on from
+                          failure.json    what went wrong at the last attempt
+
+The folder disappears when the result is stored. The lock is the kernel's (`flock`), so it dies with
+its owner and the next process takes the run over at once; the files are hints for people.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bench.files import read_json, write_json
+from bench.results import STATE
+
+SILENT_AFTER_SECONDS = 600.0
+"""A heartbeat older than this belongs to a process that is gone or hangs."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The state folder of one run (or of one task's baselines)."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, results: Path, run_id: str) -> Folder:
+        return cls(results / STATE / run_id)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Try to own the run: yields whether this process does. Never waits."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def beat(self, **values: Any) -> None:
+        """Say where the run is."""
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        write_json(self.path / "heartbeat.json", {**owner, **values})
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        """The last heartbeat, of a process that may be dead by now."""
+        return _read(self.path / "heartbeat.json")
+
+    def alive(self) -> bool:
+        """Whether a process works on the run, as far as its heartbeat tells."""
+        beat = self.heartbeat()
+        if beat is None or time.time() - beat["time"] > SILENT_AFTER_SECONDS:
+            return False
+        return beat["host"] != socket.gethostname() or process_exists(beat["pid"])
+
+    def fail(self, error: BaseException) -> None:
+        """Record why the run failed."""
+        self.fail_with(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+
+    def fail_with(self, kind: str, message: str, trace: str = "") -> None:
+        write_json(
+            self.path / "failure.json",
+            {"class": kind, "message": message, "traceback": trace[-20_000:], "time": time.time()},
+        )
+
+    def failure(self) -> dict[str, Any] | None:
+        return _read(self.path / "failure.json")
+
+    def forgive(self) -> None:
+        """Forget the failure, so that the run is tried again."""
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def has_checkpoint(self) -> bool:
+        return (self.path / "checkpoint.pt").exists()
+
+    def quiet(self) -> None:
+        """Nobody works on the run any more."""
+        (self.path / "heartbeat.json").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The result is stored: nothing here is needed any more."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def process_exists(pid: int) -> bool:
+    """Whether a process of this machine has that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

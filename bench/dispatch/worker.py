@@ -1,0 +1,173 @@
+"""A worker: one process on one device that takes whatever work is free until none is left.
+
+Workers need no coordinator. Each walks the same list, skips what has a result, takes what nobody
+holds and comes back to what somebody else holds, so that two `bench run` on one folder share the
+work and a dead owner's run is taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import results as pool
+from bench.dispatch.state import Folder
+from bench.run import Run
+from bench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Reference predictors of one task on its report prompts, to be computed once."""
+
+    task: Task
+    task_id: str
+    evaluation_prompts: int
+
+    @property
+    def id(self) -> str:
+        return f"baselines-{self.task_id}"
+
+
+Job = Run | Baselines
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a worker computes; nothing here is part of a run's identity."""
+
+    device: str = "cpu"
+    threads: int = 1
+    scan: str = "sequential"
+    save_every: float = 60.0
+
+
+def work(jobs: list[Job], results: Path, machine: Machine, log: Path) -> None:
+    """Entry point of a worker process: do the jobs that are free, in order, until all are done.
+
+    Returns when every job has a result or a failure. Stops at SIGINT, SIGTERM or the death of its
+    parent, with the current run's state saved.
+    """
+    _redirect_output(log)
+    stop = _StopFlag()
+    _prepare(machine)
+    open_jobs = list(jobs)
+    while open_jobs and not stop():
+        left = [job for job in open_jobs if not stop() and not _attempt(job, results, machine, stop)]
+        if len(left) == len(open_jobs):
+            time.sleep(0.5)  # all of them are held by others: wait for a result or a death
+        open_jobs = left
+
+
+def _attempt(job: Job, results: Path, machine: Machine, stop: _StopFlag) -> bool:
+    """Do one job if it is free. Returns whether it needs no further attention."""
+    folder = Folder.of(results, job.id)
+    if is_done(job, results):
+        return True
+    if folder.failure():
+        return True
+    with folder.locked() as mine:
+        if not mine:
+            return False
+        if is_done(job, results):  # finished while this process was looking
+            folder.clear()
+            return True
+        try:
+            _do(job, results, folder, machine, stop)
+        except Exception as error:  # one run's failure never stops the others
+            folder.fail(error)
+            folder.quiet()
+    return True
+
+
+def is_done(job: Job, results: Path) -> bool:
+    """Whether the result of a job is on disk."""
+    if isinstance(job, Run):
+        return pool.load_run(results, job) is not None
+    return pool.path_of_baselines(results, job.task.name, job.task_id).exists()
+
+
+def _do(job: Job, results: Path, folder: Folder, machine: Machine, stop: _StopFlag) -> None:
+    if isinstance(job, Baselines):
+        folder.beat(label=f"baselines of {job.task.name}", device=machine.device)
+        from bench.train.reference import baselines
+
+        value = baselines(job.task, job.task_id, job.evaluation_prompts)
+        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
+        folder.clear()
+        return
+    result = _train(job, folder, machine, stop)
+    if result is None:
+        folder.quiet()
+        return
+    pool.store(pool.path_of(results, job), result)
+    folder.clear()
+
+
+def _train(run: Run, folder: Folder, machine: Machine, stop: _StopFlag) -> dict[str, Any] | None:
+    """Train one run; None when it was interrupted (its state is saved)."""
+    import torch
+
+    from bench import environment
+    from bench.train.loop import Interrupted, Options, Progress, train
+
+    began = time.time()
+
+    def report(progress: Progress) -> None:
+        folder.beat(label=run.label, device=machine.device, started=began, steps=run.steps, **vars(progress))
+
+    report(Progress(0, None, 0.0))
+    options = Options(
+        device=torch.device(machine.device),
+        scan=machine.scan,
+        save_every=machine.save_every,
+        report=report,
+        stop=stop,
+    )
+    try:
+        result = train(run, folder.path, options)
+    except Interrupted:
+        return None
+    where = environment.describe(machine.device)
+    result["provenance"].update(started=round(began, 3), finished=round(time.time(), 3), **where)
+    return result
+
+
+def _prepare(machine: Machine) -> None:
+    """Settings of the process that must precede the first use of torch."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    import torch
+
+    torch.set_num_threads(machine.threads)
+    if machine.device.startswith("cuda"):
+        torch.cuda.set_device(machine.device)
+
+
+class _StopFlag:
+    """True once the process was asked to stop, or its parent is gone."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._parent = os.getppid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked or os.getppid() != self._parent
+
+
+def _redirect_output(log: Path) -> None:
+    """Send what libraries print to the worker's log, not into the progress display."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())

@@ -1,0 +1,111 @@
+"""What ran where: recorded inside the process that trains, beside the numbers it produced."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import bench
+
+PACKAGES = ("torch", "numpy", "triton", "mamba-ssm", "causal-conv1d", "scikit-learn", "pydantic")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Code, packages and machine, as plain values.
+
+    Args:
+        device: "cpu" or "cuda:<index>".
+    """
+    import torch
+
+    commit, dirty = code_version()
+    return {
+        "bench": bench.__version__,
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
+        "cuda": torch.version.cuda,
+        "device": device_name(device),
+        "cpu_threads": torch.get_num_threads(),
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+    }
+
+
+def device_name(device: str) -> str:
+    """What the device calls itself: the GPU's or the processor's model."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return cpu_name()
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model, or its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def package_version(name: str) -> str | None:
+    """Installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def code_version() -> tuple[str | None, bool | None]:
+    """Commit of the checkout this package was imported from and whether it has changes; None outside one."""
+    root = Path(bench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(root), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+                env=environment,
+            ).stdout.strip()
+            for arguments in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no", "--", "bench"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit, bool(status)
+
+
+def local_device() -> tuple[str, str]:
+    """Name and kind ("gpu" or "cpu") of what a run would use here, found without importing torch."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return cpu_name(), "cpu"
+    names = found.stdout.strip().splitlines() if found.returncode == 0 else []
+    return (names[0].strip(), "gpu") if names else (cpu_name(), "cpu")
