@@ -38,7 +38,12 @@ class Planned:
 def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds) -> list[Planned]:
     """Every run of the suite once, in the order of its experiments."""
     return [
-        Planned(run, tuple(suite.experiments_of(run.id)), standing(run, results, pool), speeds.estimate(run))
+        Planned(
+            run,
+            tuple(each.name for each in suite.experiments_of(run.id)),
+            standing(run, results, pool),
+            speeds.estimate(run),
+        )
         for run in suite.runs
     ]
 

@@ -10,7 +10,7 @@ The file is the record; its name is for people and is never parsed. Format 1:
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
                                                     "overall": [mean, standard error]},
                                       "selection": {"overall": [mean, standard error]}}}],
-     "per_prompt": {"report": base64 of little-endian float32: each prompt's mean over positions, last checkpoint},
+     "per_prompt": {"report": base64 of float32: each prompt's mean over positions at the last checkpoint},
      "prompts": {"report": {"count", "sha256"}, "selection": {…}},
      "curve": {"step": [...], "loss": [...], "gradient_norm": [...]},
      "provenance": {where, when, how fast, with what}}

@@ -1,4 +1,4 @@
-"""The commands. The only place that prints errors and exits; everything heavy is imported where it is used."""
+"""The commands. The only place that prints errors and exits; what is heavy is imported where it is used."""
 
 from __future__ import annotations
 

@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 def short_convolution_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """y_t = bias + Σ_k weight[k] x_{t−K+1+k} per channel, zeros before the start: (B, L, E), weight (E, K)."""
+    """y_t = bias + Σ_k weight[k] x_{t−K+1+k} per channel, zeros before the start.
+
+    Shapes: x (B, L, E), weight (E, K), bias (E,); y (B, L, E).
+    """
     K = weight.shape[1]
     padded = torch.nn.functional.pad(x, (0, 0, K - 1, 0))
     taps = [(padded[:, t : t + K] * weight.T).sum(1) for t in range(x.shape[1])]
@@ -45,7 +48,7 @@ def long_convolution(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def smooth_length(at_least: int) -> int:
-    """The smallest even length ≥ `at_least` with no prime factor above 5: what Fourier libraries are fast at."""
+    """The smallest even length ≥ `at_least` without prime factors above 5: libraries are fast at those."""
     length = at_least + at_least % 2
     while True:
         rest = length

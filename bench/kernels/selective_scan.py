@@ -49,7 +49,7 @@ class _Sequential(torch.autograd.Function):
         ctx: Any, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor
     ) -> Tensor:
         x_, delta_, B_, C_ = (value.transpose(0, 1).contiguous() for value in (x, delta, B, C))
-        decay = torch.exp(delta_.unsqueeze(-1) * A)  # (L, B, E, N)
+        decay = (delta_.unsqueeze(-1) * A).exp_()  # (L, B, E, N)
         states = (delta_ * x_).unsqueeze(-1) * B_.unsqueeze(2)
         for t in range(1, states.shape[0]):
             states[t].addcmul_(decay[t], states[t - 1])
@@ -61,7 +61,7 @@ class _Sequential(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         x, delta, A, B, C, skip, states = ctx.saved_tensors
         dy = dy.transpose(0, 1).contiguous()
-        decay = torch.exp(delta.unsqueeze(-1) * A)
+        decay = (delta.unsqueeze(-1) * A).exp_()
         g = dy.unsqueeze(-1) * C.unsqueeze(2)
         for t in range(g.shape[0] - 2, -1, -1):
             g[t].addcmul_(decay[t + 1], g[t + 1])

@@ -1,0 +1,255 @@
+"""What pydantic finds wrong with plain data, in plain words and at places that exist in the data.
+
+Pydantic locates errors in its own model of the input: union members and missing keys are parts of
+its locations. Here every complaint is about a key or a value somebody wrote (or about the mapping
+that lacks one), and says what would be right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import did_you_mean
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that is wrong.
+
+    Attributes:
+        loc: keys and indices from the root to a value that exists.
+        message: what is wrong and what would be right.
+        key: the complaint is about the key at `loc`, not its value.
+    """
+
+    loc: tuple[str | int, ...]
+    message: str
+    key: bool = False
+
+    def under(self, loc: Sequence[str | int]) -> Complaint:
+        """The same complaint about data that stands at `loc` of something larger."""
+        return replace(self, loc=(*loc, *self.loc))
+
+
+def validated(model: type[T], data: Any) -> T | list[Complaint]:
+    """`data` as a `model`, or everything that is wrong with it.
+
+    Text is never taken for a number, nor true for 1; 5e5 is as whole a number as 500000.
+    """
+    text = json.dumps(_whole(data), allow_nan=False)
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        errors: list[Any] = [each for each in error.errors() if not _is_list_for_tuple(each)]
+        spurious = len(errors) < error.error_count()
+    if spurious:
+        try:
+            lax = model.model_validate_json(text)
+        except ValidationError as error:
+            seen = {each["loc"] for each in errors}
+            errors += [each for each in error.errors() if each["loc"] not in seen]
+        if not errors:
+            return lax
+    return list(_complaints(errors, model, data))
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, str):
+        return f"'{value}'" if len(value) <= 60 else f"'{value[:57]}…'"
+    return str(value)
+
+
+def _whole(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _whole(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_whole(value) for value in data]
+    if isinstance(data, float) and data.is_integer() and abs(data) < 2**53:
+        return int(data)
+    return data
+
+
+def _is_list_for_tuple(error: Any) -> bool:
+    """Behind a "before" validator pydantic's strict mode refuses every list where a tuple is meant."""
+    return error["type"] == "tuple_type" and isinstance(error["input"], list)
+
+
+def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Iterator[Complaint]:
+    """One complaint an error; the members of a union that expected something else become one."""
+    expected: dict[tuple[str | int, ...], dict[str, Any]] = {}
+    deeper: set[tuple[str | int, ...]] = set()
+    for error in errors:
+        loc, value = _existing(error["loc"], data)
+        if error["type"] in _EXPECTED:
+            expected.setdefault(loc, {})[_EXPECTED[error["type"]]] = value
+        else:
+            deeper.update(loc[:end] for end in range(len(loc) + 1))
+            yield _complaint(error, loc, value, model)
+    for loc in expected:
+        deeper.update(loc[:end] for end in range(len(loc)))
+    for loc, wanted in expected.items():
+        if loc not in deeper:
+            got = shown(next(iter(wanted.values())))
+            if len(wanted) > 1:
+                wanted.pop("null", None)  # where a key may be left out, null is no advice
+            yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {got}"))
+
+
+def _complaint(error: Any, loc: tuple[str | int, ...], value: Any, model: type[BaseModel]) -> Complaint:
+    kind, context = error["type"], error.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            valid = _keys_at(model, error["loc"][:-1])
+            return Complaint(loc, f"unknown key '{loc[-1]}'{did_you_mean(str(loc[-1]), valid)}", key=True)
+        case "missing":
+            return Complaint(loc, f"missing key '{error['loc'][-1]}'")
+        case "union_tag_not_found":
+            return Complaint(loc, f"missing key {context['discriminator']}")
+        case "union_tag_invalid":
+            tag, key = context["tag"], context["discriminator"].strip("'")
+            tags = re.findall(r"'([^']*)'", context["expected_tags"])
+            noun = (_name(loc) or "value").removesuffix("s")
+            place = (*loc, key) if isinstance(value, Mapping) else loc
+            return Complaint(place, f"unknown {noun} '{tag}'{did_you_mean(tag, tags)}")
+        case "value_error" | "assertion_error":
+            message = str(context["error"])
+            loc = _narrowed(loc, value, message)
+            return Complaint(loc, message if _name(loc) in message.split() else _about(loc, message))
+        case _:
+            return Complaint(loc, _about(loc, _message(kind, context, value, error["msg"])))
+
+
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "string_type": "text",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "mapping_type"), "a mapping"),
+    "none_required": "null",
+}
+
+
+def _message(kind: str, context: Mapping[str, Any], value: Any, otherwise: str) -> str:
+    match kind:
+        case "literal_error" | "enum":
+            words = re.findall(r"'([^']*)'", context["expected"])
+            if words and isinstance(value, str):
+                return f"unknown value {shown(value)}{did_you_mean(value, words)}"
+            return f"expected {context['expected']}, got {shown(value)}"
+        case "greater_than":
+            return f"must be greater than {context['gt']:g}, got {shown(value)}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']:g}, got {shown(value)}"
+        case "less_than":
+            return f"must be less than {context['lt']:g}, got {shown(value)}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}, got {shown(value)}"
+        case "multiple_of":
+            return f"must be a multiple of {context['multiple_of']:g}, got {shown(value)}"
+        case "too_short" | "string_too_short" if context["min_length"] == 1:
+            return "must not be empty"
+        case "too_short":
+            return f"needs at least {context['min_length']} values, got {context['actual_length']}"
+        case "too_long":
+            return f"takes at most {context['max_length']} values, got {context['actual_length']}"
+        case "string_pattern_mismatch":
+            return f"{shown(value)} does not match {context['pattern']}"
+        case _:
+            return otherwise.replace("Input should be", "expected").replace("Input", "the value")
+
+
+def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...], Any]:
+    """The parts of a pydantic location that exist in the data, and the value there.
+
+    The rest are names of union members, or of keys that are missing.
+    """
+    path: list[str | int] = []
+    for part in loc:
+        inside = isinstance(data, dict) and part in data
+        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            path.append(part)
+            data = data[part]
+    return tuple(path), data
+
+
+def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str | int, ...]:
+    """A rule about a whole mapping names the key it is about: the first key named is the place."""
+    if isinstance(value, Mapping):
+        for word in re.findall(r"\w+", message):
+            if word in value:
+                return (*loc, word)
+    return loc
+
+
+def _name(loc: Sequence[str | int]) -> str | None:
+    return next((part for part in reversed(loc) if isinstance(part, str)), None)
+
+
+def _about(loc: Sequence[str | int], message: str) -> str:
+    """A message, with the key it is about."""
+    return f"{name}: {message}" if (name := _name(loc)) else message
+
+
+def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """Keys a mapping at a pydantic location may have."""
+    candidates: list[Any] = [model]
+    for part in loc:
+        options = [option for each in candidates for option in _members(each)]
+        inner = [below for option in options if (below := _below(option, part)) is not None]
+        chosen = [option for option in options if isinstance(part, str) and _is_member(option, part)]
+        candidates = inner or chosen or options
+    models = [option for each in candidates for option in _members(each) if _is_model(option)]
+    return list(dict.fromkeys(field.alias or name for m in models for name, field in m.model_fields.items()))
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union, aliases and metadata taken off; a type that is none, alone."""
+    origin = get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [member for argument in get_args(annotation) for member in _members(argument)]
+    return [annotation]
+
+
+def _below(annotation: Any, part: str | int) -> Any:
+    """The type of what stands under `part` of a value of this type, or None."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return field.annotation if field else None
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return arguments[1] if len(arguments) == 2 else None
+    if isinstance(part, int) and isinstance(origin, type) and issubclass(origin, Sequence) and arguments:
+        return arguments[0]
+    return None
+
+
+def _is_member(option: Any, tag: str) -> bool:
+    """Whether a union member is what a tag in a location names: its class, or its literal `name`."""
+    if not _is_model(option):
+        return False
+    literals = (f.annotation for f in option.model_fields.values() if get_origin(f.annotation) is Literal)
+    return option.__name__ == tag or any(tag in get_args(literal) for literal in literals)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,128 @@
+"""What a suite's tasks, architectures and sizes stand for, looked up by name and checked in their place.
+
+Nothing here raises for a user's mistake: complaints are gathered, so that one reading of a suite
+shows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from bench.complaints import Complaint, shown, validated
+from bench.errors import UserError, did_you_mean
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.sizes import SIZE_GROUPS, Size
+from bench.tasks import TASKS, Task
+
+Loc = tuple[str | int, ...]
+
+
+class At(NamedTuple):
+    """A value and where it was written."""
+
+    value: Any
+    loc: Loc
+
+
+def tasks(
+    entries: Sequence[At], protocols: Sequence[str], complaints: list[Complaint]
+) -> list[tuple[Task, str]]:
+    """Every task under every protocol, with the protocol's name."""
+    found = []
+    for protocol in protocols:
+        under = [At(task, entry.loc) for entry in entries for task in _task(entry, protocol, complaints)]
+        distinct(under, lambda task: f"task '{task.name}' with these fields", complaints)
+        found += [(task, protocol) for task, _ in under]
+    return found
+
+
+def architectures(entries: Sequence[At], complaints: list[Complaint]) -> list[Architecture]:
+    """Architectures, with their options."""
+    found = [At(each, entry.loc) for entry in entries for each in _architecture(entry, complaints)]
+    distinct(found, lambda architecture: f"architecture '{architecture.name}' with these options", complaints)
+    return [architecture for architecture, _ in found]
+
+
+def sizes(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
+    """Sizes, each with the place of the size or of the group that lists it."""
+    found = [At(size, entry.loc) for entry in entries for size in _sizes(entry, complaints)]
+    distinct(found, lambda size: f"size {size.layers} × {size.width}", complaints)
+    return found
+
+
+def distinct(values: Sequence[At], name: Callable[[Any], str], complaints: list[Complaint]) -> None:
+    """Complain about every value that is listed before."""
+    before: list[Any] = []
+    for value, loc in values:
+        if value in before:
+            complaints.append(Complaint(loc, f"{name(value)} is listed twice"))
+        before.append(value)
+
+
+def known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: list[Complaint]) -> bool:
+    """Whether a word names one of the valid things; complains if not."""
+    if isinstance(word, str) and word in valid:
+        return True
+    problem = f"unknown {noun} '{word}'{did_you_mean(word, valid)}" if isinstance(word, str) else None
+    complaints.append(Complaint(loc, problem or f"expected the name of a {noun}, got {shown(word)}"))
+    return False
+
+
+def _named(
+    entry: At, valid: Collection[str], noun: str, complaints: list[Complaint]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and the other fields of an entry; nothing when the name is no valid one."""
+    value, loc = entry
+    if not isinstance(value, dict):
+        if known(value, valid, noun, loc, complaints):
+            yield value, {}
+    elif "name" not in value:
+        complaints.append(Complaint(loc, "missing key 'name'"))
+    elif known(value["name"], valid, noun, (*loc, "name"), complaints):
+        yield value["name"], {key: field for key, field in value.items() if key != "name"}
+
+
+def _task(entry: At, protocol: str, complaints: list[Complaint]) -> Iterator[Task]:
+    for name, fields in _named(entry, TASKS, "task", complaints):
+        kind = TASKS[name]
+        filled = {field: choices[protocol] for field, choices in kind.protocol_fields.items()}
+        outcome = validated(kind, {"name": name, **filled, **fields})
+        if isinstance(outcome, list):
+            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
+        else:
+            yield outcome
+
+
+def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architecture]:
+    for name, options in _named(entry, ARCHITECTURES, "architecture", complaints):
+        architecture, before = ARCHITECTURES[name], len(complaints)
+        for option, value in options.items():
+            complaints.extend(each.under(entry.loc) for each in _option(architecture, option, value))
+        if len(complaints) == before:
+            yield architecture.with_options(options)
+
+
+def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:
+    """What is wrong with one option of an architecture."""
+    for block in architecture.first + architecture.layer:
+        if option in type(block).model_fields and option != "name":
+            outcome = validated(type(block), {**block.model_dump(mode="json"), option: value})
+            yield from outcome if isinstance(outcome, list) else ()
+    try:
+        architecture.with_options({option: value})
+    except UserError as error:
+        yield Complaint((option,), str(error), key=True)
+    except ValueError:
+        pass  # what `validated` said
+
+
+def _sizes(entry: At, complaints: list[Complaint]) -> Iterator[Size]:
+    if isinstance(entry.value, dict):
+        outcome = validated(Size, entry.value)
+        if isinstance(outcome, list):
+            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
+        else:
+            yield outcome
+    elif known(entry.value, SIZE_GROUPS, "size group", entry.loc, complaints):
+        yield from SIZE_GROUPS[entry.value]

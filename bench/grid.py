@@ -1,0 +1,242 @@
+"""From an experiment's settings to its runs: a product of lists, less exclusions, and points beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from bench.complaints import Complaint
+from bench.entries import At, Loc, architectures, distinct, known, sizes, tasks
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.sizes import SIZE_GROUPS, Size
+from bench.run import Adam, AdamW, Optimizer, Run, short
+from bench.suite_format import Entry, Exclusion, Point, Settings
+from bench.tasks import TASKS, Task
+
+AXES = {
+    "task": "tasks",
+    "architecture": "architectures",
+    "size": "sizes",
+    "learning_rate": "learning_rates",
+    "clip": "clip",
+    "optimizer": "optimizer",
+    "protocol": "protocol",
+    "precision": "precision",
+    "seed": "seeds",
+}
+"""What a point calls the things that a grid lists."""
+
+NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
+"""Lists without which there is no grid."""
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What holds for an experiment: its own settings, then the defaults'.
+
+    Attributes:
+        places: where each setting was written; those that nobody wrote are absent.
+        broken: settings that were written and refused; complained about already.
+    """
+
+    settings: Settings
+    places: Mapping[str, Loc]
+    broken: frozenset[str] = frozenset()
+
+    def each(self, key: str) -> list[At]:
+        """The values of a list, each with its place."""
+        place = self.places.get(key, ())
+        return [At(value, (*place, index)) for index, value in enumerate(getattr(self.settings, key))]
+
+    def lacks(self, key: str) -> bool:
+        """Whether nobody said anything about a setting that has no default."""
+        return not getattr(self.settings, key) and key not in self.broken
+
+
+class Cell(NamedTuple):
+    """One grid point before it is a run: `nominal` is the size as listed, `size` what is made of it."""
+
+    task: Task
+    protocol: str
+    architecture: Architecture
+    nominal: Size
+    size: Size
+    learning_rate: float
+    clip: float
+    optimizer: Optimizer
+    precision: str
+    seed: int
+
+    def matches(self, exclusion: Exclusion) -> bool:
+        """Whether every field that an exclusion gives is this point's."""
+        given = exclusion.model_dump(exclude_none=True)
+        group = given.pop("size", None)
+        mine = {
+            **self._asdict(),
+            "task": self.task.name,
+            "architecture": self.architecture.name,
+            "optimizer": self.optimizer.name,
+            **self.size.model_dump(),
+        }
+        return all(mine[key] == value for key, value in given.items()) and (
+            group is None or self.nominal in SIZE_GROUPS[group]
+        )
+
+
+def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) -> tuple[Run, ...]:
+    """The runs of the experiment at `loc`, each once, in the order of the file.
+
+    Points make a grid optional; a grid is meant when any list that it needs has several values.
+
+    Args:
+        stated: what holds for the experiment.
+        entry: the experiment as it stands in the file.
+        loc: its location there.
+        complaints: everything that is wrong is added here.
+    """
+    before = len(complaints)
+    missing = [key for key in NEEDED if stated.lacks(key)]
+    if not entry.points or any(len(getattr(stated.settings, key)) > 1 for key in NEEDED):
+        complaints.extend(Complaint(loc, f"missing key '{key}'") for key in missing)
+    elif missing and entry.exclude:
+        complaints.append(Complaint((*loc, "exclude"), "there is no grid to exclude from"))
+    runs = [] if missing and entry.points else list(_product(stated, entry.exclude, loc, complaints))
+    for index, point in enumerate(entry.points):
+        place = (*loc, "points", index)
+        if one := _single(stated, point, place, complaints):
+            runs += _product(one, [], place, complaints)
+    if not runs and len(complaints) == before and not stated.broken:
+        complaints.append(Complaint(loc, "there is nothing to run: every grid point is excluded"))
+    return tuple({run.id: run for run in runs}.values())
+
+
+def _product(
+    stated: Stated, exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint]
+) -> Iterator[Run]:
+    """The runs of a product of lists, less those excluded."""
+    before = len(complaints)
+    if stated.lacks("steps"):
+        complaints.append(Complaint(loc, "missing key 'steps'"))
+    checkpoints = _checkpoints(stated, complaints)
+    found_sizes = sizes(stated.each("sizes"), complaints)
+    places = dict(found_sizes)
+    cells = [
+        Cell(task, protocol, architecture, size, size.of(architecture), *rest)
+        for (task, protocol), architecture, (size, _), *rest in product(
+            tasks(stated.each("tasks"), stated.settings.protocol, complaints),
+            architectures(stated.each("architectures"), complaints),
+            found_sizes,
+            *(
+                _values(stated, key, complaints)
+                for key in ("learning_rates", "clip", "optimizer", "precision", "seeds")
+            ),
+        )
+    ]
+    _values(stated, "protocol", complaints)
+    left = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
+    for cell in left if stated.settings.steps and "checkpoints" not in stated.broken else []:
+        try:
+            yield _run(cell, stated.settings, checkpoints)
+        except ValidationError as error:
+            for problem in error.errors():
+                complaints.append(Complaint(places[cell.nominal], f"size: {problem['ctx']['error']}"))
+
+
+def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:
+    fields = {key: value for key, value in cell._asdict().items() if key not in ("protocol", "nominal")}
+    return Run.model_validate(
+        {
+            **fields,
+            "batch_size": settings.batch_size,
+            "steps": settings.steps,
+            "checkpoints": checkpoints,
+            "evaluation_prompts": settings.evaluation_prompts,
+        }
+    )
+
+
+def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]:
+    """Steps after which to evaluate, rising; the last step always is one."""
+    steps = stated.settings.steps
+    if steps is None:
+        return ()
+    for value, loc in stated.each("checkpoints"):
+        if value > steps:
+            complaints.append(Complaint(loc, f"checkpoint {value} is beyond the last step, {steps}"))
+    listed = _values(stated, "checkpoints", complaints)
+    return tuple(sorted({*(value for value in listed if value < steps), steps}))
+
+
+def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
+    """The values of a list of plain settings; complains about repeated ones."""
+
+    def name(value: Any) -> str:
+        if isinstance(value, Adam | AdamW):
+            return f"optimizer '{value.name}' with these settings"
+        return f"{key}: {short(value) if isinstance(value, float) else value}"
+
+    values = stated.each(key)
+    distinct(values, name, complaints)
+    return [value for value, _ in values]
+
+
+def _less(
+    cells: Sequence[Cell], exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint], whole: bool
+) -> list[Cell]:
+    """The cells that no exclusion matches; of a `whole` grid, an exclusion that matches none is a slip."""
+    left = list(cells)
+    for index, exclusion in enumerate(exclude):
+        place = (*loc, index)
+        named = [
+            known(word, valid, noun, (*place, key), complaints)
+            for key, noun, valid in (
+                ("task", "task", TASKS),
+                ("architecture", "architecture", ARCHITECTURES),
+                ("size", "size group", SIZE_GROUPS),
+                ("optimizer", "optimizer", OPTIMIZERS),
+            )
+            if (word := getattr(exclusion, key)) is not None
+        ]
+        if not all(named):
+            continue
+        if whole and not any(cell.matches(exclusion) for cell in cells):
+            complaints.append(Complaint(place, "excludes nothing: no grid point matches"))
+        left = [cell for cell in left if not cell.matches(exclusion)]
+    return left
+
+
+def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
+    """What holds for a point: its own fields, then the experiment's where that is one value."""
+    before = len(complaints)
+    given = {key: getattr(point, key) for key in point.model_fields_set}
+    given = {key: value for key, value in given.items() if value is not None}
+    update: dict[str, Any] = {}
+    places = dict(stated.places)
+    shape = {key: given.pop(key) for key in ("layers", "width", "heads") if key in given}
+    if shape and "size" in given:
+        complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
+    elif shape:
+        update["sizes"], places["sizes"] = [shape], loc
+    if "steps" in given:  # the experiment's checkpoints are those of its own number of steps
+        update["checkpoints"] = []
+    for key, value in given.items():
+        setting = AXES.get(key, key)
+        update[setting] = [value] if key in AXES else value
+        places[setting] = (*loc, key)
+    for key, setting in AXES.items():
+        values = update.get(setting, getattr(stated.settings, setting))
+        if len(values) > 1:
+            complaints.append(
+                Complaint(loc, f"missing key '{key}': the experiment lists {len(values)} of them")
+            )
+        elif not values and stated.lacks(setting):
+            complaints.append(Complaint(loc, f"missing key '{key}'"))
+    if len(complaints) > before:
+        return None
+    return Stated(stated.settings.model_copy(update=update), places, stated.broken - update.keys())

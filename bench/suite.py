@@ -1,0 +1,189 @@
+"""A suite: named experiments, each a grid of runs, read from a YAML file.
+
+    name: example
+    defaults: {learning_rates: [5e-5, 1e-4], steps: 500_000}
+    experiments:
+      figure2:
+        rebuilds: Figure 2
+        tasks: [linear_regression, {name: sparse_linear_regression, n_points: 41}]
+        architectures: [transformer, mamba]
+        sizes: [large, {layers: 2, width: 128}]
+
+`bench.suite_format` says what may be written, `bench.grid` what it means. Every problem of a suite
+and of the files it includes is reported at once, with its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.complaints import Complaint, shown, validated
+from bench.errors import InvalidFile
+from bench.frozen import Frozen
+from bench.grid import Stated, expand
+from bench.run import Run
+from bench.suite_format import Entry, Settings, SuiteFile, checked_name, json_schema
+from bench.yaml_file import Document, lines, read
+
+__all__ = ["Experiment", "Suite", "json_schema", "load"]
+
+T = TypeVar("T", bound=Frozen)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One grid.
+
+    Attributes:
+        rebuilds: the table or figure of the paper it rebuilds, or "".
+        runs: each once, in the order of the file.
+    """
+
+    name: str
+    rebuilds: str
+    description: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Experiments of one file and of those it includes, included ones first."""
+
+    name: str
+    description: str
+    path: Path
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run once: experiments that ask for the same run share it."""
+        return tuple({run.id: run for each in self.experiments for run in each.runs}.values())
+
+    def experiments_of(self, run_id: str) -> tuple[Experiment, ...]:
+        """The experiments that ask for a run."""
+        return tuple(each for each in self.experiments if any(run.id == run_id for run in each.runs))
+
+
+def load(path: Path) -> Suite:
+    """Read a suite and the files it includes.
+
+    Raises:
+        InvalidFile: every problem of every file, each on its own line.
+    """
+    reading = _Reading({}, set(), [])
+    header = reading.file(path, ())
+    if reading.problems or header is None:  # a file without a header has a problem
+        raise InvalidFile(reading.problems)
+    experiments = tuple(experiment for experiment, _ in reading.found.values())
+    return Suite(header.name, header.description, path, experiments)
+
+
+@dataclass
+class _Reading:
+    """What was read so far.
+
+    Attributes:
+        found: experiments by name, and where each was written.
+        files: files read, resolved; one that is included twice counts once.
+        problems: one line each.
+    """
+
+    found: dict[str, tuple[Experiment, str]]
+    files: set[Path]
+    problems: list[str]
+
+    def file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
+        """Read one file after those it includes; its header, or None when that cannot be used."""
+        self.files.add(path.resolve())
+        try:
+            document = read(path)
+        except InvalidFile as error:
+            self.problems += error.problems
+            return None
+        complaints: list[Complaint] = []
+        data = document.data if isinstance(document.data, dict) else {}
+        header = _header(document, complaints)
+        for index, name in enumerate(header.include):
+            target, chain = path.parent / name, (*includers, path)
+            if target.resolve() in [each.resolve() for each in chain]:
+                circle = " → ".join(str(each) for each in (*chain, target))
+                complaints.append(Complaint(("include", index), f"files include each other: {circle}"))
+            elif not target.is_file():
+                complaints.append(Complaint(("include", index), f"include: no such file: {target}"))
+            elif target.resolve() not in self.files:
+                self.file(target, chain)
+        defaults, broken = _usable(Settings, data.get("defaults", {}), ("defaults",), complaints)
+        experiments = data.get("experiments", {})
+        if not isinstance(experiments, dict):
+            complaints.append(
+                Complaint(("experiments",), f"experiments: expected a mapping, got {shown(experiments)}")
+            )
+            experiments = {}
+        elif not experiments and not header.include and data:
+            missing = (
+                "missing key 'experiments'" if "experiments" not in data else "experiments: there is none"
+            )
+            complaints.append(Complaint(("experiments",), missing))
+        for name, entry in experiments.items():
+            self.experiment(document, name, entry, (defaults, broken), complaints)
+        self.problems += lines(document, complaints)
+        return header
+
+    def experiment(
+        self,
+        document: Document,
+        name: str,
+        data: Any,
+        defaults: tuple[Settings, frozenset[str]],
+        complaints: list[Complaint],
+    ) -> None:
+        """Read one experiment, completed from its file's defaults."""
+        loc = ("experiments", name)
+        try:
+            checked_name(name)
+        except ValueError as error:
+            complaints.append(Complaint(loc, str(error), key=True))
+        if name in self.found:
+            where = self.found[name][1]
+            complaints.append(Complaint(loc, f"duplicate experiment '{name}', first at {where}", key=True))
+        entry, broken = _usable(Entry, data, loc, complaints)
+        settings, refused = defaults
+        own = [key for key in Settings.model_fields if key in entry.model_fields_set]
+        stated = Stated(
+            settings.model_copy(update={key: getattr(entry, key) for key in own}),
+            {key: ("defaults", key) for key in settings.model_fields_set} | {key: (*loc, key) for key in own},
+            broken | (refused - set(own)),
+        )
+        runs = expand(stated, entry, loc, complaints)
+        experiment = Experiment(name, entry.rebuilds, entry.description.strip(), runs)
+        self.found.setdefault(name, (experiment, document.where(loc, key=True)))
+
+
+def _header(document: Document, complaints: list[Complaint]) -> SuiteFile:
+    """The file without its experiments; what can be used of it when something is wrong."""
+    data = document.data
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key not in ("defaults", "experiments")}
+    outcome = validated(SuiteFile, data)
+    if not isinstance(outcome, list):
+        return outcome
+    complaints.extend(outcome)
+    include = data.get("include") if isinstance(data, dict) else None
+    files = [name for name in include if isinstance(name, str)] if isinstance(include, list) else []
+    return SuiteFile(name="unusable", include=files)
+
+
+def _usable(
+    model: type[T], data: Any, loc: tuple[str, ...], complaints: list[Complaint]
+) -> tuple[T, frozenset[str]]:
+    """A model of the keys that can be used, and the keys that cannot."""
+    outcome = validated(model, data)
+    if not isinstance(outcome, list):
+        return outcome, frozenset()
+    complaints.extend(complaint.under(loc) for complaint in outcome)
+    if not isinstance(data, dict):
+        return model(), frozenset(model.model_fields)
+    broken = frozenset(str(complaint.loc[0]) for complaint in outcome if complaint.loc)
+    return model.model_validate({key: value for key, value in data.items() if key not in broken}), broken

@@ -1,0 +1,235 @@
+"""What may be written in a suite file, as models: the source of its checks and of its JSON Schema.
+
+Every setting that makes a grid is optional here, because `defaults` may state it; `bench.grid` says
+what is missing once both are known. A list of settings may be given as one value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PositiveFloat,
+    PositiveInt,
+    WithJsonSchema,
+)
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+from bench.frozen import Frozen
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.sizes import SIZE_GROUPS, Size
+from bench.run import Adam, Optimizer, Precision
+from bench.tasks import TASKS, Protocol
+
+
+class _OneOrMore:
+    """Metadata of a list field: one value stands for a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def listed(value: Any) -> Any:
+            return value if isinstance(value, list) else [value]
+
+        return core_schema.no_info_before_validator_function(listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        several = {**handler(schema), "uniqueItems": True}
+        return {"anyOf": [several["items"], several]}
+
+
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
+def checked_name(name: str) -> str:
+    """A suite's or an experiment's name: it becomes the name of a folder.
+
+    Raises:
+        ValueError: it holds a space, say.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(f"'{name}' is not made of letters, digits, dots, dashes and underscores only")
+    return name
+
+
+# Names with fields of their own are checked by `bench.grid`, against what the name stands for. Pydantic
+# cannot refer to a definition that is not its own, hence a mark that `json_schema` replaces.
+_ENTRY = "x-entry"
+TaskEntry = Annotated[Any, WithJsonSchema({_ENTRY: "TaskEntry"})]
+ArchitectureEntry = Annotated[Any, WithJsonSchema({_ENTRY: "ArchitectureEntry"})]
+SizeEntry = Annotated[Any, WithJsonSchema({_ENTRY: "SizeEntry"})]
+Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{_NAME}$"})]
+OptimizerEntry = Annotated[
+    Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
+]
+Seed = Annotated[int, Field(ge=0)]
+NotStated = SkipJsonSchema[None]
+
+_SOME = Field(min_length=1)
+_LISTED = _OneOrMore()
+
+
+class Settings(Frozen):
+    """What an experiment is made of; the grid is the product of everything that is a list."""
+
+    tasks: Annotated[list[TaskEntry], _SOME, _LISTED] = Field(
+        default=[], description="What is learned: names, or mappings of a name and the task's own fields."
+    )
+    architectures: Annotated[list[ArchitectureEntry], _SOME, _LISTED] = Field(
+        default=[], description="Names, or mappings of a name and options of the architecture's blocks."
+    )
+    sizes: Annotated[list[SizeEntry], _SOME, _LISTED] = Field(
+        default=[], description="Names of size groups, or mappings of layers, width and heads."
+    )
+    learning_rates: Annotated[list[PositiveFloat], _SOME, _LISTED] = Field(
+        default=[], description="Learning rates to train with."
+    )
+    clip: Annotated[list[PositiveFloat], _SOME, _LISTED] = Field(
+        default=[10.0], description="Largest norm of the gradient of all parameters."
+    )
+    optimizer: Annotated[list[OptimizerEntry], _SOME, _LISTED] = Field(
+        default=[Adam()], description="adam, adamw, or a mapping of the name and its settings."
+    )
+    protocol: Annotated[list[Protocol], _SOME, _LISTED] = Field(
+        default=["paper"],
+        description="Whose word counts where the paper's text and its released code differ; "
+        "fills the task fields that an entry does not state.",
+    )
+    precision: Annotated[list[Precision], _SOME, _LISTED] = Field(
+        default=["fp32"], description="Precision of matrix products."
+    )
+    seeds: Annotated[list[Seed], _SOME, _LISTED] = Field(
+        default=[0], description="Each seed fixes an initialisation and a stream of training prompts."
+    )
+    batch_size: PositiveInt = Field(default=64, description="Prompts in a training step.")
+    steps: PositiveInt | NotStated = Field(default=None, description="Training steps.")
+    checkpoints: Annotated[list[PositiveInt], _SOME, _LISTED] = Field(
+        default=[], description="Steps after which to evaluate; the last step always is one."
+    )
+    evaluation_prompts: PositiveInt = Field(default=1280, description="Prompts in each evaluation set.")
+
+
+class Exclusion(Frozen):
+    """Grid points to leave out: those that match every field given."""
+
+    task: str | NotStated = Field(default=None, json_schema_extra={"enum": list(TASKS)})
+    architecture: str | NotStated = Field(default=None, json_schema_extra={"enum": list(ARCHITECTURES)})
+    size: str | NotStated = Field(default=None, json_schema_extra={"enum": list(SIZE_GROUPS)})
+    layers: PositiveInt | NotStated = None
+    width: PositiveInt | NotStated = None
+    heads: PositiveInt | NotStated = None
+    learning_rate: PositiveFloat | NotStated = None
+    clip: PositiveFloat | NotStated = None
+    optimizer: str | NotStated = None
+    protocol: Protocol | NotStated = None
+    precision: Precision | NotStated = None
+    seed: Seed | NotStated = None
+
+
+class Point(Frozen):
+    """One more run beside the grid; what it leaves out is the experiment's, where that is one value."""
+
+    task: TaskEntry = None
+    architecture: ArchitectureEntry = None
+    size: SizeEntry = None
+    layers: PositiveInt | NotStated = None
+    width: PositiveInt | NotStated = None
+    heads: PositiveInt | NotStated = None
+    learning_rate: PositiveFloat | NotStated = None
+    clip: PositiveFloat | NotStated = None
+    optimizer: OptimizerEntry | NotStated = None
+    protocol: Protocol | NotStated = None
+    precision: Precision | NotStated = None
+    seed: Seed | NotStated = None
+    batch_size: PositiveInt | NotStated = None
+    steps: PositiveInt | NotStated = None
+    checkpoints: Annotated[list[PositiveInt], _SOME, _LISTED] = Field(default=[])
+    evaluation_prompts: PositiveInt | NotStated = None
+
+
+class Entry(Settings):
+    """One experiment: a grid, what is left out of it, and points beside it."""
+
+    rebuilds: str = Field(default="", description="The table or figure of the paper that this rebuilds.")
+    description: str = Field(default="", description="What the experiment is for.")
+    exclude: list[Exclusion] = Field(default=[], description="Grid points to leave out.")
+    points: list[Point] = Field(default=[], description="Runs beside the grid.")
+
+
+class SuiteFile(Frozen):
+    """A suite of experiments."""
+
+    name: Name = Field(description="The suite's name: letters, digits, dots, dashes and underscores.")
+    description: str = Field(default="", description="What the suite is for.")
+    include: list[str] = Field(
+        default=[], description="Suite files whose experiments come first, relative to this one."
+    )
+    defaults: Settings = Field(default=Settings(), description="Settings of experiments that state no other.")
+    experiments: dict[Name, Entry] = Field(default={}, description="Experiments by name.")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a suite file, for editors and other programs."""
+    schema = _referring(SuiteFile.model_json_schema())
+    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+
+    def add(model: type[Frozen], required: list[str]) -> dict[str, Any]:
+        mine = model.model_json_schema()
+        definitions.update(mine.pop("$defs", {}))
+        definitions[model.__name__] = {**mine, "required": required}
+        return {"$ref": f"#/$defs/{model.__name__}"}
+
+    definitions["TaskEntry"] = {
+        "description": "A task by name, or with fields of its own.",
+        "anyOf": [{"enum": list(TASKS)}, *(add(task, ["name"]) for task in TASKS.values())],
+    }
+    definitions["SizeEntry"] = {
+        "description": "A size group by name, or one size.",
+        "anyOf": [{"enum": list(SIZE_GROUPS)}, add(Size, ["layers", "width"])],
+    }
+    definitions["ArchitectureEntry"] = {
+        "description": "An architecture by name, or with options of its blocks.",
+        "anyOf": [{"enum": list(ARCHITECTURES)}, *map(_options, ARCHITECTURES.values())],
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _referring(schema: Any) -> Any:
+    """The schema with references in place of their marks, and without defaults that mean "not stated"."""
+    if isinstance(schema, list):
+        return [_referring(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    meaningful = {
+        key: value
+        for key, value in schema.items()
+        if key != _ENTRY and not (key == "default" and value in (None, [], ""))
+    }
+    referring = {key: _referring(value) for key, value in meaningful.items()}
+    return {"$ref": f"#/$defs/{schema[_ENTRY]}", **referring} if _ENTRY in schema else referring
+
+
+def _options(architecture: Architecture) -> dict[str, Any]:
+    """Schema of an architecture's name with options: the fields of its blocks."""
+    properties: dict[str, Any] = {}
+    for block in architecture.first + architecture.layer:
+        properties.update(type(block).model_json_schema()["properties"])
+    properties["name"] = {"const": architecture.name}
+    return {
+        "type": "object",
+        "title": architecture.name,
+        "properties": properties,
+        "required": ["name"],
+        "additionalProperties": False,
+    }

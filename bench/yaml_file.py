@@ -1,0 +1,247 @@
+"""YAML files people write: read strictly, with the position of every key and value kept.
+
+YAML as people expect it (the 1.2 core schema, near enough): `no` and `on` are text, `1e-4` is a
+number, `500_000` is a whole number, `0123`, `1:30` and `2024-02-04` are text. A key given twice, a
+key that is not text, NaN, an infinity and a tag outside the core schema are errors.
+
+    document = read(Path("suites/paper.yaml"))
+    suite = validate(document, SuiteFile)          # raises InvalidFile, every problem on its own line
+
+`bench.complaints` turns what pydantic finds into those lines.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel
+
+from bench.complaints import Complaint, validated
+from bench.errors import InvalidFile, did_you_mean
+
+T = TypeVar("T", bound=BaseModel)
+Loc = Sequence[str | int]
+_Problems = list[tuple[tuple[int, int], str]]
+
+_CORE = "tag:yaml.org,2002:"
+_NOT_FINITE = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_DIGITS, _POWER = r"[0-9]+(?:_[0-9]+)*", r"[eE][-+]?[0-9]+"
+_PLAIN = (  # what unquoted text is taken for, and the characters it may start with
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)", list("-+0123456789")),
+    (
+        "float",
+        rf"[-+]?(?:(?:{_DIGITS}\.[0-9]*|\.[0-9]+)(?:{_POWER})?|{_DIGITS}{_POWER})|{_NOT_FINITE}",
+        list("-+.0123456789"),
+    ),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own declaration)
+
+
+for _kind, _pattern, _first in _PLAIN:
+    _Loader.add_implicit_resolver(_CORE + _kind, re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file as plain data, and where in the file each piece of it stands.
+
+    Attributes:
+        path: as the user gave it.
+        data: dict, list, str, int, float, bool or None.
+    """
+
+    path: Path
+    data: Any
+    _root: yaml.Node | None = field(default=None, repr=False, compare=False)
+
+    def where(self, loc: Loc, key: bool = False) -> str:
+        """`path:line:column` of the value at `loc`, or of its key; of the nearest ancestor if absent."""
+        line, column = self.position(loc, key)
+        return f"{self.path}:{line}:{column}"
+
+    def position(self, loc: Loc, key: bool = False) -> tuple[int, int]:
+        """Line and column, from 1, of what `where` names."""
+        node = named = self._root
+        for part in loc:
+            step = _child(node, part)
+            if step is not None:
+                named, node = step
+            elif isinstance(node, yaml.SequenceNode) or isinstance(part, str):
+                break  # an index into what is no list is passed over: one value stands for a list of one
+        shown = named if key else node
+        return (1, 1) if shown is None else (shown.start_mark.line + 1, shown.start_mark.column + 1)
+
+
+def read(path: Path) -> Document:
+    """Read one YAML file.
+
+    Raises:
+        InvalidFile: it is missing, is not UTF-8 text, is not YAML, or breaks a rule of this module.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        near = sorted(other.name for other in path.parent.glob("*.y*ml"))
+        raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
+    except OSError as error:
+        raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise InvalidFile([f"{path}: is not UTF-8 text (byte {error.start + 1})"]) from None
+    root = _compose(path, text)
+    if root is None:
+        raise InvalidFile([f"{path}: is empty"])
+    problems: _Problems = []
+    try:
+        data = _plain(root, problems, ())
+    except RecursionError:
+        raise InvalidFile([f"{path}: is nested too deeply"]) from None
+    if problems:
+        raise InvalidFile(f"{path}:{line}:{column}: {text}" for (line, column), text in sorted(problems))
+    return Document(path, data, root)
+
+
+def check(document: Document, model: type[T], loc: Loc = (), data: Any = ...) -> T | list[Complaint]:
+    """Validate the value at `loc` of `document`, or `data` standing in for it.
+
+    `data` is for values completed before they are checked; what was added has no position of its
+    own, and complaints about it point at `loc`.
+
+    Returns:
+        The model, or what is wrong with locations relative to the document's root.
+    """
+    if data is ...:
+        data = document.data
+        for part in loc:
+            data = data[part]
+    outcome = validated(model, data)
+    if not isinstance(outcome, list):
+        return outcome
+    return [complaint.under(loc) for complaint in outcome]
+
+
+def validate(document: Document, model: type[T]) -> T:
+    """The document as a `model`.
+
+    Raises:
+        InvalidFile: every problem, in the order of the file.
+    """
+    outcome = check(document, model)
+    if isinstance(outcome, list):
+        raise InvalidFile(lines(document, outcome))
+    return outcome
+
+
+def lines(document: Document, complaints: Sequence[Complaint]) -> list[str]:
+    """`path:line:column: …` for each complaint, in the order of the file, none twice."""
+    placed = {(document.position(each.loc, each.key), each.message) for each in complaints}
+    return [f"{document.path}:{line}:{column}: {message}" for (line, column), message in sorted(placed)]
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    loader = None
+    try:
+        loader = _Loader(text)
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = " ".join(text for text in (error.context, error.problem) if text)
+        if "'\\t'" in problem:
+            problem = "a tab cannot indent YAML, use spaces"
+        raise InvalidFile([f"{place}: not valid YAML: {problem}"]) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise InvalidFile(
+            [f"{path}:{line}:{column}: not valid YAML: control character #x{error.character:02x}"]
+        ) from None
+    except RecursionError:
+        raise InvalidFile([f"{path}: is nested too deeply"]) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """The key's and the value's node (the same twice in a list), or None where there is no such part."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value == part:
+                return key, value
+    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and 0 <= part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _plain(node: yaml.Node, problems: _Problems, inside: tuple[yaml.Node, ...]) -> Any:
+    """Plain data of a node; what is wrong with it goes to `problems`, and None stands in its place."""
+    if any(node is outer for outer in inside):
+        problems.append((_at(node), "an alias refers to the value that contains it"))
+        return None
+    if isinstance(node, yaml.MappingNode) and node.tag == _CORE + "map":
+        return {key: _plain(value, problems, (*inside, node)) for key, value in _entries(node, problems)}
+    if isinstance(node, yaml.SequenceNode) and node.tag == _CORE + "seq":
+        return [_plain(value, problems, (*inside, node)) for value in node.value]
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, problems)
+    problems.append((_at(node), f"the tag {_tag_of(node)} is not supported here, leave it out"))
+    return None
+
+
+def _entries(node: yaml.MappingNode, problems: _Problems) -> Iterator[tuple[str, yaml.Node]]:
+    first: dict[str, int] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag != _CORE + "str":
+            shown = f"key {key.value}" if isinstance(key, yaml.ScalarNode) else "this key"
+            problems.append((_at(key), f"{shown} is not text, put it in quotes"))
+        elif key.value == "<<":
+            problems.append((_at(key), "merge keys (<<) are not supported, write the keys out"))
+        elif key.value in first:
+            problems.append((_at(key), f"duplicate key '{key.value}' (first on line {first[key.value]})"))
+        else:
+            first[key.value] = key.start_mark.line + 1
+            yield key.value, value
+
+
+def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | bool | None:
+    kind, text = node.tag.removeprefix(_CORE), node.value
+    try:
+        match kind:
+            case "str":
+                return str(text)
+            case "null":
+                return None
+            case "bool":
+                return {"true": True, "false": False}[text.lower()]
+            case "int":
+                return int(text)
+            case "float" if not re.fullmatch(_NOT_FINITE, text) and math.isfinite(number := float(text)):
+                return number
+            case "float":
+                problems.append((_at(node), f"{text} is not a finite number"))
+            case _:
+                problems.append((_at(node), f"the tag {_tag_of(node)} is not supported here, leave it out"))
+    except (ValueError, KeyError):
+        problems.append((_at(node), f"'{text:.40}' is not a value of type {kind}"))
+    return None
+
+
+def _tag_of(node: yaml.Node) -> str:
+    return "!!" + node.tag.removeprefix(_CORE) if node.tag.startswith(_CORE) else str(node.tag)
+
+
+def _at(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1

@@ -1,0 +1,248 @@
+"""Made-up results for tests: the files of `bench.results`, each marked `"synthetic": true` in its provenance.
+
+Nothing here was trained or measured. The numbers follow simple closed forms, so that a test can say
+what a report has to show.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.results import FORMAT, Pool, path_of, path_of_baselines, store
+from bench.run import Run
+from bench.suite import Experiment, Suite
+from bench.tasks import TASKS
+from bench.tasks.task import Task
+
+PROMPTS = {
+    "report": {"count": 1280, "sha256": "a" * 64},
+    "selection": {"count": 1280, "sha256": "b" * 64},
+}
+
+
+def suite_of(*experiments: Experiment, name: str = "synthetic", description: str = "Made up.") -> Suite:
+    return Suite(name, description, Path("suites/synthetic.yaml"), experiments)
+
+
+def experiment_of(runs: Iterable[Run], name: str = "figure2", **texts: str) -> Experiment:
+    return Experiment(name, texts.get("rebuilds", "Figure 2"), texts.get("description", ""), tuple(runs))
+
+
+def task_named(name: str = "linear_regression", **fields: Any) -> Task:
+    return TASKS[name](**fields)  # type: ignore[call-arg]
+
+
+def run_of(
+    task: Task | None = None,
+    architecture: str = "mamba",
+    layers: int = 4,
+    width: int = 256,
+    learning_rate: float = 1e-4,
+    **fields: Any,
+) -> Run:
+    """One run of 500 000 steps with the paper's three checkpoints, unless told otherwise."""
+    steps = fields.pop("steps", 500_000)
+    size = Size(layers=layers, width=width).of(ARCHITECTURES[architecture])
+    return Run(
+        task=task or task_named(),
+        architecture=ARCHITECTURES[architecture],
+        size=size,
+        learning_rate=learning_rate,
+        steps=steps,
+        checkpoints=fields.pop("checkpoints", (steps // 5, 3 * steps // 5, steps)),
+        **fields,
+    )
+
+
+def grid(
+    task: Task,
+    architectures: Iterable[str] = ("transformer", "mamba"),
+    sizes: Iterable[tuple[int, int]] = ((4, 256),),
+    learning_rates: Iterable[float] = (1e-4,),
+    seeds: Iterable[int] = (0,),
+    **fields: Any,
+) -> tuple[Run, ...]:
+    sizes, learning_rates, seeds = tuple(sizes), tuple(learning_rates), tuple(seeds)
+    return tuple(
+        run_of(task, architecture, layers, width, rate, seed=seed, **fields)
+        for architecture in architectures
+        for layers, width in sizes
+        for rate in learning_rates
+        for seed in seeds
+    )
+
+
+def result_of(
+    run: Run,
+    errors: Sequence[float] | float | None = None,
+    *,
+    selection: float | None = None,
+    outcome: str = "finished",
+    prompts: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result of `run`.
+
+    Args:
+        run: the run.
+        errors: normalised error (or accuracy) at every position of the last checkpoint, or one number
+            for all of them; a smooth curve when None.
+        selection: normalised error (or accuracy) on the selection prompts; that on the report
+            prompts when None.
+        outcome: "finished", or "diverged" (which leaves no checkpoint).
+        prompts: digests, where they are not the usual ones.
+        provenance: fields that replace the usual ones.
+    """
+    task = run.task
+    final = _positions(run, errors)
+    checkpoints = []
+    for step in run.checkpoints if outcome == "finished" else ():
+        slower = 1.0 if errors is not None else (run.steps / step) ** 0.5
+        scores = [_score(task, value, slower) for value in final]
+        overall = sum(scores) / len(scores)
+        chosen = overall if selection is None else _score(task, selection, 1.0)
+        checkpoints.append(
+            {
+                "step": step,
+                "training_flops": run.training_flops(step),
+                "training_flops_full_length": run.training_flops(step),
+                "evaluations": {
+                    "report": {
+                        "mean": scores,
+                        "standard_error": [0.04 * score for score in scores],
+                        "overall": [overall, 0.01 * overall],
+                    },
+                    "selection": {"overall": [chosen, 0.01 * chosen]},
+                },
+            }
+        )
+    return {
+        "format": FORMAT,
+        "kind": "run",
+        "id": run.id,
+        "outcome": outcome,
+        "reason": None if outcome == "finished" else "the loss was not finite at step 1 234",
+        "run": run.identity(),
+        "facts": {**_facts(run), "parameters": run.parameters, "size_group": run.size_group},
+        "checkpoints": checkpoints,
+        "per_prompt": {"report": base64.b64encode(struct.pack("<2f", 0.0, 0.0)).decode()},
+        "prompts": dict(prompts or PROMPTS),
+        "curve": {"step": [0], "loss": [task.trivial], "gradient_norm": [1.0]},
+        "provenance": {
+            "synthetic": True,
+            "device": "no device",
+            "commit": "0123456789abcdef",
+            "dirty": False,
+            "python": "3.12.0",
+            "packages": {"torch": "2.11.0"},
+            "scan": "reference",
+            "steps_per_second": 100.0,
+            "train_seconds": 5000.0,
+            "started": 1_767_000_000.0,
+            "finished": 1_767_005_400.0,
+            **(provenance or {}),
+        },
+    }
+
+
+def baselines_of(run: Run) -> dict[str, Any]:
+    """Baselines of the run's task: a constant, a floor that reaches zero (or one), and one in between."""
+    task, n = run.task, run.task.n_points
+    accuracy = task.metric == "accuracy"
+    scale = task.error_scale
+
+    def known(name: str, kind: str, values: list[float], every: int = 1) -> dict[str, Any]:
+        positions = list(range(0, n, every))
+        mean = [values[position] for position in positions]
+        return {
+            "name": name,
+            "kind": kind,
+            "positions": positions,
+            "mean": mean,
+            "standard_error": [0.02 * value for value in mean],
+            "prompts": 1280,
+            "seconds": 0.1,
+        }
+
+    floor = [1 - 0.5 * math.exp(-i) if accuracy else scale * max(0.0, 1 - i / task.n_dims) for i in range(n)]
+    between = [0.7 if accuracy else scale * max(0.3, 1 - i / (3 * task.n_dims)) for i in range(n)]
+    return {
+        "format": FORMAT,
+        "kind": "baselines",
+        "id": run.task_id,
+        "task": task.identity(),
+        "facts": _facts(run),
+        "prompts": dict(PROMPTS),
+        "baselines": [
+            known("zero", "trivial", [task.trivial] * n),
+            known("least squares", "floor", floor),
+            known("3 nearest neighbours", "baseline", between, every=5),
+        ],
+        "provenance": {"synthetic": True},
+    }
+
+
+def pool_of(runs: Iterable[Run], **arguments: Any) -> Pool:
+    """A pool with a result for each of `runs` and baselines for each task."""
+    runs = tuple(runs)
+    return Pool(
+        runs={run.id: result_of(run, **arguments) for run in runs},
+        baselines={run.task_id: baselines_of(run) for run in runs},
+    )
+
+
+def write_pool(results: Path, runs: Iterable[Run], **arguments: Any) -> None:
+    """Write results and baselines of `runs` as files under `results`."""
+    for run in runs:
+        store(path_of(results, run), result_of(run, **arguments))
+        store(path_of_baselines(results, run.task.name, run.task_id), baselines_of(run))
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    task, size = run.task, run.size
+    return {
+        "task_id": run.task_id,
+        "metric": task.metric,
+        "error_scale": task.error_scale,
+        "trivial": task.trivial,
+        "n_points": task.n_points,
+        "table_parameters": run.architecture.parameters(size.layers, size.width),
+    }
+
+
+def _positions(run: Run, errors: Sequence[float] | float | None) -> list[float]:
+    n = run.task.n_points
+    if isinstance(errors, int | float):
+        return [float(errors)] * n
+    if errors is not None:
+        return [float(error) for error in errors]
+    skill = _SKILL.get(run.architecture.name, 1.0) * (run.parameters / 1e6) ** 0.3
+    rate = abs(math.log(run.learning_rate / 2e-4)) / 4
+    skill *= math.exp(-rate) * (1 + 0.02 * run.seed)
+    if run.task.metric == "accuracy":
+        return [1 - 0.5 * math.exp(-skill * i / n * 4) for i in range(n)]
+    return [max(0.004 / skill, math.exp(-3 * skill * i / n)) for i in range(n)]
+
+
+def _score(task: Task, value: float, slower: float) -> float:
+    """A normalised error (or accuracy) as a raw score, as it was `slower` times earlier in training."""
+    if task.metric == "accuracy":
+        return 1 - min(0.5, (1 - value) * slower)
+    return task.error_scale * min(1.05, value * slower)
+
+
+_SKILL = {
+    "transformer": 1.3,
+    "mamba": 1.2,
+    "s4_mamba": 0.9,
+    "s4": 0.5,
+    "standard_hybrid": 1.5,
+    "mambaformer": 1.7,
+}

@@ -1,0 +1,371 @@
+"""Claims files: what is read, and what is refused, where and with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import grid, run_of, task_named
+
+from bench import claims
+from bench import suite as suites
+from bench.check import check, exit_code
+from bench.errors import InvalidFile
+from bench.measure import runs_of
+from bench.results import Pool
+from bench.suite import Experiment, Suite
+
+LINEAR = task_named("linear_regression")
+SPARSE = [run_of(task_named("sparse_linear_regression", sparsity=k)) for k in (2, 3)]
+SUITE = Suite(
+    "quick",
+    "",
+    Path("quick.yaml"),
+    (
+        Experiment(
+            "regression",
+            "",
+            "",
+            grid(LINEAR, ("transformer", "mamba", "s4"), ((2, 128), (4, 256)), (1e-4, 1e-3), (0, 1)),
+        ),
+        Experiment("sparse", "", "", tuple(SPARSE)),
+    ),
+)
+
+GOOD = """\
+suite: quick
+claims:
+  linear:
+    statement: Linear regression is learned.
+    source: §4.1
+    measure: {experiment: regression, task: linear_regression, architecture: mamba, size: x-small}
+    bound: {at_most: 0.4}
+    reason: half of what nothing learned would give
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "quick.claims.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(tmp_path: Path, text: str, suite: Suite = SUITE) -> list[str]:
+    """What is wrong with a file, the folder taken off."""
+    with pytest.raises(InvalidFile) as caught:
+        claims.load(write(tmp_path, text), suite)
+    assert caught.value.exit_code == 3
+    return [problem.removeprefix(f"{tmp_path}/quick.claims.yaml:") for problem in caught.value.problems]
+
+
+def one(measure: str, kind: str = "bound: {at_most: 1}") -> str:
+    return f"suite: quick\nclaims:\n  c:\n    statement: s\n    measure: {measure}\n    {kind}\n"
+
+
+def test_claims_lie_beside_their_suite() -> None:
+    assert claims.path_for(Path("suites/quick.yaml")) == Path("suites/quick.claims.yaml")
+
+
+def test_a_good_file_is_read_in_its_order(tmp_path: Path) -> None:
+    more = GOOD + GOOD.split("claims:\n")[1].replace("linear:", "again:", 1)
+    loaded = claims.load(write(tmp_path, more), SUITE)
+    assert list(loaded.claims) == ["linear", "again"]
+    claim = loaded.claims["linear"]
+    assert claim.kind == "bound"
+    assert (claim.expected, claim.tolerance) == ("at most 0.4", "none")
+    assert claim.source == "§4.1"
+
+
+def test_members_of_an_order_complete_the_common_measure(tmp_path: Path) -> None:
+    text = one(
+        "{experiment: regression, at: last}",
+        "order: [{architecture: mamba, at: 3}, {architecture: s4}]\n    slack: 0.1",
+    )
+    claim = claims.load(write(tmp_path, text), SUITE).claims["c"]
+    assert [(m.architecture, m.at) for m in claim.measures] == [
+        ({"name": "mamba"}, 3),
+        ({"name": "s4"}, "last"),
+    ]
+    assert (claim.expected, claim.tolerance) == ("mamba, at 3 < s4", "10 % slack")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("absolute: 0.02", ("0.256", "± 0.02")),
+        ("relative: 0.05", ("0.256", "± 5 %")),
+        ("log10: 0.5", ("0.256", "± 0.5 decades")),
+    ],
+)
+def test_each_tolerance_has_its_words(tmp_path: Path, value: str, words: tuple[str, str]) -> None:
+    text = one("{experiment: regression, architecture: mamba}", f"value: {{expected: 0.256, {value}}}")
+    claim = claims.load(write(tmp_path, text), SUITE).claims["c"]
+    assert (claim.expected, claim.tolerance) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("value: {expected: 1}", "no tolerance: give one of absolute, relative and log10"),
+        ("value: {expected: 1, absolute: 0}", "must be greater than 0, got 0"),
+        ("value: {expected: 1, absolute: 1, log10: 1}", "several tolerances (absolute, log10): give one"),
+        ("value: {expected: 0, relative: 0.1}", "a relative tolerance of 0 is none: give an absolute one"),
+        ("value: {expected: 0, log10: 0.1}", "log10 needs something above 0 to be expected"),
+        ("value: {expected: .nan, absolute: 1}", ".nan is not a finite number"),
+        ("value: {expected: 1, absolute: .inf}", ".inf is not a finite number"),
+        ("value: {expected: '0.256', absolute: 1}", "expected a number, got '0.256'"),
+        ("value: {expected: true, absolute: 1}", "expected a number, got true"),
+        ("bound: {}", "give one of at_most and at_least"),
+        ("bound: {at_most: 1, at_least: 0}", "give one of at_most and at_least"),
+        ("bound: {at_mots: 1}", "unknown key 'at_mots', did you mean 'at_most'?"),
+        ("order: [{architecture: mamba}]", "needs at least 2 values, got 1"),
+        ("source: x", "a claim states one of value, bound and order; this one has none"),
+        ("bound: {at_most: 1}\n    value: {expected: 1, absolute: 1}", "this one has value and bound"),
+        ("bound: {at_most: 1}\n    slack: 0.1", "slack belongs to an order"),
+        (
+            "order: [{architecture: mamba}, {architecture: s4}]\n    slack: -1",
+            "must be greater than -1",
+        ),
+    ],
+)
+def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str, message: str) -> None:
+    found = problems(tmp_path, one("{experiment: regression, architecture: mamba}", kind))
+    assert any(message in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("measure", "place", "message"),
+    [
+        ("{}", "5:5", "missing key 'experiment', expected one of: regression, sparse"),
+        (
+            "{experiment: regresion}",
+            "5:27",
+            "suite 'quick' has no experiment 'regresion', did you mean 'regression'?",
+        ),
+        (
+            "{experiment: regression, task: linear_regresion}",
+            "5:45",
+            "no run of experiment 'regression' has task 'linear_regresion', "
+            "did you mean 'linear_regression'?",
+        ),
+        (
+            "{experiment: regression, architecture: mabma}",
+            "5:53",
+            "no run of experiment 'regression' has architecture 'mabma', did you mean 'mamba'?",
+        ),
+        (
+            "{experiment: regression, architecture: lstm}",
+            "5:53",
+            "no run of experiment 'regression' has architecture 'lstm', "
+            "expected one of: transformer, mamba, s4",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, size: xsmall}",
+            "5:66",
+            "size: unknown group 'xsmall', did you mean 'x-small'?",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, size: large}",
+            "5:66",
+            "no run of experiment 'regression', mamba has size 'large', expected one of: x-small, small",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, size: {layers: 3, width: 128}}",
+            "5:66",
+            "no run of experiment 'regression', mamba has size '3x128', expected one of: x-small, small",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, learning_rate: 0.01}",
+            "5:75",
+            "no run of experiment 'regression', mamba has learning rate '0.01', expected one of: 1e-4, 1e-3",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, seed: 5}",
+            "5:66",
+            "no run of experiment 'regression', mamba has seed '5', expected one of: 0, 1",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, at: 41}",
+            "5:64",
+            "position 41 does not exist: the task has 41, 0 to 40",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, at: first}",
+            "5:64",
+            "at: expected mean, last or a position from 0, not 'first'",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, step: 7}",
+            "5:66",
+            "no checkpoint at step 7, expected one of: 100000, 300000, 500000",
+        ),
+        (
+            "{experiment: regression}",
+            "5:5",
+            "this means runs of 3 architectures (transformer, mamba, s4): name one",
+        ),
+        (
+            "{experiment: sparse}",
+            "5:5",
+            "this means runs of 2 tasks (sparse_linear_regression with different sparsity): name one",
+        ),
+        (
+            "{experiment: sparse, task: {name: sparse_linear_regression, sparsity: 5}}",
+            "5:48",
+            "no run of experiment 'sparse' has task 'sparse_linear_regression' with sparsity = 5",
+        ),
+        (
+            "{experiment: sparse, task: {name: sparse_linear_regression, sparsty: 3}}",
+            "5:48",
+            "no run of experiment 'sparse' has task 'sparse_linear_regression' with sparsty = 3: "
+            "unknown key 'sparsty', did you mean 'sparsity'?",
+        ),
+        (
+            "{experiment: regression, task: 7}",
+            "5:45",
+            "task: expected a name, or a mapping with 'name' and the fields that tell variants apart",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: erorr}",
+            "5:64",
+            "of: unknown value 'erorr', did you mean 'error'?",
+        ),
+    ],
+)
+def test_a_measure_no_result_could_satisfy_is_refused(
+    tmp_path: Path, measure: str, place: str, message: str
+) -> None:
+    assert problems(tmp_path, one(measure)) == [f"{place}: {message}"]
+
+
+def test_a_variant_of_a_task_or_an_architecture_is_meant_by_its_fields(tmp_path: Path) -> None:
+    plain = run_of(architecture="s4_mamba")
+    silu = plain.model_copy(update={"architecture": plain.architecture.with_options({"gate": "silu"})})
+    suite = Suite(
+        "quick", "", Path("quick.yaml"), (*SUITE.experiments, Experiment("gates", "", "", (plain, silu)))
+    )
+    text = one("{experiment: gates, architecture: {name: s4_mamba, gate: silu}}")
+    claim = claims.load(write(tmp_path, text), suite).claims["c"]
+    assert runs_of(claim.measure, suite) == [silu]
+    assert problems(tmp_path, one("{experiment: gates, architecture: s4_mamba}"), suite) == [
+        "5:5: this means runs of 2 architectures (s4_mamba with different options): name one"
+    ]
+
+
+def test_optimizers_and_budgets_are_never_chosen_between(tmp_path: Path) -> None:
+    runs = (run_of(), run_of(optimizer={"name": "adamw"}), run_of(steps=1000))
+    suite = Suite("quick", "", Path("quick.yaml"), (Experiment("mixed", "", "", runs),))
+    assert problems(tmp_path, one("{experiment: mixed}"), suite) == [
+        "5:5: this means runs of 2 optimizers (adam, adamw): name one",
+        "5:5: this means runs with 2 values of steps (500000, 1000): name one",
+    ]
+    narrowed = one("{experiment: mixed, optimizer: adam, steps: 1000}")
+    claim = claims.load(write(tmp_path, narrowed), suite).claims["c"]
+    assert runs_of(claim.measure, suite) == [runs[2]]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (
+            "[{architecture: mamba}, {architecture: s5}]",
+            "6:51: no run of experiment 'regression' has",
+        ),
+        (
+            "[{architecture: mamba}, {architecture: mamba}]",
+            "6:36: this measures the same as an earlier",
+        ),
+        (
+            "[{architecture: mamba}, {architecture: s4, of: score}]",
+            "6:36: an order compares one quantity: this is score, the first error",
+        ),
+        (
+            "[{architecture: mamba}, "
+            "{experiment: sparse, task: {name: sparse_linear_regression, sparsity: 2}}]",
+            "6:36: this is evaluated on other prompts than the first member, never comparable",
+        ),
+        ("[{architecture: mamba}, {}]", "6:36: this means runs of 3 architectures"),
+    ],
+)
+def test_an_order_names_the_member_that_is_wrong(tmp_path: Path, order: str, expected: str) -> None:
+    (problem,) = problems(tmp_path, one("{experiment: regression}", f"order: {order}"))
+    assert problem.startswith(expected), problem
+
+
+def test_what_members_share_is_complained_about_once(tmp_path: Path) -> None:
+    text = one("{experiment: regresion}", "order: [{architecture: mamba}, {architecture: s4}]")
+    assert problems(tmp_path, text) == [
+        "5:27: suite 'quick' has no experiment 'regresion', did you mean 'regression'?"
+    ]
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """\
+suite: quikc
+claims:
+  first:
+    statement: s
+    measure: {experiment: nothing}
+    bound: {at_most: 1}
+  second:
+    measure: {experiment: regression, architecture: mamba, siez: small}
+    value: {expected: 1}
+  third:
+    statement: s
+    measure: {experiment: regression, architecture: mamba}
+    trend: up
+"""
+    places = [problem.split(": ")[0] for problem in problems(tmp_path, text)]
+    assert places == ["1:8", "5:27", "8:5", "8:60", "9:12", "13:5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suite: quick\nclaims: {}\n", "2:9: there is no claim here"),
+        ("suite: quick\nclaims:\n", "2:8: claims: expected a mapping, got null"),
+        ("suite: quick\n", "1:1: missing key 'claims'"),
+        ("", " is empty"),
+        (
+            "suite: slow\n" + GOOD.split("\n", 1)[1],
+            "1:8: these are claims about 'slow', the suite is named 'quick'",
+        ),
+        (GOOD + GOOD.split("claims:\n")[1], "9:3: duplicate key 'linear' (first on line 3)"),
+        ("suite: quick\nclaims: [a]\n", "2:9: claims: expected a mapping, got a list"),
+        ("suite: quick\nclaims: {c: 3}\n", "2:13: expected a mapping, got 3"),
+    ],
+)
+def test_a_file_that_claims_nothing_or_twice_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert problems(tmp_path, text) == [message]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFile, match="no such file"):
+        claims.load(tmp_path / "absent.claims.yaml", SUITE)
+
+
+def test_a_file_is_held_against_a_suite_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "quick.yaml"
+    path.write_text(
+        "name: quick\n"
+        "experiments:\n"
+        "  regression:\n"
+        "    tasks: [linear_regression]\n"
+        "    architectures: [transformer, mamba]\n"
+        "    sizes: [x-small]\n"
+        "    learning_rates: [1e-4, 1e-3]\n"
+        "    steps: 100\n"
+    )
+    (tmp_path / "quick.claims.yaml").write_text(GOOD)
+    quick = suites.load(path)
+    loaded = claims.load(claims.path_for(path), quick)
+    runs = runs_of(loaded.claims["linear"].measure, quick)
+    assert {run.architecture.name for run in runs} == {"mamba"}
+    assert len(runs) == 6  # three sizes, two learning rates
+    (verdict,) = check(loaded, quick, Pool())
+    assert (verdict.verdict, exit_code([verdict])) == ("missing", 2)
+
+
+def test_an_experiment_without_runs_decides_nothing(tmp_path: Path) -> None:
+    empty = Suite("quick", "", Path("quick.yaml"), (Experiment("empty", "", "", ()),))
+    assert problems(tmp_path, one("{experiment: empty}"), empty) == ["5:27: experiment 'empty' plans no run"]
