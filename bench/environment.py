@@ -70,10 +70,15 @@ def package_version(name: str) -> str | None:
 
 @cache
 def code_version() -> tuple[str | None, bool | None]:
-    """Commit of the checkout this package was imported from and whether it has changes; None outside one."""
+    """Commit of the checkout this package was imported from, and whether it has changes.
+
+    Code that was copied without its history says its commit in `BENCH_COMMIT`, in the form of
+    `git describe --always --dirty --abbrev=40`. None where neither tells.
+    """
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return None, None
+        commit, dirty, _ = os.environ.get("BENCH_COMMIT", "").partition("-dirty")
+        return (commit, bool(dirty)) if commit else (None, None)
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         commit, status = (

@@ -114,7 +114,7 @@ def _fields_fit(field: str) -> Callable[[Run, Any], bool]:
 
 def _architecture_fits(run: Run, wanted: Any) -> bool:
     options = {key: value for key, value in wanted.items() if key != "name"}
-    if run.architecture.name != wanted["name"]:
+    if wanted["name"] not in (run.architecture.name, run.architecture.base_name):
         return False
     try:
         return run.architecture.with_options(options) == run.architecture

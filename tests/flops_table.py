@@ -1,5 +1,6 @@
 """Known totals: forward multiplications of one prompt; training FLOPs of 100k and 500k steps at full
-length; of 500k steps with the curriculum. Batch 64. Computed by hand from the formulas, not by bench."""
+length; of 500k steps with the curriculum. Batch 64. Computed by hand from the formulas, not by bench.
+"""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def test_a_variant_of_a_task_or_an_architecture_is_meant_by_its_fields(tmp_path:
     claim = claims.load(write(tmp_path, text), suite).claims["c"]
     assert runs_of(claim.measure, suite) == [silu]
     assert problems(tmp_path, one("{experiment: gates, architecture: s4_mamba}"), suite) == [
-        "5:5: this means runs of 2 architectures (s4_mamba with different options): name one"
+        "5:5: this means runs of 2 architectures (s4_mamba, s4_mamba+gate=silu): name one"
     ]
 
 

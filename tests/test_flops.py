@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from flops_table import LINEAR_REGRESSION, LONG_TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,7 +14,6 @@ from bench.models.architectures import ARCHITECTURES, MLP, S4, Attention, Mamba,
 from bench.models.backbone import Model
 from bench.models.sizes import TABLE_6, Size
 from bench.tasks import TASKS
-from flops_table import LINEAR_REGRESSION, LONG_TASKS
 
 BATCH = 64
 

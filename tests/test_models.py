@@ -80,7 +80,8 @@ def test_every_parameter_but_spare_positions_receives_a_gradient(name: str) -> N
     model = build(name, Size(layers=2, width=16, heads=4), length=24, n_inputs=3)
     model(torch.randn(2, 24, 3)).square().mean().backward()
     for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
 
 
 def test_transformer_is_initialised_like_gpt2() -> None:

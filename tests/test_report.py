@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import itertools
 import math
 import re
 import subprocess
@@ -135,7 +136,7 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
     assert select.best_sizes(table)["size"].tolist() == ["2×128"]
 
 
-points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1, allow_nan=True)), max_size=30)
+points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
 
 
 @given(points)
@@ -144,7 +145,7 @@ def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int
     errors = pd.Series([y for _, y in found], dtype=float)
     marked = select.frontier(flops, errors)
     best = sorted(zip(flops[marked], errors[marked], strict=True))
-    assert all(x < u and y > v for (x, y), (u, v) in zip(best, best[1:], strict=False))
+    assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
     for x, y in found:
         assert math.isnan(y) or any(u <= x and v <= y for u, v in best)
 
@@ -193,6 +194,22 @@ def test_student_quantiles_are_right(freedom: int) -> None:
         scale * (1 + ((i + 0.5) * step) ** 2 / freedom) ** (-(freedom + 1) / 2) * step for i in range(n)
     )
     assert 2 * inside == pytest.approx(0.9, abs=2e-4)
+
+
+def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None:
+    run = run_of(LINEAR, "mamba")
+    pool = pool_of([run])
+    known = pool.baselines[run.task_id]["baselines"][0]
+    known["mean"] = [0.7 * value for value in known["mean"]]
+    found = estimates.level(estimates.baselines(pool, run.task_id, Measure.of(LINEAR)), "trivial")
+    assert found == ("zero", pytest.approx(0.7))
+
+
+def test_baseline_that_skipped_positions_has_no_level() -> None:
+    run = run_of(LINEAR, "mamba")
+    known = estimates.baselines(pool_of([run]), run.task_id, Measure.of(LINEAR))
+    assert estimates.level(known, "floor") is not None
+    assert estimates.level(known, "baseline") is None
 
 
 def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
@@ -504,7 +521,7 @@ def test_labels_are_spread_apart_in_order_and_stay_inside(wanted: list[float], g
     placed = spread(wanted, gap)
     room = min(gap, 1 / max(1, len(wanted) - 1))
     ordered = [placed[i] for i in sorted(range(len(wanted)), key=lambda i: wanted[i])]
-    assert all(b - a >= room - 1e-9 for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(b - a >= room - 1e-9 for a, b in itertools.pairwise(ordered))
     assert min(placed) >= -1e-9
     assert max(placed) <= 1 + 1e-9
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -105,7 +106,7 @@ def _places(choices: Choices, machine: Machine) -> list[Machine]:
     return places
 
 
-def _agree(todo: list[Planned], workers: int, choices: Choices, out: format.Console) -> None:
+def _agree(todo: list[Planned], workers: int, choices: Choices, out: Console) -> None:
     """Say the cost of long work and ask; scripts must say --yes."""
     seconds = sum(one.remaining_seconds for one in todo) / workers
     if seconds <= ASK_BEYOND_SECONDS or choices.yes:
@@ -123,7 +124,7 @@ def _agree(todo: list[Planned], workers: int, choices: Choices, out: format.Cons
     typer.confirm("Start?", abort=True)
 
 
-def _say(name: str, chosen: list[Planned], todo: list[Planned], out: format.Console) -> None:
+def _say(name: str, chosen: list[Planned], todo: list[Planned], out: Console) -> None:
     words = Counter(one.standing.word for one in chosen)
     states = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
     flops = format.flops(sum(one.run.training_flops() for one in todo))
@@ -131,9 +132,7 @@ def _say(name: str, chosen: list[Planned], todo: list[Planned], out: format.Cons
     out.print(f"Suite [bold]{name}[/]: {format.count(len(chosen), 'run')}: {states}{ahead}.")
 
 
-def _train(
-    jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: format.Console
-) -> None:
+def _train(jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: Console) -> None:
     workers = LocalPool(jobs, results, places[: len(jobs)])
     try:
         workers.start()
@@ -148,7 +147,7 @@ def _train(
         raise
 
 
-def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: format.Console) -> None:
+def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: Console) -> None:
     """Say how everything that was started ended."""
     found = standings([one.run for one in todo], results, pool_of.load(results))
     words = Counter(standing.word for standing in found.values())
@@ -172,7 +171,7 @@ def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], o
     out.print(f"Next: bench report {path}")
 
 
-def _say_failed(chosen: list[Planned], path: Path, out: format.Console) -> None:
+def _say_failed(chosen: list[Planned], path: Path, out: Console) -> None:
     failed = [one for one in chosen if one.standing.word == "failed"]
     for one in failed:
         out.print(f"  {one.run.task.name}/{one.run.label}: failed: {one.standing.note}", markup=False)

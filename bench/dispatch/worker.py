@@ -35,6 +35,12 @@ class Baselines:
 
 
 Job = Run | Baselines
+Tested = list[dict[str, Any]]
+"""Outcomes of the kernels' self-test in this process, stored with every result."""
+
+
+class KernelDisagrees(Exception):
+    """A kernel does not compute what its reference computes."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,16 @@ def work(jobs: list[Job], results: Path, machine: Machine, log: Path) -> None:
     """
     _redirect_output(log)
     stop = _StopFlag()
-    _prepare(machine)
+    kernels = _prepare(machine)
     open_jobs = list(jobs)
     while open_jobs and not stop():
-        left = [job for job in open_jobs if not stop() and not _attempt(job, results, machine, stop)]
+        left = [job for job in open_jobs if not stop() and not _attempt(job, results, machine, kernels, stop)]
         if len(left) == len(open_jobs):
             time.sleep(0.5)  # all of them are held by others: wait for a result or a death
         open_jobs = left
 
 
-def _attempt(job: Job, results: Path, machine: Machine, stop: _StopFlag) -> bool:
+def _attempt(job: Job, results: Path, machine: Machine, kernels: Tested, stop: _StopFlag) -> bool:
     """Do one job if it is free. Returns whether it needs no further attention."""
     folder = Folder.of(results, job.id)
     if is_done(job, results):
@@ -78,7 +84,7 @@ def _attempt(job: Job, results: Path, machine: Machine, stop: _StopFlag) -> bool
             folder.clear()
             return True
         try:
-            _do(job, results, folder, machine, stop)
+            _do(job, results, folder, machine, kernels, stop)
         except Exception as error:  # one run's failure never stops the others
             folder.fail(error)
             folder.quiet()
@@ -92,7 +98,7 @@ def is_done(job: Job, results: Path) -> bool:
     return pool.path_of_baselines(results, job.task.name, job.task_id).exists()
 
 
-def _do(job: Job, results: Path, folder: Folder, machine: Machine, stop: _StopFlag) -> None:
+def _do(job: Job, results: Path, folder: Folder, machine: Machine, kernels: Tested, stop: _StopFlag) -> None:
     if isinstance(job, Baselines):
         folder.beat(label=f"baselines of {job.task.name}", device=machine.device)
         from bench.train.reference import baselines
@@ -101,10 +107,12 @@ def _do(job: Job, results: Path, folder: Folder, machine: Machine, stop: _StopFl
         pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
         folder.clear()
         return
+    _trust(kernels)
     result = _train(job, folder, machine, stop)
     if result is None:
         folder.quiet()
         return
+    result["provenance"]["self_test"] = kernels
     pool.store(pool.path_of(results, job), result)
     folder.clear()
 
@@ -134,12 +142,15 @@ def _train(run: Run, folder: Folder, machine: Machine, stop: _StopFlag) -> dict[
     except Interrupted:
         return None
     where = environment.describe(machine.device)
+    if machine.device.startswith("cuda"):
+        result["provenance"]["peak_memory_mib"] = torch.cuda.max_memory_allocated() >> 20
+        torch.cuda.reset_peak_memory_stats()
     result["provenance"].update(started=round(began, 3), finished=round(time.time(), 3), **where)
     return result
 
 
-def _prepare(machine: Machine) -> None:
-    """Settings of the process that must precede the first use of torch."""
+def _prepare(machine: Machine) -> Tested:
+    """Settings of the process that must precede the first use of torch; then the kernels' self-test."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     import torch
@@ -147,6 +158,29 @@ def _prepare(machine: Machine) -> None:
     torch.set_num_threads(machine.threads)
     if machine.device.startswith("cuda"):
         torch.cuda.set_device(machine.device)
+    from bench.kernels.self_test import BRIEF, self_test
+
+    outcomes = self_test(torch.device(machine.device), (machine.scan,), BRIEF)
+    return [
+        {
+            "kernel": one.kernel,
+            "backend": one.backend,
+            "outputs": one.outputs,
+            "gradients": one.gradients,
+            "agrees": one.agrees,
+        }
+        for one in outcomes
+    ]
+
+
+def _trust(kernels: Tested) -> None:
+    """Refuse to train with a kernel that disagrees with its reference on this device."""
+    for one in kernels:
+        if not one["agrees"]:
+            raise KernelDisagrees(
+                f"{one['kernel']} ({one['backend']}) differs from its reference: outputs by "
+                f"{one['outputs']:.1e}, gradients by {one['gradients']:.1e} (relative); see bench doctor"
+            )
 
 
 class _StopFlag:

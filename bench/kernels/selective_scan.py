@@ -45,9 +45,7 @@ class _Sequential(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor) -> Tensor:
         x_, delta_, B_, C_ = (value.transpose(0, 1).contiguous() for value in (x, delta, B, C))
         decay = (delta_.unsqueeze(-1) * A).exp_()  # (L, B, E, N)
         states = (delta_ * x_).unsqueeze(-1) * B_.unsqueeze(2)
@@ -58,7 +56,7 @@ class _Sequential(torch.autograd.Function):
         return y.transpose(0, 1).contiguous()
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
         x, delta, A, B, C, skip, states = ctx.saved_tensors
         dy = dy.transpose(0, 1).contiguous()
         decay = (delta.unsqueeze(-1) * A).exp_()

@@ -68,25 +68,32 @@ def self_test(device: torch.device, scans: tuple[str, ...], lengths: tuple[int, 
             outcomes.append(
                 _compare("selective scan", name, length, backend, selective_scan.reference, inputs)
             )
-    for kernel, backend, twin, shapes in (
-        (
-            "short convolution",
-            convolution.short_convolution,
-            convolution.short_convolution_reference,
-            lambda L: ((2, L, 32), (32, 4), (32,)),
-        ),
-        (
-            "long convolution",
-            convolution.long_convolution,
-            convolution.long_convolution_reference,
-            lambda L: ((2, 32, L), (32, L)),
-        ),
-    ):
-        name = "fft" if kernel.startswith("long") else "shifts"
-        for length in lengths:
-            generator = torch.Generator().manual_seed(length)
-            inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes(length)]
-            outcomes.append(_compare(kernel, name, length, backend, twin, inputs))
+    for length in lengths:
+        short, long = (
+            [
+                torch.randn(shape, generator=torch.Generator().manual_seed(length)).to(device)
+                for shape in shapes
+            ]
+            for shapes in (((2, length, 32), (32, 4), (32,)), ((2, 32, length), (32, length)))
+        )
+        outcomes += [
+            _compare(
+                "short convolution",
+                "shifts",
+                length,
+                convolution.short_convolution,
+                convolution.short_convolution_reference,
+                short,
+            ),
+            _compare(
+                "long convolution",
+                "fft",
+                length,
+                convolution.long_convolution,
+                convolution.long_convolution_reference,
+                long,
+            ),
+        ]
     return outcomes
 
 

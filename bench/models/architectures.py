@@ -142,6 +142,11 @@ class Architecture(Frozen):
         """Rows of the positional table for prompts of `length` tokens (0: no table)."""
         return max(self.positions.rows, length) if self.positions else 0
 
+    @property
+    def base_name(self) -> str:
+        """The name without its options: what a variant is a variant of."""
+        return self.name.partition("+")[0]
+
     def needs_heads(self) -> bool:
         return any(isinstance(block, Attention) for block in self.first + self.layer)
 
@@ -162,6 +167,8 @@ class Architecture(Frozen):
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with block fields replaced wherever a block has them.
 
+        The variant's name says so, `s4_mamba+dropout=0.0`: two architectures never share a name.
+
         Raises:
             UserError: when no block has such a field.
             pydantic.ValidationError: when a value does not fit.
@@ -176,12 +183,12 @@ class Architecture(Frozen):
             mine = {key: value for key, value in options.items() if key in type(block).model_fields}
             return type(block).model_validate({**block.model_dump(), **mine})
 
-        return self.model_copy(
-            update={
-                "first": tuple(changed(block) for block in self.first),
-                "layer": tuple(changed(block) for block in self.layer),
-            }
-        )
+        first = tuple(changed(block) for block in self.first)
+        layer = tuple(changed(block) for block in self.layer)
+        if (first, layer) == (self.first, self.layer):
+            return self
+        name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(options.items()))))
+        return self.model_copy(update={"name": name, "first": first, "layer": layer})
 
 
 ARCHITECTURES: dict[str, Architecture] = {

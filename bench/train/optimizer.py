@@ -16,18 +16,21 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Adam or AdamW over `parameters`; the rate is a tensor, so that a captured graph can change it."""
     spec = run.optimizer
-    settings = {
-        "lr": torch.tensor(run.learning_rate, dtype=torch.float32, device=device),
-        "betas": (spec.beta1, spec.beta2),
-        "eps": spec.epsilon,
-        "fused": True,
-        "capturable": device.type == "cuda",
-    }
+    rate = torch.tensor(run.learning_rate, dtype=torch.float32, device=device)
+    betas, on_gpu = (spec.beta1, spec.beta2), device.type == "cuda"
     match spec:
         case Adam():
-            return torch.optim.Adam(parameters, **settings)
+            return torch.optim.Adam(parameters, rate, betas, spec.epsilon, fused=True, capturable=on_gpu)
         case AdamW():
-            return torch.optim.AdamW(parameters, weight_decay=spec.weight_decay, **settings)
+            return torch.optim.AdamW(
+                parameters,
+                rate,
+                betas,
+                spec.epsilon,
+                spec.weight_decay,
+                fused=True,
+                capturable=on_gpu,
+            )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, run: Run, step: Tensor) -> None:

@@ -131,7 +131,7 @@ def captured_step(run: Run, state: State) -> Callable[[], None]:
     step = eager_step(run, state)
     before = [tensor.detach().clone() for tensor in state.tensors()]
     generator = torch.cuda.get_rng_state(state.step.device)
-    side = torch.cuda.Stream(state.step.device)
+    side = torch.cuda.Stream(state.step.device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(state.step.device))
     with torch.cuda.stream(side):
         for _ in range(3):

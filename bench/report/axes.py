@@ -1,0 +1,149 @@
+"""What both figures share: logarithmic axes, ticks people read, labels at the ends of lines, footnotes."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from bench.report.style import FAINT, MUTED, PAPER, superscript
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+NOTE_SIZE = 6.5
+LINE_HEIGHT = 0.125
+"""Height of one line of a footnote, in inches."""
+
+
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether positive values differ by more than a factor of 30: then an axis is logarithmic."""
+    positive = [value for value in values if value > 0]
+    return bool(positive) and max(positive) / min(positive) > 30
+
+
+def log_limits(values: Iterable[float]) -> tuple[float, float]:
+    """Limits of a logarithmic axis that shows the positive `values` with some air."""
+    positive = [value for value in values if value > 0 and math.isfinite(value)] or [0.1, 1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
+    air = max(0.06 * (high - low), 0.08)
+    return 10 ** (low - air), 10 ** (high + air)
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Make the x or y axis logarithmic from `low` to `high`, ticks at powers of ten (or 1, 2, 5 when few)."""
+    if which == "x":
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axis: Axis = axes.xaxis
+    else:
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        axis = axes.yaxis
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps: tuple[int, ...] = (1,)
+    if sum(low <= 10.0**exponent <= high for exponent in exponents) < 3:
+        steps = (1, 2, 5)
+    ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(FixedLocator([]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
+
+
+def tick_label(value: float) -> str:
+    """0.01 … 100 as decimals, everything else as powers of ten."""
+    if value <= 0 or 0.0099 < value < 999:
+        return f"{value:g}".replace("-", "−")
+    exponent = math.floor(math.log10(value) + 1e-9)
+    mantissa = round(value / 10.0**exponent)
+    return (f"{mantissa}×" if mantissa != 1 else "") + f"10{superscript(exponent)}"
+
+
+def spread(wanted: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """Positions near `wanted`, in the same order, at least `gap` apart where there is room for that.
+
+    Neighbours that collide become a block centred on what its members wanted, as long as that keeps
+    it between `low` and `high`.
+    """
+    if not wanted:
+        return []
+    gap = min(gap, (high - low) / max(1, len(wanted) - 1))
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[list[int]] = []
+    bottoms: list[float] = []
+    for index in order:
+        blocks.append([index])
+        bottoms.append(_bottom([index], wanted, gap, low, high))
+        while len(blocks) > 1 and bottoms[-1] < bottoms[-2] + gap * len(blocks[-2]) - 1e-12:
+            above = blocks.pop()
+            blocks[-1].extend(above)
+            bottoms[-2:] = [_bottom(blocks[-1], wanted, gap, low, high)]
+    placed = {
+        index: bottom + gap * place
+        for block, bottom in zip(blocks, bottoms, strict=True)
+        for place, index in enumerate(block)
+    }
+    return [placed[index] for index in range(len(wanted))]
+
+
+def _bottom(block: list[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
+    centred = sum(wanted[index] - gap * place for place, index in enumerate(block)) / len(block)
+    return max(low, min(centred, high - gap * (len(block) - 1)))
+
+
+def fraction(axes: Axes, value: float) -> float:
+    """Height of a data value on the y axis, 0 at its foot and 1 at its top."""
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        low, high, value = math.log10(low), math.log10(high), math.log10(max(value, low))
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def end_labels(axes: Axes, labels: Sequence[tuple[str, float, dict[str, Any]]]) -> None:
+    """Write each label right of the axes at its value's height, with a thin line to where it belongs.
+
+    Args:
+        axes: limits and scale final.
+        labels: text, value at the right end, and the leader's line style (colour, linestyle …).
+    """
+    height = axes.get_window_extent().height / axes.figure.dpi
+    heights = [fraction(axes, value) for _, value, _ in labels]
+    places = spread(heights, gap=0.15 / height)
+    for (text, _, look), start, end in zip(labels, heights, places, strict=True):
+        axes.plot(
+            [1.005, 1.035, 1.065], [start, end, end],
+            transform=axes.transAxes, clip_on=False, linewidth=1.0, **look,
+        )  # fmt: skip
+        axes.annotate(
+            text, (1.075, end), xycoords="axes fraction", va="center", ha="left", fontsize=7.5,
+            color=MUTED if look.get("color") == MUTED else None, annotation_clip=False,
+        )  # fmt: skip
+
+
+def room_for(labels: Iterable[str]) -> float:
+    """Inches beside axes that labels of lines or of a legend need."""
+    return max(1.75, 0.5 + 0.066 * max((len(label) for label in labels), default=0))
+
+
+def new_figure(width: float, height: float, notes: Sequence[str]) -> tuple[Figure, float]:
+    """A figure with footnotes, and the inches they take at its foot (0 without any)."""
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width * 19), subsequent_indent="   ")]
+    foot = len(lines) * LINE_HEIGHT + (0.12 if lines else 0.0)
+    figure = Figure(figsize=(width, height + foot))
+    for index, line in enumerate(lines):
+        y = (foot - 0.03 - index * LINE_HEIGHT) / (height + foot)
+        figure.text(0.1 / width, y, line, fontsize=NOTE_SIZE, color=MUTED, va="top")
+    return figure, foot
+
+
+def nothing_here(axes: Axes, text: str) -> None:
+    """Say in the middle of empty axes why they are empty."""
+    axes.text(
+        0.5, 0.5, textwrap.fill(text, 46), transform=axes.transAxes, ha="center", va="center", color=MUTED,
+        bbox={"facecolor": PAPER, "edgecolor": FAINT, "boxstyle": "round,pad=0.8"},
+    )  # fmt: skip

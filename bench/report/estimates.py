@@ -1,0 +1,200 @@
+"""Means and 90 % intervals: over seeds when there are three or more, else over prompts.
+
+Errors are normalised as in `bench.results`: squared error by the task's scale, so that the trivial
+predictor scores 1; an accuracy is shown as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.results import Pool
+from bench.tasks import Task
+
+NORMAL_90 = 1.645
+# 95th percentile of Student's t for 2 … 30 degrees of freedom: half of a two-sided 90 % interval.
+_STUDENT_90 = (
+    2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753, 1.746,
+    1.740, 1.734, 1.729, 1.725, 1.721, 1.717, 1.714, 1.711, 1.708, 1.706, 1.703, 1.701, 1.699, 1.697,
+)  # fmt: skip
+INTERVAL_RULE = (
+    "Intervals are 90 %: ±1.645 standard errors over prompts with one or two seeds (they say how well a "
+    "model was measured, not how models trained anew would vary), Student's t over seeds with three or more."
+)
+
+
+def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
+    """Mean over seeds, its standard error, half of its 90 % interval, and what that is over.
+
+    Args:
+        means: (S,) or (S, N), one a seed.
+        standard_errors: the same shape, over prompts.
+
+    Returns:
+        mean, standard error and half width, () or (N,), and "seeds" or "prompts". The prompts are the
+        same for every seed, so averaging two seeds is not taken to make their standard error smaller.
+    """
+    means, standard_errors = np.asarray(means, dtype=float), np.asarray(standard_errors, dtype=float)
+    mean, seeds = means.mean(axis=0), len(means)
+    if seeds < 3:
+        error = standard_errors.mean(axis=0)
+        return mean, error, NORMAL_90 * error, "prompts"
+    error = means.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return mean, error, student_90(seeds - 1) * error, "seeds"
+
+
+def student_90(freedom: int) -> float:
+    """Half width, in standard errors, of a two-sided 90 % interval with `freedom` ≥ 2 degrees of freedom."""
+    return _STUDENT_90[freedom - 2] if freedom - 2 < len(_STUDENT_90) else NORMAL_90
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a task's scores are shown; known from its definition, before any result is there.
+
+    Attributes:
+        metric: "squared_error" or "accuracy".
+        scale: what a raw score is divided by before it is shown (1 for an accuracy).
+        trivial: what a predictor that has learned nothing would show.
+        n_points: points in a prompt.
+    """
+
+    metric: str
+    scale: float
+    trivial: float
+    n_points: int
+
+    @classmethod
+    def of(cls, task: Task) -> Measure:
+        scale = 1.0 if task.metric == "accuracy" else task.error_scale
+        return cls(task.metric, scale, task.trivial / scale, task.n_points)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric == "accuracy"
+
+    @property
+    def label(self) -> str:
+        return "accuracy" if self.higher_is_better else "normalised error"
+
+    @property
+    def best_word(self) -> str:
+        """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
+        return "ceiling" if self.higher_is_better else "floor"
+
+
+def curves(selected: pd.DataFrame, pool: Pool, measure: Measure) -> pd.DataFrame:
+    """Score against in-context examples of every cell in `selected`, at the last checkpoint.
+
+    Args:
+        selected: finished runs of the chosen settings, one row a run (`select.chosen` of a plan).
+        pool: where their results are.
+        measure: how the task's scores are shown.
+
+    Returns:
+        series, architecture, size, examples, value, standard_error, low, high, seeds, interval. `value`
+        is the normalised error, or the accuracy.
+    """
+    scale = measure.scale
+    parts = []
+    keys = ["series", "architecture", "size"]
+    for (series, architecture, size), rows in selected.groupby(keys, sort=False):
+        reports = [pool.runs[key]["checkpoints"][-1]["evaluations"]["report"] for key in rows["id"]]
+        mean, error, half, kind = interval(
+            [report["mean"] for report in reports], [report["standard_error"] for report in reports]
+        )
+        parts.append(
+            pd.DataFrame(
+                {
+                    "series": series,
+                    "architecture": architecture,
+                    "size": size,
+                    "examples": range(len(mean)),
+                    "value": mean / scale,
+                    "standard_error": error / scale,
+                    "low": (mean - half) / scale,
+                    "high": (mean + half) / scale,
+                    "seeds": len(rows),
+                    "interval": kind,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
+
+
+CURVE_COLUMNS = [
+    "series", "architecture", "size", "examples", "value", "standard_error", "low", "high", "seeds",
+    "interval",
+]  # fmt: skip
+
+
+def points(selected: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    """Score against training FLOPs: one row per series, size and checkpoint, averaged over seeds.
+
+    Args:
+        selected: checkpoints of finished runs of the chosen settings (`select.chosen` of scores).
+        measure: how the task's scores are shown.
+
+    Returns:
+        POINT_COLUMNS; `error` orders points (lower is better), `value` is what is shown.
+    """
+    keys = ["series", "architecture", "size", "parameters", "learning_rate", "step", "steps"]
+    rows = []
+    for key, group in selected.groupby(keys, sort=False):
+        mean, error, half, kind = interval(group["error"], group["error_se"])
+        value = 1 - mean if measure.higher_is_better else mean
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "training_flops": int(group["training_flops"].iloc[0]),
+                "error": mean,
+                "value": value,
+                "standard_error": error,
+                "low": value - half,
+                "high": value + half,
+                "seeds": len(group),
+                "interval": kind,
+            }
+        )
+    return pd.DataFrame(rows, columns=POINT_COLUMNS)
+
+
+POINT_COLUMNS = [
+    "series", "architecture", "size", "parameters", "learning_rate", "step", "steps", "training_flops",
+    "error", "value", "standard_error", "low", "high", "seeds", "interval",
+]  # fmt: skip
+
+
+def baselines(pool: Pool, task_id: str, measure: Measure) -> pd.DataFrame:
+    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown."""
+    scale = measure.scale
+    result = pool.baselines.get(task_id)
+    parts = [
+        pd.DataFrame(
+            {
+                "name": known["name"],
+                "kind": known["kind"],
+                "examples": known["positions"],
+                "value": np.asarray(known["mean"], dtype=float) / scale,
+                "standard_error": np.asarray(known["standard_error"], dtype=float) / scale,
+            }
+        )
+        for known in (result["baselines"] if result else ())
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BASELINE_COLUMNS)
+
+
+BASELINE_COLUMNS = ["name", "kind", "examples", "value", "standard_error"]
+
+
+def level(known: pd.DataFrame, kind: str) -> tuple[str, float] | None:
+    """Name and mean over positions of the first baseline of a kind; None when it skipped positions."""
+    sizes = known.groupby("name", sort=False).size()
+    for name, group in known[known["kind"] == kind].groupby("name", sort=False):
+        if len(group) == sizes.max():
+            return str(name), float(group["value"].mean())
+    return None

@@ -1,0 +1,87 @@
+"""Numbers as people read them, and names that are safe in file names, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from bench.report.style import superscript
+
+
+def plus_minus(value: float, error: float) -> str:
+    """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
+
+    Below 0.001 as (1.23 ± 0.04) × 10⁻⁵.
+    """
+    if not math.isfinite(error):
+        return error_text(value)
+    size = abs(value)
+    if 0 < size < 1e-3:
+        exponent = math.floor(math.log10(size))
+        scale = 10.0**exponent
+        return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
+    digits = 4 if error <= 0 else min(5, max(2, 1 - math.floor(math.log10(error))))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def error_text(value: float) -> str:
+    """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.3g}"
+    exponent = math.floor(math.log10(abs(value)))
+    return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
+
+
+def millions(count: int) -> str:
+    """Parameters with three significant digits: 423K, 3.21M, 85.2M."""
+    for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= factor:
+            digits = max(0, 2 - math.floor(math.log10(count / factor)))
+            return f"{count / factor:.{digits}f}{unit}"
+    return str(count)
+
+
+def first_few(phrases: Sequence[str], few: int = 8) -> list[str]:
+    """The first phrases, and how many more there are."""
+    more = len(phrases) - few
+    return [*phrases[:few], *([f"and {more} more"] if more > 0 else [])]
+
+
+def slug(text: str, taken: set[str] | None = None) -> str:
+    """A file name's stem of lower-case letters, digits, dots, underscores and hyphens, not in `taken`.
+
+    `taken` receives the result.
+    """
+    stem = re.sub(r"[^a-z0-9._-]+", "-", text.replace("×", "x").lower()).strip("-._")[:80]
+    stem = stem or "unnamed"
+    taken = set() if taken is None else taken
+    result, count = stem, 1
+    while result in taken:
+        count += 1
+        result = f"{stem}-{count}"
+    taken.add(result)
+    return result
+
+
+def markdown(text: object) -> str:
+    """Text that Markdown shows as it is, on one line, in a table cell too."""
+    flat = " ".join(str(text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&!])", r"\\\1", flat)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$",
+    "−": r"$-$", "–": "--", "→": r"$\to$", "≤": r"$\leq$", "≥": r"$\geq$", "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}  # fmt: skip
+_SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+
+def latex(text: object) -> str:
+    """Text that LaTeX sets as it is."""
+    flat = " ".join(str(text).split())  # no-break spaces included
+    escaped = "".join(_LATEX.get(character, character) for character in flat)
+    plain = str.maketrans(_SUPERSCRIPTS, "-0123456789")
+    return re.sub(f"[{_SUPERSCRIPTS}]+", lambda match: f"$^{{{match[0].translate(plain)}}}$", escaped)

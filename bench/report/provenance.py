@@ -1,0 +1,116 @@
+"""Where the numbers come from, and what a reader should know before trusting them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.results import Pool
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """A summary of the results a report rests on.
+
+    Attributes:
+        rows: what was recorded, and each value with the number of results that have it.
+        newest: when the newest result was finished, UTC, or None.
+        synthetic: how many results are made up for tests.
+        warnings: what makes the numbers less than comparable, one sentence each.
+    """
+
+    rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]
+    newest: str | None
+    synthetic: int
+    warnings: Sequence[str]
+
+
+def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> Provenance:
+    """Summarise the results of `run_ids` that are in the pool.
+
+    Args:
+        pool: the results.
+        run_ids: the planned runs.
+        tasks: task id → the task's name for people.
+    """
+    results = [pool.runs[key] for key in run_ids if key in pool.runs]
+    known = [pool.baselines[key] for key in tasks if key in pool.baselines]
+    origins = [result["provenance"] for result in results]
+    recorded = {
+        "device": [_text(origin.get("device")) for origin in origins],
+        "commit": [_commit(origin) for origin in origins],
+        "bench": [_text(origin.get("bench")) for origin in origins],
+        "Python": [_text(origin.get("python")) for origin in origins],
+        "CUDA": [_text(origin.get("cuda")) for origin in origins],
+        **_packages(origins),
+        "precision of matrix products": [_text(result["run"].get("precision")) for result in results],
+        "selective scan": [_text(origin.get("scan")) for origin in origins],
+    }
+    rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
+    hours = sum(float(origin.get("train_seconds") or 0) for origin in origins) / 3600
+    if hours:
+        rows.append(("training, wall hours summed over runs", [(f"{hours:.2f}", len(origins))]))
+    digests = _digests([*results, *known], tasks)
+    rows += [
+        (f"report prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
+        for (task_id, purpose), found in digests.items()
+        if purpose == "report"
+    ]
+    finished = [origin["finished"] for origin in origins if isinstance(origin.get("finished"), int | float)]
+    return Provenance(
+        rows=rows,
+        newest=f"{datetime.fromtimestamp(max(finished), UTC):%Y-%m-%d %H:%M} UTC" if finished else None,
+        synthetic=sum(bool(each["provenance"].get("synthetic")) for each in [*results, *known]),
+        warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins)],
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _commit(origin: Mapping[str, Any]) -> str:
+    commit = _text(origin.get("commit"))
+    return f"{commit[:12]} with uncommitted changes" if commit and origin.get("dirty") else commit[:12]
+
+
+def _packages(origins: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    names = sorted({name for origin in origins for name in origin.get("packages") or {}})
+    return {name: [_text((origin.get("packages") or {}).get(name)) for origin in origins] for name in names}
+
+
+def _digests(
+    results: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]
+) -> dict[tuple[str, str], Counter[str]]:
+    """How many results were evaluated on which prompts, by task id and purpose."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for result in results:
+        for purpose, prompts in result["prompts"].items():
+            key = (result["facts"].get("task_id") or result["id"], purpose)
+            if key[0] in tasks:
+                found.setdefault(key, Counter())[_text(prompts.get("sha256"))] += 1
+    return found
+
+
+def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Mapping[str, str]) -> list[str]:
+    return [
+        f"{tasks[task_id]}: results were evaluated on {len(found)} different sets of {purpose} prompts "
+        f"({', '.join(f'{digest[:12]}: {count}' for digest, count in found.most_common())}); "
+        "they are not comparable."
+        for (task_id, purpose), found in digests.items()
+        if len(found) > 1
+    ]
+
+
+def _code_warnings(origins: Sequence[Mapping[str, Any]]) -> list[str]:
+    dirty = sum(bool(origin.get("dirty")) for origin in origins)
+    commits = {origin.get("commit") for origin in origins}
+    warnings = []
+    if dirty:
+        warnings.append(f"{dirty} of {len(origins)} results come from code with uncommitted changes.")
+    if len(commits) > 1:
+        warnings.append(f"Results come from {len(commits)} versions of the code.")
+    return warnings

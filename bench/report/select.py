@@ -1,0 +1,113 @@
+"""Which learning rate stands for a model, which size for an architecture, and what a frontier is.
+
+Pure functions of data frames; the rule itself is `bench.selection`'s. A choice looks at the selection
+prompts only; what is shown is measured on the report prompts, so no number is the best of several
+draws of its own noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bench.report.planned import CELL, STATES, TUNED, counts
+from bench.selection import choose
+
+LEARNING_RATE_RULE = (
+    "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
+    "values whose runs finished for the most seeds, the one with the lowest error on the selection prompts "
+    "at the last checkpoint, averaged over seeds. Every number shown is measured on the report prompts."
+)
+SIZE_RULE = (
+    "Size: for each architecture, the one whose chosen learning rate has the lowest error on the selection "
+    "prompts at the last checkpoint."
+)
+FRONTIER_RULE = (
+    "Line: for each architecture, the best of the points shown at no more training FLOPs. "
+    "Points: every size at its chosen learning rate; earlier checkpoints are more transparent."
+)
+
+
+def settings(plan: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell and tuned setting: how its seeds ended, and what selection has to go by.
+
+    Args:
+        plan: rows of `planned.planned`.
+        scores: rows of `planned.measured`.
+
+    Returns:
+        CELL and TUNED columns, planned, finished, diverged, failed, missing (runs),
+        selection_error (mean over finished seeds at the last checkpoint; missing when none finished),
+        chosen (at most one a cell) and at_edge (the chosen learning rate is the lowest or highest of
+        several planned). In the order of the plan.
+    """
+    last = scores[(scores["state"] == "finished") & (scores["step"] == scores["steps"])]
+    errors = last.set_index("id")["selection_error"]
+    rows = [
+        {
+            **dict(zip(CELL, cell, strict=True)),
+            **dict(zip(TUNED, setting, strict=True)),
+            "planned": len(runs),
+            **counts(runs),
+            "selection_error": errors.reindex(runs["id"]).mean(),
+            "chosen": setting == best,
+        }
+        for cell, group in plan.groupby(CELL, sort=False)
+        for found in (dict(list(group.groupby(TUNED, sort=False))),)
+        for best in (_choice({cell: found}, errors)[1],)
+        for setting, runs in found.items()
+    ]
+    return _mark(pd.DataFrame(rows, columns=SETTING_COLUMNS))
+
+
+SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen"]
+
+
+def _choice(cells: Mapping[Any, Mapping[Any, pd.DataFrame]], errors: pd.Series[float]) -> tuple[Any, Any]:
+    """Cell and setting that `bench.selection.choose` takes; None and None when nothing finished."""
+    known = {
+        cell: {
+            setting: [None if pd.isna(error) else float(error) for error in errors.reindex(runs["id"])]
+            for setting, runs in settings.items()
+        }
+        for cell, settings in cells.items()
+    }
+    return choose(known) or (None, None)
+
+
+def _mark(table: pd.DataFrame) -> pd.DataFrame:
+    rates = table.groupby(CELL)["learning_rate"]
+    extreme = (table["learning_rate"] == rates.transform("min")) | (
+        table["learning_rate"] == rates.transform("max")
+    )
+    table["at_edge"] = table["chosen"] & extreme & (rates.transform("nunique") > 1)
+    return table
+
+
+def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Of `rows` (a plan or scores), those of finished runs at each cell's chosen setting."""
+    keys = table.loc[table["chosen"], CELL + TUNED]
+    return rows[rows["state"] == "finished"].merge(keys, on=CELL + TUNED, how="inner")
+
+
+def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the chosen settings, for each task and series the one that stands for it (SIZE_RULE)."""
+    picked = table[table["chosen"]]
+    best = []
+    for _, group in picked.groupby(["task_id", "series"], sort=False):
+        errors = group["selection_error"].to_dict()
+        if found := choose({index: {(): [error]} for index, error in errors.items()}):
+            best.append(found[0])
+    return picked.loc[best]
+
+
+def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[bool]:
+    """Which points are better than every point at no more FLOPs: the lower envelope.
+
+    Along the marked points, error falls strictly as FLOPs rise. Missing errors are never marked.
+    """
+    order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
+    before = order["error"].cummin().shift(fill_value=float("inf"))
+    return (order["error"] < before).reindex(flops.index, fill_value=False)

@@ -1,0 +1,190 @@
+"""Tables: what each model scored, and how each learning rate did; as CSV, Markdown, LaTeX and in the page.
+
+The CSV holds every number in full; the others are for reading. No cell is blank: what is not there
+says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.estimates import Measure, interval
+from bench.report.format import error_text, millions, plus_minus
+from bench.report.planned import CELL, TUNED, tally
+from bench.report.style import scientific
+from bench.results import Pool
+from bench.run import short
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text for people; the best of its kind is set in bold, the absent in grey."""
+
+    text: str
+    best: bool = False
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people and the numbers behind it.
+
+    Attributes:
+        name: file name without its ending.
+        caption: what it shows, in a sentence or two.
+        columns: heading of each column; those from the second on that hold numbers are right-aligned.
+        rows: one cell a column.
+        numbers: what the CSV holds.
+        text_columns: headings of left-aligned columns.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    numbers: pd.DataFrame
+    text_columns: frozenset[str] = frozenset()
+
+
+def results_table(
+    name: str, plan: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: Measure
+) -> Table:
+    """One row per series and size of one task: its chosen setting and what it scored.
+
+    Args:
+        name: file name without its ending.
+        plan: `planned.planned`, of one task.
+        settings: `select.settings` of the same.
+        pool: the results.
+        measure: how the task's scores are shown.
+    """
+    numbers = pd.DataFrame(
+        [_summary(cell, runs, settings, pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
+        columns=SUMMARY_COLUMNS,
+    )
+    best = {column: _best(numbers, column, measure) for column in ("value", "value_last")}
+    clips = plan["clip"].nunique() > 1
+    columns = ["architecture", "size", "parameters", "learning rate", *(["clip"] if clips else [])]
+    columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
+    rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
+    caption = (
+        f"{measure.label.capitalize()} ± standard error: mean over positions, and at the last position "
+        f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
+        "Standard errors are over seeds where three or more finished, else over prompts."
+    )
+    numbers = numbers.rename(columns=lambda column: column.replace("value", measure.label.replace(" ", "_")))
+    return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
+
+
+SUMMARY_COLUMNS = [
+    "architecture", "series", "size", "size_group", "parameters", "learning_rate", "clip", "at_edge",
+    "training_flops", "value", "value_se", "value_last", "value_last_se", "interval", "outcome",
+    "seeds_finished", "seeds_planned", "run_ids",
+]  # fmt: skip
+
+
+def _summary(
+    cell: tuple[Any, ...], runs: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: Measure
+) -> dict[str, Any]:
+    first = runs.iloc[0]
+    common = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
+    common |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
+    mine = settings[(settings[CELL] == list(cell)).all(axis=1) & settings["chosen"]]
+    if mine.empty:
+        return common
+    setting = mine.iloc[0]
+    chosen = runs[(runs[TUNED] == setting[TUNED].tolist()).all(axis=1) & (runs["state"] == "finished")]
+    last = [pool.runs[key]["checkpoints"][-1] for key in chosen["id"]]
+    reports = [checkpoint["evaluations"]["report"] for checkpoint in last]
+    overall = np.array([report["overall"] for report in reports]) / measure.scale
+    mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
+    ends = np.array([(report["mean"][-1], report["standard_error"][-1]) for report in reports])
+    ends = ends / measure.scale
+    end, end_error, _, _ = interval(ends[:, 0], ends[:, 1])
+    return {
+        **common,
+        **{key: setting[key] for key in (*TUNED, "at_edge")},
+        "training_flops": last[0]["training_flops"],
+        "value": float(mean),
+        "value_se": float(error),
+        "value_last": float(end),
+        "value_last_se": float(end_error),
+        "interval": kind,
+        "seeds_finished": len(chosen),
+        "seeds_planned": setting["planned"],
+        "run_ids": " ".join(chosen["id"]),
+    }
+
+
+def _best(numbers: pd.DataFrame, column: str, measure: Measure) -> set[int]:
+    """Rows that are best of their size; of all where no size has two to compare."""
+    there = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
+    sizes = there.groupby("size").filter(lambda group: len(group) > 1)
+    if sizes.empty:
+        groups = [there] if len(there) > 1 else []
+    else:
+        groups = [group for _, group in sizes.groupby("size")]
+    sign = -1.0 if measure.higher_is_better else 1.0
+    values = {index: sign * float(value) for index, value in enumerate(numbers[column])}
+    return {min(group["row"], key=values.__getitem__) for group in groups}
+
+
+def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], clips: bool) -> list[Cell]:
+    group = f" ({values['size_group']})" if isinstance(values["size_group"], str) else ""
+    names = [
+        Cell(values["series"]), Cell(values["size"] + group), Cell(millions(values["parameters"])),
+    ]  # fmt: skip
+    outcome = Cell(values["outcome"], absent=values["outcome"] != "finished")
+    if pd.isna(values["value"]):
+        gone = Cell(values["outcome"], absent=True)
+        none = [Cell("none chosen", absent=True)] * (1 + clips)
+        seeds = Cell(f"0 of {values['seeds_planned']:.0f}", absent=True)
+        return [*names, *none, Cell("none done", absent=True), gone, gone, outcome, seeds]
+    rate = short(values["learning_rate"]) + (" (edge of its grid)" if values["at_edge"] else "")
+    return [
+        *names,
+        Cell(rate),
+        *([Cell(short(values["clip"]))] if clips else []),
+        Cell(scientific(values["training_flops"])),
+        Cell(plus_minus(values["value"], values["value_se"]), best=index in best["value"]),
+        Cell(plus_minus(values["value_last"], values["value_last_se"]), best=index in best["value_last"]),
+        outcome,
+        Cell(f"{values['seeds_finished']:.0f} of {values['seeds_planned']:.0f}"),
+    ]
+
+
+def rates_table(name: str, plan: pd.DataFrame, settings: pd.DataFrame) -> Table:
+    """One row per series and size, one column per learning rate: the error it was chosen by."""
+    keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
+    clips = settings["clip"].nunique() > 1
+    columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
+    by_setting = {(*row[CELL], row["learning_rate"], row["clip"]): row for _, row in settings.iterrows()}
+    rows = []
+    for cell, runs in plan.groupby(CELL, sort=False):
+        rows.append([Cell(str(cell[1])), Cell(str(cell[2]))])
+        for rate, clip in keys:
+            here = runs[(runs["learning_rate"] == rate) & (runs["clip"] == clip)]
+            rows[-1].append(_rate_cell(here, by_setting.get((*cell, rate, clip))))
+    caption = (
+        "Normalised error on the selection prompts at the last checkpoint (1 − accuracy where accuracy is "
+        "the metric), averaged over seeds. Bold: the learning rate that was chosen. These errors choose "
+        "and are not the ones reported."
+    )
+    text = frozenset({"architecture", "size"})
+    numbers = settings.drop(columns="task_id")
+    return Table(name, caption, ["architecture", "size", *columns], rows, numbers, text)
+
+
+def _rate_cell(runs: pd.DataFrame, setting: pd.Series[Any] | None) -> Cell:
+    if setting is None:
+        return Cell("not planned", absent=True)
+    ended = tally(runs)
+    if pd.isna(setting["selection_error"]):
+        return Cell(ended, absent=True)
+    text = error_text(float(setting["selection_error"]))
+    return Cell(text if ended == "finished" else f"{text}; {ended}", best=bool(setting["chosen"]))
