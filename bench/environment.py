@@ -73,12 +73,14 @@ def code_version() -> tuple[str | None, bool | None]:
     """Commit of the checkout this package was imported from, and whether it has changes.
 
     Code that was copied without its history says its commit in `BENCH_COMMIT`, in the form of
-    `git describe --always --dirty --abbrev=40`. None where neither tells.
+    `git describe --always --dirty --abbrev=40`, and is believed. None where neither tells.
     """
+    if told := os.environ.get("BENCH_COMMIT"):
+        commit, dirty, _ = told.partition("-dirty")
+        return commit, bool(dirty)
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        commit, dirty, _ = os.environ.get("BENCH_COMMIT", "").partition("-dirty")
-        return (commit, bool(dirty)) if commit else (None, None)
+        return None, None
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         commit, status = (
