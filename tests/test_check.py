@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from synthetic import PROMPTS, grid, result_of, run_of, task_named
 
 from bench.check import Verdict, check, exit_code, to_json
-from bench.claims import Claim, Claims
+from bench.check.claims import Claim, Claims
 from bench.results import Pool
 from bench.run import Run
 from bench.selection import choose

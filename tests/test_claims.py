@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from synthetic import grid, run_of, task_named
 
-from bench import claims
 from bench import suite as suites
-from bench.check import check, exit_code
+from bench.check import check, claims, exit_code
+from bench.check.measure import runs_of
 from bench.errors import InvalidFile
-from bench.measure import runs_of
 from bench.results import Pool
 from bench.suite import Experiment, Suite
 

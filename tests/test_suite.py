@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from bench.errors import InvalidFile
 from bench.models.sizes import APPENDIX_C, SIZE_GROUPS
 from bench.run import Adam, AdamW, Run
+from bench.strict_yaml.document import read
 from bench.suite import Suite, json_schema, load
 from bench.tasks import TASKS
-from bench.yaml_file import read
 
 PAPER = Path(__file__).parent.parent / "suites" / "paper.yaml"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.table import Table
 
 from bench import check as checks
-from bench import claims as claims_of
 from bench import results as pool_of
 from bench import suite as suites
+from bench.check import claims as claims_of
 from bench.cli import format
 from bench.dispatch.status import standings
 

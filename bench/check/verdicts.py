@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.claims import Claim, Claims
-from bench.measure import runs_of
-from bench.reading import Reading, incomparable, missing, read
+from bench.check.claims import Claim, Claims
+from bench.check.measure import runs_of
+from bench.check.reading import Reading, incomparable, missing, read
 from bench.results import Pool
 
 if TYPE_CHECKING:

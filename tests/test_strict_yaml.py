@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from bench.errors import InvalidFile
-from bench.yaml_file import check, lines, read, validate
+from bench.strict_yaml.document import check, lines, read, validate
 
 
 def write(folder: Path, text: str) -> Path:

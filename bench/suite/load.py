@@ -9,7 +9,7 @@
         architectures: [transformer, mamba]
         sizes: [large, {layers: 2, width: 128}]
 
-`bench.suite_format` says what may be written, `bench.grid` what it means. Every problem of a suite
+`bench.suite.format` says what may be written, `bench.suite.grid` what it means. Every problem of a suite
 and of the files it includes is reported at once, with its place.
 """
 
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.complaints import Complaint, shown, validated
 from bench.errors import InvalidFile
 from bench.frozen import Frozen
-from bench.grid import Stated, expand
 from bench.run import Run
-from bench.suite_format import Entry, Settings, SuiteFile, checked_name, json_schema
-from bench.yaml_file import Document, lines, read
+from bench.strict_yaml.complaints import Complaint, shown, validated
+from bench.strict_yaml.document import Document, lines, read
+from bench.suite.format import Entry, Settings, SuiteFile, checked_name, json_schema
+from bench.suite.grid import Stated, expand
 
 __all__ = ["Experiment", "Suite", "json_schema", "load"]
 

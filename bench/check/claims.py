@@ -9,7 +9,7 @@
         order: [{architecture: mamba}, {architecture: s4}]
         slack: 0.1
 
-A claim has a measure (`bench.measure`) and one of `value`, `bound` and `order`. A file is held
+A claim has a measure (`bench.check.measure`) and one of `value`, `bound` and `order`. A file is held
 against its suite when it is read: a claim that no result of the suite could ever decide is an error
 in the file, not a verdict. `bench.check` gives the verdicts; a further kind of claim is a model
 here and a function there.
@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from bench.complaints import Complaint
+from bench.check.measure import Measure, problems_of, runs_of
 from bench.errors import InvalidFile
 from bench.frozen import Frozen
-from bench.measure import Measure, problems_of, runs_of
-from bench.yaml_file import check, lines, read
+from bench.strict_yaml.complaints import Complaint
+from bench.strict_yaml.document import check, lines, read
 
 if TYPE_CHECKING:
     from bench.suite import Suite

@@ -7,7 +7,7 @@ key that is not text, NaN, an infinity and a tag outside the core schema are err
     document = read(Path("suites/paper.yaml"))
     suite = validate(document, SuiteFile)          # raises InvalidFile, every problem on its own line
 
-`bench.complaints` turns what pydantic finds into those lines.
+`bench.strict_yaml.complaints` turns what pydantic finds into those lines.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel
 
-from bench.complaints import Complaint, validated
 from bench.errors import InvalidFile, did_you_mean
+from bench.strict_yaml.complaints import Complaint, validated
 
 T = TypeVar("T", bound=BaseModel)
 Loc = Sequence[str | int]

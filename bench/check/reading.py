@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure import Measure
+from bench.check.measure import Measure
 from bench.models.sizes import Size
 from bench.results import Pool, normalised
 from bench.run import Run, short

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from bench.complaints import Complaint, shown, validated
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
+from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.tasks import TASKS, Task
 
 Loc = tuple[str | int, ...]

@@ -1,6 +1,6 @@
 """What may be written in a suite file, as models: the source of its checks and of its JSON Schema.
 
-Every setting that makes a grid is optional here, because `defaults` may state it; `bench.grid` says
+Every setting that makes a grid is optional here, because `defaults` may state it; `bench.suite.grid` says
 what is missing once both are known. A list of settings may be given as one value.
 """
 
@@ -63,7 +63,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-# Names with fields of their own are checked by `bench.grid`, against what the name stands for. Pydantic
+# Names with fields of their own are checked by `bench.suite.grid`, against what the name stands for. Pydantic
 # cannot refer to a definition that is not its own, hence a mark that `json_schema` replaces.
 _ENTRY = "x-entry"
 TaskEntry = Annotated[Any, WithJsonSchema({_ENTRY: "TaskEntry"})]

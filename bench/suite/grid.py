@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bench.complaints import Complaint
-from bench.entries import At, Loc, architectures, distinct, known, sizes, tasks
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
 from bench.run import Adam, AdamW, Optimizer, Run, short
-from bench.suite_format import Entry, Exclusion, Point, Settings
+from bench.strict_yaml.complaints import Complaint
+from bench.suite.entries import At, Loc, architectures, distinct, known, sizes, tasks
+from bench.suite.format import Entry, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
 AXES = {

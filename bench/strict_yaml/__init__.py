@@ -1,0 +1,5 @@
+"""YAML without its traps: numbers are numbers, keys are unique, and every error has a line and column."""
+
+from bench.strict_yaml.document import Document, check, lines, read, validate
+
+__all__ = ["Document", "check", "lines", "read", "validate"]
