@@ -48,6 +48,7 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
         **_packages(origins),
         "precision of matrix products": [_text(result["run"].get("precision")) for result in results],
         "selective scan": [_text(origin.get("scan")) for origin in origins],
+        "kernels against their references": [_self_test(origin) for origin in origins],
     }
     rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
     hours = sum(float(origin.get("train_seconds") or 0) for origin in origins) / 3600
@@ -74,7 +75,19 @@ def _text(value: Any) -> str:
 
 def _commit(origin: Mapping[str, Any]) -> str:
     commit = _text(origin.get("commit"))
-    return f"{commit[:12]} with uncommitted changes" if commit and origin.get("dirty") else commit[:12]
+    if not commit:
+        return "unknown: the code had no history where it ran"
+    return f"{commit[:12]} with uncommitted changes" if origin.get("dirty") else commit[:12]
+
+
+def _self_test(origin: Mapping[str, Any]) -> str:
+    """What the training process found when it held its kernels against their references."""
+    tests = origin.get("self_test")
+    if not tests:
+        return "not run"
+    worst = max(max(test["outputs"], test["gradients"]) for test in tests)
+    verdict = "agree" if all(test["agrees"] for test in tests) else "disagree"
+    return f"{verdict}, largest relative error {worst:.0e}"
 
 
 def _packages(origins: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -111,6 +124,8 @@ def _code_warnings(origins: Sequence[Mapping[str, Any]]) -> list[str]:
     warnings = []
     if dirty:
         warnings.append(f"{dirty} of {len(origins)} results come from code with uncommitted changes.")
+    if unknown := sum(origin.get("commit") is None for origin in origins):
+        warnings.append(f"{unknown} of {len(origins)} results do not say which commit made them.")
     if len(commits) > 1:
         warnings.append(f"Results come from {len(commits)} versions of the code.")
     return warnings
