@@ -1,6 +1,7 @@
 """Training FLOPs, as the paper counts them (Appendix B), so that architectures meet at equal compute.
 
-Multiplications of one prompt through one block (batch 1), L tokens, D width, E expansion, N state:
+Multiplications of one prompt through one block (batch 1), as each block of `bench.models.blocks` states
+them; L tokens, D width, E expansion, N state:
 
     attention      4LD² + 2L²D                    Table 9: QKV 3LD², outer products 2L²D, output LD²
     mlp            8LD²                           Table 9: feed-forward of width 4D
@@ -22,31 +23,14 @@ backward. With a curriculum, a step costs what its current length costs.
 
 from __future__ import annotations
 
-from bench.models.architectures import MLP, S4, Architecture, Attention, Block, Mamba, S4Mamba
+from bench.models.architectures import Architecture
 from bench.tasks.task import Task
-
-
-def block_multiplications(block: Block, L: int, D: int) -> int:
-    """Multiplications of one prompt of L tokens through one block of width D."""
-    match block:
-        case Attention():
-            return 4 * L * D**2 + 2 * L**2 * D
-        case MLP():
-            return 2 * block.expand * L * D**2
-        case Mamba():
-            E, N = block.expand, block.state
-            return 3 * L * E * D**2 + 7 * L * E * D * N + 4 * L * E * D
-        case S4():
-            return 2 * L * D**2 + 3 * L * D * block.state + 2 * L * D
-        case S4Mamba():
-            E, N = block.expand, block.state
-            return 3 * L * E * D**2 + 3 * L * E * D * N + 4 * L * E * D
 
 
 def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
     """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
     D = architecture.actual_width(width)
-    return sum(block_multiplications(block, length, D) for block in architecture.blocks(layers))
+    return sum(block.multiplications(length, D) for block in architecture.blocks(layers))
 
 
 def training_flops(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops
-from bench.models.architectures import ARCHITECTURES, MLP, S4, Attention, Mamba, S4Mamba
+from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
+from bench.models.blocks import MLP, S4, Attention, Mamba, S4Mamba
 from bench.models.sizes import TABLE_6, Size
 from bench.tasks import TASKS
 
@@ -20,9 +21,9 @@ BATCH = 64
 
 @given(L=st.integers(1, 2048), D=st.integers(1, 1024))
 def test_blocks_cost_what_appendix_b_says(L: int, D: int) -> None:
-    attention = flops.block_multiplications(Attention(), L, D)
-    mlp = flops.block_multiplications(MLP(), L, D)
-    mamba = flops.block_multiplications(Mamba(), L, D)
+    attention = Attention().multiplications(L, D)
+    mlp = MLP().multiplications(L, D)
+    mamba = Mamba().multiplications(L, D)
     assert attention == 3 * L * D**2 + 2 * L**2 * D + L * D**2  # Table 9
     assert mlp == 8 * L * D**2  # Table 9
     assert mamba == 2 * L * 2 * D**2 + 7 * L * 2 * D * 16 + 4 * L * 2 * D + L * 2 * D**2  # Table 10
@@ -33,8 +34,8 @@ def test_blocks_cost_what_appendix_b_says(L: int, D: int) -> None:
 @given(L=st.integers(1, 2048), D=st.integers(1, 1024))
 def test_s4_costs_its_projections_and_its_recurrence(L: int, D: int) -> None:
     # Eight complex modes: 4 multiplications for the state, 2 for the output, each; skip and gate 2.
-    assert flops.block_multiplications(S4(), L, D) == 2 * L * D**2 + L * D * (8 * 6 + 2)
-    assert flops.block_multiplications(S4Mamba(), L, D) == 6 * L * D**2 + 2 * L * D * (8 * 6 + 4)
+    assert S4().multiplications(L, D) == 2 * L * D**2 + L * D * (8 * 6 + 2)
+    assert S4Mamba().multiplications(L, D) == 6 * L * D**2 + 2 * L * D * (8 * 6 + 4)
 
 
 def cells(

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from bench.models.architectures import ARCHITECTURES, MLP, Architecture, Attention, Mamba
+from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.backbone import Model
+from bench.models.blocks import MLP, Attention, Mamba
 from bench.models.sizes import TABLE_6, Size
 
 SIZES = [size for group in TABLE_6.values() for size in group]

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models import architectures
+from bench.models import blocks as specs
 
 
 class Attention(nn.Module):
     """Causal multi-head attention, (B, L, D) → (B, L, D).
 
     Args:
-        spec: its settings; see `architectures.Attention` for the two initialisations.
+        spec: its settings; see `blocks.Attention` for the two initialisations.
         width: D.
         heads: how many; divides D.
         layers: layers of the whole model, which GPT-2's initialisation depends on.
     """
 
-    def __init__(self, spec: architectures.Attention, width: int, heads: int, layers: int) -> None:
+    def __init__(self, spec: specs.Attention, width: int, heads: int, layers: int) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
@@ -43,7 +43,7 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """D → expand·D → D with GPT-2's GELU (tanh approximation) and initialisation."""
 
-    def __init__(self, spec: architectures.MLP, width: int, layers: int) -> None:
+    def __init__(self, spec: specs.MLP, width: int, layers: int) -> None:
         super().__init__()
         self.up = nn.Linear(width, spec.expand * width)
         self.down = nn.Linear(spec.expand * width, width)

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bench.kernels.selective_scan import SCANS, Scan
-from bench.models import architectures
-from bench.models.architectures import Architecture, Block
-from bench.models.attention import MLP, Attention, learned_positions
-from bench.models.mamba import Mamba
-from bench.models.s4 import S4, S4Mamba
+from bench.models.architectures import Architecture
+from bench.models.attention import learned_positions
+from bench.models.blocks import Place
 from bench.models.sizes import Size
 
 
@@ -50,11 +47,14 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
-        per_layer = len(architecture.layer) * size.layers
-        self.blocks = nn.ModuleList(
-            build_block(block, width, size, per_layer, SCANS[scan])
-            for block in architecture.blocks(size.layers)
+        place = Place(
+            width=width,
+            heads=size.heads or 1,
+            layers=size.layers,
+            blocks=len(architecture.layer) * size.layers,
+            scan=scan,
         )
+        self.blocks = nn.ModuleList(block.build(place) for block in architecture.blocks(size.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
         self.final_norm = nn.LayerNorm(width)
         self.read_out = nn.Linear(width, n_outputs)
@@ -67,18 +67,3 @@ class Model(nn.Module):
             h = h + block(norm(h))
         outputs: Tensor = self.read_out(self.final_norm(h))
         return outputs
-
-
-def build_block(spec: Block, width: int, size: Size, blocks: int, scan: Scan) -> nn.Module:
-    """The module that `spec` describes, freshly initialised from torch's global generator."""
-    match spec:
-        case architectures.Attention():
-            return Attention(spec, width, size.heads or 1, size.layers)
-        case architectures.MLP():
-            return MLP(spec, width, size.layers)
-        case architectures.Mamba():
-            return Mamba(spec, width, blocks, scan)
-        case architectures.S4():
-            return S4(spec, width)
-        case architectures.S4Mamba():
-            return S4Mamba(spec, width, blocks)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.convolution import short_convolution
-from bench.kernels.selective_scan import Scan
-from bench.models import architectures
+from bench.kernels.selective_scan import SCANS
+from bench.models import blocks as specs
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
 
@@ -29,13 +29,13 @@ class Mamba(nn.Module):
         spec: its settings.
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts 1/√blocks smaller.
-        scan: the selective scan to use.
+        scan: name of the selective scan to use.
     """
 
-    def __init__(self, spec: architectures.Mamba, width: int, blocks: int, scan: Scan) -> None:
+    def __init__(self, spec: specs.Mamba, width: int, blocks: int, scan: str) -> None:
         super().__init__()
         inner, rank = spec.expand * width, spec.rank(width)
-        self.scan, self.splits = scan, [rank, spec.state, spec.state]
+        self.scan, self.splits = SCANS[scan], [rank, spec.state, spec.state]
         self.input = nn.Linear(width, 2 * inner, bias=False)
         self.convolution = ShortConvolution(inner, spec.convolution)
         self.project = nn.Linear(inner, rank + 2 * spec.state, bias=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.convolution import long_convolution
-from bench.models import architectures
+from bench.models import blocks as specs
 from bench.models.mamba import STEP_MAX, STEP_MIN, ShortConvolution, output_projection
 
 
@@ -54,7 +54,7 @@ class DiagonalSSM(nn.Module):
 class S4(nn.Module):
     """SSM, GELU, and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, spec: architectures.S4, width: int) -> None:
+    def __init__(self, spec: specs.S4, width: int) -> None:
         super().__init__()
         self.ssm = DiagonalSSM(width, spec.state)
         self.dropout = nn.Dropout1d(spec.dropout)
@@ -68,7 +68,7 @@ class S4(nn.Module):
 class S4Mamba(nn.Module):
     """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, spec: architectures.S4Mamba, width: int, blocks: int) -> None:
+    def __init__(self, spec: specs.S4Mamba, width: int, blocks: int) -> None:
         super().__init__()
         inner = spec.expand * width
         self.gate = spec.gate
