@@ -43,15 +43,16 @@ class Speeds:
     """
 
     def __init__(self, pool: Pool, device: str | None = None, kind: str = "cpu") -> None:
+        measured = [result for result in pool.runs.values() if _speed(result) is not None]
         if device is None:
-            names = Counter(result["provenance"].get("device") for result in pool.runs.values())
+            names = Counter(result["provenance"].get("device") for result in measured)
             device = names.most_common(1)[0][0] if names else None
         self.device, self.kind = device, kind
         self._exact: dict[tuple[Any, ...], list[float]] = {}
         self._all: list[_Speed] = []
-        for result in pool.runs.values():
-            speed = result["provenance"].get("steps_per_second")
-            if result["provenance"].get("device") != device or not speed or not result["checkpoints"]:
+        for result in measured:
+            speed = _speed(result)
+            if result["provenance"].get("device") != device or speed is None:
                 continue
             last = result["checkpoints"][-1]
             run = result["run"]
@@ -83,6 +84,14 @@ class Speeds:
         return Estimate(run.steps * per_step / ASSUMED_FLOPS_PER_SECOND[self.kind], "assumed")
 
 
+def _speed(result: dict[str, Any]) -> float | None:
+    """Measured steps per second; None where none was (made-up results, runs that diverged at once)."""
+    speed = result["provenance"].get("steps_per_second")
+    if result["provenance"].get("synthetic") or not result["checkpoints"]:
+        return None
+    return speed if isinstance(speed, int | float) and 0 < speed < math.inf else None
+
+
 def _shape_of_run(run: Run) -> tuple[Any, ...]:
     length = run.task.length(run.task.n_points)
     return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
@@ -91,7 +100,7 @@ def _shape_of_run(run: Run) -> tuple[Any, ...]:
 def _shape_of_record(result: dict[str, Any]) -> tuple[Any, ...]:
     run = result["run"]
     size = run["size"]
-    length = result["facts"]["length"]
+    length = result["facts"].get("length")
     return (
         run["architecture"]["name"],
         size["layers"],

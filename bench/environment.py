@@ -104,6 +104,9 @@ def code_version() -> tuple[str | None, bool | None]:
 
 def local_device() -> tuple[str, str]:
     """Name and kind ("gpu" or "cpu") of what a run would use here, found without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):  # CUDA's way of saying: no GPU
+        return cpu_name(), "cpu"
     try:
         found = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],

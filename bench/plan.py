@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cost import Estimate, Speeds
 from bench.dispatch.status import Standing, standing
@@ -27,27 +28,62 @@ class Planned:
     standing: Standing
     estimate: Estimate
 
+    @cached_property
+    def training_flops(self) -> int:
+        """Training FLOPs of the whole run."""
+        return self.run.training_flops()
+
+    @property
+    def share_done(self) -> float:
+        """The part of its steps that is known to be done, from 0 to 1."""
+        return min(1.0, self.standing.step / self.run.steps)
+
     @property
     def remaining_seconds(self) -> float:
         """Expected seconds of one worker still to be spent."""
         if self.standing.word in ("finished", "diverged"):
             return 0.0
-        return self.estimate.seconds * (1 - min(1.0, self.standing.step / self.run.steps))
+        return self.estimate.seconds * (1 - self.share_done)
 
 
 def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds) -> list[Planned]:
     """Every run of the suite once, in the order of its experiments."""
+    experiments: dict[str, list[str]] = {}
+    for experiment in suite.experiments:
+        for run in experiment.runs:
+            experiments.setdefault(run.id, []).append(experiment.name)
     return [
-        Planned(
-            run,
-            tuple(each.name for each in suite.experiments_of(run.id)),
-            standing(run, results, pool),
-            speeds.estimate(run),
-        )
+        Planned(run, tuple(experiments[run.id]), standing(run, results, pool), speeds.estimate(run))
         for run in suite.runs
     ]
 
 
+def task_names(runs: Iterable[Planned]) -> dict[str, str]:
+    """A name for each task id: the task's, with the fields in which others of that name differ.
+
+    `sparse_parity+subset=per_batch`, as architectures write their options.
+    """
+    fields = {one.run.task_id: _leaves(one.run.task.identity()) for one in runs}
+    names: dict[str, str] = {}
+    for task_id, mine in fields.items():
+        others = [other for other in fields.values() if other["name"] == mine["name"]]
+        differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
+        names[task_id] = str(mine["name"]) + "".join(f"+{key}={mine[key]}" for key in differing)
+    return names
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by dotted names: curriculum.dims.start."""
+    leaves: dict[str, Any] = {}
+    for key, inner in value.items():
+        leaves |= _leaves(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return leaves
+
+
+MOST_LISTED = 30
+"""An error lists no more values than this."""
+
+_NUMBERS = ("layers", "width", "learning_rate", "clip", "steps", "seed")
 _FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
     "task": lambda planned: [planned.run.task.name],
@@ -86,23 +122,26 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
         if key not in _FIELDS:
             raise UserError(f"unknown filter field '{key}'{did_you_mean(key, _FIELDS)}")
         wanted = [_canonical(key, pattern) for pattern in patterns.split(",")]
-        chosen = [
-            planned
-            for planned in chosen
-            if any(
-                fnmatch.fnmatchcase(value, pattern) for value in _FIELDS[key](planned) for pattern in wanted
+        before, chosen = chosen, [one for one in chosen if _matches(_FIELDS[key](one), wanted)]
+        if not chosen:
+            there = dict.fromkeys(value for one in before for value in _FIELDS[key](one) if value)
+            suggestion = did_you_mean(patterns, there) if len(there) <= MOST_LISTED else ""
+            raise UserError(
+                f"filter '{terms}' matches none of the suite's {len(runs):,} runs: no {term}{suggestion}"
             )
-        ]
-    if not chosen:
-        raise UserError(f"filter '{terms}' matches none of the suite's {len(runs)} runs")
     return chosen
 
 
+def _matches(values: list[str], patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(value, pattern) for value in values for pattern in patterns)
+
+
 def _canonical(key: str, pattern: str) -> str:
-    """Numbers however they are written: 0.0001 finds 1e-4."""
-    if key in ("learning_rate", "clip"):
+    """Numbers however they are written: 0.0001 finds 1e-4, 5e5 and 500_000 find 500000."""
+    if key in _NUMBERS:
         try:
-            return short(float(pattern))
+            number = float(pattern)
         except ValueError:
-            pass
+            return pattern
+        return short(number) if key in ("learning_rate", "clip") else f"{number:.0f}"
     return pattern

@@ -15,9 +15,11 @@ def main() -> None:
         app()
     except UserError as error:
         lines = error.problems if isinstance(error, InvalidFile) else [f"bench: {error}"]
-        for line in lines:
-            print(line, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output went away: `bench plan … | head`
-        sys.stderr.close()
-        sys.exit(0)
+        code = error.exit_code
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if error.filename is None:
+            raise
+        lines, code = [f"bench: {error.filename}: {error.strerror}"], UserError.exit_code
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(code)

@@ -17,7 +17,9 @@ app = typer.Typer(
 )
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of results: one pool for all suites.")]
+Results = Annotated[
+    Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 Filter = Annotated[
     str | None,
@@ -31,20 +33,29 @@ Filter = Annotated[
 RESULTS = Path("results")
 
 
-@app.callback()
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from bench import __version__
 
         typer.echo(f"bench {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of `bench` itself."""
+
+
 @app.command()
 def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
-    """List a suite's runs: id, parameters, training FLOPs, state, expected hours. Starts nothing."""
+    """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     from bench.cli.plan import show_plan
 
     show_plan(suite, results, filter, json)
@@ -90,7 +101,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
     json: Json = False,
 ) -> None:
-    """Where a suite stands: runs by state, FLOPs done, hours left; one line an experiment."""
+    """Where a suite stands: runs by state, FLOPs done, time left; one line an experiment."""
     from bench.cli.status import show_status
 
     show_status(suite, results, watch, json)
@@ -105,9 +116,9 @@ def report(
         ),
     ] = None,
     results: Results = RESULTS,
-    reports: Annotated[Path, typer.Option("--reports", help="Folder the reports are written to.")] = Path(
-        "reports"
-    ),
+    reports: Annotated[
+        Path, typer.Option("--reports", file_okay=False, help="Folder the reports are written to.")
+    ] = Path("reports"),
 ) -> None:
     """Write tables, figures and a page from the results there are."""
     from bench.cli.report import write_reports
@@ -138,8 +149,7 @@ def doctor(json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
-    import json
-
+    from bench.cli.format import Output
     from bench.suite import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    Output().json(json_schema())

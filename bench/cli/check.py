@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from bench import check as checks
 from bench import results as pool_of
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.cli import format
+from bench.cli.format import Column
 from bench.dispatch.status import standings
 
 STYLES = {
@@ -29,26 +30,34 @@ def check_suite(path: Path, results: Path, as_json: bool) -> int:
     pool = pool_of.load(results)
     words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
     verdicts = checks.check(claims, suite, pool, words)
-    code = checks.exit_code(verdicts)
+    out = format.Output()
     if as_json:
-        print(json.dumps(checks.to_json(verdicts), indent=2))
-        return code
-    out = format.console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("claim", "value", "expected", "tolerance", "verdict"):
-        table.add_column(name, overflow="fold")
-    for one in verdicts:
-        style = STYLES[one.verdict]
-        table.add_row(one.claim, _value(one), one.expected, one.tolerance, f"[{style}]{one.verdict}[/]")
-    out.print(table)
+        out.json({**checks.to_json(verdicts), "problems": pool.problems})
+    else:
+        _show(verdicts, out)
+        for problem in pool.problems:
+            out.say(problem, style="yellow")
+    return checks.exit_code(verdicts)
+
+
+def _show(verdicts: list[checks.Verdict], out: format.Output) -> None:
+    columns = [Column("verdict"), Column("claim"), Column("value")]
+    columns += [Column("expected", spare=True), Column("tolerance", spare=True)]
+    rows = (
+        (Text(one.verdict, STYLES[one.verdict]), one.claim, _value(one), one.expected, one.tolerance)
+        for one in verdicts
+    )
+    out.print(format.table(out, columns, rows))
+    out.print()
     for one in verdicts:
         if one.verdict != "reproduced":
-            out.print(f"{one.claim}: {one.statement} {one.source}: {one.reason}", markup=False)
-    for problem in pool.problems:
-        out.print(problem, style="yellow", markup=False)
+            source = f" ({one.source})" if one.source else ""
+            head = Text.assemble((one.verdict, STYLES[one.verdict]), f" {one.claim}: {one.statement}{source}")
+            out.print(head)
+            out.print(Padding(Text(one.reason), (0, 0, 0, 4)))
     counts = {word: sum(one.verdict == word for one in verdicts) for word in STYLES}
-    out.print(", ".join(f"{number} {word}" for word, number in counts.items() if number) + ".")
-    return code
+    found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    out.say(f"{format.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")
 
 
 def _value(one: checks.Verdict) -> str:

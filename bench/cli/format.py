@@ -1,8 +1,19 @@
-"""How numbers are printed: one way everywhere."""
+"""How things are printed: one way everywhere, and nothing is cut to fit."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from rich.cells import cell_len
 from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 STATE_STYLES = {
     "finished": "green",
@@ -11,17 +22,101 @@ STATE_STYLES = {
     "failed": "red",
     "missing": "dim",
 }
+UNBOUNDED = 10_000
+READER_LEFT = 141
+"""Exit code when the reader of our output went away (`bench plan … | head`): a shell's word for SIGPIPE."""
+
+Cell = str | Text | ProgressBar
 
 
-def console() -> Console:
-    """Standard output. Wide enough for a table when it is not a terminal, so that nothing is cut."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=160)
+class Output(Console):
+    """Standard output: as wide as its terminal, and without line breaks of its own in a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = UNBOUNDED
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave without a word; nothing is left for Python to flush at exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_LEFT)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a sentence that may hold anything: paths, brackets, messages of others."""
+        self.print(Text(text, style), soft_wrap=True)
+
+    def json(self, value: Any) -> None:
+        """Print JSON for scripts."""
+        self.out(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Numbers stand to the right; a spare one may be left out of a narrow terminal."""
+
+    name: str
+    number: bool = False
+    spare: bool = False
+
+
+def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
+    """A table that fits its terminal: spare columns go, the last first and named below; then text folds."""
+    rows = list(rows)
+    widths = [
+        max([cell_len(column.name), *(_width(row[index]) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+    kept, gap = list(range(len(columns))), 2
+    spare = [index for index in kept if columns[index].spare]
+
+    def needed() -> int:
+        return sum(widths[index] for index in kept) + gap * (len(kept) - 1)
+
+    if needed() > out.width:
+        gap = 1
+    while spare and needed() > out.width:
+        kept.remove(spare.pop())
+    left_out = [column.name for index, column in enumerate(columns) if index not in kept]
+    built = Table(
+        box=None,
+        header_style="bold",
+        padding=(0, gap, 0, 0),
+        pad_edge=False,
+        title=Text(f"\n{title}", "italic") if title else None,
+        title_justify="left",
+        caption=Text(f"Left out of this narrow terminal: {', '.join(left_out)}.") if left_out else None,
+        caption_justify="left",
+    )
+    for index in kept:
+        number = columns[index].number
+        built.add_column(
+            columns[index].name, justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    for row in rows:
+        built.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in (row[i] for i in kept)))
+    return built
+
+
+def _width(cell: Cell) -> int:
+    if isinstance(cell, ProgressBar):
+        return cell.width or 0
+    return cell_len(cell if isinstance(cell, str) else cell.plain)
+
+
+def state(word: str) -> Text:
+    """The state of a run, in its colour."""
+    return Text(word, STATE_STYLES[word])
 
 
 def flops(count: float) -> str:
     """FLOPs with two decimals: 1.37e+18 as 1.37e18; zero as 0."""
     return "0" if not count else f"{count:.2e}".replace("e+", "e").replace("e0", "e")
+
+
+def percent(part: float, whole: float) -> str:
+    """A share, rounded down: 100 % is all of it."""
+    return f"{int(100 * part / whole) if whole else 100} %"
 
 
 def parameters(count: int) -> str:
@@ -34,7 +129,9 @@ def parameters(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: 12 s, 3 min, 1.4 h, 83 h."""
+    """A duration as people say it: 0.4 s, 12 s, 3 min, 1.4 h, 83 h."""
+    if seconds < 1:
+        return f"{seconds:.1g} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -44,5 +141,5 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 run`, `3 runs`, `1,074 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.format import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import local_device
-from bench.plan import Planned, plan, select
+from bench.plan import Planned, plan, select, task_names
 from bench.run import short
+
+SETTINGS: dict[str, Callable[[Planned], str]] = {
+    "lr": lambda one: short(one.run.learning_rate),
+    "clip": lambda one: short(one.run.clip),
+    "seed": lambda one: str(one.run.seed),
+    "optimizer": lambda one: one.run.optimizer.name,
+    "batch": lambda one: str(one.run.batch_size),
+    "precision": lambda one: one.run.precision,
+    "steps": lambda one: f"{one.run.steps:,}",
+}
+"""What is a column where runs differ in it, and said once where they do not."""
 
 
 def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
@@ -25,15 +35,20 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     pool = pool_of.load(results)
     speeds = known_speeds(pool)
     planned = select(plan(suite, results, pool, speeds), terms)
+    out = format.Output()
     if as_json:
-        print(json.dumps(_as_json(suite.name, planned, speeds), indent=2))
+        out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
-    out = format.console()
-    out.print(_runs(planned))
-    out.print(_totals(suite, planned))
-    out.print(f"Hours are those of one worker, {_basis(planned, speeds)}.", style="dim")
+    values = {name: {value(one) for one in planned} for name, value in SETTINGS.items()}
+    varying = [name for name, different in values.items() if len(different) > 1]
+    out.print(_runs(out, planned, varying))
+    same = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
+    if same:
+        out.say(f"{'All' if len(planned) > 1 else 'Its'} {', '.join(same)}.", style="dim")
+    out.print(_totals(out, suite, planned))
+    out.say(_basis(planned, speeds), style="dim")
     for problem in pool.problems:
-        out.print(problem, style="yellow")
+        out.say(problem, style="yellow")
 
 
 def known_speeds(pool: pool_of.Pool) -> Speeds:
@@ -43,73 +58,66 @@ def known_speeds(pool: pool_of.Pool) -> Speeds:
     return here if here else Speeds(pool, None, kind)
 
 
-def _runs(planned: list[Planned]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("id", no_wrap=True)
-    for name in ("task", "architecture", "layers×width"):
-        table.add_column(name, no_wrap=True)
-    for name in ("lr", "clip", "seed", "steps", "parameters", "FLOPs"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("hours", justify="right", no_wrap=True)
-    for one in planned:
-        run, standing = one.run, one.standing
-        table.add_row(
-            run.id,
-            run.task.name,
-            run.architecture.name,
-            f"{run.size.layers}×{run.size.width}",
-            short(run.learning_rate),
-            short(run.clip),
-            str(run.seed),
-            f"{run.steps:,}",
-            format.parameters(run.parameters),
-            format.flops(run.training_flops()),
-            f"[{format.STATE_STYLES[standing.word]}]{standing.word}[/]",
-            _hours(one),
+def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> format.Table:
+    columns = [Column("id"), Column("task"), Column("architecture"), Column("size")]
+    columns += [Column(name, number=name not in ("optimizer", "precision")) for name in varying]
+    columns += [Column("state"), Column("time", number=True)]
+    columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
+    tasks = task_names(planned)
+    rows = (
+        (
+            one.run.id,
+            tasks[one.run.task_id],
+            one.run.architecture.name,
+            f"{one.run.size.layers}×{one.run.size.width}",
+            *(SETTINGS[name](one) for name in varying),
+            format.state(one.standing.word),
+            _time(one),
+            format.flops(one.training_flops),
+            format.parameters(one.run.parameters),
         )
-    return table
-
-
-def _totals(suite: suites.Suite, planned: list[Planned]) -> Table:
-    table = Table(
-        box=None, header_style="bold", pad_edge=False, title="\nBy experiment", title_justify="left"
+        for one in planned
     )
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("rebuilds")
-    for name in ("runs", *WORDS, "FLOPs", "hours"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for experiment in suite.experiments:
-        mine = [one for one in planned if experiment.name in one.experiments]
-        if mine:
-            table.add_row(experiment.name, experiment.rebuilds, *_sums(mine))
-    table.add_section()
-    table.add_row("all, each run once", "", *_sums(planned), style="bold")
-    return table
+    return format.table(out, columns, rows)
 
 
-def _sums(planned: list[Planned]) -> list[str]:
-    words = Counter(one.standing.word for one in planned)
+def _time(one: Planned) -> str:
+    mark = {"measured": "", "scaled": "~", "assumed": "?"}[one.estimate.basis]
+    return mark + format.duration(one.estimate.seconds)
+
+
+def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> format.Table:
+    words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
+    columns = [Column("experiment")]
+    columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
+    columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for experiment in suite.experiments:
+            if mine := [one for one in planned if experiment.name in one.experiments]:
+                yield (experiment.name, *_sums(mine, words), experiment.rebuilds)
+        yield ("all, each run once", *_sums(planned, words), "")
+
+    return format.table(out, columns, rows(), title="By experiment")
+
+
+def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
+    states = Counter(one.standing.word for one in planned)
     return [
-        str(len(planned)),
-        *(str(words[word]) if words[word] else "·" for word in WORDS),
-        format.flops(sum(one.run.training_flops() for one in planned)),
-        f"{sum(one.estimate.seconds for one in planned) / 3600:,.1f}",
+        f"{len(planned):,}",
+        *(f"{states[word]:,}" if states[word] else "·" for word in words),
+        format.duration(sum(one.estimate.seconds for one in planned)),
+        format.flops(sum(one.training_flops for one in planned)),
     ]
 
 
-def _hours(one: Planned) -> str:
-    mark = {"measured": "", "scaled": "~", "assumed": "?"}[one.estimate.basis]
-    return f"{mark}{one.estimate.seconds / 3600:,.2f}"
-
-
 def _basis(planned: list[Planned], speeds: Speeds) -> str:
-    bases = Counter(one.estimate.basis for one in planned)
     if not speeds:
-        return "assumed (?): nothing was measured yet"
+        return "Times are of one worker and assumed (?): nothing was measured yet."
+    bases = Counter(one.estimate.basis for one in planned)
     return (
-        f"from results on {speeds.device}: {bases['measured']} measured, "
-        f"{bases['scaled']} scaled from the nearest measured (~)"
+        f"Times are of one worker on {speeds.device}: {bases['measured']:,} from measured speeds, "
+        f"{bases['scaled']:,} scaled from the nearest measured (~)."
     )
 
 
@@ -120,10 +128,11 @@ def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any
         "runs": [
             {
                 "id": one.run.id,
+                "label": one.run.label,
                 "experiments": list(one.experiments),
                 "run": one.run.identity(),
                 "parameters": one.run.parameters,
-                "training_flops": one.run.training_flops(),
+                "training_flops": one.training_flops,
                 "state": one.standing.word,
                 "step": one.standing.step,
                 "note": one.standing.note,

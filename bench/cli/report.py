@@ -21,18 +21,18 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     chosen = [suites.load(path) for path in paths] or _with_results(pool)
     from bench.report import write_report
 
-    out = format.console()
+    out = format.Output()
     for suite in chosen:
         words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
         written = write_report(suite, pool, reports / suite.name, words)
         have = sum(word in ("finished", "diverged") for word in words.values())
         page = reports / suite.name / "index.html"
-        out.print(
-            f"[bold]{suite.name}[/]: {have} of {format.count(len(words), 'run')} have results; "
+        out.say(
+            f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
             f"{len(written)} files written. Open {page}"
         )
     for problem in pool.problems:
-        out.print(problem, style="yellow", markup=False)
+        out.say(problem, style="yellow")
 
 
 def _with_results(pool: pool_of.Pool) -> list[suites.Suite]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
@@ -11,7 +11,7 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.draws import Draws
-from bench.tasks.task import Curriculum, InContext, Prompts
+from bench.tasks.task import Curriculum, InContext, Prompts, Sparse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.tasks.baselines import Baseline
 
 
-class SparseParity(InContext):
+class SparseParity(InContext, Sparse):
     """y = ∏_{j∈S} x[j] for a hidden set S of `sparsity` coordinates, x uniform on {−1, +1}^d.
 
     One prompt for d = 3, S = {1, 3}::
@@ -54,12 +54,6 @@ class SparseParity(InContext):
     def _default_curriculum(cls, values: Any) -> Any:
         """No curriculum unless one is asked for (released configuration)."""
         return values
-
-    @model_validator(mode="after")
-    def _sparsity_fits(self) -> Self:
-        if self.sparsity > self.n_dims:
-            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
-        return self
 
     @property
     def error_scale(self) -> float:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks.draws import Draws
-from bench.tasks.task import InContext, Prompts
+from bench.tasks.task import InContext, Prompts, Sparse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ class LinearRegression(InContext):
         ]
 
 
-class SparseLinearRegression(LinearRegression):
+class SparseLinearRegression(LinearRegression, Sparse):
     """Linear regression whose w has `sparsity` non-zero coordinates, each still N(0, 1).
 
     While the curriculum shows only some coordinates, the non-zero ones are drawn among those.
@@ -64,12 +64,6 @@ class SparseLinearRegression(LinearRegression):
     name: Literal["sparse_linear_regression"] = "sparse_linear_regression"  # type: ignore[assignment]
     n_points: PositiveInt = 101
     sparsity: PositiveInt = 3
-
-    @model_validator(mode="after")
-    def _sparsity_fits(self) -> Self:
-        if self.sparsity > self.n_dims:
-            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
-        return self
 
     @property
     def error_scale(self) -> float:

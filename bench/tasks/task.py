@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -233,3 +233,16 @@ def interleave(inputs: Tensor, targets: Tensor) -> Tensor:
     batch, n_points, n_dims = inputs.shape
     padded = torch.nn.functional.pad(targets.unsqueeze(-1), (0, n_dims - 1))
     return torch.stack((inputs, padded), dim=2).reshape(batch, 2 * n_points, n_dims)
+
+
+class Sparse(Frozen):
+    """A function that looks at `sparsity` of its `n_dims` coordinates."""
+
+    n_dims: PositiveInt
+    sparsity: PositiveInt
+
+    @model_validator(mode="after")
+    def _sparsity_fits(self) -> Self:
+        if self.sparsity > self.n_dims:
+            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
+        return self
