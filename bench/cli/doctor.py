@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
 from bench import __version__
 from bench.cli import format
+from bench.cli.format import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
 
 EXTRAS = {
@@ -19,13 +19,14 @@ EXTRAS = {
     "mamba-ssm": "pip install --no-build-isolation 'icl-bench[cuda]'  (official scan; needs nvcc and a GPU)",
     "causal-conv1d": "pip install --no-build-isolation 'icl-bench[cuda]'",
 }
+VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 
 
 def examine(as_json: bool) -> int:
     """Print the findings; exit code 1 when a kernel disagrees with its reference."""
     found = _examine()
     if as_json:
-        print(json.dumps(found, indent=2))
+        format.Output().json(found)
     else:
         _show(found)
     return 1 if any(test["verdict"] == "disagrees" for test in found["self_test"]) else 0
@@ -80,41 +81,28 @@ def _device(device: Any) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    out = format.console()
+    out = format.Output()
     commit = (found["commit"] or "not a checkout")[:12] + (" with changes" if found["dirty"] else "")
-    out.print(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
-    out.print("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
+    out.say(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
+    out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
     for device in found["devices"]:
-        details = ", ".join(
-            f"{key} {value}" for key, value in device.items() if key not in ("device", "name")
-        )
-        out.print(f"Device {device['device']}: {device['name']} ({details})", markup=False)
-    out.print(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
-    table = Table(
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        title="\nKernels against their references",
-        title_justify="left",
-    )
-    for name in ("device", "kernel", "backend", "tokens", "outputs", "gradients", "ms", "verdict"):
-        table.add_column(
-            name, justify="right" if name in ("tokens", "outputs", "gradients", "ms") else "left"
-        )
-    styles = {"agrees": "green", "disagrees": "red", "not available": "dim"}
-    for test in found["self_test"]:
-        numbers = ["", "", "", ""]
-        if not test["unavailable"]:
-            numbers = [
-                str(test["length"]), f"{test['outputs']:.1e}", f"{test['gradients']:.1e}",
-                f"{test['milliseconds']:.1f}",
-            ]  # fmt: skip
-        style = styles[test["verdict"]]
-        verdict = f"[{style}]{test['verdict']}[/]" + (
-            f": {test['unavailable']}" if test["unavailable"] else ""
-        )
-        table.add_row(test["device"], test["kernel"], test["backend"], *numbers, verdict)
-    out.print(table)
-    out.print("Errors are relative to the largest entry; a run uses the scan that --scan names (sequential).")
+        details = (f"{key} {value}" for key, value in device.items() if key not in ("device", "name"))
+        out.say(f"Device {device['device']}: {device['name']} ({', '.join(details)})")
+    out.say(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
+    columns = [Column("device"), Column("kernel"), Column("backend"), Column("tokens", number=True)]
+    columns += [Column("outputs", number=True), Column("gradients", number=True), Column("verdict")]
+    columns += [Column("ms", number=True, spare=True)]
+    rows = [_row(test) for test in found["self_test"]]
+    out.print(format.table(out, columns, rows, title="Kernels against their references"))
+    out.say("Errors are relative to the largest entry; a run uses the scan that --scan names (sequential).")
     for name, how in found["missing"].items():
-        out.print(f"Missing {name}: {how}", markup=False)
+        out.say(f"Missing {name}: {how}")
+
+
+def _row(test: dict[str, Any]) -> tuple[format.Cell, ...]:
+    names = test["device"], test["kernel"], test["backend"]
+    verdict = Text(test["verdict"], VERDICT_STYLES[test["verdict"]])
+    if test["unavailable"]:
+        return (*names, "", "", "", verdict.append(f": {test['unavailable']}"), "")
+    numbers = str(test["length"]), f"{test['outputs']:.1e}", f"{test['gradients']:.1e}"
+    return (*names, *numbers, verdict, f"{test['milliseconds']:.1f}")

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from bench.cli import format
+from bench.cli.format import Column
 from bench.dispatch.local import LocalPool
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import Baselines
@@ -24,7 +24,7 @@ from bench.results import load_run
 POLL_SECONDS = 0.5
 
 
-def follow(workers: LocalPool, todo: list[Planned], results: Path, out: Console) -> None:
+def follow(workers: LocalPool, todo: list[Planned], results: Path, out: format.Output) -> None:
     """Show progress until the workers are done."""
     view = _View(todo, results, workers, out)
     with view.shown():
@@ -46,7 +46,7 @@ class _View:
     todo: list[Planned]
     results: Path
     workers: LocalPool
-    out: Console
+    out: format.Output
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
@@ -88,8 +88,12 @@ class _View:
 
     def _say_ended(self, one: Planned, word: str) -> None:
         self.out.print(
-            f"[{format.STATE_STYLES[word]}]{word:9}[/] {one.run.task.name}/{one.run.label}"
-            f"  [dim]{len(self.ended)} of {len(self.todo)}, {self._eta()}[/]"
+            Text.assemble(
+                (f"{word:9}", format.STATE_STYLES[word]),
+                f" {one.run.task.name}/{one.run.label}  ",
+                (f"{len(self.ended)} of {len(self.todo)}, {self._eta()}", "dim"),
+            ),
+            soft_wrap=True,
         )
 
     def _done_seconds(self) -> float:
@@ -129,29 +133,34 @@ class _View:
 
     def _flops(self) -> tuple[float, float]:
         done = sum(
-            one.run.training_flops() * (1 if one.run.id in self.ended else self._step(one) / one.run.steps)
+            one.training_flops * (1 if one.run.id in self.ended else self._step(one) / one.run.steps)
             for one in self.todo
         )
-        return done, float(sum(one.run.training_flops() for one in self.todo))
+        return done, float(sum(one.training_flops for one in self.todo))
 
     def _table(self) -> RenderableType:
         done, total = self._flops()
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("training", "", "step", "steps/s", "loss"):
-            table.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
+        columns = [Column("training"), Column("step", number=True), Column("of", number=True)]
+        columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
+        columns += [Column("", spare=True)]
+        rows: list[tuple[format.Cell, ...]] = []
         for one in self.todo:
             if (active := self.active.get(one.run.id)) is None:
                 continue
-            table.add_row(
-                f"{one.run.task.name}/{one.run.label}",
-                ProgressBar(one.run.steps, active.step, width=20),
-                f"{active.step:,} / {one.run.steps:,}",
-                f"{active.steps_per_second:,.1f}",
-                "" if active.loss is None else f"{active.loss:.3g}",
+            rows.append(
+                (
+                    f"{one.run.task.name}/{one.run.label}",
+                    f"{active.step:,}",
+                    f"{one.run.steps:,}",
+                    "" if active.loss is None else f"{active.loss:.3g}",
+                    f"{active.steps_per_second:,.1f}",
+                    ProgressBar(one.run.steps, active.step, width=20),
+                )
             )
         for job in self.workers.jobs:
             if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
-                table.add_row(f"baselines of {job.task.name}", "", "", "", "")
+                rows.append((f"baselines of {job.task.name}", "", "", "", "", ""))
+        table = format.table(self.out, columns, rows)
         overall = Text(
             f"{len(self.ended)} of {len(self.todo)} runs, "
             f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}"

@@ -17,11 +17,13 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     Raises:
         UserError: when none is named and none has results.
     """
+    out = format.Output()
     pool = pool_of.load(results)
+    for problem in pool.problems:
+        out.say(problem, style="yellow")
     chosen = [suites.load(path) for path in paths] or _with_results(pool)
     from bench.report import write_report
 
-    out = format.Output()
     for suite in chosen:
         words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
         written = write_report(suite, pool, reports / suite.name, words)
@@ -31,8 +33,6 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
             f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
             f"{len(written)} files written. Open {page}"
         )
-    for problem in pool.problems:
-        out.say(problem, style="yellow")
 
 
 def _with_results(pool: pool_of.Pool) -> list[suites.Suite]:
@@ -43,5 +43,5 @@ def _with_results(pool: pool_of.Pool) -> list[suites.Suite]:
     found = [suites.load(path) for path in files]
     chosen = [suite for suite in found if any(run.id in pool.runs for run in suite.runs)]
     if not chosen:
-        raise UserError(f"none of the {len(found)} suites in {folder}/ has results yet: bench run SUITE")
+        raise UserError(f"no suite in {folder}/ has a result yet: bench run {files[0]}")
     return chosen

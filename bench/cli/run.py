@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
-from bench.cli.plan import known_speeds
 from bench.cli.progress import follow
+from bench.cost import Speeds
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.state import Folder
-from bench.dispatch.status import standings
+from bench.dispatch.status import WORDS, standings
 from bench.dispatch.worker import Baselines, Job, Machine, is_done
+from bench.environment import cpu_name, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
 
@@ -48,11 +48,13 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
     suite = suites.load(path)
+    places = _places(choices, machine)
     pool = pool_of.load(results)
-    out = format.console()
+    out = format.Output()
     for problem in pool.problems:
-        out.print(problem, style="yellow")
-    chosen = select(plan(suite, results, pool, known_speeds(pool)), choices.filter)
+        out.say(problem, style="yellow")
+    speeds = Speeds(pool, *(local_device() if places[0].device != "cpu" else (cpu_name(), "cpu")))
+    chosen = select(plan(suite, results, pool, speeds), choices.filter)
     todo = _todo(chosen, choices)
     jobs = _jobs(todo, chosen, pool)
     _say(suite.name, chosen, todo, out)
@@ -60,12 +62,13 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         out.print("Nothing to do.")
         _say_failed(chosen, path, out)
         return
+    if todo:
+        out.say(_cost(todo, places))
     if choices.dry_run:
-        for one in todo:
-            out.print(f"would run {one.run.task.name}/{one.run.label}")
+        for job in jobs:
+            out.say(f"would run {_name(job)}")
         return
-    places = _places(choices, machine)
-    _agree(todo, len(places), choices, out)
+    _agree(todo, places, choices)
     if choices.retry:
         for one in todo:
             Folder.of(results, one.run.id).forgive()
@@ -106,33 +109,49 @@ def _places(choices: Choices, machine: Machine) -> list[Machine]:
     return places
 
 
-def _agree(todo: list[Planned], workers: int, choices: Choices, out: Console) -> None:
-    """Say the cost of long work and ask; scripts must say --yes."""
-    seconds = sum(one.remaining_seconds for one in todo) / workers
-    if seconds <= ASK_BEYOND_SECONDS or choices.yes:
-        return
+def _cost(todo: list[Planned], places: list[Machine]) -> str:
+    """What the runs will take, and what that is based on."""
     bases = {one.estimate.basis for one in todo}
-    how = "measured speeds" if bases == {"measured"} else "scaled from measured speeds"
+    how = "at speeds measured here" if bases == {"measured"} else "scaled from speeds measured here"
     if "assumed" in bases:
-        how = "a guess: no speed was measured on this machine yet"
-    out.print(
-        f"This is about [bold]{format.duration(seconds)}[/] on {format.count(workers, 'worker')} ({how}). "
-        "--filter and --limit take a part of it."
-    )
+        how = "a guess: nothing was measured on this device yet"
+    workers = format.count(min(len(todo), len(places)), "worker")
+    return f"About {format.duration(_seconds(todo, len(places)))} on {workers} ({how})."
+
+
+def _seconds(todo: list[Planned], workers: int) -> float:
+    """Expected wall-clock time: a run is on one worker, so none ends before the longest does."""
+    each = [one.remaining_seconds for one in todo]
+    return max(sum(each) / workers, max(each, default=0.0))
+
+
+def _agree(todo: list[Planned], places: list[Machine], choices: Choices) -> None:
+    """Ask before long work; scripts must say --yes."""
+    if choices.yes or _seconds(todo, len(places)) <= ASK_BEYOND_SECONDS:
+        return
     if not sys.stdin.isatty():
-        raise UserError("not started: say --yes to start work of this length without being asked")
-    typer.confirm("Start?", abort=True)
+        raise UserError(
+            f"not started: {_cost(todo, places)} Say --yes to start work of this length without being "
+            "asked, or take a part of it with --filter and --limit"
+        )
+    typer.confirm("Start? --filter and --limit take a part of it.", abort=True)
 
 
-def _say(name: str, chosen: list[Planned], todo: list[Planned], out: Console) -> None:
+def _say(name: str, chosen: list[Planned], todo: list[Planned], out: format.Output) -> None:
     words = Counter(one.standing.word for one in chosen)
-    states = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
-    flops = format.flops(sum(one.run.training_flops() for one in todo))
-    ahead = f"; {format.count(len(todo), 'run')} to train, {flops} FLOPs" if todo else ""
-    out.print(f"Suite [bold]{name}[/]: {format.count(len(chosen), 'run')}: {states}{ahead}.")
+    states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
+    flops = format.flops(sum(one.training_flops for one in todo))
+    ahead = f" {format.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
+    out.say(f"Suite {name}: {format.count(len(chosen), 'run')} ({states}).{ahead}")
 
 
-def _train(jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: Console) -> None:
+def _name(job: Job) -> str:
+    return f"baselines of {job.task.name}" if isinstance(job, Baselines) else f"{job.task.name}/{job.label}"
+
+
+def _train(
+    jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: format.Output
+) -> None:
     workers = LocalPool(jobs, results, places[: len(jobs)])
     try:
         workers.start()
@@ -147,33 +166,31 @@ def _train(jobs: list[Job], todo: list[Planned], results: Path, places: list[Mac
         raise
 
 
-def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: Console) -> None:
+def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: format.Output) -> None:
     """Say how everything that was started ended."""
     found = standings([one.run for one in todo], results, pool_of.load(results))
     words = Counter(standing.word for standing in found.values())
-    summary = ", ".join(f"[{format.STATE_STYLES[word]}]{number} {word}[/]" for word, number in words.items())
+    summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     if summary:
-        out.print(f"Done: {summary}.")
+        out.say(f"Done: {summary}.")
     for one in todo:
         standing = found[one.run.id]
         if standing.note and standing.word in ("failed", "diverged"):
-            out.print(
-                f"  {one.run.task.name}/{one.run.label}: {standing.word}: {standing.note}", markup=False
-            )
+            out.say(f"  {_name(one.run)}: {standing.word}: {standing.note}")
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
     for job in lost:
         failure = Folder.of(results, job.id).failure() or {}
         reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
-        out.print(f"  baselines of {job.task.name}: failed: {reason}", markup=False)
+        out.say(f"  {_name(job)}: failed: {reason}")
     if words["failed"] or lost:
-        out.print(f"The runs that failed are tried again with: bench run {path} --retry failed")
+        out.say(f"What failed is tried again with: bench run {path} --retry failed")
         raise typer.Exit(1)
-    out.print(f"Next: bench report {path}")
+    out.say(f"Next: bench report {path}")
 
 
-def _say_failed(chosen: list[Planned], path: Path, out: Console) -> None:
+def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     failed = [one for one in chosen if one.standing.word == "failed"]
     for one in failed:
-        out.print(f"  {one.run.task.name}/{one.run.label}: failed: {one.standing.note}", markup=False)
+        out.say(f"  {_name(one.run)}: failed: {one.standing.note}")
     if failed:
-        out.print(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")
+        out.say(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")

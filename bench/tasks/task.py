@@ -164,9 +164,9 @@ class InContext(Task):
         reads     x₁   y₁0  x₂   y₂0  …   x_N   y_N 0        y is padded with d−1 zeros (§3.1)
         says      ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
 
-    The first prediction is made before any example was seen. The released code trains on it and so
-    does this (Eq. 2 of the paper leaves it out): it has no gradient worth speaking of, being a
-    constant, and leaving it in keeps N terms in a mean over N.
+    The first prediction is made before any example was seen. Eq. 2 of the paper leaves it out of the
+    loss and still divides by N; the released code trains on it, and so does this. Its best answer is
+    zero whatever x₁ is, so little hangs on it.
     """
 
     curriculum: Curriculum | None = Field(
