@@ -59,16 +59,19 @@ def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds) -> list[Planne
 
 
 def task_names(runs: Iterable[Planned]) -> dict[str, str]:
-    """A name for each task id: the task's, with the fields in which others of that name differ.
+    """A name for each task id: the task's, and what sets it apart from the first task of that name.
 
-    `sparse_parity+subset=per_batch`, as architectures write their options.
+    `sparse_parity`, then `sparse_parity+subset=per_batch`, as architectures write their options.
     """
-    fields = {one.run.task_id: _leaves(one.run.task.identity()) for one in runs}
     names: dict[str, str] = {}
-    for task_id, mine in fields.items():
-        others = [other for other in fields.values() if other["name"] == mine["name"]]
-        differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
-        names[task_id] = str(mine["name"]) + "".join(f"+{key}={mine[key]}" for key in differing)
+    firsts: dict[str, dict[str, Any]] = {}
+    for one in runs:
+        run = one.run
+        if run.task_id not in names:
+            fields = _leaves({**run.task.identity(), "evaluation_prompts": run.evaluation_prompts})
+            first = firsts.setdefault(run.task.name, fields)
+            apart = [f"+{key}={value}" for key, value in fields.items() if first.get(key) != value]
+            names[run.task_id] = run.task.name + "".join(apart)
     return names
 
 

@@ -198,8 +198,16 @@ def _complaint(value: Any) -> str | None:
     missing = (_RUN_KEYS if value["kind"] == "run" else _BASELINE_KEYS) - value.keys()
     if missing:
         return f"lacks {', '.join(sorted(missing))}"
-    if value["kind"] == "run" and value["outcome"] not in ("finished", "diverged"):
+    if not isinstance(value["id"], str):
+        return f"has an id that is no text: {value['id']!r}"
+    if value["kind"] == "baselines":
+        return None
+    if value["outcome"] not in ("finished", "diverged"):
         return f"has unknown outcome {value['outcome']!r}"
+    try:
+        list(_rows(value))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return f"is not a whole result ({type(error).__name__}: {error})"
     return None
 
 

@@ -41,7 +41,7 @@ def check_suite(path: Path, results: Path, as_json: bool) -> int:
 
 
 def _show(verdicts: list[checks.Verdict], out: format.Output) -> None:
-    columns = [Column("verdict"), Column("claim"), Column("value")]
+    columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
     columns += [Column("expected", spare=True), Column("tolerance", spare=True)]
     rows = (
         (Text(one.verdict, STYLES[one.verdict]), one.claim, _value(one), one.expected, one.tolerance)
@@ -54,7 +54,7 @@ def _show(verdicts: list[checks.Verdict], out: format.Output) -> None:
             source = f" ({one.source})" if one.source else ""
             head = Text.assemble((one.verdict, STYLES[one.verdict]), f" {one.claim}: {one.statement}{source}")
             out.print(head)
-            out.print(Padding(Text(one.reason), (0, 0, 0, 4)))
+            out.print(Padding(Text(one.reason), (0, 0, 0, 4), expand=False))
     counts = {word: sum(one.verdict == word for one in verdicts) for word in STYLES}
     found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     out.say(f"{format.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")

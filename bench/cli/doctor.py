@@ -90,7 +90,11 @@ def _show(found: dict[str, Any]) -> None:
         out.say(f"Device {device['device']}: {device['name']} ({', '.join(details)})")
     out.say(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
     columns = [Column("device"), Column("kernel"), Column("backend"), Column("tokens", number=True)]
-    columns += [Column("outputs", number=True), Column("gradients", number=True), Column("verdict")]
+    columns += [
+        Column("outputs", number=True),
+        Column("gradients", number=True),
+        Column("verdict", folds=True),
+    ]
     columns += [Column("ms", number=True, spare=True)]
     rows = [_row(test) for test in found["self_test"]]
     out.print(format.table(out, columns, rows, title="Kernels against their references"))

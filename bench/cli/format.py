@@ -53,15 +53,22 @@ class Output(Console):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Numbers stand to the right; a spare one may be left out of a narrow terminal."""
+    """A column of a table.
+
+    Attributes:
+        number: stands to the right.
+        folds: may be broken over lines where the terminal is too narrow.
+        spare: may be left out there.
+    """
 
     name: str
     number: bool = False
+    folds: bool = False
     spare: bool = False
 
 
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
-    """A table that fits its terminal: spare columns go, the last first and named below; then text folds."""
+    """A table that fits its terminal: spare columns go, the last first and named below; then others fold."""
     rows = list(rows)
     widths = [
         max([cell_len(column.name), *(_width(row[index]) for row in rows)])
@@ -77,7 +84,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         gap = 1
     while spare and needed() > out.width:
         kept.remove(spare.pop())
-    left_out = [column.name for index, column in enumerate(columns) if index not in kept]
+    left_out = [each.name for index, each in enumerate(columns) if index not in kept and each.name]
     built = Table(
         box=None,
         header_style="bold",
@@ -88,10 +95,12 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         caption=Text(f"Left out of this narrow terminal: {', '.join(left_out)}.") if left_out else None,
         caption_justify="left",
     )
-    for index in kept:
-        number = columns[index].number
+    for column in (columns[index] for index in kept):
         built.add_column(
-            columns[index].name, justify="right" if number else "left", no_wrap=number, overflow="fold"
+            column.name,
+            justify="right" if column.number else "left",
+            no_wrap=not column.folds,
+            overflow="fold",
         )
     for row in rows:
         built.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in (row[i] for i in kept)))
@@ -129,7 +138,7 @@ def parameters(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: 0.4 s, 12 s, 3 min, 1.4 h, 83 h."""
+    """A duration as people say it: 0.4 s, 12 s, 3 min, 1.4 h, 83 h, 95 000 h as 95k h, 3.8M h."""
     if seconds < 1:
         return f"{seconds:.1g} s"
     if seconds < 90:
@@ -137,7 +146,9 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
+    if hours < 1e4:
+        return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
+    return f"{hours / 1e3:.0f}k h" if hours < 1e6 else f"{hours / 1e6:,.1f}M h"
 
 
 def count(number: int, noun: str) -> str:

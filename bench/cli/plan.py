@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -17,14 +19,14 @@ from bench.environment import local_device
 from bench.plan import Planned, plan, select, task_names
 from bench.run import short
 
-SETTINGS: dict[str, Callable[[Planned], str]] = {
-    "lr": lambda one: short(one.run.learning_rate),
-    "clip": lambda one: short(one.run.clip),
-    "seed": lambda one: str(one.run.seed),
-    "optimizer": lambda one: one.run.optimizer.name,
-    "batch": lambda one: str(one.run.batch_size),
-    "precision": lambda one: one.run.precision,
-    "steps": lambda one: f"{one.run.steps:,}",
+SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
+    "lr": (Column("lr", number=True), lambda one: short(one.run.learning_rate)),
+    "clip": (Column("clip", number=True, spare=True), lambda one: short(one.run.clip)),
+    "seed": (Column("seed", number=True, spare=True), lambda one: str(one.run.seed)),
+    "optimizer": (Column("optimizer", spare=True), lambda one: one.run.optimizer.name),
+    "batch": (Column("batch", number=True, spare=True), lambda one: str(one.run.batch_size)),
+    "precision": (Column("precision", spare=True), lambda one: one.run.precision),
+    "steps": (Column("steps", number=True, spare=True), lambda one: f"{one.run.steps:,}"),
 }
 """What is a column where runs differ in it, and said once where they do not."""
 
@@ -39,12 +41,12 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
-    values = {name: {value(one) for one in planned} for name, value in SETTINGS.items()}
+    values = {name: {value(one) for one in planned} for name, (_, value) in SETTINGS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
     same = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
     if same:
-        out.say(f"{'All' if len(planned) > 1 else 'Its'} {', '.join(same)}.", style="dim")
+        out.say(f"Every run: {', '.join(same)}.", style="dim")
     out.print(_totals(out, suite, planned))
     out.say(_basis(planned, speeds), style="dim")
     for problem in pool.problems:
@@ -58,19 +60,19 @@ def known_speeds(pool: pool_of.Pool) -> Speeds:
     return here if here else Speeds(pool, None, kind)
 
 
-def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> format.Table:
-    columns = [Column("id"), Column("task"), Column("architecture"), Column("size")]
-    columns += [Column(name, number=name not in ("optimizer", "precision")) for name in varying]
+def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Table:
+    columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
+    columns += [Column("size"), *(SETTINGS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
     columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
-    rows = (
+    rows: Iterator[tuple[format.Cell, ...]] = (
         (
             one.run.id,
             tasks[one.run.task_id],
             one.run.architecture.name,
             f"{one.run.size.layers}×{one.run.size.width}",
-            *(SETTINGS[name](one) for name in varying),
+            *(SETTINGS[name][1](one) for name in varying),
             format.state(one.standing.word),
             _time(one),
             format.flops(one.training_flops),
@@ -86,9 +88,9 @@ def _time(one: Planned) -> str:
     return mark + format.duration(one.estimate.seconds)
 
 
-def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> format.Table:
+def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
     words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
-    columns = [Column("experiment")]
+    columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
     columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from bench.cli import format
@@ -140,7 +141,7 @@ class _View:
 
     def _table(self) -> RenderableType:
         done, total = self._flops()
-        columns = [Column("training"), Column("step", number=True), Column("of", number=True)]
+        columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
         columns += [Column("", spare=True)]
         rows: list[tuple[format.Cell, ...]] = []
@@ -161,8 +162,10 @@ class _View:
             if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
                 rows.append((f"baselines of {job.task.name}", "", "", "", "", ""))
         table = format.table(self.out, columns, rows)
-        overall = Text(
+        overall = Table.grid(padding=(0, 1))
+        overall.add_row(
+            ProgressBar(max(total, 1.0), done, width=20),
             f"{len(self.ended)} of {len(self.todo)} runs, "
-            f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}"
+            f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}",
         )
-        return Group(table, ProgressBar(max(total, 1.0), done, width=60), overall)
+        return Group(table, overall)

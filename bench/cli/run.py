@@ -43,17 +43,16 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
 
     Raises:
         UserError: for options that do not fit this machine or this suite.
-        typer.Exit: code 1 when runs failed, 130 when interrupted.
+        typer.Exit: code 1 when runs failed, now or earlier, 130 when interrupted.
     """
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
     suite = suites.load(path)
-    places = _places(choices, machine)
     pool = pool_of.load(results)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    speeds = Speeds(pool, *(local_device() if places[0].device != "cpu" else (cpu_name(), "cpu")))
+    speeds = Speeds(pool, *((cpu_name(), "cpu") if choices.device == "cpu" else local_device()))
     chosen = select(plan(suite, results, pool, speeds), choices.filter)
     todo = _todo(chosen, choices)
     jobs = _jobs(todo, chosen, pool)
@@ -61,9 +60,10 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     if not jobs:
         out.print("Nothing to do.")
         _say_failed(chosen, path, out)
-        return
+        raise typer.Exit(1 if any(one.standing.word == "failed" for one in chosen) else 0)
+    places = _places(choices, machine)
     if todo:
-        out.say(_cost(todo, places))
+        out.say(f"Expected: {_cost(todo, places)}.")
     if choices.dry_run:
         for job in jobs:
             out.say(f"would run {_name(job)}")
@@ -116,7 +116,7 @@ def _cost(todo: list[Planned], places: list[Machine]) -> str:
     if "assumed" in bases:
         how = "a guess: nothing was measured on this device yet"
     workers = format.count(min(len(todo), len(places)), "worker")
-    return f"About {format.duration(_seconds(todo, len(places)))} on {workers} ({how})."
+    return f"about {format.duration(_seconds(todo, len(places)))} on {workers} ({how})"
 
 
 def _seconds(todo: list[Planned], workers: int) -> float:
@@ -131,8 +131,8 @@ def _agree(todo: list[Planned], places: list[Machine], choices: Choices) -> None
         return
     if not sys.stdin.isatty():
         raise UserError(
-            f"not started: {_cost(todo, places)} Say --yes to start work of this length without being "
-            "asked, or take a part of it with --filter and --limit"
+            f"not started: this takes {_cost(todo, places)}; say --yes to start it without being asked, "
+            "or take a part of it with --filter and --limit"
         )
     typer.confirm("Start? --filter and --limit take a part of it.", abort=True)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -44,7 +46,7 @@ def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
 
 
 def _watch(suite: suites.Suite, results: Path, out: format.Output) -> None:
-    def table() -> format.Table:
+    def table() -> Table:
         pool = pool_of.load(results)
         return _table(out, suite, plan(suite, results, pool, known_speeds(pool)))
 
@@ -57,9 +59,9 @@ def _watch(suite: suites.Suite, results: Path, out: format.Output) -> None:
         pass
 
 
-def _table(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> format.Table:
+def _table(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
     words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
-    columns = [Column("experiment")]
+    columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in (*words, "done", "worker time left")]
     columns += [Column(name, number=True, spare=True) for name in ("FLOPs done", "of FLOPs")]
     rows = []
@@ -67,9 +69,7 @@ def _table(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> f
         facts = _facts(mine)
         done, total = facts["training_flops_done"], facts["training_flops"]
         states = (
-            format.Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word])
-            if facts["states"][word]
-            else "·"
+            Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
         left = format.duration(facts["seconds_left"]) if facts["seconds_left"] else "–"

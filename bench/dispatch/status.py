@@ -57,4 +57,6 @@ def standing(run: Run, results: Path, pool: Pool) -> Standing:
     if (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         return Standing("failed", step, note=f"{failure.get('class')}: {message[0] if message else ''}")
-    return Standing("missing", note="interrupted; resumable" if folder.has_checkpoint() else "")
+    if folder.has_checkpoint():
+        return Standing("missing", step, note="interrupted; resumable")
+    return Standing("missing")

@@ -51,15 +51,18 @@ class _Sequential(torch.autograd.Function):
         states = (delta_ * x_).unsqueeze(-1) * B_.unsqueeze(2)
         for t in range(1, states.shape[0]):
             states[t].addcmul_(decay[t], states[t - 1])
-        ctx.save_for_backward(x_, delta_, A, B_, C_, skip, states)
+        # On a CPU the exponential is a fifth of a training step and memory is plenty; on a GPU it is
+        # the other way round, and it is computed again.
+        ctx.save_for_backward(x_, delta_, A, B_, C_, skip, states, None if x.is_cuda else decay)
         y = torch.matmul(states, C_.unsqueeze(-1)).squeeze(-1) + skip * x_
         return y.transpose(0, 1).contiguous()
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-        x, delta, A, B, C, skip, states = ctx.saved_tensors
+        x, delta, A, B, C, skip, states, decay = ctx.saved_tensors
         dy = dy.transpose(0, 1).contiguous()
-        decay = (delta.unsqueeze(-1) * A).exp_()
+        if decay is None:
+            decay = (delta.unsqueeze(-1) * A).exp_()
         g = dy.unsqueeze(-1) * C.unsqueeze(2)
         for t in range(g.shape[0] - 2, -1, -1):
             g[t].addcmul_(decay[t + 1], g[t + 1])

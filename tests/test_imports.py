@@ -1,0 +1,259 @@
+"""The shape of the code: imports go one way, modules stay small, and a command loads what it needs."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from synthetic import write_pool
+
+from bench import suite as suites
+
+ROOT = Path(__file__).parent.parent
+MOST_LINES = 265
+FILES = sorted((ROOT / "bench").rglob("*.py"))
+
+MAY_IMPORT = {
+    # Ground: knows nothing of bench.
+    "errors": "",
+    "files": "",
+    "frozen": "",
+    "lazy": "",
+    "environment": "",
+    "kernels": "",
+    # What is learned and what learns it: neither knows the other, nor that a harness exists.
+    "tasks": "errors frozen lazy",
+    "models": "errors frozen kernels",
+    # One run, and what it left.
+    "flops": "models.architectures tasks.task",
+    "run": "flops frozen models.architectures models.sizes tasks",
+    "results": "files run",
+    "selection": "results",
+    # From a file to runs.
+    "strict_yaml": "errors",
+    "suite": "errors frozen models.architectures models.sizes run strict_yaml tasks",
+    # Training, and who does it where.
+    "train": "environment files flops models results run tasks",
+    "dispatch": "environment errors files kernels results run tasks train",
+    # What is planned, made of results, held against them: from files alone.
+    "cost": "flops results run",
+    "plan": "cost dispatch.status errors results run suite",
+    "report": "files models.architectures models.sizes results run selection suite tasks",
+    "check": "errors frozen models.architectures models.sizes results run selection strict_yaml suite",
+    # The commands know everything, and nothing knows the commands.
+    "cli": "check cost dispatch environment errors kernels plan report results run suite",
+    "__main__": "cli",
+}
+"""What each package or module of bench may import, beside itself. A name includes what lies under it."""
+
+TORCH_AT_IMPORT = {
+    "kernels": "convolution selective_scan self_test",
+    "models": "attention backbone mamba s4",
+    "train": "checkpoint evaluate loop optimizer step",
+}
+"""The modules that need torch to be imported at all. Everything else opens without it."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement's target.
+
+    Attributes:
+        importer: the module it stands in, without `bench.`; "" is bench itself.
+        target: what it imports, dotted, in full.
+        at_import: whether it happens when the module is imported, rather than in a function or for types.
+    """
+
+    importer: str
+    target: str
+    at_import: bool
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT / "bench").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import in a file, those inside functions and for type checkers too."""
+    name = module_name(path)
+
+    def walk(node: ast.AST, at_import: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            yield from (Import(name, alias.name, at_import) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where things come from"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = inner.removeprefix("bench.") in MODULES
+                yield Import(name, inner if is_module else str(node.module), at_import)
+        deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.body:
+                yield from walk(child, False)
+            for child in node.orelse:
+                yield from walk(child, at_import)
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, at_import and not deferred)
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
+
+
+IMPORTS = [each for path in FILES for each in imports_of(path)]
+INSIDE = [each for each in IMPORTS if each.target.startswith("bench.")]
+
+
+def within(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.")
+
+
+def test_every_module_has_its_row_in_the_table() -> None:
+    tops = {module.partition(".")[0] for module in MODULES if module}
+    assert tops == MAY_IMPORT.keys(), "say in MAY_IMPORT what a new module may import"
+
+
+def test_modules_import_what_the_table_allows_and_nothing_else() -> None:
+    strays = []
+    for each in INSIDE:
+        target, top = each.target.removeprefix("bench."), each.importer.partition(".")[0]
+        allowed = [top, *MAY_IMPORT[top].split()] if top else []
+        if not any(within(target, name) for name in allowed):
+            strays.append(f"bench.{each.importer} imports {each.target}")
+    assert strays == []
+
+
+def test_the_table_goes_one_way() -> None:
+    order = graphlib.TopologicalSorter(
+        {name: {each.partition(".")[0] for each in row.split()} for name, row in MAY_IMPORT.items()}
+    )
+    assert set(order.static_order()) == MAY_IMPORT.keys()  # raises CycleError on a circle
+
+
+def test_the_table_allows_nothing_that_is_not_used() -> None:
+    used = {(each.importer.partition(".")[0], each.target.removeprefix("bench.")) for each in INSIDE}
+    idle = [
+        f"{top} may import {name}"
+        for top, row in MAY_IMPORT.items()
+        for name in row.split()
+        if not any(importer == top and within(target, name) for importer, target in used)
+    ]
+    assert [one for one in idle if "errors" not in one] == []  # anybody may refuse bad input
+
+
+def test_no_two_modules_need_each_other_to_be_imported() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for each in INSIDE:
+        if each.at_import:
+            graph[each.importer].add(each.target.removeprefix("bench."))
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
+
+
+def test_torch_is_loaded_by_those_who_compute_with_it() -> None:
+    torch = {each.importer for each in IMPORTS if within(each.target, "torch") and each.at_import}
+    assert torch == {f"{top}.{name}" for top, row in TORCH_AT_IMPORT.items() for name in row.split()}
+
+
+def test_figures_and_frames_are_loaded_by_the_report_alone() -> None:
+    heavy = ("pandas", "matplotlib", "seaborn", "jinja2")
+    users = {
+        each.importer
+        for each in IMPORTS
+        if each.at_import and any(within(each.target, name) for name in heavy)
+    }
+    assert {user.partition(".")[0] for user in users} == {"report"}
+
+
+def callers(*functions: str) -> set[str]:
+    """The modules that call one of the named functions."""
+    return {
+        module_name(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in functions
+    }
+
+
+def test_only_the_commands_exit_and_print() -> None:
+    assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
+    assert callers("print") <= {"cli", "train.checkpoint"}  # the latter into its worker's log
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_module_says_what_it_is_for_and_can_be_read_at_once(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES, "too long for one room"
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), "opens with no docstring"
+
+
+FACE = "check.verdicts cost environment errors files flops models.sizes plan report results run selection"
+
+
+@pytest.mark.parametrize("module", [*FACE.split(), "suite.load", "strict_yaml.document", "tasks.task"])
+def test_what_others_call_is_documented(module: str) -> None:
+    path = ROOT / "bench" / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    bare = [
+        node.name
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert bare == []
+
+
+LOADED = """
+import sys
+from bench.cli import main
+sys.argv = ["bench", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, 2, None), end.code
+print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: object) -> set[str]:
+    """The top-level packages that a command has imported when it is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"torch", "pandas", "numpy", "pydantic", "yaml", "matplotlib", "multiprocessing"}
+    assert loaded_by("--help") & heavy == set()
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "check"])
+def test_looking_at_a_suite_loads_no_numerics(command: str, tmp_path: Path) -> None:
+    loaded = loaded_by(command, "suites/quick.yaml", "--results", tmp_path)
+    assert loaded & {"torch", "numpy", "pandas", "matplotlib"} == set()
+
+
+def test_a_report_loads_no_torch(tmp_path: Path) -> None:
+    run = suites.load(ROOT / "suites/quick.yaml").runs[0]
+    write_pool(tmp_path / "results", [run])
+    options = ("--results", tmp_path / "results", "--reports", tmp_path / "reports")
+    loaded = loaded_by("report", "suites/quick.yaml", *options)
+    assert "pandas" in loaded
+    assert "torch" not in loaded
+    assert (tmp_path / "reports/quick/index.html").exists()

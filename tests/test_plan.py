@@ -1,0 +1,321 @@
+"""What is planned: which runs are meant, where they stand, what they cost."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import experiment_of, grid, result_of, run_of, suite_of, task_named, write_pool
+
+from bench import flops
+from bench import results as pool_of
+from bench.cost import ASSUMED_FLOPS_PER_SECOND, Estimate, Speeds
+from bench.dispatch.state import Folder
+from bench.dispatch.status import Standing, standing, standings
+from bench.errors import UserError
+from bench.plan import Planned, plan, select, task_names
+from bench.results import Pool
+from bench.run import AdamW, Run
+
+LINEAR, PARITY = task_named("linear_regression"), task_named("sparse_parity")
+FIRST = grid(LINEAR, ("transformer", "mamba"), ((4, 256), (2, 128)), (1e-4, 5e-5), (0, 1))
+SECOND = (
+    run_of(PARITY, "mamba", learning_rate=4e-4, clip=50, steps=1_000_000),
+    run_of(PARITY, "s4", learning_rate=0.02, optimizer=AdamW()),
+    FIRST[0],
+)
+SUITE = suite_of(experiment_of(FIRST, "first"), experiment_of(SECOND, "second"))
+NOWHERE = Path("/nowhere/results")
+
+
+def planned(results: Path = NOWHERE, pool: Pool | None = None) -> list[Planned]:
+    return plan(SUITE, results, pool or Pool(), Speeds(Pool()))
+
+
+def chosen(terms: str | None) -> list[Planned]:
+    return select(planned(), terms)
+
+
+# Which runs
+
+
+def test_a_run_that_two_experiments_share_is_planned_once_for_both() -> None:
+    runs = planned()
+    assert len(runs) == len(FIRST) + len(SECOND) - 1 == len({one.run.id for one in runs})
+    assert runs[0].experiments == ("first", "second")
+    assert runs[1].experiments == ("first",)
+    assert [one.run for one in runs] == list(SUITE.runs)
+
+
+@pytest.mark.parametrize("terms", [None, "", "  ", "task=*"])
+def test_without_a_filter_all_runs_are_meant(terms: str | None) -> None:
+    assert chosen(terms) == planned()
+
+
+@pytest.mark.parametrize(
+    ("terms", "meant"),
+    [
+        ("architecture=mamba", lambda run: run.architecture.name == "mamba"),
+        ("architecture=ma*,s4", lambda run: run.architecture.name in ("mamba", "s4")),
+        ("task=sparse_parity", lambda run: run.task == PARITY),
+        ("size=2x128", lambda run: run.size.layers == 2),
+        ("size=small", lambda run: run.size_group == "small"),
+        ("layers=4 width=256", lambda run: run.size.layers == 4),
+        ("learning_rate=1e-4", lambda run: run.learning_rate == 1e-4),
+        ("clip=50", lambda run: run.clip == 50),
+        ("optimizer=adamw", lambda run: run.optimizer.name == "adamw"),
+        ("steps=1000000", lambda run: run.steps == 1_000_000),
+        ("seed=1 task=linear_regression architecture=mamba", lambda run: run in FIRST[8:] and run.seed == 1),
+        ("experiment=second", lambda run: run in SECOND),
+        ("experiment=first,second", lambda run: True),
+        (f"id={FIRST[3].id}", lambda run: run == FIRST[3]),
+        (f"id={FIRST[3].id[:6]}*", lambda run: run == FIRST[3]),
+        ("state=missing", lambda run: True),
+    ],
+)
+def test_a_term_keeps_the_runs_whose_field_matches(terms: str, meant: Any) -> None:
+    kept = [one.run for one in chosen(terms)]
+    assert kept == [run for run in SUITE.runs if meant(run)]
+    assert kept
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("learning_rate=1e-4", "learning_rate=0.0001", "learning_rate=1.0e-04", "learning_rate=.1e-3"),
+        ("learning_rate=0.02", "learning_rate=2e-2", "learning_rate=.02"),
+        ("clip=50", "clip=50.0", "clip=5e1"),
+        ("steps=1000000", "steps=1_000_000", "steps=1e6"),
+        ("seed=1", "seed=01"),
+        ("width=256", "width=256.0"),
+    ],
+)
+def test_a_number_is_found_however_it_is_written(spellings: tuple[str, ...]) -> None:
+    found = [[one.run.id for one in chosen(terms)] for terms in spellings]
+    assert found[0]
+    assert all(each == found[0] for each in found)
+
+
+@given(rate=st.floats(min_value=1e-6, max_value=1.0))
+def test_every_learning_rate_is_found_as_python_writes_it(rate: float) -> None:
+    one = replace(planned()[0], run=run_of(LINEAR, learning_rate=float(f"{rate:.3g}")))
+    assert select([one], f"learning_rate={one.run.learning_rate!r}") == [one]
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ("archtecture=mamba", "unknown filter field 'archtecture', did you mean 'architecture'?"),
+        ("colour=red", "unknown filter field 'colour', expected one of: experiment, task, architecture"),
+        ("mamba", "filter term 'mamba' is not of the form field=pattern"),
+        ("architecture=", "filter term 'architecture=' is not of the form field=pattern"),
+        ("task=linear_regresion", "no task=linear_regresion, did you mean 'linear_regression'?"),
+        ("clip=7", "no clip=7, expected one of: 10, 50"),
+        ("state=failed", "no state=failed, expected one of: missing"),
+        ("task=sparse_parity seed=1", "matches none of the suite's 18 runs: no seed=1, expected one of: 0"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_an_error_that_says_what_could(terms: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        chosen(terms)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_tasks_that_share_a_name_are_told_apart_by_what_differs() -> None:
+    other = task_named("sparse_parity", sparsity=3)
+    runs = [run_of(PARITY), run_of(other), run_of(LINEAR), run_of(PARITY, evaluation_prompts=64)]
+    names = task_names([replace(planned()[0], run=run) for run in runs])
+    assert list(names.values()) == [
+        "sparse_parity",
+        "sparse_parity+sparsity=3",
+        "linear_regression",
+        "sparse_parity+evaluation_prompts=64",
+    ]
+
+
+# Where they stand
+
+
+def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
+    finished, diverged, running, killed, failed, untouched = FIRST[:6]
+    write_pool(tmp_path, [finished])
+    write_pool(tmp_path, [diverged], outcome="diverged")
+    Folder.of(tmp_path, running.id).beat(step=7, steps_per_second=3.5, loss=1.5)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    beat(Folder.of(tmp_path, killed.id), pid=dead.pid, step=9_000)
+    (Folder.of(tmp_path, killed.id).path / "checkpoint.pt").write_bytes(b"")
+    Folder.of(tmp_path, failed.id).fail_with("MemoryError", "out of memory\nsomewhere")
+    found = standings(FIRST[:6], tmp_path, pool_of.load(tmp_path))
+    assert [found[run.id] for run in FIRST[:6]] == [
+        Standing("finished", finished.steps),
+        Standing("diverged", 0, note="the loss was not finite at step 1 234"),
+        Standing("running", 7, 3.5, 1.5),
+        Standing("missing", 9_000, note="interrupted; resumable"),
+        Standing("failed", 0, note="MemoryError: out of memory"),
+        Standing("missing"),
+    ]
+    assert untouched.id in found
+
+
+def beat(folder: Folder, **fields: Any) -> None:
+    """A heartbeat with other fields than this process would write."""
+    folder.beat(step=fields.get("step", 0))
+    path = folder.path / "heartbeat.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_a_run_is_not_running_when_its_heartbeat_is_old(tmp_path: Path) -> None:
+    folder = Folder.of(tmp_path, FIRST[0].id)
+    beat(folder, time=0.0)
+    assert standing(FIRST[0], tmp_path, Pool()).word == "missing"
+
+
+def test_a_run_elsewhere_is_believed_to_be_running(tmp_path: Path) -> None:
+    beat(Folder.of(tmp_path, FIRST[0].id), host="another machine", pid=2**22 + 1, step=3)
+    assert standing(FIRST[0], tmp_path, Pool()) == Standing("running", 3)
+
+
+def test_a_result_counts_whatever_the_state_folder_says(tmp_path: Path) -> None:
+    write_pool(tmp_path, FIRST[:1])
+    Folder.of(tmp_path, FIRST[0].id).fail_with("OSError", "an earlier attempt")
+    assert standing(FIRST[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
+
+
+def test_a_run_tried_again_is_running_not_failed(tmp_path: Path) -> None:
+    folder = Folder.of(tmp_path, FIRST[0].id)
+    folder.fail_with("OSError", "an earlier attempt")
+    folder.beat(step=1)
+    assert standing(FIRST[0], tmp_path, Pool()).word == "running"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"running"'])
+def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
+    folder = Folder.of(tmp_path, FIRST[0].id)
+    folder.path.mkdir(parents=True)
+    (folder.path / "heartbeat.json").write_text(text)
+    assert standing(FIRST[0], tmp_path, Pool()) == Standing("missing")
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        (Standing("missing"), 100.0),
+        (Standing("failed"), 100.0),
+        (Standing("running", 125_000), 75.0),
+        (Standing("missing", 500_000), 0.0),
+        (Standing("missing", 600_000), 0.0),
+        (Standing("finished", 500_000), 0.0),
+        (Standing("diverged", 10), 0.0),
+    ],
+)
+def test_what_is_left_of_a_run_is_what_it_has_not_done(state: Standing, left: float) -> None:
+    one = Planned(FIRST[0], (), state, Estimate(100.0, "measured"))
+    assert one.remaining_seconds == pytest.approx(left)
+
+
+# What they cost
+
+
+def measured(run: Run, speed: Any, device: str = "this device", **provenance: Any) -> dict[str, Any]:
+    """A result as if it had been trained here at `speed` steps a second."""
+    where = {"synthetic": False, "device": device, "steps_per_second": speed, **provenance}
+    result = result_of(run, provenance=where)
+    result["facts"]["length"] = run.task.length(run.task.n_points)
+    for checkpoint in result["checkpoints"]:
+        checkpoint["training_flops_full_length"] = flops.training_flops_full_length(
+            run.architecture, run.size.layers, run.size.width, run.task, run.batch_size, checkpoint["step"]
+        )
+    return result
+
+
+def speeds_of(*results: dict[str, Any], device: str | None = "this device") -> Speeds:
+    return Speeds(Pool(runs={result["id"]: result for result in results}), device)
+
+
+def test_the_same_shape_costs_what_was_measured_whatever_it_is_trained_on() -> None:
+    results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate((90.0, 100.0, 400.0))]
+    wanted = run_of(learning_rate=4e-4, clip=50.0, seed=9, steps=1_000)
+    assert speeds_of(*results).estimate(wanted) == Estimate(10.0, "measured")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        run_of(batch_size=128),
+        run_of(precision="tf32"),
+        run_of(layers=8),
+        run_of(width=512),
+        run_of(architecture="s4"),
+        run_of(task_named(n_points=50)),
+    ],
+)
+def test_another_shape_is_scaled_from_the_nearest_measured(other: Run) -> None:
+    assert speeds_of(measured(run_of(), 100.0)).estimate(other).basis == "scaled"
+
+
+def test_twice_the_work_a_step_takes_twice_the_time() -> None:
+    speeds = speeds_of(measured(run_of(layers=4), 100.0), measured(run_of(layers=40), 1.0))
+    assert speeds.estimate(run_of(layers=8, steps=100)).seconds == pytest.approx(2.0, rel=1e-9)
+
+
+def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
+    speeds = speeds_of(measured(run_of(), 100.0))
+    assert speeds.estimate(run_of(layers=1, steps=100)) == Estimate(1.0, "scaled")
+
+
+def test_an_architecture_is_scaled_from_itself_before_others() -> None:
+    speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=40, architecture="s4"), 50.0))
+    other = run_of(layers=1, architecture="s4", steps=100)
+    assert speeds.estimate(other) == Estimate(2.0, "scaled")
+
+
+def test_speeds_of_another_device_are_not_used() -> None:
+    speeds = speeds_of(measured(run_of(), 100.0, device="another device"))
+    assert not speeds
+    assert speeds.estimate(run_of()).basis == "assumed"
+
+
+def test_without_a_device_the_one_with_most_results_speaks() -> None:
+    results = [measured(run_of(seed=seed), 10.0, device="often") for seed in (0, 1)]
+    speeds = speeds_of(measured(run_of(seed=2), 99.0, device="once"), *results, device=None)
+    assert speeds.device == "often"
+    assert speeds.estimate(run_of(steps=10)) == Estimate(1.0, "measured")
+
+
+def test_made_up_results_and_diverged_runs_have_no_speed() -> None:
+    diverged = result_of(run_of(seed=1), outcome="diverged", provenance={"synthetic": False, "device": "d"})
+    speeds = speeds_of(measured(run_of(), 100.0, synthetic=True), diverged, device=None)
+    assert not speeds
+    assert speeds.device is None
+
+
+def test_where_nothing_was_measured_the_cost_is_assumed_from_the_work() -> None:
+    run = run_of(steps=10)
+    on_cpu, on_gpu = (Speeds(Pool(), "a device", kind).estimate(run) for kind in ("cpu", "gpu"))
+    assert on_cpu.basis == on_gpu.basis == "assumed"
+    ratio = ASSUMED_FLOPS_PER_SECOND["gpu"] / ASSUMED_FLOPS_PER_SECOND["cpu"]
+    assert on_cpu.seconds / on_gpu.seconds == pytest.approx(ratio)
+
+
+SPEED = st.one_of(
+    st.none(), st.booleans(), st.text(), st.integers(), st.floats(allow_nan=True, allow_infinity=True)
+)
+
+
+@given(speeds=st.lists(SPEED, max_size=4), layers=st.integers(1, 64), width=st.sampled_from([8, 64, 768]))
+def test_no_estimate_is_ever_zero_or_negative_or_nan(speeds: list[Any], layers: int, width: int) -> None:
+    results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate(speeds)]
+    wanted = run_of(layers=layers, width=width, steps=1, checkpoints=(1,))
+    seconds = speeds_of(*results).estimate(wanted).seconds
+    assert seconds > 0
+    assert not math.isnan(seconds)
