@@ -79,9 +79,21 @@ class Speeds:
         if self._all:
             same = [speed for speed in self._all if speed.architecture == run.architecture.name]
             near = min(same or self._all, key=lambda speed: abs(_log_ratio(speed.flops_per_step, per_step)))
-            scale = max(1.0, per_step / near.flops_per_step)
-            return Estimate(run.steps * scale / near.steps_per_second, "scaled")
+            return Estimate(run.steps * self._scaled(near, per_step), "scaled")
         return Estimate(run.steps * per_step / ASSUMED_FLOPS_PER_SECOND[self.kind], "assumed")
+
+    def _scaled(self, near: _Speed, flops_per_step: float) -> float:
+        """Seconds a step, from the nearest measured shape.
+
+        A small shape's step is mostly overhead, which does not grow with its FLOPs: a larger one takes
+        longer in proportion at most, and no longer than its further FLOPs take at the assumed speed.
+        """
+        seconds = 1 / near.steps_per_second
+        further = max(0.0, flops_per_step - near.flops_per_step)
+        return min(
+            seconds * max(1.0, flops_per_step / near.flops_per_step),
+            seconds + further / ASSUMED_FLOPS_PER_SECOND[self.kind],
+        )
 
 
 def _speed(result: dict[str, Any]) -> float | None:

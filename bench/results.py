@@ -97,11 +97,20 @@ def load(results: Path) -> Pool:
 
 def load_run(results: Path, run: Run) -> dict[str, Any] | None:
     """The result of `run` under its own file name, or None when it is absent or unusable."""
+    return _load_one(path_of(results, run), run.id)
+
+
+def load_baselines(results: Path, task_name: str, task_id: str) -> dict[str, Any] | None:
+    """A task's baselines under their own file name, or None when they are absent or unusable."""
+    return _load_one(path_of_baselines(results, task_name, task_id), task_id)
+
+
+def _load_one(path: Path, identifier: str) -> dict[str, Any] | None:
     try:
-        value = read_json(path_of(results, run))
+        value = read_json(path)
     except (OSError, ValueError, RecursionError):
         return None
-    return value if _complaint(value) is None and value["id"] == run.id else None
+    return value if _complaint(value) is None and value["id"] == identifier else None
 
 
 def per_prompt(result: dict[str, Any]) -> np.ndarray[Any, Any]:

@@ -243,3 +243,15 @@ def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPa
     assert machines("auto", 1, Machine())[0].device == "cpu"
     with pytest.raises(ValueError, match="no CUDA device"):
         machines("cuda", None, Machine())
+
+
+def test_a_run_whose_state_cannot_be_kept_is_named_and_the_others_finish(suite_file: Path) -> None:
+    results = suite_file.parent / "results"
+    first, second = suites.load(suite_file).runs
+    (results / STATE).mkdir(parents=True)
+    (results / STATE / first.id).write_text("a file where a folder should be")
+    output = finish(bench("run", suite_file, cwd=suite_file.parent), code=1)
+    assert "1 finished, 1 missing" in output
+    assert "worker-*.log" in output
+    assert pool_of.load(results).runs.keys() == {second.id}
+    assert any(first.id in log.read_text() for log in (results / STATE).glob("worker-*.log"))

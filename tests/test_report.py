@@ -304,7 +304,14 @@ def test_results_of_other_suites_are_left_out() -> None:
 
 def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
     adam = run_of(LINEAR, "mamba")
-    adamw = Run.model_validate({**adam.model_dump(), "task": LINEAR, "optimizer": {"name": "adamw"}})
+    adamw = Run.model_validate(
+        {
+            **adam.model_dump(),
+            "architecture": adam.architecture,
+            "task": LINEAR,
+            "optimizer": {"name": "adamw"},
+        }
+    )
     plan, _, table = frames([adam, adamw], pool_of([adam, adamw]))
     assert plan["series"].tolist() == ["Mamba, adam", "Mamba, adamw"]
     assert table["chosen"].tolist() == [True, True]
@@ -313,7 +320,12 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
 def test_heads_that_follow_from_the_size_make_no_variant() -> None:
     base = run_of(LINEAR, "transformer", 4, 256)
     few = Run.model_validate(
-        {**base.model_dump(), "task": LINEAR, "size": {"layers": 2, "width": 64, "heads": 2}}
+        {
+            **base.model_dump(),
+            "architecture": base.architecture,
+            "task": LINEAR,
+            "size": {"layers": 2, "width": 64, "heads": 2},
+        }
     )
     plan, _, _ = frames([base, few], Pool())
     assert plan["series"].unique().tolist() == ["Transformer"]

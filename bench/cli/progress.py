@@ -69,7 +69,7 @@ class _View:
             if one.run.id in self.ended:
                 continue
             folder = Folder.of(self.results, one.run.id)
-            beat = folder.heartbeat()
+            beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
                 step = int(beat.get("step", 0))
                 self.first_steps.setdefault(one.run.id, step)

@@ -21,6 +21,7 @@ from bench.dispatch.worker import Baselines, Job, Machine, is_done
 from bench.environment import cpu_name, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
+from bench.results import STATE
 
 ASK_BEYOND_SECONDS = 3 * 3600.0
 
@@ -70,8 +71,8 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         return
     _agree(todo, places, choices)
     if choices.retry:
-        for one in todo:
-            Folder.of(results, one.run.id).forgive()
+        for job in jobs:
+            Folder.of(results, job.id).forgive()
     _train(jobs, todo, results, places, out)
     _conclude(path, results, todo, jobs, out)
 
@@ -184,6 +185,9 @@ def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], o
         out.say(f"  {_name(job)}: failed: {reason}")
     if words["failed"] or lost:
         out.say(f"What failed is tried again with: bench run {path} --retry failed")
+        raise typer.Exit(1)
+    if words["missing"]:
+        out.say(f"What is missing could not be recorded; the reason stands in {results / STATE}/worker-*.log")
         raise typer.Exit(1)
     out.say(f"Next: bench report {path}")
 

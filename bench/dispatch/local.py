@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import Job, Machine, work
+from bench.errors import UserError
 from bench.results import STATE
 
 MOST_DEATHS = 3
@@ -100,9 +101,7 @@ class LocalPool:
             return
         self._deaths["before any job"] += 1
         if self._deaths["before any job"] >= MOST_DEATHS:
-            raise RuntimeError(
-                f"workers die at start (exit code {worker.exitcode}); see their log in {STATE}/"
-            )
+            raise UserError(f"workers die at start (exit code {worker.exitcode}); see their log in {STATE}/")
 
 
 @contextmanager

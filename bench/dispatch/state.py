@@ -62,15 +62,16 @@ class Folder:
         write_json(self.path / "heartbeat.json", {**owner, **values})
 
     def heartbeat(self) -> dict[str, Any] | None:
-        """The last heartbeat, of a process that may be dead by now."""
-        return _read(self.path / "heartbeat.json")
+        """The last heartbeat, of a process that may be dead by now; None where there is no whole one."""
+        beat = _read(self.path / "heartbeat.json")
+        return beat if beat is not None and {"pid", "host", "time"} <= beat.keys() else None
 
     def alive(self) -> bool:
         """Whether a process works on the run, as far as its heartbeat tells."""
         beat = self.heartbeat()
         if beat is None or time.time() - beat["time"] > SILENT_AFTER_SECONDS:
             return False
-        return beat["host"] != socket.gethostname() or process_exists(beat["pid"])
+        return bool(beat["host"] != socket.gethostname() or process_exists(beat["pid"]))
 
     def fail(self, error: BaseException) -> None:
         """Record why the run failed."""

@@ -77,17 +77,20 @@ def _attempt(job: Job, results: Path, machine: Machine, kernels: Tested, stop: _
         return True
     if folder.failure():
         return True
-    with folder.locked() as mine:
-        if not mine:
-            return False
-        if is_done(job, results):  # finished while this process was looking
-            folder.clear()
-            return True
-        try:
-            _do(job, results, folder, machine, kernels, stop)
-        except Exception as error:  # one run's failure never stops the others
-            folder.fail(error)
-            folder.quiet()
+    try:
+        with folder.locked() as mine:
+            if not mine:
+                return False
+            if is_done(job, results):  # finished while this process was looking
+                folder.clear()
+                return True
+            try:
+                _do(job, results, folder, machine, kernels, stop)
+            except Exception as error:  # one run's failure never stops the others
+                folder.fail(error)
+                folder.quiet()
+    except OSError as error:  # not even a failure can be recorded: a full disk, a file in the folder's place
+        print(f"{folder.path}: {error}; left as it is", flush=True)
     return True
 
 
@@ -95,7 +98,7 @@ def is_done(job: Job, results: Path) -> bool:
     """Whether the result of a job is on disk."""
     if isinstance(job, Run):
         return pool.load_run(results, job) is not None
-    return pool.path_of_baselines(results, job.task.name, job.task_id).exists()
+    return pool.load_baselines(results, job.task.name, job.task_id) is not None
 
 
 def _do(job: Job, results: Path, folder: Folder, machine: Machine, kernels: Tested, stop: _StopFlag) -> None:
@@ -109,8 +112,7 @@ def _do(job: Job, results: Path, folder: Folder, machine: Machine, kernels: Test
         return
     _trust(kernels)
     result = _train(job, folder, machine, stop)
-    if result is None:
-        folder.quiet()
+    if result is None:  # the last heartbeat stays: it says how far the run is
         return
     result["provenance"]["self_test"] = kernels
     pool.store(pool.path_of(results, job), result)
