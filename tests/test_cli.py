@@ -253,6 +253,15 @@ def test_options_that_cannot_be_meant_are_refused(fresh: Path, options: list[str
 # Suites
 
 
+def test_tf32_on_a_processor_is_refused_with_the_way_out(fresh: Path) -> None:
+    suite = fresh / "suites" / "tiny.yaml"
+    suite.write_text(TINY.replace("steps:", "precision: tf32\n    steps:", 1))
+    done = bench("run", suite, "--device", "cpu", cwd=fresh)
+    assert done.returncode == 2
+    assert "in precision tf32 cannot train on a processor: say precision: fp32" in done.stderr
+    assert not (fresh / "results").exists()
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "report", "check"])
 def test_a_typo_in_a_suite_is_named_with_its_place(fresh: Path, command: str) -> None:
     suite = fresh / "suites/tiny.yaml"

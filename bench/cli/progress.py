@@ -143,7 +143,7 @@ class _View:
         done, total = self._flops()
         columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
-        columns += [Column("", spare=True)]
+        columns += [Column("FLOPs done", number=True, spare=True), Column("", spare=True)]
         rows: list[tuple[format.Cell, ...]] = []
         for one in self.todo:
             if (active := self.active.get(one.run.id)) is None:
@@ -155,12 +155,13 @@ class _View:
                     f"{one.run.steps:,}",
                     "" if active.loss is None else f"{active.loss:.3g}",
                     f"{active.steps_per_second:,.1f}",
+                    format.flops(one.training_flops * active.step / one.run.steps),
                     ProgressBar(one.run.steps, active.step, width=20),
                 )
             )
         for job in self.workers.jobs:
             if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
-                rows.append((f"baselines of {job.task.name}", "", "", "", "", ""))
+                rows.append((f"baselines of {job.task.name}", "", "", "", "", "", ""))
         table = format.table(self.out, columns, rows)
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
