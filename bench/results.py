@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.files import read_json, write_json
 from bench.run import Run
+from bench.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,28 @@ class Pool:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+def task_facts(task: Task, task_id: str) -> dict[str, Any]:
+    """What a reader of a task's scores needs, so that a report has not to draw a prompt for it."""
+    return {
+        "task_id": task_id,
+        "metric": task.metric,
+        "error_scale": task.error_scale,
+        "trivial": task.trivial,
+        "n_points": task.n_points,
+        "length": task.length(task.n_points),
+    }
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """`task_facts`, the size's name and the parameters, with and without read-in and read-out."""
+    return {
+        **task_facts(run.task, run.task_id),
+        "parameters": run.parameters,
+        "table_parameters": run.architecture.parameters(run.size.layers, run.size.width),
+        "size_group": run.size_group,
+    }
 
 
 def path_of(results: Path, run: Run) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
-from bench.results import FORMAT, Pool, path_of, path_of_baselines, store
+from bench.results import FORMAT, Pool, path_of, path_of_baselines, run_facts, store, task_facts
 from bench.run import Run
 from bench.suite import Experiment, Suite
 from bench.tasks import TASKS
@@ -130,7 +130,7 @@ def result_of(
         "outcome": outcome,
         "reason": None if outcome == "finished" else "the loss was not finite at step 1 234",
         "run": run.identity(),
-        "facts": {**_facts(run), "parameters": run.parameters, "size_group": run.size_group},
+        "facts": run_facts(run),
         "checkpoints": checkpoints,
         "per_prompt": {"report": base64.b64encode(struct.pack("<2f", 0.0, 0.0)).decode()},
         "prompts": dict(prompts or PROMPTS),
@@ -178,7 +178,7 @@ def baselines_of(run: Run) -> dict[str, Any]:
         "kind": "baselines",
         "id": run.task_id,
         "task": task.identity(),
-        "facts": _facts(run),
+        "facts": task_facts(run.task, run.task_id),
         "prompts": dict(PROMPTS),
         "baselines": [
             known("zero", "trivial", [task.trivial] * n),
@@ -203,18 +203,6 @@ def write_pool(results: Path, runs: Iterable[Run], **arguments: Any) -> None:
     for run in runs:
         store(path_of(results, run), result_of(run, **arguments))
         store(path_of_baselines(results, run.task.name, run.task_id), baselines_of(run))
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    task, size = run.task, run.size
-    return {
-        "task_id": run.task_id,
-        "metric": task.metric,
-        "error_scale": task.error_scale,
-        "trivial": task.trivial,
-        "n_points": task.n_points,
-        "table_parameters": run.architecture.parameters(size.layers, size.width),
-    }
 
 
 def _positions(run: Run, errors: Sequence[float] | float | None) -> list[float]:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     # One run, and what it left.
     "flops": "models.architectures tasks.task",
     "run": "flops frozen models.architectures models.sizes tasks",
-    "results": "files run",
+    "results": "files run tasks",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",

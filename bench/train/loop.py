@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench import flops
-from bench.results import FORMAT
+from bench.results import FORMAT, run_facts
 from bench.run import Run
 from bench.train import checkpoint
 from bench.train.evaluate import PURPOSES, evaluation_set, packed, rounded, scores, summary
@@ -96,7 +96,7 @@ def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
         "outcome": outcome,
         "reason": reason,
         "run": run.identity(),
-        "facts": facts(run),
+        "facts": run_facts(run),
         "checkpoints": notes.checkpoints,
         "per_prompt": {"report": notes.per_prompt},
         "prompts": {
@@ -185,22 +185,6 @@ def _evaluate(
     if done == run.steps:
         notes.per_prompt = packed(found["report"])
     return True
-
-
-def facts(run: Run) -> dict[str, Any]:
-    """What a reader of the result needs and a report should not have to recompute."""
-    size, architecture = run.size, run.architecture
-    return {
-        "task_id": run.task_id,
-        "metric": run.task.metric,
-        "error_scale": run.task.error_scale,
-        "trivial": run.task.trivial,
-        "n_points": run.task.n_points,
-        "length": run.task.length(run.task.n_points),
-        "parameters": run.parameters,
-        "table_parameters": architecture.parameters(size.layers, size.width),
-        "size_group": run.size_group,
-    }
 
 
 def configure(run: Run, device: torch.device) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench import environment
-from bench.results import FORMAT
+from bench.results import FORMAT, task_facts
 from bench.tasks.task import Task
 from bench.train.evaluate import evaluation_set
 
@@ -22,13 +22,7 @@ def baselines(task: Task, task_id: str, count: int) -> dict[str, Any]:
         "kind": "baselines",
         "id": task_id,
         "task": task.identity(),
-        "facts": {
-            "task_id": task_id,
-            "metric": task.metric,
-            "error_scale": task.error_scale,
-            "trivial": task.trivial,
-            "n_points": task.n_points,
-        },
+        "facts": task_facts(task, task_id),
         "prompts": {"report": {"count": evaluation.count, "sha256": evaluation.sha256}},
         "baselines": found,
         "provenance": {
