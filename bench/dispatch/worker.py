@@ -131,7 +131,8 @@ def _train(run: Run, folder: Folder, machine: Machine, stop: _StopFlag) -> dict[
     def report(progress: Progress) -> None:
         folder.beat(label=run.label, device=machine.device, started=began, steps=run.steps, **vars(progress))
 
-    report(Progress(0, None, 0.0))
+    known = folder.heartbeat() or {}  # of an earlier owner: where its checkpoint is, or a little further
+    report(Progress(int(known.get("step", 0)), None, 0.0))
     options = Options(
         device=torch.device(machine.device),
         scan=machine.scan,

@@ -10,6 +10,7 @@ as the paper's Appendix B counts them; `bench.flops` says what is counted and wh
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -45,17 +46,17 @@ class Block(Frozen):
 
     name: str
 
+    @abstractmethod
     def parameters(self, D: int) -> int:
         """Trainable parameters at width D, the block's LayerNorm included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def multiplications(self, L: int, D: int) -> int:
         """Forward multiplications of one prompt of L tokens at width D."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, place: Place) -> nn.Module:
         """A freshly initialised module (B, L, D) → (B, L, D), drawn from torch's global generator."""
-        raise NotImplementedError
 
 
 class Attention(Block):

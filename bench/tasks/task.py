@@ -9,6 +9,7 @@ Shapes: B prompts of N points; L tokens; d input coordinates.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -86,9 +87,9 @@ class Task(Frozen):
     curriculum: Curriculum | None
 
     @property
+    @abstractmethod
     def n_inputs(self) -> int:
         """Width of one input token."""
-        raise NotImplementedError
 
     @property
     def n_outputs(self) -> int:
@@ -105,14 +106,15 @@ class Task(Frozen):
         """Expected raw score of a predictor that has learned nothing."""
         return self.error_scale
 
+    @abstractmethod
     def length(self, n_points: int) -> int:
         """Tokens in a prompt of `n_points` points."""
-        raise NotImplementedError
 
     def points_at(self, step: int) -> int:
         """Points counted by the loss at optimisation step `step`."""
         return self.curriculum.points.at(step, self.n_points) if self.curriculum else self.n_points
 
+    @abstractmethod
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         """Draw `batch` prompts: device operations of fixed shapes only.
 
@@ -121,19 +123,18 @@ class Task(Frozen):
             batch: how many prompts.
             n_dims: coordinates that are not zero (curriculum); all of them when None.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Training loss per prompt and position, (B, N), from model outputs (B, L, n_outputs)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """What is reported (`metric`) per prompt and position, (B, N)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """The floor, the trivial predictor and practical baselines on these very prompts."""
-        raise NotImplementedError
 
     def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
         """Scalar training loss: the mean over the points the curriculum shows at `step`."""
@@ -209,13 +210,13 @@ class InContext(Task):
         """Inputs x ~ N(0, I): (B, N, d)."""
         return draws.normal("x", batch, self.n_points, self.n_dims)
 
+    @abstractmethod
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N).
 
         `sample` calls it in float64 and rounds once: machines sum matrix products in different
         orders, or in TF32, and would otherwise disagree on the targets.
         """
-        raise NotImplementedError
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Model outputs (B, L, 1) → what is said at the x tokens, (B, N)."""
