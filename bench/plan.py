@@ -13,7 +13,7 @@ from bench.cost import Estimate, Speeds
 from bench.dispatch.status import Standing, standing
 from bench.errors import UserError, did_you_mean
 from bench.results import Pool
-from bench.run import Run, short
+from bench.run import Run, leaves, short
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -48,12 +48,13 @@ class Planned:
 
 def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds) -> list[Planned]:
     """Every run of the suite once, in the order of its experiments."""
-    experiments: dict[str, list[str]] = {}
-    for experiment in suite.experiments:
-        for run in experiment.runs:
-            experiments.setdefault(run.id, []).append(experiment.name)
     return [
-        Planned(run, tuple(experiments[run.id]), standing(run, results, pool), speeds.estimate(run))
+        Planned(
+            run,
+            tuple(each.name for each in suite.experiments_of(run.id)),
+            standing(run, results, pool),
+            speeds.estimate(run),
+        )
         for run in suite.runs
     ]
 
@@ -68,19 +69,12 @@ def task_names(runs: Iterable[Planned]) -> dict[str, str]:
     for one in runs:
         run = one.run
         if run.task_id not in names:
-            fields = _leaves({**run.task.identity(), "evaluation_prompts": run.evaluation_prompts})
+            settings = {**run.task.identity(), "evaluation_prompts": run.evaluation_prompts}
+            fields = {".".join(path): value for path, value in leaves(settings)}
             first = firsts.setdefault(run.task.name, fields)
             apart = [f"+{key}={value}" for key, value in fields.items() if first.get(key) != value]
             names[run.task_id] = run.task.name + "".join(apart)
     return names
-
-
-def _leaves(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by dotted names: curriculum.dims.start."""
-    leaves: dict[str, Any] = {}
-    for key, inner in value.items():
-        leaves |= _leaves(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
-    return leaves
 
 
 MOST_LISTED = 30

@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import Job, Machine, work
+from bench.environment import local_device
 from bench.errors import UserError
 from bench.results import STATE
 
@@ -137,11 +137,7 @@ def machines(device: str, workers: int | None, base: Machine) -> list[Machine]:
 
 def visible_gpus() -> int:
     """How many CUDA devices PyTorch can use; torch is imported only where a driver is installed."""
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=20, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    if listing.returncode or not listing.stdout.strip():
+    if local_device()[1] == "cpu":
         return 0
     import torch
 

@@ -7,7 +7,6 @@ tuned (learning rate, clip), the size and the seed become variants with their di
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import pandas as pd
 
 from bench.report.style import architecture_name, task_name
 from bench.results import Pool, frame
-from bench.run import Run, short
+from bench.run import Run, leaves, short
 
 if TYPE_CHECKING:
     from bench.suite import Experiment
@@ -148,7 +147,7 @@ def _differences(
 
     A field that is needed in one group is named throughout the group's family (default: the group).
     """
-    flat = [dict(_leaves(record)) for record in records]
+    flat = [dict(leaves(record)) for record in records]
     families = groups if families is None else families
     # Names first: "adamw" says more than the settings that come with it.
     keys = sorted({key for record in flat for key in record}, key=lambda key: (key[-1] != "name", key))
@@ -169,15 +168,3 @@ def _differences(
 def _phrase(key: tuple[str, ...], value: Any) -> str:
     shown = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     return shown if key[-1] == "name" else f"{key[-1].replace('_', ' ')} {shown}"
-
-
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """Every scalar (or list of scalars) inside nested dicts and lists, with the names on the way to it."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*path, str(key)))
-    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
-        for index, inner in enumerate(value):
-            yield from _leaves(inner, (*path, str(index)))
-    else:
-        yield path, json.dumps(value) if isinstance(value, list | tuple) else value

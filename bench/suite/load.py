@@ -16,6 +16,7 @@ and of the files it includes is reported at once, with its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +64,15 @@ class Suite:
 
     def experiments_of(self, run_id: str) -> tuple[Experiment, ...]:
         """The experiments that ask for a run."""
-        return tuple(each for each in self.experiments if any(run.id == run_id for run in each.runs))
+        return self._experiments_by_run.get(run_id, ())
+
+    @cached_property
+    def _experiments_by_run(self) -> dict[str, tuple[Experiment, ...]]:
+        found: dict[str, tuple[Experiment, ...]] = {}
+        for each in self.experiments:
+            for run in each.runs:
+                found[run.id] = (*found.get(run.id, ()), each)
+        return found
 
 
 def load(path: Path) -> Suite:

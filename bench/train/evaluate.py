@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,12 @@ class EvaluationSet:
         return len(self.prompts.targets)
 
 
+@lru_cache(maxsize=4)
 def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
-    """`count` prompts of a task at full size, disjoint from training by their draws' purpose."""
+    """`count` prompts of a task at full size, disjoint from training by their draws' purpose.
+
+    A worker's next run is often of the same task: the sets last used are kept.
+    """
     draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
     prompts = task.sample(draws, count)
     data = prompts.tokens.numpy().tobytes() + prompts.targets.numpy().tobytes()
