@@ -190,6 +190,16 @@ def test_exclusions_drop_the_points_that_match_every_field_given(tmp_path: Path)
     assert 0 < len(left) < len(whole)
 
 
+def test_checkpoints_can_be_given_at_equal_distances(tmp_path: Path) -> None:
+    def checkpoints(value: Any) -> tuple[int, ...]:
+        (run,) = loaded(tmp_path, {"checkpoints": value}).runs
+        return run.checkpoints
+
+    assert checkpoints({"every": 250}) == checkpoints([250, 500, 750]) == (250, 500, 750, 1000)
+    assert checkpoints([10, {"every": 400}]) == (10, 400, 800, 1000)
+    assert checkpoints({"every": 1000}) == checkpoints(1000) == (1000,)
+
+
 def test_points_stand_beside_the_grid_and_inherit_single_values(tmp_path: Path) -> None:
     points = [
         {"layers": 5, "width": 40},
@@ -313,6 +323,8 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("steps: 1.5", "4:12: steps: expected a whole number, got 1.5"),
         ("steps: null", "4:5: missing key 'steps'"),
         ("checkpoints: [10, 5000]", "4:23: checkpoint 5000 is beyond the last step, 1000"),
+        ("checkpoints: {every: 5000}", "4:18: checkpoint 5000 is beyond the last step, 1000"),
+        ("checkpoints: {every: 0}", "4:26: every: must be greater than 0, got 0"),
         ("checkpoints: [10, 10]", "4:23: checkpoints: 10 is listed twice"),
         ("checkpoints: [0]", "4:19: checkpoints: must be greater than 0, got 0"),
         ("optimizer: adm", "4:16: unknown optimizer 'adm', did you mean 'adam'?"),
