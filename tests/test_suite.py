@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import InvalidFile
+from bench.flops import training_flops_full_length
 from bench.models.sizes import APPENDIX_C, SIZE_GROUPS
 from bench.run import Adam, AdamW, Run
 from bench.strict_yaml.document import read
@@ -435,12 +436,49 @@ experiments:
 def test_the_papers_suite_is_the_papers_grid() -> None:
     suite = load(PAPER)
     counts = {each.name: len(each.runs) for each in suite.experiments}
-    figure_2_and_8 = [count for name, count in counts.items() if name.startswith(("figure2_", "figure8_"))]
-    assert figure_2_and_8 == [4 * 8 * 4] * 8  # architectures × sizes of Table 6 × learning rates
+    chains = {name for name in counts if name.endswith("chain_of_thought")}
+    figure_2_and_8 = {name for name in counts if name.startswith(("figure2_", "figure8_"))} - chains
+    assert {counts[name] for name in figure_2_and_8} == {4 * 8 * 4}  # architectures × Table 6 × rates
+    assert len(figure_2_and_8) == 8
+    assert {counts[name] for name in chains} == {4 * 3 * 4}  # Table 7
+    assert counts["figure3_many_outlier_regression"] == 6 * 2 * 4  # Table 8
+    assert counts["figure3_orthogonal_outlier_regression"] == 6 * 8 * 4
     assert counts["figure7_parity_convergence"] == 4 * 5
     assert counts["figure9_figure10_adam"] == counts["figure9_figure10_adamw"] == 3 * 16 * 3
     assert all(each.rebuilds for each in suite.experiments)
     assert {run.clip for run in suite.runs} == {10.0}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "rows", "full_length_flops"),
+    [
+        ("figure2_linear_regression", 4 * 8, 9.46e18),
+        ("figure2_sparse_linear_regression", 4 * 8, 2.35e19),
+        ("figure2_two_layer_network", 4 * 8, 2.35e19),
+        ("figure2_decision_tree", 4 * 8, 2.35e19),
+        ("figure3_many_outlier_regression", 6 * 2, 3.11e19),
+        ("figure3_orthogonal_outlier_regression", 6 * 8, 3.43e19),
+        ("figure5_parity", 4, 2.27e18),
+        ("parity_large_transformer", 1, 1.94e19),
+        ("parity_two_layer_mamba", 1, 9.7e16),
+        ("figure9_figure10_adam", 3 * 16, 4.25e19 / 6),
+    ],
+)
+def test_an_experiments_flops_at_one_learning_rate_are_those_of_the_closed_forms(
+    experiment: str, rows: int, full_length_flops: float
+) -> None:
+    """Sums worked out apart, from Tables 9 and 10 with L in tokens: batch 64, without the curriculum."""
+    (found,) = (each for each in load(PAPER).experiments if each.name == experiment)
+    rate = min(run.learning_rate for run in found.runs)
+    runs = [run for run in found.runs if run.learning_rate == rate]
+    assert len(runs) == rows
+    total = sum(
+        training_flops_full_length(
+            run.architecture, run.size.layers, run.size.width, run.task, run.batch_size, run.steps
+        )
+        for run in runs
+    )
+    assert total == pytest.approx(full_length_flops, rel=0.006)
 
 
 def test_figures_2_and_8_share_what_both_show() -> None:

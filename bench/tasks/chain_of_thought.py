@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
@@ -12,7 +12,7 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import Examples, shown
-from bench.tasks.task import MAIN, Evaluation, Prompts
+from bench.tasks.task import MAIN, Evaluation, Prompts, Settled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,11 @@ class ChainOfThought(Examples):
     "shared" pads all three with zeros to max(d, k) and maps them by one (§3.1's rule for y).
     The paper calls the hidden width h in Table 2 and k in A.3.
     """
+
+    settled_fields: ClassVar[Mapping[str, Settled]] = {
+        **Examples.settled_fields,
+        "read_in": Settled("shared", "no such task", "as in Li et al., whom the text follows"),
+    }
 
     name: Literal["chain_of_thought"] = "chain_of_thought"
     n_dims: PositiveInt = 10
