@@ -118,6 +118,8 @@ class VectorMQAR(Task):
 
     def said(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Model outputs (B, L, d) → what is said at the queries, (B, queries, d)."""
+        if self.layout == "compact":
+            return outputs[:, 2 * self.pairs :]
         place = prompts.more["place"].unsqueeze(-1).expand(-1, -1, self.n_dims)
         return outputs.gather(1, place)
 
