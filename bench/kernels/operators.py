@@ -36,8 +36,12 @@ def operator(
     """
     inputs = ", ".join(f"Tensor {argument}" for argument in arguments)
     extra = "".join(f", Tensor {value}" for value in kept)
+    # A schema knows no tuple of one: with nothing kept, the operator returns y alone.
     run = torch.library.custom_op(
-        f"bench::{name}", forward, mutates_args=(), schema=f"({inputs}) -> {_tuple(1 + len(kept))}"
+        f"bench::{name}",
+        forward if kept else lambda *values: forward(*values)[0],
+        mutates_args=(),
+        schema=f"({inputs}) -> {_tuple(1 + len(kept))}",
     )
     gradient = torch.library.custom_op(
         f"bench::{name}_backward",
@@ -46,9 +50,9 @@ def operator(
         schema=f"(Tensor dy, {inputs}{extra}) -> {_tuple(len(arguments))}",
     )
 
-    def keep(ctx: Any, inputs: Tensors, output: Tensors) -> None:
+    def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
         ctx.set_materialize_grads(False)  # the kept tensors are large, and nothing flows back to them
-        ctx.save_for_backward(*inputs, *output[1:])
+        ctx.save_for_backward(*inputs, *_as_tuple(output)[1:])
 
     def differentiate(
         ctx: Any, dy: Tensor | None, *unused: None, through: Callable[..., Tensors] = gradient
@@ -60,7 +64,7 @@ def operator(
     def gradient_shapes(dy: Tensor, *values: Tensor) -> Tensors:
         return tuple(value.new_empty(value.shape) for value in values[: len(arguments)])
 
-    run.register_fake(shapes)
+    run.register_fake(shapes if kept else lambda *values: shapes(*values)[0])
     gradient.register_fake(gradient_shapes)
     run.register_autograd(differentiate, setup_context=keep)
     run.register_vmap(_folded(run))
@@ -89,7 +93,7 @@ def operator(
 
         @staticmethod
         def forward(*values: Tensor) -> Tensors:
-            return tuple(run(*values))
+            return _as_tuple(run(*values))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
@@ -103,26 +107,31 @@ def operator(
     def apply(*values: Tensor) -> Tensor:
         stacked = [value.unsqueeze(0) for value in values]
         outputs = run(*stacked) if torch.compiler.is_compiling() else Transformable.apply(*stacked)
-        y: Tensor = outputs[0]
-        return y.squeeze(0)
+        return _as_tuple(outputs)[0].squeeze(0)
 
     return apply
 
 
 def _tuple(count: int) -> str:
-    return "(" + ", ".join(["Tensor"] * count) + ")"
+    return "(" + ", ".join(["Tensor"] * count) + ")" if count > 1 else "Tensor"
 
 
-def _folded(run: Callable[..., Tensors]) -> Callable[..., tuple[Tensors, tuple[int, ...]]]:
+def _as_tuple(values: Any) -> Tensors:
+    return (values,) if isinstance(values, Tensor) else tuple(values)
+
+
+def _folded(run: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """The operator over one more dimension: that dimension becomes part of the stack."""
 
-    def rule(info: Any, dims: tuple[int | None, ...], *values: Tensor) -> tuple[Tensors, tuple[int, ...]]:
+    def rule(info: Any, dims: tuple[int | None, ...], *values: Tensor) -> tuple[Any, Any]:
         size = info.batch_size
         stacked = [
             (value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)).flatten(0, 1)
             for value, dim in zip(values, dims, strict=True)
         ]
-        outputs = tuple(value.unflatten(0, (size, -1)) for value in run(*stacked))
-        return outputs, (0,) * len(outputs)
+        outputs = run(*stacked)
+        if isinstance(outputs, Tensor):
+            return outputs.unflatten(0, (size, -1)), 0
+        return tuple(value.unflatten(0, (size, -1)) for value in outputs), (0,) * len(outputs)
 
     return rule
