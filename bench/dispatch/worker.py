@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class Machine:
     scan: str = "sequential"
     save_every: float = 60.0
 
+    def resolved(self) -> Machine:
+        """The same with its kernels' backend by name: what `auto` means on this device."""
+        from bench.kernels.backends import resolve
+
+        return replace(self, scan=resolve(self.scan, self.device)[0])
+
 
 def work(jobs: list[Job], results: Path, machine: Machine, log: Path) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
@@ -61,6 +67,7 @@ def work(jobs: list[Job], results: Path, machine: Machine, log: Path) -> None:
     """
     _redirect_output(log)
     stop = _StopFlag()
+    machine = machine.resolved()
     kernels = _prepare(machine)
     open_jobs = list(jobs)
     while open_jobs and not stop():

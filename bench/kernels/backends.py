@@ -16,19 +16,22 @@ from __future__ import annotations
 import importlib.util
 import os
 
-SCAN_NAMES = ("sequential", "triton", "mamba_ssm", "reference")
 AUTO = "auto"
+NAMES = ("sequential", "triton", "mamba_ssm", "reference")
+SCAN_NAMES = (AUTO, *NAMES)
+"""What `--scan` may say."""
+_INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
+"""Backends that are packages, and how those are had."""
 
 
 def unavailable(name: str, device: str) -> str | None:
     """Why the backend `name` cannot run on `device` ("cpu", "cuda:0"), with what to do; None when it can."""
-    needs = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}.get(name, ())
-    if needs and not device.startswith("cuda") and not (name == "triton" and interpreted()):
+    if name not in _INSTALL:
+        return None
+    if not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
-    for package in needs:
-        if importlib.util.find_spec(package) is None:
-            how = "triton" if package == "triton" else "--no-build-isolation 'icl-bench[cuda]'"
-            return f"package {package} is not installed: pip install {how}"
+    if importlib.util.find_spec(name) is None:
+        return f"package {name} is not installed: {_INSTALL[name]}"
     return None
 
 
@@ -40,7 +43,7 @@ def interpreted() -> bool:
 def resolve(name: str, device: str) -> tuple[str, str]:
     """The backend that `name` means on `device`, and why. Everything but `auto` means itself."""
     if name != AUTO:
-        return name, "named"
+        return name, "as --scan says"
     if not device.startswith("cuda"):
         return "sequential", "the fastest on a processor"
     if why := unavailable("triton", device):

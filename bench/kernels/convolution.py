@@ -48,7 +48,7 @@ def _triton() -> Convolution:
     return operator("convolution_triton", arguments, (), kernels.forward, kernels.backward, shapes)
 
 
-_BACKENDS: dict[str, Callable[[], Convolution]] = {
+BACKENDS: dict[str, Callable[[], Convolution]] = {
     "reference": lambda: reference,
     "sequential": lambda: shifts,
     "triton": _triton,
@@ -58,4 +58,4 @@ _BACKENDS: dict[str, Callable[[], Convolution]] = {
 
 def short_convolution(name: str) -> Convolution:
     """What the backend `name` (`bench.kernels.backends.SCAN_NAMES`) convolves with."""
-    return _BACKENDS[name]()
+    return BACKENDS[name]()

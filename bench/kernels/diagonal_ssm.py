@@ -83,13 +83,18 @@ def _triton() -> SSM:
     run = operator("ssm_triton", arguments, (), kernels.forward, kernels.backward, shapes)
 
     def recurrence(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor:
-        w, c = torch.exp(exponent).T, weight.T
-        return run(x, w.real, w.imag, c.real, c.imag, skip)
+        parts = (part.contiguous() for value in (torch.exp(exponent), weight) for part in _real_parts(value))
+        return run(x, *parts, skip)
 
     return recurrence
 
 
-_BACKENDS: dict[str, Callable[[], SSM]] = {
+def _real_parts(value: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, M) complex → real and imaginary parts, (M, E)."""
+    return value.real.T, value.imag.T
+
+
+BACKENDS: dict[str, Callable[[], SSM]] = {
     "reference": lambda: reference,
     "sequential": lambda: fourier,
     "triton": _triton,
@@ -99,4 +104,4 @@ _BACKENDS: dict[str, Callable[[], SSM]] = {
 
 def diagonal_ssm(name: str) -> SSM:
     """What the backend `name` (`bench.kernels.backends.SCAN_NAMES`) computes an SSM with."""
-    return _BACKENDS[name]()
+    return BACKENDS[name]()

@@ -1,4 +1,4 @@
-"""The official CUDA kernels of Mamba (packages mamba_ssm and causal_conv1d) behind this project's interface.
+"""The official CUDA scan of Mamba (package mamba_ssm) behind this project's interface.
 
 A stack of models is folded into channels, with one group of B and C a model. Gradients of the scan
 are summed with float atomics: they are not bit-reproducible.
@@ -17,9 +17,10 @@ PIECE = 2048
 def forward(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Stacked inputs → y, the output before its gate (B, K·E, L) and the kernel's states."""
+    """Stacked inputs → y, the output before its gate (K, B, E, L) and the kernel's states."""
     ungated, states, gated = selective_scan_cuda.fwd(*_folded(x, step, bias, A, B, C, skip, z), True)
-    return _unfolded(gated, x), ungated, states
+    K = x.shape[0]
+    return _unfolded(gated, x), *(value.unflatten(1, (K, -1)).movedim(1, 0) for value in (ungated, states))
 
 
 def backward(
@@ -28,6 +29,7 @@ def backward(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of the inputs, in their order."""
     inputs = _folded(x, step, bias, A, B, C, skip, z)
+    ungated, states = (value.movedim(0, 1).flatten(1, 2).contiguous() for value in (ungated, states))
     dx, dstep, dA, dB, dC, dskip, dbias, dz = selective_scan_cuda.bwd(
         *inputs, _channels_first(dy), states, ungated, None, True, False
     )

@@ -29,7 +29,7 @@ def operator(
     Args:
         name: of the operator; its gradient is `bench::name_backward`.
         arguments: names of the inputs, all tensors.
-        kept: names of what the backward pass needs beside the inputs.
+        kept: names of what the backward pass needs beside the inputs; K comes first in them too.
         forward: stacked inputs → (y, *kept), none of them a view of an input or of another.
         backward: (dy, *inputs, *kept) → one gradient an input, contiguous and of its shape.
         shapes: stacked inputs → empty tensors like those of `forward`, for tracing without computing.
@@ -88,7 +88,6 @@ def operator(
             raise NotImplementedError(f"bench::{name} has no second derivative")
 
     class Transformable(torch.autograd.Function):
-
         generate_vmap_rule = True
 
         @staticmethod

@@ -61,7 +61,8 @@ def _run_recurrence(
     y = torch.matmul(states, C_.unsqueeze(-1)).squeeze(-1) + skip.unsqueeze(1) * x_
     # On a CPU the exponential is a fifth of a training step and memory is plenty; on a GPU it is
     # the other way round, and it is computed again.
-    return y.movedim(0, 2).contiguous(), states, decay[:0].clone() if x.is_cuda else decay
+    kept = decay[:0].clone() if x.is_cuda else decay
+    return y.movedim(0, 2).contiguous(), states.movedim(1, 0), kept.movedim(1, 0)
 
 
 def _differentiate_recurrence(
@@ -75,14 +76,14 @@ def _differentiate_recurrence(
     states: Tensor,
     decay: Tensor,
 ) -> tuple[Tensor, ...]:
-    """With g_t the gradient with respect to h_t,
+    """The hand-derived gradient. With g_t the gradient with respect to h_t,
 
         g_t = C_t dy_t + exp(Δ_{t+1} A) g_{t+1}
 
     and the rest are sums over all tokens of g_t with what stands beside h_t in the recurrence.
     """
     dy, x, delta, B, C = (_time_first(value) for value in (dy, x, delta, B, C))
-    A_ = A.unsqueeze(1)
+    A_, states, decay = A.unsqueeze(1), states.movedim(0, 1), decay.movedim(0, 1)
     if x.is_cuda:
         decay = (delta.unsqueeze(-1) * A_).exp_()
     g = dy.unsqueeze(-1) * C.unsqueeze(3)
@@ -103,9 +104,8 @@ def _differentiate_recurrence(
 
 def _recurrence_shapes(x: Tensor, delta: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     (K, batch, length, channels), state = x.shape, A.shape[-1]
-    over = (K, batch, channels, state)
-    kept = 0 if x.is_cuda else length
-    return x.new_empty(x.shape), x.new_empty(length, *over), x.new_empty(kept, *over)
+    kept = [x.new_empty(steps, K, batch, channels, state) for steps in (length, 0 if x.is_cuda else length)]
+    return x.new_empty(x.shape), *(value.movedim(1, 0) for value in kept)
 
 
 def _time_first(value: Tensor) -> Tensor:
@@ -124,16 +124,16 @@ _recurrence = operator(
 
 @functools.cache
 def _triton() -> Scan:
-    from bench.kernels import triton_scan
+    from bench.kernels import fused_scan
 
     def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         (K, batch, length, channels), state = x.shape, A.shape[-1]
-        chunks = -(-length // triton_scan.CHUNK)
-        starts = x.new_empty(K, batch, chunks, state, channels)
-        return x.new_empty(x.shape), x.new_empty(x.shape), starts
+        starts = -(-length // fused_scan.chunk_of(x, state))
+        kept = x.new_empty(K, batch, starts, state, channels), x.new_empty(K, state, channels)
+        return x.new_empty(x.shape), x.new_empty(x.shape), *kept
 
-    kept = ("delta", "starts")
-    return operator("scan_triton", ARGUMENTS, kept, triton_scan.forward, triton_scan.backward, shapes)
+    kept = ("delta", "starts", "tile")
+    return operator("scan_triton", ARGUMENTS, kept, fused_scan.forward, fused_scan.backward, shapes)
 
 
 @functools.cache
@@ -142,17 +142,15 @@ def _official() -> Scan:
 
     def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         (K, batch, length, channels), state = x.shape, A.shape[-1]
-        folded = x.new_empty(batch, K * channels, length)
         pieces = -(-length // official.PIECE)
-        states = x.new_empty(batch, K * channels, pieces, 2 * state)
-        return x.new_empty(x.shape), torch.empty_like(folded), states
+        kept = [x.new_empty(batch, K, channels, *last) for last in ((length,), (pieces, 2 * state))]
+        return x.new_empty(x.shape), *(value.movedim(1, 0) for value in kept)
 
-    return operator(
-        "scan_mamba_ssm", ARGUMENTS, ("ungated", "states"), official.forward, official.backward, shapes
-    )
+    kept = ("ungated", "states")
+    return operator("scan_mamba_ssm", ARGUMENTS, kept, official.forward, official.backward, shapes)
 
 
-_BACKENDS: dict[str, Callable[[], Scan]] = {
+BACKENDS: dict[str, Callable[[], Scan]] = {
     "reference": lambda: reference,
     "sequential": lambda: sequential,
     "triton": _triton,
@@ -162,4 +160,4 @@ _BACKENDS: dict[str, Callable[[], Scan]] = {
 
 def selective_scan(name: str) -> Scan:
     """The backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
-    return _BACKENDS[name]()
+    return BACKENDS[name]()

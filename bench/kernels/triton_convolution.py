@@ -4,9 +4,10 @@ A program takes a stretch of tokens of one prompt and a block of channels. A thr
 slides over the stretch; what the taps need from before and after it is read again.
 """
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -86,7 +87,7 @@ def _backward(
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
     """Stacked inputs: x (K, B, L, E), weight (K, E, taps), bias (K, E) → y like x."""
-    K, batch, length, channels = x.shape
+    _, batch, length, channels = x.shape
     x = x if x.stride(-1) == 1 else x.contiguous()
     y = x.new_empty(x.shape)
     if y.numel():

@@ -9,20 +9,22 @@ Nothing has to be kept for the gradient: dx is the same recurrence in reversed t
 not change with time, its gradient is carried forward beside h (p_t = ∂h_t/∂w = w p_{t−1} + h_{t−1}).
 """
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK, UNROLL = 32, 4
+BLOCK, UNROLL, STAGES = 32, 4, 4
 
 
 @triton.jit(do_not_specialize=["batch", "length", "channels"])
 def _recurrence(
     x, w_real, w_imag, c_real, c_imag, skip, y, x_k, x_b, x_t, batch, length, channels,
-    MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, REVERSE: tl.constexpr,
+    MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
+    REVERSE: tl.constexpr,
 ):  # fmt: skip
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)
@@ -31,13 +33,19 @@ def _recurrence(
     inside = e < channels
     tile = inside[None, :]
     within = (k * MODES + tl.arange(0, MODES)[:, None]) * channels + e[None, :]
-    w_re, w_im = tl.load(w_real + within, mask=tile, other=0.0), tl.load(w_imag + within, mask=tile, other=0.0)
-    c_re, c_im = tl.load(c_real + within, mask=tile, other=0.0), tl.load(c_imag + within, mask=tile, other=0.0)
+    w_re, w_im = (
+        tl.load(w_real + within, mask=tile, other=0.0),
+        tl.load(w_imag + within, mask=tile, other=0.0),
+    )
+    c_re, c_im = (
+        tl.load(c_real + within, mask=tile, other=0.0),
+        tl.load(c_imag + within, mask=tile, other=0.0),
+    )
     skips = tl.load(skip + k * channels + e, mask=inside, other=0.0)
     x += k * x_k + b * x_b + e
     y += row * length * channels + e
     re, im = tl.zeros_like(w_re), tl.zeros_like(w_re)
-    for first in range(0, length, UNROLL):
+    for first in tl.range(0, length, UNROLL, num_stages=STAGES):
         xs, ys = (), ()
         for i in tl.static_range(UNROLL):
             t = length - 1 - first - i if REVERSE else first + i
@@ -50,12 +58,12 @@ def _recurrence(
             tl.store(y + t * channels, ys[i], mask=inside & (first + i < length))
 
 
-@triton.jit(do_not_specialize=["batch", "length", "channels"])
+@triton.jit(do_not_specialize=["rows", "batch", "length", "channels"])
 def _parameter_gradients(
-    dy, x, w_real, w_imag, h_real, h_imag, p_real, p_imag, dskip, x_k, x_b, x_t, batch, length, channels,
-    MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr,
+    dy, x, w_real, w_imag, c_real, c_imag, sums, dskip, rows, x_k, x_b, x_t, batch, length, channels,
+    MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Σ_t dy_t h_t, Σ_t dy_t p_t and Σ_t dy_t x_t of one prompt."""
+    """One prompt's share of dw = 2 c Σ_t dy_t p_t and dc = 2 Σ_t dy_t h_t, conjugated, and of Σ_t dy_t x_t."""
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     k, b = row // batch, row % batch
@@ -64,7 +72,10 @@ def _parameter_gradients(
     tile = inside[None, :]
     n = tl.arange(0, MODES)[:, None]
     within = (k * MODES + n) * channels + e[None, :]
-    w_re, w_im = tl.load(w_real + within, mask=tile, other=0.0), tl.load(w_imag + within, mask=tile, other=0.0)
+    w_re, w_im = (
+        tl.load(w_real + within, mask=tile, other=0.0),
+        tl.load(w_imag + within, mask=tile, other=0.0),
+    )
     x += k * x_k + b * x_b + e
     dy += row * length * channels + e
     re, im = tl.zeros_like(w_re), tl.zeros_like(w_re)
@@ -72,7 +83,7 @@ def _parameter_gradients(
     sum_re, sum_im = tl.zeros_like(w_re), tl.zeros_like(w_re)
     sum_p_re, sum_p_im = tl.zeros_like(w_re), tl.zeros_like(w_re)
     sum_skip = tl.zeros_like(tl.load(dskip + e, mask=e < 0, other=0.0))
-    for first in range(0, length, UNROLL):
+    for first in tl.range(0, length, UNROLL, num_stages=STAGES):
         xs, ds = (), ()
         for i in tl.static_range(UNROLL):
             here = inside & (first + i < length)
@@ -87,11 +98,16 @@ def _parameter_gradients(
             sum_p_re += d * p_re
             sum_p_im += d * p_im
             sum_skip += ds[i] * xs[i]
+    c_re, c_im = (
+        tl.load(c_real + within, mask=tile, other=0.0),
+        tl.load(c_imag + within, mask=tile, other=0.0),
+    )
     out = (row * MODES + n) * channels + e[None, :]
-    tl.store(h_real + out, sum_re, mask=tile)
-    tl.store(h_imag + out, sum_im, mask=tile)
-    tl.store(p_real + out, sum_p_re, mask=tile)
-    tl.store(p_imag + out, sum_p_im, mask=tile)
+    each = rows.to(tl.int64) * MODES * channels
+    tl.store(sums + out, 2 * (c_re * sum_p_re - c_im * sum_p_im), mask=tile)
+    tl.store(sums + each + out, -2 * (c_re * sum_p_im + c_im * sum_p_re), mask=tile)
+    tl.store(sums + 2 * each + out, 2 * sum_re, mask=tile)
+    tl.store(sums + 3 * each + out, -2 * sum_im, mask=tile)
     tl.store(dskip + row * channels + e, sum_skip, mask=inside)
 
 
@@ -109,18 +125,16 @@ def backward(
     K, batch, length, channels = x.shape
     modes = w_real.shape[1]
     dx = _run(dy, w_real, w_imag, c_real, c_imag, skip, reverse=True)
-    x, dy = (value if value.stride(-1) == 1 else value.contiguous() for value in (x, dy.contiguous()))
-    sums = [x.new_empty(K, batch, modes, channels) for _ in range(4)]
+    x, dy = x if x.stride(-1) == 1 else x.contiguous(), dy.contiguous()
+    sums = x.new_empty(4, K, batch, modes, channels)
     dskip = x.new_empty(K, batch, channels)
     if x.numel():
         _parameter_gradients[(K * batch * triton.cdiv(channels, BLOCK),)](
-            dy, x, w_real.contiguous(), w_imag.contiguous(), *sums, dskip,
-            *x.stride()[:3], batch, length, channels,
-            MODES=modes, BLOCK=BLOCK, UNROLL=UNROLL, num_warps=1,
+            dy, x, *(value.contiguous() for value in (w_real, w_imag, c_real, c_imag)), sums, dskip,
+            K * batch, *x.stride()[:3], batch, length, channels,
+            MODES=modes, BLOCK=BLOCK, UNROLL=UNROLL, STAGES=STAGES, num_warps=1,
         )  # fmt: skip
-    h_re, h_im, p_re, p_im = (2 * value.sum(1) for value in sums)
-    dw_real, dw_imag = c_real * p_re - c_imag * p_im, -(c_real * p_im + c_imag * p_re)
-    return dx, dw_real, dw_imag, h_re, -h_im, dskip.sum(1)
+    return dx, *(value.clone() for value in sums.sum(2)), dskip.sum(1)
 
 
 def _run(
@@ -140,6 +154,6 @@ def _run(
         _recurrence[(K * batch * triton.cdiv(channels, BLOCK),)](
             x, *(value.contiguous() for value in (w_real, w_imag, c_real, c_imag, skip)), y,
             *x.stride()[:3], batch, length, channels,
-            MODES=w_real.shape[1], BLOCK=BLOCK, UNROLL=UNROLL, REVERSE=reverse, num_warps=1,
+            MODES=w_real.shape[1], BLOCK=BLOCK, UNROLL=UNROLL, STAGES=STAGES, REVERSE=reverse, num_warps=1,
         )  # fmt: skip
     return y

@@ -159,9 +159,7 @@ class Draws:
             universe: the static bound that fixes the shape of the computation.
         """
         if self._fused and universe <= _kernels().MOST_ELEMENTS:
-            return _kernels().subsets(
-                self.step, self.rows, self._keys(name), batch, size, out_of, universe
-            )
+            return _kernels().subsets(self.step, self.rows, self._keys(name), batch, size, out_of, universe)
         ranks = self.uniform(name, batch, universe)
         allowed = torch.arange(universe, device=ranks.device) < out_of
         # Stable, so that the rare equal ranks are ordered alike on every device.

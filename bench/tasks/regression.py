@@ -153,11 +153,11 @@ class DecisionTree(InContext):
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch = inputs.shape[0]
         nodes, leaves = self.tree(draws, batch)
-        goes_right = (inputs > 0).to(torch.int64)
-        node = torch.zeros(batch, self.n_points, dtype=torch.int64, device=inputs.device)
-        for _ in range(self.depth):  # children of node j are 2j + 1 (left) and 2j + 2 (right)
-            coordinate = nodes.gather(1, node)
-            node = 2 * node + 1 + goes_right.gather(2, coordinate.unsqueeze(-1)).squeeze(-1)
+        # Children of node j are 2j + 1 (left) and 2j + 2 (right): what every node adds to 2j, at every point.
+        turns = ((inputs > 0).to(torch.int64) + 1).gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
+        node = turns[..., 0]
+        for _ in range(self.depth - 1):
+            node = torch.add(turns.gather(2, node.unsqueeze(-1)).squeeze(-1), node, alpha=2)
         return leaves.gather(1, node - (2**self.depth - 1))
 
     def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
