@@ -84,12 +84,12 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
     graph.replay()
     times = []
     for _ in range(repeats):
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        began.record()  # type: ignore[no-untyped-call]
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        began.record()
         graph.replay()
-        ended.record()  # type: ignore[no-untyped-call]
+        ended.record()
         torch.cuda.synchronize()
-        times.append(began.elapsed_time(ended))  # type: ignore[no-untyped-call]
+        times.append(float(began.elapsed_time(ended)))
     return 1e3 * sorted(times)[repeats // 2] / calls
 
 
