@@ -12,6 +12,9 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
+from bench.tasks import network_baselines as networks
+from bench.tasks import sparse_baselines as sparse
+from bench.tasks import tree_baselines as trees
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import InContext, Sparse
 from bench.tasks.task import Prompts, Settled
@@ -86,10 +89,12 @@ class SparseLinearRegression(LinearRegression, Sparse):
         return known.present(
             [
                 known.trivial(self, prompts),
-                linear.sparse_bayes(prompts, self.sparsity),
+                sparse.sparse_bayes(prompts, self.sparsity),
                 linear.least_squares(prompts),
                 known.nearest_neighbours(prompts, k=3),
-                linear.lasso(prompts, alpha=0.01),
+                sparse.lasso(prompts, alpha=0.1),
+                sparse.lasso(prompts, alpha=0.01),
+                sparse.lasso(prompts, alpha=0.001),
             ]
         )
 
@@ -136,6 +141,7 @@ class TwoLayerNetwork(InContext):
             linear.least_squares(prompts),
             linear.ridge(prompts, penalty=float(self.n_dims)),
             known.nearest_neighbours(prompts, k=3),
+            *networks.trained_networks(prompts, steps=(100, 1000)),
         ]
 
 
@@ -183,8 +189,12 @@ class DecisionTree(InContext):
             [
                 known.trivial(self, prompts),
                 discrete.tree_oracle(prompts),
-                discrete.scikit_tree(prompts, self.depth, signs=False),
-                discrete.scikit_tree(prompts, self.depth, signs=True),
+                trees.greedy_tree(prompts, self.depth, signs=False),
+                trees.greedy_tree(prompts, self.depth, signs=True),
+                trees.greedy_tree(prompts, None, signs=False),
+                trees.greedy_tree(prompts, None, signs=True),
+                trees.boosted_trees(prompts, signs=False),
+                trees.boosted_trees(prompts, signs=True),
                 known.nearest_neighbours(prompts, k=3),
             ]
         )
