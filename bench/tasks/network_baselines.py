@@ -32,7 +32,7 @@ def trained_networks(
     steps, so `seconds` of a longer one includes the shorter.
 
     Args:
-        prompts: the first `limit` are used, at about ten positions.
+        prompts: the first `limit` are used, at no more than nine positions.
         steps: ascending numbers of Adam steps after which the network is asked; one baseline for each.
         width: h.
         learning_rate: Adam's.

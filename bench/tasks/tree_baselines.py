@@ -1,6 +1,6 @@
 """What a practitioner would fit to the examples seen: scikit-learn's trees, alone and boosted.
 
-They cost a fit for each prompt and position, so they use some prompts and about ten positions. They
+They cost a fit for each prompt and position, so they use some prompts and nine positions at most. They
 need scikit-learn (the extra `baselines`); without it they are left out.
 """
 
