@@ -17,7 +17,9 @@ def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     if name is not None and name not in TASKS:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
     if as_json:
-        out.json({each: _facts(kind()) for each, kind in TASKS.items() if name in (None, each)})
+        out.json(
+            {each: _facts(kind.model_validate({})) for each, kind in TASKS.items() if name in (None, each)}
+        )
     elif differences:
         out.say(protocol.markdown())
     elif name is None:
@@ -51,7 +53,7 @@ def _list(out: format.Output) -> None:
     ]
     rows = []
     for name, kind in TASKS.items():
-        task = kind()
+        task = kind.model_validate({})
         mark = task.headline.replace("_", " ") if task.headline else "mean over points"
         score = f"{task.metric.replace('_', ' ')}, {mark}"
         others = ", ".join(task.evaluations())
@@ -63,7 +65,7 @@ def _list(out: format.Output) -> None:
 
 
 def _one(out: format.Output, kind: type[Task]) -> None:
-    task = kind()
+    task = kind.model_validate({})
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")
     out.say("")

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import outlier_baselines as known_outliers
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import shown
 from bench.tasks.regression import LinearRegression
@@ -29,6 +31,8 @@ from bench.tasks.task import MAIN, Evaluation, Prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
 
 
 CLEAN = "clean_prompts"
@@ -112,6 +116,10 @@ class OutlierRegression(LinearRegression):
         values = pairs[:, 1]
         return Prompts(tokens, values[..., 0], pairs[:, 0], counted=~outlier, more={"values": values})
 
+    def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
+        """Clean prompts are linear regression: least squares is Bayes-optimal."""
+        return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+
     @abstractmethod
     def outliers(self, draws: Draws, batch: int) -> Tensor:
         """What stands in the place of x and of y: float32 of a shape that extends to (B, 2, N, d)."""
@@ -173,9 +181,18 @@ class OrthogonalOutlierRegression(OutlierRegression):
             across = draws.normal("plane's w", batch, count, 1, self.n_dims)
         vectors = vectors - _along(vectors, across.to(torch.float64))
         if self.basis == "orthogonal":
-            u, v = vectors.split(1, dim=2)
+            u, v = vectors[:, :, :1], vectors[:, :, 1:]
             vectors = torch.cat((u, v - _along(v, u)), dim=2)
         return vectors
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        if self.plane == "unrelated":  # outliers say nothing of w
+            return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+        return [
+            known.trivial(self, prompts),
+            known_outliers.orthogonal_least_squares(prompts),
+            known_outliers.clean_least_squares(prompts, kind="baseline"),
+        ]
 
 
 class ManyOutlierRegression(OutlierRegression):
@@ -209,6 +226,13 @@ class ManyOutlierRegression(OutlierRegression):
         first = torch.arange(self.n_dims, device=draws.step.device) == 0
         is_input = torch.arange(2, device=draws.step.device).view(2, 1, 1) == 0
         return (first | is_input).to(torch.float32)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [
+            known.trivial(self, prompts),
+            known_outliers.clean_least_squares(prompts),
+            known_outliers.indiscriminate_least_squares(prompts),
+        ]
 
 
 def _along(vectors: Tensor, direction: Tensor) -> Tensor:
