@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -29,3 +30,10 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str:
     if near:
         return f", did you mean '{near[0]}'?"
     return f", expected one of: {', '.join(choices)}" if choices else ""
+
+
+def raised_at(error: BaseException, file: str) -> str | None:
+    """`file:line` of the innermost line of `file` that an error went through; None where it did not."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{file}:{lines[-1]}" if lines else None

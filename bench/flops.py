@@ -23,6 +23,9 @@ backward. With a curriculum, a step costs what its current length costs.
 
 from __future__ import annotations
 
+import sys
+
+from bench.errors import raised_at
 from bench.models.architectures import Architecture
 from bench.tasks.task import Task
 
@@ -31,6 +34,24 @@ def multiplications(architecture: Architecture, layers: int, width: int, length:
     """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
     D = architecture.actual_width(width)
     return sum(block.multiplications(length, D) for block in architecture.blocks(layers))
+
+
+def fault(architecture: Architecture, width: int, length: int) -> str | None:
+    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
+    D = architecture.actual_width(width)
+    for block in architecture.pattern:
+        try:
+            found = block.multiplications(length, D)
+        except Exception as error:  # whatever its author's code raises
+            file = getattr(sys.modules[type(block).__module__], "__file__", None)
+            where = raised_at(error, file) if file else None
+            return (
+                f"{f'{where}: ' if where else ''}multiplications of block '{block.name}' at {length} tokens "
+                f"and width {D}: {type(error).__name__}: {error}"
+            )
+        if not isinstance(found, int) or found < 0:
+            return f"multiplications of block '{block.name}' must be a whole number, got {found!r}"
+    return None
 
 
 def training_flops(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -190,12 +191,12 @@ def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], o
         reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
         out.say(f"  {_name(job)}: failed: {reason}")
     if words["failed"] or lost:
-        out.say(f"What failed is tried again with: bench run {path} --retry failed")
+        out.say(f"What failed is tried again with: bench run {path}{plugins.flags()} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
         out.say(f"What is missing could not be recorded; the reason stands in {results / STATE}/worker-*.log")
         raise typer.Exit(1)
-    out.say(f"Next: bench report {path}")
+    out.say(f"Next: bench report {path}{plugins.flags()}")
 
 
 def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
@@ -203,4 +204,6 @@ def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     for one in failed:
         out.say(f"  {_name(one.run)}: failed: {one.standing.note}")
     if failed:
-        out.say(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")
+        out.say(
+            f"Failed runs are not repeated unless asked: bench run {path}{plugins.flags()} --retry failed"
+        )

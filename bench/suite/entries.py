@@ -105,7 +105,7 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
 
 def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:
     """What is wrong with one option of an architecture."""
-    for block in architecture.first + architecture.layer:
+    for block in architecture.pattern:
         if option in type(block).model_fields and option != "name":
             outcome = validated(type(block), {**block.model_dump(mode="json"), option: value})
             yield from outcome if isinstance(outcome, list) else ()
