@@ -23,13 +23,13 @@ class InvalidFile(UserError):
         super().__init__("\n".join(self.problems))
 
 
-def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """`, did you mean 'x'?` for the nearest valid word, else the list of them all."""
+def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
+    """`, did you mean 'x'?` for the nearest valid word, else the list of them all, and `otherwise`."""
     choices = [str(choice) for choice in valid]
     near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
     if near:
         return f", did you mean '{near[0]}'?"
-    return f", expected one of: {', '.join(choices)}" if choices else ""
+    return f", expected one of: {', '.join(choices)}{otherwise}" if choices else ""
 
 
 def raised_at(error: BaseException, file: str) -> str | None:

@@ -26,10 +26,12 @@ def identity(value: Any) -> Any:
     whose default changes one day keeps the value it was added with in `later_fields`.
     """
     if isinstance(value, Frozen):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        later = value.later_fields
         return {
             name: identity(field)
-            for name, field in value
-            if name not in value.later_fields or field != value.later_fields[name]
+            for name, field in fields.items()
+            if name not in later or field != later[name]
         }
     if isinstance(value, Mapping):
         return {str(key): identity(each) for key, each in value.items()}

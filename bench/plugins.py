@@ -18,6 +18,7 @@ import pickle
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -25,11 +26,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from bench.errors import UserError, raised_at
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
+VERSION = ("sha256", "distribution", "version")
+"""What tells two versions of a plugin apart; the path it was given by does not."""
 GROUPS = {"bench.architectures": "architecture", "bench.tasks": "task"}
 
 _files: dict[str, bytes] = {}
@@ -92,6 +97,27 @@ def origins(task: Task, architecture: Architecture | None = None) -> list[dict[s
     if architecture is not None:
         names.append(("architecture", architecture.base_name))
     return [{kind: name, **_origins[kind, name]} for kind, name in names if (kind, name) in _origins]
+
+
+def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
+    """A sentence for each name whose results were made with another version of what is loaded.
+
+    Args:
+        recorded: `origins` as they stand in results, one list each.
+    """
+    others: Counter[tuple[str, str]] = Counter()
+    for each in recorded:
+        for kind in KINDS:
+            for origin in each:
+                name = origin.get(kind, "")
+                mine = _origins.get((kind, name))
+                if mine is not None and any(origin.get(key) != mine.get(key) for key in VERSION):
+                    others[kind, name] += 1
+    return [
+        f"{count} of the results with {kind} '{name}' were made with another version of "
+        f"{_source(_origins[kind, name])}: raise its `version` if its numbers have changed"
+        for (kind, name), count in others.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -200,11 +226,15 @@ def _register(found: list[Found], origin: dict[str, str]) -> None:
             raise UserError(f"{where}: {kind} '{name}': a name is letters, digits, dots, dashes, underscores")
         if name in KINDS[kind] or (kind, name) in new:
             owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
-            whose = owner.get("file") or owner.get("distribution") or "bench itself"
+            whose = _source(owner)
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
         new[kind, name] = value
     for (kind, name), value in new.items():
         KINDS[kind][name], _origins[kind, name] = value, origin
+
+
+def _source(origin: dict[str, str]) -> str:
+    return origin.get("file") or origin.get("distribution") or "bench itself"
 
 
 def _line(tree: ast.Module, name: str) -> int:
@@ -220,4 +250,7 @@ def _line(tree: ast.Module, name: str) -> int:
 
 
 def _in_a_line(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        return f"{error.title}: {'; '.join(found)}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,6 +13,7 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cost import Speeds
 from bench.dispatch.local import LocalPool, machines
@@ -59,6 +60,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     todo = _todo(chosen, choices)
     jobs = _jobs(todo, chosen, pool)
     _say(suite.name, chosen, todo, out)
+    say_outdated(chosen, pool, out)
     if not jobs:
         out.print("Nothing to do.")
         _say_failed(chosen, path, out)
