@@ -201,7 +201,7 @@ def json_schema() -> dict[str, Any]:
 
     def names(definition: str, valid: Iterable[str]) -> dict[str, Any]:
         definitions[definition] = {"enum": list(valid)}
-        return {"$ref": f"#/$defs/{definition}"}
+        return definitions[definition]
 
     definitions["TaskEntry"] = {
         "description": "A task by name, or with fields of its own.",
