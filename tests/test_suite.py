@@ -425,7 +425,7 @@ def test_the_papers_suite_is_the_papers_grid() -> None:
     counts = {each.name: len(each.runs) for each in suite.experiments}
     figure_2_and_8 = [count for name, count in counts.items() if name.startswith(("figure2_", "figure8_"))]
     assert figure_2_and_8 == [4 * 8 * 4] * 8  # architectures × sizes of Table 6 × learning rates
-    assert counts["figure7_parity_convergence"] == 4 * 5
+    assert counts["figure7_parity_convergence"] == 5 * 5
     assert counts["figure9_figure10_adam"] == counts["figure9_figure10_adamw"] == 3 * 16 * 3
     assert all(each.rebuilds for each in suite.experiments)
     assert {run.clip for run in suite.runs} == {10.0}

@@ -200,8 +200,8 @@ def json_schema() -> dict[str, Any]:
         return {"$ref": f"#/$defs/{model.__name__}"}
 
     def names(definition: str, valid: Iterable[str]) -> dict[str, Any]:
-        definitions[definition] = {"enum": list(valid)}
-        return definitions[definition]
+        definitions[definition] = found = {"enum": list(valid)}
+        return found
 
     definitions["TaskEntry"] = {
         "description": "A task by name, or with fields of its own.",
