@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import traceback
 from collections.abc import Iterable
 
@@ -32,8 +33,18 @@ def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
     return f", expected one of: {', '.join(choices)}{otherwise}" if choices else ""
 
 
-def raised_at(error: BaseException, file: str) -> str | None:
-    """`file:line` of the innermost line of `file` that an error went through; None where it did not."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f"{file}:{lines[-1]}" if lines else None
+def raised_in(error: BaseException, module: str) -> str:
+    """`file:line: Type: message` of an error: the innermost line of `module` that it went through, if any.
+
+    A module that could not be imported is unknown; then it is the innermost line of all.
+    """
+    from pydantic import ValidationError
+
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, ValidationError):  # whose own text is a page
+        found = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        message = f"{error.title}: {'; '.join(found)}"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename[0] != "<"]
+    if module in sys.modules:
+        frames = [each for each in frames if each.filename == getattr(sys.modules[module], "__file__", None)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: {message}" if frames else message

@@ -23,9 +23,7 @@ backward. With a curriculum, a step costs what its current length costs.
 
 from __future__ import annotations
 
-import sys
-
-from bench.errors import raised_at
+from bench.errors import raised_in
 from bench.models.architectures import Architecture
 from bench.tasks.task import Task
 
@@ -43,12 +41,8 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
         try:
             found = block.multiplications(length, D)
         except Exception as error:  # whatever its author's code raises
-            file = getattr(sys.modules[type(block).__module__], "__file__", None)
-            where = raised_at(error, file) if file else None
-            return (
-                f"{f'{where}: ' if where else ''}multiplications of block '{block.name}' at {length} tokens "
-                f"and width {D}: {type(error).__name__}: {error}"
-            )
+            told = raised_in(error, type(block).__module__)
+            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {told}"
         if not isinstance(found, int) or found < 0:
             return f"multiplications of block '{block.name}' must be a whole number, got {found!r}"
     return None

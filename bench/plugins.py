@@ -21,14 +21,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from bench.errors import UserError, raised_at
+from bench.errors import UserError, raised_in
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.tasks import TASKS, Task
 
@@ -41,7 +40,6 @@ _files: dict[str, bytes] = {}
 """Source of every file loaded, by its path as given."""
 _origins: dict[tuple[str, str], dict[str, str]] = {}
 """Where a name comes from, by kind and name; absent for bench's own."""
-_installed: list[bool] = []
 
 
 class Found(NamedTuple):
@@ -67,19 +65,17 @@ def load(files: Iterable[Path]) -> None:
         _load_source(str(path), source)
 
 
+@cache
 def load_installed() -> None:
     """Load what installed packages offer, once a process.
 
     Raises:
         UserError: a package's entry point fails, is something else, or takes a name that exists.
     """
-    if _installed:
-        return
     for group, kind in GROUPS.items():
         for entry in entry_points(group=group):
             origin = {"distribution": entry.dist.name, "version": entry.dist.version} if entry.dist else {}
             _register([_of_entry_point(kind, entry)], origin)
-    _installed.append(True)
 
 
 def flags() -> str:
@@ -153,12 +149,13 @@ def _load_source(file: str, source: bytes) -> None:
         exec(compile(source, file, "exec"), module.__dict__)
         _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
     except BaseException as error:
+        told = raised_in(error, module.__name__)
         del sys.modules[module.__name__]
         if isinstance(error, SyntaxError) and error.filename == file:
             raise UserError(f"{file}:{error.lineno}:{error.offset}: {error.msg}") from None
         if isinstance(error, UserError | KeyboardInterrupt):
             raise
-        raise UserError(f"{raised_at(error, file) or file}: cannot be loaded: {_in_a_line(error)}") from error
+        raise UserError(told if told.startswith(file) else f"{file}: {told}") from error
     _files[file] = source
 
 
@@ -201,7 +198,8 @@ def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
     try:
         value = entry.load()
     except Exception as error:  # whatever its author's code raises
-        raise UserError(f"{where}: cannot be loaded: {_in_a_line(error)}") from error
+        told = raised_in(error, entry.module)
+        raise UserError(f"{where}: cannot be loaded: {told}") from error
     if kind == "architecture":
         name = value.name if isinstance(value, Architecture) else None
     else:
@@ -247,10 +245,3 @@ def _line(tree: ast.Module, name: str) -> int:
         if not isinstance(getattr(node, "ctx", None), ast.Load)
     ]
     return lines[-1] if lines else 1
-
-
-def _in_a_line(error: BaseException) -> str:
-    if isinstance(error, ValidationError):
-        found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        return f"{error.title}: {'; '.join(found)}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -196,10 +196,12 @@ def test_a_module_says_what_it_is_for_and_can_be_read_at_once(path: Path) -> Non
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "opens with no docstring"
 
 
-FACE = "check.verdicts cost environment errors files flops models.sizes plan report results run selection"
+FACE = "check.verdicts cost environment errors files flops models.sizes plan plugins report results run"
 
 
-@pytest.mark.parametrize("module", [*FACE.split(), "suite.load", "strict_yaml.document", "tasks.task"])
+@pytest.mark.parametrize(
+    "module", [*FACE.split(), "selection", "suite.load", "strict_yaml.document", "tasks.task"]
+)
 def test_what_others_call_is_documented(module: str) -> None:
     path = ROOT / "bench" / module.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

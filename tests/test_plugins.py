@@ -184,10 +184,10 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("x = 1\n\ny = nothing\n", "{file}:3: cannot be loaded: NameError: name 'nothing' is not defined"),
-        ("import missing_package\n", "{file}:1: cannot be loaded: ModuleNotFoundError: No module named"),
+        ("x = 1\n\ny = nothing\n", "{file}:3: NameError: name 'nothing' is not defined"),
+        ("import missing_package\n", "{file}:1: ModuleNotFoundError: No module named"),
         ("def broken(:\n    pass\n", "{file}:1:12: "),
-        ("import sys\nsys.exit(3)\n", "{file}:2: cannot be loaded: SystemExit: 3"),
+        ("import sys\nsys.exit(3)\n", "{file}:2: SystemExit: 3"),
         ("x = 1\n", "{file}: defines no architecture and no task: assign an Architecture to a name"),
         ("\0", "{file}"),
         (
@@ -205,11 +205,11 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture 'a+b': a name is letters"),
         (
             AVERAGE.replace(", layer=(Average(),)", ""),
-            "{file}:27: cannot be loaded: Architecture: layer: Field requ",
+            "{file}:27: Architecture: layer: Field requ",
         ),
         (
             AVERAGE.replace("def build", "def make"),
-            "{file}:27: cannot be loaded: TypeError: Can't instantiate abstr",
+            "{file}:27: TypeError: Can't instantiate abstr",
         ),
         (NOISY.replace("noisy_regression", "decision_tree"), "{file}:6: task 'decision_tree' exists already"),
         (
@@ -278,7 +278,7 @@ def test_a_name_that_no_plugin_was_loaded_for_says_how_to_load_one(tmp_path: Pat
     [
         (
             "1 / 0",
-            r"size: .*mine\.py:12: multiplications of block 'average' at 8 tokens and width 8: ZeroDiv",
+            r"size: multiplications of block 'average' at 8 tokens and width 8: .*mine\.py:12: ZeroDiv",
         ),
         ("L * D / 2", r"size: multiplications of block 'average' must be a whole number, got 32\.0"),
         ("-1", r"size: multiplications of block 'average' must be a whole number, got -1"),
@@ -299,7 +299,7 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
     )
     suite_file(tmp_path)
     said = bench("plan", "suite.yaml", "--plugin", "mine.py", cwd=tmp_path, code=2)
-    assert said == "bench: mine.py:20: block 'average' cannot be built at width 8: AssertionError: thirds\n"
+    assert said == "bench: block 'average' cannot be built at width 8: mine.py:20: AssertionError: thirds\n"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
 @pytest.mark.parametrize(
     ("source", "entry", "message"),
     [
-        ("x = nothing\n", "averaging", "cannot be loaded: NameError: name 'nothing' is not defined"),
+        ("x = nothing\n", "averaging", "cannot be loaded: {site}/averaging_package.py:1: NameError: name"),
         ("average = 3\n", "averaging", "is no Architecture"),
         (AVERAGE, "other_name", "is named 'averaging'; the entry point must have that name"),
         (
@@ -461,9 +461,8 @@ def test_a_package_that_cannot_be_used_is_named_with_its_version(
     entries = f"[bench.architectures]\n{entry} = averaging_package:average\n"
     packages = install(tmp_path, source, entries)
     said = bench("schema", cwd=tmp_path, code=2, **packages)
-    assert said.startswith(
-        f"bench: averaging 1.2: entry point {entry} = averaging_package:average: {message}"
-    )
+    assert said.startswith(f"bench: averaging 1.2: entry point {entry} = averaging_package:average: ")
+    assert message.format(site=tmp_path / "site") in said
 
 
 def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 
 import torch
 
-from bench.errors import UserError, raised_at
+from bench.errors import UserError, raised_in
 from bench.models.blocks import Block, Place
 
 
@@ -27,10 +26,6 @@ def _counted(kind: type[Block], settings: str, D: int) -> int:
         with torch.random.fork_rng(devices=[]):
             module = block.build(Place(width=D, heads=1, layers=1, blocks=1, scan="sequential"))
     except Exception as error:  # whatever its author's code raises
-        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        where = raised_at(error, file) if file else None
-        raise UserError(
-            f"{f'{where}: ' if where else ''}block '{block.name}' cannot be built at width {D}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        told = raised_in(error, kind.__module__)
+        raise UserError(f"block '{block.name}' cannot be built at width {D}: {told}") from error
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
