@@ -137,7 +137,7 @@ def _unpacked(files: tuple[tuple[str, bytes], ...], data: bytes) -> Any:
 
 
 def _load_source(file: str, source: bytes) -> None:
-    if _files.get(file) == source:
+    if source in _files.values():  # by this path or another
         return
     sha256 = hashlib.sha256(source).hexdigest()
     # Named by its content: a class pickled here is never taken for another version's elsewhere.
@@ -146,7 +146,7 @@ def _load_source(file: str, source: bytes) -> None:
     sys.modules[module.__name__] = module
     try:
         tree = ast.parse(source, file)
-        exec(compile(source, file, "exec"), module.__dict__)
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
         _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
     except BaseException as error:
         told = raised_in(error, module.__name__)

@@ -241,12 +241,22 @@ def test_a_plugin_is_all_or_nothing(tmp_path: Path) -> None:
 
 
 def test_two_files_cannot_share_a_name_and_one_may_be_named_twice(tmp_path: Path) -> None:
-    one, other = plugin(tmp_path, AVERAGE, "one.py"), plugin(tmp_path, AVERAGE, "other.py")
-    plugins.load([one, one])
+    one, copy = plugin(tmp_path, AVERAGE, "one.py"), plugin(tmp_path, AVERAGE, "copy.py")
+    plugins.load([one, one, copy])
+    assert plugins.flags() == f" --plugin {one}"
+    other = plugin(tmp_path, AVERAGE + "x = 1\n", "other.py")
     with pytest.raises(
         UserError, match=r"other\.py:27: architecture 'averaging' exists already \(of .*one\.py\)"
     ):
         plugins.load([other])
+
+
+def test_a_file_is_compiled_as_it_is_written(tmp_path: Path) -> None:
+    """Annotations are values where the file does not ask for text: nothing of bench's own is inherited."""
+    probe = (
+        "\n\ndef double(x: int) -> int:\n    return 2 * x\n\n\nassert double.__annotations__['x'] is int\n"
+    )
+    plugins.load([plugin(tmp_path, AVERAGE + probe)])
 
 
 def test_what_a_plugin_only_uses_is_not_its_own(tmp_path: Path) -> None:

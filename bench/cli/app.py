@@ -38,6 +38,7 @@ Plugins = Annotated[
         callback=_load_plugins,
         envvar="BENCH_PLUGINS",
         default_factory=list,
+        show_default=False,
         help="Python file with architectures or tasks of your own; may be repeated.",
     ),
 ]
