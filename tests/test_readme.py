@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import protocol
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -45,3 +47,9 @@ def test_commands_and_options_it_names_exist() -> None:
         [sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert all(command in shown for command in commands)
+
+
+def test_the_table_of_differences_is_the_codes() -> None:
+    match = re.search(r"<!-- differences -->\n(.*?)\n\n", README, re.DOTALL)
+    assert match
+    assert match.group(1) == protocol.markdown()
