@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops models results run tasks",
-    "dispatch": "environment errors files kernels models.verified plugins results run tasks train",
+    "dispatch": "environment errors files kernels models plugins results run tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
     "plan": "cost dispatch.status errors results run suite tasks",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
 from bench import results as pool
+from bench.dispatch.own import record, try_out
 from bench.dispatch.state import Folder
 from bench.run import Run
 from bench.tasks import Task
@@ -42,10 +42,6 @@ Tested = list[dict[str, Any]]
 
 class KernelDisagrees(Exception):
     """A kernel does not compute what its reference computes."""
-
-
-class NotComparable(Exception):
-    """An architecture of a user's own is not what every run takes for granted: causal, its size as stated."""
 
 
 @dataclass(frozen=True)
@@ -112,21 +108,17 @@ def _do(job: Job, results: Path, folder: Folder, machine: Machine, kernels: Test
         from bench.train.reference import baselines
 
         value = baselines(job.task, job.task_id, job.evaluation_prompts)
-        if origins := plugins.origins(job.task):
-            value["provenance"]["plugins"] = origins
+        record(value, job.task)
         pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
         folder.clear()
         return
     _trust(kernels)
-    origins = plugins.origins(job.task, job.architecture)
-    if any("architecture" in each for each in origins):
-        _try_out(job, machine)
+    try_out(job, machine.device, machine.scan)
     result = _train(job, folder, machine, stop)
     if result is None:  # the last heartbeat stays: it says how far the run is
         return
     result["provenance"]["self_test"] = kernels
-    if origins:
-        result["provenance"]["plugins"] = origins
+    record(result, job.task, job.architecture)
     pool.store(pool.path_of(results, job), result)
     folder.clear()
 
@@ -196,18 +188,6 @@ def _trust(kernels: Tested) -> None:
                 f"{one['kernel']} ({one['backend']}) differs from its reference: outputs by "
                 f"{one['outputs']:.1e}, gradients by {one['gradients']:.1e} (relative); see bench doctor"
             )
-
-
-def _try_out(run: Run, machine: Machine) -> None:
-    """Refuse to train an architecture that cannot be compared with others."""
-    import torch
-
-    from bench.models.verified import fault
-
-    length = run.task.length(run.task.n_points)
-    found = fault(run.architecture, run.size, length, torch.device(machine.device), machine.scan)
-    if found:
-        raise NotComparable(f"architecture '{run.architecture.name}': {found}")
 
 
 class _StopFlag:
