@@ -30,32 +30,34 @@ MAY_IMPORT = {
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen lazy",
     "models": "errors frozen kernels",
+    "plugins": "errors models.architectures tasks",
     # One run, and what it left.
-    "flops": "models.architectures tasks.task",
+    "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
     "run": "flops frozen models.architectures models.sizes tasks",
     "results": "files run tasks",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors frozen models.architectures models.sizes run strict_yaml tasks",
+    "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops models results run tasks",
-    "dispatch": "environment errors files kernels results run tasks train",
+    "dispatch": "environment errors files kernels models plugins results run tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
     "plan": "cost dispatch.status errors results run suite tasks",
     "report": "files models.architectures models.sizes results run selection suite tasks",
     "check": "errors frozen models.architectures models.sizes results run selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors kernels plan protocol report results run suite tasks",
+    "cli": "check cost dispatch environment errors kernels plan plugins protocol report results run suite "
+    "tasks",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
 
 TORCH_AT_IMPORT = {
     "kernels": "convolution selective_scan self_test",
-    "models": "attention backbone mamba s4",
+    "models": "attention backbone counted lstm mamba s4 verified",
     "train": "checkpoint evaluate loop optimizer step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
@@ -196,10 +198,12 @@ def test_a_module_says_what_it_is_for_and_can_be_read_at_once(path: Path) -> Non
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "opens with no docstring"
 
 
-FACE = "check.verdicts cost environment errors files flops models.sizes plan report results run selection"
+FACE = "check.verdicts cost environment errors files flops models.sizes plan plugins report results run"
 
 
-@pytest.mark.parametrize("module", [*FACE.split(), "suite.load", "strict_yaml.document", "tasks.task"])
+@pytest.mark.parametrize(
+    "module", [*FACE.split(), "selection", "suite.load", "strict_yaml.document", "tasks.task"]
+)
 def test_what_others_call_is_documented(module: str) -> None:
     path = ROOT / "bench" / module.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

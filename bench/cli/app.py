@@ -20,6 +20,28 @@ SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, 
 Results = Annotated[
     Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
 ]
+
+
+def _load_plugins(files: list[Path]) -> list[Path]:
+    if files:
+        from bench import plugins
+
+        plugins.load(files)
+    return files
+
+
+Plugins = Annotated[
+    list[Path],
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=_load_plugins,
+        envvar="BENCH_PLUGINS",
+        default_factory=list,
+        show_default=False,
+        help="Python file with architectures or tasks of your own; may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 Filter = Annotated[
     str | None,
@@ -52,7 +74,13 @@ def _options(
 
 
 @app.command()
-def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
+def plan(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     from bench.cli.plan import show_plan
 
@@ -62,6 +90,7 @@ def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, js
 @app.command()
 def run(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     filter: Filter = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
@@ -95,6 +124,7 @@ def run(
 @app.command()
 def status(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
     json: Json = False,
@@ -107,6 +137,7 @@ def status(
 
 @app.command()
 def report(
+    plugin: Plugins,
     suites: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -125,7 +156,7 @@ def report(
 
 
 @app.command()
-def check(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
+def check(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
     """Hold results against a suite's claims (suites/x.claims.yaml).
 
     Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing or not
@@ -146,6 +177,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command()
 def tasks(
+    plugin: Plugins,
     name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task, to see it whole.")] = None,
     differences: Annotated[
         bool,
@@ -162,7 +194,7 @@ def tasks(
 
 
 @app.command()
-def schema() -> None:
+def schema(plugin: Plugins) -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
     from bench.cli.format import Output
     from bench.suite import json_schema

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import typer
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cost import Speeds
 from bench.dispatch.local import LocalPool, machines
@@ -58,6 +60,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     todo = _todo(chosen, choices)
     jobs = _jobs(todo, chosen, pool)
     _say(suite.name, chosen, todo, out)
+    say_outdated(chosen, pool, out)
     if not jobs:
         out.print("Nothing to do.")
         _say_failed(chosen, path, out)
@@ -190,12 +193,12 @@ def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], o
         reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
         out.say(f"  {_name(job)}: failed: {reason}")
     if words["failed"] or lost:
-        out.say(f"What failed is tried again with: bench run {path} --retry failed")
+        out.say(f"What failed is tried again with: bench run {path}{plugins.flags()} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
         out.say(f"What is missing could not be recorded; the reason stands in {results / STATE}/worker-*.log")
         raise typer.Exit(1)
-    out.say(f"Next: bench report {path}")
+    out.say(f"Next: bench report {path}{plugins.flags()}")
 
 
 def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
@@ -203,4 +206,6 @@ def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     for one in failed:
         out.say(f"  {_name(one.run)}: failed: {one.standing.note}")
     if failed:
-        out.say(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")
+        out.say(
+            f"Failed runs are not repeated unless asked: bench run {path}{plugins.flags()} --retry failed"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from bench import protocol
+from bench import plugins, protocol
 from bench.cli import format
 from bench.cli.format import Column
 from bench.errors import UserError, did_you_mean
@@ -13,6 +13,7 @@ from bench.tasks import TASKS, Task
 
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     """Print all tasks, or one by name, or the table of differences as Markdown."""
+    plugins.load_installed()
     out = format.Output()
     if name is not None and name not in TASKS:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")

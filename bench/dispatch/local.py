@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from bench import plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import Job, Machine, work
 from bench.environment import local_device
@@ -80,7 +81,9 @@ class LocalPool:
         # Each worker begins at its own place in the list, so that they do not queue for the same lock.
         jobs = self.jobs[index:] + self.jobs[:index]
         worker = context.Process(
-            target=work, args=(jobs, self.results, self.machines[index], log), name=f"bench-worker-{index}"
+            target=work,
+            args=(plugins.carried(jobs), self.results, self.machines[index], log),
+            name=f"bench-worker-{index}",
         )
         os.environ.update({name: value for name, value in ALLOCATOR.items() if name not in os.environ})
         with _interrupts_ignored():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import results as pool
+from bench.dispatch.own import record, try_out
 from bench.dispatch.state import Folder
 from bench.run import Run
 from bench.tasks import Task
@@ -107,14 +108,17 @@ def _do(job: Job, results: Path, folder: Folder, machine: Machine, kernels: Test
         from bench.train.reference import baselines
 
         value = baselines(job.task, job.task_id, job.evaluation_prompts)
+        record(value, job.task)
         pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
         folder.clear()
         return
     _trust(kernels)
+    try_out(job, machine.device, machine.scan)
     result = _train(job, folder, machine, stop)
     if result is None:  # the last heartbeat stays: it says how far the run is
         return
     result["provenance"]["self_test"] = kernels
+    record(result, job.task, job.architecture)
     pool.store(pool.path_of(results, job), result)
     folder.clear()
 

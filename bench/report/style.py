@@ -97,6 +97,9 @@ _NAMES = {
     "standard_hybrid": "Standard Hybrid",
     "mambaformer": "MambaFormer",
     "lstm": "LSTM",
+    "transformer_no_positions": "Transformer, no PE",
+    "transformer_first_mamba": "Transformer, Mamba first",
+    "mamba_one_hybrid": "Mamba, one Standard Hybrid",
     "ginc": "GINC",
     "regbench": "RegBench",
 }
