@@ -82,7 +82,7 @@ def run(
 ) -> None:
     """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
     from bench.cli.run import Choices, run_suite
-    from bench.dispatch.worker import Machine
+    from bench.dispatch.job import Machine
 
     run_suite(
         suite,

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from bench.cli import format
 from bench.cli.format import Column
+from bench.dispatch.job import Baselines
 from bench.dispatch.local import LocalPool
 from bench.dispatch.state import Folder
-from bench.dispatch.worker import Baselines
 from bench.plan import Planned
 from bench.results import load_run
 

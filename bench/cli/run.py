@@ -14,11 +14,12 @@ from bench import suite as suites
 from bench.cli import format
 from bench.cli.progress import follow
 from bench.cost import Speeds
+from bench.dispatch.job import Baselines, Job, Machine, is_done
 from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
 from bench.dispatch.status import WORDS, standings
-from bench.dispatch.worker import Baselines, Job, Machine, is_done
-from bench.environment import cpu_name, local_device
+from bench.environment import code_identity, cpu_name, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
 from bench.results import STATE
@@ -73,8 +74,12 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     if choices.retry:
         for job in jobs:
             Folder.of(results, job.id).forgive()
-    _train(jobs, todo, results, places, out)
-    _conclude(path, results, todo, jobs, out)
+    order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
+    try:
+        _train(jobs, todo, order, places, out)
+        _conclude(path, order, todo, jobs, out)
+    finally:
+        order.forget()
 
 
 def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
@@ -157,12 +162,12 @@ def _name(job: Job) -> str:
 
 
 def _train(
-    jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: format.Output
+    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: format.Output
 ) -> None:
-    workers = LocalPool(jobs, results, places[: len(jobs)])
+    workers = LocalPool(jobs, order, places[: len(jobs)])
     try:
         workers.start()
-        follow(workers, todo, results, out)
+        follow(workers, todo, order.results, out)
     except KeyboardInterrupt:
         out.print("\nInterrupted: saving what is being trained …")
         workers.stop()
@@ -173,8 +178,9 @@ def _train(
         raise
 
 
-def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: format.Output) -> None:
+def _conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out: format.Output) -> None:
     """Say how everything that was started ended."""
+    results = order.results
     found = standings([one.run for one in todo], results, pool_of.load(results))
     words = Counter(standing.word for standing in found.values())
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
@@ -189,6 +195,8 @@ def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], o
         failure = Folder.of(results, job.id).failure() or {}
         reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
         out.say(f"  {_name(job)}: failed: {reason}")
+    if why := order.stopped():
+        out.say(f"Called off: {why}. {format.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
         out.say(f"What failed is tried again with: bench run {path} --retry failed")
         raise typer.Exit(1)

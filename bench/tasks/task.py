@@ -138,12 +138,20 @@ class Task(Frozen):
 
     def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
         """Scalar training loss: the mean over the points the curriculum shows at `step`."""
+        total, count = self.loss_sum(outputs, prompts, step)
+        return total / count
+
+    def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor | int]:
+        """Sum of the losses that count at `step`, and how many they are.
+
+        A batch that is computed in parts adds both up before it divides.
+        """
         losses = self.losses(outputs, prompts)
         if self.curriculum is None:
-            return losses.mean()
+            return losses.sum(), losses.numel()
         shown = self.curriculum.points.on_device(step, self.n_points)
         counted = torch.arange(self.n_points, device=losses.device) < shown
-        return torch.where(counted, losses, 0.0).sum() / (losses.shape[0] * shown)
+        return torch.where(counted, losses, 0.0).sum(), losses.shape[0] * shown
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         """Training prompts for `draws.step`, with the curriculum's dimensions."""
