@@ -79,15 +79,41 @@ def run(
         str, typer.Option(help="Selective scan: sequential (everywhere), mamba_ssm (extra cuda), reference.")
     ] = "sequential",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    gpus_per_run: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+    ] = 1,
+    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
+    ] = False,
 ) -> None:
-    """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
+    """Train what is missing of a suite, here or on a cluster; the same command goes on after a stop."""
     from bench.cli.run import Choices, run_suite
     from bench.dispatch.job import Machine
 
     run_suite(
         suite,
         results,
-        Choices(filter, limit, dry_run, retry, yes, device, workers),
+        Choices(
+            filter,
+            limit,
+            dry_run,
+            retry,
+            yes,
+            device,
+            workers,
+            gpus_per_run,
+            cluster,
+            cluster_config,
+            wait,
+            snapshot,
+        ),
         Machine(threads=threads, scan=scan, save_every=save_every),
     )
 

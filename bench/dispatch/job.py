@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import results as pool
-from bench.run import Run
+from bench.run import Run, leaves
 from bench.tasks import Task
 
 
@@ -71,3 +71,9 @@ def cluster_job() -> dict[str, str]:
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         return {"job": f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"}
     return {"job": job} if (job := os.environ.get("SLURM_JOB_ID")) else {}
+
+
+def has_dropout(run: Run) -> bool:
+    """Whether any block of the run's architecture drops activations at random."""
+    settings = leaves(run.architecture.model_dump(mode="json"))
+    return any(path[-1] == "dropout" and value for path, value in settings)

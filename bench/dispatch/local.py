@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 
-from bench.dispatch.job import Job, Machine, Seat
+from bench.dispatch.job import Job, Machine, Seat, cluster_job
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
@@ -34,6 +34,14 @@ MOST_DEATHS = 3
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGUSR2)
 """What the pool hears for its workers: ctrl-C, and a cluster's warning. It tells them with SIGTERM."""
+
+
+class NoRoom(UserError):
+    """The disk under the results is full."""
+
+
+class CrewLost(Exception):
+    """A process of a crew that is spread over several tasks of a job is gone: all must start anew."""
 
 
 @dataclass
@@ -65,7 +73,9 @@ class LocalPool:
         """Whether any worker is still at work; restarts those that died.
 
         Raises:
-            UserError: when the disk is full, or when workers die before they do anything.
+            NoRoom: when the disk is full.
+        UserError: when workers die before they do anything.
+        CrewLost: when this pool starts only one process of a crew and that died.
         """
         for index, crew in list(self._crews.items()):
             codes = [worker.exitcode for worker in crew]
@@ -73,6 +83,8 @@ class LocalPool:
                 self._kill(crew)
                 del self._crews[index]
                 self._bury(crew, next(code for code in codes if code))
+                if self.seat is not None:
+                    raise CrewLost
                 self._start_crew(index)
             elif None not in codes:
                 del self._crews[index]
@@ -132,17 +144,17 @@ class LocalPool:
     def _bury(self, crew: list[BaseProcess], code: int) -> None:
         """Find what a dead worker held; give up on a run that keeps killing its workers."""
         if code == NO_ROOM:
-            raise UserError(
+            raise NoRoom(
                 f"{self.order.results}: no room left on its disk. Nothing is broken: free some, and the same "
                 "command goes on from the last checkpoints"
             )
         if code == REGROUP:
             return
-        pids = {worker.pid for worker in crew}
+        pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
-            if beat is None or beat["pid"] not in pids:
+            if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
                 continue
             if folder.died() >= MOST_DEATHS:
                 folder.fail_with(

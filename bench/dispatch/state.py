@@ -14,6 +14,7 @@ its owner and the next process takes the run over at once; the files are hints f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
@@ -74,6 +75,17 @@ class Folder:
         if beat is None or time.time() - beat["time"] > SILENT_AFTER_SECONDS:
             return False
         return owner_exists(beat) is not False
+
+    def is_locked(self) -> bool:
+        """Whether some process holds the run, however long it has been silent."""
+        try:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def died(self) -> int:
         """Count a death of the process that held the run: how many since the run last got further."""

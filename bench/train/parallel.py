@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:
@@ -138,12 +138,6 @@ class Group:
         else:
             self.store.add("left", 1)
         distributed.destroy_process_group()
-
-
-def has_dropout(run: Run) -> bool:
-    """Whether any block of the run's architecture drops activations at random."""
-    settings = leaves(run.architecture.model_dump(mode="json"))
-    return any(path[-1] == "dropout" and value for path, value in settings)
 
 
 def follow(run: Run, options: Options) -> None:
