@@ -40,14 +40,14 @@ MAY_IMPORT = {
     "suite": "errors frozen models.architectures models.sizes run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops models results run tasks",
-    "dispatch": "environment errors files kernels results run tasks train",
+    "dispatch": "environment errors files frozen kernels results run strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
-    "plan": "cost dispatch.status errors results run suite",
+    "plan": "cost dispatch.queue dispatch.status errors results run suite",
     "report": "files models.architectures models.sizes results run selection suite tasks",
     "check": "errors frozen models.architectures models.sizes results run selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors kernels plan report results run suite",
+    "cli": "check cost dispatch environment errors files kernels plan report results run suite",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
@@ -55,7 +55,7 @@ MAY_IMPORT = {
 TORCH_AT_IMPORT = {
     "kernels": "convolution selective_scan self_test",
     "models": "attention backbone mamba s4",
-    "train": "checkpoint evaluate loop optimizer step",
+    "train": "checkpoint evaluate loop optimizer parallel step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 

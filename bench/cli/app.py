@@ -132,6 +132,38 @@ def status(
 
 
 @app.command()
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    results: Results = RESULTS,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines of the end.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+) -> None:
+    """What a run printed while it trained, wherever it trains."""
+    from bench.cli.logs import show_log
+
+    show_log(run, results, lines, follow)
+
+
+@app.command()
+def failures(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
+    """Failed runs by cause: one traceback each, the runs hit, the command that tries them again.
+
+    Exit code 1 when anything failed.
+    """
+    from bench.cli.failures import show_failures
+
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
+
+
+@app.command()
+def cancel(suite: SuitePath, results: Results = RESULTS) -> None:
+    """Take a suite's jobs out of the cluster's queue. Running ones save; the same `bench run` goes on."""
+    from bench.cli.cancel import cancel_suite
+
+    cancel_suite(suite, results)
+
+
+@app.command()
 def report(
     suites: Annotated[
         list[Path] | None,

@@ -90,9 +90,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
         if why:
             out.say(f"What was not started is started by the same command: bench run {path}")
         elif any(found[one.run.id].job for one in todo):
-            out.say(
-                f"What is missing was cut off; the same command goes on. See bench status {path}"
-            )
+            out.say(f"What is missing was cut off; the same command goes on. See bench status {path}")
         else:
             logs = f"{results / STATE}/worker-*.log"
             out.say(f"What is missing could not be recorded; the reason stands in {logs}")

@@ -82,12 +82,7 @@ class Order:
 
     def stopped(self) -> str | None:
         """Why the order was called off; None while it stands."""
-        try:
-            return str(read_json(self.folder / "stopped.json")["reason"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return "for a reason that cannot be read"
+        return stopped(self.folder)
 
     def forget(self) -> None:
         """Remove what the order left."""
@@ -99,3 +94,13 @@ class Order:
 def orders_folder(results: Path) -> Path:
     """Where orders leave their traces."""
     return results / STATE / "orders"
+
+
+def stopped(folder: Path) -> str | None:
+    """Why the order of a folder was called off; None while it stands."""
+    try:
+        return str(read_json(folder / "stopped.json")["reason"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return "for a reason that cannot be read"

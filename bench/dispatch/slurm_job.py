@@ -129,7 +129,7 @@ class SlurmJob:
             from submitit.helpers import TorchDistributedEnvironment
 
             here = TorchDistributedEnvironment()
-            seat = Seat(here.rank, here.world_size, f"{here.master_addr}:{here.master_port}")
+            seat = Seat(here.rank, here.world_size, f"127.0.0.1:{here.master_port}")  # all on one node
             places = places[:1]
         return LocalPool(jobs, self.order, places, PATIENCE_SECONDS, seat)
 
@@ -163,7 +163,7 @@ class SlurmJob:
 
     def _record(self, error: Exception) -> None:
         """Let the first run that is not done say why the job did nothing."""
-        for job in self.jobs:
+        for job in sorted(self.jobs, key=lambda job: not isinstance(job, Run)):
             folder = Folder.of(self.order.results, job.id)
             if not is_done(job, self.order.results) and not folder.failure():
                 folder.fail(error)

@@ -14,6 +14,7 @@ import errno
 import math
 import os
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ class _Worker:
         except Exception as error:  # one run's failure never stops the others
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            print(f"failed: {type(error).__name__}: {error}", flush=True)
+            traceback.print_exc()
             folder.fail(error)
             folder.quiet()
             self.order.consider_stopping()

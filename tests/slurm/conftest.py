@@ -78,8 +78,8 @@ class Place:
     def write(self, steps: int = STEPS, suite: str = SUITE, **site: Any) -> None:
         """Write the suite and the site file; JSON is YAML."""
         self.suite.write_text(suite.replace("STEPS", str(steps)))
-        defaults = {"device": "cpu", "gpus_per_node": 0, "cpus_per_task": 1, "job_hours": 1e-4, "timeout_min": 30}
-        site = {**defaults, "signal_delay_s": 20, **site}
+        plain = {"device": "cpu", "gpus_per_node": 0, "cpus_per_task": 1, "job_hours": 1e-4}
+        site = {**plain, "timeout_min": 30, "signal_delay_s": 20, **site}
         (self.folder / "site.yaml").write_text(json.dumps({k: v for k, v in site.items() if v is not None}))
 
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -101,7 +101,7 @@ class Place:
             output, _ = process.communicate(timeout=150)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise
+            pytest.fail(f"{arguments} did not end: {process.communicate()[0]}")
         assert process.returncode == code, output
         return output
 
