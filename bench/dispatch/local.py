@@ -63,6 +63,7 @@ class LocalPool:
     seat: Seat | None = None
     _crews: dict[int, list[BaseProcess]] = field(default_factory=dict)
     _deaths: int = 0
+    _regroups: int = 0
 
     def start(self) -> None:
         """Start the workers."""
@@ -82,7 +83,8 @@ class LocalPool:
             if any(codes):
                 self._kill(crew)
                 del self._crews[index]
-                self._bury(crew, next(code for code in codes if code))
+                # Who lost the others is not to blame, if any of them died of something.
+                self._bury(crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP))
                 if self.seat is not None:
                     raise CrewLost
                 self._start_crew(index)
@@ -149,6 +151,9 @@ class LocalPool:
                 "command goes on from the last checkpoints"
             )
         if code == REGROUP:
+            self._regroups += 1
+            if self._regroups > len(self.jobs) + MOST_DEATHS:
+                raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
         pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
         for job in self.jobs:

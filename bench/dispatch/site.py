@@ -110,7 +110,4 @@ def load_site(path: Path | None) -> Site:
             return Site()
     elif not path.is_file():
         raise UserError(f"--cluster-config {path}: no such file")
-    document = read(path)
-    if document.data is None or document.data == {}:
-        return Site()
-    return validate(document, Site)
+    return validate(read(path), Site)

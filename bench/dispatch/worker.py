@@ -135,6 +135,8 @@ class _Worker:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             print(f"{folder.path}: {error}; left as it is", flush=True)
+            if self.group is not None:
+                raise SystemExit(REGROUP) from None
         return True
 
     def _do(self, job: Job, folder: Folder, index: int) -> None:
@@ -162,6 +164,8 @@ class _Worker:
         except Exception as error:  # one run's failure never stops the others
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            if self.group is not None and self.group.lost:  # not this run's fault
+                raise SystemExit(REGROUP) from None
             traceback.print_exc()
             folder.fail(error)
             folder.quiet()

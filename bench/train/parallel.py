@@ -49,12 +49,14 @@ class Group:
         size: how many they are.
         store: where the leader leaves its messages.
         stopped: whether this process should wait no longer.
+        lost: whether a sum failed, because another process is gone.
     """
 
     rank: int
     size: int
     store: Any
     stopped: Callable[[], bool]
+    lost: bool = False
     _messages: int = 0
 
     @classmethod
@@ -115,7 +117,7 @@ class Group:
         gradients = [each.grad for each in parameters if each.grad is not None]
         number = torch.as_tensor(count, dtype=total.dtype, device=total.device)
         flat = torch.cat([*(each.reshape(-1) for each in gradients), torch.stack((total.detach(), number))])
-        distributed.all_reduce(flat)
+        self._together(distributed.all_reduce, flat)
         flat /= flat[-1].clone()
         sizes = [each.numel() for each in gradients]
         for mine, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
@@ -126,10 +128,19 @@ class Group:
         """Make all tensors what they are for the leader."""
         with torch.no_grad():
             for tensor in tensors:
-                distributed.broadcast(tensor.data, src=0)
+                self._together(distributed.broadcast, tensor.data, 0)
+
+    def _together(self, operation: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            operation(*arguments)
+        except RuntimeError:
+            self.lost = True
+            raise
 
     def leave(self) -> None:
         """Part: the leader says that nothing is left and waits for the others to have heard it."""
+        if self.lost:
+            return
         if self.rank == 0:
             self.tell(-1)
             deadline = time.monotonic() + 10
