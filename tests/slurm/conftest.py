@@ -17,6 +17,7 @@ from cluster import Cluster, eventually, missing
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.dispatch.state import Folder
 from bench.results import STATE
 from bench.run import Run
 
@@ -36,7 +37,7 @@ experiments:
     steps: STEPS
     evaluation_prompts: 32
 """
-STEPS = 2500
+STEPS = 1500
 """A run of several seconds: long enough to be disturbed, short enough to be waited for."""
 ENDLESS = 50_000_000
 
@@ -117,11 +118,7 @@ class Place:
 
     def beat(self, run: Run) -> dict[str, Any]:
         """A run's heartbeat; empty when there is none."""
-        try:
-            found: dict[str, Any] = json.loads((self.results / STATE / run.id / "heartbeat.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return found
+        return Folder.of(self.results, run.id).heartbeat() or {}
 
     def await_steps(self, run: Run, beyond: int = 0, seconds: float = 60) -> dict[str, Any]:
         """Wait until a run has been saved beyond some step; its heartbeat then."""
@@ -148,9 +145,9 @@ class Place:
         """Wait until nothing is queued."""
         eventually(lambda: not self.cluster.queue(), seconds, "the queue is empty")
 
-    def numbers(self) -> dict[str, str]:
+    def numbers(self, results: str = "results") -> dict[str, str]:
         """Every result without its provenance, as bytes."""
-        pool = pool_of.load(self.results)
+        pool = pool_of.load(self.folder / results)
         assert pool.problems == []
         return {
             run_id: json.dumps({k: v for k, v in result.items() if k != "provenance"}, sort_keys=True)
