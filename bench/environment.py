@@ -120,6 +120,21 @@ def source_digest(package: Path) -> str:
     return found.hexdigest()[:12]
 
 
+def gpu_memory_mib() -> list[int]:
+    """Memory of every GPU that the driver lists, in order; empty where there is no driver."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return [int(line) for line in found.stdout.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
+
+
 def local_device() -> tuple[str, str]:
     """Name and kind ("gpu" or "cpu") of what a run would use here, found without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

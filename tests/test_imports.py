@@ -185,7 +185,7 @@ def callers(*functions: str) -> set[str]:
 
 def test_only_the_commands_exit_and_print() -> None:
     assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
-    assert callers("print") <= {"cli", "dispatch.worker", "train.checkpoint"}  # into a run's log
+    assert callers("print") <= {"cli", "dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}  # into logs
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
