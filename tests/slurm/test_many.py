@@ -68,6 +68,7 @@ def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place
                 kills.append(way)
         if len(pool_of.load(place.results).runs) == RUNS:
             break
+        place.write(suite=SUITE, job_hours=4)  # what is left fits into one job
     assert len(kills) == KILLS
     assert len(set(kills)) > 1
     files = [path.name for path in place.results.glob("linear_regression/*.json")]
