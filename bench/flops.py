@@ -23,11 +23,14 @@ backward. With a curriculum, a step costs what its current length costs.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bench.errors import raised_in
 from bench.models.architectures import Architecture
 from bench.tasks.task import Task
 
 
+@lru_cache(maxsize=4096)  # a suite asks for few shapes, thousands of times
 def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
     """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
     D = architecture.actual_width(width)

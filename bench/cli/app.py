@@ -108,15 +108,41 @@ def run(
         str, typer.Option(help="Selective scan: sequential (everywhere), mamba_ssm (extra cuda), reference.")
     ] = "sequential",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    gpus_per_run: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+    ] = 1,
+    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
+    ] = False,
 ) -> None:
-    """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
+    """Train what is missing of a suite, here or on a cluster; the same command goes on after a stop."""
     from bench.cli.run import Choices, run_suite
-    from bench.dispatch.worker import Machine
+    from bench.dispatch.job import Machine
 
     run_suite(
         suite,
         results,
-        Choices(filter, limit, dry_run, retry, yes, device, workers),
+        Choices(
+            filter,
+            limit,
+            dry_run,
+            retry,
+            yes,
+            device,
+            workers,
+            gpus_per_run,
+            cluster,
+            cluster_config,
+            wait,
+            snapshot,
+        ),
         Machine(threads=threads, scan=scan, save_every=save_every),
     )
 
@@ -133,6 +159,38 @@ def status(
     from bench.cli.status import show_status
 
     show_status(suite, results, watch, json)
+
+
+@app.command()
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    results: Results = RESULTS,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines of the end.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+) -> None:
+    """What a run printed while it trained, wherever it trains."""
+    from bench.cli.logs import show_log
+
+    show_log(run, results, lines, follow)
+
+
+@app.command()
+def failures(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+    """Failed runs by cause: one traceback each, the runs hit, the command that tries them again.
+
+    Exit code 1 when anything failed.
+    """
+    from bench.cli.failures import show_failures
+
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
+
+
+@app.command()
+def cancel(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
+    """Take a suite's jobs out of the cluster's queue. Running ones save; the same `bench run` goes on."""
+    from bench.cli.cancel import cancel_suite
+
+    cancel_suite(suite, results)
 
 
 @app.command()
