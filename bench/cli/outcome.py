@@ -105,4 +105,5 @@ def say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     for one in failed:
         out.say(f"  {name_of(one.run)}: failed: {one.standing.note}")
     if failed:
+        suite = f"{path}{plugins.flags()}"
         out.say(f"Failed runs are not repeated unless asked: bench run {suite} --retry failed")
