@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from synthetic import PROMPTS, grid, result_of, run_of, task_named
 
 from bench.check import Verdict, check, exit_code, to_json
-from bench.check.claims import Claim, Claims
+from bench.check.claim import Claim
+from bench.check.claims import Claims
 from bench.results import Pool
 from bench.run import Run
 from bench.selection import choose
@@ -336,7 +337,7 @@ def test_a_suite_without_the_runs_leaves_the_claim_missing() -> None:
 
 
 def verdict_with(word: str) -> Verdict:
-    return Verdict("c", "s", None, None, None, "", "", word, "", ())  # type: ignore[arg-type]
+    return Verdict("c", "bound", "s", None, None, None, None, "", "", None, word, "", ())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -576,7 +576,7 @@ def test_parameters_are_written_with_three_digits() -> None:
     assert [millions(n) for n in (999, 467_200, 3_211_264, 85_211_136)] == ["999", "467K", "3.21M", "85.2M"]
 
 
-def test_reporting_imports_neither_torch_nor_pyplot_and_importing_it_loads_nothing(tmp_path: Path) -> None:
+def test_reporting_imports_no_torch_and_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = f"""
 import sys
 import bench.report
@@ -586,6 +586,6 @@ from pathlib import Path
 from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 runs = grid(task_named(n_points=5), ["mamba"])
 bench.report.write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
-assert not {{"torch", "matplotlib.pyplot"}} & sys.modules.keys()
+assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)

@@ -15,10 +15,11 @@ import jinja2
 from markupsafe import Markup
 
 from bench.report import estimates, select
+from bench.report.drawing import Drawing
 from bench.report.format import markdown
 from bench.report.provenance import Provenance
 from bench.report.save import inline, variable
-from bench.report.sections import Drawing, ExperimentSection
+from bench.report.sections import ExperimentSection
 from bench.report.style import DARK, scientific
 from bench.report.table_files import as_markdown
 from bench.report.tables import Table

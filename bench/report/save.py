@@ -7,10 +7,9 @@ import re
 from html import escape
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from bench.report.style import DARK, RC
+from bench.report.style import DARK, in_style
 
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
@@ -26,7 +25,7 @@ def encoded(figure: Figure) -> dict[str, bytes]:
     files = {}
     for kind, metadata in _METADATA.items():
         buffer = io.BytesIO()
-        with matplotlib.rc_context(RC):
+        with in_style():
             figure.savefig(buffer, format=kind, metadata=metadata)
         files[kind] = buffer.getvalue()
     return files

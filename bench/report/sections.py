@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report import estimates, planned, select
+from bench.report.drawing import Drawing
 from bench.report.examples_figure import error_against_examples
 from bench.report.flops_figure import error_against_flops
 from bench.report.format import error_text, first_few, slug
@@ -23,26 +24,7 @@ from bench.results import Pool
 from bench.run import short
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from bench.suite import Experiment
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, what it says in words, and the numbers behind it.
-
-    Attributes:
-        name: file name without its ending.
-        caption: what is drawn and by which rule.
-        description: the same for whoever cannot see it.
-    """
-
-    name: str
-    figure: Figure
-    caption: str
-    description: str
-    numbers: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -110,24 +92,29 @@ def section(
     anchor = slug(experiment.name, taken)
     tasks, panels = [], []
     for task_id, runs in planned.tasks_of(experiment).items():
-        mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task), pool)
+        there = (pool.runs[run.id] for run in runs if run.id in pool.runs)
+        mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task, there), pool)
         stem = slug(f"{anchor}-{mine.title}", taken)
         panels.append(mine.flops_panel())
+        by_examples, ends = error_against_examples(mine.examples_panel(), styles)
+        by_flops, points = error_against_flops(panels[-1:], styles)
         drawings = [
             Drawing(
                 f"{stem}-examples",
-                error_against_examples(mine.examples_panel(), styles),
+                by_examples,
                 f"{mine.measure.label.capitalize()} against in-context examples. {select.SIZE_RULE}",
                 mine.examples_in_words(),
                 mine.curves,
+                ends,
             ),
             Drawing(
                 f"{stem}-flops",
-                error_against_flops(panels[-1:], styles),
-                f"{mine.measure.label.capitalize()}, mean over positions, against training FLOPs. "
+                by_flops,
+                f"{mine.measure.label.capitalize()}, {mine.measure.where}, against training FLOPs. "
                 + select.FRONTIER_RULE,
                 mine.flops_in_words(),
                 mine.points,
+                points,
             ),
         ]
         tasks.append(
@@ -157,12 +144,15 @@ def section(
 def _overview(name: str, panels: Sequence[Panel], architectures: Sequence[str]) -> Drawing:
     numbers = pd.concat([panel.data.assign(task=panel.title) for panel in panels], ignore_index=True)
     titles = ", ".join(panel.title for panel in panels)
+    figure, spots = error_against_flops(panels, looks(architectures))
     return Drawing(
         name,
-        error_against_flops(panels, looks(architectures)),
-        f"All tasks: mean over positions against training FLOPs. {select.FRONTIER_RULE}",
+        figure,
+        f"All tasks: mean over positions, where nothing else is said, against training FLOPs. "
+        f"{select.FRONTIER_RULE}",
         f"One panel a task, error against training FLOPs: {titles}. Each is described in its own section.",
         numbers,
+        spots,
     )
 
 
@@ -186,13 +176,12 @@ class _Task:
         self.known = estimates.baselines(pool, task_id, measure)
         self.series = dict(zip(self.plan["series"], self.plan["architecture"], strict=True))
         best = select.best_sizes(self.settings)
-        self.curves = estimates.curves(select.chosen(self.plan, best), pool, measure)
-        points = estimates.points(select.chosen(self.scores, self.settings), measure)
-        points["on_frontier"] = False
-        for _, rows in points.groupby("series"):
-            marked = select.frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
-            points.loc[rows.index, "on_frontier"] = marked
-        self.points = points
+        standing = estimates.with_curves(select.chosen(self.plan, best), pool)
+        self.curves = estimates.curves(standing, measure)
+        seeds = select.seeds_planned(self.plan)
+        self.points = select.on_frontier(
+            estimates.points(select.chosen(self.scores, self.settings), measure, seeds)
+        )
 
     def examples_panel(self) -> Panel:
         absent = [

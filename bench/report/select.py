@@ -111,3 +111,20 @@ def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[boo
     order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
     before = order["error"].cummin().shift(fill_value=float("inf"))
     return (order["error"] < before).reindex(flops.index, fill_value=False)
+
+
+def on_frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """`estimates.points` with a column that marks each series' frontier."""
+    points = points.assign(on_frontier=False)
+    for _, rows in points.groupby("series"):
+        marked = frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
+        points.loc[rows.index, "on_frontier"] = marked
+    return points
+
+
+def seeds_planned(plan: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """How many seeds each (series, size) of one task was planned with."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for series, size, seed in zip(plan["series"], plan["size"], plan["seed"], strict=True):
+        seeds.setdefault((str(series), str(size)), set()).add(int(seed))
+    return {cell: len(found) for cell, found in seeds.items()}

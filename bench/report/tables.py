@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.evaluations import NOTHING, number
 from bench.report.estimates import Measure, interval
 from bench.report.format import error_text, millions, plus_minus
 from bench.report.planned import CELL, TUNED, tally
@@ -73,7 +74,7 @@ def results_table(
     columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
-        f"{measure.label.capitalize()} ± standard error: mean over positions, and at the last position "
+        f"{measure.label.capitalize()} ± standard error: {measure.where}, and at the last position "
         f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over seeds where three or more finished, else over prompts."
     )
@@ -99,9 +100,11 @@ def _summary(
         return common
     setting = mine.iloc[0]
     chosen = runs[(runs[TUNED] == setting[TUNED].tolist()).all(axis=1) & (runs["state"] == "finished")]
-    last = [pool.runs[key]["checkpoints"][-1] for key in chosen["id"]]
+    ids = chosen["id"].to_list()
+    last = [pool.runs[key]["checkpoints"][-1] for key in ids]
     reports = [checkpoint["evaluations"]["report"] for checkpoint in last]
-    overall = np.array([report["overall"] for report in reports]) / measure.scale
+    heads = [number(pool.runs[key], each, "report", "headline") for key, each in zip(ids, last, strict=True)]
+    overall = np.array([head or NOTHING for head in heads]) / measure.scale
     mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
     ends = np.array([(report["mean"][-1], report["standard_error"][-1]) for report in reports])
     ends = ends / measure.scale

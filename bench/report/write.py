@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
 from bench.report import page, planned, provenance, save, table_files
-from bench.report.sections import Drawing, section
+from bench.report.drawing import Drawing
+from bench.report.sections import section
 from bench.report.table6 import table_6
 from bench.results import Pool
 
