@@ -5,19 +5,28 @@ The file is the record; its name is for people and is never parsed. Format 1:
     {"format": 1, "kind": "run", "id": "…", "outcome": "finished" | "diverged", "reason": null | "…",
      "run": {every field that moves the numbers},
      "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
+               "headline", "convergence_accuracy",
+               "evaluations": {name: {"positions", "marks", "error_scale", "axis"}},
                "parameters", "table_parameters", "size_group"},
      "checkpoints": [{"step", "training_flops", "training_flops_full_length",
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
-                                                    "overall": [mean, standard error]},
-                                      "selection": {"overall": [mean, standard error]}}}],
-     "per_prompt": {"report": base64 of float32: each prompt's mean over positions at the last checkpoint},
-     "prompts": {"report": {"count", "sha256"}, "selection": {…}},
+                                                    "overall": [mean, standard error], "headline": […]},
+                                      "selection": {"overall": [mean, standard error], "headline": […]},
+                                      others of the task, as "report"}}],
+     "convergence_step": step of the first checkpoint at "convergence_accuracy", or null,
+     "per_prompt": {"report": base64 of float32: each prompt's headline score at the last checkpoint},
+     "prompts": {"report": {"count", "sha256"}, "selection": {…}, …},
      "curve": {"step": [...], "loss": [...], "gradient_norm": [...]},
      "provenance": {where, when, how fast, with what}}
 
     {"format": 1, "kind": "baselines", "id": "…", "task": {…}, "facts": {…}, "prompts": {…},
-     "baselines": [{"name", "kind", "positions", "mean", "standard_error", "prompts", "seconds"}],
+     "baselines": [{"name", "kind", "evaluation", "positions", "mean", "standard_error", "prompts",
+                    "seconds"}],
      "provenance": {…}}
+
+The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
+one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
+what belongs to them: their headline is "overall", their positions are 0 … n_points − 1.
 
 Scores are raw (`metric`: squared error, or accuracy); dividing by `error_scale`, choosing learning
 rates and drawing frontiers happen when a report is made. Everything outside `provenance` is a
@@ -69,6 +78,9 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "trivial": task.trivial,
         "n_points": task.n_points,
         "length": task.length(task.n_points),
+        "headline": task.headline,
+        "convergence_accuracy": task.convergence_accuracy,
+        "evaluations": {name: one._asdict() for name, one in task.evaluations().items()},
     }
 
 

@@ -495,7 +495,7 @@ def test_what_is_piped_has_a_line_for_each_run_whatever_its_length(tmp_path: Pat
 def test_runs_are_told_apart_by_what_they_differ_in_and_the_rest_is_said_once(tmp_path: Path) -> None:
     suite = ROOT / "suites/paper.yaml"
     parity = said(bench("plan", suite, "--filter", "experiment=figure5*", cwd=tmp_path))
-    assert "sparse_parity+subset=per_batch+cross_entropy=sigmoid" in parity
+    assert "sparse_parity+released_code" in parity
     assert "Every run: clip 10, seed 0, optimizer adam, batch 64, precision fp32, steps 500,000." in parity
     adam = said(bench("plan", suite, "--filter", "experiment=figure9*", cwd=tmp_path))
     assert " optimizer " in adam.splitlines()[0]

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "models": "errors frozen kernels",
     # One run, and what it left.
     "flops": "models.architectures tasks.task",
+    "protocol": "tasks",
     "run": "flops frozen models.architectures models.sizes tasks",
     "results": "files run tasks",
     "selection": "results",
@@ -43,11 +44,11 @@ MAY_IMPORT = {
     "dispatch": "environment errors files kernels results run tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
-    "plan": "cost dispatch.status errors results run suite",
+    "plan": "cost dispatch.status errors results run suite tasks",
     "report": "files models.architectures models.sizes results run selection suite tasks",
     "check": "errors frozen models.architectures models.sizes results run selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors kernels plan report results run suite",
+    "cli": "check cost dispatch environment errors kernels plan protocol report results run suite tasks",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench import protocol
 from bench.models.architectures import Architecture, Positions
 from bench.models.backbone import Model
 from bench.models.blocks import MLP
@@ -53,6 +54,12 @@ def test_commands_and_options_it_names_exist() -> None:
         [sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert all(command in shown for command in commands)
+
+
+def test_the_table_of_differences_is_the_codes() -> None:
+    match = re.search(r"<!-- differences -->\n(.*?)\n\n", README, re.DOTALL)
+    assert match
+    assert match.group(1) == protocol.markdown()
 
 
 def test_the_mixer_in_the_readme_is_causal_and_counted_right() -> None:

@@ -145,6 +145,23 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task, to see it whole.")] = None,
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences", help="Where the paper's text and its released code differ, in Markdown."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """What can be learned here; a task's prompt, fields and evaluations."""
+    from bench.cli.tasks import show_tasks
+
+    show_tasks(name, differences, json)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
     from bench.cli.format import Output

@@ -58,15 +58,23 @@ class Architecture(Frozen):
         return any(isinstance(block, Attention) for block in self.first + self.layer)
 
     def parameters(
-        self, layers: int, width: int, *, length: int = 0, n_inputs: int = 0, n_outputs: int = 0
+        self,
+        layers: int,
+        width: int,
+        *,
+        length: int = 0,
+        n_inputs: int | tuple[int, ...] = 0,
+        n_outputs: int = 0,
     ) -> int:
         """Trainable parameters in closed form.
 
         Without `n_inputs` and `n_outputs` the read-in and read-out are left out: the paper's
-        convention for Table 6 (blocks, final LayerNorm, positional table).
+        convention for Table 6 (blocks, final LayerNorm, positional table). Tokens of several kinds
+        have a read-in each.
         """
         D = self.actual_width(width)
-        read_in = (n_inputs + 1) * D if n_inputs else 0
+        kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
+        read_in = sum((kind + 1) * D for kind in kinds if kind)
         read_out = (D + 1) * n_outputs
         blocks = sum(block.parameters(D) for block in self.blocks(layers))
         return blocks + 2 * D + self.position_rows(length) * D + read_in + read_out

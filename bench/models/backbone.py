@@ -10,6 +10,7 @@ defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and rea
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from bench.models.architectures import Architecture
@@ -24,7 +25,7 @@ class Model(nn.Module):
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
-        n_inputs: width of a token.
+        n_inputs: width of a token; of each kind in turn where tokens are of several kinds.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
         scan: name of the selective scan (`bench.kernels.selective_scan.SCANS`).
@@ -35,14 +36,14 @@ class Model(nn.Module):
         architecture: Architecture,
         size: Size,
         *,
-        n_inputs: int,
+        n_inputs: int | tuple[int, ...],
         n_outputs: int,
         length: int,
         scan: str = "sequential",
     ) -> None:
         super().__init__()
         width = architecture.actual_width(size.width)
-        self.read_in = nn.Linear(n_inputs, width)
+        self.read_in = nn.Linear(n_inputs, width) if isinstance(n_inputs, int) else ReadIns(n_inputs, width)
         table = architecture.positions
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
@@ -67,3 +68,25 @@ class Model(nn.Module):
             h = h + block(norm(h))
         outputs: Tensor = self.read_out(self.final_norm(h))
         return outputs
+
+
+class ReadIns(nn.Module):
+    """A linear map for each kind of token, kinds taking turns: (B, L, widest) → (B, L, D).
+
+    Args:
+        widths: of the kinds in turn; a token of a narrower kind is padded with zeros.
+        width: D.
+    """
+
+    def __init__(self, widths: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.widths = widths
+        self.maps = nn.ModuleList(nn.Linear(kind, width) for kind in widths)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        B, L, _ = tokens.shape
+        kinds = len(self.widths)
+        points = -(-L // kinds)  # the last point may be cut short
+        whole = nn.functional.pad(tokens, (0, 0, 0, points * kinds - L)).view(B, points, kinds, -1)
+        read = [map(whole[:, :, i, : self.widths[i]]) for i, map in enumerate(self.maps)]
+        return torch.stack(read, dim=2).view(B, points * kinds, -1)[:, :L]

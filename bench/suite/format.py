@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PositiveFloat,
     PositiveInt,
+    Tag,
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -73,6 +75,18 @@ Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pa
 OptimizerEntry = Annotated[
     Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
 ]
+
+
+class Every(Frozen):
+    """Checkpoints at equal distances."""
+
+    every: PositiveInt = Field(description="Steps between checkpoints.")
+
+
+Checkpoint = Annotated[
+    Annotated[PositiveInt, Tag("step")] | Annotated[Every, Tag("every")],
+    Discriminator(lambda value: "every" if isinstance(value, dict | Every) else "step"),
+]
 Seed = Annotated[int, Field(ge=0)]
 NotStated = SkipJsonSchema[None]
 
@@ -114,8 +128,9 @@ class Settings(Frozen):
     )
     batch_size: PositiveInt = Field(default=64, description="Prompts in a training step.")
     steps: PositiveInt | NotStated = Field(default=None, description="Training steps.")
-    checkpoints: Annotated[list[PositiveInt], _SOME, _LISTED] = Field(
-        default=[], description="Steps after which to evaluate; the last step always is one."
+    checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(
+        default=[],
+        description="Steps after which to evaluate, or {every: N}; the last step always is one.",
     )
     evaluation_prompts: PositiveInt = Field(default=1280, description="Prompts in each evaluation set.")
 
@@ -154,7 +169,7 @@ class Point(Frozen):
     seed: Seed | NotStated = None
     batch_size: PositiveInt | NotStated = None
     steps: PositiveInt | NotStated = None
-    checkpoints: Annotated[list[PositiveInt], _SOME, _LISTED] = Field(default=[])
+    checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(default=[])
     evaluation_prompts: PositiveInt | NotStated = None
 
 

@@ -13,7 +13,8 @@ from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks.draws import Draws
-from bench.tasks.task import InContext, Prompts, Sparse
+from bench.tasks.in_context import InContext, Sparse
+from bench.tasks.task import Prompts, Settled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,11 @@ class TwoLayerNetwork(InContext):
     The factor √(2/h) stands in the released code only. It makes the variance of y equal to d, like
     that of linear regression; without it (`scaled: false`) the variance is h·d/2.
     """
+
+    settled_fields: ClassVar[Mapping[str, Settled]] = {
+        **InContext.settled_fields,
+        "scaled": Settled(False, True, "the text gives no scale; errors are then those of the other tasks"),
+    }
 
     name: Literal["two_layer_network"] = "two_layer_network"
     n_dims: PositiveInt = 20
