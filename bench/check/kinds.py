@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from bench.check.measure import Measure
+from bench.check.measure import Measure, departure
 from bench.check.symbols import SYMBOLS
 from bench.frozen import Frozen
 
@@ -148,10 +148,7 @@ class Requires(Frozen):
         """In which way a planned run is not what is required; None when it is."""
         if self.steps is not None and run.steps != self.steps:
             return f"its runs train for {run.steps:,} steps, the claim is about {self.steps:,}"
-        if self.protocol is None:
+        if self.protocol is None or (differs := departure(run, self.protocol)) is None:
             return None
-        for field, values in type(run.task).protocol_fields.items():
-            mine, wanted = getattr(run.task, field), values[self.protocol]
-            if mine != wanted:
-                return f"its task has {field} {mine}, the {self.protocol.replace('_', ' ')} has {wanted}"
-        return None
+        field, mine, wanted = differs
+        return f"its task has {field} {mine}, the {self.protocol.replace('_', ' ')} has {wanted}"

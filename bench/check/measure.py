@@ -37,12 +37,13 @@ def _size(value: Any) -> Any:
     return value
 
 
+PLACES = ("mean", "last", "headline")
+"""Where a score can be read in every task; positions and the task's own marks are further places."""
 _MARK = re.compile(r"[a-z0-9_]*[0-9][a-z0-9_]*")
-"""A mark's name, such as 50th_clean: what marks a task has is known from its results."""
 
 
 def _position(value: Any) -> Any:
-    named = isinstance(value, str) and (value in ("mean", "last", "headline") or _MARK.fullmatch(value))
+    named = isinstance(value, str) and (value in PLACES or _MARK.fullmatch(value))
     if named or (type(value) is int and value >= 0):
         return value
     raise ValueError(f"expected mean, last, headline, a mark's name or a position from 0, not {value!r}")
@@ -74,6 +75,7 @@ class Measure(Frozen):
         step: the checkpoint the number is read at; the last one when absent.
         at_flops: a budget; the number is then the frontier's over all sizes and checkpoints there.
         steps: the training budget of the runs, where an experiment has several.
+        protocol: whose side the task takes where the paper's text and the released code differ.
         relative_to: fields of another measure by which this one is divided.
         minus: fields of another measure that is taken off this one.
     """
@@ -89,6 +91,7 @@ class Measure(Frozen):
     batch_size: PositiveInt | None = None
     steps: PositiveInt | None = None
     precision: str | None = None
+    protocol: Literal["paper", "released_code"] | None = None
     seed: int | None = None
 
     at: Annotated[int | str, BeforeValidator(_position)] = "mean"
@@ -168,6 +171,19 @@ def _size_fits(run: Run, wanted: Any) -> bool:
     return any((size.layers, size.width) == (run.size.layers, run.size.width) for size in sizes)
 
 
+def follows(run: Run, protocol: str) -> bool:
+    """Whether the run's task takes one side wherever the text and the released code differ."""
+    return departure(run, protocol) is None
+
+
+def departure(run: Run, protocol: str) -> tuple[str, Any, Any] | None:
+    """The first field in which a task does not follow a protocol: its name, its value and the protocol's."""
+    for field, values in type(run.task).protocol_fields.items():
+        if getattr(run.task, field) != values[protocol]:
+            return field, getattr(run.task, field), values[protocol]
+    return None
+
+
 def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]]:
     def own(run: Run) -> str:
         value = getattr(run, field)
@@ -181,6 +197,7 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
     "architecture": (_architecture_fits, lambda run: run.architecture.name),
     "size": (_size_fits, lambda run: run.size_group or f"{run.size.layers}x{run.size.width}"),
     "optimizer": (_fields_fit("optimizer"), lambda run: run.optimizer.name),
+    "protocol": (follows, lambda run: "paper" if follows(run, "paper") else "released_code"),
     **{
         field: _equal(field)
         for field in ("learning_rate", "clip", "batch_size", "steps", "precision", "seed")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.check.measure import FILTERS, Measure, runs_of, said
+from bench.check.measure import FILTERS, PLACES, Measure, runs_of, said
 from bench.errors import did_you_mean
 from bench.exhibits import named
 from bench.models.architectures import Architecture
@@ -107,10 +107,21 @@ def _contrast(values: list[Any]) -> str:
 
 
 def _unreadable(measure: Measure, runs: list[Run]) -> Iterator[Problem]:
-    """Positions and checkpoints that some of the runs do not have."""
-    points = min(run.task.n_points for run in runs)
-    if isinstance(measure.at, int) and measure.evaluation == "report" and measure.at >= points:
-        yield Problem("at", f"position {measure.at} does not exist: the task has {points}, 0 to {points - 1}")
+    """Evaluations, positions and checkpoints that some of the runs do not have."""
+    for task in dict.fromkeys(run.task for run in runs):
+        evaluations = task.evaluations()
+        if measure.evaluation not in evaluations:
+            near = did_you_mean(measure.evaluation, evaluations)
+            yield Problem("evaluation", f"task '{task.name}' has no evaluation '{measure.evaluation}'{near}")
+            return
+        found = evaluations[measure.evaluation]
+        if isinstance(measure.at, int) and measure.at not in found.positions:
+            first, last = found.positions[0], found.positions[-1]
+            there = f"the task has {len(found.positions)}, {first} to {last}"
+            yield Problem("at", f"position {measure.at} does not exist: {there}")
+        elif isinstance(measure.at, str) and measure.at not in (*PLACES, *found.marks):
+            near = did_you_mean(measure.at, [*PLACES, *found.marks])
+            yield Problem("at", f"task '{task.name}' has no mark '{measure.at}'{near}")
     if measure.step is not None:
         lacking = [run for run in runs if measure.step not in run.checkpoints]
         if lacking:

@@ -6,7 +6,7 @@ predictor scores 1; an accuracy is shown as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +73,9 @@ class Measure:
     headline: str | None = None
 
     @classmethod
-    def of(cls, task: Task, results: Iterable[Mapping[str, Any]] = ()) -> Measure:
-        """Of a task; where its one number is read is what its results say, the mean without any."""
+    def of(cls, task: Task) -> Measure:
         scale = 1.0 if task.metric == "accuracy" else task.error_scale
-        first = next(iter(results), None)
-        headline = first["facts"].get("headline") if first else None
-        return cls(task.metric, scale, task.trivial / scale, task.n_points, headline)
+        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline)
 
     @property
     def higher_is_better(self) -> bool:
@@ -201,13 +198,19 @@ POINT_COLUMNS = [
 ]  # fmt: skip
 
 
-def baselines(pool: Pool, task_id: str, measure: Measure) -> pd.DataFrame:
-    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown."""
+def baselines(
+    pool: Pool, task_id: str, measure: Measure, evaluation: str | None = "report"
+) -> pd.DataFrame:
+    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown.
+
+    Of one evaluation, or of all when None.
+    """
     scale = measure.scale
     result = pool.baselines.get(task_id)
     parts = [
         pd.DataFrame(
             {
+                "evaluation": known.get("evaluation", "report"),
                 "name": known["name"],
                 "kind": known["kind"],
                 "examples": known["positions"],
@@ -216,11 +219,12 @@ def baselines(pool: Pool, task_id: str, measure: Measure) -> pd.DataFrame:
             }
         )
         for known in (result["baselines"] if result else ())
+        if evaluation in (None, known.get("evaluation", "report"))
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BASELINE_COLUMNS)
 
 
-BASELINE_COLUMNS = ["name", "kind", "examples", "value", "standard_error"]
+BASELINE_COLUMNS = ["evaluation", "name", "kind", "examples", "value", "standard_error"]
 
 
 def level(known: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:

@@ -92,8 +92,7 @@ def section(
     anchor = slug(experiment.name, taken)
     tasks, panels = [], []
     for task_id, runs in planned.tasks_of(experiment).items():
-        there = (pool.runs[run.id] for run in runs if run.id in pool.runs)
-        mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task, there), pool)
+        mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task), pool)
         stem = slug(f"{anchor}-{mine.title}", taken)
         panels.append(mine.flops_panel())
         by_examples, ends = error_against_examples(mine.examples_panel(), styles)

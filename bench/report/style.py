@@ -14,7 +14,7 @@ from typing import Any
 INK, MUTED, FAINT, PAPER = "#1f2328", "#59636e", "#d5dae0", "#ffffff"
 FIXED = {
     "transformer": 0, "mamba": 1, "s4_mamba": 2, "s4": 3, "standard_hybrid": 4, "mambaformer": 5, "lstm": 6,
-    "transformer_without_positions": 7, "mamba_transformer": 8, "mamba_with_one_hybrid": 9,
+    "transformer_no_positions": 7, "transformer_first_mamba": 8, "mamba_one_hybrid": 9,
 }  # fmt: skip
 """Architectures of the paper keep their place; others take the next free ones in alphabetical order."""
 
@@ -114,9 +114,9 @@ _NAMES = {
     "standard_hybrid": "Standard Hybrid",
     "mambaformer": "MambaFormer",
     "lstm": "LSTM",
-    "transformer_without_positions": "Transformer without PE",
-    "mamba_transformer": "Mamba + Transformer",
-    "mamba_with_one_hybrid": "6 Mamba blocks + 1 Standard Hybrid",
+    "transformer_no_positions": "Transformer without PE",
+    "transformer_first_mamba": "Transformer, first block Mamba",
+    "mamba_one_hybrid": "6 Mamba blocks + 1 Standard Hybrid",
     "two_layer_network": "2NN regression",
     "orthogonal_outlier_regression": "Orthogonal-outlier regression",
     "many_outlier_regression": "Many-outlier regression",

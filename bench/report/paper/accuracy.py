@@ -96,7 +96,7 @@ def _curves_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
         for series, runs in plan.groupby("series", sort=False)
         if series not in set(curves["series"])
     ]
-    own = known[known["task_id"] == rows["task_id"].iloc[0]]
+    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
     series = dict(zip(plan["series"], plan["architecture"], strict=True))
     return Panel(str(rows["task"].iloc[0]), measure, curves, own, series, absent)
 
@@ -107,7 +107,7 @@ def _steps_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
     shown = rows[(rows["evaluation"] == "report") & rows["step"].notna()]
     scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
     points = estimates.points(select.chosen(scores, table), measure, select.seeds_planned(plan))
-    own = known[known["task_id"] == rows["task_id"].iloc[0]]
+    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
     series = dict(zip(plan["series"], plan["architecture"], strict=True))
     return Panel(str(rows["task"].iloc[0]), measure, points[points["error"].notna()], own, series)
 

@@ -99,12 +99,12 @@ def panel_of(
     absent = _absent(plan, drawn, rows, evaluation)
     at = shown["headline_position"].dropna()
     task_id = rows["task_id"].iloc[0]
-    own = known[known["task_id"] == task_id] if evaluation == "report" else known.iloc[:0]
+    own = known[(known["task_id"] == task_id) & (known["evaluation"] == evaluation)]
     series = dict(zip(plan["series"], plan["architecture"], strict=True))
     where = measure.label if measure.headline is None else f"{measure.label}\n{measure.where}"
     return Panel(
         title or str(rows["task"].iloc[0]), measure, points, own, series, absent,
-        int(at.iloc[0]) if len(at) and evaluation == "report" else None, label or where,
+        int(at.iloc[0]) if len(at) else None, label or where,
         str(rows["task"].iloc[0]),
     )  # fmt: skip
 

@@ -55,19 +55,16 @@ def paper_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> p
     """The frame of `runs`, in the order of the plan."""
     unique = list({run.id: run for run in runs}.values())
     plan = planned(unique, pool, states)
-    headlines = {
-        run.task_id: pool.runs[run.id]["facts"].get("headline") for run in unique if run.id in pool.runs
-    }
     rows = [
         {**common, **row}
         for run, entry in zip(unique, plan.to_dict("records"), strict=True)
-        for common in (_of_run(run, entry, headlines.get(run.task_id)),)
+        for common in (_of_run(run, entry),)
         for row in _of_result(pool.runs.get(run.id))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _of_run(run: Run, entry: Mapping[Any, Any], headline: str | None) -> dict[str, Any]:
+def _of_run(run: Run, entry: Mapping[Any, Any]) -> dict[str, Any]:
     measure = Measure.of(run.task)
     fields = dict(leaves(run.task.model_dump(mode="json")))
     return {
@@ -81,7 +78,7 @@ def _of_run(run: Run, entry: Mapping[Any, Any], headline: str | None) -> dict[st
         "scale": measure.scale,
         "trivial": measure.trivial,
         "n_points": measure.n_points,
-        "headline": headline,
+        "headline": measure.headline,
     }
 
 
@@ -150,7 +147,7 @@ def known_frame(task_ids: Iterable[str], runs: Iterable[Run], pool: Pool) -> pd.
     """What is known of tasks without training: `estimates.BASELINE_COLUMNS` and task_id."""
     tasks = {run.task_id: run.task for run in runs}
     parts = [
-        estimates.baselines(pool, task_id, Measure.of(tasks[task_id])).assign(task_id=task_id)
+        estimates.baselines(pool, task_id, Measure.of(tasks[task_id]), None).assign(task_id=task_id)
         for task_id in dict.fromkeys(task_ids)
     ]
     there = [part for part in parts if len(part)]
