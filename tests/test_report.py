@@ -88,8 +88,8 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     broken["outcome"] = "diverged"  # excellent checkpoints do not help it
     pool = Pool(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
-    plan, _, table = frames([low, high], pool)
-    assert texts(rates_table("rates", plan, table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
+    _, _, table = frames([low, high], pool)
+    assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
 
 
 def test_cell_whose_runs_all_diverged_has_no_choice() -> None:

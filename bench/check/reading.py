@@ -161,7 +161,8 @@ def _on_frontier(measure: Measure, chosen: Sequence[Sequence[Result]], accuracy:
     if value is None:
         spans = f"{line[0][0]:.2g} to {line[-1][0]:.2g}" if line else "nothing"
         raise NotThere(f"the frontier spans {spans} FLOPs, {measure.at_flops:.2g} lies outside")
-    nearest = min(line, key=lambda point: abs(math.log(point[0] / measure.at_flops)))
+    budget = measure.at_flops
+    nearest = min(line, key=lambda point: abs(math.log(point[0] / budget)))
     error = value * points[nearest] / nearest[1]
     return Reading(
         value,

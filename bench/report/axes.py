@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.report.style import FAINT, MUTED, PAPER, superscript
 
@@ -54,10 +54,10 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
             chosen = inside
     axis.set_major_locator(FixedLocator(chosen))
     axis.set_minor_locator(FixedLocator([]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
+    axis.set_major_formatter(FuncFormatter(tick_label))
 
 
-def tick_label(value: float) -> str:
+def tick_label(value: float, _: object = None) -> str:
     """0.01 … 100 as decimals, everything else as powers of ten."""
     if value <= 0 or 0.0099 < value < 999:
         return f"{value:g}".replace("-", "−")
@@ -181,4 +181,4 @@ def named_ticks(axes: Axes, ticks: Mapping[float, str]) -> None:
         if share - before > 5.0 * max(3, len(ticks[value])):
             kept.append(value)
     axes.xaxis.set_major_locator(FixedLocator(kept))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: ticks.get(value, f"{value:g}")))
+    axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in kept]))

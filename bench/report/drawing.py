@@ -61,7 +61,7 @@ class Spot:
 
 def spot(axes: Axes, x: float, y: float, architecture: str, text: str, run_ids: Iterable[str]) -> Spot:
     """The spot of a data point; the axes' limits and scales must be final."""
-    pixel = axes.transData.transform((x, y))
+    pixel = axes.transData.transform((float(x), float(y)))
     place = axes.figure.transFigure.inverted().transform(pixel)
     return Spot(float(place[0]), float(place[1]), architecture, text, tuple(run_ids))
 

@@ -198,9 +198,7 @@ POINT_COLUMNS = [
 ]  # fmt: skip
 
 
-def baselines(
-    pool: Pool, task_id: str, measure: Measure, evaluation: str | None = "report"
-) -> pd.DataFrame:
+def baselines(pool: Pool, task_id: str, measure: Measure, evaluation: str | None = "report") -> pd.DataFrame:
     """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown.
 
     Of one evaluation, or of all when None.

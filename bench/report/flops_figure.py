@@ -115,8 +115,8 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             best["high"].astype(float), color=look["color"], alpha=0.14, linewidth=0, zorder=2,
         )  # fmt: skip
         line = axes.plot(
-            best["training_flops"], best["value"], color=look["color"], linestyle=look["linestyle"],
-            linewidth=1.4, zorder=3,
+            best["training_flops"].astype(float), best["value"], color=look["color"],
+            linestyle=look["linestyle"], linewidth=1.4, zorder=3,
         )  # fmt: skip
         scatters = [_scatter(axes, some, look, float(stage)) for stage, some in rows.groupby(stages)]
         drawn = [each for scatter in scatters for each in scatter]
@@ -132,10 +132,12 @@ def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: f
     drawn = []
     if len(full):
         colours = {"color": look["color"], "edgecolors": "none"}
-        drawn.append(axes.scatter(full["training_flops"], full["value"], **common, **colours))
+        x = full["training_flops"].astype(float)
+        drawn.append(axes.scatter(x, full["value"], **common, **colours))
     if len(hollow):
         colours = {"facecolors": PAPER, "edgecolors": look["color"], "linewidths": 0.9}
-        drawn.append(axes.scatter(hollow["training_flops"], hollow["value"], **common, **colours))
+        x = hollow["training_flops"].astype(float)
+        drawn.append(axes.scatter(x, hollow["value"], **common, **colours))
     return drawn
 
 

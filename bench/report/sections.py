@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.exhibits import FIGURES, named
 from bench.report import estimates, planned, select
 from bench.report.drawing import Drawing
 from bench.report.examples_figure import error_against_examples
 from bench.report.flops_figure import error_against_flops
 from bench.report.format import error_text, first_few, slug
 from bench.report.panel import Panel
-from bench.report.style import looks
+from bench.report.style import Look, looks
 from bench.report.tables import Table, rates_table, results_table
 from bench.results import Pool
 from bench.run import short
@@ -78,6 +79,8 @@ def section(
 ) -> ExperimentSection:
     """Everything a report says about one experiment.
 
+    Errors against FLOPs are left out where a figure of the paper shows them.
+
     Args:
         experiment: what was planned.
         pool: the results.
@@ -90,32 +93,16 @@ def section(
     settings = select.settings(plan, scores)
     styles = looks(architectures)
     anchor = slug(experiment.name, taken)
-    tasks, panels = [], []
+    drawn_elsewhere = bool({*FIGURES} & {*named(experiment.rebuilds)})
+    tasks: list[TaskSection] = []
+    panels: list[Panel] = []
     for task_id, runs in planned.tasks_of(experiment).items():
         mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task), pool)
         stem = slug(f"{anchor}-{mine.title}", taken)
-        panels.append(mine.flops_panel())
-        by_examples, ends = error_against_examples(mine.examples_panel(), styles)
-        by_flops, points = error_against_flops(panels[-1:], styles)
-        drawings = [
-            Drawing(
-                f"{stem}-examples",
-                by_examples,
-                f"{mine.measure.label.capitalize()} against in-context examples. {select.SIZE_RULE}",
-                mine.examples_in_words(),
-                mine.curves,
-                ends,
-            ),
-            Drawing(
-                f"{stem}-flops",
-                by_flops,
-                f"{mine.measure.label.capitalize()}, {mine.measure.where}, against training FLOPs. "
-                + select.FRONTIER_RULE,
-                mine.flops_in_words(),
-                mine.points,
-                points,
-            ),
-        ]
+        drawings = [mine.by_examples(f"{stem}-examples", styles)]
+        if not drawn_elsewhere:
+            panels.append(mine.flops_panel())
+            drawings.append(mine.by_flops(f"{stem}-flops", panels[-1], styles))
         tasks.append(
             TaskSection(
                 mine.title,
@@ -123,7 +110,7 @@ def section(
                 planned.tally(mine.plan),
                 drawings,
                 results_table(f"{stem}-results", mine.plan, mine.settings, pool, mine.measure),
-                rates_table(f"{stem}-learning-rates", mine.plan, mine.settings),
+                rates_table(f"{stem}-learning-rates", mine.settings),
                 mine.warnings(),
             )
         )
@@ -181,6 +168,17 @@ class _Task:
         self.points = select.on_frontier(
             estimates.points(select.chosen(self.scores, self.settings), measure, seeds)
         )
+
+    def by_examples(self, name: str, styles: Mapping[str, Look]) -> Drawing:
+        figure, spots = error_against_examples(self.examples_panel(), styles)
+        caption = f"{self.measure.label.capitalize()} against in-context examples. {select.SIZE_RULE}"
+        return Drawing(name, figure, caption, self.examples_in_words(), self.curves, spots)
+
+    def by_flops(self, name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
+        figure, spots = error_against_flops([panel], styles)
+        label = self.measure.label.capitalize()
+        caption = f"{label}, {self.measure.where}, against training FLOPs. {select.FRONTIER_RULE}"
+        return Drawing(name, figure, caption, self.flops_in_words(), self.points, spots)
 
     def examples_panel(self) -> Panel:
         absent = [

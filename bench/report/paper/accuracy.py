@@ -63,8 +63,8 @@ def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
         "figure-5",
         figure,
         "Accuracy on sparse parity at each model's chosen learning rate: left, against in-context examples "
-        "at the last checkpoint; right, mean over positions against training steps. The paper's text does not "
-        "say which its figure shows. Grey: what is known without training.",
+        "at the last checkpoint; right, mean over positions against training steps. The paper's text does "
+        "not say which its figure shows. Grey: what is known without training.",
         " ".join(f"{over.title}: {_last_accuracies(over)}." for over in steps),
         numbers,
         spots,

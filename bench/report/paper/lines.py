@@ -109,7 +109,8 @@ def figure_10(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
         "is a group of equal parameters (of the Transformer's blocks): its widest model has 2 layers, then "
-        "8, 32 and 128. AdamW comes with a linear warm-up and a cosine decay. Widths are inferred from the paper's counts."
+        "8, 32 and 128. AdamW comes with a linear warm-up and a cosine decay. Widths are inferred "
+        "from the paper's counts."
     )
     return _drawing("figure-10", panels, caption, results["optimizer"].nunique(), "parameters")
 
