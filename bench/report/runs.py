@@ -49,16 +49,8 @@ def _options(name: str) -> str:
 def _duration(seconds: Any) -> str:
     if not isinstance(seconds, int | float):
         return "not recorded"
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else _hours(seconds)
-    )
-
-
-def _hours(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 
 
