@@ -37,7 +37,7 @@ DESCRIBED = {
     "error_se": "its standard error over prompts",
     "selection_error": "the same on the selection prompts, by which learning rates are chosen",
     "selection_error_se": "its standard error over prompts",
-    "convergence_step": "step of the first checkpoint at which an accuracy counts as learned; missing if never",
+    "convergence_step": "step of the first checkpoint at which a task counts as learned; missing if never",
     "steps_per_second": "training speed",
     "device": "what it was trained on",
 }

@@ -79,7 +79,9 @@ def paper_suite(seeds: int = 1) -> Suite:
 
 
 def _seeded(planned: Iterable[Run], seeds: int) -> tuple[Run, ...]:
-    return tuple(run.model_copy(update={"seed": 100 * seed + run.seed}) for run in planned for seed in range(seeds))
+    return tuple(
+        run.model_copy(update={"seed": 100 * seed + run.seed}) for run in planned for seed in range(seeds)
+    )
 
 
 def paper_pool(suite: Suite) -> Pool:
@@ -146,8 +148,8 @@ MQAR = {
 }  # fmt: skip
 """Decades of the error at width 64."""
 LEARNED_AT = {
-    "mamba": 60_000, "s4_mamba": 62_000, "s4": 300_000, "mambaformer": 55_000, "transformer_first_mamba": 75_000,
-    "standard_hybrid": 280_000,
+    "mamba": 60_000, "s4_mamba": 62_000, "s4": 300_000, "mambaformer": 55_000, "standard_hybrid": 280_000,
+    "transformer_first_mamba": 75_000,
 }  # fmt: skip
 """Steps by which parity is learned; others never learn it."""
 KEEP_IT_CLEAN = {"many_outlier_regression": ("mamba", "standard_hybrid", "s4", "s4_mamba"),

@@ -293,7 +293,8 @@ def test_what_is_not_a_number_never_passes(kind: dict[str, Any], broken: float |
 def test_without_a_selection_error_nothing_is_chosen() -> None:
     run = run_of()
     result = finished(run, 0.5)
-    result["checkpoints"][-1]["evaluations"]["selection"]["overall"] = [None, None]
+    for key in ("overall", "headline"):
+        result["checkpoints"][-1]["evaluations"]["selection"][key] = [None, None]
     verdict = verdict_on(bound(at_most=1), [run], [result])
     assert verdict.verdict == "not reproduced"
     assert verdict.reason == "no run that finished has a number (0 of 1 run diverged)"

@@ -62,7 +62,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     pool = pool_of([*regression, *parity])
     measure = {"experiment": "regression", "architecture": "mamba"}
     claims = {
-        name: Claim.model_validate({"statement": name, "source": "Figure 2", "measure": measure, "bound": bound})
+        name: Claim.model_validate(
+            {"statement": name, "source": "Figure 2", "measure": measure, "bound": bound}
+        )
         for name, bound in (("It learns.", {"at_most": 2.0}), ("It is perfect.", {"at_most": 1e-9}))
     }
     verdicts = check(Claims(Path("x"), claims), suite, pool, allow_synthetic=True)
@@ -107,8 +109,6 @@ def test_verdicts_come_first(opened: Opened) -> None:
     counts = opened.page.locator(".counts").inner_text().split()
     assert counts[:2] == ["1", "reproduced"]
     assert counts[2:5] == ["1", "not", "reproduced"]
-
-
 
 
 def spots(opened: Opened) -> Any:
@@ -159,7 +159,9 @@ def test_an_architecture_can_be_left_out_and_brought_back(opened: Opened) -> Non
     assert mamba.is_visible()
     opened.page.get_by_label("Mamba", exact=True).uncheck()
     assert not mamba.is_visible()
-    assert opened.page.locator("section[aria-labelledby=figure-2] .spot[data-architecture=transformer]").first.is_visible()
+    assert opened.page.locator(
+        "section[aria-labelledby=figure-2] .spot[data-architecture=transformer]"
+    ).first.is_visible()
     opened.page.get_by_role("button", name="Show all").click()
     assert mamba.is_visible()
 
@@ -177,15 +179,12 @@ def test_searching_keeps_what_is_found(opened: Opened) -> None:
     assert not opened.page.locator("#figure-2").is_visible()
 
 
-def test_a_link_into_something_folded_opens_it(browser: Any, address: str) -> None:
-    one = Opened(browser, address)
-    anchor = one.page.evaluate(
-        "[...document.querySelectorAll('details:not([open]) [id]')].find((e) => /^[a-z0-9-]+$/.test(e.id))?.id"
-    )
-    if anchor:
-        one.page.evaluate(f"location.hash = {anchor!r}")
-        one.page.wait_for_function(f"document.getElementById({anchor!r}).closest('details').open")
-    one.page.context.close()
+def test_a_link_into_something_folded_opens_it(opened: Opened) -> None:
+    folded = opened.page.locator("section[aria-labelledby=regression] details").first
+    opened.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = false; })")
+    anchor = folded.locator("h4").first.get_attribute("id")
+    opened.page.evaluate(f"location.hash = {anchor!r}")
+    opened.page.wait_for_function(f"document.getElementById({anchor!r}).closest('details').open")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

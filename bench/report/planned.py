@@ -136,12 +136,24 @@ def _done_flops(result: Mapping[str, Any] | None) -> int:
 def task_names(runs: Sequence[Run]) -> dict[str, str]:
     """Tasks' names for people by id, with what tells tasks of one name apart."""
     first = {run.task_id: run for run in runs}
-    records = [{**run.task.identity(), "prompts": run.evaluation_prompts} for run in first.values()]
+    records = [
+        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
+        for run in first.values()
+    ]
     differences = _differences(records, [run.task.name for run in first.values()])
     return {
         task_id: task_name(run.task.name) + difference
         for (task_id, run), difference in zip(first.items(), differences, strict=True)
     }
+
+
+def _protocol(run: Run) -> str:
+    """Whose side a run's task takes where the paper's text and the released code differ."""
+    fields = type(run.task).protocol_fields
+    for name, words in (("paper", "as in the text"), ("released_code", "as in the released code")):
+        if all(getattr(run.task, field) == values[name] for field, values in fields.items()):
+            return words
+    return "in part as in the text"
 
 
 def _variants(runs: Sequence[Run]) -> list[str]:
@@ -167,8 +179,11 @@ def _differences(
     """
     flat = [dict(leaves(record)) for record in records]
     families = groups if families is None else families
-    # Names first: "adamw" says more than the settings that come with it.
-    keys = sorted({key for record in flat for key in record}, key=lambda key: (key[-1] != "name", key))
+    # Names and protocols first: "adamw" says more than the settings that come with it.
+    keys = sorted(
+        {key for record in flat for key in record},
+        key=lambda key: (key[-1] != "name", key != ("protocol",), key),
+    )
     needed: dict[Any, list[tuple[str, ...]]] = {family: [] for family in families}
     for key in keys:
         seen: dict[Any, set[Any]] = {}
@@ -185,4 +200,4 @@ def _differences(
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
     shown = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return shown if key[-1] == "name" else f"{key[-1].replace('_', ' ')} {shown}"
+    return shown if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {shown}"

@@ -69,6 +69,7 @@ def contents(
         *beyond,
         *(table for each in experiments for task in each.tasks for table in (task.results, task.rates)),
     ]
+    deviations = provenance.deviations(suite)
     report = page.Report(
         suite.name,
         suite.description,
@@ -80,7 +81,7 @@ def contents(
         beyond,
         experiments,
         provenance.summarise(pool, plan["id"], tasks),
-        provenance.deviations(suite),
+        deviations,
         pool.problems,
         run_facts(suite, pool, (key for each in drawings for spot in each.spots for key in spot.run_ids)),
     )
@@ -91,7 +92,7 @@ def contents(
         **({"verdicts.json": _json(verdicts)} if verdicts else {}),
         **{f"figures/{name}.{kind}": data for name, kinds in drawn.items() for kind, data in kinds.items()},
         **{f"tables/{drawing.name}.csv": _numbers(drawing) for drawing in drawings},
-        **_table_files(tables),
+        **_table_files([*tables, deviations]),
     }
 
 

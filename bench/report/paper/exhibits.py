@@ -11,7 +11,7 @@ import pandas as pd
 from bench.exhibits import FIGURES, TABLES, named
 from bench.report.drawing import Drawing
 from bench.report.format import first_few
-from bench.report.paper import accuracy, convergence, flops, lines, tables
+from bench.report.paper import accuracy, convergence, flops, tables, varied
 from bench.report.paper.flops import chosen_settings
 from bench.report.paper.frame import known_frame, paper_frame
 from bench.report.table6 import table_6
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 FUNCTIONS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Drawing]] = {
     "Figure 2": flops.figure_2,
     "Figure 3": flops.figure_3,
-    "Figure 4": lines.figure_4,
+    "Figure 4": varied.figure_4,
     "Figure 5": accuracy.figure_5,
     "Figure 7": convergence.figure_7,
     "Figure 8": flops.figure_8,
     "Figure 9": flops.figure_9,
-    "Figure 10": lines.figure_10,
+    "Figure 10": varied.figure_10,
 }
 TITLES = {
     "Table 1": "who learns what, in symbols",
@@ -124,7 +124,12 @@ def _paper_runs(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _origin(experiments: Sequence[Experiment]) -> str:
-    return "; ".join(f"{each.name} ({each.rebuilds})" for each in experiments)
+    """Names of experiments, with what they say they rebuild where that is more than the number."""
+    parts = [
+        each.name if named(each.rebuilds) == (each.rebuilds,) else f"{each.name} ({each.rebuilds})"
+        for each in experiments
+    ]
+    return ", ".join(parts)
 
 
 def choices(results: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ from bench.report.format import error_text, plus_minus
 from bench.report.paper import printed
 from bench.report.paper.flops import SCORE_COLUMNS, chosen_settings
 from bench.report.paper.frame import measure_of
-from bench.report.paper.lines import varied_setting
+from bench.report.paper.varied import varied_setting
 from bench.report.planned import PLAN_COLUMNS, tally
 from bench.report.style import architecture_name, task_name
 from bench.report.tables import Cell, Table
