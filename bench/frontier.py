@@ -43,6 +43,7 @@ def _between(line: Sequence[Point], x: float) -> float | None:
         return None
     for (left, low), (right, high) in itertools.pairwise(line):
         if x <= right:
-            share = (math.log(x) - math.log(left)) / (math.log(right) - math.log(left))
+            apart = math.log(right) - math.log(left)
+            share = (math.log(x) - math.log(left)) / apart if apart else 1.0
             return math.exp((1 - share) * math.log(low) + share * math.log(high))
     return line[-1][1]

@@ -18,14 +18,16 @@ def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     skipped = sum(one.verdict in ("missing", "not comparable") for one in verdicts)
     root = ElementTree.Element(
         "testsuite",
-        name=f"claims of {suite}",
+        name=_printable(f"claims of {suite}"),
         tests=str(len(verdicts)),
         failures=str(failed),
         skipped=str(skipped),
         errors="0",
     )
     for one in verdicts:
-        case = ElementTree.SubElement(root, "testcase", classname=f"{suite}.{one.kind}", name=one.claim)
+        case = ElementTree.SubElement(
+            root, "testcase", classname=f"{suite}.{one.kind}", name=_printable(one.claim)
+        )
         said = (
             f"{one.statement} ({one.source}) {one.reason}" if one.source else f"{one.statement} {one.reason}"
         )

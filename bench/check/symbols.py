@@ -14,6 +14,8 @@ SYMBOLS = (PAR, GAP, STRUGGLES)
 FLOOR = 1e-4
 NEAR, FAR = 0.5, 2.0
 """Decades behind the best: fewer than NEAR are on par, FAR or more are a failure."""
+ROUNDING = 1e-9
+"""Of decimals: 0.1 is two decades above 0.001."""
 FAILED = 0.9
 """Of the trivial predictor's error: as bad as having learned nothing."""
 SOLVED, GUESSING = 0.95, 0.60
@@ -43,6 +45,6 @@ def symbol(error: float, compared: Sequence[float], *, accuracy: bool = False) -
         reached = 1 - error
         return PAR if reached >= SOLVED else STRUGGLES if reached <= GUESSING else GAP
     behind = math.log10(max(error, FLOOR) / max(min(compared), FLOOR))
-    if error >= FAILED or behind >= FAR:
+    if error >= FAILED or behind >= FAR - ROUNDING:
         return STRUGGLES
-    return PAR if behind < NEAR else GAP
+    return PAR if behind < NEAR - ROUNDING else GAP
