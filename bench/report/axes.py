@@ -143,9 +143,18 @@ def new_figure(width: float, height: float, notes: Sequence[str]) -> tuple[Figur
     return figure, foot
 
 
+TITLE_LINE = 0.16
+"""Height of one line of a title, in inches."""
+
+
 def title(axes: Axes, text: str, width: float) -> None:
-    """A title over axes of so many inches, on two lines where one is too short."""
+    """A title over axes of so many inches, on several lines where one is too short."""
     axes.set_title(textwrap.fill(text, int(width * 14)), pad=8)
+
+
+def title_lines(text: str, width: float) -> int:
+    """How many lines `title` needs."""
+    return len(textwrap.wrap(text, int(width * 14)))
 
 
 def steps_label(value: float, _: object = None) -> str:

@@ -94,7 +94,7 @@ def _matched(names: Sequence[str], reference: str, found: dict[Any, dict[Any, An
 
 def _factor_text(row: dict[Any, Any]) -> str:
     text = f"{row['bound']}×{_two_digits(row['factor'])}"
-    if math.isfinite(row["factor_low"]):
+    if not row["bound"] and math.isfinite(row["factor_low"]):
         text += f" ({_two_digits(row['factor_low'])}–{_two_digits(row['factor_high'])})"
     return text + ("†" if row["falls_short"] else "")
 

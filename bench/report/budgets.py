@@ -63,6 +63,11 @@ class Standing:
     samples: Sequence[Lines]
     paired: bool
 
+    @property
+    def has_frontiers(self) -> bool:
+        """Whether there is something to compare: two series of at least two sizes that matter."""
+        return sum(len(line) > 1 for line in self.lines.values()) > 1
+
     def estimate(self, number: Callable[[Lines], float | None]) -> Estimate | None:
         """A number of the frontiers; None when they do not have it."""
         value = number(self.lines)

@@ -47,13 +47,15 @@ def error_against_flops(
         wide, high = (3.35, 3.3) if len(panels) == 1 else (2.35, 2.6)
         handles = _legend(panels, looks)
         right = shared.room_for(str(handle.get_label()) for handle in handles)
+        extra = max(shared.title_lines(panel.title, wide) - 1 for panel in panels) * shared.TITLE_LINE
+        tall, high = high - 0.85, high + extra
         figure, foot = shared.new_figure(columns * (wide + LEFT) + right, rows * high, notes)
         width, height = figure.get_size_inches()
         for index, panel in enumerate(panels):
             row, column = divmod(index, columns)
             left = LEFT + column * (wide + LEFT)
             bottom = foot + (rows - 1 - row) * high + 0.5
-            axes = figure.add_axes((left / width, bottom / height, wide / width, (high - 0.85) / height))
+            axes = figure.add_axes((left / width, bottom / height, wide / width, tall / height))
             shared.title(axes, panel.title, wide)
             tag(axes, "task", panel.task or panel.title)
             _draw_flops(axes, panel, looks)

@@ -100,7 +100,8 @@ def _beyond(suite: Suite, pool: Pool, states: Mapping[str, str]) -> list[Table]:
     """Comparisons at equal FLOPs: one table for all tasks, then one a task."""
     chosen = [each for each in suite.experiments if AGAINST_FLOPS & set(named(each.rebuilds))]
     runs = (run for each in chosen or suite.experiments for run in each.runs)
-    standings = budgets.standings(paper_frame(runs, pool, states), pool)
+    found = budgets.standings(paper_frame(runs, pool, states), pool)
+    standings = [each for each in found if each.has_frontiers]
     if not standings:
         return []
     taken: set[str] = set()
