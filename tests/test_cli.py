@@ -195,7 +195,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
     assert [run["id"] for run in status["failed"]] == [broken.id]
     assert "IsADirectoryError" in status["failed"][0]["note"]
-    assert "failed: linear_regression/" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
+    assert "failed, 1 run: IsADirectoryError" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
 
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again

@@ -20,6 +20,28 @@ SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, 
 Results = Annotated[
     Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
 ]
+
+
+def _load_plugins(files: list[Path]) -> list[Path]:
+    if files:
+        from bench import plugins
+
+        plugins.load(files)
+    return files
+
+
+Plugins = Annotated[
+    list[Path],
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=_load_plugins,
+        envvar="BENCH_PLUGINS",
+        default_factory=list,
+        show_default=False,
+        help="Python file with architectures or tasks of your own; may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 Filter = Annotated[
     str | None,
@@ -52,7 +74,13 @@ def _options(
 
 
 @app.command()
-def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
+def plan(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     from bench.cli.plan import show_plan
 
@@ -62,6 +90,7 @@ def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, js
 @app.command()
 def run(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     filter: Filter = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
@@ -79,15 +108,41 @@ def run(
         str, typer.Option(help="Selective scan: sequential (everywhere), mamba_ssm (extra cuda), reference.")
     ] = "sequential",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    gpus_per_run: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+    ] = 1,
+    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
+    ] = False,
 ) -> None:
-    """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
+    """Train what is missing of a suite, here or on a cluster; the same command goes on after a stop."""
     from bench.cli.run import Choices, run_suite
-    from bench.dispatch.worker import Machine
+    from bench.dispatch.job import Machine
 
     run_suite(
         suite,
         results,
-        Choices(filter, limit, dry_run, retry, yes, device, workers),
+        Choices(
+            filter,
+            limit,
+            dry_run,
+            retry,
+            yes,
+            device,
+            workers,
+            gpus_per_run,
+            cluster,
+            cluster_config,
+            wait,
+            snapshot,
+        ),
         Machine(threads=threads, scan=scan, save_every=save_every),
     )
 
@@ -95,6 +150,7 @@ def run(
 @app.command()
 def status(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
     json: Json = False,
@@ -106,7 +162,40 @@ def status(
 
 
 @app.command()
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    results: Results = RESULTS,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines of the end.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+) -> None:
+    """What a run printed while it trained, wherever it trains."""
+    from bench.cli.logs import show_log
+
+    show_log(run, results, lines, follow)
+
+
+@app.command()
+def failures(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+    """Failed runs by cause: one traceback each, the runs hit, the command that tries them again.
+
+    Exit code 1 when anything failed.
+    """
+    from bench.cli.failures import show_failures
+
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
+
+
+@app.command()
+def cancel(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
+    """Take a suite's jobs out of the cluster's queue. Running ones save; the same `bench run` goes on."""
+    from bench.cli.cancel import cancel_suite
+
+    cancel_suite(suite, results)
+
+
+@app.command()
 def report(
+    plugin: Plugins,
     suites: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -127,6 +216,7 @@ def report(
 @app.command()
 def check(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     json: Json = False,
     junit: Annotated[
@@ -201,6 +291,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command()
 def tasks(
+    plugin: Plugins,
     name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task, to see it whole.")] = None,
     differences: Annotated[
         bool,
@@ -217,7 +308,7 @@ def tasks(
 
 
 @app.command()
-def schema() -> None:
+def schema(plugin: Plugins) -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
     from bench.cli.format import Output
     from bench.suite import json_schema

@@ -61,6 +61,9 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
         "selective scan": [_text(origin.get("scan")) for origin in origins],
         "kernels against their references": [_self_test(origin) for origin in origins],
     }
+    plugins = [_plugin(each) for origin in origins for each in origin.get("plugins") or []]
+    if plugins:
+        recorded["plugins"] = plugins
     rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
     rows += _spent(origins)
     digests = _digests([*results, *known], tasks)
@@ -145,6 +148,16 @@ def _self_test(origin: Mapping[str, Any]) -> str:
     worst = max(max(test["outputs"], test["gradients"]) for test in tests)
     verdict = "agree" if all(test["agrees"] for test in tests) else "disagree"
     return f"{verdict}, largest relative error {worst:.0e}"
+
+
+def _plugin(origin: Mapping[str, Any]) -> str:
+    """Where an architecture or a task of somebody's own came from."""
+    kind = "task" if "task" in origin else "architecture"
+    if "file" in origin:
+        source = f"{origin['file']}, SHA-256 {_text(origin.get('sha256'))[:12]}"
+    else:
+        source = f"{origin.get('distribution')} {origin.get('version')}"
+    return f"{kind} {origin[kind]}: {source}"
 
 
 def _packages(origins: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
