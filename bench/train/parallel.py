@@ -115,7 +115,7 @@ class Group:
             count: how many losses that is.
         """
         gradients = [each.grad for each in parameters if each.grad is not None]
-        number = torch.as_tensor(count, dtype=total.dtype, device=total.device)
+        number = torch.zeros_like(total) + count  # on the device, also where count is the host's
         flat = torch.cat([*(each.reshape(-1) for each in gradients), torch.stack((total.detach(), number))])
         self._together(distributed.all_reduce, flat)
         flat /= flat[-1].clone()
@@ -148,7 +148,8 @@ class Group:
                 time.sleep(0.01)
         else:
             self.store.add("left", 1)
-        distributed.destroy_process_group()
+        if distributed.get_backend() == "gloo":  # NCCL's ends with the process: captured graphs still hold it
+            distributed.destroy_process_group()
 
 
 def follow(run: Run, options: Options) -> None:
