@@ -15,6 +15,7 @@ from bench.dispatch.status import NOBODY, Standing, standing
 from bench.errors import UserError, did_you_mean
 from bench.results import Pool
 from bench.run import Run, leaves, short
+from bench.tasks import PROTOCOLS, Task
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -63,7 +64,8 @@ def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds, queue: Queue =
 def task_names(runs: Iterable[Planned]) -> dict[str, str]:
     """A name for each task id: the task's, and what sets it apart from the first task of that name.
 
-    `sparse_parity`, then `sparse_parity+subset=per_batch`, as architectures write their options.
+    `chain_of_thought`, then `chain_of_thought+hidden=4`, as architectures write their options; and
+    `sparse_parity+released_code` where every field is as that protocol has it.
     """
     names: dict[str, str] = {}
     firsts: dict[str, dict[str, Any]] = {}
@@ -73,9 +75,19 @@ def task_names(runs: Iterable[Planned]) -> dict[str, str]:
             settings = {**run.task.identity(), "evaluation_prompts": run.evaluation_prompts}
             fields = {".".join(path): value for path, value in leaves(settings)}
             first = firsts.setdefault(run.task.name, fields)
-            apart = [f"+{key}={value}" for key, value in fields.items() if first.get(key) != value]
-            names[run.task_id] = run.task.name + "".join(apart)
+            apart = {key: value for key, value in fields.items() if first.get(key) != value}
+            names[run.task_id] = run.task.name + "".join(_apart(run.task, apart))
     return names
+
+
+def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
+    """What sets a task apart, in its name: a whole protocol by its name, other fields with their values."""
+    for protocol in PROTOCOLS:
+        meant = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
+        if len(meant) > 1 and meant.items() <= fields.items():
+            rest = {key: value for key, value in fields.items() if key not in meant}
+            return [f"+{protocol}", *_apart(task, rest)]
+    return [f"+{key}={value}" for key, value in fields.items()]
 
 
 MOST_LISTED = 30

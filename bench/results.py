@@ -5,19 +5,28 @@ The file is the record; its name is for people and is never parsed. Format 1:
     {"format": 1, "kind": "run", "id": "…", "outcome": "finished" | "diverged", "reason": null | "…",
      "run": {every field that moves the numbers},
      "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
+               "headline", "convergence_accuracy",
+               "evaluations": {name: {"positions", "marks", "error_scale", "axis"}},
                "parameters", "table_parameters", "size_group"},
      "checkpoints": [{"step", "training_flops", "training_flops_full_length",
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
-                                                    "overall": [mean, standard error]},
-                                      "selection": {"overall": [mean, standard error]}}}],
-     "per_prompt": {"report": base64 of float32: each prompt's mean over positions at the last checkpoint},
-     "prompts": {"report": {"count", "sha256"}, "selection": {…}},
+                                                    "overall": [mean, standard error], "headline": […]},
+                                      "selection": {"overall": [mean, standard error], "headline": […]},
+                                      others of the task, as "report"}}],
+     "convergence_step": step of the first checkpoint at "convergence_accuracy", or null,
+     "per_prompt": {"report": base64 of float32: each prompt's headline score at the last checkpoint},
+     "prompts": {"report": {"count", "sha256"}, "selection": {…}, …},
      "curve": {"step": [...], "loss": [...], "gradient_norm": [...]},
      "provenance": {where, when, how fast, with what}}
 
     {"format": 1, "kind": "baselines", "id": "…", "task": {…}, "facts": {…}, "prompts": {…},
-     "baselines": [{"name", "kind", "positions", "mean", "standard_error", "prompts", "seconds"}],
+     "baselines": [{"name", "kind", "evaluation", "positions", "mean", "standard_error", "prompts",
+                    "seconds"}],
      "provenance": {…}}
+
+The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
+one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
+what belongs to them: their headline is "overall", their positions are 0 … n_points − 1.
 
 Scores are raw (`metric`: squared error, or accuracy); dividing by `error_scale`, choosing learning
 rates and drawing frontiers happen when a report is made. Everything outside `provenance` is a
@@ -69,6 +78,9 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "trivial": task.trivial,
         "n_points": task.n_points,
         "length": task.length(task.n_points),
+        "headline": task.headline,
+        "convergence_accuracy": task.convergence_accuracy,
+        "evaluations": {name: one._asdict() for name, one in task.evaluations().items()},
     }
 
 
@@ -146,7 +158,8 @@ def per_prompt(result: dict[str, Any]) -> np.ndarray[Any, Any]:
 def frame(pool: Pool) -> pd.DataFrame:
     """One row per run and checkpoint; the columns every table and figure is made from.
 
-    Scores are raw; `error` and `error_se` are normalised so that the trivial predictor of a
+    Scores are raw, those of the task's headline (the mean over positions, or the mark that
+    `facts.headline` names); `error` and `error_se` are normalised so that the trivial predictor of a
     regression task scores 1. `error` of an accuracy is 1 − accuracy. A run that diverged before its
     first checkpoint has one row with `step` 0 and missing scores.
     """
@@ -160,7 +173,7 @@ COLUMNS = [
     "id", "outcome", "task", "task_id", "architecture", "layers", "width", "heads", "size_group",
     "learning_rate", "clip", "optimizer", "batch_size", "steps", "seed", "precision", "parameters",
     "step", "training_flops", "score", "score_se", "error", "error_se", "selection_error",
-    "selection_error_se", "steps_per_second", "device",
+    "selection_error_se", "convergence_step", "steps_per_second", "device",
 ]  # fmt: skip
 
 
@@ -177,6 +190,7 @@ def _rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         **{key: run[key] for key in ("learning_rate", "clip", "batch_size", "steps", "seed", "precision")},
         "optimizer": run["optimizer"]["name"],
         "parameters": facts["parameters"],
+        "convergence_step": result.get("convergence_step"),
         "steps_per_second": result["provenance"].get("steps_per_second"),
         "device": result["provenance"].get("device"),
     }
@@ -184,9 +198,10 @@ def _rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**common, "step": 0, "training_flops": 0}
     for checkpoint in result["checkpoints"]:
         evaluations = checkpoint["evaluations"]
-        score, score_se = evaluations["report"]["overall"]
+        report, selected = evaluations["report"], evaluations["selection"]
+        score, score_se = report.get("headline", report["overall"])
         error, error_se = normalised(facts, score, score_se)
-        selection, selection_se = normalised(facts, *evaluations["selection"]["overall"])
+        selection, selection_se = normalised(facts, *selected.get("headline", selected["overall"]))
         yield {
             **common,
             "step": checkpoint["step"],

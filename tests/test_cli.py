@@ -195,7 +195,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
     assert [run["id"] for run in status["failed"]] == [broken.id]
     assert "IsADirectoryError" in status["failed"][0]["note"]
-    assert "failed: linear_regression/" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
+    assert "failed, 1 run: IsADirectoryError" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
 
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again
@@ -349,7 +349,7 @@ def test_scripts_read_the_plan(trained: tuple[Path, str]) -> None:
 def test_scripts_read_the_status(done: Path) -> None:
     result_of(done, "mamba").unlink()
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=done))
-    states = {"finished": 1, "diverged": 0, "running": 0, "failed": 0, "missing": 1}
+    states = {"finished": 1, "diverged": 0, "running": 0, "queued": 0, "failed": 0, "missing": 1}
     assert status["total"]["states"] == status["experiments"]["tiny_regression"]["states"] == states
     transformer, mamba = suites.load(done / "suites/tiny.yaml").runs
     assert status["total"]["training_flops_done"] == transformer.training_flops()
@@ -495,7 +495,7 @@ def test_what_is_piped_has_a_line_for_each_run_whatever_its_length(tmp_path: Pat
 def test_runs_are_told_apart_by_what_they_differ_in_and_the_rest_is_said_once(tmp_path: Path) -> None:
     suite = ROOT / "suites/paper.yaml"
     parity = said(bench("plan", suite, "--filter", "experiment=figure5*", cwd=tmp_path))
-    assert "sparse_parity+subset=per_batch+cross_entropy=sigmoid" in parity
+    assert "sparse_parity+released_code" in parity
     assert "Every run: clip 10, seed 0, optimizer adam, batch 64, precision fp32, steps 500,000." in parity
     adam = said(bench("plan", suite, "--filter", "experiment=figure9*", cwd=tmp_path))
     assert " optimizer " in adam.splitlines()[0]

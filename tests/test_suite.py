@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import InvalidFile
+from bench.flops import training_flops_full_length
 from bench.models.sizes import APPENDIX_C, SIZE_GROUPS
 from bench.run import Adam, AdamW, Run
 from bench.strict_yaml.document import read
@@ -190,6 +191,16 @@ def test_exclusions_drop_the_points_that_match_every_field_given(tmp_path: Path)
     assert 0 < len(left) < len(whole)
 
 
+def test_checkpoints_can_be_given_at_equal_distances(tmp_path: Path) -> None:
+    def checkpoints(value: Any) -> tuple[int, ...]:
+        (run,) = loaded(tmp_path, {"checkpoints": value}).runs
+        return run.checkpoints
+
+    assert checkpoints({"every": 250}) == checkpoints([250, 500, 750]) == (250, 500, 750, 1000)
+    assert checkpoints([10, {"every": 400}]) == (10, 400, 800, 1000)
+    assert checkpoints({"every": 1000}) == checkpoints(1000) == (1000,)
+
+
 def test_points_stand_beside_the_grid_and_inherit_single_values(tmp_path: Path) -> None:
     points = [
         {"layers": 5, "width": 40},
@@ -313,6 +324,8 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("steps: 1.5", "4:12: steps: expected a whole number, got 1.5"),
         ("steps: null", "4:5: missing key 'steps'"),
         ("checkpoints: [10, 5000]", "4:23: checkpoint 5000 is beyond the last step, 1000"),
+        ("checkpoints: {every: 5000}", "4:18: checkpoint 5000 is beyond the last step, 1000"),
+        ("checkpoints: {every: 0}", "4:26: every: must be greater than 0, got 0"),
         ("checkpoints: [10, 10]", "4:23: checkpoints: 10 is listed twice"),
         ("checkpoints: [0]", "4:19: checkpoints: must be greater than 0, got 0"),
         ("optimizer: adm", "4:16: unknown optimizer 'adm', did you mean 'adam'?"),
@@ -423,12 +436,50 @@ experiments:
 def test_the_papers_suite_is_the_papers_grid() -> None:
     suite = load(PAPER)
     counts = {each.name: len(each.runs) for each in suite.experiments}
-    figure_2_and_8 = [count for name, count in counts.items() if name.startswith(("figure2_", "figure8_"))]
-    assert figure_2_and_8 == [4 * 8 * 4] * 8  # architectures × sizes of Table 6 × learning rates
-    assert counts["figure7_parity_convergence"] == 4 * 5
+    chains = {name for name in counts if name.endswith("chain_of_thought")}
+    figure_2_and_8 = {name for name in counts if name.startswith(("figure2_", "figure8_"))} - chains
+    assert {counts[name] for name in figure_2_and_8} == {4 * 8 * 4}  # architectures × Table 6 × rates
+    assert len(figure_2_and_8) == 8
+    assert {counts[name] for name in chains} == {4 * 3 * 4}  # Table 7
+    assert counts["figure3_many_outlier_regression"] == 6 * 2 * 4  # Table 8
+    assert counts["figure3_orthogonal_outlier_regression"] == 6 * 8 * 4
+    assert counts["figure7_parity_convergence"] == 5 * 5
+    assert counts["table3_vector_mqar"] == 2 * 5 * 2 * 4
     assert counts["figure9_figure10_adam"] == counts["figure9_figure10_adamw"] == 3 * 16 * 3
     assert all(each.rebuilds for each in suite.experiments)
     assert {run.clip for run in suite.runs} == {10.0}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "rows", "full_length_flops"),
+    [
+        ("figure2_linear_regression", 4 * 8, 9.46e18),
+        ("figure2_sparse_linear_regression", 4 * 8, 2.35e19),
+        ("figure2_two_layer_network", 4 * 8, 2.35e19),
+        ("figure2_decision_tree", 4 * 8, 2.35e19),
+        ("figure3_many_outlier_regression", 6 * 2, 3.11e19),
+        ("figure3_orthogonal_outlier_regression", 6 * 8, 3.43e19),
+        ("figure5_parity", 4, 2.27e18),
+        ("parity_large_transformer", 1, 1.94e19),
+        ("parity_two_layer_mamba", 1, 9.7e16),
+        ("figure9_figure10_adam", 3 * 16, 4.25e19 / 6),
+    ],
+)
+def test_an_experiments_flops_at_one_learning_rate_are_those_of_the_closed_forms(
+    experiment: str, rows: int, full_length_flops: float
+) -> None:
+    """Sums worked out apart, from Tables 9 and 10 with L in tokens: batch 64, without the curriculum."""
+    (found,) = (each for each in load(PAPER).experiments if each.name == experiment)
+    rate = min(run.learning_rate for run in found.runs)
+    runs = [run for run in found.runs if run.learning_rate == rate]
+    assert len(runs) == rows
+    total = sum(
+        training_flops_full_length(
+            run.architecture, run.size.layers, run.size.width, run.task, run.batch_size, run.steps
+        )
+        for run in runs
+    )
+    assert total == pytest.approx(full_length_flops, rel=0.006)
 
 
 def test_figures_2_and_8_share_what_both_show() -> None:

@@ -14,13 +14,23 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bench.tasks import TASKS, Task
+from bench.tasks.chain_of_thought import ChainOfThought
+from bench.tasks.curriculum import Ramp
 from bench.tasks.draws import Draws
+from bench.tasks.in_context import interleave
+from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
+from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
-from bench.tasks.task import Prompts, Ramp, interleave
+from bench.tasks.task import PROTOCOLS, Prompts
 
 ALL = [pytest.param(cls(), id=name) for name, cls in TASKS.items()]
-RAMPED = [pytest.param(cls(), id=name) for name, cls in TASKS.items() if name != "sparse_parity"]
+REGRESSION = [
+    pytest.param(TASKS[name](), id=name)
+    for name in ("linear_regression", "sparse_linear_regression", "two_layer_network", "decision_tree")
+]
+PADDED = [*REGRESSION, pytest.param(SparseParity(), id="sparse_parity")]
+"""Tasks whose prompts are inputs and zero-padded values in turn, and nothing else."""
 
 
 def draws(step: int = 0, purpose: str = "report", seed: int = 0) -> Draws:
@@ -37,7 +47,14 @@ def draws(step: int = 0, purpose: str = "report", seed: int = 0) -> Draws:
         (SparseLinearRegression(), {"n_dims": 20, "n_points": 101, "sparsity": 3}),
         (TwoLayerNetwork(), {"n_dims": 20, "n_points": 101, "hidden": 100, "scaled": True}),
         (DecisionTree(), {"n_dims": 20, "n_points": 101, "depth": 4}),
+        (
+            OrthogonalOutlierRegression(),
+            {"n_dims": 20, "n_points": 101, "outlier_probability": 0.5, "divisor": "square"},
+        ),
+        (ManyOutlierRegression(), {"n_dims": 20, "n_points": 512, "outlier_probability": 0.9}),
         (SparseParity(), {"n_dims": 10, "n_points": 140, "sparsity": 2}),
+        (ChainOfThought(), {"n_dims": 10, "n_points": 101, "hidden": 8}),
+        (VectorMQAR(), {"n_dims": 20, "pairs": 32, "training_prompts": None}),
     ],
 )
 def test_default_constants_are_those_of_the_papers_table_2(task: Task, constants: dict[str, Any]) -> None:
@@ -55,6 +72,11 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
             assert cls().model_dump()[field] == choices["paper"]  # the text is the default
             released = cls(**{field: choices["released_code"]})
             assert released.identity() != cls().identity()
+    for cls in TASKS.values():
+        for field, settled in cls.settled_fields.items():
+            assert field in cls.model_fields
+            assert field not in cls.protocol_fields
+            assert settled.why
     assert SparseLinearRegression.protocol_fields["n_points"] == {"paper": 101, "released_code": 41}
     assert SparseParity.protocol_fields["subset"] == {"paper": "per_prompt", "released_code": "per_batch"}
     assert SparseParity.protocol_fields["cross_entropy"]["released_code"] == "sigmoid"
@@ -70,6 +92,16 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (LinearRegression, {"name": "sparse_parity"}),
         (DecisionTree, {"depth": 11}),
         (SparseParity, {"subset": "per_seed"}),
+        (OrthogonalOutlierRegression, {"outlier_probability": 1.0}),
+        (OrthogonalOutlierRegression, {"n_points": 1}),
+        (ManyOutlierRegression, {"n_points": 9}),
+        (ManyOutlierRegression, {"plane": "prompt"}),
+        (ChainOfThought, {"hidden": 0}),
+        (VectorMQAR, {"queries": 33}),
+        (
+            VectorMQAR,
+            {"curriculum": {"dims": {"start": 1, "increment": 1}, "points": {"start": 1, "increment": 1}}},
+        ),
     ],
 )
 def test_impossible_or_unknown_settings_are_refused(cls: type[Task], fields: dict[str, Any]) -> None:
@@ -81,7 +113,7 @@ def test_impossible_or_unknown_settings_are_refused(cls: type[Task], fields: dic
 def test_identity_changes_with_every_field(task: Task) -> None:
     other = {
         "n_dims": 11,
-        "n_points": 12,
+        "n_points": 62,
         "sparsity": 1,
         "hidden": 7,
         "scaled": False,
@@ -92,12 +124,55 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         if task.curriculum
         else {"dims": {"start": 1, "increment": 1}, "points": {"start": 2, "increment": 1, "every": 9}},
     }
-    fields = [field for field in type(task).model_fields if field != "name"]
+    other |= {
+        "zero_shot": "left_out",
+        "outlier_probability": 0.4,
+        "evaluation_pattern": "released_code",
+        "plane": "unrelated",
+        "coefficients": "per_prompt",
+        "directions": "separate",
+        "basis": "orthogonal",
+        "divisor": "root",
+        "read_in": "shared",
+        "pairs": 40,
+        "queries": 4,
+        "layout": "spaced",
+        "training_prompts": 300_000,
+    }
+    fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR) else {"name"}
+    fields = [field for field in type(task).model_fields if field not in fixed]
     for field in fields:
         changed = type(task)(**{**task.model_dump(), field: other[field]})
         assert changed.identity() != task.identity(), field
     assert task.identity() == type(task)(**task.model_dump()).identity()
     assert task.identity()["version"] == task.version
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_fields_that_came_later_do_not_change_the_identity_of_what_was_before(task: Task) -> None:
+    """Results made before a field existed keep their ids: it is left out at the value that stood for it."""
+    for field, before in task.later_fields.items():
+        assert getattr(task, field) == before
+        assert field not in task.identity()
+
+
+def test_identities_of_the_first_five_tasks_are_those_of_their_first_results() -> None:
+    first = {
+        "linear_regression": {"n_dims", "n_points"},
+        "sparse_linear_regression": {"n_dims", "n_points", "sparsity"},
+        "two_layer_network": {"n_dims", "n_points", "hidden", "scaled"},
+        "decision_tree": {"n_dims", "n_points", "depth"},
+        "sparse_parity": {"n_dims", "n_points", "sparsity", "subset", "cross_entropy"},
+    }
+    for name, fields in first.items():
+        assert set(TASKS[name]().identity()) == fields | {"name", "version", "curriculum"}
+
+
+@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_task_exists_under_both_protocols(task: Task, protocol: str) -> None:
+    fields = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
+    assert type(task)(**fields).sample_evaluation(draws(), 2).tokens.shape[0] == 2
 
 
 # Layout.
@@ -109,7 +184,7 @@ def test_tokens_of_the_docstrings_example() -> None:
     assert tokens.tolist() == [[[2, 1], [1, 0], [0, 3], [-3, 0], [1, 1], [0, 0]]]
 
 
-@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("task", PADDED)
 def test_tokens_interleave_inputs_with_padded_targets(task: Task) -> None:
     prompts = task.sample(draws(), 5)
     length = task.length(task.n_points)
@@ -135,7 +210,7 @@ def test_prompts_differ_between_steps_and_purposes_but_not_between_calls(task: T
         assert not torch.equal(tokens, task.sample(other, 3).tokens)
 
 
-@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("task", PADDED)
 def test_what_is_said_at_value_tokens_is_neither_trained_nor_scored(task: Task) -> None:
     prompts = task.sample(draws(), 4)
     outputs = torch.randn(4, task.length(task.n_points), 1, generator=torch.Generator().manual_seed(0))
@@ -145,7 +220,7 @@ def test_what_is_said_at_value_tokens_is_neither_trained_nor_scored(task: Task) 
     assert torch.equal(task.scores(outputs, prompts), task.scores(changed, prompts))
 
 
-@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("task", PADDED)
 def test_saying_the_targets_is_perfect(task: Task) -> None:
     prompts = task.sample(draws(), 4)
     outputs = torch.zeros(4, task.length(task.n_points), 1)
@@ -159,7 +234,11 @@ PINNED = {
     "sparse_linear_regression": "2ec4833e12d0c51e",
     "two_layer_network": "ac80db297c228e31",
     "decision_tree": "b78fbd21f1d0317f",
+    "orthogonal_outlier_regression": "6435657be8a1490b",
+    "many_outlier_regression": "f18617867ba73493",
     "sparse_parity": "f5ecfe36b724bd1d",
+    "chain_of_thought": "3a2c591590c0449b",
+    "vector_mqar": "547e2822fccd3781",
 }
 
 
@@ -170,10 +249,59 @@ def test_evaluation_prompts_are_those_of_every_earlier_result(name: str) -> None
     assert hashlib.sha256(prompts.tokens.numpy().tobytes()).hexdigest()[:16] == PINNED[name]
 
 
+@pytest.mark.parametrize("task", ALL)
+def test_shapes_are_those_a_task_states(task: Task) -> None:
+    for evaluation, stated in task.evaluations().items():
+        prompts = task.sample_evaluation(draws(), 3, evaluation)
+        inputs = task.n_inputs if isinstance(task.n_inputs, int) else max(task.n_inputs)
+        assert prompts.tokens.shape == (3, task.length(task.n_points), inputs)
+        assert prompts.targets.shape[:2] == (3, task.n_points)
+        assert prompts.inputs.shape == (3, task.n_points, task.n_dims)
+        tensors = (prompts.tokens, prompts.targets, prompts.inputs)
+        assert {value.dtype for value in tensors} == {torch.float32}
+        assert all(bool(value.isfinite().all()) for value in tensors)
+        outputs = torch.zeros(3, task.length(task.n_points), task.n_outputs)
+        assert task.losses(outputs, prompts).shape == (3, task.n_points)
+        assert all(0 <= column < len(stated.positions) for column in stated.marks.values())
+        assert list(stated.positions) == sorted(set(stated.positions))
+        assert task.headline is None or task.headline in stated.marks
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_a_model_is_measured_on_every_evaluation(task: Task) -> None:
+    seen: dict[str, torch.Tensor] = {}
+    for name in ("report", *task.other_evaluations):
+        prompts = task.sample_evaluation(draws(), 3, name)
+        seen |= task.measure(
+            lambda tokens: tokens.new_zeros(*tokens.shape[:2], task.n_outputs), prompts, name
+        )
+    assert list(seen) == list(task.evaluations())
+    for name, scores in seen.items():
+        assert scores.shape == (3, len(task.evaluations()[name].positions))
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_parts_of_a_batch_are_what_they_were(task: Task) -> None:
+    prompts = task.sample_evaluation(draws(), 6)
+    part = prompts.part(slice(2, 4))
+    outputs = torch.randn(6, task.length(task.n_points), task.n_outputs)
+    assert torch.equal(task.losses(outputs[2:4], part), task.losses(outputs, prompts)[2:4])
+    assert torch.equal(part.tokens, prompts.tokens[2:4])
+
+
+@pytest.mark.parametrize("task", PADDED)
+def test_the_zero_shot_point_can_be_left_out_of_the_loss(task: Task) -> None:
+    without = type(task)(zero_shot="left_out", curriculum=None)
+    prompts = without.sample(draws(), 4)
+    outputs = torch.randn(4, without.length(without.n_points), 1)
+    expected = without.losses(outputs, prompts)[:, 1:].mean()
+    assert without.loss(outputs, prompts, torch.tensor(0)).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 # Curriculum.
 
 
-@pytest.mark.parametrize("task", RAMPED)
+@pytest.mark.parametrize("task", REGRESSION)
 def test_curriculum_is_full_at_step_30_000_and_not_a_step_before(task: Task) -> None:
     curriculum = task.curriculum
     assert curriculum is not None
@@ -209,7 +337,7 @@ def test_ramps_agree_on_host_and_device(start: int, increment: int, every: int, 
     assert int(ramp.on_device(torch.tensor(step), end)) == ramp.at(step, end) <= end
 
 
-@pytest.mark.parametrize("task", RAMPED)
+@pytest.mark.parametrize("task", REGRESSION)
 @pytest.mark.parametrize("step", [0, 4000, 29_999, 30_000])
 def test_curriculum_zeroes_the_coordinates_not_yet_shown(task: Task, step: int) -> None:
     assert task.curriculum is not None
@@ -260,7 +388,7 @@ def test_without_curriculum_the_loss_is_the_plain_mean_from_the_start() -> None:
 
 
 @pytest.mark.parametrize(
-    "task", [*RAMPED, TwoLayerNetwork(scaled=False), SparseLinearRegression(n_dims=8, sparsity=8)]
+    "task", [*REGRESSION, TwoLayerNetwork(scaled=False), SparseLinearRegression(n_dims=8, sparsity=8)]
 )
 def test_variance_of_y_is_the_error_scale(task: Task) -> None:
     per_prompt = (task.sample(draws(), 2000).targets.to(torch.float64) ** 2).mean(dim=1)

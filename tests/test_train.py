@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
+from bench.results import per_prompt
 from bench.run import AdamW, Run
-from bench.tasks import TASKS
+from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.train import checkpoint
-from bench.train.evaluate import evaluation_set, packed, rounded
+from bench.train.evaluate import evaluation_set, packed, rounded, scores
 from bench.train.loop import Interrupted, Options, Progress, train
 from bench.train.optimizer import build_optimizer, set_learning_rate
 from bench.train.step import eager_step, initial_state
@@ -126,7 +127,7 @@ def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
         checkpoints=(100, 200, 300),
     )
     result = train(run, tmp_path, Options(CPU))
-    assert len(json.dumps(result)) < 19_000  # provenance of a real job adds about 1 KB
+    assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB
     assert len(result["curve"]["loss"]) == 100
 
 
@@ -250,4 +251,70 @@ def test_the_gradient_is_clipped_by_its_global_norm() -> None:
 
 def test_rounding_keeps_significant_digits() -> None:
     assert rounded([1.23456789e-7, 123456.789]) == [1.2346e-07, 123460.0]
-    assert packed(np.array([[1.0, 3.0]])) == "AAAAQA=="
+    assert packed(np.array([2.0])) == "AAAAQA=="
+
+
+def trained(task: Task, tmp_path: Path, **fields: Any) -> dict[str, Any]:
+    return train(small_run(task=task, evaluation_prompts=12, **fields), tmp_path, Options(CPU))
+
+
+def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
+    tasks = [
+        TASKS["many_outlier_regression"](n_dims=3, n_points=30, outlier_probability=0.75),
+        TASKS["orthogonal_outlier_regression"](n_dims=3, n_points=102),
+        TASKS["chain_of_thought"](n_dims=3, n_points=5, hidden=2),
+        TASKS["vector_mqar"](n_dims=3, pairs=4, queries=2),
+    ]
+    for task in tasks:
+        result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
+        assert set(result["prompts"]) == {"selection", "report", *task.other_evaluations}
+        for measured in result["checkpoints"]:
+            found = measured["evaluations"]
+            assert set(found) == {"selection", *task.evaluations()}
+            assert set(found["selection"]) == {"overall", "headline"}
+            for name, evaluation in task.evaluations().items():
+                assert len(found[name]["mean"]) == len(evaluation.positions)
+                assert result["facts"]["evaluations"][name]["marks"] == evaluation.marks
+        report = result["checkpoints"][-1]["evaluations"]["report"]
+        assert result["facts"]["headline"] == task.headline
+        if task.headline:
+            column = task.evaluations()["report"].marks[task.headline]
+            assert report["headline"] == [report["mean"][column], report["standard_error"][column]]
+        else:
+            assert report["headline"] == report["overall"]
+        assert float(per_prompt(result).mean()) == pytest.approx(report["headline"][0], rel=1e-4)
+
+
+def test_the_convergence_step_is_the_first_checkpoint_that_is_accurate_enough(tmp_path: Path) -> None:
+    task = TASKS["sparse_parity"](n_dims=1, sparsity=1, n_points=40)  # y is x itself: learned at once
+    result = trained(task, tmp_path, steps=120, checkpoints=tuple(range(2, 121, 2)))
+    accuracies = {c["step"]: c["evaluations"]["report"]["overall"][0] for c in result["checkpoints"]}
+    assert accuracies[2] < 0.95 <= accuracies[120]
+    step = result["convergence_step"]
+    assert accuracies[step] >= 0.95
+    assert all(accuracy < 0.95 for earlier, accuracy in accuracies.items() if earlier < step)
+    other = trained(TASKS["linear_regression"](n_dims=2, n_points=3), tmp_path, steps=2, checkpoints=(2,))
+    assert other["convergence_step"] is None
+    assert other["facts"]["convergence_accuracy"] is None
+
+
+def test_a_run_that_never_learns_has_no_convergence_step(tmp_path: Path) -> None:
+    task = TASKS["sparse_parity"](n_dims=6, n_points=6)
+    result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
+    assert result["convergence_step"] is None
+    assert result["facts"]["convergence_accuracy"] == 0.95
+
+
+def test_evaluation_is_in_full_precision_and_leaves_the_training_precision_as_it_was() -> None:
+    run = small_run(precision="tf32")
+    state = initial_state(run, CPU, "sequential")
+    torch.set_float32_matmul_precision("high")
+    try:
+        seen = []
+        state.model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+        scores(state.model, run.task, evaluation_set(run.task, "report", 8), CPU)
+        assert seen == ["highest"]
+        assert torch.get_float32_matmul_precision() == "high"
+        assert state.model.training
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -20,6 +20,28 @@ SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, 
 Results = Annotated[
     Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
 ]
+
+
+def _load_plugins(files: list[Path]) -> list[Path]:
+    if files:
+        from bench import plugins
+
+        plugins.load(files)
+    return files
+
+
+Plugins = Annotated[
+    list[Path],
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=_load_plugins,
+        envvar="BENCH_PLUGINS",
+        default_factory=list,
+        show_default=False,
+        help="Python file with architectures or tasks of your own; may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 Filter = Annotated[
     str | None,
@@ -52,7 +74,13 @@ def _options(
 
 
 @app.command()
-def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
+def plan(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     from bench.cli.plan import show_plan
 
@@ -62,6 +90,7 @@ def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, js
 @app.command()
 def run(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     filter: Filter = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
@@ -121,6 +150,7 @@ def run(
 @app.command()
 def status(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
     json: Json = False,
@@ -145,7 +175,7 @@ def logs(
 
 
 @app.command()
-def failures(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
+def failures(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
     """Failed runs by cause: one traceback each, the runs hit, the command that tries them again.
 
     Exit code 1 when anything failed.
@@ -156,7 +186,7 @@ def failures(suite: SuitePath, results: Results = RESULTS, json: Json = False) -
 
 
 @app.command()
-def cancel(suite: SuitePath, results: Results = RESULTS) -> None:
+def cancel(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
     """Take a suite's jobs out of the cluster's queue. Running ones save; the same `bench run` goes on."""
     from bench.cli.cancel import cancel_suite
 
@@ -165,6 +195,7 @@ def cancel(suite: SuitePath, results: Results = RESULTS) -> None:
 
 @app.command()
 def report(
+    plugin: Plugins,
     suites: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -183,15 +214,71 @@ def report(
 
 
 @app.command()
-def check(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
-    """Hold results against a suite's claims (suites/x.claims.yaml).
+def check(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    json: Json = False,
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the verdicts as JUnit XML, for CI.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="An earlier check (a report's verdicts.json, or the output of --json): the exit code is 1 "
+            "when a claim that it reproduced no longer is, else 0.",
+        ),
+    ] = None,
+    allow_synthetic: Annotated[
+        bool, typer.Option("--allow-synthetic", hidden=True, help="Judge results made up for tests.")
+    ] = False,
+) -> None:
+    """Hold results against a suite's claims (suites/x.claims.yaml), and say what changed since last time.
 
     Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing or not
     comparable. 3: the suite or its claims file is wrong.
     """
-    from bench.cli.check import check_suite
+    from bench.cli.check import Options, check_suite
 
-    raise typer.Exit(check_suite(suite, results, json))
+    raise typer.Exit(check_suite(suite, results, Options(json, junit, against, allow_synthetic)))
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(file_okay=False, help="A results folder.")],
+    after: Annotated[Path, typer.Argument(file_okay=False, help="Another: of another machine or commit.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Changes up to this fraction of the error are none.")
+    ] = 0.05,
+    json: Json = False,
+) -> None:
+    """Hold two results folders side by side, run by run, with paired 90 % intervals.
+
+    Exit code 0: no run is worse. 1: one is. 2: the folders have no run in common.
+    """
+    from bench.cli.compare import compare_folders
+
+    raise typer.Exit(compare_folders(before, after, tolerance, json))
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path | None, typer.Argument(dir_okay=False, help="x.parquet (extra parquet) or x.csv.")
+    ] = None,
+    results: Results = RESULTS,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print what each column means, and stop.")
+    ] = False,
+) -> None:
+    """Write all results as one table, a row a run and checkpoint."""
+    from bench.cli.export import describe_columns, export_results
+
+    if describe:
+        describe_columns()
+    else:
+        export_results(file, results)
 
 
 @app.command()
@@ -203,7 +290,25 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command()
-def schema() -> None:
+def tasks(
+    plugin: Plugins,
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task, to see it whole.")] = None,
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences", help="Where the paper's text and its released code differ, in Markdown."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """What can be learned here; a task's prompt, fields and evaluations."""
+    from bench.cli.tasks import show_tasks
+
+    show_tasks(name, differences, json)
+
+
+@app.command()
+def schema(plugin: Plugins) -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
     from bench.cli.format import Output
     from bench.suite import json_schema

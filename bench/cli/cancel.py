@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -21,7 +22,7 @@ def cancel_suite(path: Path, results: Path) -> None:
     out = format.Output()
     if count := cancel(results, suite.name):
         out.say(f"Cancelled {format.count(count, 'job')} of suite {suite.name}. Running ones save first.")
-        out.say(f"To go on from there: bench run {path} --cluster slurm")
+        out.say(f"To go on from there: bench run {path}{plugins.flags()} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in a queue.")
     found = standings(suite.runs, results, pool_of.load(results))

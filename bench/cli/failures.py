@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -88,7 +89,7 @@ def _traceback(record: dict[str, Any]) -> list[str]:
 
 def _retry(failed: list[_Failed], path: Path) -> str:
     ids = ",".join(one.planned.run.id for one in failed)
-    return f"bench run {shlex.quote(str(path))} --retry failed --filter id={ids}"
+    return f"bench run {shlex.quote(str(path))}{plugins.flags()} --retry failed --filter id={ids}"
 
 
 def _as_json(each: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from bench import plugins
 from bench import results as pool_of
 from bench.cli import format
 from bench.dispatch.job import Baselines, Job, is_done
@@ -66,7 +67,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     Raises:
         typer.Exit: code 1 unless everything finished or diverged.
     """
-    results = order.results
+    results, suite = order.results, f"{path}{plugins.flags()}"
     found = standings([one.run for one in todo], results, pool_of.load(results), ask_queue(results))
     words = Counter(standing.word for standing in found.values())
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
@@ -84,18 +85,18 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     if why := order.stopped():
         out.say(f"Called off: {why}. {format.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
-        out.say(f"What failed is tried again with: bench run {path} --retry failed")
+        out.say(f"What failed is tried again with: bench run {suite} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
         if why:
-            out.say(f"What was not started is started by the same command: bench run {path}")
+            out.say(f"What was not started is started by the same command: bench run {suite}")
         elif any(found[one.run.id].job for one in todo):
-            out.say(f"What is missing was cut off; the same command goes on. See bench status {path}")
+            out.say(f"What is missing was cut off; the same command goes on. See bench status {suite}")
         else:
             logs = f"{results / STATE}/worker-*.log"
             out.say(f"What is missing could not be recorded; the reason stands in {logs}")
         raise typer.Exit(1)
-    out.say(f"Next: bench report {path}")
+    out.say(f"Next: bench report {suite}")
 
 
 def say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
@@ -104,4 +105,5 @@ def say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     for one in failed:
         out.say(f"  {name_of(one.run)}: failed: {one.standing.note}")
     if failed:
-        out.say(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")
+        suite = f"{path}{plugins.flags()}"
+        out.say(f"Failed runs are not repeated unless asked: bench run {suite} --retry failed")

@@ -12,6 +12,7 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
+from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cli.submit import submit_order
 from bench.cost import Speeds, memory_mib
@@ -71,6 +72,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     todo = _todo(chosen, choices)
     jobs = [job for job in _jobs(todo, chosen, pool) if site is None or job.id not in queue.runs]
     say_what_is_there(suite.name, chosen, todo, out)
+    say_outdated(chosen, pool, out)
     if not jobs:
         out.print("Nothing to do." if not queue.runs else "Nothing to submit: what is missing is queued.")
         say_failed(chosen, path, out)

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -97,7 +98,10 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     for note, count in causes.most_common(MOST_NOTES):
         yield f"failed, {format.count(count, 'run')}: {note}", "red"
     if causes:
-        yield f"More of what failed, and how to try it again: bench failures {view.path}", "red"
+        yield (
+            f"More of what failed, and how to try it again: bench failures {view.path}{plugins.flags()}",
+            "red",
+        )
     ended = Counter(_without_job(one.standing.note) for one in view.with_word("missing") if one.standing.note)
     for note, count in ended.most_common(MOST_NOTES):
         yield f"missing, {format.count(count, 'run')}: {note}", "yellow"

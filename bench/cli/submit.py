@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bench import plugins
 from bench.cli import format
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
@@ -70,15 +71,16 @@ def submit_order(
     tidy(results)
     order = Order(results, tuple(one.run.id for one in todo), code_identity())
     submission = submit(order, suite, grouped, how)
+    said = f"{path}{plugins.flags()}"
     for array in submission.arrays:
         out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
     if not choices.wait:
-        out.say(f"Watch: bench status {path} --watch   Stop: bench cancel {path}")
+        out.say(f"Watch: bench status {said} --watch   Stop: bench cancel {said}")
         return
     try:
         follow(_Cluster(jobs, results, submission), todo, results, out)
     except KeyboardInterrupt:
-        out.print(f"\nNot waiting any more. The jobs go on: bench status {path}; bench cancel {path}")
+        out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
         raise typer.Exit(130) from None
     conclude(path, order, todo, jobs, out)
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 
+from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, cluster_job
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
@@ -124,7 +125,7 @@ class LocalPool:
             name = f"worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
             mine = replace(machine, devices=machine.devices[seat.rank :]) if seat.rank else machine
             arguments = (
-                jobs,
+                plugins.carried(jobs),
                 self.order,
                 mine,
                 self.order.results / STATE / f"{name}.log",

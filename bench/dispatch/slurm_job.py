@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, is_done
 from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
 from bench.dispatch.order import Order
@@ -67,6 +68,10 @@ class SlurmJob:
     spread: int
     save_seconds: float
     fruitless: int = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its jobs bring their plugins: where it is unpickled, their names are known first."""
+        return {**self.__dict__, "jobs": plugins.carried(self.jobs)}
 
     def __call__(self) -> str:
         """Do what is left. Returns a word for submitit's record; nobody reads it."""

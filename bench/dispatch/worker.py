@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, cluster_job, is_done
 from bench.dispatch.order import Order
+from bench.dispatch.own import record, try_out
 from bench.dispatch.process import StopFlag, Tested, output_to, prepare, redirect_output, trust
 from bench.dispatch.state import Folder, log_of
 from bench.environment import code_identity
@@ -149,15 +150,18 @@ class _Worker:
                 from bench.train.reference import baselines
 
                 value = baselines(job.task, job.task_id, job.evaluation_prompts)
+                record(value, job.task)
                 pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
                 folder.clear()
                 return
             trust(self.kernels)
+            try_out(job, self.machine.device, self.machine.scan)
             if self.group is not None:
                 self.group.tell(index)
             result = self._train(job, folder)
             if result is None:  # the last heartbeat stays: it says how far the run is
                 return
+            record(result, job.task, job.architecture)
             pool.store(pool.path_of(results, job), result)
             folder.clear()
             self.order.works()

@@ -4,12 +4,15 @@
     h = h + block(norm(h))          for every block of the pattern
     outputs = read_out(norm(h))
 
+A plain stack (`residual: false`) is block after block, without residuals or norms.
+
 Whoever creates a parameter initialises it: the backbone touches only its own, and PyTorch's
 defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and read-out).
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from bench.models.architectures import Architecture
@@ -24,7 +27,7 @@ class Model(nn.Module):
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
-        n_inputs: width of a token.
+        n_inputs: width of a token; of each kind in turn where tokens are of several kinds.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
         scan: name of the selective scan (`bench.kernels.selective_scan.SCANS`).
@@ -35,14 +38,14 @@ class Model(nn.Module):
         architecture: Architecture,
         size: Size,
         *,
-        n_inputs: int,
+        n_inputs: int | tuple[int, ...],
         n_outputs: int,
         length: int,
         scan: str = "sequential",
     ) -> None:
         super().__init__()
         width = architecture.actual_width(size.width)
-        self.read_in = nn.Linear(n_inputs, width)
+        self.read_in = nn.Linear(n_inputs, width) if isinstance(n_inputs, int) else ReadIns(n_inputs, width)
         table = architecture.positions
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
@@ -55,15 +58,44 @@ class Model(nn.Module):
             scan=scan,
         )
         self.blocks = nn.ModuleList(block.build(place) for block in architecture.blocks(size.layers))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
-        self.final_norm = nn.LayerNorm(width)
+        self.residual = architecture.residual
+        if self.residual:
+            self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
+            self.final_norm = nn.LayerNorm(width)
         self.read_out = nn.Linear(width, n_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.read_in(tokens)
         if self.positions is not None:
             h = h + self.positions[: tokens.shape[1]]
-        for norm, block in zip(self.norms, self.blocks, strict=True):
-            h = h + block(norm(h))
-        outputs: Tensor = self.read_out(self.final_norm(h))
+        if self.residual:
+            for norm, block in zip(self.norms, self.blocks, strict=True):
+                h = h + block(norm(h))
+            h = self.final_norm(h)
+        else:
+            for block in self.blocks:
+                h = block(h)
+        outputs: Tensor = self.read_out(h)
         return outputs
+
+
+class ReadIns(nn.Module):
+    """A linear map for each kind of token, kinds taking turns: (B, L, widest) → (B, L, D).
+
+    Args:
+        widths: of the kinds in turn; a token of a narrower kind is padded with zeros.
+        width: D.
+    """
+
+    def __init__(self, widths: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.widths = widths
+        self.maps = nn.ModuleList(nn.Linear(kind, width) for kind in widths)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        B, L, _ = tokens.shape
+        kinds = len(self.widths)
+        points = -(-L // kinds)  # the last point may be cut short
+        whole = nn.functional.pad(tokens, (0, 0, 0, points * kinds - L)).view(B, points, kinds, -1)
+        read = [map(whole[:, :, i, : self.widths[i]]) for i, map in enumerate(self.maps)]
+        return torch.stack(read, dim=2).view(B, points * kinds, -1)[:, :L]

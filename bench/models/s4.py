@@ -10,6 +10,7 @@ Nothing depends on the input, so a prompt is convolved at once.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,10 @@ class DiagonalSSM(nn.Module):
     """`channels` independent SSMs with a skip: (B, E, L) → (B, E, L).
 
     Initialised as S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
-    [STEP_MIN, STEP_MAX], skip standard normal. Everything trains at the global learning rate.
+    [STEP_MIN, STEP_MAX], skip standard normal (or ones). Everything trains at the global learning rate.
     """
 
-    def __init__(self, channels: int, state: int) -> None:
+    def __init__(self, channels: int, state: int, skip: Literal["normal", "ones"] = "normal") -> None:
         super().__init__()
         modes = state // 2
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
@@ -35,7 +36,7 @@ class DiagonalSSM(nn.Module):
         self.log_decay = nn.Parameter(torch.full((channels, modes), math.log(0.5)))
         self.frequency = nn.Parameter((math.pi * torch.arange(modes)).repeat(channels, 1))
         self.C = nn.Parameter(torch.randn(channels, modes, 2) * math.sqrt(0.5))  # real, imaginary
-        self.skip = nn.Parameter(torch.randn(channels))
+        self.skip = nn.Parameter(torch.randn(channels) if skip == "normal" else torch.ones(channels))
 
     def kernel(self, L: int) -> Tensor:
         """The convolution kernel, (E, L), float32."""
@@ -74,7 +75,7 @@ class S4Mamba(nn.Module):
         self.gate = spec.gate
         self.input = nn.Linear(width, 2 * inner, bias=False)
         self.convolution = ShortConvolution(inner, spec.convolution)
-        self.ssm = DiagonalSSM(inner, spec.state)
+        self.ssm = DiagonalSSM(inner, spec.state, spec.skip)
         self.dropout = nn.Dropout1d(spec.dropout)
         self.output = output_projection(inner, width, blocks)
 

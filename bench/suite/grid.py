@@ -14,7 +14,7 @@ from bench.models.sizes import SIZE_GROUPS, Size
 from bench.run import Adam, AdamW, Optimizer, Run, short
 from bench.strict_yaml.complaints import Complaint
 from bench.suite.entries import At, Loc, architectures, distinct, known, sizes, tasks
-from bench.suite.format import Entry, Exclusion, Point, Settings
+from bench.suite.format import Entry, Every, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
 AXES = {
@@ -167,10 +167,13 @@ def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]
     if steps is None:
         return ()
     for value, loc in stated.each("checkpoints"):
-        if value > steps:
-            complaints.append(Complaint(loc, f"checkpoint {value} is beyond the last step, {steps}"))
-    listed = _values(stated, "checkpoints", complaints)
-    return tuple(sorted({*(value for value in listed if value < steps), steps}))
+        first = value.every if isinstance(value, Every) else value
+        if first > steps:
+            complaints.append(Complaint(loc, f"checkpoint {first} is beyond the last step, {steps}"))
+    found = {steps}
+    for value in _values(stated, "checkpoints", complaints):
+        found.update(range(value.every, steps, value.every) if isinstance(value, Every) else {value})
+    return tuple(sorted(step for step in found if step <= steps))
 
 
 def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
@@ -179,6 +182,8 @@ def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
     def name(value: Any) -> str:
         if isinstance(value, Adam | AdamW):
             return f"optimizer '{value.name}' with these settings"
+        if isinstance(value, Every):
+            return f"{key}: every {value.every}"
         return f"{key}: {short(value) if isinstance(value, float) else value}"
 
     values = stated.each(key)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bench.tasks.chain_of_thought import ChainOfThought
+from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
+from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
 from bench.tasks.task import PROTOCOLS, Protocol, Task
 
@@ -11,7 +14,11 @@ TASKS: dict[str, type[Task]] = {
     "sparse_linear_regression": SparseLinearRegression,
     "two_layer_network": TwoLayerNetwork,
     "decision_tree": DecisionTree,
+    "orthogonal_outlier_regression": OrthogonalOutlierRegression,
+    "many_outlier_regression": ManyOutlierRegression,
     "sparse_parity": SparseParity,
+    "chain_of_thought": ChainOfThought,
+    "vector_mqar": VectorMQAR,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

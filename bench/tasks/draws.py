@@ -51,25 +51,38 @@ class Draws:
         purpose: "train", or the name of an evaluation set. Different purposes never share a stream.
         step: int64 scalar tensor; the batch's number. A tensor, so that a captured CUDA graph can
             advance it on the device; every draw lives on its device.
+        rows: (B,) int64, which rows of an endless batch are drawn; the first B when None. Every shape
+            drawn then begins with B.
     """
 
     seed: int
     purpose: str
     step: Tensor
+    rows: Tensor | None = None
 
     def bits(self, name: str, count: int) -> Tensor:
-        """`count` uniform 64-bit words, shape (count,), int64."""
+        """`count` uniform 64-bit words, shape (count,), int64: those of the first rows."""
+        return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
+
+    def _words(self, name: str, index: Tensor) -> Tensor:
+        """The words numbered `index`, int64 of its shape."""
         digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
         key_1 = int.from_bytes(digest[:8], "little", signed=True)
         key_2 = int.from_bytes(digest[8:], "little", signed=True)
         walk = self.step * _GOLDEN
         first, second = _mix(walk + key_1), _mix(walk + key_2)
-        index = torch.arange(count, dtype=torch.int64, device=self.step.device)
         return _mix(_mix(index * _GOLDEN + first) ^ second)
+
+    def _index(self, *shape: int) -> Tensor:
+        """Number of every entry of a batch of `shape` in the endless batch, int64 (entries,)."""
+        if self.rows is None:
+            return torch.arange(math.prod(shape), dtype=torch.int64, device=self.step.device)
+        each = math.prod(shape[1:])
+        return (self.rows.unsqueeze(1) * each + torch.arange(each, device=self.step.device)).reshape(-1)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
-        top = _shift_right(self.bits(name, math.prod(shape)), 41)
+        top = _shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
     def normal(self, name: str, *shape: int) -> Tensor:
@@ -78,22 +91,35 @@ class Draws:
         Box–Muller on the two halves of each word, in float64: the last-bit differences between
         machines' logarithms then vanish in the rounding to float32.
         """
-        count = math.prod(shape)
-        words = self.bits(name, (count + 1) // 2)
+        if self.rows is None:
+            count = math.prod(shape)
+            cosine, sine = self._normals(self.bits(name, (count + 1) // 2))
+            values = torch.stack((cosine, sine), dim=1).reshape(-1)[:count]
+        else:
+            index = self._index(*shape)
+            values = torch.where(index % 2 == 0, *self._normals(self._words(name, index // 2)))
+        return values.to(torch.float32).reshape(shape)
+
+    @staticmethod
+    def _normals(words: Tensor) -> tuple[Tensor, Tensor]:
+        """Two independent standard normals from each word, float64."""
         high = (_shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
         low = ((words & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
         radius, angle = torch.sqrt(-2.0 * torch.log(high)), 2.0 * math.pi * low
-        pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
-        return pairs.reshape(-1)[:count].to(torch.float32).reshape(shape)
+        return radius * torch.cos(angle), radius * torch.sin(angle)
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
-        words = _shift_right(self.bits(name, math.prod(shape)), 32)
+        words = _shift_right(self._words(name, self._index(*shape)), 32)
         return ((words * high) >> 32).reshape(shape)
 
     def signs(self, name: str, *shape: int) -> Tensor:
         """Uniform on {−1, +1}, float32 of `shape`."""
-        return (_shift_right(self.bits(name, math.prod(shape)), 63) * 2 - 1).to(torch.float32).reshape(shape)
+        return (
+            (_shift_right(self._words(name, self._index(*shape)), 63) * 2 - 1)
+            .to(torch.float32)
+            .reshape(shape)
+        )
 
     def subsets(self, name: str, batch: int, size: int, out_of: int | Tensor, universe: int) -> Tensor:
         """Uniform subsets of {0, …, out_of − 1}: int64 of shape (batch, size), without repetition.

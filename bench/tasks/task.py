@@ -4,20 +4,20 @@ A task is a frozen model of its own settings: two tasks with equal fields are th
 fields (with `version`) are part of a run's identity. Adding one is a file with a subclass and a
 line in `bench.tasks.TASKS`.
 
-Shapes: B prompts of N points; L tokens; d input coordinates.
+Shapes: B prompts of N points; L tokens; d input coordinates. A point is what is asked once: an
+in-context example, or a query.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-
-from pydantic import Field, PositiveInt, model_validator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from bench.frozen import Frozen
 from bench.lazy import torch
+from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 
 if TYPE_CHECKING:
@@ -29,47 +29,68 @@ PROTOCOLS = ("paper", "released_code")
 Protocol = Literal["paper", "released_code"]
 
 
-class Ramp(Frozen):
-    """A count that grows from `start` by `increment` every `every` steps, and never beyond its end."""
-
-    start: PositiveInt
-    increment: PositiveInt
-    every: PositiveInt = 2000
-
-    def at(self, step: int, end: int) -> int:
-        """The value while optimisation step `step` (from 0) is computed."""
-        return min(end, self.start + self.increment * (step // self.every))
-
-    def on_device(self, step: Tensor, end: int) -> Tensor:
-        """`at` for a device scalar, without a synchronisation."""
-        return (self.start + self.increment * (step // self.every)).clamp(max=end)
-
-
-class Curriculum(Frozen):
-    """How prompts grow during training (paper, A.2; start values from the released code).
-
-    Prompts are always drawn at full length. The loss counts the first `points` only, and input
-    coordinates at or beyond `dims` are zero: with causal models this is the same objective as
-    shorter prompts, with shapes that never change.
-    """
-
-    dims: Ramp
-    points: Ramp
-
-
 @dataclass(frozen=True)
 class Prompts:
     """A batch of prompts.
 
     Attributes:
-        tokens: (B, L, n_inputs) float32, what a model reads.
-        targets: (B, N) float32, what it should say at the task's query positions.
+        tokens: (B, L, width) float32, what a model reads.
+        targets: (B, N) float32, or (B, N, n_outputs), what it should say at the task's query positions.
         inputs: (B, N, d) float32, the inputs behind the tokens: what baselines read.
+        counted: (B, N) bool, the points that the loss and the scores count; None for all.
+        more: what else the task's scores and baselines need, by name, B prompts each.
     """
 
     tokens: Tensor
     targets: Tensor
     inputs: Tensor
+    counted: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def part(self, rows: slice, device: Any = None) -> Prompts:
+        """Some of the prompts, on another device if one is given."""
+
+        def take(value: Tensor) -> Tensor:
+            return value[rows] if device is None else value[rows].to(device)
+
+        return Prompts(
+            take(self.tokens),
+            take(self.targets),
+            take(self.inputs),
+            None if self.counted is None else take(self.counted),
+            {name: take(value) for name, value in self.more.items()},
+        )
+
+
+class Evaluation(NamedTuple):
+    """What one list of scores by position says; known without drawing a prompt.
+
+    Attributes:
+        positions: what each column stands for: the number of points before it in the prompt.
+        marks: columns with a name of their own, {"last": 40}.
+        error_scale: what a raw error is divided by, so that the trivial predictor scores 1.
+        axis: what `positions` counts.
+    """
+
+    positions: tuple[int, ...]
+    marks: Mapping[str, int]
+    error_scale: float
+    axis: str = "in-context examples"
+
+
+class Settled(NamedTuple):
+    """A difference between text and released code that the protocol does not decide.
+
+    The field's default holds under both protocols; either value can be asked for by name.
+    """
+
+    paper: Any
+    released_code: Any
+    why: str
+
+
+MAIN = "report"
+"""Name of a task's main evaluation."""
 
 
 class Task(Frozen):
@@ -80,16 +101,33 @@ class Task(Frozen):
     metric: ClassVar[Literal["squared_error", "accuracy"]] = "squared_error"
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Where the paper's text and the authors' released code differ: {field: {protocol: value}}."""
+    settled_fields: ClassVar[Mapping[str, Settled]] = {}
+    """Where they differ and one of them is the default under both protocols."""
+    later_fields: ClassVar[Mapping[str, Any]] = {}
+    """Fields added after results existed, with the value that stands for how it was before: at that
+    value they are left out of the identity, so that earlier results keep their ids."""
+    convergence_accuracy: ClassVar[float | None] = None
+    """Mean accuracy at which the task counts as learned (Figure 7)."""
+    other_evaluations: ClassVar[tuple[str, ...]] = ()
+    """Evaluations on prompt sets of their own, beside the main one."""
 
     name: str
-    n_dims: PositiveInt
-    n_points: PositiveInt
     curriculum: Curriculum | None
+
+    if TYPE_CHECKING:  # a field of most tasks, a property of some
+
+        @property
+        def n_dims(self) -> int:
+            """Coordinates of an input."""
+
+        @property
+        def n_points(self) -> int:
+            """Points in a prompt."""
 
     @property
     @abstractmethod
-    def n_inputs(self) -> int:
-        """Width of one input token."""
+    def n_inputs(self) -> int | tuple[int, ...]:
+        """Width of an input token; of each kind in turn where a prompt's tokens are of several kinds."""
 
     @property
     def n_outputs(self) -> int:
@@ -106,6 +144,13 @@ class Task(Frozen):
         """Expected raw score of a predictor that has learned nothing."""
         return self.error_scale
 
+    @property
+    def headline(self) -> str | None:
+        """The mark whose score stands for a run in figures against FLOPs and in the choice of a
+        learning rate; None for the mean over positions.
+        """
+        return None
+
     @abstractmethod
     def length(self, n_points: int) -> int:
         """Tokens in a prompt of `n_points` points."""
@@ -113,6 +158,11 @@ class Task(Frozen):
     def points_at(self, step: int) -> int:
         """Points counted by the loss at optimisation step `step`."""
         return self.curriculum.points.at(step, self.n_points) if self.curriculum else self.n_points
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """What is measured at every checkpoint, the main evaluation first."""
+        last = self.n_points - 1
+        return {MAIN: Evaluation(tuple(range(self.n_points)), {"last": last}, self.error_scale)}
 
     @abstractmethod
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
@@ -123,6 +173,10 @@ class Task(Frozen):
             batch: how many prompts.
             n_dims: coordinates that are not zero (curriculum); all of them when None.
         """
+
+    def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
+        """Draw the `count` prompts of the main evaluation or of one of `other_evaluations`."""
+        return self.sample(draws, count)
 
     @abstractmethod
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
@@ -136,22 +190,43 @@ class Task(Frozen):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """The floor, the trivial predictor and practical baselines on these very prompts."""
 
-    def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
-        """Scalar training loss: the mean over the points the curriculum shows at `step`."""
-        total, count = self.loss_sum(outputs, prompts, step)
-        return total / count
+    def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
+        """The same on the prompts of one of `other_evaluations`."""
+        return []
 
-    def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor | int]:
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        """Scores of a model on the prompts of evaluation `name`, (B, columns), by evaluation.
+
+        Args:
+            predict: tokens (B, L, width) → outputs (B, L, n_outputs); shorter prompts are allowed.
+            prompts: drawn by `sample_evaluation`.
+            name: of the evaluation; one set of prompts may serve several.
+        """
+        columns = torch.tensor(self.evaluations()[name].positions, device=prompts.tokens.device)
+        return {name: self.scores(predict(prompts.tokens), prompts)[:, columns]}
+
+    def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
+        """Weight of every point in the loss at `step`, (B, N): 1 where it counts, 0 where not."""
+        size = prompts.targets.shape[:2]
+        device = prompts.targets.device
+        counts = torch.ones(size, device=device) if prompts.counted is None else prompts.counted.float()
+        if self.curriculum is None:
+            return counts
+        shown = self.curriculum.points.on_device(step, self.n_points)
+        return counts * (torch.arange(self.n_points, device=device) < shown)
+
+    def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
+        """Scalar training loss: the mean over the points that count at `step`."""
+        total, count = self.loss_sum(outputs, prompts, step)
+        return total / count.clamp(min=1.0)
+
+    def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the losses that count at `step`, and how many they are.
 
         A batch that is computed in parts adds both up before it divides.
         """
-        losses = self.losses(outputs, prompts)
-        if self.curriculum is None:
-            return losses.sum(), losses.numel()
-        shown = self.curriculum.points.on_device(step, self.n_points)
-        counted = torch.arange(self.n_points, device=losses.device) < shown
-        return torch.where(counted, losses, 0.0).sum(), losses.shape[0] * shown
+        weights = self.counted(prompts, step)
+        return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         """Training prompts for `draws.step`, with the curriculum's dimensions."""
@@ -161,97 +236,6 @@ class Task(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """Every field that moves a number drawn or scored here, for hashing and for the record."""
-        return {"version": self.version, **self.model_dump(mode="json")}
-
-
-class InContext(Task):
-    """Prompts x₁ f(x₁) … x_N f(x_N): one function a prompt, the value to be said at each x.
-
-    ::
-
-        token     x₁   y₁   x₂   y₂   …   x_N   y_N          L = 2N
-        reads     x₁   y₁0  x₂   y₂0  …   x_N   y_N 0        y is padded with d−1 zeros (§3.1)
-        says      ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
-
-    The first prediction is made before any example was seen. Eq. 2 of the paper leaves it out of the
-    loss and still divides by N; the released code trains on it, and so does this. Its best answer is
-    zero whatever x₁ is, so little hangs on it.
-    """
-
-    curriculum: Curriculum | None = Field(
-        description="How prompts grow during training; null draws them at full size from the start."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_curriculum(cls, values: Any) -> Any:
-        """Garg et al.'s ramps: dimensions 5 + 1, points 11 + 2 up to 41 and 26 + 5 beyond.
-
-        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000.
-        """
-        if isinstance(values, Mapping) and "curriculum" not in values:
-            points = values.get("n_points", cls.model_fields["n_points"].default)
-            few = not isinstance(points, int) or points <= 41
-            ramp = {"start": 11, "increment": 2} if few else {"start": 26, "increment": 5}
-            return {**values, "curriculum": {"dims": {"start": 5, "increment": 1}, "points": ramp}}
-        return values
-
-    @property
-    def n_inputs(self) -> int:
-        return self.n_dims
-
-    @property
-    def error_scale(self) -> float:
-        return float(self.n_dims)
-
-    def length(self, n_points: int) -> int:
-        return 2 * n_points
-
-    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        inputs = self.sample_inputs(draws, batch)
-        if n_dims is not None:
-            inputs = torch.where(torch.arange(self.n_dims, device=inputs.device) < n_dims, inputs, 0.0)
-        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
-        return Prompts(interleave(inputs, targets), targets, inputs)
-
-    def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
-        """Inputs x ~ N(0, I): (B, N, d)."""
-        return draws.normal("x", batch, self.n_points, self.n_dims)
-
-    @abstractmethod
-    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N).
-
-        `sample` calls it in float64 and rounds once: machines sum matrix products in different
-        orders, or in TF32, and would otherwise disagree on the targets.
-        """
-
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """Model outputs (B, L, 1) → what is said at the x tokens, (B, N)."""
-        return outputs[:, 0::2, 0]
-
-    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (self.predictions(outputs) - prompts.targets) ** 2
-
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return self.losses(outputs, prompts)
-
-
-def interleave(inputs: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, d) inputs and (B, N) targets → tokens (B, 2N, d): x₁ y₁ x₂ y₂ …, y zero-padded to d."""
-    batch, n_points, n_dims = inputs.shape
-    padded = torch.nn.functional.pad(targets.unsqueeze(-1), (0, n_dims - 1))
-    return torch.stack((inputs, padded), dim=2).reshape(batch, 2 * n_points, n_dims)
-
-
-class Sparse(Frozen):
-    """A function that looks at `sparsity` of its `n_dims` coordinates."""
-
-    n_dims: PositiveInt
-    sparsity: PositiveInt
-
-    @model_validator(mode="after")
-    def _sparsity_fits(self) -> Self:
-        if self.sparsity > self.n_dims:
-            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
-        return self
+        fields = self.model_dump(mode="json")
+        earlier = {key for key, value in self.later_fields.items() if fields[key] == value}
+        return {"version": self.version, **{key: fields[key] for key in fields if key not in earlier}}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from bench.models.backbone import Model
 from bench.tasks.draws import Draws
-from bench.tasks.task import Prompts, Task
+from bench.tasks.task import MAIN, Prompts, Task
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 EVALUATION_SEED = 20_240_206
 PURPOSES = ("selection", "report")
@@ -23,9 +27,9 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Prompts, on the CPU, with a digest of their bits."""
+    """Prompts of one evaluation, on the CPU, with a digest of their bits."""
 
-    purpose: str
+    evaluation: str
     prompts: Prompts
     sha256: str
 
@@ -34,49 +38,83 @@ class EvaluationSet:
         return len(self.prompts.targets)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
     """`count` prompts of a task at full size, disjoint from training by their draws' purpose.
 
-    A worker's next run is often of the same task: the sets last used are kept.
+    `purpose` is one of `PURPOSES`, or one of the task's other evaluations. A worker's next run is
+    often of the same task: the sets last used are kept.
     """
     draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
-    prompts = task.sample(draws, count)
+    evaluation = MAIN if purpose in PURPOSES else purpose
+    prompts = task.sample_evaluation(draws, count, evaluation)
     data = prompts.tokens.numpy().tobytes() + prompts.targets.numpy().tobytes()
-    return EvaluationSet(purpose, prompts, hashlib.sha256(data).hexdigest())
+    return EvaluationSet(evaluation, prompts, hashlib.sha256(data).hexdigest())
+
+
+def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
+    """All the sets that a run of `task` is evaluated on, by purpose."""
+    return {purpose: evaluation_set(task, purpose, count) for purpose in (*PURPOSES, *task.other_evaluations)}
 
 
 @torch.no_grad()
-def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.device) -> np.ndarray[Any, Any]:
-    """Raw score of every prompt at every position, float64 (prompts, N); dropout is off."""
-    training = model.training
+def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.device) -> dict[str, Array]:
+    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation.
+
+    Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
+    apart.
+    """
+    parts = []
+    with _as_it_is(model):
+        for begin in range(0, evaluation.count, CHUNK):
+            prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
+            found = task.measure(model, prompts, evaluation.evaluation)
+            parts.append({name: values.double().cpu() for name, values in found.items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+@contextmanager
+def _as_it_is(model: Model) -> Iterator[None]:
+    """Without dropout and in full precision, whatever it trains with."""
+    training, precision = model.training, torch.get_float32_matmul_precision()
     model.eval()
-    rows = []
-    for begin in range(0, evaluation.count, CHUNK):
-        part = slice(begin, begin + CHUNK)
-        prompts = Prompts(
-            **{
-                name: getattr(evaluation.prompts, name)[part].to(device)
-                for name in ("tokens", "targets", "inputs")
-            }
-        )
-        rows.append(task.scores(model(prompts.tokens), prompts).double().cpu())
-    model.train(training)
-    return torch.cat(rows).numpy()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        model.train(training)
 
 
-def summary(values: np.ndarray[Any, Any], positions: bool) -> dict[str, Any]:
-    """Mean and standard error over prompts: of the mean over positions, and of each position if asked."""
-    found: dict[str, Any] = {"overall": _mean_and_error(values.mean(axis=1))}
+def summary(values: Array, headline: Array, positions: bool) -> dict[str, Any]:
+    """Means and standard errors over prompts.
+
+    Args:
+        values: scores (prompts, columns).
+        headline: each prompt's score that stands for all, (prompts,).
+        positions: whether every position is summarised too.
+    """
+    found: dict[str, Any] = {
+        "overall": _mean_and_error(values.mean(axis=1)),
+        "headline": _mean_and_error(headline),
+    }
     if positions:
         mean, error = _mean_and_error(values)
         found = {"mean": mean, "standard_error": error, **found}
     return found
 
 
-def packed(values: np.ndarray[Any, Any]) -> str:
-    """Each prompt's mean over positions, as base64 of little-endian float32."""
-    return base64.b64encode(values.mean(axis=1).astype("<f4").tobytes()).decode()
+def headline(task: Task, evaluation: str, values: Array) -> Array:
+    """Each prompt's score at the task's headline mark, or its mean over positions: (prompts,)."""
+    mark = task.headline
+    if mark is None:
+        return np.asarray(values.mean(axis=1))
+    return np.asarray(values[:, task.evaluations()[evaluation].marks[mark]])
+
+
+def packed(values: Array) -> str:
+    """One number a prompt, as base64 of little-endian float32."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
 def rounded(values: Any, digits: int = 5) -> Any:
@@ -86,7 +124,7 @@ def rounded(values: Any, digits: int = 5) -> Any:
     return float(f"{float(values):.{digits}g}")
 
 
-def _mean_and_error(values: np.ndarray[Any, Any]) -> list[Any]:
+def _mean_and_error(values: Array) -> list[Any]:
     count = len(values)
     spread = values.std(axis=0, ddof=1) if count > 1 else np.zeros(values.shape[1:])
     return [rounded(values.mean(axis=0)), rounded(spread / np.sqrt(count))]

@@ -20,7 +20,7 @@ from bench import flops
 from bench.results import FORMAT, run_facts
 from bench.run import Run
 from bench.train import checkpoint
-from bench.train.evaluate import PURPOSES, evaluation_set, packed, rounded, scores, summary
+from bench.train.evaluate import evaluation_sets, headline, packed, rounded, scores, summary
 from bench.train.step import State, captured_step, eager_step, initial_state
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
         options.group.share(state.tensors())
     notes = _Notes(**saved) if saved else _Notes()
     notes.resumptions += saved is not None
-    evaluations = {purpose: evaluation_set(run.task, purpose, run.evaluation_prompts) for purpose in PURPOSES}
+    evaluations = evaluation_sets(run.task, run.evaluation_prompts)
     step = options.step(run, state)
     outcome, reason = _advance(run, folder, options, state, notes, step, evaluations)
     return {
@@ -123,6 +123,7 @@ def _train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
         "run": run.identity(),
         "facts": run_facts(run),
         "checkpoints": notes.checkpoints,
+        "convergence_step": _convergence_step(run, notes.checkpoints),
         "per_prompt": {"report": notes.per_prompt},
         "prompts": {
             purpose: {"count": one.count, "sha256": one.sha256} for purpose, one in evaluations.items()
@@ -193,26 +194,41 @@ def _read_meters(state: State, notes: _Notes, done: int, window: int) -> None:
 def _evaluate(
     run: Run, device: torch.device, state: State, notes: _Notes, done: int, evaluations: dict[str, Any]
 ) -> bool:
-    """Score the model on both sets and keep the numbers; False (and nothing kept) when one is not finite."""
-    found = {purpose: scores(state.model, run.task, one, device) for purpose, one in evaluations.items()}
-    if not all(np.isfinite(values).all() for values in found.values()):
-        return False
-    size = run.size
+    """Score the model on every set and keep the numbers; False (and nothing kept) when one is not finite."""
+    task, size, summaries = run.task, run.size, {}
+    for purpose, one in evaluations.items():
+        for name, values in scores(state.model, task, one, device).items():
+            if not np.isfinite(values).all():
+                return False
+            main = name == one.evaluation
+            if purpose == "selection" and not main:
+                continue
+            per_prompt = headline(task, name, values)
+            summaries[purpose if main else name] = summary(
+                values, per_prompt, positions=purpose != "selection"
+            )
+            if purpose == "report" and main and done == run.steps:
+                notes.per_prompt = packed(per_prompt)
     notes.checkpoints.append(
         {
             "step": done,
             "training_flops": run.training_flops(done),
             "training_flops_full_length": flops.training_flops_full_length(
-                run.architecture, size.layers, size.width, run.task, run.batch_size, done
+                run.architecture, size.layers, size.width, task, run.batch_size, done
             ),
-            "evaluations": {
-                purpose: summary(values, positions=purpose == "report") for purpose, values in found.items()
-            },
+            "evaluations": summaries,
         }
     )
-    if done == run.steps:
-        notes.per_prompt = packed(found["report"])
     return True
+
+
+def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
+    """Step of the first checkpoint whose mean accuracy counts as learned; None where there is none."""
+    threshold = run.task.convergence_accuracy
+    if threshold is None:
+        return None
+    reached = (one["step"] for one in checkpoints if one["evaluations"]["report"]["overall"][0] >= threshold)
+    return next(reached, None)
 
 
 def configure(run: Run, device: torch.device) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -98,15 +98,11 @@ class Group:
 
     def rows(self, prompts: Prompts) -> Prompts:
         """This process's share of a batch."""
-        parts = {}
-        for each in fields(prompts):
-            value = getattr(prompts, each.name)
-            parts[each.name] = (
-                value.tensor_split(self.size)[self.rank] if isinstance(value, Tensor) else value
-            )
-        return Prompts(**parts)
+        each, over = divmod(len(prompts.targets), self.size)
+        first = self.rank * each + min(self.rank, over)
+        return prompts.part(slice(first, first + each + (self.rank < over)))
 
-    def average(self, parameters: Iterable[nn.Parameter], total: Tensor, count: Tensor | int) -> Tensor:
+    def average(self, parameters: Iterable[nn.Parameter], total: Tensor, count: Tensor) -> Tensor:
         """Turn gradients of a sum over own rows into those of the mean over all; returns that mean.
 
         Args:
@@ -115,10 +111,10 @@ class Group:
             count: how many losses that is.
         """
         gradients = [each.grad for each in parameters if each.grad is not None]
-        number = torch.zeros_like(total) + count  # on the device, also where count is the host's
-        flat = torch.cat([*(each.reshape(-1) for each in gradients), torch.stack((total.detach(), number))])
+        sums = torch.stack((total.detach(), count.to(total.dtype)))
+        flat = torch.cat([*(each.reshape(-1) for each in gradients), sums])
         self._together(distributed.all_reduce, flat)
-        flat /= flat[-1].clone()
+        flat /= flat[-1].clamp(min=1.0)
         sizes = [each.numel() for each in gradients]
         for mine, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
             mine.copy_(mean.view_as(mine))

@@ -1,0 +1,155 @@
+"""Chain of thought, input and output (paper §3.2.4, A.3; Li et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import chain_baselines as chain
+from bench.tasks import linear_baselines as linear
+from bench.tasks.draws import Draws
+from bench.tasks.in_context import Examples, shown
+from bench.tasks.task import MAIN, Evaluation, Prompts, Settled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+TEACHER_FORCED, HIDDEN = "teacher_forced", "hidden"
+TOGETHER = 8
+"""Positions whose prompts are answered in one pass when a model goes on from its own ŝ."""
+
+
+class ChainOfThought(Examples):
+    """A two-layer ReLU network whose hidden layer is shown: s = relu(W x), y = v·s.
+
+    W is (k, d) with entries from N(0, 2/k), v from N(0, I_k), so that y has variance d as in the other
+    regression tasks, and so has s in sum::
+
+        token     x₁   s₁   y₁   x₂   s₂   y₂   …          L = 3N
+        says      ŝ₁   ŷ₁        ŝ₂   ŷ₂                    ŝ at x tokens, ŷ at s tokens
+
+    One point for d = 2, k = 2, W = ((1, 1), (−1, 0)), v = (2, 1)::
+
+        x = (3, −1)   s = (2, 0)   y = 4
+
+    Trained on |ŝ − s|² + (ŷ − y)², earlier tokens being true (Li et al. weigh the two alike). Scored at
+    every position i on the ŷᵢ said after the model's own ŝᵢ in the place of sᵢ, earlier points being
+    true: that is "report". "teacher_forced" scores ŷ after the true s, "hidden" scores ŝ.
+
+    `read_in`: "separate" maps x, s and y to the model's width by a linear map each (Li et al.);
+    "shared" pads all three with zeros to max(d, k) and maps them by one (§3.1's rule for y).
+    The paper calls the hidden width h in Table 2 and k in A.3.
+    """
+
+    settled_fields: ClassVar[Mapping[str, Settled]] = {
+        **Examples.settled_fields,
+        "read_in": Settled("shared", "no such task", "as in Li et al., whom the text follows"),
+    }
+
+    name: Literal["chain_of_thought"] = "chain_of_thought"
+    n_dims: PositiveInt = 10
+    n_points: PositiveInt = 101
+    hidden: PositiveInt = 8
+    read_in: Literal["separate", "shared"] = "separate"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_curriculum(cls, values: Any) -> Any:
+        """Li et al.'s ramp: points 26 + 5 every 2000 steps; inputs are whole from the start."""
+        if isinstance(values, Mapping) and "curriculum" not in values:
+            dims = values.get("n_dims", cls.model_fields["n_dims"].default)
+            dims = dims if isinstance(dims, int) and dims > 0 else 1
+            points = {"start": 26, "increment": 5}
+            return {**values, "curriculum": {"dims": {"start": dims, "increment": 1}, "points": points}}
+        return values
+
+    @property
+    def n_inputs(self) -> int | tuple[int, ...]:
+        if self.read_in == "shared":
+            return max(self.n_dims, self.hidden)
+        return self.n_dims, self.hidden, 1
+
+    @property
+    def n_outputs(self) -> int:
+        """ŝ, then ŷ."""
+        return self.hidden + 1
+
+    def length(self, n_points: int) -> int:
+        return 3 * n_points
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        main = super().evaluations()[MAIN]
+        return {MAIN: main, TEACHER_FORCED: main, HIDDEN: main}
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        k = self.hidden
+        first = draws.normal("w1", batch, self.n_dims, k).to(torch.float64) * math.sqrt(2 / k)
+        second = draws.normal("w2", batch, k, 1).to(torch.float64)
+        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+        hidden = torch.relu(inputs.to(torch.float64) @ first)
+        targets = (hidden @ second).squeeze(-1).to(torch.float32)
+        hidden = hidden.to(torch.float32)
+        width = max(self.n_dims, k)
+        kinds = [
+            torch.nn.functional.pad(kind, (0, width - kind.shape[-1]))
+            for kind in (inputs, hidden, targets.unsqueeze(-1))
+        ]
+        tokens = torch.stack(kinds, dim=2).reshape(batch, 3 * self.n_points, width)
+        return Prompts(tokens, targets, inputs, more={"hidden": hidden})
+
+    def said(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Model outputs (B, L, k + 1) → ŝ (B, N, k) at x tokens and ŷ (B, N) at s tokens."""
+        return outputs[:, 0::3, : self.hidden], outputs[:, 1::3, self.hidden]
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        hidden, values = self.said(outputs)
+        return ((hidden - prompts.more["hidden"]) ** 2).sum(-1) + (values - prompts.targets) ** 2
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Error of ŷ after the true s, (B, N)."""
+        return (self.said(outputs)[1] - prompts.targets) ** 2
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        hidden = self.said(outputs)[0]
+        return {
+            MAIN: (self.own_chain(predict, prompts.tokens, hidden) - prompts.targets) ** 2,
+            TEACHER_FORCED: self.scores(outputs, prompts),
+            HIDDEN: ((hidden - prompts.more["hidden"]) ** 2).sum(-1),
+        }
+
+    def own_chain(self, predict: Callable[[Tensor], Tensor], tokens: Tensor, hidden: Tensor) -> Tensor:
+        """ŷ at every position after the model's own ŝ there, (B, N).
+
+        Position i needs a prompt of its own: true points before it, then xᵢ and ŝᵢ. Prompts of
+        `TOGETHER` neighbouring positions go through the model at once, cut after the last one's ŝ.
+
+        Args:
+            predict: tokens → outputs.
+            tokens: (B, L, width) true prompts.
+            hidden: (B, N, k) the model's ŝ, each said after true points.
+        """
+        batch, values = len(tokens), []
+        for first in range(0, self.n_points, TOGETHER):
+            positions = range(first, min(first + TOGETHER, self.n_points))
+            prefixes = tokens[:, : 3 * positions[-1] + 2].repeat(len(positions), 1, 1)
+            for place, i in enumerate(positions):
+                prefixes[place * batch : (place + 1) * batch, 3 * i + 1, : self.hidden] = hidden[:, i]
+            outputs = predict(prefixes)[..., self.hidden].view(len(positions), batch, -1)
+            values += [outputs[place, :, 3 * i + 1] for place, i in enumerate(positions)]
+        return torch.stack(values, dim=1)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [
+            known.trivial(self, prompts),
+            *chain.chain_baselines(prompts),
+            linear.least_squares(prompts),
+            linear.arc_cosine_process(prompts, kind="baseline"),
+        ]

@@ -1,0 +1,40 @@
+"""How prompts grow while a model learns (paper, A.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+
+from bench.frozen import Frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ramp(Frozen):
+    """A count that grows from `start` by `increment` every `every` steps, and never beyond its end."""
+
+    start: PositiveInt
+    increment: PositiveInt
+    every: PositiveInt = 2000
+
+    def at(self, step: int, end: int) -> int:
+        """The value while optimisation step `step` (from 0) is computed."""
+        return min(end, self.start + self.increment * (step // self.every))
+
+    def on_device(self, step: Tensor, end: int) -> Tensor:
+        """`at` for a device scalar, without a synchronisation."""
+        return (self.start + self.increment * (step // self.every)).clamp(max=end)
+
+
+class Curriculum(Frozen):
+    """How prompts grow during training (paper, A.2; start values from the released code).
+
+    Prompts are always drawn at full length. The loss counts the first `points` only, and input
+    coordinates at or beyond `dims` are zero: with causal models this is the same objective as
+    shorter prompts, with shapes that never change.
+    """
+
+    dims: Ramp
+    points: Ramp

@@ -1,0 +1,144 @@
+"""Prompts of in-context examples: one function a prompt, its value to be said at each input.
+
+Shapes: B prompts of N points with d input coordinates, L = 2N tokens.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bench.frozen import Frozen
+from bench.lazy import torch
+from bench.tasks.curriculum import Curriculum
+from bench.tasks.draws import Draws
+from bench.tasks.task import MAIN, Evaluation, Prompts, Settled, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Examples(Task):
+    """Prompts of N in-context examples of one function, which a curriculum may shorten.
+
+    The first prediction is made before any example was seen, and its best answer is zero whatever x₁
+    is. `zero_shot`: Eq. 2 of the paper leaves it out of the loss ("left_out": the mean over the other
+    points), the released code trains on it ("counted").
+    """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"zero_shot": "counted"}
+    settled_fields: ClassVar[Mapping[str, Settled]] = {
+        "zero_shot": Settled("left_out", "counted", "the indices of Eq. 2 contradict each other"),
+    }
+
+    n_dims: PositiveInt
+    n_points: PositiveInt
+    zero_shot: Literal["counted", "left_out"] = "counted"
+    curriculum: Curriculum | None = Field(
+        description="How prompts grow during training; null draws them at full size from the start."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_curriculum(cls, values: Any) -> Any:
+        """Garg et al.'s ramps: dimensions 5 + 1, points 11 + 2 up to 41 and 26 + 5 beyond.
+
+        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000.
+        """
+        if isinstance(values, Mapping) and "curriculum" not in values:
+            points = values.get("n_points", cls.model_fields["n_points"].default)
+            few = not isinstance(points, int) or points <= 41
+            ramp = {"start": 11, "increment": 2} if few else {"start": 26, "increment": 5}
+            return {**values, "curriculum": {"dims": {"start": 5, "increment": 1}, "points": ramp}}
+        return values
+
+    @property
+    def n_inputs(self) -> int | tuple[int, ...]:
+        return self.n_dims
+
+    @property
+    def error_scale(self) -> float:
+        return float(self.n_dims)
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        marks = {"last": self.n_points - 1}
+        if self.n_points > 41:  # where shorter prompts end, so that both can be compared
+            marks = {"40_examples": 40, **marks}
+        return {MAIN: Evaluation(tuple(range(self.n_points)), marks, self.error_scale)}
+
+    def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
+        weights = super().counted(prompts, step)
+        if self.zero_shot == "left_out":
+            weights = weights * (torch.arange(self.n_points, device=weights.device) > 0)
+        return weights
+
+    def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
+        """Inputs x ~ N(0, I): (B, N, d)."""
+        return draws.normal("x", batch, self.n_points, self.n_dims)
+
+
+class InContext(Examples):
+    """Prompts x₁ f(x₁) … x_N f(x_N): one function a prompt, the value to be said at each x.
+
+    ::
+
+        token     x₁   y₁   x₂   y₂   …   x_N   y_N          L = 2N
+        reads     x₁   y₁0  x₂   y₂0  …   x_N   y_N 0        y is padded with d−1 zeros (§3.1)
+        says      ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
+    """
+
+    def length(self, n_points: int) -> int:
+        return 2 * n_points
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
+        return Prompts(interleave(inputs, targets), targets, inputs)
+
+    @abstractmethod
+    def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
+        """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N).
+
+        `sample` calls it in float64 and rounds once: machines sum matrix products in different
+        orders, or in TF32, and would otherwise disagree on the targets.
+        """
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Model outputs (B, L, 1) → what is said at the x tokens, (B, N)."""
+        return outputs[:, 0::2, 0]
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (self.predictions(outputs) - prompts.targets) ** 2
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return self.losses(outputs, prompts)
+
+
+def shown(inputs: Tensor, n_dims: int | Tensor | None) -> Tensor:
+    """Inputs (…, d) whose coordinates at or beyond `n_dims` are zero; all of them are kept when None."""
+    if n_dims is None:
+        return inputs
+    return torch.where(torch.arange(inputs.shape[-1], device=inputs.device) < n_dims, inputs, 0.0)
+
+
+def interleave(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(B, N, d) inputs and (B, N) targets → tokens (B, 2N, d): x₁ y₁ x₂ y₂ …, y zero-padded to d."""
+    batch, n_points, n_dims = inputs.shape
+    padded = torch.nn.functional.pad(targets.unsqueeze(-1), (0, n_dims - 1))
+    return torch.stack((inputs, padded), dim=2).reshape(batch, 2 * n_points, n_dims)
+
+
+class Sparse(Frozen):
+    """A function that looks at `sparsity` of its `n_dims` coordinates."""
+
+    n_dims: PositiveInt
+    sparsity: PositiveInt
+
+    @model_validator(mode="after")
+    def _sparsity_fits(self) -> Self:
+        if self.sparsity > self.n_dims:
+            raise ValueError(f"sparsity {self.sparsity} exceeds n_dims {self.n_dims}")
+        return self

@@ -1,0 +1,241 @@
+"""Linear regression among outliers (paper §3.2.2): pairs that say nothing of w, to be ignored.
+
+Every pair of a prompt is replaced by an outlier with probability p, each by itself. Outliers count
+neither in the loss nor in a score. Where they stand is random in training and fixed in evaluation, so
+that a model has seen equally many clean pairs in every prompt:
+
+    text, p = 0.5        o c o c o c …        clean at 1, 3, …, 99        the 50th at 99
+    text, p = 0.9        o×9 c o×9 c …        clean at 9, 19, …           the 50th at 499
+    code, p = 0.5        c c o c o c o …      clean at 0, 1, 3, …, 99
+    code, p = 0.9        o×10 c c c c …       ten outliers, then clean pairs only
+
+`evaluation_pattern` chooses. A second evaluation, "clean_prompts", has no outliers at all (Figure 3,
+right). Scores are reported at the 50th clean pair, as the paper says: 49 were seen before it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import outlier_baselines as known_outliers
+from bench.tasks.draws import Draws
+from bench.tasks.in_context import shown
+from bench.tasks.regression import LinearRegression
+from bench.tasks.task import MAIN, Evaluation, Prompts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+
+CLEAN = "clean_prompts"
+CLEAN_SEEN = 50
+"""The paper evaluates at the 50th clean pair."""
+
+
+class OutlierRegression(LinearRegression):
+    """What both tasks share: w, clean pairs, and which pairs are replaced.
+
+    ::
+
+        token     x₁   y₁    o    o′   x₃   y₃   …        a pair (o, o′) in the place of (x₂, y₂)
+        counted   yes        no        yes
+
+    While the curriculum shows only some coordinates, clean inputs are zero beyond; outliers are whole.
+    """
+
+    other_evaluations: ClassVar[tuple[str, ...]] = (CLEAN,)
+    protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "evaluation_pattern": {"paper": "paper", "released_code": "released_code"}
+    }
+
+    outlier_probability: float = Field(gt=0.0, lt=1.0, description="p: how likely a pair is replaced.")
+    evaluation_pattern: Literal["paper", "released_code"] = "paper"
+
+    @model_validator(mode="after")
+    def _some_are_clean(self) -> Self:
+        if not self.clean_positions():
+            raise ValueError(
+                f"no pair of {self.n_points} is clean in evaluation with p = {self.outlier_probability:g}: "
+                "more n_points are needed"
+            )
+        return self
+
+    @property
+    def headline(self) -> str | None:
+        """The 50th clean pair; the last one of prompts that have fewer."""
+        return "50th_clean" if len(self.clean_positions()) >= CLEAN_SEEN else "last"
+
+    def clean_positions(self) -> tuple[int, ...]:
+        """Positions of the clean pairs in an evaluation prompt, from 0."""
+        p, n = self.outlier_probability, self.n_points
+        if self.evaluation_pattern == "paper":
+            before = max(1, round(p / (1 - p)))  # outliers before every clean pair
+            return tuple(range(before, n, before + 1))
+        # The released evaluation marks every `gap`th pair from `first` on; marked pairs are the outliers
+        # when they are meant to be the fewer, else the clean ones.
+        first, gap = int(1 // min(p, 1 - p)), n // max(1, int(n * p))
+        marked = set(range(first, n, max(1, gap)))
+        return tuple(i for i in range(n) if (i in marked) == (p > 0.5))
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        return {
+            MAIN: self._evaluation(self.clean_positions()),
+            CLEAN: self._evaluation(tuple(range(self.n_points))),
+        }
+
+    def _evaluation(self, positions: tuple[int, ...]) -> Evaluation:
+        marks = {"50th_clean": CLEAN_SEEN - 1, "after_50_clean": CLEAN_SEEN, "last": len(positions) - 1}
+        there = {name: column for name, column in marks.items() if column < len(positions)}
+        return Evaluation(positions, there, self.error_scale, axis="pairs before, outliers included")
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        outlier = draws.uniform("outlier", batch, self.n_points) < self.outlier_probability
+        return self._replace(draws, batch, outlier, n_dims)
+
+    def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
+        positions = self.evaluations()[evaluation].positions
+        clean = torch.tensor([i in positions for i in range(self.n_points)], device=draws.step.device)
+        return self._replace(draws, count, (~clean).expand(count, -1), None)
+
+    def _replace(self, draws: Draws, batch: int, outlier: Tensor, n_dims: int | Tensor | None) -> Prompts:
+        """Prompts whose pairs are outliers where `outlier` (B, N) says so."""
+        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
+        values = torch.nn.functional.pad(targets.unsqueeze(-1), (0, self.n_dims - 1))
+        clean = torch.stack((inputs, values), dim=1)
+        pairs = torch.where(outlier[:, None, :, None], self.outliers(draws, batch), clean)
+        tokens = pairs.transpose(1, 2).reshape(batch, 2 * self.n_points, self.n_dims)
+        values = pairs[:, 1]
+        return Prompts(tokens, values[..., 0], pairs[:, 0], counted=~outlier, more={"values": values})
+
+    def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
+        """Clean prompts are linear regression: least squares is Bayes-optimal."""
+        return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+
+    @abstractmethod
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
+        """What stands in the place of x and of y: float32 of a shape that extends to (B, 2, N, d)."""
+
+
+class OrthogonalOutlierRegression(OutlierRegression):
+    """Outliers from a plane orthogonal to w: x and y are both random combinations of two vectors u, v.
+
+    ::
+
+        o  = (a u + b v) / (a² + b²)          a, b, a′, b′ ~ N(0, 1), drawn anew for every pair
+        o′ = (a′u + b′v) / (a′² + b′²)        u, v = two normal vectors less their part along w
+
+    An outlier is known by its y, which fills all d coordinates, and tells where w is not: once one was
+    seen, c clean pairs leave max(0, 1 − c/18) of the variance.
+
+    The released code differs: its plane is orthogonal to another w (`plane: unrelated`), every outlier
+    of a prompt is the same vector (`coefficients: per_prompt`), x and y have planes of their own
+    (`directions: separate`), and v is made orthogonal to u (`basis: orthogonal`). Its `divisor` is the
+    text's; "root" divides by √(a² + b²), which tames the tail that has no second moment.
+    """
+
+    protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "plane": {"paper": "prompt", "released_code": "unrelated"},
+        "coefficients": {"paper": "per_pair", "released_code": "per_prompt"},
+        "directions": {"paper": "shared", "released_code": "separate"},
+        "basis": {"paper": "as_drawn", "released_code": "orthogonal"},
+        **OutlierRegression.protocol_fields,
+    }
+
+    name: Literal["orthogonal_outlier_regression"] = "orthogonal_outlier_regression"  # type: ignore[assignment]
+    n_dims: PositiveInt = Field(default=20, ge=3)
+    n_points: PositiveInt = 101
+    outlier_probability: float = Field(default=0.5, gt=0.0, lt=1.0)
+    plane: Literal["prompt", "unrelated"] = "prompt"
+    coefficients: Literal["per_pair", "per_prompt"] = "per_pair"
+    directions: Literal["shared", "separate"] = "shared"
+    basis: Literal["as_drawn", "orthogonal"] = "as_drawn"
+    divisor: Literal["square", "root"] = "square"
+
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
+        pairs = self.n_points if self.coefficients == "per_pair" else 1
+        weights = draws.normal("coefficients", batch, 2, pairs, 2).to(torch.float64)
+        size = (weights**2).sum(dim=-1, keepdim=True)
+        scale = size if self.divisor == "square" else size.sqrt()
+        return ((weights / scale) @ self.planes(draws, batch)).to(torch.float32)
+
+    def planes(self, draws: Draws, batch: int) -> Tensor:
+        """The vectors u and v that outliers in the place of x, and of y, are made of.
+
+        Returns:
+            (B, 2, 2, d) float64, or (B, 1, 2, d) where both are made of the same.
+        """
+        count = 1 if self.directions == "shared" else 2
+        vectors = draws.normal("plane", batch, count, 2, self.n_dims).to(torch.float64)
+        if self.plane == "prompt":
+            across = draws.normal("w", batch, 1, 1, self.n_dims)
+        else:
+            across = draws.normal("plane's w", batch, count, 1, self.n_dims)
+        vectors = vectors - _along(vectors, across.to(torch.float64))
+        if self.basis == "orthogonal":
+            u, v = vectors[:, :, :1], vectors[:, :, 1:]
+            vectors = torch.cat((u, v - _along(v, u)), dim=2)
+        return vectors
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        if self.plane == "unrelated":  # outliers say nothing of w
+            return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+        return [
+            known.trivial(self, prompts),
+            known_outliers.orthogonal_least_squares(prompts),
+            known_outliers.clean_least_squares(prompts, kind="baseline"),
+        ]
+
+
+class ManyOutlierRegression(OutlierRegression):
+    """Outliers that are all alike: x = (1, …, 1), y = (1, 0, …, 0), nine pairs of ten.
+
+    One prompt for d = 2, N = 3, the second pair replaced::
+
+        x₁ = (2, 1)   y₁ = (1, 0)   (1, 1)   (1, 0)   x₃ = (1, 4)   y₃ = (−3, 0)
+
+    c clean pairs leave max(0, 1 − c/d) of the variance. The released configuration trains for
+    1 000 000 steps where the text says 500 000: that is a suite's to say.
+    """
+
+    name: Literal["many_outlier_regression"] = "many_outlier_regression"  # type: ignore[assignment]
+    n_points: PositiveInt = 512
+    outlier_probability: float = Field(default=0.9, gt=0.0, lt=1.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_curriculum(cls, values: Any) -> Any:
+        """The released configuration's ramps: dimensions 4 + 1, points 12 + 2 every 200 steps.
+
+        Dimensions are full at step 32 000, points at step 50 000.
+        """
+        if isinstance(values, Mapping) and "curriculum" not in values:
+            points = {"start": 12, "increment": 2, "every": 200}
+            return {**values, "curriculum": {"dims": {"start": 4, "increment": 1}, "points": points}}
+        return values
+
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
+        first = torch.arange(self.n_dims, device=draws.step.device) == 0
+        is_input = torch.arange(2, device=draws.step.device).view(2, 1, 1) == 0
+        return (first | is_input).to(torch.float32)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [
+            known.trivial(self, prompts),
+            known_outliers.clean_least_squares(prompts),
+            known_outliers.indiscriminate_least_squares(prompts),
+        ]
+
+
+def _along(vectors: Tensor, direction: Tensor) -> Tensor:
+    """The part of `vectors` (…, d) along `direction` (…, d)."""
+    scale = (vectors * direction).sum(-1, keepdim=True) / (direction**2).sum(-1, keepdim=True)
+    return scale * direction

@@ -1,0 +1,169 @@
+"""Vector multi-query associative recall (paper §3.2.5, A.5; after Arora et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks.draws import Draws
+from bench.tasks.recall_baselines import recall_baselines
+from bench.tasks.task import MAIN, Evaluation, Prompts, Settled, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+GAP_POWER = 0.01
+"""Exponent a of the power law ∝ gap^(a−1) by which the spaced layout places queries (Arora et al.)."""
+
+
+class VectorMQAR(Task):
+    """Keys and values are unit vectors; each query is one of the keys, and its value is to be said.
+
+    One prompt of 3 pairs and 2 queries::
+
+        layout "compact"    k₁ v₁ k₂ v₂ k₃ v₃ q₁ q₂             L = 2·pairs + queries
+        says                                  v₃ v₁             when q₁ = k₃ and q₂ = k₁
+
+        layout "spaced"     k₁ v₁ k₂ v₂ k₃ v₃ q₁ 0 0 0 q₂ 0     L = 4·pairs
+
+    Queries are different keys in random order. In the spaced layout (zoology's, whose shortest prompt
+    is Table 2's "128 points" for 32 pairs) they stand at random even slots, small gaps being likelier,
+    and the slots between are zero. The loss and the score are the squared norm |v̂ − v|², summed over
+    coordinates: zero scores 1, the mean of the values 1 − 1/pairs, a lookup 0.
+
+    The paper contradicts itself on data: §4.3 draws new vectors for each batch (`training_prompts:
+    null`, the default), A.5 has 300 000 prompts, gone through 64 times. With `training_prompts: n`
+    batch t takes the prompts that a shuffle of each epoch puts at places t·B … t·B + B − 1.
+    """
+
+    settled_fields: ClassVar[Mapping[str, Settled]] = {
+        "training_prompts": Settled("null (§4.3), 300000 (A.5)", "no such task", "§4.3; the text has both"),
+        "layout": Settled("128 points (Table 2)", "no such task", "nothing is said between the queries"),
+    }
+
+    name: Literal["vector_mqar"] = "vector_mqar"
+    n_dims: PositiveInt = 20
+    pairs: PositiveInt = 32
+    queries: PositiveInt = 16
+    layout: Literal["compact", "spaced"] = "compact"
+    training_prompts: PositiveInt | None = None
+    curriculum: None = None
+
+    @model_validator(mode="after")
+    def _queries_are_keys(self) -> Self:
+        if self.queries > self.pairs:
+            raise ValueError(f"{self.queries} different queries need as many pairs, there are {self.pairs}")
+        return self
+
+    @property
+    def n_points(self) -> int:
+        return self.queries
+
+    @property
+    def n_inputs(self) -> int | tuple[int, ...]:
+        return self.n_dims
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_dims
+
+    def length(self, n_points: int) -> int:
+        return 2 * self.pairs + n_points if self.layout == "compact" else 4 * self.pairs
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        columns = tuple(range(self.queries))
+        return {MAIN: Evaluation(columns, {"last": self.queries - 1}, 1.0, axis="queries before")}
+
+    def batch(self, draws: Draws, size: int) -> Prompts:
+        if self.training_prompts is None:
+            return self.sample(draws, size)
+        rows = shuffled_rows(draws, size, self.training_prompts)
+        one_set = replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
+        return self.sample(one_set, size)
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        pairs, queries, d = self.pairs, self.queries, self.n_dims
+        keys, values = (_on_sphere(draws.normal(which, batch, pairs, d)) for which in ("key", "value"))
+        chosen = draws.uniform("query", batch, pairs).argsort(dim=1, stable=True)[:, :queries]
+        index = chosen.unsqueeze(-1).expand(-1, -1, d)
+        asked, targets = keys.gather(1, index), values.gather(1, index)
+        context = torch.stack((keys, values), dim=2).reshape(batch, 2 * pairs, d)
+        if self.layout == "compact":
+            place = torch.arange(queries, device=keys.device).expand(batch, -1)
+            rest = asked
+        else:
+            place = self._places(draws, batch)
+            slots = torch.zeros(batch, 2 * pairs, d, device=keys.device)
+            rest = slots.scatter(1, place.unsqueeze(-1).expand(-1, -1, d), asked)
+        more = {"keys": keys, "values": values, "query_index": chosen, "place": 2 * pairs + place}
+        return Prompts(torch.cat((context, rest), dim=1), targets, asked, more=more)
+
+    def _places(self, draws: Draws, batch: int) -> Tensor:
+        """Even slots of the queries in the spaced layout, ascending, (B, queries).
+
+        Drawn without repetition with weights gap^(a−1): the largest of log-weights with Gumbel noise.
+        """
+        gaps = torch.arange(1, self.pairs + 1, device=draws.step.device, dtype=torch.float64)
+        uniform = draws.uniform("place", batch, self.pairs).to(torch.float64)
+        ranks = (GAP_POWER - 1) * torch.log(gaps) - torch.log(-torch.log(uniform))
+        slots = ranks.argsort(dim=1, descending=True, stable=True)[:, : self.queries]
+        return 2 * slots.sort(dim=1).values
+
+    def said(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Model outputs (B, L, d) → what is said at the queries, (B, queries, d)."""
+        if self.layout == "compact":
+            return outputs[:, 2 * self.pairs :]
+        place = prompts.more["place"].unsqueeze(-1).expand(-1, -1, self.n_dims)
+        return outputs.gather(1, place)
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return ((self.said(outputs, prompts) - prompts.targets) ** 2).sum(-1)
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return self.losses(outputs, prompts)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [known.trivial(self, prompts), *recall_baselines(prompts)]
+
+
+def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:
+    """Which of `count` prompts make the batch of step `draws.step`: (size,) int64.
+
+    Prompts are taken in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn
+    for each epoch. It visits every prompt once because a − 1 is a multiple of every prime factor of
+    `count`, so that a shares none with it.
+    """
+    place = draws.step * size + torch.arange(size, device=draws.step.device)
+    epoch, radical = place // count, math.prod(_prime_factors(count))
+    shuffles = replace(draws, rows=epoch, step=torch.zeros_like(draws.step))
+    a = 1 + radical * shuffles.integers("multiplier", count // radical, size)
+    b = shuffles.integers("offset", count, size)
+    rows: Tensor = (a * (place % count) + b) % count
+    return rows
+
+
+def _prime_factors(number: int) -> set[int]:
+    found, divisor = set(), 2
+    while number > 1:
+        if divisor * divisor > number:
+            divisor = number
+        if number % divisor == 0:
+            found.add(divisor)
+            number //= divisor
+        else:
+            divisor += 1
+    return found
+
+
+def _on_sphere(vectors: Tensor) -> Tensor:
+    """Vectors scaled to length 1, in float64 and rounded once."""
+    exact = vectors.to(torch.float64)
+    return torch.nn.functional.normalize(exact, dim=-1).to(torch.float32)
