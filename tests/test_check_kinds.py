@@ -332,7 +332,7 @@ def test_an_earlier_check_is_read_back_and_anything_else_refused(tmp_path: Path)
     assert read(path) == {"c": "reproduced"}
     for text in ("{", "[]", '{"verdicts": [{"claim": "c", "verdict": "splendid"}]}'):
         path.write_text(text)
-        with pytest.raises(UserError, match="verdicts.json"):
+        with pytest.raises(UserError, match=r"verdicts\.json"):
             read(path)
     with pytest.raises(UserError, match="no such file"):
         read(tmp_path / "nowhere.json")
