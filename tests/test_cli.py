@@ -392,7 +392,7 @@ def test_scripts_read_the_plan(trained: tuple[Path, str]) -> None:
 def test_scripts_read_the_status(done: Path) -> None:
     result_of(done, "mamba").unlink()
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=done))
-    states = {"finished": 1, "diverged": 0, "running": 0, "failed": 0, "missing": 1}
+    states = {"finished": 1, "diverged": 0, "running": 0, "queued": 0, "failed": 0, "missing": 1}
     assert status["total"]["states"] == status["experiments"]["tiny_regression"]["states"] == states
     transformer, mamba = suites.load(done / "suites/tiny.yaml").runs
     assert status["total"]["training_flops_done"] == transformer.training_flops()

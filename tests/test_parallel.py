@@ -109,12 +109,31 @@ def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
     assert pool_of.load(tmp_path).runs.keys() == {good.id}
 
 
-def test_the_shares_of_a_batch_are_the_batch() -> None:
-    prompts = TASKS["linear_regression"](n_dims=3, n_points=5).batch(Draws(0, "train", torch.tensor(3)), 7)
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_shares_of_a_batch_are_the_batch(task: str) -> None:
+    prompts = TASKS[task]().batch(Draws(0, "train", torch.tensor(3)), 7)
     shares = [Group(rank, 3, None, lambda: False).rows(prompts) for rank in range(3)]
-    for name in ("tokens", "targets", "inputs"):
-        whole = torch.cat([getattr(share, name) for share in shares])
-        assert torch.equal(whole, getattr(prompts, name))
+    for name in ("tokens", "targets", "inputs", "counted"):
+        whole = getattr(prompts, name)
+        assert whole is None or torch.equal(torch.cat([getattr(share, name) for share in shares]), whole)
+    for name, whole in prompts.more.items():
+        assert torch.equal(torch.cat([share.more[name] for share in shares]), whole)
+
+
+def test_shares_with_unequal_numbers_of_counted_points_add_up_to_the_batchs_loss() -> None:
+    task = TASKS["many_outlier_regression"](n_dims=3, n_points=40)
+    step = torch.tensor(3)
+    prompts = task.batch(Draws(0, "train", step), 7)
+    outputs = torch.randn(7, 80, 1, generator=torch.Generator().manual_seed(0))
+    parts = []
+    for rank in range(3):
+        group = Group(rank, 3, None, lambda: False)
+        first = sum(len(Group(r, 3, None, lambda: False).rows(prompts).targets) for r in range(rank))
+        share = group.rows(prompts)
+        parts.append(task.loss_sum(outputs[first : first + len(share.targets)], share, step))
+    assert len({float(count) for _, count in parts}) > 1
+    total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
+    assert total / count == pytest.approx(float(task.loss(outputs, prompts, step)), rel=1e-5)
 
 
 def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +141,7 @@ def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.Mon
     weight = nn.Parameter(torch.tensor([1.0]))
     (weight * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(torch.tensor([10.0, 10, 1])))
-    mean = Group(0, 2, None, lambda: False).average([weight], torch.tensor(6.0), 3)
+    mean = Group(0, 2, None, lambda: False).average([weight], torch.tensor(6.0), torch.tensor(3.0))
     assert float(mean) == (6 + 10) / 4
     assert weight.grad is not None
     assert float(weight.grad) == (6 + 10) / 4
@@ -140,7 +159,7 @@ def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
 
 
 def test_only_dropout_keeps_a_run_from_being_spread() -> None:
-    assert {name for name in ARCHITECTURES if has_dropout(small_run(name))} == {"s4_mamba"}
+    assert {name for name in ARCHITECTURES if has_dropout(small_run(name))} == {"s4_mamba", "lstm"}
 
 
 def test_machines_are_crews_of_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
