@@ -67,6 +67,7 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     else:
         _show(verdicts, out)
         _show_changes(changed, "the last check" if before is None else str(options.against), out)
+        _show_counts(verdicts, out)
         for problem in pool.problems:
             out.say(problem, style="yellow")
     if before is None and not options.allow_synthetic:
@@ -122,6 +123,9 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
     for reason, claims in _by_reason(verdicts).items():
         out.print(Text.assemble(("missing", STYLES["missing"]), f" {', '.join(claims)}"))
         out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
+
+
+def _show_counts(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
     counts = {word: sum(one.verdict == word for one in verdicts) for word in STYLES}
     found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     out.say(f"{format.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")
