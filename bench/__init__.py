@@ -1,3 +1,23 @@
-"""bench: which sequence architecture learns in context what, settled at equal training FLOPs."""
+"""bench: which sequence architecture learns in context what, settled at equal training FLOPs.
+
+In a notebook, `bench.load_results("results")` gives every result as a pandas data frame.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["load_results"]
+
+if TYPE_CHECKING:
+    from bench.export import load_results
+
+
+def __getattr__(name: str) -> Any:
+    """`load_results` comes with pandas, which nothing else here needs: it is imported when asked for."""
+    if name == "load_results":
+        from bench.export import load_results
+
+        return load_results
+    raise AttributeError(f"module 'bench' has no attribute '{name}'")

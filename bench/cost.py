@@ -1,4 +1,4 @@
-"""What a run will cost in hours: from speeds measured here, or scaled from them, or assumed and said so."""
+"""What a run will cost in hours and memory: measured here, or scaled from that, or assumed and said so."""
 
 from __future__ import annotations
 
@@ -94,6 +94,38 @@ class Speeds:
             seconds * max(1.0, flops_per_step / near.flops_per_step),
             seconds + further / ASSUMED_FLOPS_PER_SECOND[self.kind],
         )
+
+
+ASSUMED_BYTES = 1000
+"""Activations of one token, channel and layer, where nothing was measured: what Mamba's scan keeps."""
+CONTEXT_MIB = 700
+"""What a process takes on a GPU before it trains anything."""
+
+
+def memory_mib(run: Run, pool: Pool) -> int:
+    """GPU memory that training `run` will take: from the nearest measured shape of its architecture.
+
+    Activations grow with batch × tokens × width × layers; weights, gradients and Adam's two moments with
+    the parameters.
+    """
+    size = run.size
+    activations = run.batch_size * run.task.length(run.task.n_points) * size.width * size.layers
+    measured = [
+        (_activations_of_record(result), peak)
+        for result in pool.runs.values()
+        if isinstance(peak := result["provenance"].get("peak_memory_mib"), int | float)
+        and result["run"]["architecture"]["name"] == run.architecture.name
+    ]
+    if measured:
+        near, peak = min(measured, key=lambda one: abs(_log_ratio(one[0], activations)))
+        return round(CONTEXT_MIB + peak * max(1.0, activations / near))
+    return round(CONTEXT_MIB + (ASSUMED_BYTES * activations + 16 * run.parameters) / 2**20)
+
+
+def _activations_of_record(result: dict[str, Any]) -> int:
+    run = result["run"]
+    size = run["size"]
+    return int(run["batch_size"] * result["facts"]["length"] * size["width"] * size["layers"])
 
 
 def _speed(result: dict[str, Any]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -24,11 +25,9 @@ def describe(device: str) -> dict[str, Any]:
     """
     import torch
 
-    commit, dirty = code_version()
     return {
         "bench": bench.__version__,
-        "commit": commit,
-        "dirty": dirty,
+        **code_identity(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         "cuda": torch.version.cuda,
@@ -100,6 +99,40 @@ def code_version() -> tuple[str | None, bool | None]:
     except (OSError, subprocess.SubprocessError):
         return None, None
     return commit, bool(status)
+
+
+@cache
+def code_identity() -> dict[str, Any]:
+    """`commit` and `dirty` as in `code_version`, and `source`: a digest of the package's Python files.
+
+    What it says is fixed at the first call of a process: call it before the files can change.
+    """
+    commit, dirty = code_version()
+    return {"commit": commit, "dirty": dirty, "source": source_digest(Path(bench.__file__).parent)}
+
+
+def source_digest(package: Path) -> str:
+    """Twelve hexadecimal digits that change with any Python file under `package`."""
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package).as_posix()}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:12]
+
+
+def gpu_memory_mib() -> list[int]:
+    """Memory of every GPU that the driver lists, in order; empty where there is no driver."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return [int(line) for line in found.stdout.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
 
 
 def local_device() -> tuple[str, str]:

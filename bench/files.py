@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,11 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{constant} is not a JSON number")
 
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def room_left(path: Path) -> int | None:
+    """Bytes free on the disk under `path`; None where that cannot be told."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None

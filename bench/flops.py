@@ -23,14 +23,32 @@ backward. With a curriculum, a step costs what its current length costs.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from bench.errors import raised_in
 from bench.models.architectures import Architecture
 from bench.tasks.task import Task
 
 
+@lru_cache(maxsize=4096)  # a suite asks for few shapes, thousands of times
 def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
     """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
     D = architecture.actual_width(width)
     return sum(block.multiplications(length, D) for block in architecture.blocks(layers))
+
+
+def fault(architecture: Architecture, width: int, length: int) -> str | None:
+    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
+    D = architecture.actual_width(width)
+    for block in architecture.pattern:
+        try:
+            found = block.multiplications(length, D)
+        except Exception as error:  # whatever its author's code raises
+            told = raised_in(error, type(block).__module__)
+            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {told}"
+        if not isinstance(found, int) or found < 0:
+            return f"multiplications of block '{block.name}' must be a whole number, got {found!r}"
+    return None
 
 
 def training_flops(

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_jsonable_python
 
 
 class Frozen(BaseModel):
     """Base of everything a suite can set; unknown fields, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    later_fields: ClassVar[Mapping[str, Any]] = {}
+    """Fields added after results existed, with the value that stands for how it was before: at that
+    value they are left out of the identity, so that earlier results keep their ids."""
+
+
+def identity(value: Any) -> Any:
+    """A setting as JSON data, with every field that moves a number: what a run's id is the hash of.
+
+    It is `model_dump(mode="json")`, less each model's `later_fields` at their earlier values. A field
+    whose default changes one day keeps the value it was added with in `later_fields`.
+    """
+    if isinstance(value, Frozen):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        later = value.later_fields
+        return {
+            name: identity(field)
+            for name, field in fields.items()
+            if name not in later or field != later[name]
+        }
+    if isinstance(value, Mapping):
+        return {str(key): identity(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [identity(each) for each in value]
+    return to_jsonable_python(value)

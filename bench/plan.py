@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost import Estimate, Speeds
-from bench.dispatch.status import Standing, standing
+from bench.dispatch.queue import Queue
+from bench.dispatch.status import NOBODY, Standing, standing
 from bench.errors import UserError, did_you_mean
 from bench.results import Pool
 from bench.run import Run, leaves, short
@@ -47,13 +48,13 @@ class Planned:
         return self.estimate.seconds * (1 - self.share_done)
 
 
-def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds) -> list[Planned]:
+def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds, queue: Queue = NOBODY) -> list[Planned]:
     """Every run of the suite once, in the order of its experiments."""
     return [
         Planned(
             run,
             tuple(each.name for each in suite.experiments_of(run.id)),
-            standing(run, results, pool),
+            standing(run, results, pool, queue),
             speeds.estimate(run),
         )
         for run in suite.runs

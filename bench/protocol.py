@@ -29,6 +29,7 @@ ELSEWHERE = (
         "s4_mamba", "dropout", "0.0", "0.1", "0.1; §3.1 calls the S4 block the only difference from Mamba"
     ),
     Difference("s4_mamba", "gate", "silu", "identity", "identity, for the same reason"),
+    Difference("s4_mamba", "skip", "ones", "normal", "normal, for the same reason"),
     Difference(
         "any suite",
         "clip",

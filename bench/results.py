@@ -158,7 +158,8 @@ def per_prompt(result: dict[str, Any]) -> np.ndarray[Any, Any]:
 def frame(pool: Pool) -> pd.DataFrame:
     """One row per run and checkpoint; the columns every table and figure is made from.
 
-    Scores are raw; `error` and `error_se` are normalised so that the trivial predictor of a
+    Scores are raw, those of the task's headline (the mean over positions, or the mark that
+    `facts.headline` names); `error` and `error_se` are normalised so that the trivial predictor of a
     regression task scores 1. `error` of an accuracy is 1 − accuracy. A run that diverged before its
     first checkpoint has one row with `step` 0 and missing scores.
     """
@@ -172,7 +173,7 @@ COLUMNS = [
     "id", "outcome", "task", "task_id", "architecture", "layers", "width", "heads", "size_group",
     "learning_rate", "clip", "optimizer", "batch_size", "steps", "seed", "precision", "parameters",
     "step", "training_flops", "score", "score_se", "error", "error_se", "selection_error",
-    "selection_error_se", "steps_per_second", "device",
+    "selection_error_se", "convergence_step", "steps_per_second", "device",
 ]  # fmt: skip
 
 
@@ -189,6 +190,7 @@ def _rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         **{key: run[key] for key in ("learning_rate", "clip", "batch_size", "steps", "seed", "precision")},
         "optimizer": run["optimizer"]["name"],
         "parameters": facts["parameters"],
+        "convergence_step": result.get("convergence_step"),
         "steps_per_second": result["provenance"].get("steps_per_second"),
         "device": result["provenance"].get("device"),
     }
@@ -196,9 +198,10 @@ def _rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**common, "step": 0, "training_flops": 0}
     for checkpoint in result["checkpoints"]:
         evaluations = checkpoint["evaluations"]
-        score, score_se = evaluations["report"]["overall"]
+        report, selected = evaluations["report"], evaluations["selection"]
+        score, score_se = report.get("headline", report["overall"])
         error, error_se = normalised(facts, score, score_se)
-        selection, selection_se = normalised(facts, *evaluations["selection"]["overall"])
+        selection, selection_se = normalised(facts, *selected.get("headline", selected["overall"]))
         yield {
             **common,
             "step": checkpoint["step"],

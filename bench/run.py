@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
 from bench import flops
-from bench.frozen import Frozen
+from bench.frozen import Frozen, identity
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size, group_of
 from bench.tasks import Task
@@ -87,9 +87,16 @@ class Run(Frozen):
             raise ValueError(f"{self.architecture.name} has no attention: heads must be null")
         return self
 
+    @model_validator(mode="after")
+    def _blocks_state_their_cost(self) -> Self:
+        length = self.task.length(self.task.n_points)
+        if fault := flops.fault(self.architecture, self.size.width, length):
+            raise ValueError(fault)
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Every field that moves the run's numbers, as it is hashed and recorded."""
-        return {**self.model_dump(mode="json"), "task": self.task.identity()}
+        return {**identity(self), "task": self.task.identity()}
 
     @cached_property
     def id(self) -> str:

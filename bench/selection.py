@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from bench.results import normalised
+from bench.evaluations import normalised, number
 
 Size = TypeVar("Size")
 Setting = tuple[float, ...]
@@ -21,11 +21,11 @@ Errors = Sequence[float | None]
 
 
 def selection_error(result: Mapping[str, Any]) -> float | None:
-    """Normalised error of a run on the selection prompts at its last checkpoint; None unless it finished."""
+    """Normalised headline error of a run on the selection prompts at its end; None unless it finished."""
     if result["outcome"] != "finished" or not result["checkpoints"]:
         return None
-    score, _ = result["checkpoints"][-1]["evaluations"]["selection"]["overall"]
-    return None if score is None else normalised(result["facts"], score, 0.0)[0]
+    found = number(result, result["checkpoints"][-1], "selection", "headline")
+    return None if found is None or math.isnan(found[0]) else normalised(result, "selection", found)[0]
 
 
 def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Setting] | None:

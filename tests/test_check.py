@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from synthetic import PROMPTS, grid, result_of, run_of, task_named
 
 from bench.check import Verdict, check, exit_code, to_json
-from bench.check.claims import Claim, Claims
+from bench.check.claim import Claim
+from bench.check.claims import Claims
 from bench.results import Pool
 from bench.run import Run
 from bench.selection import choose
@@ -292,7 +293,8 @@ def test_what_is_not_a_number_never_passes(kind: dict[str, Any], broken: float |
 def test_without_a_selection_error_nothing_is_chosen() -> None:
     run = run_of()
     result = finished(run, 0.5)
-    result["checkpoints"][-1]["evaluations"]["selection"]["overall"] = [None, None]
+    for key in ("overall", "headline"):
+        result["checkpoints"][-1]["evaluations"]["selection"][key] = [None, None]
     verdict = verdict_on(bound(at_most=1), [run], [result])
     assert verdict.verdict == "not reproduced"
     assert verdict.reason == "no run that finished has a number (0 of 1 run diverged)"
@@ -336,7 +338,7 @@ def test_a_suite_without_the_runs_leaves_the_claim_missing() -> None:
 
 
 def verdict_with(word: str) -> Verdict:
-    return Verdict("c", "s", None, None, None, "", "", word, "", ())  # type: ignore[arg-type]
+    return Verdict("c", "bound", "s", None, None, None, None, "", "", None, word, "", ())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,12 @@ def test_each_tolerance_has_its_words(tmp_path: Path, value: str, words: tuple[s
         ("bound: {at_most: 1, at_least: 0}", "give one of at_most and at_least"),
         ("bound: {at_mots: 1}", "unknown key 'at_mots', did you mean 'at_most'?"),
         ("order: [{architecture: mamba}]", "needs at least 2 values, got 1"),
-        ("source: x", "a claim states one of value, bound and order; this one has none"),
+        (
+            "source: x",
+            "a claim states one of value, bound, order, trend, symbol and count; this one has none",
+        ),
         ("bound: {at_most: 1}\n    value: {expected: 1, absolute: 1}", "this one has value and bound"),
-        ("bound: {at_most: 1}\n    slack: 0.1", "slack belongs to an order"),
+        ("bound: {at_most: 1}\n    slack: 0.1", "slack belongs to an order, a trend or a count of orders"),
         (
             "order: [{architecture: mamba}, {architecture: s4}]\n    slack: -1",
             "must be greater than -1",
@@ -191,7 +194,7 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
         (
             "{experiment: regression, architecture: mamba, at: first}",
             "5:64",
-            "at: expected mean, last or a position from 0, not 'first'",
+            "at: expected mean, last, headline, a mark's name or a position from 0, not 'first'",
         ),
         (
             "{experiment: regression, architecture: mamba, step: 7}",
@@ -312,7 +315,7 @@ claims:
   third:
     statement: s
     measure: {experiment: regression, architecture: mamba}
-    trend: up
+    tendency: up
 """
     places = [problem.split(": ")[0] for problem in problems(tmp_path, text)]
     assert places == ["1:8", "5:27", "8:5", "8:60", "9:12", "13:5"]

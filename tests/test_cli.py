@@ -195,7 +195,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
     assert [run["id"] for run in status["failed"]] == [broken.id]
     assert "IsADirectoryError" in status["failed"][0]["note"]
-    assert "failed: linear_regression/" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
+    assert "failed, 1 run: IsADirectoryError" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
 
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again
@@ -317,8 +317,51 @@ def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
 def test_check_decides_nothing_without_the_results(done: Path) -> None:
     result_of(done, "transformer").unlink()
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 2)
-    assert "missing transformer_is_trained: So is the Transformer. (nowhere)\n    " in output
+    assert "missing transformer_is_trained\n    " in output
     assert output.endswith("2 claims: 1 reproduced, 1 missing.\n")
+
+
+def test_check_says_what_changed_since_the_last_time(done: Path) -> None:
+    assert "Since" not in said(bench("check", "suites/tiny.yaml", cwd=done))
+    path = result_of(done, "mamba")
+    path.rename(done / "aside")
+    lost = said(bench("check", "suites/tiny.yaml", cwd=done), 2)
+    assert "Since the last check: mamba_is_trained: reproduced → missing\n" in lost
+    (done / "aside").rename(path)
+    found = said(bench("check", "suites/tiny.yaml", cwd=done))
+    assert "Since the last check: mamba_is_trained: missing → reproduced\n" in found
+
+
+def test_check_against_a_report_fails_only_when_a_claim_is_lost(done: Path) -> None:
+    said(bench("report", "suites/tiny.yaml", cwd=done))
+    against = ("--against", "reports/tiny/verdicts.json")
+    said(bench("check", "suites/tiny.yaml", *against, cwd=done))
+    result_of(done, "transformer").unlink()
+    lost = said(bench("check", "suites/tiny.yaml", *against, cwd=done), 1)
+    assert "Since reports/tiny/verdicts.json: transformer_is_trained: reproduced → missing\n" in lost
+    said(bench("report", "suites/tiny.yaml", cwd=done))  # what is missing there is no loss here
+    said(bench("check", "suites/tiny.yaml", *against, cwd=done))
+    nowhere = bench("check", "suites/tiny.yaml", "--against", "nowhere.json", cwd=done)
+    said(nowhere, 2)
+    assert nowhere.stderr.startswith("bench: nowhere.json: no such file;")
+
+
+def test_check_writes_junit_for_others(done: Path) -> None:
+    said(bench("check", "suites/tiny.yaml", "--junit", "claims.xml", cwd=done))
+    assert '<testcase classname="tiny.bound" name="mamba_is_trained" />' in (done / "claims.xml").read_text()
+
+
+def test_made_up_results_pass_no_check_unless_a_test_asks_for_it(done: Path) -> None:
+    for architecture in ("mamba", "transformer"):
+        path = result_of(done, architecture)
+        result = json.loads(path.read_text())
+        result["provenance"]["synthetic"] = True
+        path.write_text(json.dumps(result))
+    refused = said(bench("check", "suites/tiny.yaml", cwd=done), 2)
+    assert "2 claims: 2 not comparable." in refused
+    assert "synthetic: made up, not measured" in refused
+    allowed = said(bench("check", "suites/tiny.yaml", "--allow-synthetic", cwd=done))
+    assert "2 claims: 2 reproduced." in allowed
 
 
 def test_a_typo_in_the_claims_is_named_with_its_place(done: Path) -> None:
@@ -349,7 +392,7 @@ def test_scripts_read_the_plan(trained: tuple[Path, str]) -> None:
 def test_scripts_read_the_status(done: Path) -> None:
     result_of(done, "mamba").unlink()
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=done))
-    states = {"finished": 1, "diverged": 0, "running": 0, "failed": 0, "missing": 1}
+    states = {"finished": 1, "diverged": 0, "running": 0, "queued": 0, "failed": 0, "missing": 1}
     assert status["total"]["states"] == status["experiments"]["tiny_regression"]["states"] == states
     transformer, mamba = suites.load(done / "suites/tiny.yaml").runs
     assert status["total"]["training_flops_done"] == transformer.training_flops()

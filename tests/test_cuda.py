@@ -43,7 +43,7 @@ def small_run(name: str, **fields: object) -> Run:
 
 def without_dropout(run: Run) -> Run:
     """Dropout draws differ between an eager and a captured step; the arithmetic must not."""
-    if run.architecture.name != "s4_mamba":
+    if run.architecture.name not in ("s4_mamba", "lstm"):
         return run
     return run.model_copy(update={"architecture": run.architecture.with_options({"dropout": 0.0})})
 

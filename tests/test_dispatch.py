@@ -18,10 +18,11 @@ import pytest
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.dispatch.job import Machine, is_done
 from bench.dispatch.local import MOST_DEATHS, LocalPool, machines
+from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import standing
-from bench.dispatch.worker import Machine, is_done
 from bench.results import STATE, Pool
 
 SUITE = """
@@ -81,7 +82,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "tiny.yaml").write_text(SUITE)
     finish(bench("run", "tiny.yaml", cwd=folder))
-    assert not any((folder / "results" / STATE).glob("*/")), "state of finished runs is cleared"
+    left = {path.name for path in (folder / "results" / STATE).glob("*/")}
+    assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"
     return numbers(folder / "results")
 
 
@@ -214,7 +216,7 @@ def test_states_are_different_words(suite_file: Path) -> None:
 def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> None:
     results = suite_file.parent / "results"
     run = suites.load(suite_file).runs[0]
-    pool = LocalPool([run], results, [Machine()])
+    pool = LocalPool([run], Order(results, (run.id,), {}), [Machine()])
     for _ in range(MOST_DEATHS):
         process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
         process.start()
@@ -224,7 +226,7 @@ def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> Non
         path = folder.path / "heartbeat.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
         assert not folder.failure()
-        pool._bury(process)
+        pool._bury([process], 9)
     failure = Folder.of(results, run.id).failure()
     assert failure is not None
     assert failure["class"] == "WorkerDied"

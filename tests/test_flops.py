@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import flops
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
-from bench.models.blocks import MLP, S4, Attention, Mamba, S4Mamba
+from bench.models.blocks import LSTM, MLP, S4, Attention, Mamba, S4Mamba
 from bench.models.sizes import TABLE_6, Size
 from bench.tasks import TASKS
 
@@ -36,6 +36,33 @@ def test_s4_costs_its_projections_and_its_recurrence(L: int, D: int) -> None:
     # Eight complex modes: 4 multiplications for the state, 2 for the output, each; skip and gate 2.
     assert S4().multiplications(L, D) == 2 * L * D**2 + L * D * (8 * 6 + 2)
     assert S4Mamba().multiplications(L, D) == 6 * L * D**2 + 2 * L * D * (8 * 6 + 4)
+
+
+@given(L=st.integers(1, 2048), D=st.integers(1, 1024), layers=st.integers(1, 40))
+def test_an_lstm_costs_its_gates_and_ablations_cost_their_blocks(L: int, D: int, layers: int) -> None:
+    assert LSTM().multiplications(L, D) == 4 * (L * D * D + L * D * D) + 3 * L * D
+    cost = {name: flops.multiplications(ARCHITECTURES[name], layers, D, L) for name in ARCHITECTURES}
+    assert cost["lstm"] == layers * LSTM().multiplications(L, D)
+    assert cost["transformer_no_positions"] == cost["transformer"]
+    assert cost["transformer_first_mamba"] == cost["transformer"] + Mamba().multiplications(L, D)
+    difference = Attention().multiplications(L, D) - Mamba().multiplications(L, D)
+    assert cost["mamba_one_hybrid"] == cost["mamba"] + difference
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "expected"),
+    [
+        ("transformer", 12, "6.4e+11"),
+        ("mamba", 12, "5.5e+11"),
+        ("standard_hybrid", 12, "5.6e+11"),
+        ("mambaformer", 12, "5.9e+11"),
+        ("lstm", 6, "1.7e+11"),
+    ],
+)
+def test_a_sequence_of_ginc_costs_what_was_worked_out_for_table_4(
+    name: str, layers: int, expected: str
+) -> None:
+    assert f"{6 * flops.multiplications(ARCHITECTURES[name], layers, 768, 1024):.1e}" == expected
 
 
 def cells(

@@ -1,63 +1,26 @@
-"""Architectures: parameter counts of Table 6, causality, initialisation of every parameter, positions."""
+"""Architectures: causality, gradients, patterns and their options, the LSTM against its naive twin."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.backbone import Model
-from bench.models.blocks import MLP, Attention, Mamba
-from bench.models.sizes import TABLE_6, Size
+from bench.models.blocks import MLP, Attention, Dropout, Mamba
+from bench.models.sizes import Size
 
-SIZES = [size for group in TABLE_6.values() for size in group]
 NAMES = list(ARCHITECTURES)
 
 
 def build(name: str, size: Size, length: int = 82, n_inputs: int = 20) -> Model:
     architecture = ARCHITECTURES[name]
     return Model(architecture, size.of(architecture), n_inputs=n_inputs, n_outputs=1, length=length)
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.layers}x{size.width}")
-@pytest.mark.parametrize("name", NAMES)
-def test_built_models_have_the_closed_form_count_of_all_48_cells(name: str, size: Size) -> None:
-    with torch.device("meta"):
-        model = build(name, size)
-    counted = sum(parameter.numel() for parameter in model.parameters())
-    assert counted == ARCHITECTURES[name].parameters(
-        size.layers, size.width, length=82, n_inputs=20, n_outputs=1
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "layers", "width", "count"),
-    [
-        # Blocks, final norm and positions, counted by hand from the block formulas at the widest sizes.
-        ("transformer", 12, 768, 12 * (12 * 768**2 + 13 * 768) + 2 * 768 + 202 * 768),
-        ("mamba", 12, 768, 24 * (6 * 768**2 + 4 * 768 * 48 + 112 * 768) + 2 * 768),
-        ("s4", 2, 128, 4 * (2 * 224**2 + 38 * 224) + 2 * 224),
-        ("s4_mamba", 4, 256, 8 * (6 * 256**2 + 80 * 256) + 2 * 256),
-        (
-            "standard_hybrid",
-            2,
-            128,
-            2 * (4 * 128**2 + 6 * 128 + 6 * 128**2 + 4 * 128 * 8 + 112 * 128) + 2 * 128 + 256 * 128,
-        ),
-        (
-            "mambaformer",
-            8,
-            512,
-            8 * (4 * 512**2 + 6 * 512) + 9 * (6 * 512**2 + 4 * 512 * 32 + 112 * 512) + 2 * 512,
-        ),
-    ],
-)
-def test_table_6_convention_counts_blocks_final_norm_and_positions(
-    name: str, layers: int, width: int, count: int
-) -> None:
-    assert ARCHITECTURES[name].parameters(layers, width) == count
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,82 +48,6 @@ def test_every_parameter_but_spare_positions_receives_a_gradient(name: str) -> N
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
-def test_transformer_is_initialised_like_gpt2() -> None:
-    torch.manual_seed(0)
-    model = build("transformer", Size(layers=8, width=256))
-    attention, mlp = model.blocks[0], model.blocks[1]
-    assert attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.02)
-    assert mlp.up.weight.std().item() == pytest.approx(0.02, rel=0.02)
-    for block_weight in (attention.out.weight, mlp.down.weight):
-        assert block_weight.std().item() == pytest.approx(0.02 / math.sqrt(16), rel=0.02)
-    for bias in (attention.qkv.bias, attention.out.bias, mlp.up.bias, mlp.down.bias):
-        assert bias.abs().max() == 0
-    assert model.positions is not None
-    assert model.positions.shape == (202, 256)
-    assert model.positions.std().item() == pytest.approx(0.02, rel=0.02)
-    # Read-in stays PyTorch's: uniform within 1/√20, bias too.
-    assert model.read_in.weight.abs().max() <= 1 / math.sqrt(20)
-    assert model.read_in.weight.std().item() == pytest.approx(1 / math.sqrt(60), rel=0.03)
-    assert model.read_in.bias.std().item() > 0.05
-
-
-def test_mamba_keeps_its_own_initialisation_inside_the_backbone() -> None:
-    torch.manual_seed(0)
-    model = build("mamba", Size(layers=4, width=256))
-    block = model.blocks[3]
-    steps = torch.nn.functional.softplus(block.step.bias)
-    assert steps.min() >= 1e-3 * 0.999
-    assert steps.max() <= 0.1 * 1.001
-    assert steps.log().mean().item() == pytest.approx(math.log(1e-2), abs=0.15)  # log-uniform
-    expected_A = torch.arange(1, 17).float().expand(512, 16)
-    torch.testing.assert_close(block.log_A.exp(), expected_A)
-    assert (block.skip == 1).all()
-    assert block.step.weight.abs().max() <= 16**-0.5
-    assert block.step.weight.std().item() == pytest.approx(16**-0.5 / math.sqrt(3), rel=0.03)
-    bound = 1 / math.sqrt(512) / math.sqrt(8)  # PyTorch's 1/√fan_in, divided by √(8 blocks)
-    assert block.output.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
-    assert block.convolution.weight.abs().max() <= 0.5
-
-
-def test_mambaformers_first_block_does_not_count_in_the_residual_scaling() -> None:
-    torch.manual_seed(0)
-    model = build("mambaformer", Size(layers=4, width=256))
-    bound = 1 / math.sqrt(512) / math.sqrt(8)
-    for index in (0, 2, 8):
-        assert model.blocks[index].output.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
-
-
-def test_hybrid_attention_is_pytorchs_uniform_with_zero_biases() -> None:
-    torch.manual_seed(0)
-    model = build("standard_hybrid", Size(layers=2, width=256))
-    attention = model.blocks[0]
-    for weight in (attention.qkv.weight, attention.out.weight):
-        assert weight.abs().max().item() == pytest.approx(1 / 16, rel=0.01)
-    assert attention.qkv.bias.abs().max() == 0
-    assert attention.out.bias.abs().max() == 0
-    assert model.positions is not None
-    assert model.positions.std().item() == pytest.approx(1.0, rel=0.02)
-
-
-@pytest.mark.parametrize("name", ["s4", "s4_mamba"])
-def test_s4d_starts_as_s4d_lin(name: str) -> None:
-    torch.manual_seed(0)
-    ssm = build(name, Size(layers=2, width=256)).blocks[0].ssm
-    assert ssm.C.shape[-2:] == (8, 2)  # state 16 = 8 complex modes
-    torch.testing.assert_close(-ssm.log_decay.exp(), torch.full_like(ssm.log_decay, -0.5))
-    torch.testing.assert_close(ssm.frequency[5], math.pi * torch.arange(8))
-    assert (ssm.C**2).sum(-1).mean().item() == pytest.approx(1.0, rel=0.05)  # complex, variance 1
-    assert ssm.skip.std().item() == pytest.approx(1.0, rel=0.1)
-    assert ssm.log_step.exp().min() >= 1e-3 * 0.999
-    assert ssm.log_step.exp().max() <= 0.1 * 1.001
-
-
-def test_s4_runs_at_one_and_three_quarters_of_the_width() -> None:
-    assert [ARCHITECTURES["s4"].actual_width(w) for w in (768, 512, 256, 128, 64, 32)] == [
-        1344, 896, 448, 224, 112, 56,
-    ]  # fmt: skip
-
-
 def test_dropout_is_of_whole_channels_and_off_in_evaluation() -> None:
     torch.manual_seed(0)
     dropout = build("s4_mamba", Size(layers=2, width=16)).blocks[0].dropout
@@ -171,13 +58,133 @@ def test_dropout_is_of_whole_channels_and_off_in_evaluation() -> None:
     torch.testing.assert_close(dropout.eval()(ones), ones)
 
 
+def kinds(name: str, layers: int) -> list[str]:
+    return [block.name for block in ARCHITECTURES[name].blocks(layers)]
+
+
+def test_ablations_are_patterns() -> None:
+    assert kinds("transformer_no_positions", 2) == kinds("transformer", 2) == ["attention", "mlp"] * 2
+    assert kinds("transformer_first_mamba", 2) == ["mamba", *["attention", "mlp"] * 2]
+    assert kinds("mambaformer", 2) == ["mamba", *["attention", "mamba"] * 2]
+    assert kinds("mamba_one_hybrid", 4) == [*["mamba"] * 3, "attention", "mamba", *["mamba"] * 3]
+    assert kinds("lstm", 2) == ["dropout", *["lstm", "dropout"] * 2]
+    learned = {name for name, architecture in ARCHITECTURES.items() if architecture.positions}
+    assert learned == {"transformer", "standard_hybrid"}
+
+
+@given(layers=st.integers(1, 40))
+def test_one_hybrid_replaces_the_middle_two_of_mambas_blocks(layers: int) -> None:
+    blocks = kinds("mamba_one_hybrid", layers)
+    assert len(blocks) == len(kinds("mamba", layers))
+    assert [index for index, kind in enumerate(blocks) if kind != "mamba"] == [layers - 1]
+    assert blocks[layers - 1] == "attention"
+
+
+def test_a_middle_longer_than_a_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="middle of 2 blocks is longer than a layer"):
+        Architecture(name="mine", layer=(Mamba(),), middle=(Attention(), Mamba()))
+
+
+@pytest.mark.parametrize(("name", "changes"), [("transformer", True), ("transformer_no_positions", False)])
+def test_one_layer_sees_the_order_of_examples_by_its_positions_alone(name: str, changes: bool) -> None:
+    torch.manual_seed(0)
+    model = build(name, Size(layers=1, width=16, heads=4), length=9, n_inputs=3).double().eval()
+    tokens = torch.randn(2, 9, 3, dtype=torch.float64)
+    order = torch.tensor([5, 2, 7, 0, 3, 1, 6, 4, 8])
+    last, other = model(tokens)[:, -1], model(tokens[:, order])[:, -1]
+    assert torch.allclose(last, other, atol=1e-12) != changes
+
+
+def test_the_lstm_is_a_plain_stack_of_the_textbooks_recurrence() -> None:
+    """Outputs and gradients, against one step after another written out."""
+    torch.manual_seed(0)
+    model = build("lstm", Size(layers=2, width=5), length=7, n_inputs=3).double().eval()
+    tokens = torch.randn(2, 7, 3, dtype=torch.float64)
+
+    def layer(x: Tensor, lstm: nn.LSTM) -> Tensor:
+        hidden = cell = torch.zeros(2, 5, dtype=torch.float64)
+        outputs = []
+        for token in x.unbind(1):
+            gates = token @ lstm.weight_ih_l0.T + lstm.bias_ih_l0
+            gates = gates + hidden @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
+            i, f, g, o = gates.chunk(4, dim=-1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs, dim=1)
+
+    def twin(x: Tensor) -> Tensor:
+        h = model.read_in(x)
+        for index in (1, 3):  # between the dropouts
+            h = layer(h, model.blocks[index].lstm)
+        return model.read_out(h)
+
+    outputs, expected = model(tokens), twin(tokens)
+    torch.testing.assert_close(outputs, expected)
+    parameters = list(model.parameters())
+    mine = torch.autograd.grad(outputs.square().sum(), parameters)
+    theirs = torch.autograd.grad(expected.square().sum(), parameters)
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_lstm_drops_values_before_between_and_after_its_layers() -> None:
+    torch.manual_seed(0)
+    model = build("lstm", Size(layers=2, width=50), length=20, n_inputs=3)
+    seen: list[float] = []
+    for block in model.blocks:
+        if isinstance(block, nn.Dropout):
+            block.register_forward_hook(lambda _, __, out: seen.append((out == 0).float().mean().item()))
+    model(torch.randn(64, 20, 3))
+    assert seen == [pytest.approx(0.2, abs=0.01)] * 3
+    without = ARCHITECTURES["lstm"].with_options({"dropout": 0.0})
+    assert {block.dropout for block in without.pattern if isinstance(block, Dropout)} == {0.0}
+
+
 def test_options_reach_the_blocks_that_have_them() -> None:
     architecture = ARCHITECTURES["s4_mamba"].with_options({"dropout": 0.0, "gate": "silu"})
     assert all(block.dropout == 0.0 and block.gate == "silu" for block in architecture.blocks(2))
     assert ARCHITECTURES["s4_mamba"].blocks(1)[0].dropout == 0.1
+    one = ARCHITECTURES["mamba_one_hybrid"].with_options({"state": 8, "init": "gpt2"})
+    assert [getattr(block, "state", None) for block in one.blocks(1)] == [None, 8]
+    assert [getattr(block, "init", None) for block in one.blocks(1)] == ["gpt2", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "s4_mamba"),
+        ({"dropout": 0.1, "gate": "identity"}, "s4_mamba"),
+        ({"dropout": 0}, "s4_mamba+dropout=0.0"),
+        ({"dropout": 0.0, "gate": "identity"}, "s4_mamba+dropout=0.0"),
+        ({"gate": "silu", "dropout": 0.0}, "s4_mamba+dropout=0.0+gate=silu"),
+        ({"gate": "silu", "dropout": 0.0, "skip": "ones"}, "s4_mamba+dropout=0.0+gate=silu+skip=ones"),
+    ],
+)
+def test_a_variant_is_named_by_what_differs_however_it_is_asked_for(
+    options: dict[str, Any], name: str
+) -> None:
+    assert ARCHITECTURES["s4_mamba"].with_options(options).name == name
+
+
+def test_with_its_three_options_s4_mamba_is_mamba_but_for_the_ssm() -> None:
+    """Selection taken out of both: a kernel of zero leaves the same function of the same weights."""
+    plain = ARCHITECTURES["s4_mamba"].with_options({"dropout": 0.0, "gate": "silu", "skip": "ones"})
+    size = Size(layers=1, width=8, heads=None)
+    one = Model(plain, size, n_inputs=3, n_outputs=1, length=6)
+    other = Model(ARCHITECTURES["mamba"], size, n_inputs=3, n_outputs=1, length=6)
+    shared = {key: value for key, value in one.state_dict().items() if "ssm" not in key}
+    other.load_state_dict(shared, strict=False)
+    with torch.no_grad():
+        for mine, theirs in zip(one.blocks, other.blocks, strict=True):
+            mine.ssm.C.zero_()
+            theirs.project.weight.zero_()  # B = C = 0
+    assert one.training
+    tokens = torch.randn(2, 6, 3)
+    torch.testing.assert_close(one(tokens), other(tokens))
 
 
 def test_a_hybrid_is_a_pattern() -> None:
     pattern = Architecture(name="mine", first=(Mamba(),), layer=(Attention(), MLP()))
-    kinds = [block.name for block in pattern.blocks(2)]
-    assert kinds == ["mamba", "attention", "mlp", "attention", "mlp"]
+    found = [block.name for block in pattern.blocks(2)]
+    assert found == ["mamba", "attention", "mlp", "attention", "mlp"]

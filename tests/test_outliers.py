@@ -148,25 +148,22 @@ def test_w_of_the_clean_pairs_is_the_w_that_outliers_are_orthogonal_to() -> None
 def test_u_and_v_are_normal_vectors_less_their_part_along_w() -> None:
     """A plane's Gram matrix then has the moments of a Wishart matrix in d − 1 dimensions."""
     task = OrthogonalOutlierRegression()
-    plane = task._plane(draws(), "x", 4000)
+    plane = task.planes(draws(), 4000).squeeze(1)
     gram = (plane @ plane.mT).numpy()
     assert stats.kstest(gram[:, 0, 0], stats.chi2(19).cdf).pvalue > UNLIKELY
     assert abs(gram[:, 0, 1].mean()) < 4 * np.sqrt(19 / 4000)
     assert gram[:, 0, 1].var() == pytest.approx(19, rel=0.1)
-    orthogonal = OrthogonalOutlierRegression(basis="orthogonal")._plane(draws(), "x", 50)
-    assert float((orthogonal[:, 0] * orthogonal[:, 1]).sum(-1).abs().max()) < 1e-10
+    orthogonal = OrthogonalOutlierRegression(basis="orthogonal").planes(draws(), 50)
+    assert float((orthogonal[:, :, 0] * orthogonal[:, :, 1]).sum(-1).abs().max()) < 1e-10
 
 
-@pytest.mark.parametrize(("divisor", "power"), [("square", 1), ("root", 0)])
-def test_coefficients_are_divided_by_the_sum_of_their_squares_or_its_root(divisor: str, power: int) -> None:
-    """With r² = a² + b² exponential of mean 2, an outlier is a unit vector's image over r, or of it."""
-    task = OrthogonalOutlierRegression(divisor=divisor)
-    plane = torch.eye(2, 20, dtype=torch.float64).expand(40, -1, -1)
-    lengths = task._combine(draws(), "x", plane).double().norm(dim=-1).flatten().numpy()
-    if power == 0:
-        assert np.allclose(lengths, 1, atol=1e-6)
-    else:
-        assert stats.kstest(lengths**-2, stats.expon(scale=2).cdf).pvalue > UNLIKELY
+def test_the_root_divisor_makes_outliers_as_long_as_their_plane_is_wide() -> None:
+    """With a² + b² = 1 an outlier is cos·u + sin·v: between the plane's shortest and longest radius."""
+    task = OrthogonalOutlierRegression(divisor="root")
+    lengths = task.outliers(draws(), 40).double().norm(dim=-1)
+    radii = torch.linalg.svdvals(task.planes(draws(), 40))
+    assert bool((lengths <= radii.max(dim=-1, keepdim=True).values + 1e-5).all())
+    assert bool((lengths >= radii.min(dim=-1, keepdim=True).values - 1e-5).all())
 
 
 def test_outliers_have_the_heavy_tail_of_the_papers_divisor() -> None:

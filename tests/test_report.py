@@ -88,8 +88,8 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     broken["outcome"] = "diverged"  # excellent checkpoints do not help it
     pool = Pool(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
-    plan, _, table = frames([low, high], pool)
-    assert texts(rates_table("rates", plan, table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
+    _, _, table = frames([low, high], pool)
+    assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
 
 
 def test_cell_whose_runs_all_diverged_has_no_choice() -> None:
@@ -239,10 +239,11 @@ def test_flops_beyond_64_bits_are_summed_exactly() -> None:
 def test_table_6_agrees_with_the_paper_in_23_of_24_cells() -> None:
     """One-digit cells within half a million, the others within 1.6 %; rounded or cut off as printed."""
     table = comparison()
+    table = table[(table["source"] == "Table 6") & table["widest"] & table["paper"].notna()]
     assert len(table) == 24
     one_digit = table["paper_printed"] == "3M"
     assert ((table["ours"] - table["paper"]).abs()[one_digit] <= 5.2e5).all()
-    assert ((table["ratio"] - 1).abs()[~one_digit] <= 0.016).all()
+    assert (table["deviation_percent"].abs()[~one_digit] <= 1.6).all()
 
     def as_printed(row: Any) -> bool:
         unit = {"K": 1e4, "M": 1e6}[row.paper_printed[-1]] / (10 if "." in row.paper_printed else 1)
@@ -414,10 +415,10 @@ def page() -> str:
     return files["index.html"].decode()
 
 
-def test_page_fetches_nothing_and_runs_no_script(page: str) -> None:
+def test_page_fetches_nothing_and_runs_its_own_script_alone(page: str) -> None:
     found = _Page(page)
     assert all(load.startswith(("#", "data:,")) for load in found.loads)
-    assert "script" not in found.tags
+    assert found.tags.count("script") == 2  # the runs as data, and what tells of them
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
     assert not any("//" in link for link in found.links)
@@ -426,7 +427,7 @@ def test_page_fetches_nothing_and_runs_no_script(page: str) -> None:
 def test_page_has_unique_ids_and_describes_its_figures(page: str) -> None:
     found = _Page(page)
     assert len(found.ids) == len(set(found.ids))
-    assert found.labels == found.tags.count("svg") == 5  # two a task and the overview
+    assert found.labels == found.tags.count("svg") == 3  # Figure 2, and curves for each of two tasks
     targets = {link[1:] for link in found.links if link.startswith("#")}
     assert targets <= set(found.ids)
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
@@ -457,8 +458,9 @@ def test_malicious_names_are_shown_as_they_are_and_do_nothing(tmp_path: Path) ->
     written = write_report(suite, pool, tmp_path / "report")
     assert all(path.resolve().is_relative_to(tmp_path / "report") for path in written)
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "script" not in _Page(page).tags
+    assert _Page(page).tags.count("script") == 2
     assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
     assert "<script>" not in (tmp_path / "report" / "README.md").read_text()
 
 
@@ -576,7 +578,7 @@ def test_parameters_are_written_with_three_digits() -> None:
     assert [millions(n) for n in (999, 467_200, 3_211_264, 85_211_136)] == ["999", "467K", "3.21M", "85.2M"]
 
 
-def test_reporting_imports_neither_torch_nor_pyplot_and_importing_it_loads_nothing(tmp_path: Path) -> None:
+def test_reporting_imports_no_torch_and_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = f"""
 import sys
 import bench.report
@@ -586,6 +588,6 @@ from pathlib import Path
 from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 runs = grid(task_named(n_points=5), ["mamba"])
 bench.report.write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
-assert not {{"torch", "matplotlib.pyplot"}} & sys.modules.keys()
+assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)

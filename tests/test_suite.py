@@ -443,7 +443,8 @@ def test_the_papers_suite_is_the_papers_grid() -> None:
     assert {counts[name] for name in chains} == {4 * 3 * 4}  # Table 7
     assert counts["figure3_many_outlier_regression"] == 6 * 2 * 4  # Table 8
     assert counts["figure3_orthogonal_outlier_regression"] == 6 * 8 * 4
-    assert counts["figure7_parity_convergence"] == 4 * 5
+    assert counts["figure7_parity_convergence"] == 5 * 5
+    assert counts["table3_vector_mqar"] == 2 * 5 * 2 * 4
     assert counts["figure9_figure10_adam"] == counts["figure9_figure10_adamw"] == 3 * 16 * 3
     assert all(each.rebuilds for each in suite.experiments)
     assert {run.clip for run in suite.runs} == {10.0}

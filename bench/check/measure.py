@@ -7,20 +7,20 @@ Anything else left open (two tasks, two optimizers) is a mistake in the file, sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, PositiveFloat, PositiveInt, model_validator
 
 from bench.errors import UserError, did_you_mean
+from bench.exhibits import named
 from bench.frozen import Frozen
-from bench.models.architectures import Architecture
 from bench.models.sizes import SIZE_GROUPS
 from bench.run import Run, short
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite import Experiment, Suite
 
 
 def _named(value: Any) -> Any:
@@ -37,10 +37,16 @@ def _size(value: Any) -> Any:
     return value
 
 
+PLACES = ("mean", "last", "headline")
+"""Where a score can be read in every task; positions and the task's own marks are further places."""
+_MARK = re.compile(r"[a-z0-9_]*[0-9][a-z0-9_]*")
+
+
 def _position(value: Any) -> Any:
-    if value in ("mean", "last") or (type(value) is int and value >= 0):
+    named = isinstance(value, str) and (value in PLACES or _MARK.fullmatch(value))
+    if named or (type(value) is int and value >= 0):
         return value
-    raise ValueError(f"expected mean, last or a position from 0, not {value!r}")
+    raise ValueError(f"expected mean, last, headline, a mark's name or a position from 0, not {value!r}")
 
 
 Named = Annotated[dict[str, Any], BeforeValidator(_named)]
@@ -55,16 +61,27 @@ class Shape(Frozen):
 
 
 class Measure(Frozen):
-    """Runs and a number. Every field but `experiment` narrows the runs, or has a default.
+    """Runs and a number. `experiment` or `rebuilds` says where runs are; other fields narrow them.
 
     Attributes:
-        at: the mean over positions, the last one, or one counted from 0 (so many examples were seen).
-        of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy) or "score" (raw).
+        experiment: the experiment that plans the runs.
+        rebuilds: instead, a figure or table of the paper: the runs of all experiments that rebuild it.
+        at: the mean over positions, the last one, one counted from 0 (so many examples were seen), a
+            mark of the task ("50th_clean"), or "headline": the number that the task is judged by.
+        evaluation: which one; "report", or another that the task has ("clean_prompts").
+        of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "score" (raw),
+            "convergence_step" (the step by which a task is learned, the whole budget when it never is)
+            or "training_flops".
         step: the checkpoint the number is read at; the last one when absent.
+        at_flops: a budget; the number is then the frontier's over all sizes and checkpoints there.
         steps: the training budget of the runs, where an experiment has several.
+        protocol: whose side the task takes where the paper's text and the released code differ.
+        relative_to: fields of another measure by which this one is divided.
+        minus: fields of another measure that is taken off this one.
     """
 
     experiment: str | None = None
+    rebuilds: str | None = None
     task: Named | None = None
     architecture: Named | None = None
     size: Annotated[str | Shape, BeforeValidator(_size)] | None = None
@@ -74,34 +91,61 @@ class Measure(Frozen):
     batch_size: PositiveInt | None = None
     steps: PositiveInt | None = None
     precision: str | None = None
+    protocol: Literal["paper", "released_code"] | None = None
     seed: int | None = None
 
     at: Annotated[int | str, BeforeValidator(_position)] = "mean"
-    of: Literal["error", "score"] = "error"
+    evaluation: str = "report"
+    of: Literal["error", "score", "convergence_step", "training_flops"] = "error"
     step: PositiveInt | None = None
+    at_flops: PositiveFloat | None = None
+    relative_to: Measure | None = None
+    minus: Measure | None = None
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Self:
+        if self.relative_to and self.minus:
+            raise ValueError("give one of relative_to and minus")
+        if self.at_flops and (self.step or self.of not in ("error", "score")):
+            raise ValueError("at_flops reads errors over all checkpoints: leave out step and of")
+        return self
 
     def updated(self, other: Measure) -> Measure:
         """This measure with the fields that `other` sets."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
+    @property
+    def parts(self) -> tuple[Measure, ...]:
+        """The measure itself, and what it is divided by or what is taken off it, completed from it."""
+        reference = self.relative_to or self.minus
+        own = self.model_copy(update={"relative_to": None, "minus": None})
+        return (own, own.updated(reference)) if reference else (own,)
+
+    @property
+    def place(self) -> str:
+        """Where its runs are, in words."""
+        if self.experiment is None and self.rebuilds:
+            return self.rebuilds
+        return f"experiment '{self.experiment}'"
+
     def text(self, fields: Iterable[str] | None = None) -> str:
         """The fields that are set (or those named), for people: `mamba, x-small, at last`."""
         shown = {name: getattr(self, name) for name in type(self).model_fields}
         wanted = self.model_fields_set if fields is None else fields
-        return ", ".join(_said(*item) for item in shown.items() if item[0] in wanted and item[1] is not None)
+        return ", ".join(said(*item) for item in shown.items() if item[0] in wanted and item[1] is not None)
 
 
-def _said(field: str, value: Any) -> str:
+def said(field: str, value: Any) -> str:
+    """A field of a measure for people."""
     if isinstance(value, Shape):
         return f"{value.layers}x{value.width}"
     if isinstance(value, dict):
         options = ", ".join(f"{key} {given}" for key, given in value.items() if key != "name")
         return f"{value['name']} ({options})" if options else str(value["name"])
+    if isinstance(value, Measure):
+        return f"{field.replace('_', ' ')} {value.text()}"
     shown = short(value) if isinstance(value, float) else str(value)
-    return shown if field in ("experiment", "size") else f"{field.replace('_', ' ')} {shown}"
-
-
-# --- which runs -------------------------------------------------------------------------------
+    return shown if field in ("experiment", "rebuilds", "size") else f"{field.replace('_', ' ')} {shown}"
 
 
 def _fields_fit(field: str) -> Callable[[Run, Any], bool]:
@@ -127,12 +171,25 @@ def _size_fits(run: Run, wanted: Any) -> bool:
     return any((size.layers, size.width) == (run.size.layers, run.size.width) for size in sizes)
 
 
+def follows(run: Run, protocol: str) -> bool:
+    """Whether the run's task takes one side wherever the text and the released code differ."""
+    return departure(run, protocol) is None
+
+
+def departure(run: Run, protocol: str) -> tuple[str, Any, Any] | None:
+    """The first field in which a task does not follow a protocol: its name, its value and the protocol's."""
+    for field, values in type(run.task).protocol_fields.items():
+        if getattr(run.task, field) != values[protocol]:
+            return field, getattr(run.task, field), values[protocol]
+    return None
+
+
 def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]]:
-    def said(run: Run) -> str:
+    def own(run: Run) -> str:
         value = getattr(run, field)
         return short(value) if isinstance(value, float) else str(value)
 
-    return (lambda run, wanted: bool(getattr(run, field) == wanted)), said
+    return (lambda run, wanted: bool(getattr(run, field) == wanted)), own
 
 
 FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
@@ -140,6 +197,7 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
     "architecture": (_architecture_fits, lambda run: run.architecture.name),
     "size": (_size_fits, lambda run: run.size_group or f"{run.size.layers}x{run.size.width}"),
     "optimizer": (_fields_fit("optimizer"), lambda run: run.optimizer.name),
+    "protocol": (follows, lambda run: "paper" if follows(run, "paper") else "released_code"),
     **{
         field: _equal(field)
         for field in ("learning_rate", "clip", "batch_size", "steps", "precision", "seed")
@@ -150,108 +208,14 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
 
 def runs_of(measure: Measure, suite: Suite) -> list[Run]:
     """The planned runs a measure means, in the suite's order; none when its experiment is unknown."""
-    runs = [run for each in suite.experiments if each.name == measure.experiment for run in each.runs]
+    runs = [run for each in suite.experiments if _is_meant(measure, each) for run in each.runs]
     for field, (fits, _) in FILTERS.items():
         if (wanted := getattr(measure, field)) is not None:
             runs = [run for run in runs if fits(run, wanted)]
     return list(dict.fromkeys(runs))
 
 
-# --- what is wrong with it --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A sentence about one field of a measure (None: about the measure as a whole)."""
-
-    field: str | None
-    text: str
-
-
-def problems_of(measure: Measure, suite: Suite) -> Iterator[Problem]:
-    """Why a measure can never be taken from the results of a suite; nothing when it can."""
-    names = [experiment.name for experiment in suite.experiments]
-    if measure.experiment is None:
-        yield Problem(None, f"missing key 'experiment'{did_you_mean('', names)}")
-        return
-    if measure.experiment not in names:
-        near = did_you_mean(measure.experiment, names)
-        yield Problem("experiment", f"suite '{suite.name}' has no experiment '{measure.experiment}'{near}")
-        return
-    runs = runs_of(Measure(experiment=measure.experiment), suite)
-    where = f"experiment '{measure.experiment}'"
-    for field, (fits, said) in FILTERS.items():
-        if (wanted := getattr(measure, field)) is None:
-            continue
-        kept = [run for run in runs if fits(run, wanted)]
-        if not kept:
-            yield Problem(field, f"no run of {where} {_lacks(field, wanted, runs, said)}")
-            return
-        runs, where = kept, f"{where}, {measure.text([field])}"
-    if not runs:
-        yield Problem("experiment", f"{where} plans no run")
-        return
-    yield from _ambiguities(runs)
-    yield from _unreadable(measure, runs)
-
-
-def _lacks(field: str, wanted: Any, runs: list[Run], said: Callable[[Run], str]) -> str:
-    """`has task 'x', did you mean 'y'?`, or which of its fields no run has."""
-    label = field.replace("_", " ")
-    available = list(dict.fromkeys(said(run) for run in runs))
-    name = wanted["name"] if isinstance(wanted, dict) else _said("size", wanted)
-    if not isinstance(wanted, dict) or name not in available:
-        return f"has {label} '{name}'{did_you_mean(name, available)}"
-    options = ", ".join(f"{key} = {value}" for key, value in wanted.items() if key != "name")
-    fields = {key for run in runs if said(run) == name for key in _fields(run, field)}
-    unknown = [key for key in wanted if key != "name" and key not in fields]
-    hint = f": unknown key '{unknown[0]}'{did_you_mean(unknown[0], sorted(fields))}" if unknown else ""
-    return f"has {label} '{name}' with {options}{hint}"
-
-
-def _fields(run: Run, field: str) -> set[str]:
-    value = getattr(run, field)
-    if isinstance(value, Architecture):
-        blocks = value.first + value.layer
-        return {key for block in blocks for key in type(block).model_fields} - {"name"}
-    return set(type(value).model_fields) - {"name"}
-
-
-def _ambiguities(runs: list[Run]) -> Iterator[Problem]:
-    """Differences that are neither a choice (rate, clip, size) nor a repetition (seed)."""
-    for field in ("task", "architecture", "optimizer"):
-        values = list(dict.fromkeys(getattr(run, field) for run in runs))
-        if len(values) > 1:
-            yield Problem(None, f"this means runs of {len(values)} {field}s ({_contrast(values)}): name one")
-    for field in ("batch_size", "steps", "precision", "evaluation_prompts"):
-        by_size: dict[Any, dict[Any, None]] = {}
-        for run in runs:
-            by_size.setdefault(run.size, {})[getattr(run, field)] = None
-        clash = next((values for values in by_size.values() if len(values) > 1), None)
-        if clash:
-            listed = ", ".join(map(str, clash))
-            yield Problem(None, f"this means runs with {len(clash)} values of {field} ({listed}): name one")
-
-
-def _contrast(values: list[Any]) -> str:
-    """Names where names differ, else the fields that do."""
-    names = list(dict.fromkeys(value.name for value in values))
-    if len(names) > 1:
-        return ", ".join(names)
-    if isinstance(values[0], Architecture):
-        return f"{names[0]} with different options"
-    dumps = [value.model_dump(mode="json") for value in values]
-    differing = [key for key in dumps[0] if len({repr(dump.get(key)) for dump in dumps}) > 1]
-    return f"{names[0]} with different {' and '.join(differing)}"
-
-
-def _unreadable(measure: Measure, runs: list[Run]) -> Iterator[Problem]:
-    """Positions and checkpoints that some of the runs do not have."""
-    points = min(run.task.n_points for run in runs)
-    if isinstance(measure.at, int) and measure.at >= points:
-        yield Problem("at", f"position {measure.at} does not exist: the task has {points}, 0 to {points - 1}")
-    if measure.step is not None:
-        lacking = [run for run in runs if measure.step not in run.checkpoints]
-        if lacking:
-            steps = ", ".join(map(str, lacking[0].checkpoints))
-            yield Problem("step", f"no checkpoint at step {measure.step}, expected one of: {steps}")
+def _is_meant(measure: Measure, experiment: Experiment) -> bool:
+    if measure.experiment is not None:
+        return experiment.name == measure.experiment
+    return measure.rebuilds is not None and measure.rebuilds in named(experiment.rebuilds)

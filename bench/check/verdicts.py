@@ -1,22 +1,25 @@
 """Results held against claims: for each claim a verdict, the number behind it, and one sentence why.
 
 A claim is decided on all the runs it is about or not at all: *missing* while one of them has no
-result, *not comparable* when results were scored on different prompts or made up for a
-demonstration, else *reproduced* or *not reproduced*. A run that diverged never gives a number, and
-a value that is not a number reproduces nothing.
+result (or is not planned yet); *not comparable* when runs are not what the claim requires (steps,
+protocol, seeds), were scored on different prompts or are made up for a demonstration; else
+*reproduced* or *not reproduced*. A run that diverged never gives a number, and a value that is not a
+number reproduces nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.check.claims import Claim, Claims
+from bench.check.claim import Claim
+from bench.check.claims import Claims
+from bench.check.judges import JUDGES, Finding, measured
 from bench.check.measure import runs_of
-from bench.check.reading import Reading, incomparable, missing, read
+from bench.check.reading import NotThere, Reading, combined, incomparable, missing, read
 from bench.results import Pool
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 
 Word = Literal["reproduced", "not reproduced", "not comparable", "missing"]
 WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "not comparable", "missing")
-ROUNDING = 1e-9
-"""A difference this much (relative) beyond a tolerance is the rounding of decimals, not a difference."""
 
 
 @dataclass(frozen=True)
@@ -34,34 +35,31 @@ class Verdict:
 
     Attributes:
         claim: its id in the claims file.
-        value: what was measured; for an order, the largest ratio of a member to a later one.
+        kind: one of `bench.check.claim.KINDS`.
+        value: what was measured; for an order or a trend, the largest ratio of a member to a later one;
+            for a count, how many hold.
+        shown: the value in words where it is no number (a symbol).
         standard_error: of `value`: over seeds where there are three or more, else over prompts.
         expected: what the claim says, in words.
         tolerance: how much it allows, in words; "none" where it allows nothing.
+        why_tolerance: the reason that the claims file gives for the number or the tolerance.
         reason: one sentence.
         run_ids: the runs the value was read from; without one, all the runs the claim is about.
     """
 
     claim: str
+    kind: str
     statement: str
     source: str | None
     value: float | None
+    shown: str | None
     standard_error: float | None
     expected: str
     tolerance: str
+    why_tolerance: str | None
     verdict: Word
     reason: str
     run_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Whether readings bear a claim out."""
-
-    holds: bool
-    value: float
-    standard_error: float | None
-    reason: str
 
 
 def check(
@@ -81,10 +79,15 @@ def check(
         states: run id → state, for saying which of the missing runs failed.
         allow_synthetic: take results that are marked as made up for real ones (demonstrations, tests).
     """
-    return [
-        _verdict(name, claim, suite, pool, states or {}, allow_synthetic)
-        for name, claim in claims.claims.items()
-    ]
+    found: dict[str, Verdict] = {}
+    of_claims = {name for name, claim in claims.claims.items() if claim.count and claim.count.claims}
+    for name, claim in claims.claims.items():
+        if name not in of_claims:
+            awaits = claims.awaiting.get(name)
+            found[name] = _verdict(name, claim, suite, pool, states or {}, allow_synthetic, awaits)
+    for name in of_claims:
+        found[name] = _count_claims(name, claims.claims[name], found)
+    return [found[name] for name in claims.claims]
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -106,96 +109,92 @@ def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def _verdict(
-    name: str, claim: Claim, suite: Suite, pool: Pool, states: Mapping[str, str], allow_synthetic: bool
+    name: str,
+    claim: Claim,
+    suite: Suite,
+    pool: Pool,
+    states: Mapping[str, str],
+    allow_synthetic: bool,
+    awaits: str | None,
 ) -> Verdict:
-    planned = [(measure, runs_of(measure, suite)) for measure in claim.measures]
+    if awaits:
+        return _said(name, claim, "missing", f"not planned yet: {awaits}", ())
+    planned = [(part, runs_of(part, suite)) for measure in claim.measures for part in measure.parts]
     everything = tuple(dict.fromkeys(run.id for _, runs in planned for run in runs))
-
-    def say(
-        word: Word, reason: str, run_ids: tuple[str, ...] = everything, found: Finding | None = None
-    ) -> Verdict:
-        return Verdict(
-            claim=name,
-            statement=claim.statement,
-            source=claim.source,
-            value=_finite(found.value) if found else None,
-            standard_error=_finite(found.standard_error) if found else None,
-            expected=claim.expected,
-            tolerance=claim.tolerance,
-            verdict=word,
-            reason=reason,
-            run_ids=run_ids,
-        )
-
     if reason := missing(planned, pool, states):
-        return say("missing", reason)
+        return _said(name, claim, "missing", reason, everything)
     if reason := incomparable([pool.runs[run_id] for run_id in everything], allow_synthetic):
-        return say("not comparable", reason)
+        return _said(name, claim, "not comparable", reason, everything)
+    for _, runs in planned:
+        if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
+            return _said(name, claim, "not comparable", reason, everything)
     readings: list[Reading] = []
-    for member, (measure, runs) in zip(claim.names, planned, strict=True):
-        reading = read(measure, runs, pool)
-        if isinstance(reading, str):
-            return say("not reproduced", f"{member}: {reading}" if member else reading)
+    for member, measure in zip(claim.names, claim.measures, strict=True):
+        prefix = f"{member}: " if member else ""
+        try:
+            parts = [read(part, runs_of(part, suite), pool) for part in measure.parts]
+        except NotThere as error:
+            return _said(name, claim, "not comparable", f"{prefix}{error}", everything)
+        if failed := next((part for part in parts if isinstance(part, str)), None):
+            return _said(name, claim, "not reproduced", f"{prefix}{failed}", everything)
+        reading = combined(measure, [part for part in parts if isinstance(part, Reading)])
         if not math.isfinite(reading.value):
-            return say("not reproduced", f"{_measured(member, reading)}: the value is not a number")
+            reason = f"{measured(member, reading)}: the value is not a number"
+            return _said(name, claim, "not reproduced", reason, everything)
+        wanted = claim.requires.seeds or 1
+        if reading.seeds < wanted:
+            reason = f"{prefix}{reading.seeds} of the {wanted} seeds it takes finished"
+            return _said(name, claim, "not comparable", reason, everything)
         readings.append(reading)
     finding = JUDGES[claim.kind](claim, readings)
     used = tuple(dict.fromkeys(run_id for reading in readings for run_id in reading.run_ids))
-    return say("reproduced" if finding.holds else "not reproduced", finding.reason, used, finding)
+    word: Word = "reproduced" if finding.holds else "not reproduced"
+    return _said(name, claim, word, finding.reason, used, finding)
 
 
-def _judge_value(claim: Claim, readings: Sequence[Reading]) -> Finding:
-    claimed, (reading,) = claim.value, readings
-    assert claimed is not None
-    distance, unit = claimed.distance(reading.value)
-    holds = distance <= claimed.allowed * (1 + ROUNDING)
-    off = f"{distance:.4g}{unit} from {claimed.expected:.4g}"
-    return Finding(holds, reading.value, reading.standard_error, f"{_measured('', reading)} is {off}")
+def _said(
+    name: str,
+    claim: Claim,
+    word: Word,
+    reason: str,
+    run_ids: tuple[str, ...],
+    found: Finding | None = None,
+) -> Verdict:
+    return Verdict(
+        claim=name,
+        kind=claim.kind,
+        statement=claim.statement,
+        source=claim.source,
+        value=_finite(found.value) if found else None,
+        shown=found.shown if found else None,
+        standard_error=_finite(found.standard_error) if found else None,
+        expected=claim.expected,
+        tolerance=claim.tolerance,
+        why_tolerance=claim.reason,
+        verdict=word,
+        reason=reason,
+        run_ids=run_ids,
+    )
 
 
-def _judge_bound(claim: Claim, readings: Sequence[Reading]) -> Finding:
-    bound, (reading,) = claim.bound, readings
-    assert bound is not None
-    value = reading.value
-    side = "above" if value > bound.limit else "below" if value < bound.limit else "at"
-    reason = f"{_measured('', reading)} is {side} {bound.limit:.4g}"
-    return Finding(bound.admits(value), value, reading.standard_error, reason)
-
-
-def _judge_order(claim: Claim, readings: Sequence[Reading]) -> Finding:
-    """Every member below every later one, up to the slack; equals are in no order without slack."""
-    pairs = [(low, high) for index, low in enumerate(readings) for high in readings[index + 1 :]]
-    holds = all(low.value < high.value * (1 + claim.slack) for low, high in pairs)
-    worst = max(pairs, key=lambda pair: _ratio(*pair))
-    reason = "; ".join(_measured(name, each) for name, each in zip(claim.names, readings, strict=True))
-    return Finding(holds, _ratio(*worst), _ratio_error(*worst), reason)
-
-
-JUDGES: dict[str, Callable[[Claim, Sequence[Reading]], Finding]] = {
-    "value": _judge_value,
-    "bound": _judge_bound,
-    "order": _judge_order,
-}
-"""By kind of claim: whether readings, all of them finite, bear it out."""
-
-
-def _ratio(low: Reading, high: Reading) -> float:
-    if high.value == 0:
-        return 1.0 if low.value == 0 else math.inf
-    return low.value / high.value
-
-
-def _ratio_error(low: Reading, high: Reading) -> float | None:
-    """First order, the two taken as independent: too wide where good prompts are good for both."""
-    if low.standard_error is None or high.standard_error is None or high.value == 0:
-        return None
-    return math.hypot(low.standard_error, _ratio(low, high) * high.standard_error) / abs(high.value)
-
-
-def _measured(name: str, reading: Reading) -> str:
-    error = f" ± {reading.standard_error:.2g}" if reading.standard_error is not None else ""
-    value = f"{reading.value:.4g}{error} {reading.chosen}"
-    return f"{name}: {value}" if name else value
+def _count_claims(name: str, claim: Claim, found: Mapping[str, Verdict]) -> Verdict:
+    """A count of other claims: decided when all of them are."""
+    count = claim.count
+    assert count is not None
+    others = [found[other] for other in count.claims or ()]
+    run_ids = tuple(dict.fromkeys(run_id for other in others for run_id in other.run_ids))
+    for word in ("missing", "not comparable"):
+        some = [other.claim for other in others if other.verdict == word]
+        if some:
+            listed = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+            verdict: Word = "missing" if word == "missing" else "not comparable"
+            return _said(name, claim, verdict, f"{len(some)} of {len(others)} are {word}: {listed}", run_ids)
+    holding = sum(other.verdict == "reproduced" for other in others)
+    broken = ", ".join(other.claim for other in others if other.verdict != "reproduced")
+    reason = f"{holding} of {len(others)} hold" + (f"; not: {broken}" if broken else "")
+    finding = Finding(holding >= count.at_least, holding, None, reason)
+    word_: Word = "reproduced" if finding.holds else "not reproduced"
+    return _said(name, claim, word_, reason, run_ids, finding)
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import judging
+from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
+
 app = typer.Typer(
     name="bench",
     help="Which sequence architecture learns in context what, settled at equal training FLOPs.",
@@ -15,22 +18,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
-Results = Annotated[
-    Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
-Filter = Annotated[
-    str | None,
-    typer.Option(
-        "--filter",
-        help="Only runs that match, e.g. 'task=linear_regression architecture=mamba*,s4 size=small'. "
-        "Fields: experiment, task, architecture, size, layers, width, learning_rate, clip, optimizer, "
-        "steps, seed, id, state.",
-    ),
-]
-RESULTS = Path("results")
 
 
 def _print_version(asked: bool) -> None:
@@ -52,7 +39,13 @@ def _options(
 
 
 @app.command()
-def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, json: Json = False) -> None:
+def plan(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     from bench.cli.plan import show_plan
 
@@ -62,6 +55,7 @@ def plan(suite: SuitePath, results: Results = RESULTS, filter: Filter = None, js
 @app.command()
 def run(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     filter: Filter = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
@@ -83,15 +77,41 @@ def run(
         ),
     ] = "auto",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    gpus_per_run: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+    ] = 1,
+    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
+    ] = False,
 ) -> None:
-    """Train what is missing of a suite, here and now. Run it again to go on after any interruption."""
+    """Train what is missing of a suite, here or on a cluster; the same command goes on after a stop."""
     from bench.cli.run import Choices, run_suite
-    from bench.dispatch.worker import Machine
+    from bench.dispatch.job import Machine
 
     run_suite(
         suite,
         results,
-        Choices(filter, limit, dry_run, retry, yes, device, workers),
+        Choices(
+            filter,
+            limit,
+            dry_run,
+            retry,
+            yes,
+            device,
+            workers,
+            gpus_per_run,
+            cluster,
+            cluster_config,
+            wait,
+            snapshot,
+        ),
         Machine(threads=threads, scan=scan, save_every=save_every),
     )
 
@@ -99,6 +119,7 @@ def run(
 @app.command()
 def status(
     suite: SuitePath,
+    plugin: Plugins,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the table on screen, renewed.")] = False,
     json: Json = False,
@@ -110,34 +131,39 @@ def status(
 
 
 @app.command()
-def report(
-    suites: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[SUITE]...", help="Suite files; all of suites/ with results when none is named."
-        ),
-    ] = None,
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
     results: Results = RESULTS,
-    reports: Annotated[
-        Path, typer.Option("--reports", file_okay=False, help="Folder the reports are written to.")
-    ] = Path("reports"),
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines of the end.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
 ) -> None:
-    """Write tables, figures and a page from the results there are."""
-    from bench.cli.report import write_reports
+    """What a run printed while it trained, wherever it trains."""
+    from bench.cli.logs import show_log
 
-    write_reports(suites or [], results, reports)
+    show_log(run, results, lines, follow)
 
 
 @app.command()
-def check(suite: SuitePath, results: Results = RESULTS, json: Json = False) -> None:
-    """Hold results against a suite's claims (suites/x.claims.yaml).
+def failures(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+    """Failed runs by cause: one traceback each, the runs hit, the command that tries them again.
 
-    Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing or not
-    comparable. 3: the suite or its claims file is wrong.
+    Exit code 1 when anything failed.
     """
-    from bench.cli.check import check_suite
+    from bench.cli.failures import show_failures
 
-    raise typer.Exit(check_suite(suite, results, json))
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
+
+
+@app.command()
+def cancel(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
+    """Take a suite's jobs out of the cluster's queue. Running ones save; the same `bench run` goes on."""
+    from bench.cli.cancel import cancel_suite
+
+    cancel_suite(suite, results)
+
+
+for command in (judging.report, judging.check, judging.compare, judging.export):
+    app.command()(command)
 
 
 @app.command()
@@ -160,6 +186,7 @@ def doctor(
 
 @app.command()
 def tasks(
+    plugin: Plugins,
     name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task, to see it whole.")] = None,
     differences: Annotated[
         bool,
@@ -176,7 +203,7 @@ def tasks(
 
 
 @app.command()
-def schema() -> None:
+def schema(plugin: Plugins) -> None:
     """Print the JSON Schema of suite files, for editors that complete and check YAML."""
     from bench.cli.format import Output
     from bench.suite import json_schema

@@ -18,6 +18,7 @@ from rich.text import Text
 STATE_STYLES = {
     "finished": "green",
     "running": "cyan",
+    "queued": "blue",
     "diverged": "yellow",
     "failed": "red",
     "missing": "dim",

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -49,6 +50,7 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
         out.say(f"Every run: {', '.join(same)}.", style="dim")
     out.print(_totals(out, suite, planned))
     out.say(_basis(planned, speeds), style="dim")
+    say_outdated(planned, pool, out)
     for problem in pool.problems:
         out.say(problem, style="yellow")
 
@@ -58,6 +60,13 @@ def known_speeds(pool: pool_of.Pool) -> Speeds:
     name, kind = local_device()
     here = Speeds(pool, name, kind)
     return here if here else Speeds(pool, None, kind)
+
+
+def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output) -> None:
+    """Warn of results that another version of a plugin made."""
+    results = [pool.runs[one.run.id] for one in planned if one.run.id in pool.runs]
+    for line in plugins.outdated(result["provenance"].get("plugins", []) for result in results):
+        out.say(line, style="yellow")
 
 
 def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Table:

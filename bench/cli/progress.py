@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -16,16 +17,24 @@ from rich.text import Text
 
 from bench.cli import format
 from bench.cli.format import Column
-from bench.dispatch.local import LocalPool
+from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
-from bench.dispatch.worker import Baselines
 from bench.plan import Planned
 from bench.results import load_run
 
 POLL_SECONDS = 0.5
 
 
-def follow(workers: LocalPool, todo: list[Planned], results: Path, out: format.Output) -> None:
+class Workers(Protocol):
+    """Whoever does the jobs: a local pool, or a cluster."""
+
+    jobs: list[Job]
+
+    def busy(self) -> bool:
+        """Whether anything is still being done, or waits to be."""
+
+
+def follow(workers: Workers, todo: list[Planned], results: Path, out: format.Output) -> None:
     """Show progress until the workers are done."""
     view = _View(todo, results, workers, out)
     with view.shown():
@@ -46,7 +55,7 @@ class _Active:
 class _View:
     todo: list[Planned]
     results: Path
-    workers: LocalPool
+    workers: Workers
     out: format.Output
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.check import claims as claims_of
 from bench.cli import format
+from bench.cli.check import verdicts_on
 from bench.dispatch.status import standings
 from bench.errors import UserError
 
@@ -26,7 +28,9 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
 
     for suite in chosen:
         words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
-        written = write_report(suite, pool, reports / suite.name, words)
+        claimed = claims_of.path_for(suite.path).is_file()
+        verdicts = verdicts_on(suite, results, pool) if claimed else []
+        written = write_report(suite, pool, reports / suite.name, words, verdicts)
         have = sum(word in ("finished", "diverged") for word in words.values())
         page = reports / suite.name / "index.html"
         out.say(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,22 @@ import typer
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
+from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
-from bench.cost import Speeds
+from bench.cli.submit import submit_order
+from bench.cost import Speeds, memory_mib
+from bench.dispatch.job import Baselines, Job, Machine, has_dropout
 from bench.dispatch.local import LocalPool, machines
-from bench.dispatch.state import Folder
-from bench.dispatch.status import WORDS, standings
-from bench.dispatch.worker import Baselines, Job, Machine, is_done
-from bench.environment import cpu_name, local_device
+from bench.dispatch.order import Order
+from bench.dispatch.queue import ask_queue
+from bench.dispatch.site import Site, load_site
+from bench.dispatch.slurm import How
+from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
-from bench.results import STATE
 
-ASK_BEYOND_SECONDS = 3 * 3600.0
+CLUSTERS = ("local", "slurm")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Choices:
     yes: bool
     device: str
     workers: int | None
+    gpus_per_run: int = 1
+    cluster: str = "local"
+    cluster_config: Path | None = None
+    wait: bool = False
+    snapshot: bool = False
 
 
 def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> None:
@@ -48,37 +56,63 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     """
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
+    if choices.cluster not in CLUSTERS:
+        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
+    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
+        raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
     suite = suites.load(path)
+    site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    speeds = Speeds(pool, *((cpu_name(), "cpu") if choices.device == "cpu" else local_device()))
-    chosen = select(plan(suite, results, pool, speeds), choices.filter)
+    queue = ask_queue(results.absolute())
+    speeds = _speeds(pool, choices, site)
+    chosen = select(plan(suite, results, pool, speeds, queue), choices.filter)
     todo = _todo(chosen, choices)
-    jobs = _jobs(todo, chosen, pool)
-    _say(suite.name, chosen, todo, out)
+    jobs = [job for job in _jobs(todo, chosen, pool) if site is None or job.id not in queue.runs]
+    say_what_is_there(suite.name, chosen, todo, out)
+    say_outdated(chosen, pool, out)
     if not jobs:
-        out.print("Nothing to do.")
-        _say_failed(chosen, path, out)
+        out.print("Nothing to do." if not queue.runs else "Nothing to submit: what is missing is queued.")
+        say_failed(chosen, path, out)
         raise typer.Exit(1 if any(one.standing.word == "failed" for one in chosen) else 0)
+    _check_scan(machine)
+    _check_spread(choices.gpus_per_run, todo)
+    if site is not None:
+        how = How(site, machine, choices.gpus_per_run, choices.snapshot)
+        submit_order(path, suite.name, results.absolute(), todo, jobs, how, choices, out)
+        return
     places = _places(choices, machine, todo, out)
+    _check_memory(places, todo, pool)
     if todo:
         out.say(f"Expected: {_cost(todo, places)}.")
     if choices.dry_run:
         for job in jobs:
-            out.say(f"would run {_name(job)}")
+            out.say(f"would run {name_of(job)}")
         return
-    _agree(todo, places, choices)
+    agree(_seconds(todo, len(places)), _cost(todo, places), choices.yes)
     if choices.retry:
-        for job in jobs:
-            Folder.of(results, job.id).forgive()
-    _train(jobs, todo, results, places, out)
-    _conclude(path, results, todo, jobs, out)
+        forgive(jobs, results)
+    order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
+    try:
+        _train(jobs, todo, order, places, out)
+        conclude(path, order, todo, jobs, out)
+    finally:
+        order.forget()
+
+
+def _speeds(pool: pool_of.Pool, choices: Choices, site: Site | None) -> Speeds:
+    """Speeds of the device that the runs will train on; on a cluster the one with the most results."""
+    if site is not None:
+        return Speeds(pool, None, "gpu" if site.wants_gpus else "cpu")
+    return Speeds(pool, *((cpu_name(), "cpu") if choices.device == "cpu" else local_device()))
 
 
 def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
-    wanted = {"missing", "running"} | ({"failed"} if choices.retry else set())
+    wanted = {"missing"} | ({"failed"} if choices.retry else set())
+    if choices.cluster == "local":  # what others hold is waited for here, and taken over if they die
+        wanted |= {"running", "queued"}
     todo = [one for one in chosen if one.standing.word in wanted]
     return todo[: choices.limit]
 
@@ -101,11 +135,9 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
     if choices.device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {choices.device}{did_you_mean(choices.device, ('auto', 'cpu', 'cuda'))}")
     try:
-        places = machines(choices.device, choices.workers, machine)
+        places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if machine.scan not in backends.SCAN_NAMES:
-        raise UserError(f"--scan {machine.scan}{did_you_mean(machine.scan, backends.SCAN_NAMES)}")
     if why := backends.unavailable(machine.scan, places[0].device):
         raise UserError(f"--scan {machine.scan}: {why}")
     scan, reason = backends.resolve(machine.scan, places[0].device)
@@ -117,6 +149,43 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
             "say precision: fp32 in the suite, or run where there is an NVIDIA GPU"
         )
     return places
+
+
+def _check_memory(places: list[Machine], todo: list[Planned], pool: pool_of.Pool) -> None:
+    """Refuse more workers on one GPU than fit into its memory, as far as can be estimated."""
+    sharing = max(Counter(device for one in places for device in one.devices).values())
+    memory = gpu_memory_mib()
+    if sharing == 1 or places[0].device == "cpu" or not memory or not todo:
+        return
+    largest = max(todo, key=lambda one: memory_mib(one.run, pool))
+    needed = memory_mib(largest.run, pool)
+    if sharing * needed > min(memory):
+        raise UserError(
+            f"--workers {len(places)} puts {sharing} runs on one GPU, and {largest.run.label} is expected to "
+            f"take {needed:,} of its {min(memory):,} MiB: ask for fewer workers, or --filter larger runs out"
+        )
+
+
+def _check_scan(machine: Machine) -> None:
+    from bench.kernels import backends
+
+    if machine.scan not in backends.SCAN_NAMES:
+        raise UserError(f"--scan {machine.scan}{did_you_mean(machine.scan, backends.SCAN_NAMES)}")
+
+
+def _check_spread(spread: int, todo: list[Planned]) -> None:
+    """Refuse runs that cannot be spread over several devices and stay what they are."""
+    if spread == 1:
+        return
+    random = [one for one in todo if has_dropout(one.run)]
+    if random:
+        names = ", ".join(sorted({one.run.architecture.name for one in random}))
+        raise UserError(
+            f"--gpus-per-run {spread}: {format.count(len(random), 'run')} of {names} have dropout, which "
+            "draws other numbers on several devices; train them on one, the others with --filter"
+        )
+    if small := [one for one in todo if one.run.batch_size < spread]:
+        raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 
 
 def _cost(todo: list[Planned], places: list[Machine]) -> str:
@@ -135,37 +204,13 @@ def _seconds(todo: list[Planned], workers: int) -> float:
     return max(sum(each) / workers, max(each, default=0.0))
 
 
-def _agree(todo: list[Planned], places: list[Machine], choices: Choices) -> None:
-    """Ask before long work; scripts must say --yes."""
-    if choices.yes or _seconds(todo, len(places)) <= ASK_BEYOND_SECONDS:
-        return
-    if not sys.stdin.isatty():
-        raise UserError(
-            f"not started: this takes {_cost(todo, places)}; say --yes to start it without being asked, "
-            "or take a part of it with --filter and --limit"
-        )
-    typer.confirm("Start? --filter and --limit take a part of it.", abort=True)
-
-
-def _say(name: str, chosen: list[Planned], todo: list[Planned], out: format.Output) -> None:
-    words = Counter(one.standing.word for one in chosen)
-    states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
-    flops = format.flops(sum(one.training_flops for one in todo))
-    ahead = f" {format.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
-    out.say(f"Suite {name}: {format.count(len(chosen), 'run')} ({states}).{ahead}")
-
-
-def _name(job: Job) -> str:
-    return f"baselines of {job.task.name}" if isinstance(job, Baselines) else f"{job.task.name}/{job.label}"
-
-
 def _train(
-    jobs: list[Job], todo: list[Planned], results: Path, places: list[Machine], out: format.Output
+    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: format.Output
 ) -> None:
-    workers = LocalPool(jobs, results, places[: len(jobs)])
+    workers = LocalPool(jobs, order, places[: len(jobs)])
     try:
         workers.start()
-        follow(workers, todo, results, out)
+        follow(workers, todo, order.results, out)
     except KeyboardInterrupt:
         out.print("\nInterrupted: saving what is being trained …")
         workers.stop()
@@ -174,36 +219,3 @@ def _train(
     except BaseException:
         workers.stop(patience=5.0)
         raise
-
-
-def _conclude(path: Path, results: Path, todo: list[Planned], jobs: list[Job], out: format.Output) -> None:
-    """Say how everything that was started ended."""
-    found = standings([one.run for one in todo], results, pool_of.load(results))
-    words = Counter(standing.word for standing in found.values())
-    summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
-    if summary:
-        out.say(f"Done: {summary}.")
-    for one in todo:
-        standing = found[one.run.id]
-        if standing.note and standing.word in ("failed", "diverged"):
-            out.say(f"  {_name(one.run)}: {standing.word}: {standing.note}")
-    lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
-    for job in lost:
-        failure = Folder.of(results, job.id).failure() or {}
-        reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
-        out.say(f"  {_name(job)}: failed: {reason}")
-    if words["failed"] or lost:
-        out.say(f"What failed is tried again with: bench run {path} --retry failed")
-        raise typer.Exit(1)
-    if words["missing"]:
-        out.say(f"What is missing could not be recorded; the reason stands in {results / STATE}/worker-*.log")
-        raise typer.Exit(1)
-    out.say(f"Next: bench report {path}")
-
-
-def _say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
-    failed = [one for one in chosen if one.standing.word == "failed"]
-    for one in failed:
-        out.say(f"  {_name(one.run)}: failed: {one.standing.note}")
-    if failed:
-        out.say(f"Failed runs are not repeated unless asked: bench run {path} --retry failed")

@@ -1,26 +1,37 @@
-"""`bench status`: one line an experiment, from files alone."""
+"""`bench status`: one line an experiment, from files and the cluster's queue."""
 
 from __future__ import annotations
 
+import re
+import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
 from bench.cli.format import Column
 from bench.cli.plan import known_speeds
-from bench.dispatch.status import WORDS
+from bench.dispatch.queue import Queue, ask_queue
+from bench.dispatch.status import WORDS, Word
+from bench.dispatch.submission import last_called_off
+from bench.files import room_left
 from bench.plan import Planned, plan
 
 WATCH_SECONDS = 2.0
-MOST_FAILURES = 10
+MOST_NOTES = 5
+LITTLE_ROOM = 256 << 20
+"""Bytes: below this a few checkpoints fill the disk."""
 
 
 def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
@@ -28,54 +39,106 @@ def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
     suite = suites.load(path)
     out = format.Output()
     if watch and not as_json:
-        _watch(suite, results, out)
+        _watch(suite, path, results, out)
         return
-    pool = pool_of.load(results)
-    planned = plan(suite, results, pool, known_speeds(pool))
+    view = _View.of(suite, path, results)
     if as_json:
-        out.json({**_as_json(suite, planned), "problems": pool.problems})
+        out.json(_as_json(view))
         return
-    out.print(_table(out, suite, planned))
-    failed = [one for one in planned if one.standing.word == "failed"]
-    for one in failed[:MOST_FAILURES]:
-        out.say(f"failed: {one.run.task.name}/{one.run.label}: {one.standing.note}", style="red")
-    if len(failed) > MOST_FAILURES:
-        out.say(f"… and {len(failed) - MOST_FAILURES:,} more: bench plan {path} --filter state=failed")
-    for problem in pool.problems:
-        out.say(problem, style="yellow")
+    out.print(_table(out, view))
+    for text, style in _remarks(view):
+        out.say(text, style)
 
 
-def _watch(suite: suites.Suite, results: Path, out: format.Output) -> None:
-    def table() -> Table:
-        pool = pool_of.load(results)
-        return _table(out, suite, plan(suite, results, pool, known_speeds(pool)))
+@dataclass(frozen=True)
+class _View:
+    """A suite at one moment."""
+
+    suite: suites.Suite
+    path: Path
+    results: Path
+    pool: pool_of.Pool
+    queue: Queue
+    planned: list[Planned]
+
+    @classmethod
+    def of(cls, suite: suites.Suite, path: Path, results: Path) -> _View:
+        queue, pool = ask_queue(results), pool_of.load(results)
+        planned = plan(suite, results, pool, known_speeds(pool), queue)
+        return cls(suite, path, results, pool, queue, planned)
+
+    def with_word(self, word: Word) -> list[Planned]:
+        return [one for one in self.planned if one.standing.word == word]
+
+
+def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -> None:
+    def shown() -> Group:
+        view = _View.of(suite, path, results)
+        return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
 
     try:
-        with Live(table(), console=out, auto_refresh=False) as live:
+        with Live(shown(), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(WATCH_SECONDS)
-                live.update(table(), refresh=True)
+                live.update(shown(), refresh=True)
     except KeyboardInterrupt:
         pass
 
 
-def _table(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
-    words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
+def _remarks(view: _View) -> Iterator[tuple[str, str]]:
+    """What the table does not say, and what to do about it; each with its style."""
+    for one in view.with_word("running"):
+        if one.standing.silent_seconds:
+            job = f" in job {one.standing.job}: scancel {one.standing.job}" if one.standing.job else ""
+            name = f"{one.run.task.name}/{one.run.label}"
+            silence = format.duration(one.standing.silent_seconds)
+            yield f"silent for {silence}, it may hang: {name}{job}", "red"
+    causes = Counter(one.standing.note for one in view.with_word("failed"))
+    for note, count in causes.most_common(MOST_NOTES):
+        yield f"failed, {format.count(count, 'run')}: {note}", "red"
+    if causes:
+        yield (
+            f"More of what failed, and how to try it again: bench failures {view.path}{plugins.flags()}",
+            "red",
+        )
+    ended = Counter(_without_job(one.standing.note) for one in view.with_word("missing") if one.standing.note)
+    for note, count in ended.most_common(MOST_NOTES):
+        yield f"missing, {format.count(count, 'run')}: {note}", "yellow"
+    waiting = Counter(_without_job(one.standing.note) for one in view.with_word("queued"))
+    for note, count in waiting.most_common(MOST_NOTES):
+        yield f"queued, {format.count(count, 'run')}: {note}", "dim"
+    if why := last_called_off(view.results, view.suite.name):
+        yield f"called off: {why}", "red"
+    if view.queue.problem:
+        yield f"The queue was not asked, {view.queue.problem}: what is queued counts as missing.", "yellow"
+    if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
+        yield f"{view.results}: only {room >> 20} MiB left on its disk.", "red"
+    for problem in view.pool.problems:
+        yield problem, "yellow"
+
+
+def _without_job(note: str) -> str:
+    """A note as many runs share it: without the number of the job."""
+    return re.sub(r"job \d+(_\d+)?", "job", note)
+
+
+def _table(out: format.Output, view: _View) -> Table:
+    words = [word for word in WORDS if view.with_word(word)]
     columns = [Column("experiment", folds=True)]
-    columns += [Column(name, number=True) for name in (*words, "done", "worker time left")]
+    columns += [Column(name, number=True) for name in (*words, "done", "worker time left", "ends in")]
     columns += [Column(name, number=True, spare=True) for name in ("FLOPs done", "of FLOPs")]
     rows = []
-    for name, mine in _groups(suite, planned):
+    for name, mine in _groups(view.suite, view.planned):
         facts = _facts(mine)
         done, total = facts["training_flops_done"], facts["training_flops"]
         states = (
             Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
-        left = format.duration(facts["seconds_left"]) if facts["seconds_left"] else "–"
-        rows.append(
-            (name, *states, format.percent(done, total), left, format.flops(done), format.flops(total))
-        )
+        times = [facts["seconds_left"], facts["eta_seconds"]]
+        shown = [format.duration(time) if time else "–" for time in times]
+        percent = format.percent(done, total)
+        rows.append((name, *states, percent, *shown, format.flops(done), format.flops(total)))
     return format.table(out, columns, rows)
 
 
@@ -89,35 +152,55 @@ def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list
 
 def _facts(planned: list[Planned]) -> dict[str, Any]:
     words = Counter(one.standing.word for one in planned)
+    pace = _pace(planned)
+    left = [_seconds_left(one, pace) for one in planned]
+    now = [seconds for one, seconds in zip(planned, left, strict=True) if one.standing.word == "running"]
     return {
         "states": {word: words[word] for word in WORDS},
         "training_flops_done": sum(one.training_flops * one.share_done for one in planned),
         "training_flops": sum(one.training_flops for one in planned),
-        "seconds_left": sum(_seconds_left(one) for one in planned),
+        "seconds_left": sum(left),
+        # As many at a time as now; none ends before its longest run does. Nothing runs: nobody knows.
+        "eta_seconds": max(sum(left) / len(now), *now) if now else None,
     }
 
 
-def _seconds_left(one: Planned) -> float:
-    """Worker-seconds left of a run: at its own pace while it runs, else as expected."""
+def _pace(planned: list[Planned]) -> float:
+    """Measured seconds a step over the expected ones, of what is running now; 1 when nothing is."""
+    ratios = [
+        one.run.steps / (one.standing.steps_per_second * one.estimate.seconds)
+        for one in planned
+        if one.standing.word == "running" and one.standing.steps_per_second > 0
+    ]
+    return statistics.median(ratios) if ratios else 1.0
+
+
+def _seconds_left(one: Planned, pace: float) -> float:
+    """Worker-seconds left of a run: at its own pace while it runs, else as expected.
+
+    What is expected of a run whose like was never measured follows the pace of those that run now.
+    """
     if one.standing.word == "running" and one.standing.steps_per_second > 0:
         return max(0, one.run.steps - one.standing.step) / one.standing.steps_per_second
-    return one.remaining_seconds
+    return one.remaining_seconds * (1.0 if one.estimate.basis == "measured" else pace)
 
 
-def _as_json(suite: suites.Suite, planned: list[Planned]) -> dict[str, Any]:
-    groups = _groups(suite, planned)
+def _as_json(view: _View) -> dict[str, Any]:
+    groups = _groups(view.suite, view.planned)
 
-    def runs(word: str) -> list[dict[str, Any]]:
+    def runs(word: Word) -> list[dict[str, Any]]:
         return [
-            {"id": one.run.id, "label": one.run.label, **vars(one.standing)}
-            for one in planned
-            if one.standing.word == word
+            {"id": one.run.id, "label": one.run.label, **vars(one.standing)} for one in view.with_word(word)
         ]
 
     return {
-        "suite": suite.name,
+        "suite": view.suite.name,
         "experiments": {name: _facts(mine) for name, mine in groups[:-1]},
-        "total": _facts(planned),
+        "total": _facts(view.planned),
         "running": runs("running"),
+        "queued": runs("queued"),
         "failed": runs("failed"),
+        "missing": [one for one in runs("missing") if one["note"]],
+        "queue_problem": view.queue.problem or None,
+        "problems": view.pool.problems,
     }

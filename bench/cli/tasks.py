@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from bench import protocol
+from bench import plugins, protocol
 from bench.cli import format
 from bench.cli.format import Column
 from bench.errors import UserError, did_you_mean
@@ -13,11 +13,14 @@ from bench.tasks import TASKS, Task
 
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     """Print all tasks, or one by name, or the table of differences as Markdown."""
+    plugins.load_installed()
     out = format.Output()
     if name is not None and name not in TASKS:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
     if as_json:
-        out.json({each: _facts(kind()) for each, kind in TASKS.items() if name in (None, each)})
+        out.json(
+            {each: _facts(kind.model_validate({})) for each, kind in TASKS.items() if name in (None, each)}
+        )
     elif differences:
         out.say(protocol.markdown())
     elif name is None:
@@ -51,7 +54,7 @@ def _list(out: format.Output) -> None:
     ]
     rows = []
     for name, kind in TASKS.items():
-        task = kind()
+        task = kind.model_validate({})
         mark = task.headline.replace("_", " ") if task.headline else "mean over points"
         score = f"{task.metric.replace('_', ' ')}, {mark}"
         others = ", ".join(task.evaluations())
@@ -63,7 +66,7 @@ def _list(out: format.Output) -> None:
 
 
 def _one(out: format.Output, kind: type[Task]) -> None:
-    task = kind()
+    task = kind.model_validate({})
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")
     out.say("")

@@ -1,25 +1,29 @@
-"""The local pool: one worker per GPU, or a few on the CPU, and an eye on them.
+"""A pool of workers on this machine: one per GPU, or a few on the CPU, and an eye on them.
 
 The pool starts workers and restarts one that dies (killed by the system for memory, say); the run
-it held resumes from its checkpoint, and after `MOST_DEATHS` deaths on the same run that run has
-failed. Everything else the workers settle among themselves through the results folder.
+it held resumes from its checkpoint, and after `MOST_DEATHS` deaths without getting further that run
+has failed. Everything else the workers settle among themselves through the results folder. A job on
+a cluster is such a pool too, over the devices it was given.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import socket
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
+from bench import plugins
+from bench.dispatch.job import Job, Machine, Seat, cluster_job
+from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
-from bench.dispatch.worker import Job, Machine, work
+from bench.dispatch.worker import NO_ROOM, REGROUP, work
 from bench.environment import local_device
 from bench.errors import UserError
 from bench.results import STATE
@@ -29,110 +33,200 @@ MOST_DEATHS = 3
 # glibc hands large freed blocks back to the system at once, and a training step on the CPU frees and
 # takes the same ones over and over: keeping them saves a third of its time. Read at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGUSR2)
+"""What the pool hears for its workers: ctrl-C, and a cluster's warning. It tells them with SIGTERM."""
+
+
+class NoRoom(UserError):
+    """The disk under the results is full."""
+
+
+class CrewLost(Exception):
+    """A process of a crew that is spread over several tasks of a job is gone: all must start anew."""
 
 
 @dataclass
 class LocalPool:
-    """Worker processes on this machine, all walking the same list of jobs."""
+    """Worker processes on this machine, all walking the same list of jobs.
+
+    Attributes:
+        jobs: what is to be done.
+        order: the order they belong to.
+        machines: one worker each, or a crew of one process a device; a device may appear more than once.
+        patience: seconds a worker waits while others hold all that is left.
+        seat: when the crew is spread over tasks of a cluster's job, the seat this process starts.
+    """
 
     jobs: list[Job]
-    results: Path
+    order: Order
     machines: list[Machine]
-    """One worker each; a device may appear more than once."""
-    _workers: dict[int, BaseProcess] = field(default_factory=dict)
-    _deaths: Counter[str] = field(default_factory=Counter)
+    patience: float = math.inf
+    seat: Seat | None = None
+    _crews: dict[int, list[BaseProcess]] = field(default_factory=dict)
+    _deaths: int = 0
+    _regroups: int = 0
 
     def start(self) -> None:
         """Start the workers."""
         for index in range(len(self.machines)):
-            self._start_worker(index)
+            self._start_crew(index)
 
     def busy(self) -> bool:
-        """Whether any worker is still at work; restarts those that died."""
-        for index, worker in list(self._workers.items()):
-            if worker.is_alive():
-                continue
-            del self._workers[index]
-            if worker.exitcode:
-                self._bury(worker)
-                self._start_worker(index)
-        return bool(self._workers)
+        """Whether any worker is still at work; restarts those that died.
+
+        Raises:
+            NoRoom: when the disk is full.
+        UserError: when workers die before they do anything.
+        CrewLost: when this pool starts only one process of a crew and that died.
+        """
+        for index, crew in list(self._crews.items()):
+            codes = [worker.exitcode for worker in crew]
+            if any(codes):
+                self._kill(crew)
+                del self._crews[index]
+                # Who lost the others is not to blame, if any of them died of something.
+                self._bury(crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP))
+                if self.seat is not None:
+                    raise CrewLost
+                self._start_crew(index)
+            elif None not in codes:
+                del self._crews[index]
+        return bool(self._crews)
 
     def stop(self, patience: float = 60.0) -> None:
         """Ask the workers to save and leave; after `patience` seconds they are killed.
 
         A killed run resumes from its last checkpoint: patience only saves repeated work.
         """
-        for worker in self._workers.values():
+        workers = [worker for crew in self._crews.values() for worker in crew]
+        for worker in workers:
             if worker.is_alive() and worker.pid:
                 os.kill(worker.pid, signal.SIGTERM)
         deadline = time.monotonic() + patience
-        for worker in self._workers.values():
+        for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
+        self._kill(workers)
+        self._crews.clear()
+
+    def _start_crew(self, index: int) -> None:
+        machine = self.machines[index]
+        # Each worker begins at its own place in the list, so that they do not queue for the same lock.
+        jobs = self.jobs[index:] + self.jobs[:index]
+        seats = [Seat()]
+        if len(machine.devices) > 1:
+            address = f"127.0.0.1:{_free_port()}"
+            seats = [Seat(rank, len(machine.devices), address) for rank in range(len(machine.devices))]
+        if self.seat is not None:
+            seats = [self.seat]
+        os.environ.update({name: value for name, value in ALLOCATOR.items() if name not in os.environ})
+        context = multiprocessing.get_context("spawn")
+        crew: list[BaseProcess] = []
+        for seat in seats:
+            name = f"worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            mine = replace(machine, devices=machine.devices[seat.rank :]) if seat.rank else machine
+            arguments = (
+                plugins.carried(jobs),
+                self.order,
+                mine,
+                self.order.results / STATE / f"{name}.log",
+                seat,
+                self.patience,
+            )
+            crew.append(context.Process(target=work, args=arguments, name=f"bench-{name}"))
+            with _ignored(NOT_FOR_WORKERS):
+                crew[-1].start()
+        self._crews[index] = crew
+
+    @staticmethod
+    def _kill(workers: list[BaseProcess]) -> None:
+        for worker in workers:
             if worker.is_alive():
                 worker.kill()
                 worker.join()
-        self._workers.clear()
 
-    def _start_worker(self, index: int) -> None:
-        log = self.results / STATE / f"worker-{os.getpid()}-{index}.log"
-        context = multiprocessing.get_context("spawn")
-        # Each worker begins at its own place in the list, so that they do not queue for the same lock.
-        jobs = self.jobs[index:] + self.jobs[:index]
-        worker = context.Process(
-            target=work, args=(jobs, self.results, self.machines[index], log), name=f"bench-worker-{index}"
-        )
-        os.environ.update({name: value for name, value in ALLOCATOR.items() if name not in os.environ})
-        with _interrupts_ignored():
-            worker.start()
-        self._workers[index] = worker
-
-    def _bury(self, worker: BaseProcess) -> None:
+    def _bury(self, crew: list[BaseProcess], code: int) -> None:
         """Find what a dead worker held; give up on a run that keeps killing its workers."""
-        for job in self.jobs:
-            folder = Folder.of(self.results, job.id)
-            beat = folder.heartbeat()
-            if beat is None or beat["pid"] != worker.pid:
-                continue
-            folder.quiet()
-            self._deaths[job.id] += 1
-            if self._deaths[job.id] >= MOST_DEATHS:
-                folder.fail_with("WorkerDied", f"exit code {worker.exitcode}, {MOST_DEATHS} times")
+        if code == NO_ROOM:
+            raise NoRoom(
+                f"{self.order.results}: no room left on its disk. Nothing is broken: free some, and the same "
+                "command goes on from the last checkpoints"
+            )
+        if code == REGROUP:
+            self._regroups += 1
+            if self._regroups > len(self.jobs) + MOST_DEATHS:
+                raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
-        self._deaths["before any job"] += 1
-        if self._deaths["before any job"] >= MOST_DEATHS:
-            raise UserError(f"workers die at start (exit code {worker.exitcode}); see their log in {STATE}/")
+        pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
+        for job in self.jobs:
+            folder = Folder.of(self.order.results, job.id)
+            beat = folder.heartbeat()
+            if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
+                continue
+            if folder.died() >= MOST_DEATHS:
+                folder.fail_with(
+                    "WorkerDied", f"exit code {code}, {MOST_DEATHS} times without getting further"
+                )
+                self.order.consider_stopping()
+            folder.quiet()
+            return
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise UserError(f"workers die at start (exit code {code}); see their log in {STATE}/")
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Children start deaf to ctrl-C, until they have their own handler: the pool tells them with SIGTERM."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Children start deaf to these, until they have their own handlers.
+
+    Blocked here meanwhile, so that one which arrives just then is not lost to this process.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    previous = [signal.signal(each, signal.SIG_IGN) for each in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for each, handler in zip(signals, previous, strict=True):
+            signal.signal(each, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def machines(device: str, workers: int | None, base: Machine) -> list[Machine]:
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def machines(
+    device: str, workers: int | None, base: Machine, spread: int = 1, cores: int | None = None
+) -> list[Machine]:
     """The workers to start.
 
     Args:
         device: "auto" (GPUs if there are any), "cpu" or "cuda".
-        workers: how many; by default one a GPU, or one for every `base.threads` processor cores.
+        workers: how many; by default one for every `spread` GPUs, or for every `spread` times
+            `base.threads` processor cores.
         base: settings common to all.
+        spread: devices that share each run.
+        cores: processor cores to count on, by default those this process may use.
 
     Raises:
-        ValueError: when GPUs are asked for and there are none.
+        ValueError: when GPUs are asked for and there are none, or fewer than a run is spread over.
     """
     gpus = 0 if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
         raise ValueError("no CUDA device that this PyTorch can use; see `bench doctor`")
     if gpus:
-        count = workers or gpus
-        return [replace(base, device=f"cuda:{index % gpus}") for index in range(count)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [replace(base, device="cpu") for _ in range(workers or max(1, cores // base.threads))]
+        if spread > gpus:
+            raise ValueError(f"a run cannot be spread over {spread} GPUs: {gpus} can be used here")
+        crews = gpus // spread
+        return [
+            replace(base, devices=tuple(f"cuda:{index % crews * spread + rank}" for rank in range(spread)))
+            for index in range(workers or crews)
+        ]
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = workers or max(1, cores // (base.threads * spread))
+    return [replace(base, devices=("cpu",) * spread)] * count
 
 
 def visible_gpus() -> int:

@@ -1,9 +1,11 @@
 """A run's own folder while it trains: who works on it, how far it is, why it failed.
 
-    results/.state/<id>/  lock            held by the process that works on the run
-                          heartbeat.json  where it is, written about once a second
-                          checkpoint.pt   where it can go on from
-                          failure.json    what went wrong at the last attempt
+    results/.state/<id>/      lock            held by the process that works on the run
+                              heartbeat.json  where it is, written about once a second
+                              checkpoint.pt   where it can go on from
+                              failure.json    what went wrong at the last attempt
+                              deaths.json     how often its process died without a word
+    results/.state/logs/<id>.log              what was printed while it trained
 
 The folder disappears when the result is stored. The lock is the kernel's (`flock`), so it dies with
 its owner and the next process takes the run over at once; the files are hints for people.
@@ -12,6 +14,7 @@ its owner and the next process takes the run over at once; the files are hints f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
@@ -71,7 +74,26 @@ class Folder:
         beat = self.heartbeat()
         if beat is None or time.time() - beat["time"] > SILENT_AFTER_SECONDS:
             return False
-        return bool(beat["host"] != socket.gethostname() or process_exists(beat["pid"]))
+        return owner_exists(beat) is not False
+
+    def is_locked(self) -> bool:
+        """Whether some process holds the run, however long it has been silent."""
+        try:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def died(self) -> int:
+        """Count a death of the process that held the run: how many since the run last got further."""
+        step = int((self.heartbeat() or {}).get("step", 0))
+        before = _read(self.path / "deaths.json") or {}
+        count = 1 + (int(before.get("deaths", 0)) if before.get("step") == step else 0)
+        write_json(self.path / "deaths.json", {"deaths": count, "step": step})
+        return count
 
     def fail(self, error: BaseException) -> None:
         """Record why the run failed."""
@@ -88,7 +110,8 @@ class Folder:
 
     def forgive(self) -> None:
         """Forget the failure, so that the run is tried again."""
-        (self.path / "failure.json").unlink(missing_ok=True)
+        for name in ("failure.json", "deaths.json"):
+            (self.path / name).unlink(missing_ok=True)
 
     def has_checkpoint(self) -> bool:
         return (self.path / "checkpoint.pt").exists()
@@ -100,6 +123,16 @@ class Folder:
     def clear(self) -> None:
         """The result is stored: nothing here is needed any more."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def log_of(results: Path, run_id: str) -> Path:
+    """Where the output of a run's training is kept, appended to at every attempt."""
+    return results / STATE / "logs" / f"{run_id}.log"
+
+
+def owner_exists(beat: dict[str, Any]) -> bool | None:
+    """Whether the process that wrote a heartbeat exists; None when it is another machine's."""
+    return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
 
 
 def process_exists(pid: int) -> bool:

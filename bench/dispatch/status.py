@@ -1,18 +1,21 @@
-"""Where every planned run stands, read from files alone."""
+"""Where every planned run stands: its files tell the truth, the cluster's queue adds a hint."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from bench.dispatch.state import Folder
+from bench.dispatch.queue import Queue
+from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
 from bench.results import Pool
 from bench.run import Run
 
-Word = Literal["finished", "diverged", "running", "failed", "missing"]
-WORDS: tuple[Word, ...] = ("finished", "diverged", "running", "failed", "missing")
+Word = Literal["finished", "diverged", "running", "queued", "failed", "missing"]
+WORDS: tuple[Word, ...] = ("finished", "diverged", "running", "queued", "failed", "missing")
+NOBODY = Queue()
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Standing:
     """The state of one run.
 
     Attributes:
-        word: finished and diverged have a result; running has a live owner; failed has a recorded
-            failure; missing is none of them.
+        word: finished and diverged have a result; running has a live owner; queued is part of a
+            job that a cluster has queued; failed has a recorded failure; missing is none of them.
         step: optimisation steps known to be done (0 when nothing is known).
         steps_per_second: of a running run.
         loss: the running run's latest training loss.
-        note: what a person may want to know: why it failed, where it can go on from.
+        note: what a person may want to know: why it failed, where it can go on from, why it waits.
+        silent_seconds: of a running run, the age of a heartbeat that is too old; else 0.
+        job: the cluster's number for the job it is or was part of, or "".
     """
 
     word: Word
@@ -33,14 +38,16 @@ class Standing:
     steps_per_second: float = 0.0
     loss: float | None = None
     note: str = ""
+    silent_seconds: float = 0.0
+    job: str = ""
 
 
-def standings(runs: Iterable[Run], results: Path, pool: Pool) -> dict[str, Standing]:
+def standings(runs: Iterable[Run], results: Path, pool: Pool, queue: Queue = NOBODY) -> dict[str, Standing]:
     """The standing of every run, by id."""
-    return {run.id: standing(run, results, pool) for run in runs}
+    return {run.id: standing(run, results, pool, queue) for run in runs}
 
 
-def standing(run: Run, results: Path, pool: Pool) -> Standing:
+def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Standing:
     """Where one run stands."""
     if (result := pool.runs.get(run.id)) is not None:
         last = result["checkpoints"][-1]["step"] if result["checkpoints"] else 0
@@ -48,15 +55,46 @@ def standing(run: Run, results: Path, pool: Pool) -> Standing:
             return Standing("finished", last)
         return Standing("diverged", last, note=result["reason"] or "")
     folder = Folder.of(results, run.id)
-    if not folder.path.exists():
-        return Standing("missing")
-    beat = folder.heartbeat() or {}
-    step = int(beat.get("step", 0))
-    if folder.alive():
-        return Standing("running", step, float(beat.get("steps_per_second", 0.0)), beat.get("loss"))
-    if (failure := folder.failure()) is not None:
+    there = folder.path.exists()
+    beat = (folder.heartbeat() or {}) if there else {}
+    step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
+    if beat and "ended" not in beat and _has_owner(folder, beat, queue):
+        age = time.time() - beat["time"]
+        silent = age if age > SILENT_AFTER_SECONDS else 0.0
+        note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
+        speed = float(beat.get("steps_per_second", 0.0))
+        return Standing("running", step, speed, beat.get("loss"), note, silent, job)
+    if there and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
-        return Standing("failed", step, note=f"{failure.get('class')}: {message[0] if message else ''}")
-    if folder.has_checkpoint():
-        return Standing("missing", step, note="interrupted; resumable")
-    return Standing("missing")
+        note = f"{failure.get('class')}: {message[0] if message else ''}"
+        return Standing("failed", step, note=note, job=job)
+    if (queued := queue.runs.get(run.id)) is not None:
+        note = f"job {queued.job} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
+        return Standing("queued", step, note=note, job=queued.job)
+    note = _how_it_ended(beat, queue.gone.get(run.id))
+    if there and folder.has_checkpoint():
+        return Standing("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)
+    return Standing("missing", note=note, job=job)
+
+
+def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:
+    """Whether the process that wrote a heartbeat is still there, as far as can be told from here."""
+    if queue.answered and (job := beat.get("job")) and (job not in queue.jobs or queue.jobs[job].waits):
+        return False
+    if time.time() - beat["time"] <= SILENT_AFTER_SECONDS:
+        return owner_exists(beat) is not False
+    return folder.is_locked()
+
+
+def _how_it_ended(beat: dict[str, Any], gone: bool | None) -> str:
+    """Why a run that a cluster once had is with nobody now; "" for one that was never on a cluster.
+
+    Args:
+        beat: its last heartbeat.
+        gone: of the last submission that had it, whether it was cancelled; None when there is none.
+    """
+    if job := beat.get("job"):
+        return f"cancelled in job {job}" if "ended" in beat or gone else f"job {job} ended without a word"
+    if gone is None:
+        return ""
+    return "cancelled before it started" if gone else "its job left the queue before it started"

@@ -1,20 +1,24 @@
 """The architectures of the paper as patterns of blocks (§5, Figure 6; A.1), described without torch.
 
 A *layer* is two blocks (Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed forward
-network as 1 layer"). An architecture is the blocks that come first, the blocks of one layer, and
-whether positions are learned; hybrids are patterns, not classes.
+network as 1 layer"). An architecture is the blocks that come first, the blocks of one layer, blocks
+that replace others in the middle, and whether positions are learned; hybrids and ablations are
+patterns, not classes:
+
+    mambaformer        mamba [attention mamba] × layers
+    mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, PositiveInt, SerializeAsAny
+from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
 
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen
-from bench.models.blocks import MLP, S4, Attention, Block, Mamba, S4Mamba
+from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, S4Mamba
 
 
 class Positions(Frozen):
@@ -29,17 +33,43 @@ class Positions(Frozen):
 
 
 class Architecture(Frozen):
-    """Blocks that come first, blocks of each layer, positions, and a factor on the nominal width."""
+    """Blocks that come first, blocks of each layer, positions, and a factor on the nominal width.
+
+    Attributes:
+        middle: blocks that replace as many in the middle of the layers.
+        residual: h + block(LayerNorm(h)) with a LayerNorm at the end; a plain stack, block(h) without
+            any, when false.
+        version: raised by an author whenever the same fields would give other numbers than before.
+    """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "version": 1}
 
     name: str
     first: tuple[SerializeAsAny[Block], ...] = ()
-    layer: tuple[SerializeAsAny[Block], ...]
+    layer: tuple[SerializeAsAny[Block], ...] = Field(min_length=1)
+    middle: tuple[SerializeAsAny[Block], ...] = ()
     positions: Positions | None = None
     width_factor: float = Field(default=1.0, gt=0.0)
+    residual: bool = True
+    version: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _middle_fits(self) -> Self:
+        if len(self.middle) > len(self.layer):
+            raise ValueError(f"a middle of {len(self.middle)} blocks is longer than a layer")
+        return self
+
+    @property
+    def pattern(self) -> tuple[Block, ...]:
+        """Every block that is stated."""
+        return self.first + self.layer + self.middle
 
     def blocks(self, layers: int) -> tuple[Block, ...]:
         """Every block, in order, of a model of `layers` layers."""
-        return self.first + self.layer * layers
+        repeated = self.layer * layers
+        begin = (len(repeated) - len(self.middle)) // 2
+        end = begin + len(self.middle)
+        return self.first + repeated[:begin] + self.middle + repeated[end:]
 
     def actual_width(self, width: int) -> int:
         """The model's width at a nominal `width` (S4: ⌊1.75 × width⌋, Table 6's footnote)."""
@@ -55,7 +85,7 @@ class Architecture(Frozen):
         return self.name.partition("+")[0]
 
     def needs_heads(self) -> bool:
-        return any(isinstance(block, Attention) for block in self.first + self.layer)
+        return any(isinstance(block, Attention) for block in self.pattern)
 
     def parameters(
         self,
@@ -69,41 +99,47 @@ class Architecture(Frozen):
         """Trainable parameters in closed form.
 
         Without `n_inputs` and `n_outputs` the read-in and read-out are left out: the paper's
-        convention for Table 6 (blocks, final LayerNorm, positional table). Tokens of several kinds
-        have a read-in each.
+        convention for Table 6 (blocks with their LayerNorms, the final one, the positional table).
+        Tokens of several kinds have a read-in each.
         """
         D = self.actual_width(width)
         kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
         read_in = sum((kind + 1) * D for kind in kinds if kind)
         read_out = (D + 1) * n_outputs
-        blocks = sum(block.parameters(D) for block in self.blocks(layers))
-        return blocks + 2 * D + self.position_rows(length) * D + read_in + read_out
+        blocks = self.blocks(layers)
+        norms = 2 * D * (len(blocks) + 1) if self.residual else 0
+        own = sum(block.parameters(D) for block in blocks)
+        return own + norms + self.position_rows(length) * D + read_in + read_out
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with block fields replaced wherever a block has them.
 
-        The variant's name says so, `s4_mamba+dropout=0.0`: two architectures never share a name.
+        The variant's name says what differs, `s4_mamba+dropout=0.0`: two architectures never share a
+        name, and one never has two.
 
         Raises:
             UserError: when no block has such a field.
             pydantic.ValidationError: when a value does not fit.
         """
-        pattern = self.first + self.layer
-        valid = {field for block in pattern for field in type(block).model_fields} - {"name"}
+        valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
         for option in options:
             if option not in valid:
                 raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
+        differing: dict[str, Any] = {}
 
-        def changed(block: Block) -> Block:
+        def changed(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+            return tuple(one(block) for block in blocks)
+
+        def one(block: Block) -> Block:
             mine = {key: value for key, value in options.items() if key in type(block).model_fields}
-            return type(block).model_validate({**block.model_dump(), **mine})
+            other = type(block).model_validate({**block.model_dump(), **mine})
+            values = {key: getattr(other, key) for key in mine}
+            differing.update({key: value for key, value in values.items() if value != getattr(block, key)})
+            return other
 
-        first = tuple(changed(block) for block in self.first)
-        layer = tuple(changed(block) for block in self.layer)
-        if (first, layer) == (self.first, self.layer):
-            return self
-        name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(options.items()))))
-        return self.model_copy(update={"name": name, "first": first, "layer": layer})
+        patterns = {key: changed(getattr(self, key)) for key in ("first", "layer", "middle")}
+        name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
+        return self.model_copy(update={"name": name, **patterns})
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -119,5 +155,15 @@ ARCHITECTURES: dict[str, Architecture] = {
             positions=Positions(rows=256, std=1.0),
         ),
         Architecture(name="mambaformer", first=(Mamba(),), layer=(Attention(init="torch"), Mamba())),
+        # Table 3: the Transformer without positional encoding; "6 Mamba blocks + 1 Standard Hybrid", which
+        # replaces the middle two of 8 blocks and has no positions either.
+        Architecture(name="transformer_no_positions", layer=(Attention(), MLP())),
+        Architecture(
+            name="mamba_one_hybrid", layer=(Mamba(), Mamba()), middle=(Attention(init="torch"), Mamba())
+        ),
+        # Figure 7: the Transformer with an initial Mamba block in place of positional encoding.
+        Architecture(name="transformer_first_mamba", first=(Mamba(),), layer=(Attention(), MLP())),
+        # Tables 4 and 5, as Xie et al. have it: dropout before, between and after the layers, no residual.
+        Architecture(name="lstm", first=(Dropout(),), layer=(LSTM(), Dropout()), residual=False),
     )
 }

@@ -4,6 +4,8 @@
     h = h + block(norm(h))          for every block of the pattern
     outputs = read_out(norm(h))
 
+A plain stack (`residual: false`) is block after block, without residuals or norms.
+
 Whoever creates a parameter initialises it: the backbone touches only its own, and PyTorch's
 defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and read-out).
 """
@@ -56,17 +58,24 @@ class Model(nn.Module):
             scan=scan,
         )
         self.blocks = nn.ModuleList(block.build(place) for block in architecture.blocks(size.layers))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
-        self.final_norm = nn.LayerNorm(width)
+        self.residual = architecture.residual
+        if self.residual:
+            self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
+            self.final_norm = nn.LayerNorm(width)
         self.read_out = nn.Linear(width, n_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.read_in(tokens)
         if self.positions is not None:
             h = h + self.positions[: tokens.shape[1]]
-        for norm, block in zip(self.norms, self.blocks, strict=True):
-            h = h + block(norm(h))
-        outputs: Tensor = self.read_out(self.final_norm(h))
+        if self.residual:
+            for norm, block in zip(self.norms, self.blocks, strict=True):
+                h = h + block(norm(h))
+            h = self.final_norm(h)
+        else:
+            for block in self.blocks:
+                h = block(h)
+        outputs: Tensor = self.read_out(h)
         return outputs
 
 

@@ -2,17 +2,19 @@
 
 A block maps (B, L, D) to (B, L, D) and is used as h + block(LayerNorm(h)). Its class here is its
 settings; it states its own cost and makes its own module, so that a new mixer is one file: a subclass
-of `Block` with the module it builds, and a line in `bench.models.architectures.ARCHITECTURES`.
+of `Block` with the module it builds, and an `Architecture` that has it in its pattern.
 
-Parameters include the block's LayerNorm (2D). Multiplications are those of one prompt of L tokens,
-as the paper's Appendix B counts them; `bench.flops` says what is counted and why.
+Parameters are the module's own: the LayerNorm before it is the architecture's. Multiplications are
+those of one prompt of L tokens, as the paper's Appendix B counts them; `bench.flops` says what is
+counted and why.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -42,13 +44,21 @@ class Place:
 
 
 class Block(Frozen):
-    """Settings of one kind of block; subclasses add fields and the three methods."""
+    """Settings of one kind of block; subclasses add fields, what it costs and what it builds."""
 
     name: str
 
-    @abstractmethod
     def parameters(self, D: int) -> int:
-        """Trainable parameters at width D, the block's LayerNorm included."""
+        """Trainable parameters of its module at width D.
+
+        A block that states no closed form is built to be counted, and only then is torch imported.
+
+        Raises:
+            UserError: its module cannot be built at this width.
+        """
+        from bench.models.counted import parameters
+
+        return parameters(self, D)
 
     @abstractmethod
     def multiplications(self, L: int, D: int) -> int:
@@ -70,7 +80,7 @@ class Attention(Block):
     init: Literal["gpt2", "torch"] = "gpt2"
 
     def parameters(self, D: int) -> int:
-        return 4 * D**2 + 6 * D
+        return 4 * D**2 + 4 * D
 
     def multiplications(self, L: int, D: int) -> int:
         """Table 9: QKV 3LD², outer product and multiply V 2L²D, outer projection LD²."""
@@ -89,7 +99,7 @@ class MLP(Block):
     expand: PositiveInt = 4
 
     def parameters(self, D: int) -> int:
-        return 2 * self.expand * D**2 + (self.expand + 3) * D
+        return 2 * self.expand * D**2 + (self.expand + 1) * D
 
     def multiplications(self, L: int, D: int) -> int:
         """Table 9: 8LD² at `expand` 4."""
@@ -122,7 +132,6 @@ class Mamba(Block):
             + inner * (rank + 2 * state)  # x → (Δ, B, C)
             + inner * (rank + 1)  # Δ: rank → inner
             + inner * (state + 1)  # A, skip
-            + 2 * D
         )
 
     def multiplications(self, L: int, D: int) -> int:
@@ -148,7 +157,7 @@ class S4(Block):
 
     def parameters(self, D: int) -> int:
         ssm = D * (2 * self.state + 2)  # C (complex), log(−Re A), Im A; Δ, skip
-        return ssm + 2 * D**2 + 2 * D + 2 * D
+        return ssm + 2 * D**2 + 2 * D
 
     def multiplications(self, L: int, D: int) -> int:
         """Not in the paper: 1×1 mixing 2LD², recurrence 3LDN, skip and gate 2LD (see `bench.flops`)."""
@@ -163,10 +172,12 @@ class S4(Block):
 class S4Mamba(Block):
     """Mamba's block with its selective SSM replaced by S4D (§3.1).
 
-    The released code differs from "Mamba without selection" in three more ways, kept as the default
-    because the text is silent: dropout 0.1 of whole channels on the SSM's output, a gate without
-    its SiLU (`gate: silu` restores it), and a skip drawn from N(0, 1).
+    The text says that selection is the only difference to Mamba. The released code has three more,
+    kept as the default: dropout 0.1 of whole channels on the SSM's output, a gate without its SiLU,
+    and a skip drawn from N(0, 1). `dropout: 0.0`, `gate: silu` and `skip: ones` take them back.
     """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"skip": "normal"}
 
     name: Literal["s4_mamba"] = "s4_mamba"
     state: PositiveInt = Field(default=16, multiple_of=2)
@@ -174,11 +185,12 @@ class S4Mamba(Block):
     convolution: PositiveInt = 4
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     gate: Literal["identity", "silu"] = "identity"
+    skip: Literal["normal", "ones"] = "normal"
 
     def parameters(self, D: int) -> int:
         inner = self.expand * D
         ssm = inner * (2 * self.state + 2)
-        return 3 * inner * D + inner * (self.convolution + 1) + ssm + 2 * D
+        return 3 * inner * D + inner * (self.convolution + 1) + ssm
 
     def multiplications(self, L: int, D: int) -> int:
         """Not in the paper: Mamba's projections 3LED² and 4LED, recurrence 3LEDN (see `bench.flops`)."""
@@ -189,3 +201,43 @@ class S4Mamba(Block):
         from bench.models import s4
 
         return s4.S4Mamba(self, place.width, place.blocks, place.scan)
+
+
+class LSTM(Block):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), one layer of hidden size D.
+
+    Weights and biases start as PyTorch's, uniform within 1/√D (so does Xie et al.'s code for GINC).
+    """
+
+    name: Literal["lstm"] = "lstm"
+
+    def parameters(self, D: int) -> int:
+        """Four gates, each from the input and from the hidden state, with a bias each (cuDNN's two)."""
+        return 4 * D * (2 * D + 2)
+
+    def multiplications(self, L: int, D: int) -> int:
+        """Not in the paper: the gates' projections 8LD², three products with gates 3LD."""
+        return 8 * L * D**2 + 3 * L * D
+
+    def build(self, place: Place) -> nn.Module:
+        from bench.models import lstm
+
+        return lstm.LSTM(place.width)
+
+
+class Dropout(Block):
+    """Zeroes single values while training: a block of plain stacks, where Xie et al.'s LSTM has 0.2."""
+
+    name: Literal["dropout"] = "dropout"
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+    def parameters(self, D: int) -> int:
+        return 0
+
+    def multiplications(self, L: int, D: int) -> int:
+        return 0
+
+    def build(self, place: Place) -> nn.Module:
+        from torch import nn
+
+        return nn.Dropout(self.dropout)

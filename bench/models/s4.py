@@ -10,6 +10,7 @@ Nothing depends on the input: it is a convolution or a recurrence, whichever `be
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ class DiagonalSSM(nn.Module):
     """`channels` independent SSMs with a skip: (B, L, E) → (B, L, E).
 
     Initialised as S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
-    [STEP_MIN, STEP_MAX], skip standard normal. Everything trains at the global learning rate.
+    [STEP_MIN, STEP_MAX], skip standard normal (or ones). Everything trains at the global learning rate.
     """
 
-    def __init__(self, channels: int, state: int, scan: str) -> None:
+    def __init__(
+        self, channels: int, state: int, scan: str, skip: Literal["normal", "ones"] = "normal"
+    ) -> None:
         super().__init__()
         self.ssm, modes = diagonal_ssm(scan), state // 2
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
@@ -35,7 +38,7 @@ class DiagonalSSM(nn.Module):
         self.log_decay = nn.Parameter(torch.full((channels, modes), math.log(0.5)))
         self.frequency = nn.Parameter((math.pi * torch.arange(modes)).repeat(channels, 1))
         self.C = nn.Parameter(torch.randn(channels, modes, 2) * math.sqrt(0.5))  # real, imaginary
-        self.skip = nn.Parameter(torch.randn(channels))
+        self.skip = nn.Parameter(torch.randn(channels) if skip == "normal" else torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         A = torch.complex(-self.log_decay.exp(), self.frequency)
@@ -67,7 +70,7 @@ class S4Mamba(nn.Module):
         self.gate = spec.gate
         self.input = nn.Linear(width, 2 * inner, bias=False)
         self.convolution = ShortConvolution(inner, spec.convolution, scan)
-        self.ssm = DiagonalSSM(inner, spec.state, scan)
+        self.ssm = DiagonalSSM(inner, spec.state, scan, spec.skip)
         self.dropout = nn.Dropout1d(spec.dropout)
         self.output = output_projection(inner, width, blocks)
 

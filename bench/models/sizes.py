@@ -1,4 +1,8 @@
-"""Size groups of the paper, by name: (layers, width, heads) each (Tables 6, 7, 8; Figure 10)."""
+"""Size groups of the paper, by name: (layers, width, heads) each.
+
+Tables 6, 7 and 8, Appendix C (Figure 10), and the sizes that captions and text name: Figure 5, §4.3,
+Tables 3 and 4.
+"""
 
 from __future__ import annotations
 
@@ -49,17 +53,48 @@ APPENDIX_C: dict[str, tuple[Size, ...]] = {
     "depth-25M": _heads_of_16((2, 1024), (8, 512), (32, 256), (128, 128)),
 }
 
-SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
-    **TABLE_6,
-    "table6": tuple(size for sizes in TABLE_6.values() for size in sizes),
-    # Table 7, chain of thought.
+# Table 7, chain of thought.
+TABLE_7: dict[str, tuple[Size, ...]] = {
     "cot-standard": (Size(layers=12, width=256, heads=8),),
     "cot-small": (Size(layers=6, width=128, heads=4),),
     "cot-tiny": (Size(layers=3, width=64, heads=2),),
-    # Table 8, many-outlier regression.
-    "regular": _sizes((6, 512)),
-    "mini": _sizes((4, 256)),
+}
+
+# Table 8, many-outlier regression.
+TABLE_8: dict[str, tuple[Size, ...]] = {"regular": _sizes((6, 512)), "mini": _sizes((4, 256))}
+
+# Table 3, vector MQAR: 4 layers, embedding dimension 64 or 128.
+TABLE_3: dict[str, tuple[Size, ...]] = {"mqar-64": _sizes((4, 64)), "mqar-128": _sizes((4, 128))}
+
+# Sparse parity: Figure 5's models, and the largest Transformer that §4.3 names. Of the smallest Mamba that
+# solves it ("as small as 2 layers") the width is not stated; 256 is Figure 5's.
+PARITY: dict[str, tuple[Size, ...]] = {
+    "parity": _sizes((12, 256)),
+    "parity-large": _sizes((24, 768)),
+    "parity-2-layers": _sizes((2, 256)),
+}
+
+# Table 4, GINC: the LSTM has 6 layers; the others are Table 6's large.
+TABLE_4: dict[str, tuple[Size, ...]] = {"ginc": _sizes((12, 768)), "ginc-lstm": _sizes((6, 768))}
+
+
+def _all(groups: dict[str, tuple[Size, ...]]) -> tuple[Size, ...]:
+    return tuple(size for sizes in groups.values() for size in sizes)
+
+
+SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
+    **TABLE_6,
+    **TABLE_7,
+    **TABLE_8,
+    **TABLE_3,
+    **PARITY,
+    **TABLE_4,
     **APPENDIX_C,
+    "table3": _all(TABLE_3),
+    "table6": _all(TABLE_6),
+    "table7": _all(TABLE_7),
+    "table8": _all(TABLE_8),
+    "appendix-c": _all(APPENDIX_C),
 }
 
 

@@ -5,17 +5,22 @@ Importing this package loads nothing heavy: pandas and matplotlib come with `wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.check import Verdict
     from bench.results import Pool
     from bench.suite import Suite
 
 
 def write_report(
-    suite: Suite, pool: Pool, folder: Path, states: Mapping[str, str] | None = None
+    suite: Suite,
+    pool: Pool,
+    folder: Path,
+    states: Mapping[str, str] | None = None,
+    verdicts: Sequence[Verdict] = (),
 ) -> list[Path]:
     """Write a suite's report into `folder`; the same results give the same bytes.
 
@@ -26,6 +31,7 @@ def write_report(
             earlier report wrote there (its files.txt names them) and this one does not are removed.
         states: what is known of runs without a result, by run id; "failed" is counted and named,
             every other word leaves the run missing.
+        verdicts: on the suite's claims (`bench.check.check`), shown first.
 
     Returns:
         The files written, index.html first.
@@ -35,4 +41,4 @@ def write_report(
     """
     from bench.report.write import write
 
-    return write(suite, pool, folder, states or {})
+    return write(suite, pool, folder, states or {}, verdicts)

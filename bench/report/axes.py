@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.report.style import FAINT, MUTED, PAPER, superscript
 
@@ -36,7 +36,7 @@ def log_limits(values: Iterable[float]) -> tuple[float, float]:
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
-    """Make the x or y axis logarithmic from `low` to `high`, ticks at powers of ten (or 1, 2, 5 when few)."""
+    """Make the x or y axis logarithmic from `low` to `high`, ticks at powers of ten, or between few."""
     if which == "x":
         axes.set_xscale("log")
         axes.set_xlim(low, high)
@@ -46,16 +46,18 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
         axes.set_ylim(low, high)
         axis = axes.yaxis
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps: tuple[int, ...] = (1,)
-    if sum(low <= 10.0**exponent <= high for exponent in exponents) < 3:
-        steps = (1, 2, 5)
-    ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    chosen: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5)):
+        ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(chosen) < 3 and len(chosen) < len(inside) <= 5:
+            chosen = inside
+    axis.set_major_locator(FixedLocator(chosen))
     axis.set_minor_locator(FixedLocator([]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
+    axis.set_major_formatter(FuncFormatter(tick_label))
 
 
-def tick_label(value: float) -> str:
+def tick_label(value: float, _: object = None) -> str:
     """0.01 … 100 as decimals, everything else as powers of ten."""
     if value <= 0 or 0.0099 < value < 999:
         return f"{value:g}".replace("-", "−")
@@ -141,9 +143,51 @@ def new_figure(width: float, height: float, notes: Sequence[str]) -> tuple[Figur
     return figure, foot
 
 
+TITLE_LINE = 0.16
+"""Height of one line of a title, in inches."""
+
+
+def title(axes: Axes, text: str, width: float) -> None:
+    """A title over axes of so many inches, on several lines where one is too short."""
+    axes.set_title(textwrap.fill(text, int(width * 14)), pad=8)
+
+
+def title_lines(text: str, width: float) -> int:
+    """How many lines `title` needs."""
+    return len(textwrap.wrap(text, int(width * 14)))
+
+
+def steps_label(value: float, _: object = None) -> str:
+    """Training steps on an axis: 0, 25k, 500k, 1M."""
+    return "0" if not value else f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+
+
 def nothing_here(axes: Axes, text: str) -> None:
     """Say in the middle of empty axes why they are empty."""
     axes.text(
         0.5, 0.5, textwrap.fill(text, 46), transform=axes.transAxes, ha="center", va="center", color=MUTED,
         bbox={"facecolor": PAPER, "edgecolor": FAINT, "boxstyle": "round,pad=0.8"},
     )  # fmt: skip
+
+
+def named_ticks(axes: Axes, ticks: Mapping[float, str]) -> None:
+    """A logarithmic x axis labelled at given values, thinned where labels would touch."""
+    places = sorted(value for value in ticks if value > 0 and math.isfinite(value))
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    if not places:
+        axes.set_xlim(1, 10)
+        axes.xaxis.set_major_locator(FixedLocator([]))
+        return
+    low, high = math.log10(places[0]), math.log10(places[-1])
+    air = max(0.05 * (high - low), 0.06)
+    axes.set_xlim(10 ** (low - air), 10 ** (high + air))
+    width = 72 * axes.get_window_extent().width / axes.figure.dpi
+    kept: list[float] = []
+    for value in places:
+        share = (math.log10(value) - low) / max(high - low, 1e-9) * width
+        before = (math.log10(kept[-1]) - low) / max(high - low, 1e-9) * width if kept else -math.inf
+        if share - before > 5.0 * max(3, len(ticks[value])):
+            kept.append(value)
+    axes.xaxis.set_major_locator(FixedLocator(kept))
+    axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in kept]))

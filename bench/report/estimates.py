@@ -6,12 +6,14 @@ predictor scores 1; an accuracy is shown as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.evaluations import headline_words, positions
 from bench.results import Pool
 from bench.tasks import Task
 
@@ -61,17 +63,19 @@ class Measure:
         scale: what a raw score is divided by before it is shown (1 for an accuracy).
         trivial: what a predictor that has learned nothing would show.
         n_points: points in a prompt.
+        headline: the mark at which the task's one number is read; None for the mean over positions.
     """
 
     metric: str
     scale: float
     trivial: float
     n_points: int
+    headline: str | None = None
 
     @classmethod
     def of(cls, task: Task) -> Measure:
         scale = 1.0 if task.metric == "accuracy" else task.error_scale
-        return cls(task.metric, scale, task.trivial / scale, task.n_points)
+        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline)
 
     @property
     def higher_is_better(self) -> bool:
@@ -82,44 +86,64 @@ class Measure:
         return "accuracy" if self.higher_is_better else "normalised error"
 
     @property
+    def where(self) -> str:
+        """Where in the prompt the task's one number is read, in words."""
+        return headline_words(self.headline)
+
+    @property
     def best_word(self) -> str:
         """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
         return "ceiling" if self.higher_is_better else "floor"
 
 
-def curves(selected: pd.DataFrame, pool: Pool, measure: Measure) -> pd.DataFrame:
+def with_curves(rows: pd.DataFrame, pool: Pool) -> pd.DataFrame:
+    """`rows` of finished runs with their scores at every position of the last checkpoint, raw.
+
+    Adds examples (what each column of the scores stands for), curve and curve_se, a list a row.
+    """
+    results = [pool.runs[key] for key in rows["id"]]
+    reports = [result["checkpoints"][-1]["evaluations"]["report"] for result in results]
+    examples: list[Any] = [
+        list(positions(result, "report", len(report["mean"])))
+        for result, report in zip(results, reports, strict=True)
+    ]
+    return rows.assign(
+        examples=examples,
+        curve=[report["mean"] for report in reports],
+        curve_se=[report["standard_error"] for report in reports],
+    )
+
+
+def curves(selected: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Score against in-context examples of every cell in `selected`, at the last checkpoint.
 
     Args:
-        selected: finished runs of the chosen settings, one row a run (`select.chosen` of a plan).
-        pool: where their results are.
+        selected: finished runs of the chosen settings, one row a run (`select.chosen` of a plan), with
+            the columns of `with_curves`.
         measure: how the task's scores are shown.
 
     Returns:
-        series, architecture, size, examples, value, standard_error, low, high, seeds, interval. `value`
-        is the normalised error, or the accuracy.
+        CURVE_COLUMNS. `value` is the normalised error, or the accuracy.
     """
     scale = measure.scale
     parts = []
     keys = ["series", "architecture", "size"]
     for (series, architecture, size), rows in selected.groupby(keys, sort=False):
-        reports = [pool.runs[key]["checkpoints"][-1]["evaluations"]["report"] for key in rows["id"]]
-        mean, error, half, kind = interval(
-            [report["mean"] for report in reports], [report["standard_error"] for report in reports]
-        )
+        mean, error, half, kind = interval(rows["curve"].to_list(), rows["curve_se"].to_list())
         parts.append(
             pd.DataFrame(
                 {
                     "series": series,
                     "architecture": architecture,
                     "size": size,
-                    "examples": range(len(mean)),
+                    "examples": rows["examples"].iloc[0],
                     "value": mean / scale,
                     "standard_error": error / scale,
                     "low": (mean - half) / scale,
                     "high": (mean + half) / scale,
                     "seeds": len(rows),
                     "interval": kind,
+                    "run_ids": " ".join(rows["id"]),
                 }
             )
         )
@@ -128,16 +152,19 @@ def curves(selected: pd.DataFrame, pool: Pool, measure: Measure) -> pd.DataFrame
 
 CURVE_COLUMNS = [
     "series", "architecture", "size", "examples", "value", "standard_error", "low", "high", "seeds",
-    "interval",
+    "interval", "run_ids",
 ]  # fmt: skip
 
 
-def points(selected: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+def points(
+    selected: pd.DataFrame, measure: Measure, seeds: Mapping[tuple[str, str], int] | None = None
+) -> pd.DataFrame:
     """Score against training FLOPs: one row per series, size and checkpoint, averaged over seeds.
 
     Args:
         selected: checkpoints of finished runs of the chosen settings (`select.chosen` of scores).
         measure: how the task's scores are shown.
+        seeds: how many seeds each (series, size) was planned with.
 
     Returns:
         POINT_COLUMNS; `error` orders points (lower is better), `value` is what is shown.
@@ -157,7 +184,9 @@ def points(selected: pd.DataFrame, measure: Measure) -> pd.DataFrame:
                 "low": value - half,
                 "high": value + half,
                 "seeds": len(group),
+                "seeds_planned": max(len(group), (seeds or {}).get((str(key[0]), str(key[2])), 0)),
                 "interval": kind,
+                "run_ids": " ".join(group["id"]),
             }
         )
     return pd.DataFrame(rows, columns=POINT_COLUMNS)
@@ -165,17 +194,21 @@ def points(selected: pd.DataFrame, measure: Measure) -> pd.DataFrame:
 
 POINT_COLUMNS = [
     "series", "architecture", "size", "parameters", "learning_rate", "step", "steps", "training_flops",
-    "error", "value", "standard_error", "low", "high", "seeds", "interval",
+    "error", "value", "standard_error", "low", "high", "seeds", "seeds_planned", "interval", "run_ids",
 ]  # fmt: skip
 
 
-def baselines(pool: Pool, task_id: str, measure: Measure) -> pd.DataFrame:
-    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown."""
+def baselines(pool: Pool, task_id: str, measure: Measure, evaluation: str | None = "report") -> pd.DataFrame:
+    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown.
+
+    Of one evaluation, or of all when None.
+    """
     scale = measure.scale
     result = pool.baselines.get(task_id)
     parts = [
         pd.DataFrame(
             {
+                "evaluation": known.get("evaluation", "report"),
                 "name": known["name"],
                 "kind": known["kind"],
                 "examples": known["positions"],
@@ -184,15 +217,22 @@ def baselines(pool: Pool, task_id: str, measure: Measure) -> pd.DataFrame:
             }
         )
         for known in (result["baselines"] if result else ())
+        if evaluation in (None, known.get("evaluation", "report"))
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BASELINE_COLUMNS)
 
 
-BASELINE_COLUMNS = ["name", "kind", "examples", "value", "standard_error"]
+BASELINE_COLUMNS = ["evaluation", "name", "kind", "examples", "value", "standard_error"]
 
 
-def level(known: pd.DataFrame, kind: str) -> tuple[str, float] | None:
-    """Name and mean over positions of the first baseline of a kind; None when it skipped positions."""
+def level(known: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
+    """Name and value of the first baseline of a kind: at a position, or its mean over positions.
+
+    None when it skipped the position, or some position of a mean.
+    """
+    if position is not None:
+        there = known[(known["kind"] == kind) & (known["examples"] == position)]
+        return None if there.empty else (str(there["name"].iloc[0]), float(there["value"].iloc[0]))
     sizes = known.groupby("name", sort=False).size()
     for name, group in known[known["kind"] == kind].groupby("name", sort=False):
         if len(group) == sizes.max():

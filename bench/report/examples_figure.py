@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from bench.report import axes as shared
+from bench.report.drawing import Spot, spot, tag
+from bench.report.format import plus_minus
 from bench.report.panel import SMALLEST, Panel, absence_notes, known_look, marker_size
-from bench.report.style import PAPER, RC, Look
+from bench.report.style import PAPER, Look, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +24,15 @@ LEFT, WIDE = 0.6, 3.35
 """Inches left of the axes, and of the axes themselves."""
 
 
-def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> Figure:
-    """One curve per series with its 90 % band, and what is known without training in grey."""
-    with matplotlib.rc_context(RC):
+def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Figure, list[Spot]]:
+    """One curve per series with its 90 % band, and what is known without training in grey.
+
+    Returns:
+        The figure, and where the ends of its curves are.
+    """
+    with in_style():
         notes = list(absence_notes([panel]))
-        limits, logarithmic, below = _examples_axis(panel)
+        limits, logarithmic, below = examples_axis(panel)
         if below:
             notes.insert(0, f"Below the axis, drawn at its foot: {', '.join(below)}.")
         if len(panel.data):
@@ -37,17 +43,18 @@ def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> Figure:
         figure, foot = shared.new_figure(LEFT + WIDE + right, 3.3, notes)
         axes = _axes(figure, foot, right)
         axes.set_title(panel.title, pad=8)
+        tag(axes, "task", panel.title)
         axes.set_xlabel("in-context examples")
-        axes.set_ylabel(panel.measure.label)
-        axes.set_xlim(0, max(1, _last_position(panel)))
+        axes.set_ylabel(panel.score_label)
+        axes.set_xlim(0, max(1, last_position(panel)))
         axes.set_ylim(*limits)
         if logarithmic:
             shared.logarithmic(axes, "y", *limits)
-        labels = _draw_known(axes, panel, limits[0]) + _draw_curves(axes, panel, looks, limits[0])
+        labels = draw_known(axes, panel, limits[0]) + draw_curves(axes, panel, looks, limits[0])
         if panel.data.empty:
             shared.nothing_here(axes, "No finished run yet")
         shared.end_labels(axes, labels)
-        return figure
+        return figure, end_spots(axes, panel, limits[0])
 
 
 def _axes(figure: Figure, foot: float, right: float) -> Axes:
@@ -58,7 +65,7 @@ def _axes(figure: Figure, foot: float, right: float) -> Axes:
     )
 
 
-def _examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
+def examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
     """Limits of the y axis, whether it is logarithmic, and which lines fall below it."""
     values = panel.data["value"].astype(float)
     known = panel.known["value"].astype(float)
@@ -76,29 +83,49 @@ def _examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
     return (low, high), True, [*below, *models]
 
 
-def _last_position(panel: Panel) -> int:
+def last_position(panel: Panel) -> int:
     return int(panel.data["examples"].max()) if len(panel.data) else panel.measure.n_points - 1
 
 
-def _draw_curves(
+def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
+    """Each curve's last position and some before it, for whoever asks which run it is."""
+    return [
+        spot(
+            axes,
+            row["examples"],
+            max(row["value"], foot),
+            row["architecture"],
+            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.measure.label} "
+            f"{plus_minus(row['value'], row['standard_error'])}",
+            row["run_ids"].split(),
+        )
+        for _, rows in panel.data.groupby("series", sort=False)
+        for row in rows.iloc[_marks(len(rows))].to_dict("records")
+        if math.isfinite(row["value"])
+    ]
+
+
+def draw_curves(
     axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float
 ) -> list[tuple[str, float, dict[str, Any]]]:
+    """A line with its 90 % band for each series; returns what to write at their ends."""
     styles = panel.styles(looks)
     labels = []
-    for series, style in styles.items():
+    for series, look in styles.items():
         rows = panel.data[panel.data["series"] == series]
         if rows.empty:
             continue
         x, y = rows["examples"].to_numpy(), rows["value"].astype(float).clip(lower=foot).to_numpy()
         low, high = (rows[side].astype(float).clip(lower=foot).to_numpy() for side in ("low", "high"))
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
-        size = marker_size(style["marker"])
-        axes.plot(
-            x, y, **style, markevery=_marks(len(x)), markersize=size, markeredgecolor=PAPER,
+        band = axes.fill_between(x, low, high, color=look["color"], alpha=0.16, linewidth=0)
+        size = marker_size(look["marker"])
+        line = axes.plot(
+            x, y, **look, markevery=_marks(len(x)), markersize=size, markeredgecolor=PAPER,
             markeredgewidth=0.5, zorder=3, clip_on=False,
         )  # fmt: skip
+        tag([band, *line], "architecture", panel.series[series])
         label = f"{series}  {rows['size'].iloc[0]}"
-        labels.append((label, float(y[-1]), {key: style[key] for key in ("color", "linestyle")}))
+        labels.append((label, float(y[-1]), {key: look[key] for key in ("color", "linestyle")}))
     return labels
 
 
@@ -108,10 +135,10 @@ def _marks(count: int) -> list[int]:
     return list(range(count - 1, -1, -every))[::-1]
 
 
-def _draw_known(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, float, dict[str, Any]]]:
+def draw_known(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, float, dict[str, Any]]]:
     """Trivial predictor, floor and baselines in grey; the trivial one is known without any result."""
     labels = []
-    last = _last_position(panel)
+    last = last_position(panel)
     dashes = cycle(DASHES)
     kinds = set(panel.known["kind"])
     if "trivial" not in kinds:

@@ -74,13 +74,14 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$",
     "−": r"$-$", "–": "--", "→": r"$\to$", "≤": r"$\leq$", "≥": r"$\geq$", "<": r"\textless{}",
-    ">": r"\textgreater{}",
+    ">": r"\textgreater{}", "✓": r"$\checkmark$", "▲": r"$\blacktriangle$", "✗": r"$\mathsf{X}$",
+    "†": r"$\dagger$", "…": r"\ldots{}", "√": r"$\surd$", "§": r"\S{}",
 }  # fmt: skip
 _SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def latex(text: object) -> str:
-    """Text that LaTeX sets as it is."""
+    """Text that LaTeX sets as it is; its signs are those of the package amssymb."""
     flat = " ".join(str(text).split())  # no-break spaces included
     escaped = "".join(_LATEX.get(character, character) for character in flat)
     plain = str.maketrans(_SUPERSCRIPTS, "-0123456789")

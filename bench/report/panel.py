@@ -27,6 +27,10 @@ class Panel:
         known: `estimates.baselines` of the task.
         series: every planned series and its architecture, in the order of the plan.
         absent: what was planned and cannot be drawn, one phrase each.
+        known_at: the position at which the floor and the trivial predictor are read beside a headline;
+            None for their mean over positions.
+        label: of the axis that shows scores, where it is not that of the measure.
+        task: whose panel it is, where the title says something else.
     """
 
     title: str
@@ -35,6 +39,13 @@ class Panel:
     known: pd.DataFrame
     series: Mapping[str, str]
     absent: Sequence[str] = ()
+    known_at: int | None = None
+    label: str = ""
+    task: str = ""
+
+    @property
+    def score_label(self) -> str:
+        return self.label or self.measure.label
 
     def styles(self, looks: Mapping[str, Look]) -> dict[str, dict[str, Any]]:
         """Line colour and style of each series: its architecture's colour, variants told by dashes."""

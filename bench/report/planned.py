@@ -7,6 +7,7 @@ tuned (learning rate, clip), the size and the seed become variants with their di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def planned(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> pd.Da
     learning_rate, clip, seed, steps, planned_flops, done_flops, state, reason.
     """
     runs = list(runs)
-    tasks = _task_names(runs)
+    tasks = task_names(runs)
     variants = _variants(runs)
     rows = []
     for run, variant in zip(runs, variants, strict=True):
@@ -55,7 +56,7 @@ def planned(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> pd.Da
                 "clip": run.clip,
                 "seed": run.seed,
                 "steps": run.steps,
-                "planned_flops": run.training_flops(),
+                "planned_flops": _planned_flops(run),
                 "done_flops": _done_flops(result),
                 "state": state,
                 "reason": (result or {}).get("reason"),
@@ -95,19 +96,35 @@ def total(column: pd.Series[int]) -> int:
 
 def counts(plan: pd.DataFrame) -> dict[str, int]:
     """How many planned runs are in each state, all four words always there."""
-    found = plan["state"].value_counts()
-    return {state: int(found.get(state, 0)) for state in STATES}
+    found = Counter(plan["state"].to_list())
+    return {state: found[state] for state in STATES}
 
 
 def tally(plan: pd.DataFrame) -> str:
     """How planned runs ended: "missing (4 of 4 runs)", "finished (3), diverged (1 of 4 runs)", "finished"."""
-    there = [(state, count) for state, count in counts(plan).items() if count]
+    return tallied(counts(plan))
+
+
+def tallied(ended: Mapping[str, int]) -> str:
+    """`tally` of counts by state."""
+    there = [(state, count) for state, count in ended.items() if count]
     if [state for state, _ in there] == ["finished"]:
         return "finished"
     *first, (state, count) = there
-    noun = "run" if len(plan) == 1 else "runs"
+    total = sum(ended.values())
+    noun = "run" if total == 1 else "runs"
     words = [f"{word} ({some})" for word, some in first]
-    return ", ".join([*words, f"{state} ({count} of {len(plan)} {noun})"])
+    return ", ".join([*words, f"{state} ({count} of {total} {noun})"])
+
+
+_FLOPS: dict[str, int] = {}
+"""Of runs by id: a report asks for the same runs many times, and their curricula take time to sum."""
+
+
+def _planned_flops(run: Run) -> int:
+    if run.id not in _FLOPS:
+        _FLOPS[run.id] = run.training_flops()
+    return _FLOPS[run.id]
 
 
 def _done_flops(result: Mapping[str, Any] | None) -> int:
@@ -116,14 +133,27 @@ def _done_flops(result: Mapping[str, Any] | None) -> int:
     return max((checkpoint["training_flops"] for checkpoint in checkpoints), default=0)
 
 
-def _task_names(runs: Sequence[Run]) -> dict[str, str]:
+def task_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Tasks' names for people by id, with what tells tasks of one name apart."""
     first = {run.task_id: run for run in runs}
-    records = [{**run.task.identity(), "prompts": run.evaluation_prompts} for run in first.values()]
+    records = [
+        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
+        for run in first.values()
+    ]
     differences = _differences(records, [run.task.name for run in first.values()])
     return {
         task_id: task_name(run.task.name) + difference
         for (task_id, run), difference in zip(first.items(), differences, strict=True)
     }
+
+
+def _protocol(run: Run) -> str:
+    """Whose side a run's task takes where the paper's text and the released code differ."""
+    fields = type(run.task).protocol_fields
+    for name, words in (("paper", "as in the text"), ("released_code", "as in the released code")):
+        if all(getattr(run.task, field) == values[name] for field, values in fields.items()):
+            return words
+    return "in part as in the text"
 
 
 def _variants(runs: Sequence[Run]) -> list[str]:
@@ -149,8 +179,11 @@ def _differences(
     """
     flat = [dict(leaves(record)) for record in records]
     families = groups if families is None else families
-    # Names first: "adamw" says more than the settings that come with it.
-    keys = sorted({key for record in flat for key in record}, key=lambda key: (key[-1] != "name", key))
+    # Names and protocols first: "adamw" says more than the settings that come with it.
+    keys = sorted(
+        {key for record in flat for key in record},
+        key=lambda key: (key[-1] != "name", key != ("protocol",), key),
+    )
     needed: dict[Any, list[tuple[str, ...]]] = {family: [] for family in families}
     for key in keys:
         seen: dict[Any, set[Any]] = {}
@@ -167,4 +200,4 @@ def _differences(
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
     shown = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return shown if key[-1] == "name" else f"{key[-1].replace('_', ' ')} {shown}"
+    return shown if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {shown}"

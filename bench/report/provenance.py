@@ -6,9 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from bench.protocol import differences
+from bench.report.tables import Cell, Table
 from bench.results import Pool
+from bench.tasks import TASKS
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,17 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
         "CUDA": [_text(origin.get("cuda")) for origin in origins],
         **_packages(origins),
         "precision of matrix products": [_text(result["run"].get("precision")) for result in results],
+        "seeds": [_text(result["run"].get("seed")) for result in results],
+        "training steps": [f"{result['run'].get('steps', 0):,}" for result in results],
+        "whole steps captured as one graph": [_yes(origin.get("captured")) for origin in origins],
         "selective scan": [_text(origin.get("scan")) for origin in origins],
         "kernels against their references": [_self_test(origin) for origin in origins],
     }
+    plugins = [_plugin(each) for origin in origins for each in origin.get("plugins") or []]
+    if plugins:
+        recorded["plugins"] = plugins
     rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
-    hours = sum(float(origin.get("train_seconds") or 0) for origin in origins) / 3600
-    if hours:
-        rows.append(("training, wall hours summed over runs", [(f"{hours:.2f}", len(origins))]))
+    rows += _spent(origins)
     digests = _digests([*results, *known], tasks)
     rows += [
         (f"report prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
@@ -67,6 +79,54 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
         synthetic=sum(bool(each["provenance"].get("synthetic")) for each in [*results, *known]),
         warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins)],
     )
+
+
+def _spent(origins: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Training hours by device, each run counted as if it had a device of its own."""
+    hours: dict[str, list[float]] = {}
+    for origin in origins:
+        if isinstance(origin.get("train_seconds"), int | float):
+            device = _text(origin.get("device")) or "unknown device"
+            hours.setdefault(device, []).append(float(origin["train_seconds"]) / 3600)
+    return [
+        (f"training hours, {device}", [(f"{sum(each):,.2f}", len(each))]) for device, each in hours.items()
+    ]
+
+
+def deviations(suite: Suite) -> Table:
+    """Where the paper's text and its released code differ, and what the suite's tasks do."""
+    tasks = {run.task.name for run in suite.runs}
+    rows = [each for each in differences() if each.where not in TASKS or each.where in tasks]
+    followed = _followed(suite)
+    cells = [
+        [Cell(each.where), Cell(each.field), Cell(each.paper), Cell(each.released_code), Cell(each.default)]
+        for each in rows
+    ]
+    caption = (
+        "Where the paper's text and its authors' code differ, and what holds unless a suite says otherwise. "
+        f"Protocols of this suite's runs: {followed}."
+    )
+    columns = ["where", "field", "the text", "the released code", "default"]
+    numbers = pd.DataFrame([each._asdict() for each in rows])
+    return Table("deviations", caption, columns, cells, numbers, frozenset(columns))
+
+
+def _followed(suite: Suite) -> str:
+    """How many runs follow the text, the code or neither, of tasks in which they differ."""
+    found: Counter[str] = Counter()
+    for run in suite.runs:
+        fields = type(run.task).protocol_fields
+        sides = [
+            name
+            for name in ("paper", "released_code")
+            if all(getattr(run.task, field) == values[name] for field, values in fields.items())
+        ]
+        found["either (its task has no difference)" if len(sides) == 2 else (sides or ["mixed"])[0]] += 1
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in found.most_common())
+
+
+def _yes(value: Any) -> str:
+    return "" if value is None else "yes" if value else "no"
 
 
 def _text(value: Any) -> str:
@@ -88,6 +148,16 @@ def _self_test(origin: Mapping[str, Any]) -> str:
     worst = max(max(test["outputs"], test["gradients"]) for test in tests)
     verdict = "agree" if all(test["agrees"] for test in tests) else "disagree"
     return f"{verdict}, largest relative error {worst:.0e}"
+
+
+def _plugin(origin: Mapping[str, Any]) -> str:
+    """Where an architecture or a task of somebody's own came from."""
+    kind = "task" if "task" in origin else "architecture"
+    if "file" in origin:
+        source = f"{origin['file']}, SHA-256 {_text(origin.get('sha256'))[:12]}"
+    else:
+        source = f"{origin.get('distribution')} {origin.get('version')}"
+    return f"{kind} {origin[kind]}: {source}"
 
 
 def _packages(origins: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

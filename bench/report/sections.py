@@ -12,37 +12,20 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.exhibits import FIGURES, named
 from bench.report import estimates, planned, select
+from bench.report.drawing import Drawing
 from bench.report.examples_figure import error_against_examples
 from bench.report.flops_figure import error_against_flops
 from bench.report.format import error_text, first_few, slug
 from bench.report.panel import Panel
-from bench.report.style import looks
+from bench.report.style import Look, looks
 from bench.report.tables import Table, rates_table, results_table
 from bench.results import Pool
 from bench.run import short
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from bench.suite import Experiment
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, what it says in words, and the numbers behind it.
-
-    Attributes:
-        name: file name without its ending.
-        caption: what is drawn and by which rule.
-        description: the same for whoever cannot see it.
-    """
-
-    name: str
-    figure: Figure
-    caption: str
-    description: str
-    numbers: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -96,6 +79,8 @@ def section(
 ) -> ExperimentSection:
     """Everything a report says about one experiment.
 
+    Errors against FLOPs are left out where a figure of the paper shows them.
+
     Args:
         experiment: what was planned.
         pool: the results.
@@ -108,28 +93,16 @@ def section(
     settings = select.settings(plan, scores)
     styles = looks(architectures)
     anchor = slug(experiment.name, taken)
-    tasks, panels = [], []
+    drawn_elsewhere = bool({*FIGURES} & {*named(experiment.rebuilds)})
+    tasks: list[TaskSection] = []
+    panels: list[Panel] = []
     for task_id, runs in planned.tasks_of(experiment).items():
         mine = _Task(plan, scores, settings, task_id, estimates.Measure.of(runs[0].task), pool)
         stem = slug(f"{anchor}-{mine.title}", taken)
-        panels.append(mine.flops_panel())
-        drawings = [
-            Drawing(
-                f"{stem}-examples",
-                error_against_examples(mine.examples_panel(), styles),
-                f"{mine.measure.label.capitalize()} against in-context examples. {select.SIZE_RULE}",
-                mine.examples_in_words(),
-                mine.curves,
-            ),
-            Drawing(
-                f"{stem}-flops",
-                error_against_flops(panels[-1:], styles),
-                f"{mine.measure.label.capitalize()}, mean over positions, against training FLOPs. "
-                + select.FRONTIER_RULE,
-                mine.flops_in_words(),
-                mine.points,
-            ),
-        ]
+        drawings = [mine.by_examples(f"{stem}-examples", styles)]
+        if not drawn_elsewhere:
+            panels.append(mine.flops_panel())
+            drawings.append(mine.by_flops(f"{stem}-flops", panels[-1], styles))
         tasks.append(
             TaskSection(
                 mine.title,
@@ -137,7 +110,7 @@ def section(
                 planned.tally(mine.plan),
                 drawings,
                 results_table(f"{stem}-results", mine.plan, mine.settings, pool, mine.measure),
-                rates_table(f"{stem}-learning-rates", mine.plan, mine.settings),
+                rates_table(f"{stem}-learning-rates", mine.settings),
                 mine.warnings(),
             )
         )
@@ -157,12 +130,15 @@ def section(
 def _overview(name: str, panels: Sequence[Panel], architectures: Sequence[str]) -> Drawing:
     numbers = pd.concat([panel.data.assign(task=panel.title) for panel in panels], ignore_index=True)
     titles = ", ".join(panel.title for panel in panels)
+    figure, spots = error_against_flops(panels, looks(architectures))
     return Drawing(
         name,
-        error_against_flops(panels, looks(architectures)),
-        f"All tasks: mean over positions against training FLOPs. {select.FRONTIER_RULE}",
+        figure,
+        f"All tasks: mean over positions, where nothing else is said, against training FLOPs. "
+        f"{select.FRONTIER_RULE}",
         f"One panel a task, error against training FLOPs: {titles}. Each is described in its own section.",
         numbers,
+        spots,
     )
 
 
@@ -186,13 +162,23 @@ class _Task:
         self.known = estimates.baselines(pool, task_id, measure)
         self.series = dict(zip(self.plan["series"], self.plan["architecture"], strict=True))
         best = select.best_sizes(self.settings)
-        self.curves = estimates.curves(select.chosen(self.plan, best), pool, measure)
-        points = estimates.points(select.chosen(self.scores, self.settings), measure)
-        points["on_frontier"] = False
-        for _, rows in points.groupby("series"):
-            marked = select.frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
-            points.loc[rows.index, "on_frontier"] = marked
-        self.points = points
+        standing = estimates.with_curves(select.chosen(self.plan, best), pool)
+        self.curves = estimates.curves(standing, measure)
+        seeds = select.seeds_planned(self.plan)
+        self.points = select.on_frontier(
+            estimates.points(select.chosen(self.scores, self.settings), measure, seeds)
+        )
+
+    def by_examples(self, name: str, styles: Mapping[str, Look]) -> Drawing:
+        figure, spots = error_against_examples(self.examples_panel(), styles)
+        caption = f"{self.measure.label.capitalize()} against in-context examples. {select.SIZE_RULE}"
+        return Drawing(name, figure, caption, self.examples_in_words(), self.curves, spots)
+
+    def by_flops(self, name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
+        figure, spots = error_against_flops([panel], styles)
+        label = self.measure.label.capitalize()
+        caption = f"{label}, {self.measure.where}, against training FLOPs. {select.FRONTIER_RULE}"
+        return Drawing(name, figure, caption, self.flops_in_words(), self.points, spots)
 
     def examples_panel(self) -> Panel:
         absent = [

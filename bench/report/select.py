@@ -7,12 +7,14 @@ draws of its own noise.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from bench.report.planned import CELL, STATES, TUNED, counts
+from bench.report.planned import CELL, STATES, TUNED
 from bench.selection import choose
 
 LEARNING_RATE_RULE = (
@@ -44,37 +46,34 @@ def settings(plan: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         several planned). In the order of the plan.
     """
     last = scores[(scores["state"] == "finished") & (scores["step"] == scores["steps"])]
-    errors = last.set_index("id")["selection_error"]
-    rows = [
-        {
-            **dict(zip(CELL, cell, strict=True)),
-            **dict(zip(TUNED, setting, strict=True)),
-            "planned": len(runs),
-            **counts(runs),
-            "selection_error": errors.reindex(runs["id"]).mean(),
-            "chosen": setting == best,
-        }
-        for cell, group in plan.groupby(CELL, sort=False)
-        for found in (dict(list(group.groupby(TUNED, sort=False))),)
-        for best in (_choice({cell: found}, errors)[1],)
-        for setting, runs in found.items()
-    ]
+    errors = dict(zip(last["id"], last["selection_error"].astype(float), strict=True))
+    cells: dict[Any, dict[Any, list[tuple[str, str]]]] = {}
+    columns = [plan[name] for name in (*CELL, *TUNED, "id", "state")]
+    for task_id, series, size, rate, clip, key, state in zip(*columns, strict=True):
+        cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append((key, state))
+    rows = []
+    for cell, found in cells.items():
+        best = _choice(found, errors)
+        for setting, runs in found.items():
+            known = [errors[key] for key, _ in runs if math.isfinite(errors.get(key, math.nan))]
+            ended = Counter(state for _, state in runs)
+            rows.append(
+                (
+                    *cell, *setting, len(runs), *(ended[state] for state in STATES),
+                    math.fsum(known) / len(known) if known else math.nan, setting == best,
+                )
+            )  # fmt: skip
     return _mark(pd.DataFrame(rows, columns=SETTING_COLUMNS))
 
 
 SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen"]
 
 
-def _choice(cells: Mapping[Any, Mapping[Any, pd.DataFrame]], errors: pd.Series[float]) -> tuple[Any, Any]:
-    """Cell and setting that `bench.selection.choose` takes; None and None when nothing finished."""
-    known = {
-        cell: {
-            setting: [None if pd.isna(error) else float(error) for error in errors.reindex(runs["id"])]
-            for setting, runs in settings.items()
-        }
-        for cell, settings in cells.items()
-    }
-    return choose(known) or (None, None)
+def _choice(settings: Mapping[Any, list[tuple[str, str]]], errors: Mapping[str, float]) -> Any:
+    """The setting that `bench.selection.choose` takes of one cell; None when nothing finished."""
+    known = {setting: [errors.get(key) for key, _ in runs] for setting, runs in settings.items()}
+    found = choose({None: known})
+    return None if found is None else found[1]
 
 
 def _mark(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,3 +110,20 @@ def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[boo
     order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
     before = order["error"].cummin().shift(fill_value=float("inf"))
     return (order["error"] < before).reindex(flops.index, fill_value=False)
+
+
+def on_frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """`estimates.points` with a column that marks each series' frontier."""
+    points = points.assign(on_frontier=False)
+    for _, rows in points.groupby("series"):
+        marked = frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
+        points.loc[rows.index, "on_frontier"] = marked
+    return points
+
+
+def seeds_planned(plan: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """How many seeds each (series, size) of one task was planned with."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for series, size, seed in zip(plan["series"], plan["size"], plan["seed"], strict=True):
+        seeds.setdefault((str(series), str(size)), set()).add(int(seed))
+    return {cell: len(found) for cell, found in seeds.items()}

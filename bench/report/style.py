@@ -1,18 +1,20 @@
 """How things look and what they are called: one colour and one marker per architecture, everywhere.
 
 Colours are Okabe and Ito's, safe for the colour-blind, darkened where needed until they stand out 3:1
-from white; each has a lighter twin for a dark page. Nothing here imports matplotlib.
+from white; each has a lighter twin for a dark page. Importing this loads neither matplotlib nor seaborn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 INK, MUTED, FAINT, PAPER = "#1f2328", "#59636e", "#d5dae0", "#ffffff"
 FIXED = {
     "transformer": 0, "mamba": 1, "s4_mamba": 2, "s4": 3, "standard_hybrid": 4, "mambaformer": 5, "lstm": 6,
+    "transformer_no_positions": 7, "transformer_first_mamba": 8, "mamba_one_hybrid": 9,
 }  # fmt: skip
 """Architectures of the paper keep their place; others take the next free ones in alphabetical order."""
 
@@ -44,6 +46,9 @@ DARK = {INK: "#e6edf3", MUTED: "#9da7b1", FAINT: "#3d444d", PAPER: "#0d1117"} | 
     look.colour: look.dark for look in LOOKS
 }
 """What each colour used in a figure becomes on a dark page."""
+
+GROUPS = (LOOKS[7], LOOKS[8], LOOKS[10], LOOKS[9])
+"""Of size groups, where colours tell sizes and not architectures (Figure 10)."""
 
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 """Line styles of an architecture's variants, in the order of the plan."""
@@ -87,7 +92,19 @@ RC: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
-"""matplotlib's settings for every figure."""
+"""What differs from seaborn's style for paper in every figure."""
+
+
+@contextmanager
+def in_style() -> Iterator[None]:
+    """Draw in this style: seaborn's for paper, then what is set here."""
+    import matplotlib
+    import seaborn
+
+    base = {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper")}
+    with matplotlib.rc_context({**base, **RC}):
+        yield
+
 
 _NAMES = {
     "transformer": "Transformer",
@@ -97,6 +114,14 @@ _NAMES = {
     "standard_hybrid": "Standard Hybrid",
     "mambaformer": "MambaFormer",
     "lstm": "LSTM",
+    "transformer_no_positions": "Transformer without PE",
+    "transformer_first_mamba": "Transformer, first block Mamba",
+    "mamba_one_hybrid": "6 Mamba blocks + 1 Standard Hybrid",
+    "two_layer_network": "2NN regression",
+    "orthogonal_outlier_regression": "Orthogonal-outlier regression",
+    "many_outlier_regression": "Many-outlier regression",
+    "chain_of_thought": "Chain-of-Thought-I/O",
+    "vector_mqar": "Vector-valued MQAR",
     "ginc": "GINC",
     "regbench": "RegBench",
 }

@@ -37,7 +37,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """A table environment that needs the package booktabs."""
+    """A table environment that needs the packages booktabs and amssymb."""
     align = "".join("l" if column in table.text_columns else "r" for column in table.columns)
 
     def shown(cell: Cell) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.evaluations import NOTHING, number
 from bench.report.estimates import Measure, interval
 from bench.report.format import error_text, millions, plus_minus
-from bench.report.planned import CELL, TUNED, tally
+from bench.report.planned import CELL, STATES, TUNED, tallied, tally
 from bench.report.style import scientific
 from bench.results import Pool
 from bench.run import short
@@ -50,6 +51,13 @@ class Table:
     numbers: pd.DataFrame
     text_columns: frozenset[str] = frozenset()
 
+    @property
+    def architectures(self) -> list[str]:
+        """Each row's architecture, as in suites; empty where rows do not stand for one."""
+        if "architecture" not in self.numbers or len(self.numbers) != len(self.rows):
+            return []
+        return [str(name) for name in self.numbers["architecture"]]
+
 
 def results_table(
     name: str, plan: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: Measure
@@ -63,8 +71,9 @@ def results_table(
         pool: the results.
         measure: how the task's scores are shown.
     """
+    chosen = {tuple(row[name] for name in CELL): row for row in _chosen_rows(settings)}
     numbers = pd.DataFrame(
-        [_summary(cell, runs, settings, pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
+        [_summary(runs, chosen.get(cell), pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
         columns=SUMMARY_COLUMNS,
     )
     best = {column: _best(numbers, column, measure) for column in ("value", "value_last")}
@@ -73,7 +82,7 @@ def results_table(
     columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
-        f"{measure.label.capitalize()} ± standard error: mean over positions, and at the last position "
+        f"{measure.label.capitalize()} ± standard error: {measure.where}, and at the last position "
         f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over seeds where three or more finished, else over prompts."
     )
@@ -88,20 +97,27 @@ SUMMARY_COLUMNS = [
 ]  # fmt: skip
 
 
+def _chosen_rows(settings: pd.DataFrame) -> list[dict[Any, Any]]:
+    return settings[settings["chosen"]].to_dict("records")
+
+
 def _summary(
-    cell: tuple[Any, ...], runs: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: Measure
+    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, pool: Pool, measure: Measure
 ) -> dict[str, Any]:
     first = runs.iloc[0]
     common = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
     common |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
-    mine = settings[(settings[CELL] == list(cell)).all(axis=1) & settings["chosen"]]
-    if mine.empty:
+    if setting is None:
         return common
-    setting = mine.iloc[0]
-    chosen = runs[(runs[TUNED] == setting[TUNED].tolist()).all(axis=1) & (runs["state"] == "finished")]
-    last = [pool.runs[key]["checkpoints"][-1] for key in chosen["id"]]
+    tuned = tuple(setting[name] for name in TUNED)
+    columns = (runs["id"], runs["state"], *(runs[name] for name in TUNED))
+    ids = [
+        key for key, state, *own in zip(*columns, strict=True) if state == "finished" and tuple(own) == tuned
+    ]
+    last = [pool.runs[key]["checkpoints"][-1] for key in ids]
     reports = [checkpoint["evaluations"]["report"] for checkpoint in last]
-    overall = np.array([report["overall"] for report in reports]) / measure.scale
+    heads = [number(pool.runs[key], each, "report", "headline") for key, each in zip(ids, last, strict=True)]
+    overall = np.array([head or NOTHING for head in heads]) / measure.scale
     mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
     ends = np.array([(report["mean"][-1], report["standard_error"][-1]) for report in reports])
     ends = ends / measure.scale
@@ -115,9 +131,9 @@ def _summary(
         "value_last": float(end),
         "value_last_se": float(end_error),
         "interval": kind,
-        "seeds_finished": len(chosen),
+        "seeds_finished": len(ids),
         "seeds_planned": setting["planned"],
-        "run_ids": " ".join(chosen["id"]),
+        "run_ids": " ".join(ids),
     }
 
 
@@ -158,18 +174,19 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
     ]
 
 
-def rates_table(name: str, plan: pd.DataFrame, settings: pd.DataFrame) -> Table:
+def rates_table(name: str, settings: pd.DataFrame) -> Table:
     """One row per series and size, one column per learning rate: the error it was chosen by."""
     keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
     clips = settings["clip"].nunique() > 1
     columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
-    by_setting = {(*row[CELL], row["learning_rate"], row["clip"]): row for _, row in settings.iterrows()}
-    rows = []
-    for cell, runs in plan.groupby(CELL, sort=False):
-        rows.append([Cell(str(cell[1])), Cell(str(cell[2]))])
-        for rate, clip in keys:
-            here = runs[(runs["learning_rate"] == rate) & (runs["clip"] == clip)]
-            rows[-1].append(_rate_cell(here, by_setting.get((*cell, rate, clip))))
+    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Any, Any]]] = {}
+    for row in settings.to_dict("records"):
+        cell = tuple(row[name] for name in CELL)
+        cells.setdefault(cell, {})[tuple(row[name] for name in TUNED)] = row
+    rows = [
+        [Cell(str(cell[1])), Cell(str(cell[2])), *(_rate_cell(found.get(key)) for key in keys)]
+        for cell, found in cells.items()
+    ]
     caption = (
         "Normalised error on the selection prompts at the last checkpoint (1 − accuracy where accuracy is "
         "the metric), averaged over seeds. Bold: the learning rate that was chosen. These errors choose "
@@ -180,10 +197,10 @@ def rates_table(name: str, plan: pd.DataFrame, settings: pd.DataFrame) -> Table:
     return Table(name, caption, ["architecture", "size", *columns], rows, numbers, text)
 
 
-def _rate_cell(runs: pd.DataFrame, setting: pd.Series[Any] | None) -> Cell:
+def _rate_cell(setting: Mapping[Any, Any] | None) -> Cell:
     if setting is None:
         return Cell("not planned", absent=True)
-    ended = tally(runs)
+    ended = tallied({state: setting[state] for state in STATES})
     if pd.isna(setting["selection_error"]):
         return Cell(ended, absent=True)
     text = error_text(float(setting["selection_error"]))

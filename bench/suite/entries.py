@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from bench import plugins
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
@@ -64,8 +65,11 @@ def known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: li
     """Whether a word names one of the valid things; complains if not."""
     if isinstance(word, str) and word in valid:
         return True
-    problem = f"unknown {noun} '{word}'{did_you_mean(word, valid)}" if isinstance(word, str) else None
-    complaints.append(Complaint(loc, problem or f"expected the name of a {noun}, got {shown(word)}"))
+    if isinstance(word, str):
+        own = "; one of your own is loaded by --plugin FILE" if noun in plugins.KINDS else ""
+        complaints.append(Complaint(loc, f"unknown {noun} '{word}'{did_you_mean(word, valid, own)}"))
+    else:
+        complaints.append(Complaint(loc, f"expected the name of a {noun}, got {shown(word)}"))
     return False
 
 
@@ -105,7 +109,7 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
 
 def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:
     """What is wrong with one option of an architecture."""
-    for block in architecture.first + architecture.layer:
+    for block in architecture.pattern:
         if option in type(block).model_fields and option != "name":
             outcome = validated(type(block), {**block.model_dump(mode="json"), option: value})
             yield from outcome if isinstance(outcome, list) else ()

@@ -7,6 +7,7 @@ what is missing once both are known. A list of settings may be given as one valu
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
+from bench import plugins
 from bench.frozen import Frozen
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
@@ -65,12 +67,18 @@ def checked_name(name: str) -> str:
     return name
 
 
-# Names with fields of their own are checked by `bench.suite.grid`, against what the name stands for. Pydantic
-# cannot refer to a definition that is not its own, hence a mark that `json_schema` replaces.
+# Names are checked by `bench.suite.grid`, against what is known when a suite is read: plugins add to it.
+# Pydantic cannot refer to a definition that is not its own, hence a mark that `json_schema` replaces.
 _ENTRY = "x-entry"
-TaskEntry = Annotated[Any, WithJsonSchema({_ENTRY: "TaskEntry"})]
-ArchitectureEntry = Annotated[Any, WithJsonSchema({_ENTRY: "ArchitectureEntry"})]
-SizeEntry = Annotated[Any, WithJsonSchema({_ENTRY: "SizeEntry"})]
+
+
+def _defined_as(definition: str) -> WithJsonSchema:
+    return WithJsonSchema({_ENTRY: definition})
+
+
+TaskEntry = Annotated[Any, _defined_as("TaskEntry")]
+ArchitectureEntry = Annotated[Any, _defined_as("ArchitectureEntry")]
+SizeEntry = Annotated[Any, _defined_as("SizeEntry")]
 Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{_NAME}$"})]
 OptimizerEntry = Annotated[
     Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
@@ -138,9 +146,9 @@ class Settings(Frozen):
 class Exclusion(Frozen):
     """Grid points to leave out: those that match every field given."""
 
-    task: str | NotStated = Field(default=None, json_schema_extra={"enum": list(TASKS)})
-    architecture: str | NotStated = Field(default=None, json_schema_extra={"enum": list(ARCHITECTURES)})
-    size: str | NotStated = Field(default=None, json_schema_extra={"enum": list(SIZE_GROUPS)})
+    task: Annotated[str | NotStated, _defined_as("TaskName")] = None
+    architecture: Annotated[str | NotStated, _defined_as("ArchitectureName")] = None
+    size: Annotated[str | NotStated, _defined_as("SizeGroup")] = None
     layers: PositiveInt | NotStated = None
     width: PositiveInt | NotStated = None
     heads: PositiveInt | NotStated = None
@@ -195,7 +203,8 @@ class SuiteFile(Frozen):
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a suite file, for editors and other programs."""
+    """JSON Schema (2020-12) of a suite file, for editors and other programs; plugins' names are in it."""
+    plugins.load_installed()
     schema = _referring(SuiteFile.model_json_schema())
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
 
@@ -205,17 +214,21 @@ def json_schema() -> dict[str, Any]:
         definitions[model.__name__] = {**mine, "required": required}
         return {"$ref": f"#/$defs/{model.__name__}"}
 
+    def names(definition: str, valid: Iterable[str]) -> dict[str, Any]:
+        definitions[definition] = found = {"enum": list(valid)}
+        return found
+
     definitions["TaskEntry"] = {
         "description": "A task by name, or with fields of its own.",
-        "anyOf": [{"enum": list(TASKS)}, *(add(task, ["name"]) for task in TASKS.values())],
+        "anyOf": [names("TaskName", TASKS), *(add(task, ["name"]) for task in TASKS.values())],
     }
     definitions["SizeEntry"] = {
         "description": "A size group by name, or one size.",
-        "anyOf": [{"enum": list(SIZE_GROUPS)}, add(Size, ["layers", "width"])],
+        "anyOf": [names("SizeGroup", SIZE_GROUPS), add(Size, ["layers", "width"])],
     }
     definitions["ArchitectureEntry"] = {
         "description": "An architecture by name, or with options of its blocks.",
-        "anyOf": [{"enum": list(ARCHITECTURES)}, *map(_options, ARCHITECTURES.values())],
+        "anyOf": [names("ArchitectureName", ARCHITECTURES), *map(_options, ARCHITECTURES.values())],
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -238,7 +251,7 @@ def _referring(schema: Any) -> Any:
 def _options(architecture: Architecture) -> dict[str, Any]:
     """Schema of an architecture's name with options: the fields of its blocks."""
     properties: dict[str, Any] = {}
-    for block in architecture.first + architecture.layer:
+    for block in architecture.pattern:
         properties.update(type(block).model_json_schema()["properties"])
     properties["name"] = {"const": architecture.name}
     return {

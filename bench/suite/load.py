@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench import plugins
 from bench.errors import InvalidFile
 from bench.frozen import Frozen
 from bench.run import Run
@@ -80,7 +81,9 @@ def load(path: Path) -> Suite:
 
     Raises:
         InvalidFile: every problem of every file, each on its own line.
+        UserError: an installed plugin cannot be loaded.
     """
+    plugins.load_installed()
     reading = _Reading({}, set(), [])
     header = reading.file(path, ())
     if reading.problems or header is None:  # a file without a header has a problem

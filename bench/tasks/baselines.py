@@ -3,7 +3,7 @@
 A baseline reads the very prompts that the models are evaluated on, so comparisons are paired. At
 position i (from 0) it has seen the i examples before it and predicts the next value; its score is
 the task's raw metric. Expensive ones use the first prompts only, or some positions only, and say so
-in their record. All of it runs on the CPU, in float64.
+in their record. All of it runs on the CPU, in float64 but where said otherwise.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -35,11 +35,15 @@ class Baseline:
         kind: "trivial" has learned nothing; "floor" is the Bayes optimum, or the best predictor
             known, or a bound no predictor can pass (for accuracy, a ceiling); "baseline" is what a
             practitioner would try.
-        positions: how many examples were seen, ascending; not necessarily every position.
+        positions: what each score is at, ascending, counted as the evaluation counts: a point's place
+            in the prompt (from 0), which is how many pairs came before it, or a query's number. Not
+            necessarily every position.
         mean: raw score of the task's metric at each position, mean over prompts.
         standard_error: of `mean`.
         prompts: how many of the evaluation prompts were used: the first ones.
         seconds: what computing it cost.
+        evaluation: which of the task's evaluations its scores belong beside; "report" is the main one.
+            Records made before there were several lack it.
     """
 
     name: str
@@ -49,10 +53,16 @@ class Baseline:
     standard_error: list[float]
     prompts: int
     seconds: float
+    evaluation: str = "report"
 
 
 def summarise(
-    name: str, kind: Kind, scores: Tensor, started: float, positions: Sequence[int] | None = None
+    name: str,
+    kind: Kind,
+    scores: Tensor,
+    started: float,
+    positions: Sequence[int] | None = None,
+    evaluation: str = "report",
 ) -> Baseline:
     """The record of scores (P, positions); numbers keep five significant digits.
 
@@ -62,20 +72,26 @@ def summarise(
         scores: one column for each of `positions`.
         started: `time.perf_counter()` before the work.
         positions: of the columns; 0, 1, 2, … when None.
+        evaluation: see `Baseline`.
 
     Raises:
-        ValueError: fewer than two prompts (no standard error), or a score that is not finite.
+        ValueError: fewer than two prompts (no standard error), other positions than columns, or a
+            score that is not finite.
     """
+    columns = list(range(scores.shape[1])) if positions is None else list(positions)
+    if len(columns) != scores.shape[1]:
+        raise ValueError(f"baseline '{name}' has {scores.shape[1]} columns for {len(columns)} positions")
     count = scores.shape[0]
     if count < 2:
         raise ValueError(f"baseline '{name}' needs at least two prompts for a standard error, got {count}")
     scores = scores.to(torch.float64)
     mean, error = scores.mean(dim=0), scores.std(dim=0) / math.sqrt(count)
-    if not bool(torch.isfinite(mean).all() and torch.isfinite(error).all()):
-        raise ValueError(f"baseline '{name}' gave a score that is not a finite number")
-    columns = list(range(scores.shape[1])) if positions is None else list(positions)
+    finite = torch.isfinite(mean) & torch.isfinite(error)
+    if not bool(finite.all()):
+        where = columns[int(finite.logical_not().nonzero()[0])]
+        raise ValueError(f"baseline '{name}' gave a score that is not a finite number at position {where}")
     seconds = round(time.perf_counter() - started, 3)
-    return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds)
+    return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds, evaluation)
 
 
 def _rounded(values: Tensor) -> list[float]:
@@ -83,10 +99,25 @@ def _rounded(values: Tensor) -> list[float]:
 
 
 def examples(prompts: Prompts, limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Inputs (P, N, d) and targets (P, N) of the first `limit` prompts, float64 on the CPU."""
+    """Inputs (P, N, d) and targets, (P, N) or vectors, of the first `limit` prompts, float64 on the CPU."""
     chosen = slice(0, limit)
-    inputs, targets = prompts.inputs[chosen], prompts.targets[chosen]
-    return inputs.to("cpu", torch.float64), targets.to("cpu", torch.float64)
+    return double(prompts.inputs[chosen]), double(prompts.targets[chosen])
+
+
+def double(values: Tensor) -> Tensor:
+    """The same in float64 on the CPU."""
+    return values.to("cpu", torch.float64)
+
+
+def squared_errors(said: Tensor, wanted: Tensor) -> Tensor:
+    """Squared errors of numbers (P, M), or squared norms of those of vectors (P, M, d_out): (P, M)."""
+    errors = (said - wanted).square()
+    return errors.sum(dim=2) if errors.ndim == 3 else errors
+
+
+def few(n_points: int) -> list[int]:
+    """Nine positions or fewer, for predictors that cost a fit for each prompt and position."""
+    return sorted({i for i in (0, 2, 5, 10, 20, 40, 60, 80, n_points - 1) if i < n_points})
 
 
 def spread(n_points: int) -> list[int]:
@@ -104,12 +135,30 @@ def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
 
 
 def trivial(task: Task, prompts: Prompts) -> Baseline:
-    """Says zero whatever the prompt; for accuracy, tosses a coin (its expectation, one half)."""
+    """Says zero at the points that count; for accuracy, tosses a coin (its expectation, one half)."""
     started = time.perf_counter()
+    positions = counted_positions(prompts)
     _, targets = examples(prompts)
+    wanted = targets[:, positions]
     if task.metric == "accuracy":
-        return summarise("coin flip", "trivial", torch.full_like(targets, 0.5), started)
-    return summarise("zero", "trivial", targets**2, started)
+        return summarise("coin flip", "trivial", torch.full_like(wanted, 0.5), started, positions)
+    return summarise("zero", "trivial", squared_errors(torch.zeros_like(wanted), wanted), started, positions)
+
+
+def counted_positions(prompts: Prompts) -> list[int]:
+    """Places of the points that count, from 0: the same in every evaluation prompt.
+
+    Raises:
+        ValueError: they are not the same, or there are none.
+    """
+    if prompts.counted is None:
+        return list(range(prompts.targets.shape[1]))
+    if not bool((prompts.counted == prompts.counted[:1]).all()):
+        raise ValueError("baselines need prompts whose counted points are at the same places in each")
+    positions: list[int] = prompts.counted[0].nonzero().flatten().tolist()
+    if not positions:
+        raise ValueError("baselines need prompts in which some point counts")
+    return positions
 
 
 def nearest_neighbours(prompts: Prompts, k: int, classify: bool = False) -> Baseline:

@@ -10,6 +10,8 @@ from pydantic import PositiveInt, model_validator
 
 from bench.lazy import torch
 from bench.tasks import baselines as known
+from bench.tasks import chain_baselines as chain
+from bench.tasks import linear_baselines as linear
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import Examples, shown
 from bench.tasks.task import MAIN, Evaluation, Prompts, Settled
@@ -145,4 +147,9 @@ class ChainOfThought(Examples):
         return torch.stack(values, dim=1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return [known.trivial(self, prompts)]
+        return [
+            known.trivial(self, prompts),
+            *chain.chain_baselines(prompts),
+            linear.least_squares(prompts),
+            linear.arc_cosine_process(prompts, kind="baseline"),
+        ]

@@ -1,4 +1,4 @@
-"""Reference predictors for functions of few values: decision trees and parities.
+"""Reference predictors for functions of few values: a tree's oracle, and parities.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, examples, summarise, vote_scores
-from bench.tasks.linear_baselines import MOST_SUPPORTS
+from bench.tasks.linear_baselines import innovations
+from bench.tasks.sparse_baselines import MOST_SUPPORTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,40 +33,6 @@ def tree_oracle(prompts: Prompts) -> Baseline:
     new_leaf = first_match(targets.unsqueeze(-1)) < 0
     scores = torch.where(new_leaf, targets**2, 0.0)
     return summarise("oracle that knows the tree", "floor", scores, started)
-
-
-def scikit_tree(prompts: Prompts, depth: int, signs: bool, limit: int = 128) -> Baseline | None:
-    """Regression tree grown greedily (CART) on the examples seen, as scikit-learn does it.
-
-    Args:
-        prompts: the first `limit` are used.
-        depth: the tree's depth at most.
-        signs: grow it on the signs of x, which hold all there is to know, instead of on x.
-        limit: prompts used.
-
-    Returns:
-        None when scikit-learn (the extra `baselines`) is not installed.
-    """
-    try:
-        from sklearn.tree import DecisionTreeRegressor
-    except ModuleNotFoundError:
-        return None
-    started = time.perf_counter()
-    inputs, targets = examples(prompts, limit)
-    features = (torch.sign(inputs) if signs else inputs).numpy()
-    values, n_points = targets.numpy(), targets.shape[1]
-    positions = sorted({i for i in (0, 1, 2, 5, 10, 20, 40, 60, 80, n_points - 1) if i < n_points})
-    scores = torch.empty(len(values), len(positions), dtype=torch.float64)
-    for column, seen in enumerate(positions):
-        for row in range(len(values)):
-            said = 0.0
-            if seen > 0:
-                tree = DecisionTreeRegressor(max_depth=depth, random_state=0)
-                tree.fit(features[row, :seen], values[row, :seen])
-                said = float(tree.predict(features[row, seen : seen + 1])[0])
-            scores[row, column] = (said - float(values[row, seen])) ** 2
-    name = f"CART of depth {depth} on {'signs of x' if signs else 'x'}"
-    return summarise(name, "baseline", scores, started, positions)
 
 
 def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
@@ -93,6 +60,33 @@ def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
         consistent = torch.cat((torch.ones_like(alive[:, :1]), alive[:, :-1]), dim=1)
         votes[rows] = (consistent * said).sum(dim=2).to(torch.float64)
     return summarise("Bayes rule over sets", "floor", vote_scores(votes, targets), started)
+
+
+def product_least_squares(prompts: Prompts, sparsity: int) -> Baseline:
+    """The sign of minimum-norm least squares on the products of all sets of `sparsity` coordinates.
+
+    What a linear learner reaches that was told which features to look at: for d = 10 and k = 2 it needs
+    45 independent examples, where the Bayes rule needs a handful. Inputs ±1, of which m differ, have
+    inner product Σⱼ (−1)ʲ C(m, j) C(d − m, k − j) in these features (a Krawtchouk polynomial), so
+    the products are never formed.
+    """
+    started = time.perf_counter()
+    inputs, targets = examples(prompts)
+    d = inputs.shape[2]
+    polynomial = [
+        sum((-1) ** j * math.comb(m, j) * math.comb(d - m, sparsity - j) for j in range(sparsity + 1))
+        for m in range(d + 1)
+    ]
+    similarity = torch.tensor(polynomial, dtype=inputs.dtype) / math.comb(d, sparsity)
+
+    def covariance(x: Tensor) -> Tensor:
+        differ = ((d - x @ x.mT) / 2).round().to(torch.int64)
+        return similarity[differ] + 1e-9 * torch.eye(x.shape[1], dtype=x.dtype)
+
+    said = targets - innovations(inputs, targets, covariance)
+    votes = torch.where(said.abs() < 1e-6, 0.0, said)  # no majority, but for rounding
+    name = f"least squares on products of {sparsity}"
+    return summarise(name, "baseline", vote_scores(votes, targets), started)
 
 
 def copying(prompts: Prompts) -> Baseline:

@@ -1,26 +1,23 @@
-"""Reference predictors for regression: linear ones, sparse ones, and a Gaussian process.
+"""Reference predictors for regression: linear ones and a Gaussian process.
 
-Shapes: P prompts of N points with d input coordinates; S supports of k coordinates.
+Shapes: P prompts of N points with d input coordinates.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, Kind, examples, spread, summarise
+from bench.tasks.baselines import Baseline, Kind, examples, squared_errors, summarise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.tasks.task import Prompts
 
-MOST_SUPPORTS = 20_000
-"""Beyond this many coordinate subsets, predictors that enumerate them are left out."""
 _MOST_ENTRIES = 20_000_000  # of a stack of covariance matrices made at once: bounds memory
 
 
@@ -32,12 +29,55 @@ def least_squares(prompts: Prompts, kind: Kind = "baseline") -> Baseline:
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
-    scores = targets**2
-    for seen in range(1, targets.shape[1]):
-        # gelsy (a pivoted QR) gives the minimum-norm solution, also where examples are repeated.
-        weights = torch.linalg.lstsq(inputs[:, :seen], targets[:, :seen, None], driver="gelsy").solution
-        scores[:, seen] = (targets[:, seen] - (inputs[:, seen] * weights.squeeze(-1)).sum(dim=1)) ** 2
+    weights = running_least_squares(inputs, targets, range(targets.shape[1]))
+    scores = squared_errors((inputs * weights).sum(dim=2), targets)
     return summarise("least squares", kind, scores, started)
+
+
+def running_least_squares(inputs: Tensor, targets: Tensor, positions: Sequence[int]) -> Tensor:
+    """Minimum-norm least-squares weights at each of `positions`, from the examples before it.
+
+    Once there are more examples than weights, the rows [x, y] are replaced by the triangle of their
+    QR factorisation: ‖Xw − y‖² is the same function of w, so a fit costs the same however long
+    the prompt.
+
+    Args:
+        inputs: (P, N, d).
+        targets: (P, N).
+        positions: ascending, each at most N.
+
+    Returns:
+        (P, len(positions), d); zero where no example was seen.
+    """
+    count, _, d = inputs.shape
+    rows = torch.cat((inputs, targets.unsqueeze(-1)), dim=2)
+    weights = torch.zeros(count, len(positions), d, dtype=inputs.dtype)
+    kept, taken = rows[:, :0], 0
+    for column, seen in enumerate(positions):
+        kept, taken = torch.cat((kept, rows[:, taken:seen]), dim=1), seen
+        if seen > d:
+            kept = torch.linalg.qr(kept, mode="r").R
+            diagonal = kept.diagonal(dim1=1, dim2=2)[:, :d].abs()
+            unique = diagonal.amin(dim=1) > 1e-9 * diagonal.amax(dim=1)
+            triangles = kept[unique, :d]
+            solved = torch.linalg.solve_triangular(triangles[:, :, :d], triangles[:, :, d:], upper=True)
+            weights[unique, column] = solved.squeeze(-1)
+        else:
+            unique = torch.zeros(count, dtype=torch.bool)
+        if seen > 0 and not bool(unique.all()):
+            weights[~unique, column] = minimum_norm(kept[~unique, :, :d], kept[~unique, :, d:]).squeeze(-1)
+    return weights
+
+
+def minimum_norm(inputs: Tensor, values: Tensor) -> Tensor:
+    """Of all least-squares solutions the one of least norm: (P, i, d) and (P, i, m) → (P, d, m).
+
+    Directions weaker than 1e-12 of the strongest count as none: the data are float32. By singular values:
+    `gelsy`, which is faster, keeps a batch's first pivots in some versions of torch (its issue
+    187411) and is then wrong where inputs do not span the space.
+    """
+    solution: Tensor = torch.linalg.lstsq(inputs, values, rcond=1e-12, driver="gelsd").solution
+    return solution
 
 
 def averaging(prompts: Prompts) -> Baseline:
@@ -69,7 +109,7 @@ def ridge(prompts: Prompts, penalty: float) -> Baseline:
     return summarise(f"ridge (λ = {penalty:g})", "baseline", scores, started)
 
 
-def arc_cosine_process(prompts: Prompts) -> Baseline:
+def arc_cosine_process(prompts: Prompts, kind: Kind = "floor") -> Baseline:
     """Noise-free Gaussian process with the arc-cosine kernel of degree 1 (Cho & Saul 2009).
 
     The kernel is the covariance of random ReLU networks without biases, ‖x‖‖x′‖(sin θ + (π − θ) cos θ)/π
@@ -79,7 +119,7 @@ def arc_cosine_process(prompts: Prompts) -> Baseline:
     started = time.perf_counter()
     inputs, targets = examples(prompts)
     scores = innovations(inputs, targets, _arc_cosine) ** 2
-    return summarise("arc-cosine Gaussian process", "floor", scores, started)
+    return summarise("arc-cosine Gaussian process", kind, scores, started)
 
 
 def _arc_cosine(x: Tensor) -> Tensor:
@@ -112,112 +152,3 @@ def innovations(inputs: Tensor, targets: Tensor, covariance: Callable[[Tensor], 
         whitened = torch.linalg.solve_triangular(factor, targets[rows].unsqueeze(-1), upper=False)
         errors[rows] = factor.diagonal(dim1=1, dim2=2) * whitened.squeeze(-1)
     return errors
-
-
-def lasso(prompts: Prompts, alpha: float, limit: int = 256, sweeps: int = 2000) -> Baseline:
-    """Lasso: least ‖y − Xw‖²/(2i) + α‖w‖₁ by cyclic coordinate descent, all prompts and positions at once.
-
-    Args:
-        prompts: the first `limit` are used.
-        alpha: α.
-        limit: prompts used.
-        sweeps: passes over the coordinates at most; fewer once no weight moves by 1e-5.
-    """
-    started = time.perf_counter()
-    inputs, targets = examples(prompts, limit)
-    positions = spread(targets.shape[1])
-    seen = [position for position in positions if position > 0]
-    scores = targets[:, positions] ** 2
-    if seen:
-        grams = torch.stack([inputs[:, :i].mT @ inputs[:, :i] / i for i in seen])
-        moments = torch.stack([(inputs[:, :i].mT @ targets[:, :i, None]).squeeze(-1) / i for i in seen])
-        weights = _coordinate_descent(grams.flatten(0, 1), moments.flatten(0, 1), alpha, sweeps)
-        predictions = (weights.view_as(moments) * inputs[:, seen].transpose(0, 1)).sum(dim=2)
-        scores[:, -len(seen) :] = (targets[:, seen] - predictions.T) ** 2
-    return summarise(f"lasso (α = {alpha:g})", "baseline", scores, started, positions)
-
-
-def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, sweeps: int) -> Tensor:
-    """Minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (B, d)."""
-    batch, d = moments.shape
-    weights = torch.zeros_like(moments)
-    active = torch.arange(batch)  # problems whose weights still move
-    for _ in range(sweeps):
-        gram, moment, current = grams[active], moments[active], weights[active]
-        before = current.clone()
-        for j in range(d):
-            diagonal = gram[:, j, j]
-            slope = moment[:, j] - (gram[:, j] * current).sum(dim=1) + diagonal * current[:, j]
-            shrunk = torch.sign(slope) * (slope.abs() - alpha).clamp(min=0)
-            current[:, j] = torch.where(diagonal > 0, shrunk / diagonal.clamp(min=1e-300), 0.0)
-        weights[active] = current
-        active = active[(current - before).abs().amax(dim=1) > 1e-5]
-        if active.numel() == 0:
-            break
-    return weights
-
-
-def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline | None:
-    """The Bayes rule for w with `sparsity` non-zero coordinates N(0, 1): every support is enumerated.
-
-    Under support s the examples are y ~ N(0, X_s X_sᵀ + σ²I), where σ is float32's rounding of y.
-    That one density serves at every position: it ranks supports that all fit (i ≤ k), and rules out
-    by many orders of magnitude those that do not (i > k). The prediction averages the supports'
-    posterior means, weighted by their evidence. From 2k examples on, only the 16 likeliest supports
-    are kept: the others miss by a residual in k dimensions that is enormous in units of σ.
-
-    Args:
-        prompts: the first `limit` are used; fewer when there are so many supports that it would take minutes.
-        sparsity: k.
-        limit: prompts used.
-
-    Returns:
-        None when there are more than `MOST_SUPPORTS` supports.
-    """
-    started = time.perf_counter()
-    d = prompts.inputs.shape[2]
-    if math.comb(d, sparsity) > MOST_SUPPORTS:
-        return None
-    inputs, targets = examples(prompts, min(limit, 1_500_000 // math.comb(d, sparsity)))
-    count, n_points = targets.shape
-    every = torch.tensor(list(itertools.combinations(range(d), sparsity)))
-    noise = max(2.0**-23 * float(targets.square().mean().sqrt()), 1e-30)
-    scores = targets**2
-    chunk = max(1, 300_000 // len(every))
-    for first in range(0, count, chunk):
-        x, y = inputs[first : first + chunk], targets[first : first + chunk]
-        supports = every.expand(len(x), -1, -1)
-        for seen in range(1, n_points):
-            evidence, weights = _supported(x[:, :seen], y[:, :seen], supports, noise)
-            mixed = (evidence.softmax(dim=1).unsqueeze(1) @ weights).squeeze(1)
-            scores[first : first + chunk, seen] = (y[:, seen] - (mixed * x[:, seen]).sum(dim=1)) ** 2
-            if seen == 2 * sparsity and supports.shape[1] > 16:
-                likeliest = evidence.topk(16, dim=1).indices.unsqueeze(-1).expand(-1, -1, sparsity)
-                supports = supports.gather(1, likeliest)
-    return summarise("Bayes rule over supports", "floor", scores, started)
-
-
-def _supported(x: Tensor, y: Tensor, supports: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Log evidence (P, S), up to a constant, and posterior mean weights (P, S, d) under each support.
-
-    The posterior mean is least squares on the rows of X_s and σI with values y and 0. A QR
-    factorisation of those rows is accurate also when i < k, where normal equations would not be.
-
-    Args:
-        x: (P, i, d) inputs seen.
-        y: (P, i) their values.
-        supports: (P, S, k) coordinates.
-        noise: σ.
-    """
-    (count, seen, d), (n_supports, k) = x.shape, supports.shape[1:]
-    columns = supports.reshape(count, 1, -1).expand(-1, seen, -1)
-    rows = x.gather(2, columns).view(count, seen, n_supports, k).transpose(1, 2)
-    prior = (noise * torch.eye(k, dtype=x.dtype)).expand(count, n_supports, k, k)
-    matrix = torch.cat((rows, prior), dim=2)
-    values = torch.cat((y, torch.zeros(count, k, dtype=x.dtype)), dim=1)[:, None, :, None]
-    q, r = torch.linalg.qr(matrix)
-    weights = torch.linalg.solve_triangular(r, q.mT @ values, upper=True)
-    misfit = (values - matrix @ weights).squeeze(-1).square().sum(dim=2) / noise**2
-    log_volume = r.diagonal(dim1=2, dim2=3).abs().log().sum(dim=2)
-    full = torch.zeros(count, n_supports, d, dtype=x.dtype)
-    return -0.5 * misfit - log_volume, full.scatter_(2, supports, weights.squeeze(-1))

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
+from bench.tasks import baselines as known
+from bench.tasks import outlier_baselines as known_outliers
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import shown
 from bench.tasks.regression import LinearRegression
@@ -29,6 +31,8 @@ from bench.tasks.task import MAIN, Evaluation, Prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
 
 
 CLEAN = "clean_prompts"
@@ -104,18 +108,21 @@ class OutlierRegression(LinearRegression):
     def _replace(self, draws: Draws, batch: int, outlier: Tensor, n_dims: int | Tensor | None) -> Prompts:
         """Prompts whose pairs are outliers where `outlier` (B, N) says so."""
         inputs = shown(self.sample_inputs(draws, batch), n_dims)
-        values = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
-        values = torch.nn.functional.pad(values.unsqueeze(-1), (0, self.n_dims - 1))
-        false_inputs, false_values = self.outliers(draws, batch)
-        replaced = outlier.unsqueeze(-1)
-        inputs = torch.where(replaced, false_inputs, inputs)
-        values = torch.where(replaced, false_values, values)
-        tokens = torch.stack((inputs, values), dim=2).reshape(batch, 2 * self.n_points, self.n_dims)
-        return Prompts(tokens, values[..., 0], inputs, counted=~outlier, more={"values": values})
+        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
+        values = torch.nn.functional.pad(targets.unsqueeze(-1), (0, self.n_dims - 1))
+        clean = torch.stack((inputs, values), dim=1)
+        pairs = torch.where(outlier[:, None, :, None], self.outliers(draws, batch), clean)
+        tokens = pairs.transpose(1, 2).reshape(batch, 2 * self.n_points, self.n_dims)
+        values = pairs[:, 1]
+        return Prompts(tokens, values[..., 0], pairs[:, 0], counted=~outlier, more={"values": values})
+
+    def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
+        """Clean prompts are linear regression: least squares is Bayes-optimal."""
+        return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
 
     @abstractmethod
-    def outliers(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
-        """What stands in the place of x and of y, float32, each of a shape that extends to (B, N, d)."""
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
+        """What stands in the place of x and of y: float32 of a shape that extends to (B, 2, N, d)."""
 
 
 class OrthogonalOutlierRegression(OutlierRegression):
@@ -153,28 +160,39 @@ class OrthogonalOutlierRegression(OutlierRegression):
     basis: Literal["as_drawn", "orthogonal"] = "as_drawn"
     divisor: Literal["square", "root"] = "square"
 
-    def outliers(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
-        of_x = self._plane(draws, "x", batch)
-        of_y = of_x if self.directions == "shared" else self._plane(draws, "y", batch)
-        return self._combine(draws, "x", of_x), self._combine(draws, "y", of_y)
-
-    def _plane(self, draws: Draws, which: str, batch: int) -> Tensor:
-        """The vectors u and v of each prompt, (B, 2, d) float64."""
-        vectors = draws.normal(f"plane {which}", batch, 2, self.n_dims).to(torch.float64)
-        across = "w" if self.plane == "prompt" else f"plane's w {which}"
-        vectors = vectors - _along(vectors, draws.normal(across, batch, 1, self.n_dims).to(torch.float64))
-        if self.basis == "orthogonal":
-            u, v = vectors[:, :1], vectors[:, 1:]
-            vectors = torch.cat((u, v - _along(v, u)), dim=1)
-        return vectors
-
-    def _combine(self, draws: Draws, which: str, plane: Tensor) -> Tensor:
-        """Random combinations of each prompt's plane: (B, N, d), or (B, 1, d) for one a prompt."""
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
         pairs = self.n_points if self.coefficients == "per_pair" else 1
-        weights = draws.normal(f"coefficients {which}", plane.shape[0], pairs, 2).to(torch.float64)
+        weights = draws.normal("coefficients", batch, 2, pairs, 2).to(torch.float64)
         size = (weights**2).sum(dim=-1, keepdim=True)
         scale = size if self.divisor == "square" else size.sqrt()
-        return ((weights / scale) @ plane).to(torch.float32)
+        return ((weights / scale) @ self.planes(draws, batch)).to(torch.float32)
+
+    def planes(self, draws: Draws, batch: int) -> Tensor:
+        """The vectors u and v that outliers in the place of x, and of y, are made of.
+
+        Returns:
+            (B, 2, 2, d) float64, or (B, 1, 2, d) where both are made of the same.
+        """
+        count = 1 if self.directions == "shared" else 2
+        vectors = draws.normal("plane", batch, count, 2, self.n_dims).to(torch.float64)
+        if self.plane == "prompt":
+            across = draws.normal("w", batch, 1, 1, self.n_dims)
+        else:
+            across = draws.normal("plane's w", batch, count, 1, self.n_dims)
+        vectors = vectors - _along(vectors, across.to(torch.float64))
+        if self.basis == "orthogonal":
+            u, v = vectors[:, :, :1], vectors[:, :, 1:]
+            vectors = torch.cat((u, v - _along(v, u)), dim=2)
+        return vectors
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        if self.plane == "unrelated":  # outliers say nothing of w
+            return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+        return [
+            known.trivial(self, prompts),
+            known_outliers.orthogonal_least_squares(prompts),
+            known_outliers.clean_least_squares(prompts, kind="baseline"),
+        ]
 
 
 class ManyOutlierRegression(OutlierRegression):
@@ -204,9 +222,17 @@ class ManyOutlierRegression(OutlierRegression):
             return {**values, "curriculum": {"dims": {"start": 4, "increment": 1}, "points": points}}
         return values
 
-    def outliers(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
-        coordinate = torch.arange(self.n_dims, device=draws.step.device)
-        return torch.ones_like(coordinate, dtype=torch.float32), (coordinate == 0).to(torch.float32)
+    def outliers(self, draws: Draws, batch: int) -> Tensor:
+        first = torch.arange(self.n_dims, device=draws.step.device) == 0
+        is_input = torch.arange(2, device=draws.step.device).view(2, 1, 1) == 0
+        return (first | is_input).to(torch.float32)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return [
+            known.trivial(self, prompts),
+            known_outliers.clean_least_squares(prompts),
+            known_outliers.indiscriminate_least_squares(prompts),
+        ]
 
 
 def _along(vectors: Tensor, direction: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ class SparseParity(InContext, Sparse):
             [
                 known.trivial(self, prompts),
                 discrete.parity_version_space(prompts, self.sparsity),
+                discrete.product_least_squares(prompts, self.sparsity),
                 discrete.copying(prompts),
                 known.nearest_neighbours(prompts, k=1, classify=True),
                 known.nearest_neighbours(prompts, k=3, classify=True),

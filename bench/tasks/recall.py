@@ -12,6 +12,7 @@ from pydantic import PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks.draws import Draws
+from bench.tasks.recall_baselines import recall_baselines
 from bench.tasks.task import MAIN, Evaluation, Prompts, Settled, Task
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class VectorMQAR(Task):
         return self.losses(outputs, prompts)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return [known.trivial(self, prompts)]
+        return [known.trivial(self, prompts), *recall_baselines(prompts)]
 
 
 def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:

@@ -12,6 +12,9 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
+from bench.tasks import network_baselines as networks
+from bench.tasks import sparse_baselines as sparse
+from bench.tasks import tree_baselines as trees
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import InContext, Sparse
 from bench.tasks.task import Prompts, Settled
@@ -54,6 +57,11 @@ class LinearRegression(InContext):
 class SparseLinearRegression(LinearRegression, Sparse):
     """Linear regression whose w has `sparsity` non-zero coordinates, each still N(0, 1).
 
+    One prompt for d = 3, k = 1 and w = (0, 2, 0)::
+
+        x₁ = (5, 1, 4)   y₁ = (2, 0, 0)   x₂ = (7, −3, 1)   y₂ = (−6, 0, 0)   …
+
+    After k + 1 examples a learner that tries all supports knows w; least squares needs d.
     While the curriculum shows only some coordinates, the non-zero ones are drawn among those.
     The paper's Table 2 says N = 101, the released configuration N = 41.
     """
@@ -81,16 +89,23 @@ class SparseLinearRegression(LinearRegression, Sparse):
         return known.present(
             [
                 known.trivial(self, prompts),
-                linear.sparse_bayes(prompts, self.sparsity),
+                sparse.sparse_bayes(prompts, self.sparsity),
                 linear.least_squares(prompts),
                 known.nearest_neighbours(prompts, k=3),
-                linear.lasso(prompts, alpha=0.01),
+                sparse.lasso(prompts, alpha=0.1),
+                sparse.lasso(prompts, alpha=0.01),
+                sparse.lasso(prompts, alpha=0.001),
             ]
         )
 
 
 class TwoLayerNetwork(InContext):
     """y = √(2/h) · W⁽²⁾ relu(W⁽¹⁾ x): a random ReLU network with h hidden units, all weights N(0, 1).
+
+    One prompt for d = 2, h = 2, W⁽¹⁾ = ((1, 1), (0, −1)), W⁽²⁾ = (3, 1)::
+
+        x₁ = (2, 1)   y₁ = (9, 0)   x₂ = (1, −4)   y₂ = (4, 0)   …
+                      └ 3·relu(3) + relu(−1)       └ 3·relu(−3) + relu(4)
 
     The factor √(2/h) stands in the released code only. It makes the variance of y equal to d, like
     that of linear regression; without it (`scaled: false`) the variance is h·d/2.
@@ -126,6 +141,7 @@ class TwoLayerNetwork(InContext):
             linear.least_squares(prompts),
             linear.ridge(prompts, penalty=float(self.n_dims)),
             known.nearest_neighbours(prompts, k=3),
+            *networks.trained_networks(prompts, steps=(100, 1000)),
         ]
 
 
@@ -139,6 +155,8 @@ class DecisionTree(InContext):
             x[7] > 0 ?   x[3] > 0 ?       (a repeated index makes some leaves unreachable)
              /    \       /    \
            0.3   −1.2    0.9   2.1        depth = 2
+
+    A prompt of this tree: x₁ with x[3] ≤ 0, x[7] > 0, then y₁ = −1.2; x₂ with x[3] > 0, then y₂ = 2.1; …
     """
 
     name: Literal["decision_tree"] = "decision_tree"
@@ -170,8 +188,12 @@ class DecisionTree(InContext):
             [
                 known.trivial(self, prompts),
                 discrete.tree_oracle(prompts),
-                discrete.scikit_tree(prompts, self.depth, signs=False),
-                discrete.scikit_tree(prompts, self.depth, signs=True),
+                trees.greedy_tree(prompts, self.depth, signs=False),
+                trees.greedy_tree(prompts, self.depth, signs=True),
+                trees.greedy_tree(prompts, None, signs=False),
+                trees.greedy_tree(prompts, None, signs=True),
+                trees.boosted_trees(prompts, signs=False),
+                trees.boosted_trees(prompts, signs=True),
                 known.nearest_neighbours(prompts, k=3),
             ]
         )

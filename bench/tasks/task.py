@@ -217,9 +217,16 @@ class Task(Frozen):
 
     def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
         """Scalar training loss: the mean over the points that count at `step`."""
+        total, count = self.loss_sum(outputs, prompts, step)
+        return total / count.clamp(min=1.0)
+
+    def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the losses that count at `step`, and how many they are.
+
+        A batch that is computed in parts adds both up before it divides.
+        """
         weights = self.counted(prompts, step)
-        losses = torch.where(weights > 0, self.losses(outputs, prompts), 0.0)
-        return losses.sum() / weights.sum().clamp(min=1.0)
+        return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         """Training prompts for `draws.step`, with the curriculum's dimensions."""

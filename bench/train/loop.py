@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from bench.run import Run
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_sets, headline, packed, rounded, scores, summary
 from bench.train.step import State, captured_step, eager_step, initial_state
+
+if TYPE_CHECKING:
+    from bench.train.parallel import Group
 
 CURVE_POINTS = 100
 MOST_STEPS_BETWEEN_LOOKS = 500
@@ -50,6 +53,7 @@ class Options:
         save_every: seconds between checkpoints.
         report: called at every look.
         stop: asked at every look; True saves and raises `Interrupted`.
+        group: the processes that share each batch, of which this one leads; None trains alone.
     """
 
     device: torch.device
@@ -57,6 +61,12 @@ class Options:
     save_every: float = 60.0
     report: Callable[[Progress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
+    group: Group | None = None
+
+    def step(self, run: Run, state: State) -> Callable[[], None]:
+        """The optimisation step as it is computed on this device."""
+        make = captured_step if self.device.type == "cuda" else eager_step
+        return make(run, state, self.group)
 
 
 @dataclass
@@ -80,14 +90,29 @@ def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
     Raises:
         Interrupted: when `options.stop` said so; the state is saved in `folder`.
     """
+    try:
+        return _train(run, folder, options)
+    finally:
+        if options.group is not None:
+            options.group.tell(0)  # however it ended: the others train no further
+
+
+def prepare(run: Run, options: Options) -> State:
+    """Settings of the process and the run's first state; the same in every process of a group."""
     configure(run, options.device)
     torch.manual_seed(run.seed)  # dropout; restored with the checkpoint
-    state = initial_state(run, options.device, options.scan)
+    return initial_state(run, options.device, options.scan)
+
+
+def _train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
+    state = prepare(run, options)
     saved = checkpoint.restore(folder, run.id, state)
+    if options.group is not None:
+        options.group.share(state.tensors())
     notes = _Notes(**saved) if saved else _Notes()
     notes.resumptions += saved is not None
     evaluations = evaluation_sets(run.task, run.evaluation_prompts)
-    step = captured_step(run, state) if options.device.type == "cuda" else eager_step(run, state)
+    step = options.step(run, state)
     outcome, reason = _advance(run, folder, options, state, notes, step, evaluations)
     return {
         "format": FORMAT,
@@ -110,6 +135,7 @@ def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
             "resumptions": notes.resumptions,
             "scan": options.scan,
             "captured": options.device.type == "cuda",
+            "processes": options.group.size if options.group else 1,
         },
     }
 
@@ -131,6 +157,8 @@ def _advance(
         stops_at = [done - done % window + window, run.steps, *(c for c in run.checkpoints if c > done)]
         count = min(look, min(stops_at) - done)
         began = time.monotonic()
+        if options.group is not None:
+            options.group.tell(count)
         for _ in range(count):
             step()
         bad = int(state.meters.first_bad_step)  # the host waits for the device here, and only here

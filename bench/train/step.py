@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from bench.models.backbone import Model
 from bench.run import Run
 from bench.tasks.draws import Draws
 from bench.train.optimizer import build_optimizer, set_learning_rate
+
+if TYPE_CHECKING:
+    from bench.train.parallel import Group
 
 
 @dataclass
@@ -104,16 +107,22 @@ def initial_state(run: Run, device: torch.device, scan: str) -> State:
     return State(model, optimizer, step, Meters.new(device))
 
 
-def eager_step(run: Run, state: State) -> Callable[[], None]:
-    """The step, as ordinary PyTorch."""
+def eager_step(run: Run, state: State, group: Group | None = None) -> Callable[[], None]:
+    """The step, as ordinary PyTorch; with a group, this process computes its rows of the batch."""
 
     def step() -> None:
         task = run.task
         prompts = task.batch(Draws(run.seed, "train", state.step), run.batch_size)
         set_learning_rate(state.optimizer, run, state.step)
-        loss = task.loss(state.model(prompts.tokens), prompts, state.step)
         state.optimizer.zero_grad(set_to_none=False)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if group is None:
+            loss = task.loss(state.model(prompts.tokens), prompts, state.step)
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            mine = group.rows(prompts)
+            total, count = task.loss_sum(state.model(mine.tokens), mine, state.step)
+            total.backward()  # type: ignore[no-untyped-call]
+            loss = group.average(state.parameters(), total, count)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), run.clip, foreach=True)
         state.optimizer.step()
         state.meters.add(loss.detach(), norm, state.step)
@@ -122,13 +131,13 @@ def eager_step(run: Run, state: State) -> Callable[[], None]:
     return step
 
 
-def captured_step(run: Run, state: State) -> Callable[[], None]:
+def captured_step(run: Run, state: State, group: Group | None = None) -> Callable[[], None]:
     """The same step as one CUDA graph, replayed.
 
     Capture needs a few warm-up steps, for libraries to choose their kernels and allocate. They
     train: afterwards the state and the random generator are put back as they were.
     """
-    step = eager_step(run, state)
+    step = eager_step(run, state, group)
     before = [tensor.detach().clone() for tensor in state.tensors()]
     generator = torch.cuda.get_rng_state(state.step.device)
     side = torch.cuda.Stream(state.step.device)  # type: ignore[no-untyped-call]
@@ -138,7 +147,8 @@ def captured_step(run: Run, state: State) -> Callable[[], None]:
             step()
     torch.cuda.current_stream(state.step.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
+    with torch.cuda.graph(graph, capture_error_mode="global" if group is None else "thread_local"):
         step()
     with torch.no_grad():
         for tensor, value in zip(state.tensors(), before, strict=True):

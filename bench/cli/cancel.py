@@ -1,0 +1,31 @@
+"""`bench cancel`: take a suite's jobs out of the cluster's queue; what they trained is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import plugins
+from bench import results as pool_of
+from bench import suite as suites
+from bench.cli import format
+from bench.dispatch.slurm import cancel
+from bench.dispatch.status import standings
+
+
+def cancel_suite(path: Path, results: Path) -> None:
+    """Cancel the suite's queued and running jobs.
+
+    Raises:
+        UserError: when the queue cannot be asked or refuses.
+    """
+    suite = suites.load(path)
+    out = format.Output()
+    if count := cancel(results, suite.name):
+        out.say(f"Cancelled {format.count(count, 'job')} of suite {suite.name}. Running ones save first.")
+        out.say(f"To go on from there: bench run {path}{plugins.flags()} --cluster slurm")
+    else:
+        out.say(f"Suite {suite.name} has no job in a queue.")
+    found = standings(suite.runs, results, pool_of.load(results))
+    here = sum(one.word == "running" and not one.job for one in found.values())
+    if here:
+        out.say(f"{format.count(here, 'run')} trains in a `bench run` without a cluster: press ctrl-C there.")

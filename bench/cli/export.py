@@ -1,0 +1,39 @@
+"""`bench export`: all results as one Parquet or CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.cli import format
+from bench.cli.format import Column
+from bench.errors import UserError
+
+
+def export_results(path: Path | None, results: Path) -> None:
+    """Write the table and say what it holds.
+
+    Raises:
+        UserError: without a file name, without results, or when it cannot be written.
+    """
+    from bench import export
+
+    if path is None:
+        raise UserError("export where to? bench export results.parquet (or .csv)")
+    frame = export.load_results(results)
+    try:
+        export.write(frame, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    out = format.Output()
+    for problem in frame.attrs["problems"]:
+        out.say(problem, style="yellow")
+    out.say(f"{format.count(len(frame), 'row')} of {format.count(frame['id'].nunique(), 'run')} in {path}.")
+
+
+def describe_columns() -> None:
+    """Print every column and what it means."""
+    from bench.export import DESCRIBED
+
+    out = format.Output()
+    columns = [Column("column"), Column("what it is", folds=True)]
+    out.print(format.table(out, columns, DESCRIBED.items()))

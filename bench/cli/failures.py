@@ -1,0 +1,106 @@
+"""`bench failures`: what failed, by cause, with one traceback each and the command that tries it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import plugins
+from bench import results as pool_of
+from bench import suite as suites
+from bench.cli import format
+from bench.cost import Speeds
+from bench.dispatch.causes import Cause, cause
+from bench.dispatch.queue import ask_queue
+from bench.dispatch.state import Folder
+from bench.dispatch.submission import last_called_off
+from bench.plan import Planned, plan
+
+MOST_NAMED = 5
+TRACEBACK_LINES = 12
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A run that failed, and its record."""
+
+    planned: Planned
+    record: dict[str, Any]
+
+
+def show_failures(path: Path, results: Path, as_json: bool) -> int:
+    """Print the failed runs of the suite at `path`, the most frequent cause first; returns how many."""
+    suite = suites.load(path)
+    pool = pool_of.load(results)
+    planned = plan(suite, results, pool, Speeds(pool), ask_queue(results))
+    causes: dict[Cause, list[_Failed]] = defaultdict(list)
+    for one in planned:
+        if one.standing.word == "failed":
+            record = Folder.of(results, one.run.id).failure() or {}
+            causes[cause(record)].append(_Failed(one, record))
+    groups = sorted(causes.items(), key=lambda each: -len(each[1]))
+    called_off = last_called_off(results, suite.name)
+    out = format.Output()
+    if as_json:
+        out.json(
+            {
+                "suite": suite.name,
+                "causes": [_as_json(each, failed, path) for each, failed in groups],
+                "called_off": called_off,
+            }
+        )
+        return sum(map(len, causes.values()))
+    for number, (each, failed) in enumerate(groups):
+        if number:
+            out.print()
+        _show(each, failed, path, out)
+    if not groups:
+        out.say(f"Nothing of suite {suite.name} has failed.")
+    if called_off:
+        out.say(f"called off: {called_off}", style="red")
+    return sum(map(len, causes.values()))
+
+
+def _show(each: Cause, failed: list[_Failed], path: Path, out: format.Output) -> None:
+    kind, message = each
+    out.say(f"{format.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
+    for line in _traceback(failed[-1].record):
+        out.say(f"  {line}", style="dim")
+    for one in failed[:MOST_NAMED]:
+        run = one.planned.run
+        out.say(f"  {run.task.name}/{run.label}")
+    if len(failed) > MOST_NAMED:
+        out.say(f"  … and {format.count(len(failed) - MOST_NAMED, 'run')} more")
+    out.say(f"  try again: {_retry(failed, path)}")
+
+
+def _traceback(record: dict[str, Any]) -> list[str]:
+    """The end of one traceback: where it happened."""
+    return str(record.get("traceback", "")).rstrip().splitlines()[-TRACEBACK_LINES:]
+
+
+def _retry(failed: list[_Failed], path: Path) -> str:
+    ids = ",".join(one.planned.run.id for one in failed)
+    return f"bench run {shlex.quote(str(path))}{plugins.flags()} --retry failed --filter id={ids}"
+
+
+def _as_json(each: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:
+    return {
+        "class": each[0],
+        "message": each[1],
+        "runs": [
+            {
+                "id": one.planned.run.id,
+                "label": one.planned.run.label,
+                "step": one.planned.standing.step,
+                "message": one.record.get("message"),
+                "time": one.record.get("time"),
+            }
+            for one in failed
+        ],
+        "traceback": failed[-1].record.get("traceback"),
+        "retry": _retry(failed, path),
+    }

@@ -1,0 +1,89 @@
+"""`bench logs`: what a run printed while it trained, wherever that was, and what it prints now."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+from bench import results as pool_of
+from bench.cli import format
+from bench.dispatch.queue import ask_queue
+from bench.dispatch.state import Folder, log_of
+from bench.dispatch.submission import submissions
+from bench.errors import UserError, did_you_mean
+from bench.results import STATE
+
+FOLLOW_SECONDS = 0.5
+
+
+def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
+    """Print the end of a run's log.
+
+    Args:
+        name: the run's id, the beginning of it, or its label (which ends with the id).
+        results: the pool of results.
+        lines: how many lines of the end.
+        follow: go on printing until the run ends.
+
+    Raises:
+        UserError: when no run of that name left anything.
+    """
+    run_id = _find(name, results)
+    out = format.Output()
+    path = log_of(results, run_id)
+    if not path.exists():
+        _explain(run_id, results, out)
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, maxlen=lines):
+            out.say(line.rstrip("\n"))
+        try:
+            while follow and _is_running(run_id, results):
+                for line in file:
+                    out.say(line.rstrip("\n"))
+                time.sleep(FOLLOW_SECONDS)
+            for line in file if follow else ():
+                out.say(line.rstrip("\n"))
+        except KeyboardInterrupt:
+            pass
+
+
+def _find(name: str, results: Path) -> str:
+    wanted = name.rsplit("-", 1)[-1]
+    logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
+    submitted = {
+        run for one in submissions(results) for array in one.arrays for job in array.jobs for run in job
+    }
+    known = sorted(logs | submitted)
+    found = [each for each in known if each == name] or [each for each in known if each.startswith(wanted)]
+    if not found:
+        if any(run_id.startswith(wanted) for run_id in pool_of.load(results).runs):
+            raise UserError(f"run {wanted} has a result under {results}, but its log is not here")
+        near = did_you_mean(wanted, known) if len(known) < 30 else ""
+        raise UserError(f"no run '{name}' was ever started under {results}{near}")
+    if len(found) > 1:
+        raise UserError(f"'{name}' may be any of {', '.join(found[:10])}")
+    return found[0]
+
+
+def _explain(run_id: str, results: Path, out: format.Output) -> None:
+    """Say where a run is that has printed nothing yet; show what its job printed, if it began."""
+    queue = ask_queue(results)
+    if (job := queue.runs.get(run_id)) is not None:
+        out.say(f"{run_id} has printed nothing yet: job {job.job} is {job.state.lower()} ({job.reason})")
+    else:
+        out.say(f"{run_id} has printed nothing, and no job in the queue will start it.")
+    for submission in reversed(list(submissions(results))):
+        for array in submission.arrays:
+            for index, runs in enumerate(array.jobs):
+                if run_id in runs and array.job_id:
+                    job_name = f"{array.job_id}_{index}" if len(array.jobs) > 1 else array.job_id
+                    for path in sorted(submission.folder.glob(f"{job_name}_*_log.*")):
+                        out.say(f"--- {path}", style="dim")
+                        out.say("\n".join(path.read_text(errors="replace").splitlines()[-20:]))
+                    return
+
+
+def _is_running(run_id: str, results: Path) -> bool:
+    return Folder.of(results, run_id).alive()

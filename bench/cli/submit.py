@@ -1,0 +1,123 @@
+"""`bench run --cluster slurm`: from runs to jobs in a queue, and, with `--wait`, to their end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench import plugins
+from bench.cli import format
+from bench.cli.outcome import agree, conclude, forgive
+from bench.cli.progress import follow
+from bench.dispatch.grouping import Piece, chunks, jobs_of
+from bench.dispatch.job import Job, is_done
+from bench.dispatch.order import Order
+from bench.dispatch.queue import queue_of
+from bench.dispatch.slurm import How, check_slurm, largest_array, submit, tidy
+from bench.dispatch.state import Folder
+from bench.dispatch.submission import Submission
+from bench.environment import code_identity
+from bench.errors import UserError
+from bench.plan import Planned
+
+if TYPE_CHECKING:
+    from bench.cli.run import Choices
+
+BASELINES_SECONDS = 60.0
+"""What a task's baselines are taken to cost; they are not worth measuring."""
+ASK_QUEUE_EVERY_SECONDS = 5.0
+
+
+def submit_order(
+    path: Path,
+    suite: str,
+    results: Path,
+    todo: list[Planned],
+    jobs: list[Job],
+    how: How,
+    choices: Choices,
+    out: format.Output,
+) -> None:
+    """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
+
+    Raises:
+        UserError: when there is no Slurm here, or it refuses.
+        typer.Exit: with `--wait`, as `bench run` on one machine does.
+    """
+    check_slurm()
+    _check_precision(todo, how)
+    seconds = {one.run.id: one.remaining_seconds for one in todo}
+    pieces = [Piece((job,), seconds.get(job.id, BASELINES_SECONDS)) for job in jobs]
+    grouped = jobs_of(pieces, 3600 * how.site.job_hours, how.site.workers or 1)
+    arrays = len(chunks(grouped, largest_array()))
+    guess = any(one.estimate.basis == "assumed" for one in todo)
+    how_known = ", a guess: nothing was measured yet" if guess else ""
+    cost = f"about {format.duration(sum(seconds.values()))} of one worker{how_known}"
+    out.say(f"{_jobs(grouped)} in {format.count(arrays, 'array')}; {cost}.")
+    if choices.dry_run:
+        for number, group in enumerate(grouped):
+            expected = format.duration(sum(piece.seconds for piece in group))
+            work = format.count(sum(len(piece.work) for piece in group), "run")
+            out.say(f"would submit job {number}: {work}, {expected}")
+        return
+    agree(sum(seconds.values()), cost, choices.yes)
+    if choices.retry:
+        forgive(jobs, results)
+    tidy(results)
+    order = Order(results, tuple(one.run.id for one in todo), code_identity())
+    submission = submit(order, suite, grouped, how)
+    said = f"{path}{plugins.flags()}"
+    for array in submission.arrays:
+        out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
+    if not choices.wait:
+        out.say(f"Watch: bench status {said} --watch   Stop: bench cancel {said}")
+        return
+    try:
+        follow(_Cluster(jobs, results, submission), todo, results, out)
+    except KeyboardInterrupt:
+        out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
+        raise typer.Exit(130) from None
+    conclude(path, order, todo, jobs, out)
+
+
+def _jobs(group: Sized) -> str:
+    return format.count(len(group), "job")
+
+
+def _check_precision(todo: list[Planned], how: How) -> None:
+    if not how.site.wants_gpus and any(one.run.precision == "tf32" for one in todo):
+        raise UserError("precision tf32 needs GPUs, and the site file says that jobs get none")
+
+
+@dataclass
+class _Cluster:
+    """Jobs in a queue, as something to follow: busy until none is queued, or all that was asked for is done.
+
+    Our own files decide; the queue only says when nothing more can come. An empty queue must be seen
+    twice: a job that is being put back is in no list for a moment.
+    """
+
+    jobs: list[Job]
+    results: Path
+    submission: Submission
+    _asked: float = field(default_factory=time.monotonic)
+    _empty: int = 0
+
+    def busy(self) -> bool:
+        if time.monotonic() - self._asked < ASK_QUEUE_EVERY_SECONDS:
+            return True
+        self._asked = time.monotonic()
+        if all(self._ended(job) for job in self.jobs):
+            return False
+        queue = queue_of([self.submission])
+        self._empty = self._empty + 1 if queue.answered and not queue.jobs else 0
+        return self._empty < 2
+
+    def _ended(self, job: Job) -> bool:
+        folder = Folder.of(self.results, job.id)
+        return is_done(job, self.results) or (not folder.alive() and folder.failure() is not None)

@@ -1,0 +1,103 @@
+"""Two pools of results side by side: the same runs on two machines, or of two versions of the code.
+
+A run has the same id in both, so it was trained and scored on the same prompts; its change is judged
+prompt by prompt, which a single bad prompt or a hard set of prompts does not move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.evaluations import normalised, number
+from bench.results import Pool, per_prompt
+
+NORMAL_90 = 1.645
+Word = Literal["same", "better", "worse", "not comparable"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run of both pools.
+
+    Attributes:
+        name: task, architecture, size and what was tuned, in words.
+        before: normalised headline error at the last checkpoint (1 − accuracy); None when it diverged.
+        after: the same of the other pool.
+        change: after − before.
+        half_width: of the change's 90 % interval over paired prompts; None when it cannot be paired.
+        word: what became of it.
+        reason: why it is not comparable, or what ended differently; "" otherwise.
+    """
+
+    id: str
+    name: str
+    before: float | None
+    after: float | None
+    change: float | None
+    half_width: float | None
+    word: Word
+    reason: str
+
+
+def compare(before: Pool, after: Pool, tolerance: float) -> list[Comparison]:
+    """Every run that both pools have a result of, in the order of names.
+
+    Args:
+        before: what to compare with.
+        after: what is judged.
+        tolerance: a change counts when its interval excludes zero and it is more than this fraction of
+            the error before; without an interval, the fraction alone decides.
+    """
+    shared = [key for key in before.runs if key in after.runs]
+    found = [_one(before.runs[key], after.runs[key], tolerance) for key in shared]
+    return sorted(found, key=lambda each: each.name)
+
+
+def _one(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float) -> Comparison:
+    name = _name(old)
+    a, b = _error(old), _error(new)
+    if a is None or b is None:
+        ends = f"{old['outcome']} before, {new['outcome']} after"
+        word: Word = "same" if a is None and b is None else "worse" if b is None else "better"
+        return Comparison(old["id"], name, a, b, None, None, word, ends)
+    digests = [each["prompts"].get("report", {}).get("sha256") for each in (old, new)]
+    if digests[0] != digests[1] or digests[0] is None:
+        return Comparison(old["id"], name, a, b, None, None, "not comparable", "scored on different prompts")
+    change, half = _paired(old, new)
+    if change is None:
+        change = b - a
+    beyond = abs(change) > tolerance * abs(a) and abs(change) > (half or 0.0)
+    verdict: Word = "same" if not beyond else "worse" if change > 0 else "better"
+    return Comparison(old["id"], name, a, b, change, half, verdict, "")
+
+
+def _error(result: Mapping[str, Any]) -> float | None:
+    if result["outcome"] != "finished" or not result["checkpoints"]:
+        return None
+    raw = number(result, result["checkpoints"][-1], "report", "headline")
+    value = math.nan if raw is None else normalised(result, "report", raw)[0]
+    return value if math.isfinite(value) else None
+
+
+def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Mean difference over prompts and half of its 90 % interval; None where prompts were not kept."""
+    try:
+        one, other = per_prompt(dict(old)), per_prompt(dict(new))
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    if one.shape != other.shape or len(one) < 2:
+        return None, None
+    facts = old["facts"]
+    scale = -1.0 if facts["metric"] == "accuracy" else 1 / float(facts["error_scale"])
+    differences = scale * (other.astype(float) - one.astype(float))
+    return float(differences.mean()), NORMAL_90 * float(differences.std(ddof=1)) / math.sqrt(len(one))
+
+
+def _name(result: Mapping[str, Any]) -> str:
+    run = result["run"]
+    size = f"{run['size']['layers']}x{run['size']['width']}"
+    tuned = f"lr {run['learning_rate']:g}, clip {run['clip']:g}, seed {run['seed']}"
+    return f"{run['task']['name']}, {run['architecture']['name']}, {size}, {tuned}"

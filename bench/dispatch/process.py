@@ -1,0 +1,95 @@
+"""A worker's process: what precedes its first use of torch, when it stops, where its output goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.dispatch.job import Machine
+from bench.environment import code_identity
+
+Tested = list[dict[str, Any]]
+"""Outcomes of the kernels' self-test in this process, stored with every result."""
+
+
+class KernelDisagrees(Exception):
+    """A kernel does not compute what its reference computes."""
+
+
+def prepare(machine: Machine) -> Tested:
+    """Settings of the process that must precede the first use of torch; then the kernels' self-test."""
+    code_identity()  # what is running now, not what the files have become when the first result is stored
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    import torch
+
+    torch.set_num_threads(machine.threads)
+    if machine.device.startswith("cuda"):
+        torch.cuda.set_device(machine.device)
+    from bench.kernels.self_test import BRIEF, self_test
+
+    outcomes = self_test(torch.device(machine.device), (machine.scan,), BRIEF)
+    return [
+        {
+            "kernel": one.kernel,
+            "backend": one.backend,
+            "outputs": one.outputs,
+            "gradients": one.gradients,
+            "agrees": one.agrees,
+        }
+        for one in outcomes
+    ]
+
+
+def trust(kernels: Tested) -> None:
+    """Refuse to train with a kernel that disagrees with its reference on this device."""
+    for one in kernels:
+        if not one["agrees"]:
+            raise KernelDisagrees(
+                f"{one['kernel']} ({one['backend']}) differs from its reference: outputs by "
+                f"{one['outputs']:.1e}, gradients by {one['gradients']:.1e} (relative); see bench doctor"
+            )
+
+
+class StopFlag:
+    """True once the process was asked to stop, or its parent is gone."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._parent = os.getppid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked or os.getppid() != self._parent
+
+
+@contextlib.contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send what is printed meanwhile, by libraries too, to the end of a file."""
+    kept = os.dup(sys.stdout.fileno()), os.dup(sys.stderr.fileno())
+    redirect_output(log)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        for copy, stream in zip(kept, (sys.stdout, sys.stderr), strict=True):
+            os.dup2(copy, stream.fileno())
+            os.close(copy)
+
+
+def redirect_output(log: Path) -> None:
+    """Send what libraries print to the worker's log, not into the progress display."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())

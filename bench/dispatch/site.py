@@ -1,0 +1,113 @@
+"""The site file: what a cluster wants to hear from its users. Nothing in it moves a number.
+
+# ~/.config/bench/cluster.yaml
+partition: gpu
+account: my-project
+gpus_per_node: 1
+cpus_per_task: 4
+mem_gb: 32
+array_parallelism: 64
+setup: [module load cuda/12.4]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from bench.errors import UserError
+from bench.frozen import Frozen
+from bench.strict_yaml.document import read, validate
+
+
+class Site(Frozen):
+    """How jobs are asked for. Everything has a default; what a cluster does not need is left out.
+
+    `job_hours` is the expected time that runs are gathered to fill; `timeout_min` is what Slurm is asked
+    for (by default that and an hour more) and may be shorter than a run: at the limit a job saves, is put
+    back into the queue, and goes on. `sbatch` takes any further option of sbatch by its long name.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gres: str | None = None
+    gpus_per_node: int | None = Field(default=None, ge=0)
+    cpus_per_task: PositiveInt | None = None
+    mem_gb: PositiveFloat | None = None
+    timeout_min: PositiveInt | None = None
+    signal_delay_s: PositiveInt = 120
+    array_parallelism: PositiveInt = 256
+    setup: tuple[str, ...] = ()
+    teardown: tuple[str, ...] = ()
+    srun_args: tuple[str, ...] = ()
+    python: str | None = None
+    sbatch: Mapping[str, str | int | bool] = Field(default_factory=dict)
+    job_hours: PositiveFloat = 4.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: PositiveInt | None = None
+
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether jobs train on GPUs: unless the site says cpu, or that a node needs none."""
+        return self.device != "cpu" and self.gpus_per_node != 0
+
+    @property
+    def minutes(self) -> int:
+        """The time limit of a job."""
+        return self.timeout_min or round(60 * self.job_hours) + 60
+
+    def parameters(self, name: str, spread: int) -> dict[str, Any]:
+        """What submitit's Slurm executor is told.
+
+        Args:
+            name: the jobs' name.
+            spread: GPUs (or processes) that each run is spread over; one task each.
+        """
+        plain = ("partition", "account", "qos", "constraint", "exclude", "gres", "cpus_per_task")
+        told: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
+        if self.mem_gb is not None:
+            told["mem"] = f"{round(1024 * self.mem_gb)}MB"
+        if self.wants_gpus and self.gres is None:
+            told["gpus_per_node"] = max(self.gpus_per_node or 1, spread)
+        if spread > 1:
+            told["ntasks_per_node"] = spread
+        return {
+            **told,
+            "job_name": name,
+            "nodes": 1,
+            "time": self.minutes,
+            "signal_delay_s": self.signal_delay_s,
+            "setup": list(self.setup),
+            # A rank that dies takes its job along: the others would wait for it.
+            "srun_args": ["--kill-on-bad-exit=1", *self.srun_args],
+            "additional_parameters": {"requeue": True, **self.sbatch},
+        }
+
+
+def default_path() -> Path:
+    """Where a site file is looked for when none is named."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "bench" / "cluster.yaml"
+
+
+def load_site(path: Path | None) -> Site:
+    """Read a site file; without one, everything has its default.
+
+    Raises:
+        UserError: when the file that was named does not exist.
+        InvalidFile: for every key and value that is wrong, each with its place.
+    """
+    if path is None:
+        path = default_path()
+        if not path.is_file():
+            return Site()
+    elif not path.is_file():
+        raise UserError(f"--cluster-config {path}: no such file")
+    return validate(read(path), Site)

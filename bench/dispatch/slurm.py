@@ -1,0 +1,222 @@
+"""Slurm through submitit: an order becomes arrays of jobs, is submitted, and can be taken back."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.dispatch.grouping import Piece, chunks
+from bench.dispatch.job import Machine
+from bench.dispatch.order import Order
+from bench.dispatch.queue import Queue, queue_of
+from bench.dispatch.site import Site
+from bench.dispatch.slurm_job import SlurmJob
+from bench.dispatch.submission import Array, Submission, submissions, user_name
+from bench.errors import UserError
+
+REQUEUES = 10_000
+"""How often submitit may put a job back; `SlurmJob` itself stops one that gets no further."""
+
+CLEANING = (
+    # A job whose function returned leaves its result's pickle; one that was put back must keep its own.
+    "ended=$?",
+    'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"; job="${job:-$SLURM_JOB_ID}"',
+)
+
+
+@dataclass(frozen=True)
+class How:
+    """How an order is computed on the cluster.
+
+    Attributes:
+        site: the cluster's site file.
+        machine: threads, scan backend, seconds between checkpoints.
+        spread: GPUs that each run is spread over.
+        snapshot: whether jobs run a copy of the code as it is now.
+    """
+
+    site: Site
+    machine: Machine
+    spread: int = 1
+    snapshot: bool = False
+
+
+def check_slurm() -> None:
+    """Refuse to submit where there is no Slurm.
+
+    Raises:
+        UserError: when its commands are not there.
+    """
+    missing = [name for name in ("sbatch", "squeue", "srun", "scontrol") if shutil.which(name) is None]
+    if missing:
+        raise UserError(
+            f"--cluster slurm: no {missing[0]} on this machine; run this where jobs are submitted from"
+        )
+
+
+def largest_array() -> int:
+    """How many jobs one array may hold: the cluster's MaxArraySize (which bounds the index, from 0).
+
+    Raises:
+        UserError: when the controller does not answer.
+    """
+    try:
+        done = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError("Slurm's controller does not answer; nothing was submitted") from None
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() == "MaxArraySize" and value.strip().isdigit():
+            return max(1, int(value))
+    said = (done.stderr.strip().splitlines() or ["no MaxArraySize in its configuration"])[-1]
+    raise UserError(f"Slurm's controller does not answer: {said}; nothing was submitted")
+
+
+def submit(order: Order, suite: str, jobs: Sequence[Sequence[Piece]], how: How) -> Submission:
+    """Submit every job of an order, one `sbatch` for each array.
+
+    Raises:
+        UserError: when Slurm refuses; what it said, and what was accepted before.
+    """
+    arrays = chunks(jobs, largest_array())
+    order.folder.mkdir(parents=True)
+    submission = Submission(
+        order.folder,
+        suite,
+        user_name(),
+        tuple(
+            Array(f"bench-{suite}-{order.stamp}-{number}", tuple(_ids(job) for job in array))
+            for number, array in enumerate(arrays)
+        ),
+    )
+    submission.write()  # first: what Slurm accepts is then known even if this process dies here
+    side_by_side = max(1, how.site.array_parallelism // len(arrays))
+    for number, array in enumerate(arrays):
+        functions = [_function(order, job, how) for job in array]
+        try:
+            job_id = _submit_array(order, submission.arrays[number].name, functions, how, side_by_side)
+        except UserError as error:
+            submission = replace(submission, arrays=submission.arrays[:number])
+            submission.tidy()
+            if number:
+                submission.write()
+                raise UserError(f"{error}; {number} of {len(arrays)} arrays are queued") from None
+            order.forget()
+            raise
+        known = list(submission.arrays)
+        known[number] = replace(known[number], job_id=job_id)
+        submission = replace(submission, arrays=tuple(known))
+        submission.write()
+    return submission
+
+
+def _ids(pieces: Sequence[Piece]) -> tuple[str, ...]:
+    return tuple(job.id for piece in pieces for job in piece.work)
+
+
+def _function(order: Order, pieces: Sequence[Piece], how: How) -> SlurmJob:
+    return SlurmJob(
+        ids=_ids(pieces),
+        jobs=tuple(job for piece in pieces for job in piece.work),
+        order=order,
+        machine=how.machine,
+        device=how.site.device if how.site.wants_gpus or how.site.device != "auto" else "cpu",
+        workers=how.site.workers,
+        spread=how.spread,
+        save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),
+        limit_seconds=60.0 * how.site.minutes,
+    )
+
+
+def _submit_array(order: Order, name: str, functions: list[SlurmJob], how: How, side_by_side: int) -> str:
+    import submitit
+
+    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=how.site.python)
+    told = how.site.parameters(name, how.spread)
+    told["array_parallelism"] = side_by_side
+    folder = order.folder.as_posix()
+    told["teardown"] = [
+        *CLEANING,
+        *how.site.teardown,
+        f'[ -e "{folder}/${{job}}_0_result.pkl" ] && rm -f "{folder}/${{job}}"_*.pkl',
+        "exit $ended",
+    ]
+    if how.snapshot:
+        code = snapshot(order)
+        told["setup"] += [f'export PYTHONPATH="{code}${{PYTHONPATH:+:$PYTHONPATH}}"', f'cd "{code}"']
+        if commit := described(order.code):
+            told["setup"].append(f"export BENCH_COMMIT={commit}")
+    try:
+        executor.update_parameters(**told)
+        submitted: list[Any] = executor.submit_array(functions)
+    except submitit.core.utils.FailedJobError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        said = lines[-1].removeprefix("sbatch: error: ") if lines else "nothing"
+        raise UserError(f"sbatch refused: {said}") from None
+    return str(submitted[0].job_id).partition("_")[0]
+
+
+def described(code: dict[str, Any]) -> str:
+    """A code identity in the form that `BENCH_COMMIT` takes; "" where it is unknown."""
+    commit = code.get("commit")
+    return f"{commit}{'-dirty' if code.get('dirty') else ''}" if commit else ""
+
+
+def snapshot(order: Order) -> Path:
+    """Copy the package as it is now, once for an order; returns the folder to import it from."""
+    import bench
+
+    code = order.folder / "code"
+    if not code.exists():
+        half = order.folder / "code.half"
+        source = Path(bench.__file__).parent
+        shutil.copytree(source, half / "bench", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        half.rename(code)
+    return code
+
+
+def cancel(results: Path, suite: str) -> int:
+    """Take a suite's jobs out of the queue, running ones too; returns how many there were.
+
+    Raises:
+        UserError: when Slurm cannot be asked.
+    """
+    mine = [each for each in submissions(results) if each.suite == suite]
+    queue = queue_of(mine)
+    if mine and not queue.answered:
+        raise UserError(f"nothing was cancelled: {queue.problem}")
+    if queue.jobs:
+        done = subprocess.run(
+            ["scancel", *sorted({job.partition("_")[0] for job in queue.jobs})],  # whole arrays
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode:
+            raise UserError(f"scancel: {done.stderr.strip() or 'failed'}")
+    for each in mine:
+        if _is_queued(each, queue):
+            each.mark_cancelled()
+    return len(queue.jobs)
+
+
+def tidy(results: Path) -> None:
+    """Remove what submitit left of submissions that have no job in the queue any more."""
+    known = list(submissions(results))
+    queue = queue_of(known)
+    if not queue.answered:
+        return
+    for each in known:
+        if not _is_queued(each, queue):
+            each.tidy()
+
+
+def _is_queued(submission: Submission, queue: Queue) -> bool:
+    return any(run in queue.runs for array in submission.arrays for job in array.jobs for run in job)

@@ -1,0 +1,247 @@
+"""Architectures and tasks of a user's own, from files named on the command line and from installed packages.
+
+A plugin file is Python. Each `Architecture` it assigns to a name and each class of `Task` it defines can be
+named in suites from then on. A package offers the same by the entry point groups `bench.architectures` (the
+`Architecture`) and `bench.tasks` (the class), under the name that suites will use.
+
+Loading holds for the process, like an import: the names join `ARCHITECTURES` and `TASKS`. A suite cannot ask
+for a plugin: reading one executes nothing. Other processes get a file's source with their work (`carried`),
+so that they compute with what was planned even if the file has changed since.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import pickle
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from bench.errors import UserError, raised_in
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.tasks import TASKS, Task
+
+KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
+VERSION = ("sha256", "distribution", "version")
+"""What tells two versions of a plugin apart; the path it was given by does not."""
+GROUPS = {"bench.architectures": "architecture", "bench.tasks": "task"}
+
+_files: dict[str, bytes] = {}
+"""Source of every file loaded, by its path as given."""
+_origins: dict[tuple[str, str], dict[str, str]] = {}
+"""Where a name comes from, by kind and name; absent for bench's own."""
+
+
+class Found(NamedTuple):
+    """Something a plugin offers, and where it is written."""
+
+    kind: str
+    name: str
+    value: Any
+    where: str
+
+
+def load(files: Iterable[Path]) -> None:
+    """Load plugin files; one that is loaded already is left alone.
+
+    Raises:
+        UserError: a file is missing, fails, offers nothing, or takes a name that exists.
+    """
+    for path in files:
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"--plugin {path}: {(error.strerror or str(error)).lower()}") from None
+        _load_source(str(path), source)
+
+
+@cache
+def load_installed() -> None:
+    """Load what installed packages offer, once a process.
+
+    Raises:
+        UserError: a package's entry point fails, is something else, or takes a name that exists.
+    """
+    for group, kind in GROUPS.items():
+        for entry in entry_points(group=group):
+            origin = {"distribution": entry.dist.name, "version": entry.dist.version} if entry.dist else {}
+            _register([_of_entry_point(kind, entry)], origin)
+
+
+def flags() -> str:
+    """What a command line needs to load the same files again: ` --plugin mine.py`, or nothing."""
+    return "".join(f" --plugin {shlex.quote(file)}" for file in _files)
+
+
+def origins(task: Task, architecture: Architecture | None = None) -> list[dict[str, str]]:
+    """Where a task and an architecture come from, for the record; empty when both are bench's own.
+
+    Each names what it is about and its source: {"architecture": …, "file": …, "sha256": …}, or
+    {"task": …, "distribution": …, "version": …}.
+    """
+    names = [("task", task.name)]
+    if architecture is not None:
+        names.append(("architecture", architecture.base_name))
+    return [{kind: name, **_origins[kind, name]} for kind, name in names if (kind, name) in _origins]
+
+
+def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
+    """A sentence for each name whose results were made with another version of what is loaded.
+
+    Args:
+        recorded: `origins` as they stand in results, one list each.
+    """
+    others: Counter[tuple[str, str]] = Counter()
+    for each in recorded:
+        for kind in KINDS:
+            for origin in each:
+                name = origin.get(kind, "")
+                mine = _origins.get((kind, name))
+                if mine is not None and any(origin.get(key) != mine.get(key) for key in VERSION):
+                    others[kind, name] += 1
+    return [
+        f"{count} of the results with {kind} '{name}' were made with another version of "
+        f"{_source(_origins[kind, name])}: raise its `version` if its numbers have changed"
+        for (kind, name), count in others.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    value: Any
+
+    def __reduce__(self) -> Any:
+        return _unpacked, (tuple(_files.items()), pickle.dumps(self.value))
+
+
+def carried(value: Any) -> Any:
+    """`value` for another process: unpickling loads the plugins first and gives the value itself."""
+    return _Parcel(value)
+
+
+def _unpacked(files: tuple[tuple[str, bytes], ...], data: bytes) -> Any:
+    for file, source in files:
+        _load_source(file, source)
+    load_installed()
+    return pickle.loads(data)
+
+
+def _load_source(file: str, source: bytes) -> None:
+    if source in _files.values():  # by this path or another
+        return
+    sha256 = hashlib.sha256(source).hexdigest()
+    # Named by its content: a class pickled here is never taken for another version's elsewhere.
+    module = ModuleType(f"bench_plugin_{re.sub(r'[^0-9A-Za-z]', '_', Path(file).stem)}_{sha256[:12]}")
+    module.__file__ = file
+    sys.modules[module.__name__] = module
+    try:
+        tree = ast.parse(source, file)
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+        _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
+    except BaseException as error:
+        told = raised_in(error, module.__name__)
+        del sys.modules[module.__name__]
+        if isinstance(error, SyntaxError) and error.filename == file:
+            raise UserError(f"{file}:{error.lineno}:{error.offset}: {error.msg}") from None
+        if isinstance(error, UserError | KeyboardInterrupt):
+            raise
+        raise UserError(told if told.startswith(file) else f"{file}: {told}") from error
+    _files[file] = source
+
+
+def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Found]:
+    """Architectures and tasks of a file, each once.
+
+    Raises:
+        UserError: there is none, or a task lacks a method or a name.
+    """
+    file = str(module.__file__)
+    seen: list[Any] = []
+    for variable, value in vars(module).items():
+        where = f"{file}:{_line(tree, variable)}"
+        if isinstance(value, Architecture) and value is not ARCHITECTURES.get(value.name):
+            kind, name = "architecture", value.name
+        elif inspect.isclass(value) and issubclass(value, Task) and value.__module__ == module.__name__:
+            kind, name = "task", value.model_fields["name"].default
+            lacking = sorted(getattr(value, "__abstractmethods__", ()))
+            if lacking and not isinstance(name, str):
+                continue  # a base of tasks
+            if lacking:
+                raise UserError(f"{where}: task '{name}' lacks {', '.join(lacking)}")
+            if not isinstance(name, str):
+                raise UserError(f"{where}: a task needs a name: `name: Literal['mine'] = 'mine'`")
+        else:
+            continue
+        if not any(value is other for other in seen):
+            seen.append(value)
+            yield Found(kind, name, value, where)
+    if not seen:
+        raise UserError(
+            f"{file}: defines no architecture and no task: assign an Architecture to a name, "
+            "or define a subclass of Task"
+        )
+
+
+def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
+    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
+    where = f"{package}: entry point {entry.name} = {entry.value}"
+    try:
+        value = entry.load()
+    except Exception as error:  # whatever its author's code raises
+        told = raised_in(error, entry.module)
+        raise UserError(f"{where}: cannot be loaded: {told}") from error
+    if kind == "architecture":
+        name = value.name if isinstance(value, Architecture) else None
+    else:
+        is_task = inspect.isclass(value) and issubclass(value, Task)
+        name = value.model_fields["name"].default if is_task else None
+    if name is None:
+        raise UserError(f"{where}: is no {'Architecture' if kind == 'architecture' else 'subclass of Task'}")
+    if name != entry.name:
+        raise UserError(f"{where}: is named '{name}'; the entry point must have that name")
+    return Found(kind, name, value, where)
+
+
+def _register(found: list[Found], origin: dict[str, str]) -> None:
+    """Add names to the vocabulary, all of them or none.
+
+    Raises:
+        UserError: a name exists already, or cannot be part of a file name.
+    """
+    new: dict[tuple[str, str], Any] = {}
+    for kind, name, value, where in found:
+        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise UserError(f"{where}: {kind} '{name}': a name is letters, digits, dots, dashes, underscores")
+        if name in KINDS[kind] or (kind, name) in new:
+            owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
+            whose = _source(owner)
+            raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
+        new[kind, name] = value
+    for (kind, name), value in new.items():
+        KINDS[kind][name], _origins[kind, name] = value, origin
+
+
+def _source(origin: dict[str, str]) -> str:
+    return origin.get("file") or origin.get("distribution") or "bench itself"
+
+
+def _line(tree: ast.Module, name: str) -> int:
+    """The line of the last top-level statement that names something."""
+    lines = [
+        statement.lineno
+        for statement in tree.body
+        for node in ast.walk(statement)
+        if getattr(node, "name", None) == name or (isinstance(node, ast.Name) and node.id == name)
+        if not isinstance(getattr(node, "ctx", None), ast.Load)
+    ]
+    return lines[-1] if lines else 1

@@ -1,0 +1,176 @@
+"""Frontiers on plain numbers, what figures and tables are called in words, and scores read from results."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import grid, result_of, run_of, task_named
+
+from bench import evaluations
+from bench.check.symbols import FLOOR, symbol
+from bench.exhibits import named
+from bench.frontier import error_at, flops_at, frontier
+
+POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
+
+
+@given(POINTS)
+def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
+    points: list[tuple[float, float]],
+) -> None:
+    line = frontier(points)
+    assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(line))
+    for x, y in points:
+        assert any(u <= x and v <= y for u, v in line)
+
+
+@given(POINTS, st.floats(0, 1))
+def test_error_and_flops_are_each_others_inverse(points: list[tuple[float, float]], share: float) -> None:
+    line = frontier(points)
+    if not line:
+        return
+    budget = line[0][0] ** (1 - share) * line[-1][0] ** share
+    budget = min(max(budget, line[0][0]), line[-1][0])
+    error = error_at(line, budget)
+    assert error is not None
+    back = flops_at(line, min(max(error, line[-1][1]), line[0][1]))
+    assert back is not None
+    # Where the frontier is nearly flat, a rounding of the error is a long way along it.
+    assert error_at(line, min(max(back, line[0][0]), line[-1][0])) == pytest.approx(error, rel=1e-6)
+
+
+def test_a_power_law_is_met_exactly_between_its_points_and_nowhere_beyond() -> None:
+    line = frontier([(x, x**-0.5) for x in (1e2, 1e4, 1e6)])
+    assert error_at(line, 1e3) == pytest.approx(1e3**-0.5)
+    assert flops_at(line, 1e5**-0.5) == pytest.approx(1e5)
+    assert error_at(line, 99.0) is None
+    assert error_at(line, 1.1e6) is None
+    assert flops_at(line, 0.2) is None
+    assert error_at([], 1e3) is None
+
+
+def test_what_is_not_a_number_or_not_above_zero_is_no_point() -> None:
+    assert frontier([(1e3, math.nan), (math.inf, 0.5), (1e3, 0.0), (2e3, 0.4)]) == [(2e3, 0.4)]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("Figure 2", ("Figure 2",)),
+        ("Figures 9 and 10, left", ("Figure 9", "Figure 10")),
+        ("Section 4.3 and Figure 5, the Transformer of 24 layers", ("Figure 5",)),
+        ("Figures 2, 3 and 8; Table 1", ("Figure 2", "Figure 3", "Figure 8", "Table 1")),
+        ("§4.1, Finding 1", ()),
+        ("", ()),
+    ],
+)
+def test_figures_and_tables_are_found_in_words(words: str, found: tuple[str, ...]) -> None:
+    assert named(words) == found
+
+
+# --- Table 1's rule ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "others", "found"),
+    [
+        (0.3, [0.3, 0.31], "✓"),
+        (0.3, [0.3, 0.1], "✓"),  # 0.48 decades
+        (0.32, [0.32, 0.1], "▲"),  # 0.51
+        (0.01, [0.01, 0.0001], "✗"),  # 2 decades
+        (0.95, [0.95, 0.94], "✗"),  # on par with what has learned nothing either
+        (1e-7, [1e-7, 1e-9], "✓"),  # both below the floor
+        (3e-4, [3e-4, 1e-9], "✓"),  # the floor, not the best, is what it is compared with
+    ],
+)
+def test_errors_become_symbols_by_the_decades_behind_the_best(
+    error: float, others: list[float], found: str
+) -> None:
+    assert symbol(error, others) == found
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "found"), [(0.96, "✓"), (0.95, "✓"), (0.8, "▲"), (0.6, "✗"), (0.5, "✗")]
+)
+def test_accuracies_become_symbols_whatever_others_reach(accuracy: float, found: str) -> None:
+    assert symbol(1 - accuracy, [0.01, 1 - accuracy], accuracy=True) == found
+
+
+@given(st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89))
+def test_a_worse_error_never_gets_a_better_symbol(first: float, second: float, best: float) -> None:
+    low, high = sorted((first, second))
+    order = "✓▲✗"
+    assert order.index(symbol(low, [low, high, best])) <= order.index(symbol(high, [low, high, best]))
+
+
+def test_no_symbol_is_given_for_what_is_not_a_number() -> None:
+    with pytest.raises(ValueError, match="needs numbers"):
+        symbol(0.1, [0.1, math.nan])
+
+
+# --- reading an evaluation --------------------------------------------------------------------
+
+
+def outliers() -> dict[str, Any]:
+    run = run_of(task_named("orthogonal_outlier_regression"))
+    result = result_of(run, [1 - i / 100 for i in range(50)])
+    return result
+
+
+def test_marks_and_positions_are_found_by_name_and_number() -> None:
+    result = outliers()
+    last = result["checkpoints"][-1]
+    mark = evaluations.number(result, last, "report", "50th_clean")
+    assert mark is not None
+    position = evaluations.positions(result, "report", 50)[49]
+    assert mark == evaluations.number(result, last, "report", position)
+    assert mark == evaluations.number(result, last, "report", "headline")
+    assert mark[0] == pytest.approx(20 * 0.51)
+    assert evaluations.normalised(result, "report", mark)[0] == pytest.approx(0.51)
+    assert evaluations.number(result, last, "report", "nowhere") is None
+    assert evaluations.number(result, last, "absent", "mean") is None
+
+
+def test_a_result_from_before_evaluations_were_recorded_reads_as_it_did() -> None:
+    result = result_of(run_of(), [1 - i / 41 for i in range(41)])
+    for key in ("evaluations", "headline", "convergence_accuracy"):
+        del result["facts"][key]
+    for checkpoint in result["checkpoints"]:
+        for scores in checkpoint["evaluations"].values():
+            scores.pop("headline")
+    last = result["checkpoints"][-1]
+    overall = tuple(last["evaluations"]["report"]["overall"])
+    assert evaluations.number(result, last, "report", "headline") == overall
+    third = evaluations.number(result, last, "report", 3)
+    assert third is not None
+    assert third[0] == pytest.approx(20 * (1 - 3 / 41))
+
+
+def test_convergence_is_stored_or_else_found_in_the_checkpoints() -> None:
+    (run,) = grid(task_named("sparse_parity"), ["mamba"])
+    result = result_of(run, 0.97)
+    assert evaluations.convergence_step(result) == 100_000
+    del result["convergence_step"]
+    result["checkpoints"][0]["evaluations"]["report"]["overall"][0] = 0.94
+    assert evaluations.convergence_step(result) == 300_000
+    assert evaluations.convergence_step(result_of(run, 0.5)) is None
+    assert evaluations.convergence_step(result_of(run_of(), 0.001)) is None  # an error, not an accuracy
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        (None, "mean over positions"),
+        ("last", "at the last position"),
+        ("50th_clean", "at the 50th clean example"),
+        ("40_examples", "after 40 examples"),
+        ("after_50_clean", "after 50 clean examples"),
+    ],
+)
+def test_a_headline_says_where_it_is_read(mark: str | None, words: str) -> None:
+    assert evaluations.headline_words(mark) == words

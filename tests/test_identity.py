@@ -1,0 +1,92 @@
+"""A run's id: results that exist keep theirs; a field that came later joins it where it says something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.frozen import Frozen, identity
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.blocks import Mamba, S4Mamba
+from bench.run import digest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
+    pool = pool_of.load(ROOT / "results")
+    runs = suites.load(ROOT / "suites/pilot.yaml").runs
+    assert len(runs) == 6
+    for run in runs:
+        assert run.id in pool.runs, f"{run.label}: the committed result has another id"
+        assert run.identity() == pool.runs[run.id]["run"]
+        assert run.task_id in pool.baselines
+
+
+def test_an_id_is_the_digest_of_what_its_result_records() -> None:
+    for key, result in pool_of.load(ROOT / "results").runs.items():
+        assert digest(result["run"]) == key
+
+
+def test_looking_at_a_run_changes_nothing_of_its_identity() -> None:
+    run = suites.load(ROOT / "suites/pilot.yaml").runs[0]
+    before = run.identity()
+    assert (run.id, run.task_id) == (run.id, run.task_id)  # kept on the run from now on
+    assert run.identity() == before
+    assert before == {**run.model_dump(mode="json"), "architecture": before["architecture"]} | {
+        "task": run.task.identity()
+    }
+
+
+class Inner(Frozen):
+    size: int = 1
+
+
+class Grown(Frozen):
+    later_fields: ClassVar[Mapping[str, Any]] = {"late": "old", "inner": Inner()}
+
+    early: float = 0.5
+    late: str = "new"  # a default that changed after the field was added
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = (Inner(), Inner(size=2))
+
+
+def test_a_later_field_is_left_out_at_the_value_it_was_added_with_and_only_there() -> None:
+    base = {"early": 0.5, "many": [{"size": 1}, {"size": 2}]}
+    assert identity(Grown(late="old")) == base
+    assert identity(Grown()) == {**base, "late": "new"}
+    assert identity(Grown(late="old", inner=Inner(size=3))) == {**base, "inner": {"size": 3}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"middle": (Mamba(state=8),)},
+        {"residual": False},
+        {"version": 2},
+        {"layer": (Mamba(), S4Mamba())},
+        {"layer": (Mamba(), S4Mamba(skip="ones"))},
+    ],
+    ids=str,
+)
+def test_whatever_changes_an_architecture_changes_its_identity(changed: dict[str, Any]) -> None:
+    plain = ARCHITECTURES["mamba"]
+    other = plain.model_copy(update=changed)
+    assert digest(identity(other)) != digest(identity(plain))
+    if changed.get("layer"):
+        assert ("skip" in str(identity(other))) == (other.layer[1] == S4Mamba(skip="ones"))
+
+
+def test_no_two_architectures_are_the_same_but_for_their_names() -> None:
+    bare = [digest({**identity(each), "name": ""}) for each in ARCHITECTURES.values()]
+    assert len(set(bare)) == len(bare)
+
+
+def test_every_later_field_names_a_field() -> None:
+    for model in (Architecture, *{type(block) for each in ARCHITECTURES.values() for block in each.pattern}):
+        assert model.later_fields.keys() <= model.model_fields.keys()

@@ -1,0 +1,498 @@
+"""Architectures and tasks of a user's own, from files and installed packages, in commands and workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import jsonschema
+import pytest
+import torch
+
+from bench import plugins, strict_yaml
+from bench import results as pool_of
+from bench import suite as suites
+from bench.errors import InvalidFile, UserError
+from bench.models.architectures import ARCHITECTURES
+from bench.models.blocks import Block
+from bench.models.counted import parameters as counted
+from bench.models.sizes import Size
+from bench.models.verified import fault
+from bench.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+CPU = torch.device("cpu")
+
+SUITE = """\
+name: mine
+experiments:
+  small:
+    tasks: [{name: TASK, n_dims: 2, n_points: 4}]
+    architectures: [ARCHITECTURE]
+    sizes: [{layers: 1, width: 8, heads: 2}]
+    learning_rates: [1e-3]
+    batch_size: 4
+    steps: 5
+    evaluation_prompts: 8
+"""
+
+AVERAGE = """\
+from torch import nn
+
+from bench.models.architectures import Architecture
+from bench.models.blocks import Block
+
+
+class Average(Block):
+    name: str = "average"
+    window: int = 0
+
+    def multiplications(self, L, D):
+        return L * D**2
+
+    def build(self, place):
+        return Module(place.width)
+
+
+class Module(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, h):
+        return self.mix(h.cumsum(1))
+
+
+average = Architecture(name="averaging", layer=(Average(),))
+"""
+
+NOISY = """\
+from typing import Literal
+
+from bench.tasks.regression import LinearRegression
+
+
+class NoisyRegression(LinearRegression):
+    name: Literal["noisy_regression"] = "noisy_regression"
+    noise: float = 0.5
+
+    def evaluate(self, inputs, draws, n_dims):
+        noise = draws.normal("noise", inputs.shape[0], self.n_points)
+        return super().evaluate(inputs, draws, n_dims) + self.noise * noise
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Loading is for a process: what a test loads is gone after it."""
+    kept = dict(ARCHITECTURES), dict(TASKS), dict(plugins._files), dict(plugins._origins)
+    places: tuple[dict[Any, Any], ...] = (ARCHITECTURES, TASKS, plugins._files, plugins._origins)
+    yield
+    for place, values in zip(places, kept, strict=True):
+        place.clear()
+        place.update(values)
+
+
+def plugin(folder: Path, source: str, name: str = "mine.py") -> Path:
+    path = folder / name
+    path.write_text(source, encoding="utf-8")
+    return path
+
+
+def suite_file(folder: Path, architecture: str = "averaging", task: str = "linear_regression") -> Path:
+    path = folder / "suite.yaml"
+    path.write_text(SUITE.replace("ARCHITECTURE", architecture).replace("TASK", task), encoding="utf-8")
+    return path
+
+
+def bench(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str:
+    """What a command printed, errors included; it ends with `code` and without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert "Traceback" not in said, said
+    return said
+
+
+def results_of(folder: Path) -> list[dict[str, Any]]:
+    pool = pool_of.load(folder / "results")
+    assert pool.problems == []
+    return list(pool.runs.values())
+
+
+# --- the README's ------------------------------------------------------------------------------
+
+
+def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
+    """The very code block, through `bench run --plugin`, then what every architecture is held to."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert len(code.splitlines()) < 40
+    path = plugin(tmp_path, code, "gla.py")
+    suite = suite_file(tmp_path, "gla, {name: gla, heads: 2}, mamba")
+    said = bench("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
+    assert "Done: 3 finished." in said
+    assert "Next: bench report suite.yaml --plugin gla.py" in said
+
+    origin = {
+        "architecture": "gla",
+        "file": "gla.py",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    by_name = {result["run"]["architecture"]["name"]: result for result in results_of(tmp_path)}
+    assert by_name.keys() == {"gla", "gla+heads=2", "mamba"}
+    for name, result in by_name.items():
+        assert result["provenance"].get("plugins") == (None if name == "mamba" else [origin])
+        losses = result["curve"]["loss"]
+        assert len(losses) == 5
+        assert all(0 < loss < 100 for loss in losses)
+
+    page = bench("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
+    assert "3 of 3 runs have results" in page
+    readme = (tmp_path / "reports/mine/README.md").read_text("utf-8")
+    assert f"architecture gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in readme
+
+    plugins.load([path])
+    (gla, other, _) = (run.architecture for run in suites.load(suite).runs)
+    assert (gla.name, other.name) == ("gla", "gla+heads=2")
+    assert fault(gla, Size(layers=2, width=16, heads=None), 24, CPU, "sequential") is None
+    for architecture, heads in ((gla, 4), (other, 2)):
+        D = 8
+        attention = (3 * D * D + 3 * D) + (D * heads + heads) + (D * D + D) + 2 * D
+        mlp = (4 * D * D + 4 * D) + (4 * D * D + D) + 2 * D
+        assert architecture.parameters(3, D) == 3 * (attention + mlp) + 2 * D
+        assert by_name[architecture.name]["facts"]["table_parameters"] == architecture.parameters(1, D)
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1\n\ny = nothing\n", "{file}:3: NameError: name 'nothing' is not defined"),
+        ("import missing_package\n", "{file}:1: ModuleNotFoundError: No module named"),
+        ("def broken(:\n    pass\n", "{file}:1:12: "),
+        ("import sys\nsys.exit(3)\n", "{file}:2: SystemExit: 3"),
+        ("x = 1\n", "{file}: defines no architecture and no task: assign an Architecture to a name"),
+        ("\0", "{file}"),
+        (
+            AVERAGE.replace('name="averaging"', 'name="s4"'),
+            "{file}:27: architecture 's4' exists already (of bench",
+        ),
+        (
+            AVERAGE + "again = average.model_copy()\n",
+            "{file}:28: architecture 'averaging' exists already (of {file}",
+        ),
+        (
+            AVERAGE.replace('"averaging"', '"my model"'),
+            "{file}:27: architecture 'my model': a name is letters",
+        ),
+        (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture 'a+b': a name is letters"),
+        (
+            AVERAGE.replace(", layer=(Average(),)", ""),
+            "{file}:27: Architecture: layer: Field requ",
+        ),
+        (
+            AVERAGE.replace("def build", "def make"),
+            "{file}:27: TypeError: Can't instantiate abstr",
+        ),
+        (NOISY.replace("noisy_regression", "decision_tree"), "{file}:6: task 'decision_tree' exists already"),
+        (
+            'from bench.tasks.task import Task\n\n\nclass Mine(Task):\n    name: str = "mine"\n',
+            "{file}:4: task 'mine' lacks baselines, length",
+        ),
+        (
+            "from bench.tasks.parity import SparseParity\n\n\nclass Mine(SparseParity):\n    name: str\n",
+            "{file}:4: a task needs a name",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_where_and_what(tmp_path: Path, source: str, message: str) -> None:
+    path = plugin(tmp_path, source)
+    before = set(sys.modules), dict(ARCHITECTURES), dict(TASKS)
+    with pytest.raises(UserError) as caught:
+        plugins.load([path])
+    assert str(caught.value).startswith(message.format(file=path))
+    assert "\n" not in str(caught.value)
+    assert (dict(ARCHITECTURES), dict(TASKS)) == before[1:]
+    assert not {name for name in set(sys.modules) - before[0] if name.startswith("bench_plugin")}
+
+
+def test_a_plugin_is_all_or_nothing(tmp_path: Path) -> None:
+    path = plugin(tmp_path, AVERAGE + 'other = average.model_copy(update={"name": "mamba"})\n')
+    with pytest.raises(UserError, match=r"mine\.py:28: architecture 'mamba' exists already"):
+        plugins.load([path])
+    assert "averaging" not in ARCHITECTURES
+
+
+def test_two_files_cannot_share_a_name_and_one_may_be_named_twice(tmp_path: Path) -> None:
+    one, copy = plugin(tmp_path, AVERAGE, "one.py"), plugin(tmp_path, AVERAGE, "copy.py")
+    plugins.load([one, one, copy])
+    assert plugins.flags() == f" --plugin {one}"
+    other = plugin(tmp_path, AVERAGE + "x = 1\n", "other.py")
+    with pytest.raises(
+        UserError, match=r"other\.py:27: architecture 'averaging' exists already \(of .*one\.py\)"
+    ):
+        plugins.load([other])
+
+
+def test_a_file_is_compiled_as_it_is_written(tmp_path: Path) -> None:
+    """Annotations are values where the file does not ask for text: nothing of bench's own is inherited."""
+    probe = (
+        "\n\ndef double(x: int) -> int:\n    return 2 * x\n\n\nassert double.__annotations__['x'] is int\n"
+    )
+    plugins.load([plugin(tmp_path, AVERAGE + probe)])
+
+
+def test_what_a_plugin_only_uses_is_not_its_own(tmp_path: Path) -> None:
+    before = set(ARCHITECTURES)
+    source = "from bench.models.architectures import ARCHITECTURES\n\nbase = ARCHITECTURES['mamba']\n"
+    plugins.load([plugin(tmp_path, source + 'small = base.model_copy(update={"name": "small_mamba"})\n')])
+    assert ARCHITECTURES.keys() - before == {"small_mamba"}
+    assert ARCHITECTURES["small_mamba"].layer == ARCHITECTURES["mamba"].layer
+
+
+def test_commands_refuse_in_one_line_with_exit_code_2(tmp_path: Path) -> None:
+    suite_file(tmp_path)
+    said = bench("plan", "suite.yaml", "--plugin", "absent.py", cwd=tmp_path, code=2)
+    assert said == "bench: --plugin absent.py: no such file or directory\n"
+    plugin(tmp_path, AVERAGE.replace('name="averaging"', 'name="mamba"'))
+    said = bench("schema", "--plugin", "mine.py", cwd=tmp_path, code=2)
+    assert said.startswith("bench: mine.py:27: architecture 'mamba' exists already (of bench itself)")
+    assert said.count("\n") == 1
+
+
+def test_a_name_that_no_plugin_was_loaded_for_says_how_to_load_one(tmp_path: Path) -> None:
+    hint = "unknown architecture 'averaging'.*one of your own is loaded by --plugin"
+    with pytest.raises(InvalidFile, match=rf"{hint} FILE"):
+        suites.load(suite_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (
+            "1 / 0",
+            r"size: multiplications of block 'average' at 8 tokens and width 8: .*mine\.py:12: ZeroDiv",
+        ),
+        ("L * D / 2", r"size: multiplications of block 'average' must be a whole number, got 32\.0"),
+        ("-1", r"size: multiplications of block 'average' must be a whole number, got -1"),
+    ],
+)
+def test_a_cost_that_cannot_be_counted_is_refused_where_the_suite_asks_for_it(
+    tmp_path: Path, cost: str, message: str
+) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE.replace("L * D**2", cost))])
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:6:13: " + message):
+        suites.load(suite_file(tmp_path))
+
+
+def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_path: Path) -> None:
+    plugin(
+        tmp_path,
+        AVERAGE.replace("        super()", "        assert width % 3 == 0, 'thirds'\n        super()"),
+    )
+    suite_file(tmp_path)
+    said = bench("plan", "suite.yaml", "--plugin", "mine.py", cwd=tmp_path, code=2)
+    assert said == "bench: block 'average' cannot be built at width 8: mine.py:20: AssertionError: thirds\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"), "it is not causal: other tokens from"),
+        (
+            AVERAGE.replace("h.cumsum(1)", "h - h.mean(1, keepdim=True)"),
+            "it is not causal: other tokens from",
+        ),
+        (AVERAGE.replace("h.cumsum(1)", "h * float('nan')"), "outputs are not finite when it is freshly"),
+        (
+            AVERAGE.replace(
+                "    def build", "    def parameters(self, D):\n        return D\n\n    def build"
+            ),
+            "it states 81 parameters and has 145 (read-in and read-out included)",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, message: str) -> None:
+    plugins.load([plugin(tmp_path, source)])
+    found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), 20, CPU, "sequential")
+    assert found is not None
+    assert found.startswith(message)
+
+
+def test_a_causal_model_passes_at_any_length(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE)])
+    for name in ("averaging", "mamba", "s4", "lstm", "transformer_no_positions"):
+        for length in (1, 2, 3, 100):
+            size = Size(layers=2, width=16).of(ARCHITECTURES[name])
+            assert fault(ARCHITECTURES[name], size, length, CPU, "sequential") is None
+
+
+def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
+    plugin(tmp_path, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
+    suite_file(tmp_path, "averaging, transformer")
+    options = ("--plugin", "mine.py", "--device", "cpu")
+    said = bench("run", "suite.yaml", *options, cwd=tmp_path, code=1)
+    assert "Done: 1 finished, 1 failed." in said
+    assert "failed: NotComparable: architecture 'averaging': it is not causal" in said
+    assert "bench run suite.yaml --plugin mine.py --retry failed" in said
+
+
+# --- workers, tasks, packages ------------------------------------------------------------------
+
+
+def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -> None:
+    path = plugin(tmp_path, NOISY)
+    suite_file(tmp_path, "transformer", "noisy_regression")
+    assert "Done: 1 finished." in bench(
+        "run", "suite.yaml", "--device", "cpu", cwd=tmp_path, BENCH_PLUGINS="mine.py"
+    )
+    origin = {
+        "task": "noisy_regression",
+        "file": "mine.py",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    pool = pool_of.load(tmp_path / "results")
+    (result,), (baselines,) = pool.runs.values(), pool.baselines.values()
+    assert result["provenance"]["plugins"] == baselines["provenance"]["plugins"] == [origin]
+    assert result["run"]["task"]["noise"] == 0.5
+    least_squares = next(each for each in baselines["baselines"] if each["name"] == "least squares")
+    assert min(least_squares["mean"]) > 0.1, "without noise it would be exact from two examples on"
+
+
+UNPACK = """
+import pickle, sys
+run = pickle.loads(sys.stdin.buffer.read())["jobs"][0]
+from bench import plugins
+print(run.id, run.architecture.parameters(1, 8), plugins.origins(run.task, run.architecture)[0]["sha256"])
+"""
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps], ids=["pickle", "cloudpickle"])
+def test_work_travels_with_the_source_that_was_planned(dumps: Callable[[Any], bytes], tmp_path: Path) -> None:
+    """As part of something larger too, and by the pickle that submitit uses."""
+    path = plugin(tmp_path, AVERAGE)
+    plugins.load([path])
+    (run,) = suites.load(suite_file(tmp_path)).runs
+    parcel = dumps({"jobs": plugins.carried((run,))})
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = f"{run.id} {run.architecture.parameters(1, 8)} {sha256}"
+    path.write_text("raise RuntimeError('edited since')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", UNPACK],
+        input=parcel,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout.decode().strip() == expected
+    assert pickle.loads(parcel) == {"jobs": (run,)}, "and in the process that knows it already"
+
+
+def test_results_of_another_version_are_pointed_out(tmp_path: Path) -> None:
+    path = plugin(tmp_path, AVERAGE)
+    plugins.load([path])
+    (run,) = suites.load(suite_file(tmp_path)).runs
+    here = plugins.origins(run.task, run.architecture)
+    moved = [{**here[0], "file": "elsewhere/mine.py"}]
+    assert plugins.outdated([here, moved, []]) == []
+    (line,) = plugins.outdated([here, [{**here[0], "sha256": "0" * 64}]])
+    assert line.startswith("1 of the results with architecture 'averaging' were made with another version of")
+
+
+def test_raising_the_version_makes_new_runs(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE)])
+    (first,) = suites.load(suite_file(tmp_path)).runs
+    changed = first.architecture.model_copy(update={"version": 2})
+    assert first.model_copy(update={"architecture": changed}).identity() != first.identity()
+
+
+def install(folder: Path, source: str, entry_points: str) -> dict[str, str]:
+    """A package as pip leaves it in a folder of its own; what makes a process see it."""
+    (folder / "site").mkdir()
+    plugin(folder / "site", source, "averaging_package.py")
+    info = folder / "site/averaging-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: averaging\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    return {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'site'}"}
+
+
+def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path) -> None:
+    packages = install(
+        tmp_path,
+        AVERAGE + NOISY,
+        "[bench.architectures]\naveraging = averaging_package:average\n\n"
+        "[bench.tasks]\nnoisy_regression = averaging_package:NoisyRegression\n",
+    )
+    suite = suite_file(tmp_path, task="noisy_regression")
+    said = bench("run", "suite.yaml", "--device", "cpu", cwd=tmp_path, **packages)
+    assert "Done: 1 finished." in said
+    assert "Next: bench report suite.yaml\n" in said
+    (result,) = results_of(tmp_path)
+    package = {"distribution": "averaging", "version": "1.2"}
+    assert result["provenance"]["plugins"] == [
+        {"task": "noisy_regression", **package}, {"architecture": "averaging", **package},
+    ]  # fmt: skip
+    schema = json.loads(bench("schema", cwd=tmp_path, **packages))
+    jsonschema.validate(strict_yaml.read(suite).data, schema)
+
+
+@pytest.mark.parametrize(
+    ("source", "entry", "message"),
+    [
+        ("x = nothing\n", "averaging", "cannot be loaded: {site}/averaging_package.py:1: NameError: name"),
+        ("average = 3\n", "averaging", "is no Architecture"),
+        (AVERAGE, "other_name", "is named 'averaging'; the entry point must have that name"),
+        (
+            AVERAGE.replace('name="averaging"', 'name="s4"'),
+            "s4",
+            "architecture 's4' exists already (of bench itself)",
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named_with_its_version(
+    tmp_path: Path, source: str, entry: str, message: str
+) -> None:
+    entries = f"[bench.architectures]\n{entry} = averaging_package:average\n"
+    packages = install(tmp_path, source, entries)
+    said = bench("schema", cwd=tmp_path, code=2, **packages)
+    assert said.startswith(f"bench: averaging 1.2: entry point {entry} = averaging_package:average: ")
+    assert message.format(site=tmp_path / "site") in said
+
+
+def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:
+    plugin(tmp_path, AVERAGE + NOISY)
+    schema = json.loads(bench("schema", "--plugin", "mine.py", cwd=tmp_path))
+    suite = suite_file(tmp_path, "{name: averaging, window: 3}", "noisy_regression")
+    document = strict_yaml.read(suite).data
+    document["experiments"]["small"]["exclude"] = [{"architecture": "averaging", "task": "noisy_regression"}]
+    jsonschema.validate(document, schema)
+    for key, value in (("architecture", "average"), ("task", "noisy"), ("size", "huge")):
+        document["experiments"]["small"]["exclude"] = [{key: value}]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document, schema)
+
+
+def test_parameters_without_a_closed_form_are_counted_by_building_once(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE)])
+    (block,) = ARCHITECTURES["averaging"].layer
+    assert type(block).parameters is Block.parameters
+    assert block.parameters(8) == counted(block, 8) == 8 * 8 + 8

@@ -1,0 +1,106 @@
+"""The site file: its mistakes have places, its values reach submitit, nothing of it reaches a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.dispatch.site import Site, default_path, load_site
+from bench.errors import InvalidFile, UserError
+
+
+def site_file(folder: Path, text: str) -> Path:
+    path = folder / "cluster.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_mistake_has_a_place_and_a_way_out(tmp_path: Path) -> None:
+    path = site_file(tmp_path, "partition: gpu\naray_parallelism: 8\ncpus_per_task: zero\n")
+    with pytest.raises(InvalidFile) as refused:
+        load_site(path)
+    first, second = refused.value.problems
+    assert first.startswith(f"{path}:2:1: ")
+    assert "did you mean 'array_parallelism'?" in first
+    assert second.startswith(f"{path}:3:16: ")
+
+
+def test_a_file_that_is_named_must_exist_and_the_default_need_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_site(tmp_path / "nowhere.yaml")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_path() == tmp_path / "bench" / "cluster.yaml"
+    assert load_site(None) == Site()
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "cluster.yaml").write_text("account: mine\n")
+    assert load_site(None).account == "mine"
+
+
+def test_nothing_has_to_be_said(tmp_path: Path) -> None:
+    assert load_site(site_file(tmp_path, "{}\n")) == Site()
+
+
+def sbatch_script(site: Site, spread: int = 1) -> str:
+    """The script that submitit would submit."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    script: str = _make_sbatch_string(command="true", folder="/tmp", **site.parameters("a-name", spread))
+    return script
+
+
+def test_every_value_reaches_the_script(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "partition": "P1",
+        "account": "A1",
+        "qos": "Q1",
+        "constraint": "C1",
+        "exclude": "node7",
+        "cpus_per_task": 3,
+        "mem_gb": 1.5,
+        "timeout_min": 77,
+        "signal_delay_s": 55,
+        "setup": ("module load something",),
+        "srun_args": ("--container-image=x",),
+        "sbatch": {"reservation": "R1", "nice": 100},
+    }
+    script = sbatch_script(Site.model_validate(values))
+    for line in (
+        "--partition=P1",
+        "--account=A1",
+        "--qos=Q1",
+        "--constraint=C1",
+        "--exclude=node7",
+        "--cpus-per-task=3",
+        "--mem=1536MB",
+        "--time=77",
+        "--signal=USR2@55",
+        "--reservation=R1",
+        "--nice=100",
+        "--requeue",
+        "--gpus-per-node=1",
+    ):
+        assert f"#SBATCH {line}" in script
+    assert "\nmodule load something\n" in script
+    assert "--container-image=x" in script
+
+
+def test_gpus_are_one_a_job_unless_the_site_or_the_run_says_otherwise() -> None:
+    assert "--gpus-per-node=1" in sbatch_script(Site())
+    assert "gpus" not in sbatch_script(Site(device="cpu"))
+    assert "gpus" not in sbatch_script(Site(gpus_per_node=0))
+    typed = sbatch_script(Site(gres="gpu:h100:1"))
+    assert "--gres=gpu:h100:1" in typed
+    assert "gpus-per-node" not in typed
+    spread = sbatch_script(Site(), spread=4)
+    assert "--gpus-per-node=4" in spread
+    assert "--ntasks-per-node=4" in spread
+
+
+def test_the_time_limit_follows_the_target_unless_it_is_given() -> None:
+    assert Site().minutes == 5 * 60
+    assert Site(job_hours=10).minutes == 11 * 60
+    assert Site(timeout_min=30).minutes == 30

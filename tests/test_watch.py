@@ -1,0 +1,223 @@
+"""Watching: status, logs and failures as they are printed, from files that workers would have left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import result_of, write_pool
+
+from bench import suite as suites
+from bench.cli import run as run_command
+from bench.cli.cancel import cancel_suite
+from bench.cli.failures import show_failures
+from bench.cli.logs import show_log
+from bench.cli.run import Choices, _check_memory, run_suite
+from bench.cli.status import show_status
+from bench.cost import CONTEXT_MIB, Estimate, memory_mib
+from bench.dispatch.job import Machine
+from bench.dispatch.state import Folder, log_of
+from bench.dispatch.status import Standing
+from bench.errors import UserError
+from bench.plan import Planned
+from bench.results import Pool
+from bench.run import Run
+
+SUITE = """
+name: watched
+experiments:
+  first:
+    tasks: [{name: linear_regression, n_dims: 2, n_points: 4}]
+    architectures: [transformer, mamba]
+    sizes: [{layers: 1, width: 16, heads: 2}]
+    learning_rates: [1e-3, 2e-3, 3e-3, 4e-3]
+    steps: 1000
+  second:
+    tasks: [{name: linear_regression, n_dims: 2, n_points: 4}]
+    architectures: [transformer]
+    sizes: [{layers: 1, width: 16, heads: 2}]
+    learning_rates: [1e-3]
+    steps: 1000
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "watched.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def runs_of(suite: Path) -> tuple[Run, ...]:
+    return suites.load(suite).runs
+
+
+def status(suite: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    show_status(suite, results, watch=False, as_json=True)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_run_of_two_experiments_counts_in_both_lines_and_once_in_all(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    write_pool(results, runs[:1])
+    found = status(suite, results, capsys)
+    assert found["experiments"]["second"]["states"]["finished"] == 1
+    assert found["total"]["states"] == {
+        "finished": 1, "diverged": 0, "running": 0, "queued": 0, "failed": 0, "missing": 7,
+    }  # fmt: skip
+    assert found["total"]["training_flops_done"] == runs[0].training_flops()
+    assert found["total"]["eta_seconds"] is None, "nothing runs: nobody knows"
+
+
+def test_the_end_is_foretold_from_the_pace_of_what_runs(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    for run in runs[:2]:
+        Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0)
+    found = status(suite, results, capsys)["total"]
+    assert found["states"]["running"] == 2
+    # Two runs of 100 s left each; six more, each as slow as those compared with what was expected of it.
+    pace = found["seconds_left"] - 2 * 100.0
+    assert 0.5 * 6 * 200 < pace < 20 * 6 * 200
+    assert found["eta_seconds"] == pytest.approx(found["seconds_left"] / 2)
+
+
+def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    for number, run in enumerate(runs[:4]):
+        message = f"CUDA out of memory. Tried to allocate {number + 20}.5 MiB"
+        Folder.of(results, run.id).fail_with("OutOfMemoryError", message, "Traceback …\n  deep.py, line 3")
+    Folder.of(results, runs[4].id).fail_with("ValueError", "something else", "Traceback …\n  other.py")
+    assert show_failures(suite, results, as_json=False) == 5
+    printed = capsys.readouterr().out
+    headings = ["4 runs: OutOfMemoryError: CUDA out of memory. Tried to allocate N MiB"]
+    headings.append("1 run: ValueError: something else")
+    assert [line for line in printed.splitlines() if line in headings] == headings
+    assert printed.count("deep.py, line 3") == 1
+    assert all(run.label in printed for run in runs[:5])
+    ids = ",".join(run.id for run in runs[:4])
+    assert f"bench run {suite} --retry failed --filter id={ids}" in printed
+    show_failures(suite, results, as_json=True)
+    first, second = json.loads(capsys.readouterr().out)["causes"]
+    assert (len(first["runs"]), second["class"]) == (4, "ValueError")
+    show_status(suite, results, watch=False, as_json=False)
+    assert "bench failures" in capsys.readouterr().out
+
+
+def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) -> None:
+    runs = runs_of(suite)
+    for run in runs[:3]:
+        Folder.of(results, run.id).fail_with("ValueError", "x")
+    choices = Choices(f"id={runs[0].id},{runs[2].id}", None, True, "failed", True, "cpu", 1)
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.cli.format.Output.say", lambda self, text, style="": said.append(text))
+        run_suite(suite, results, choices, Machine())
+    started = [line for line in said if line.startswith("would run linear_regression/")]
+    assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]
+
+
+def test_a_log_is_found_by_id_by_its_beginning_and_by_label(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = runs_of(suite)[:2]
+    for each in (run, other):
+        log_of(results, each.id).parent.mkdir(parents=True, exist_ok=True)
+        log_of(results, each.id).write_text("".join(f"line {number} of {each.id}\n" for number in range(99)))
+    for name in (run.id, run.id[:6], run.label):
+        show_log(name, results, lines=2, follow=False)
+        assert capsys.readouterr().out == f"line 97 of {run.id}\nline 98 of {run.id}\n"
+    show_log(run.id, results, lines=1, follow=True)  # nobody trains it: there is nothing to follow
+    assert capsys.readouterr().out == f"line 98 of {run.id}\n"
+    with pytest.raises(UserError, match="no run 'nonsense' was ever started"):
+        show_log("nonsense", results, lines=1, follow=False)
+    with pytest.raises(UserError, match="may be any of"):
+        show_log("", results, lines=1, follow=False)
+
+
+def test_cancelling_what_was_never_submitted_says_so(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Folder.of(results, runs_of(suite)[0].id).beat(step=1)
+    cancel_suite(suite, results)
+    printed = capsys.readouterr().out
+    assert "has no job in a queue" in printed
+    assert "1 run trains in a `bench run` without a cluster" in printed
+
+
+def test_little_room_is_said(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.cli.status.room_left", lambda path: 3 << 20)
+    show_status(suite, results, watch=False, as_json=False)
+    assert "only 3 MiB left on its disk" in capsys.readouterr().out
+
+
+def choose(**fields: Any) -> Choices:
+    values = {"filter": None, "limit": None, "retry": None, "dry_run": False, "yes": True, "device": "cpu"}
+    return Choices(**{**values, "workers": 1, **fields})
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (choose(cluster="slrum"), "--cluster slrum, did you mean 'slurm'?"),
+        (choose(wait=True), "belong to --cluster slurm"),
+        (choose(snapshot=True), "belong to --cluster slurm"),
+        (choose(cluster="slurm", cluster_config=Path("nowhere.yaml")), "no such file"),
+        (choose(cluster="slurm"), "no sbatch on this machine"),
+        (choose(gpus_per_run=65), "a batch of 64 prompts is smaller"),
+    ],
+)
+def test_clusters_that_cannot_be_meant_are_refused(
+    suite: Path, results: Path, choices: Choices, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
+    with pytest.raises(UserError) as refused:
+        run_suite(suite, results, choices, Machine())
+    assert message in str(refused.value)
+    assert not results.exists()
+
+
+def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
+    suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
+    with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
+        run_suite(suite, results, choose(gpus_per_run=2), Machine())
+
+
+def test_memory_is_measured_or_assumed(suite: Path) -> None:
+    run = runs_of(suite)[0]
+    measured = result_of(run, provenance={"peak_memory_mib": 300})
+    assert memory_mib(run, Pool({run.id: measured})) == CONTEXT_MIB + 300
+    wider = run.model_copy(update={"batch_size": 2 * run.batch_size})
+    assert memory_mib(wider, Pool({run.id: measured})) == CONTEXT_MIB + 600
+    assert memory_mib(run, Pool()) > CONTEXT_MIB
+
+
+@pytest.mark.parametrize(("workers", "fits"), [(2, True), (4, False)])
+def test_runs_share_a_gpu_only_where_they_fit(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, workers: int, fits: bool
+) -> None:
+    run = runs_of(suite)[0]
+    pool = Pool({run.id: result_of(run, provenance={"peak_memory_mib": 10_000})})
+    todo = [Planned(run, (), Standing("missing"), Estimate(1.0, "measured"))]
+    monkeypatch.setattr(run_command, "gpu_memory_mib", lambda: [40_000])
+    places = [Machine(devices=("cuda:0",))] * workers
+    expectation = contextlib.nullcontext() if fits else pytest.raises(UserError, match="4 runs on one GPU")
+    with expectation:
+        _check_memory(places, todo, pool)
