@@ -4,7 +4,7 @@ The hash is the same 64-bit integer arithmetic, and what follows it is computed 
 precision, so integers are the same bits and floating-point numbers the same after rounding.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 # mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations

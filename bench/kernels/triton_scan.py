@@ -11,7 +11,7 @@ the gradient back through them. Sums over channels (dB, dC) and over prompts
 (dA, …) leave a program as partial sums and are added in one order, so that two runs agree to the bit.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 # mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations

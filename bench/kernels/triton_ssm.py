@@ -9,7 +9,7 @@ Nothing has to be kept for the gradient: dx is the same recurrence in reversed t
 not change with time, its gradient is carried forward beside h (p_t = ∂h_t/∂w = w p_{t−1} + h_{t−1}).
 """
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 # mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations
