@@ -296,6 +296,15 @@ def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -
     ]
 
 
+def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suite, Pool]) -> None:
+    suite, pool = paper
+    claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
+    found = {one.claim: one.shown for one in check(claims, suite, pool, allow_synthetic=True)}
+    (table,) = exhibit("Table 1", suite, pool, {}).tables
+    for row in table.numbers.to_dict("records"):
+        assert found[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
+
+
 # --- at equal FLOPs ---------------------------------------------------------------------------
 
 
