@@ -14,6 +14,7 @@ from bench.report.format import first_few
 from bench.report.paper import accuracy, convergence, flops, tables, varied
 from bench.report.paper.flops import chosen_settings
 from bench.report.paper.frame import known_frame, paper_frame
+from bench.report.planned import CELL
 from bench.report.table6 import table_6
 from bench.report.tables import Cell, Table
 from bench.results import Pool
@@ -132,23 +133,36 @@ def _origin(experiments: Sequence[Experiment]) -> str:
 
 
 def choices(results: pd.DataFrame) -> list[str]:
-    """Warnings about chosen learning rates at the edge of their grids."""
+    """What to beware of in the chosen learning rates: edges of grids, and runs that are still missing."""
     if results.empty:
         return []
     _, table = chosen_settings(results)
+    count = int(table["chosen"].sum())
+    notes = []
+    lacking = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
+    early = table[table["chosen"]].merge(lacking, on=CELL)
+    if len(early):
+        notes.append(
+            f"{len(early)} of {count} choices of a learning rate are among part of the planned runs: some "
+            f"are missing or failed. {_listed(early)} may change."
+        )
     edge = table[table["at_edge"]]
-    if edge.empty:
-        return []
+    if len(edge):
+        notes.append(
+            f"{len(edge)} of {count} chosen learning rates lie at the edge of their grid: {_listed(edge)}. "
+            "A better one may lie beyond."
+        )
+    return notes
+
+
+def _listed(settings: pd.DataFrame) -> str:
     found = [
         f"{series} {size} ({short(rate)})"
-        for series, size, rate in zip(edge["series"], edge["size"], edge["learning_rate"], strict=True)
+        for series, size, rate in zip(
+            settings["series"], settings["size"], settings["learning_rate"], strict=True
+        )
     ]
-    listed = ", ".join(first_few(list(dict.fromkeys(found))))
-    several = len(edge) > 1
-    return [
-        f"The chosen learning rate{'s lie' if several else ' lies'} at the edge of the grid in {len(edge)} "
-        f"of {int(table['chosen'].sum())} choices: {listed}. A better one may lie beyond."
-    ]
+    return ", ".join(first_few(list(dict.fromkeys(found))))
 
 
 def numbers_table(name: str, drawing: Drawing) -> Table:
