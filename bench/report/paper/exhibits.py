@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.exhibits import FIGURES, TABLES, named
+from bench.exhibits import named
 from bench.report.drawing import Drawing
 from bench.report.format import first_few
 from bench.report.paper import accuracy, convergence, flops, tables, varied
@@ -88,7 +88,7 @@ def exhibits(suite: Suite, pool: Pool, states: Mapping[str, str], cited: Iterabl
             missing.
     """
     rebuilt = {number for each in suite.experiments for number in named(each.rebuilds)}
-    wanted = (rebuilt | set(cited)) & {*FIGURES, *TABLES} | {"Table 6"}
+    wanted = rebuilt | set(cited) | {"Table 6"}
     return [exhibit(number, suite, pool, states) for number in TITLES if number in wanted]
 
 
