@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch = pytest.importorskip("torch")
 
+from bench.kernels import backends, selective_scan, self_test  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
 from bench.run import Run  # noqa: E402
@@ -39,15 +41,21 @@ def small_run(name: str, **fields: object) -> Run:
     )
 
 
+def without_dropout(run: Run) -> Run:
+    """Dropout draws differ between an eager and a captured step; the arithmetic must not."""
+    if run.architecture.name not in ("s4_mamba", "lstm"):
+        return run
+    return run.model_copy(update={"architecture": run.architecture.with_options({"dropout": 0.0})})
+
+
+@pytest.mark.parametrize("scan", ["sequential", "triton"])
 @pytest.mark.parametrize("name", NAMES)
-def test_captured_steps_are_the_eager_steps_to_the_bit(name: str) -> None:
-    run, device = small_run(name), torch.device("cuda")
+def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> None:
+    run, device = without_dropout(small_run(name)), torch.device("cuda")
     configure(run, device)
-    if name in ("s4_mamba", "lstm"):  # dropout draws differ between the two ways; the arithmetic must not
-        run = run.model_copy(update={"architecture": run.architecture.with_options({"dropout": 0.0})})
     states = []
     for way in (eager_step, captured_step):
-        state = initial_state(run, device, "sequential")
+        state = initial_state(run, device, scan)
         step = way(run, state)
         for _ in range(10):
             step()
@@ -95,3 +103,98 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
     assert resumed["provenance"]["resumptions"] == 1
     straight.pop("provenance"), resumed.pop("provenance")
     assert straight == resumed
+
+
+def test_every_backend_agrees_with_float64_at_every_length_of_the_study() -> None:
+    outcomes = self_test.self_test(torch.device("cuda"), backends.NAMES, self_test.LENGTHS)
+    assert {one.backend for one in outcomes if one.agrees} >= {"triton", "sequential", "reference"}
+    wrong = [one for one in outcomes if not one.agrees and not one.unavailable]
+    assert not wrong
+
+
+@pytest.mark.parametrize("keep_all", [True, False])
+@pytest.mark.parametrize(("channels", "state", "length"), [(1, 1, 3), (33, 2, 17), (40, 8, 82), (96, 32, 33)])
+def test_triton_scan_is_the_reference_at_odd_shapes(
+    channels: int, state: int, length: int, keep_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.kernels import fused_scan
+
+    monkeypatch.setattr(fused_scan, "KEEP_ALL_BYTES", (1 << 40) * keep_all)
+    torch.manual_seed(0)
+    over = (3, length)
+    shapes = [(*over, channels), (*over, channels), (channels,), (channels, state), (*over, state)]
+    shapes += [(*over, state), (channels,), (*over, channels)]
+    inputs = [torch.randn(shape, device="cuda") for shape in shapes]
+    inputs[3] = -inputs[3].exp()
+    values = [value.requires_grad_() for value in inputs]
+    exact = [value.detach().double().requires_grad_() for value in inputs]
+    weights = torch.randn(*over, channels, device="cuda")
+    y = selective_scan.selective_scan("triton")(*values)
+    expected = selective_scan.reference(*exact)
+    torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+    found = torch.autograd.grad((y * weights).sum(), values)
+    for one, other in zip(found, torch.autograd.grad((expected * weights).sum(), exact), strict=True):
+        assert float((one - other).abs().max() / other.abs().max().clamp(min=1e-3)) < 1e-4
+
+
+def losses(run: Run, scan: str, steps: int) -> list[float]:
+    state = initial_state(run, torch.device("cuda"), scan)
+    step, sums = captured_step(run, state), [0.0]
+    for _ in range(steps):
+        step()
+        sums.append(float(state.meters.loss_sum))
+    return [after - before for before, after in itertools.pairwise(sums)]
+
+
+@pytest.mark.parametrize("name", ["mamba", "s4", "s4_mamba"])
+def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
+    run = without_dropout(small_run(name))
+    configure(run, torch.device("cuda"))
+    expected = losses(run, "sequential", 100)
+    assert expected[-1] < expected[0]
+    for scan in ("reference", "triton", "mamba_ssm"):
+        if not backends.unavailable(scan, "cuda"):
+            assert losses(run, scan, 100) == pytest.approx(expected, rel=1e-3), scan
+
+
+@pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])
+def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
+    if why := backends.unavailable(scan, "cuda"):
+        pytest.skip(why)
+    for kernel, (backend, inputs) in self_test.KERNELS.items():
+        function = backend(scan)
+        values = [value.cuda() for value in inputs(82)]
+        stack = [torch.stack([value, 0.9 * value]) for value in values]
+
+        def loss(*values: torch.Tensor, function=function) -> torch.Tensor:  # type: ignore[no-untyped-def]
+            return (function(*values) ** 2).sum()
+
+        gradient = torch.func.grad(loss, tuple(range(len(values))))
+        together = torch.func.vmap(gradient)(*stack)
+        for k in range(2):
+            for one, alone in zip(together, gradient(*(value[k] for value in stack)), strict=True):
+                assert float((one[k] - alone).abs().max() / alone.abs().max()) < 1e-5, kernel
+
+
+@pytest.mark.parametrize("rows", [None, (5, 2, 900)])
+def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] | None) -> None:
+    cpu, gpu = (
+        Draws(
+            3,
+            "train",
+            torch.tensor(2**40 + 7, device=device),
+            None if rows is None else torch.tensor(rows, device=device),
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert gpu._fused
+    for draw in (
+        lambda draws: draws.bits("a", 3001),
+        lambda draws: draws.uniform("b", 3, 500, 21),
+        lambda draws: draws.normal("c", 3, 700, 13),
+        lambda draws: draws.integers("d", 20, 3, 101),
+        lambda draws: draws.signs("e", 3, 101),
+        lambda draws: draws.subsets("f", 3, 4, 9, 20),
+        lambda draws: draws.subsets("f", 3, 2, torch.tensor(5, device=draws.step.device), 10),
+    ):
+        torch.testing.assert_close(draw(gpu).cpu(), draw(cpu), rtol=2e-7, atol=0)

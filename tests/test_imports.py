@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "environment": "",
     "kernels": "",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
-    "tasks": "errors frozen lazy",
+    "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels",
     "plugins": "errors models.architectures tasks",
     # One run, and what it left.
@@ -63,7 +63,10 @@ MAY_IMPORT = {
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
 
 TORCH_AT_IMPORT = {
-    "kernels": "convolution selective_scan self_test",
+    "kernels": (
+        "convolution diagonal_ssm fused_scan official operators selective_scan self_test speed "
+        "triton_convolution triton_draws triton_scan triton_ssm"
+    ),
     "models": "attention backbone counted lstm mamba s4 verified",
     "train": "checkpoint evaluate loop optimizer parallel step",
 }

@@ -1,22 +1,49 @@
-"""Kernels against their naive twins: outputs and every gradient, at the lengths the study uses."""
+"""Kernels against their naive twins: outputs and every gradient, at the lengths the study uses.
+
+Without a GPU, Triton's kernels run in its interpreter: the same code, token by token in NumPy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.kernels import backends, convolution, selective_scan, self_test
+from bench.kernels import backends, convolution, diagonal_ssm, selective_scan, self_test
+from bench.tasks.draws import Draws
 
+GPU = torch.cuda.is_available()
 LENGTHS = (1, 2, 82, 202, 303)
+FAST = [
+    "sequential",
+    pytest.param(
+        "triton",
+        marks=pytest.mark.skipif(
+            GPU or importlib.util.find_spec("triton") is None,
+            reason="Triton's interpreter is not installed, or a GPU runs the kernels (tests/test_cuda.py)",
+        ),
+    ),
+]
+TRITON = FAST[1:]
+shapes = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def interpreter() -> Iterator[None]:
+    """Triton decides how it runs a kernel when the kernel's module is imported: not before this."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not GPU:
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield
 
 
 def assert_same(fast: Callable[..., Tensor], twin: Callable[..., Tensor], inputs: list[Tensor]) -> None:
-    values = [value.double().requires_grad_() for value in inputs]
+    values = [value.detach().clone().requires_grad_() for value in inputs]
     outputs = fast(*values), twin(*values)
     torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-12)
     weights = torch.randn_like(outputs[0])
@@ -25,15 +52,34 @@ def assert_same(fast: Callable[..., Tensor], twin: Callable[..., Tensor], inputs
         torch.testing.assert_close(fast_gradient, exact, rtol=1e-9, atol=1e-10)
 
 
+def normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=dtype)
+
+
 def scan_inputs(batch: int, length: int, channels: int, state: int) -> list[Tensor]:
     return [
-        torch.randn(batch, length, channels),
-        torch.rand(batch, length, channels),
-        -torch.rand(channels, state),
-        torch.randn(batch, length, state),
-        torch.randn(batch, length, state),
-        torch.randn(channels),
+        normal(batch, length, channels),
+        normal(batch, length, channels),
+        normal(channels) - 1,
+        -normal(channels, state).exp(),
+        normal(batch, length, state),
+        normal(batch, length, state),
+        normal(channels),
+        normal(batch, length, channels),
     ]
+
+
+def convolution_inputs(batch: int, length: int, channels: int, taps: int) -> list[Tensor]:
+    return [normal(batch, length, channels), normal(channels, taps), normal(channels)]
+
+
+def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tensor]:
+    decay, turn = torch.rand(2, channels, modes, dtype=torch.float64)
+    weight = normal(channels, modes, dtype=torch.complex128)
+    return [normal(batch, length, channels), torch.complex(-decay / 9, 3 * turn), weight, normal(channels)]
+
+
+# The selective scan
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -42,33 +88,97 @@ def test_sequential_scan_is_the_reference_in_outputs_and_gradients(length: int) 
     assert_same(selective_scan.sequential, selective_scan.reference, scan_inputs(2, length, 6, 4))
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("length", [1, 2, 82, 202])
+@pytest.mark.parametrize("name", TRITON)
+def test_triton_scan_is_the_reference_in_outputs_and_gradients(name: str, length: int) -> None:
+    torch.manual_seed(length)
+    inputs = scan_inputs(1, length, 6, 16)
+    assert_same(selective_scan.selective_scan(name), selective_scan.reference, inputs)
+
+
+@pytest.mark.parametrize("length", [5, 37])
+@pytest.mark.parametrize("name", TRITON)
+def test_triton_scan_that_keeps_few_states_computes_the_others_again(
+    name: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = selective_scan.selective_scan(name)
+    from bench.kernels import fused_scan
+
+    monkeypatch.setattr(fused_scan, "KEEP_ALL_BYTES", 0)
+    assert fused_scan.chunk_of(torch.ones(1), 1) == fused_scan.CHUNK == 16
+    torch.manual_seed(length)
+    assert_same(scan, selective_scan.reference, scan_inputs(2, length, 5, 4))
+
+
+@pytest.mark.parametrize("name", FAST)
+@shapes
 @given(
-    batch=st.integers(1, 3), length=st.integers(1, 12), channels=st.integers(1, 5), state=st.integers(1, 5)
+    batch=st.integers(1, 2),
+    length=st.integers(1, 6),
+    channels=st.integers(1, 35),
+    log_state=st.integers(0, 3),
 )
-def test_sequential_scan_is_the_reference_at_any_shape(
-    batch: int, length: int, channels: int, state: int
+def test_scan_is_the_reference_at_any_shape(
+    name: str, batch: int, length: int, channels: int, log_state: int
 ) -> None:
     torch.manual_seed(0)
-    assert_same(
-        selective_scan.sequential, selective_scan.reference, scan_inputs(batch, length, channels, state)
-    )
+    inputs = scan_inputs(batch, length, channels, 2**log_state)
+    assert_same(selective_scan.selective_scan(name), selective_scan.reference, inputs)
 
 
-def test_the_scan_of_one_channel_is_the_recurrence_done_by_hand() -> None:
+@pytest.mark.parametrize("name", ["reference", *FAST])
+def test_the_scan_of_one_channel_is_the_recurrence_done_by_hand(name: str) -> None:
     x, delta = torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[0.5], [1.0]]])
+    step = torch.log(torch.expm1(delta)) - 0.25  # softplus(step + 0.25) = Δ
     A, B, C = torch.tensor([[-1.0]]), torch.tensor([[[2.0], [3.0]]]), torch.tensor([[[1.0], [10.0]]])
-    # h₁ = 0.5·2·1 = 1; h₂ = e⁻¹·1 + 1·3·2; y = C·h + 0.5·x
-    expected = torch.tensor([[[1.0 + 0.5], [10 * (torch.e**-1 + 6.0) + 1.0]]])
-    for scan in (selective_scan.reference, selective_scan.sequential):
-        torch.testing.assert_close(scan(x, delta, A, B, C, torch.tensor([0.5])), expected)
+    z = torch.tensor([[[0.0], [2.0]]])
+    # h₁ = 0.5·2·1 = 1; h₂ = e⁻¹·1 + 1·3·2; y = (C·h + 0.5·x)·silu(z), silu(0) = 0, silu(2) = 2/(1 + e⁻²)
+    expected = torch.tensor([[[0.0], [(10 * (torch.e**-1 + 6.0) + 1.0) * 2 / (1 + torch.e**-2)]]])
+    scan = selective_scan.selective_scan(name)
+    bias, skip = torch.tensor([0.25]), torch.tensor([0.5])
+    torch.testing.assert_close(scan(x, step, bias, A, B, C, skip, z), expected)
+
+
+@pytest.mark.parametrize("name", TRITON)
+def test_triton_scan_says_which_state_sizes_it_takes(name: str) -> None:
+    with pytest.raises(ValueError, match=r"states of 1, 2, 4, 8, … numbers, not 12: use sequential"):
+        selective_scan.selective_scan(name)(*scan_inputs(1, 3, 2, 12))
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_scan_reads_slices_of_wider_tensors(name: str) -> None:
+    """As Mamba's block calls it: x and z are halves of one projection, B and C parts of another."""
+    torch.manual_seed(0)
+    x, step, bias, A, _, _, skip, _ = scan_inputs(2, 7, 5, 4)
+    z = normal(2, 7, 10).chunk(2, dim=-1)[1]
+    B, C = normal(2, 7, 11).split([3, 4, 4], dim=-1)[1:]
+    scan = selective_scan.selective_scan(name)
+    inputs = (x, step, bias, A, B, C, skip, z)
+    torch.testing.assert_close(scan(*inputs), selective_scan.reference(*inputs))
+
+
+# The short convolution
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_short_convolution_is_its_reference(length: int) -> None:
+@pytest.mark.parametrize("name", FAST)
+def test_short_convolution_is_its_reference(name: str, length: int) -> None:
     torch.manual_seed(length)
-    inputs = [torch.randn(2, length, 6), torch.randn(6, 4), torch.randn(6)]
-    assert_same(convolution.short_convolution, convolution.short_convolution_reference, inputs)
+    inputs = convolution_inputs(1, length, 3, 4)
+    assert_same(convolution.short_convolution(name), convolution.reference, inputs)
+
+
+@pytest.mark.parametrize("name", FAST)
+@shapes
+@given(
+    batch=st.integers(1, 2), length=st.integers(1, 20), channels=st.integers(1, 130), taps=st.integers(1, 5)
+)
+def test_short_convolution_is_its_reference_at_any_shape(
+    name: str, batch: int, length: int, channels: int, taps: int
+) -> None:
+    torch.manual_seed(0)
+    inputs = convolution_inputs(batch, length, channels, taps)
+    assert_same(convolution.short_convolution(name), convolution.reference, inputs)
 
 
 def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
@@ -76,22 +186,48 @@ def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
     x, weight, bias = torch.randn(2, 9, 6), torch.randn(6, 4), torch.randn(6)
     padded = torch.nn.functional.pad(x.transpose(1, 2), (3, 0))
     expected = torch.nn.functional.conv1d(padded, weight.unsqueeze(1), bias, groups=6).transpose(1, 2)
-    torch.testing.assert_close(convolution.short_convolution(x, weight, bias), expected)
+    torch.testing.assert_close(convolution.shifts(x, weight, bias), torch.nn.functional.silu(expected))
+
+
+# The diagonal SSM
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_long_convolution_is_its_reference(length: int) -> None:
+@pytest.mark.parametrize("name", FAST)
+def test_diagonal_ssm_is_its_reference(name: str, length: int) -> None:
     torch.manual_seed(length)
-    assert_same(
-        convolution.long_convolution,
-        convolution.long_convolution_reference,
-        [torch.randn(2, 5, length), torch.randn(5, length)],
-    )
+    assert_same(diagonal_ssm.diagonal_ssm(name), diagonal_ssm.reference, ssm_inputs(1, length, 5, 8))
+
+
+@pytest.mark.parametrize("name", FAST)
+@shapes
+@given(
+    batch=st.integers(1, 2),
+    length=st.integers(1, 9),
+    channels=st.integers(1, 35),
+    log_modes=st.integers(0, 3),
+)
+def test_diagonal_ssm_is_its_reference_at_any_shape(
+    name: str, batch: int, length: int, channels: int, log_modes: int
+) -> None:
+    torch.manual_seed(0)
+    inputs = ssm_inputs(batch, length, channels, 2**log_modes)
+    assert_same(diagonal_ssm.diagonal_ssm(name), diagonal_ssm.reference, inputs)
+
+
+@pytest.mark.parametrize("name", ["reference", *FAST])
+def test_the_answer_of_one_real_mode_to_an_impulse_is_a_geometric_series(name: str) -> None:
+    x = torch.zeros(1, 5, 1, dtype=torch.float64)
+    x[0, 1] = 1.0
+    exponent = torch.tensor([[0.5]], dtype=torch.float64).log().to(torch.complex128)
+    weight, skip = torch.tensor([[1.5 + 7j]]), torch.tensor([10.0], dtype=torch.float64)
+    y = diagonal_ssm.diagonal_ssm(name)(x, exponent, weight.to(torch.complex128), skip)
+    torch.testing.assert_close(y.flatten().tolist(), [0.0, 13.0, 1.5, 0.75, 0.375])
 
 
 @given(st.integers(1, 5000))
 def test_fourier_lengths_are_even_large_enough_and_smooth(at_least: int) -> None:
-    length = convolution.smooth_length(at_least)
+    length = diagonal_ssm.smooth_length(at_least)
     assert length >= at_least
     assert length % 2 == 0
     for prime in (2, 3, 5):
@@ -100,22 +236,144 @@ def test_fourier_lengths_are_even_large_enough_and_smooth(at_least: int) -> None
     assert length == 1
 
 
+# What PyTorch may do with an operator
+
+OPERATORS = {
+    "recurrence": (lambda: selective_scan.sequential, lambda: scan_inputs(2, 5, 3, 4)),
+    "scan_triton": (lambda: selective_scan.selective_scan("triton"), lambda: scan_inputs(2, 5, 3, 4)),
+    "convolution_triton": (
+        lambda: convolution.short_convolution("triton"),
+        lambda: convolution_inputs(2, 5, 3, 4),
+    ),
+    "ssm_triton": (lambda: diagonal_ssm.diagonal_ssm("triton"), lambda: ssm_inputs(2, 5, 3, 4)),
+}
+operators = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=TRITON[0].marks if "triton" in name else ()) for name in OPERATORS],
+)
+
+
+@operators
+def test_operators_keep_pytorchs_rules(name: str) -> None:
+    function, inputs = (make() for make in OPERATORS[name])
+    seen: list[tuple[Tensor, ...]] = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if op is getattr(torch.ops.bench, name).default:
+                seen.append(args)
+            return op(*args, **(kwargs or {}))
+
+    with Spy(), torch.no_grad():
+        function(*inputs)
+    arguments = tuple(value.detach().clone().requires_grad_() for value in seen[0])
+    found = torch.library.opcheck(getattr(torch.ops.bench, name), arguments)
+    assert set(found.values()) == {"SUCCESS"}
+
+
+@operators
+def test_a_stack_of_models_is_each_model_alone(name: str) -> None:
+    torch.manual_seed(0)
+    function, inputs = (make() for make in OPERATORS[name])
+    stack = [torch.stack([value, 0.9 * value, 1.1 * value]) for value in inputs]
+    stack[0] = inputs[0]  # x is shared: one data stream
+    dims = (None, *(0 for _ in inputs[1:]))
+    everything = tuple(range(len(inputs)))
+
+    def loss(*values: Tensor) -> Tensor:
+        return (function(*values) ** 2).sum()
+
+    def members(each: Callable[..., Tensor]) -> list[Tensor]:
+        pairs = list(zip(stack, dims, strict=True))
+        return [each(*(value if dim is None else value[k] for value, dim in pairs)) for k in range(3)]
+
+    outputs = torch.func.vmap(function, dims)(*stack)
+    torch.testing.assert_close(outputs, torch.stack(members(function)))
+    gradients = torch.func.vmap(torch.func.grad(loss, everything), dims)(*stack)
+    for k, alone in enumerate(members(torch.func.grad(loss, everything))):
+        for found, exact in zip(gradients, alone, strict=True):
+            torch.testing.assert_close(found[k], exact)
+    of_all = torch.func.grad(lambda *values: torch.func.vmap(loss, dims)(*values).sum(), 1)(*stack)
+    torch.testing.assert_close(of_all, gradients[1])
+
+
+@operators
+def test_operators_compile_without_a_break(name: str) -> None:
+    torch.manual_seed(0)
+    function, inputs = (make() for make in OPERATORS[name])
+    assert_same(torch.compile(function, fullgraph=True, backend="aot_eager"), function, inputs)
+
+
+@operators
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    torch.manual_seed(0)
+    function, inputs = (make() for make in OPERATORS[name])
+    assert torch.autograd.gradcheck(function, [value.requires_grad_() for value in inputs])
+
+
+# Random numbers
+
+
+class FusedDraws(Draws):
+    _fused = True
+
+
+@pytest.mark.parametrize("rows", [None, (5, 2, 900)])
+@pytest.mark.parametrize("name", TRITON)
+def test_fused_draws_are_the_same_bits(name: str, rows: tuple[int, ...] | None) -> None:
+    numbers = None if rows is None else torch.tensor(rows)
+    plain, fused = (kind(3, "train", torch.tensor(2**40 + 7), numbers) for kind in (Draws, FusedDraws))
+    for draw in (
+        lambda draws: draws.bits("a", 301),
+        lambda draws: draws.uniform("b", 3, 5, 21),
+        lambda draws: draws.normal("c", 3, 7, 13),
+        lambda draws: draws.integers("d", 20, 3, 101),
+        lambda draws: draws.signs("e", 3, 101),
+        lambda draws: draws.subsets("f", 3, 4, 9, 20),
+        lambda draws: draws.subsets("f", 3, 2, torch.tensor(5), 10),
+        lambda draws: draws.subsets("g", 3, 9, 9, 9),
+    ):
+        torch.testing.assert_close(draw(fused), draw(plain), rtol=0, atol=0)
+
+
+# The self-test, and which backend is used
+
+
 def test_self_test_agrees_on_this_machine() -> None:
     outcomes = self_test.self_test(torch.device("cpu"), ("sequential", "mamba_ssm"), (82,))
-    by_backend = {outcome.backend: outcome for outcome in outcomes}
-    assert all(by_backend[name].agrees for name in ("sequential", "shifts", "fft"))
-    assert by_backend["mamba_ssm"].unavailable == "needs an NVIDIA GPU"
-    assert not by_backend["mamba_ssm"].agrees
+    assert {outcome.kernel for outcome in outcomes} == set(self_test.KERNELS)
+    for outcome in outcomes:
+        assert outcome.agrees == (outcome.backend == "sequential")
+        assert outcome.unavailable == (None if outcome.agrees else "needs an NVIDIA GPU")
 
 
 def test_self_test_catches_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def weakens_the_skip(*inputs: Tensor) -> Tensor:
-        return selective_scan.reference(*inputs[:5], 0.9 * inputs[5])
+        return selective_scan.reference(*inputs[:6], 0.9 * inputs[6], inputs[7])
 
-    monkeypatch.setitem(selective_scan.SCANS, "sequential", weakens_the_skip)
+    monkeypatch.setitem(selective_scan.BACKENDS, "sequential", lambda: weakens_the_skip)
     scan = self_test.self_test(torch.device("cpu"), ("sequential",), (82,))[0]
-    assert not scan.agrees
+    assert (scan.kernel, scan.agrees) == ("selective scan", False)
+    assert scan.outputs is not None
+    assert scan.outputs > 1e-3
 
 
-def test_backend_names_are_those_of_the_scans() -> None:
-    assert set(backends.SCAN_NAMES) == set(selective_scan.SCANS)
+def test_every_backend_has_every_kernel() -> None:
+    for module in (selective_scan, convolution, diagonal_ssm):
+        assert set(module.BACKENDS) == set(backends.NAMES)
+
+
+def test_without_triton_a_gpu_runs_what_needs_no_package_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert backends.unavailable("triton", "cuda:0") == "package triton is not installed: pip install triton"
+    assert backends.resolve("auto", "cuda:0")[0] == "sequential"
+    assert "pip install triton" in backends.resolve("auto", "cuda:0")[1]
+
+
+def test_auto_is_triton_on_a_gpu_and_sequential_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert backends.resolve("auto", "cuda:1")[0] == "triton"
+    assert backends.resolve("auto", "cpu")[0] == "sequential"
+    assert backends.resolve("mamba_ssm", "cuda:0")[0] == "mamba_ssm"

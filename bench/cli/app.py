@@ -70,8 +70,12 @@ def run(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each worker.")] = 1,
     scan: Annotated[
-        str, typer.Option(help="Selective scan: sequential (everywhere), mamba_ssm (extra cuda), reference.")
-    ] = "sequential",
+        str,
+        typer.Option(
+            help="Kernels: auto (triton on a GPU, else sequential), sequential, triton, mamba_ssm "
+            "(extra cuda), reference."
+        ),
+    ] = "auto",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
     gpus_per_run: Annotated[
         int,
@@ -163,8 +167,18 @@ for command in (judging.report, judging.check, judging.compare, judging.export):
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """What this machine has: versions, devices, kernels held against their references, what is missing."""
+    if speed:
+        from bench.cli.speed import show_speeds
+
+        show_speeds(json)
+        return
     from bench.cli.doctor import examine
 
     raise typer.Exit(examine(json))

@@ -17,7 +17,7 @@ from bench.environment import PACKAGES, code_version, cpu_name, package_version
 EXTRAS = {
     "scikit-learn": "pip install 'icl-bench[baselines]'  (decision-tree baselines in reports)",
     "mamba-ssm": "pip install --no-build-isolation 'icl-bench[cuda]'  (official scan; needs nvcc and a GPU)",
-    "causal-conv1d": "pip install --no-build-isolation 'icl-bench[cuda]'",
+    "triton": "pip install triton  (this project's fused GPU kernels; CUDA builds of torch bring it)",
 }
 VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 
@@ -35,16 +35,17 @@ def examine(as_json: bool) -> int:
 def _examine() -> dict[str, Any]:
     import torch
 
-    from bench.kernels.backends import SCAN_NAMES
+    from bench.kernels.backends import NAMES
     from bench.kernels.self_test import LENGTHS, self_test
 
     torch.set_num_threads(1)
     devices = [torch.device("cpu")]
     devices += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    tests = []
-    for device in devices[: 2 if len(devices) > 1 else 1]:
+    tests: list[dict[str, Any]] = []
+    tested = devices[:2]  # GPUs of one machine are alike
+    for device in tested:
         lengths = LENGTHS if device.type == "cuda" else LENGTHS[:2]
-        for outcome in self_test(device, SCAN_NAMES, lengths):
+        for outcome in self_test(device, NAMES, lengths):
             verdict = "agrees" if outcome.agrees else "disagrees"
             verdict = "not available" if outcome.unavailable else verdict
             tests.append({"device": str(device), **asdict(outcome), "verdict": verdict})
@@ -60,8 +61,21 @@ def _examine() -> dict[str, Any]:
         "devices": [_device(device) for device in devices],
         "slurm": shutil.which("sbatch"),
         "self_test": tests,
+        "kernels": [_chosen(str(device), tests) for device in tested],
         "missing": missing,
     }
+
+
+def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
+    """The backend that a run uses on `device` unless --scan says otherwise, and why."""
+    from bench.kernels.backends import AUTO, resolve
+
+    name, reason = resolve(AUTO, device)
+    mine = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
+    wrong = ", ".join(dict.fromkeys(test["kernel"] for test in mine if test["verdict"] != "agrees"))
+    if wrong:
+        reason += f"; but its {wrong} disagrees, and runs refuse it: name another with --scan"
+    return {"device": device, "backend": name, "reason": reason}
 
 
 def _device(device: Any) -> dict[str, Any]:
@@ -98,7 +112,9 @@ def _show(found: dict[str, Any]) -> None:
     columns += [Column("ms", number=True, spare=True)]
     rows = [_row(test) for test in found["self_test"]]
     out.print(format.table(out, columns, rows, title="Kernels against their references"))
-    out.say("Errors are relative to the largest entry; a run uses the scan that --scan names (sequential).")
+    out.say("Errors are relative to the largest entry of each output and gradient, against float64.")
+    for chosen in found["kernels"]:
+        out.say(f"Runs on {chosen['device']} use {chosen['backend']} ({chosen['reason']}).")
     for name, how in found["missing"].items():
         out.say(f"Missing {name}: {how}")
 

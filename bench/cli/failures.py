@@ -14,10 +14,9 @@ from bench import suite as suites
 from bench.cli import format
 from bench.cost import Speeds
 from bench.dispatch.causes import Cause, cause
-from bench.dispatch.order import stopped
 from bench.dispatch.queue import ask_queue
 from bench.dispatch.state import Folder
-from bench.dispatch.submission import submissions
+from bench.dispatch.submission import last_called_off
 from bench.plan import Planned, plan
 
 MOST_NAMED = 5
@@ -43,11 +42,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
             record = Folder.of(results, one.run.id).failure() or {}
             causes[cause(record)].append(_Failed(one, record))
     groups = sorted(causes.items(), key=lambda each: -len(each[1]))
-    called_off = [
-        why
-        for submission in submissions(results)
-        if submission.suite == suite.name and (why := stopped(submission.folder))
-    ]
+    called_off = last_called_off(results, suite.name)
     out = format.Output()
     if as_json:
         out.json(
@@ -64,8 +59,8 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
         _show(each, failed, path, out)
     if not groups:
         out.say(f"Nothing of suite {suite.name} has failed.")
-    for why in called_off:
-        out.say(f"called off: {why}", style="red")
+    if called_off:
+        out.say(f"called off: {called_off}", style="red")
     return sum(map(len, causes.values()))
 
 

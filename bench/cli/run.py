@@ -83,7 +83,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
         submit_order(path, suite.name, results.absolute(), todo, jobs, how, choices, out)
         return
-    places = _places(choices, machine, todo)
+    places = _places(choices, machine, todo, out)
     _check_memory(places, todo, pool)
     if todo:
         out.say(f"Expected: {_cost(todo, places)}.")
@@ -128,7 +128,7 @@ def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> lis
     return [*baselines, *(one.run for one in todo)]
 
 
-def _places(choices: Choices, machine: Machine, todo: list[Planned]) -> list[Machine]:
+def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format.Output) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
     from bench.kernels import backends
 
@@ -140,6 +140,9 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned]) -> list[Mac
         raise UserError(str(error)) from None
     if why := backends.unavailable(machine.scan, places[0].device):
         raise UserError(f"--scan {machine.scan}: {why}")
+    scan, reason = backends.resolve(machine.scan, places[0].device)
+    if scan != machine.scan:
+        out.say(f"Kernels: {scan} ({reason}).")
     if places[0].device == "cpu" and (count := sum(one.run.precision == "tf32" for one in todo)):
         raise UserError(
             f"{format.count(count, 'run')} in precision tf32 cannot train on a processor: "

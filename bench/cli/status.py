@@ -22,10 +22,9 @@ from bench import suite as suites
 from bench.cli import format
 from bench.cli.format import Column
 from bench.cli.plan import known_speeds
-from bench.dispatch.order import stopped
 from bench.dispatch.queue import Queue, ask_queue
 from bench.dispatch.status import WORDS, Word
-from bench.dispatch.submission import submissions
+from bench.dispatch.submission import last_called_off
 from bench.files import room_left
 from bench.plan import Planned, plan
 
@@ -108,9 +107,8 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     waiting = Counter(_without_job(one.standing.note) for one in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
         yield f"queued, {format.count(count, 'run')}: {note}", "dim"
-    for submission in submissions(view.results):
-        if submission.suite == view.suite.name and (why := stopped(submission.folder)):
-            yield f"called off: {why}", "red"
+    if why := last_called_off(view.results, view.suite.name):
+        yield f"called off: {why}", "red"
     if view.queue.problem:
         yield f"The queue was not asked, {view.queue.problem}: what is queued counts as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import results as pool
+from bench.kernels.backends import resolve
 from bench.run import Run, leaves
 from bench.tasks import Task
 
@@ -34,7 +35,7 @@ class Machine:
     Attributes:
         devices: what one run trains on: one device, or several of one kind that share each batch.
         threads: processor threads of each process.
-        scan: selective scan backend, by name.
+        scan: the kernels' backend, by name, or auto.
         save_every: seconds between checkpoints.
     """
 
@@ -47,6 +48,10 @@ class Machine:
     def device(self) -> str:
         """The device of the process that leads."""
         return self.devices[0]
+
+    def resolved(self) -> Machine:
+        """The same with its kernels' backend by name: what `auto` means on this device."""
+        return replace(self, scan=resolve(self.scan, self.device)[0])
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def _function(order: Order, pieces: Sequence[Piece], how: How) -> SlurmJob:
         workers=how.site.workers,
         spread=how.spread,
         save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),
+        limit_seconds=60.0 * how.site.minutes,
     )
 
 

@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 180.0
 LAST_SECONDS = 3600.0
 """How long a job that was told to end waits for being ended; preemption may grant it that much."""
 MOST_FRUITLESS = 3
-"""A job put back so often without getting any run further is not put back again."""
+"""A job that reached its time limit so often without getting any run further is not put back again."""
 
 
 class CodeChanged(Exception):
@@ -56,7 +56,8 @@ class SlurmJob:
         workers: runs side by side; None for one a device.
         spread: devices that each run is spread over, one task each.
         save_seconds: how long saving may take.
-        fruitless: how often it was put back into the queue in a row without getting further.
+        limit_seconds: the time limit it was submitted with.
+        fruitless: how many time limits in a row ended without getting further.
     """
 
     ids: tuple[str, ...]
@@ -67,6 +68,7 @@ class SlurmJob:
     workers: int | None
     spread: int
     save_seconds: float
+    limit_seconds: float
     fruitless: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class SlurmJob:
             return "called off"
         try:
             pool = self._pool()
-            _RUNNING.update(pool=pool, before=self._steps())
+            _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())
             signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(told_to_end=True))
             pool.start()
             while pool.busy() and not _RUNNING.get("told_to_end"):
@@ -105,11 +107,14 @@ class SlurmJob:
 
         if (pool := _RUNNING.get("pool")) is not None:
             pool.stop(patience=self.save_seconds)
-        fruitless = 0 if self._steps() > _RUNNING.get("before", -1) else self.fruitless + 1
+        began = _RUNNING.get("began", time.monotonic())
+        fruitless = self.fruitless
+        if self._steps() > _RUNNING.get("before", -1):
+            fruitless = 0
+        elif time.monotonic() - began > self.limit_seconds / 2:  # the limit, not somebody with more rights
+            fruitless += 1
         if fruitless >= MOST_FRUITLESS:
-            self._record(
-                NoProgress(f"put back into the queue {fruitless} times without a step: raise timeout_min")
-            )
+            self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))
             return None
         return DelayedSubmission(replace(self, fruitless=fruitless))
 

@@ -79,8 +79,8 @@ def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Stan
 
 def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:
     """Whether the process that wrote a heartbeat is still there, as far as can be told from here."""
-    if queue.answered and (job := beat.get("job")):
-        return job in queue.jobs and not queue.jobs[job].waits
+    if queue.answered and (job := beat.get("job")) and (job not in queue.jobs or queue.jobs[job].waits):
+        return False
     if time.time() - beat["time"] <= SILENT_AFTER_SECONDS:
         return owner_exists(beat) is not False
     return folder.is_locked()

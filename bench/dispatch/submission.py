@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.order import orders_folder
+from bench.dispatch.order import orders_folder, stopped
 from bench.files import read_json, write_json
 
 
@@ -70,11 +71,12 @@ class Submission:
         write_json(self.folder / "submission.json", value)
 
     def tidy(self) -> None:
-        """Remove what submitit left: pickles and scripts. Only when none of its jobs is queued any more."""
+        """Remove what its jobs needed: pickles, scripts, code. Only when none of them is queued any more."""
         for pattern in ("*.pkl", "*.pkl.save_tmp", ".submission_file_*", "*_submission.sh"):
             for path in self.folder.glob(pattern):
                 with contextlib.suppress(OSError):
                     path.unlink()
+        shutil.rmtree(self.folder / "code", ignore_errors=True)
 
 
 def submissions(results: Path) -> Iterator[Submission]:
@@ -84,6 +86,12 @@ def submissions(results: Path) -> Iterator[Submission]:
             yield _parse(path.parent, read_json(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # half of a disk, an older format: the runs' own files still tell the truth
+
+
+def last_called_off(results: Path, suite: str) -> str | None:
+    """Why the last submission of a suite was called off; None when it was not, or when there is none."""
+    mine = [each for each in submissions(results) if each.suite == suite]
+    return stopped(mine[-1].folder) if mine else None
 
 
 def _parse(folder: Path, value: dict[str, Any]) -> Submission:

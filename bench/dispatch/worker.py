@@ -59,6 +59,7 @@ def work(
     """
     redirect_output(log)
     stop = StopFlag()
+    machine = machine.resolved()
     worker = _Worker(order, machine, stop, prepare(machine), _join(seat, machine, stop))
     try:
         if worker.group is not None and worker.group.rank:

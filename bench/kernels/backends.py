@@ -1,19 +1,51 @@
-"""Names of the scan backends, and whether this machine can run them: readable without torch."""
+"""Names of the kernel backends, and which of them this machine can run: readable without torch.
+
+| name         | selective scan        | short convolution | diagonal SSM             | runs on           |
+|--------------|-----------------------|-------------------|--------------------------|-------------------|
+| `reference`  | token by token        | tap by tap        | Toeplitz product         | any device        |
+| `sequential` | gradient by hand      | shifts            | Fourier transform        | any device        |
+| `triton`     | fused, one launch     | fused with SiLU   | recurrence, one launch   | NVIDIA GPU        |
+| `mamba_ssm`  | official CUDA kernel  | shifts            | Fourier transform        | NVIDIA GPU        |
+
+One name is chosen for a run (`--scan`), printed, and stored with its result. `auto` stands for
+`triton` on a GPU and `sequential` on a processor; it becomes that name before anything is computed.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 
-SCAN_NAMES = ("sequential", "reference", "mamba_ssm")
+AUTO = "auto"
+NAMES = ("sequential", "triton", "mamba_ssm", "reference")
+SCAN_NAMES = (AUTO, *NAMES)
+"""What `--scan` may say."""
+_INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
+"""Backends that are packages, and how those are had."""
 
 
 def unavailable(name: str, device: str) -> str | None:
     """Why the backend `name` cannot run on `device` ("cpu", "cuda:0"), with what to do; None when it can."""
-    if name != "mamba_ssm":
+    if name not in _INSTALL:
         return None
-    if not device.startswith("cuda"):
+    if not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
-    for package in ("mamba_ssm", "causal_conv1d"):
-        if importlib.util.find_spec(package) is None:
-            return f"package {package} is not installed: pip install --no-build-isolation 'icl-bench[cuda]'"
+    if importlib.util.find_spec(name) is None:
+        return f"package {name} is not installed: {_INSTALL[name]}"
     return None
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter, on a processor: for tests, it is slow."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def resolve(name: str, device: str) -> tuple[str, str]:
+    """The backend that `name` means on `device`, and why. Everything but `auto` means itself."""
+    if name != AUTO:
+        return name, "as --scan says"
+    if not device.startswith("cuda"):
+        return "sequential", "the fastest on a processor"
+    if why := unavailable("triton", device):
+        return "sequential", f"triton: {why}"
+    return "triton", "the fastest on a GPU"

@@ -1,60 +1,61 @@
-"""Causal convolutions: Mamba's short one, and S4's, as long as the prompt.
+"""Mamba's short convolution: a few taps, causal, one channel at a time, and the SiLU behind it.
 
-Both have a naive twin with the name `…_reference`, which is the specification.
+    y_t = silu(bias + Σ_k weight[k] x_{t−K+1+k})          zeros before the start
+
+Shapes: x (B, L, E), weight (E, K), bias (E,); y (B, L, E). `reference` is the specification.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from bench.kernels.operators import operator
+
+Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def short_convolution_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """y_t = bias + Σ_k weight[k] x_{t−K+1+k} per channel, zeros before the start.
-
-    Shapes: x (B, L, E), weight (E, K), bias (E,); y (B, L, E).
-    """
+def reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Token by token."""
     K = weight.shape[1]
-    padded = torch.nn.functional.pad(x, (0, 0, K - 1, 0))
+    padded = functional.pad(x, (0, 0, K - 1, 0))
     taps = [(padded[:, t : t + K] * weight.T).sum(1) for t in range(x.shape[1])]
-    return torch.stack(taps, dim=1) + bias
+    return functional.silu(torch.stack(taps, dim=1) + bias)
 
 
-def short_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same, one shifted product per tap: elementwise operations, deterministic on every device."""
+def shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One shifted product per tap: elementwise operations, deterministic on every device."""
     L, K = x.shape[1], weight.shape[1]
-    padded = torch.nn.functional.pad(x, (0, 0, K - 1, 0))
+    padded = functional.pad(x, (0, 0, K - 1, 0))
     y = bias
     for k in range(K):
         y = torch.addcmul(y, padded[:, k : k + L], weight[:, k])
-    return y
+    return functional.silu(y)
 
 
-def long_convolution_reference(x: Tensor, kernel: Tensor) -> Tensor:
-    """y_t = Σ_{s≤t} kernel[t−s] x_s per channel, as a Toeplitz product: x (B, E, L), kernel (E, L)."""
-    L = x.shape[-1]
-    lag = torch.arange(L, device=x.device).unsqueeze(1) - torch.arange(L, device=x.device)
-    toeplitz = torch.where(lag >= 0, kernel[:, lag.clamp(min=0)], 0.0)
-    return torch.einsum("ets,bes->bet", toeplitz, x)
+@functools.cache
+def _triton() -> Convolution:
+    from bench.kernels import triton_convolution as kernels
+
+    def shapes(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
+        return (x.new_empty(x.shape),)
+
+    arguments = ("x", "weight", "bias")
+    return operator("convolution_triton", arguments, (), kernels.forward, kernels.backward, shapes)
 
 
-def long_convolution(x: Tensor, kernel: Tensor) -> Tensor:
-    """The same through the Fourier transform, zero-padded so that nothing wraps around."""
-    L = x.shape[-1]
-    n = smooth_length(2 * L)
-    spectrum = torch.fft.rfft(x, n=n) * torch.fft.rfft(kernel, n=n)
-    y: Tensor = torch.fft.irfft(spectrum, n=n)[..., :L]
-    return y
+BACKENDS: dict[str, Callable[[], Convolution]] = {
+    "reference": lambda: reference,
+    "sequential": lambda: shifts,
+    "triton": _triton,
+    "mamba_ssm": lambda: shifts,
+}
 
 
-def smooth_length(at_least: int) -> int:
-    """The smallest even length ≥ `at_least` without prime factors above 5: libraries are fast at those."""
-    length = at_least + at_least % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 2
+def short_convolution(name: str) -> Convolution:
+    """What the backend `name` (`bench.kernels.backends.SCAN_NAMES`) convolves with."""
+    return BACKENDS[name]()

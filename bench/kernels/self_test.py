@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, convolution, selective_scan
+from bench.kernels import backends, convolution, diagonal_ssm, selective_scan
 
-LENGTHS = (82, 202, 280, 303)
-"""The study's prompt lengths: none is a power of two."""
+LENGTHS = (82, 202, 280, 303, 1024)
+"""The study's prompt lengths: all but one are no power of two."""
 BRIEF = (82,)
 TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
+BATCH, CHANNELS, STATE, TAPS = 2, 32, 16, 4
 
 
 @dataclass(frozen=True)
@@ -55,66 +56,61 @@ class Outcome:
         )
 
 
-def self_test(device: torch.device, scans: tuple[str, ...], lengths: tuple[int, ...]) -> list[Outcome]:
-    """Test the named selective scans and both convolutions on `device`."""
+def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, ...]) -> list[Outcome]:
+    """Test every kernel of the named backends on `device`."""
     outcomes = []
-    for name in scans:
-        if why := backends.unavailable(name, str(device)):
-            outcomes.append(Outcome("selective scan", name, unavailable=why))
-            continue
-        for length in lengths:
-            backend = selective_scan.SCANS[name]
-            inputs = _scan_inputs(length, device)
-            outcomes.append(
-                _compare("selective scan", name, length, backend, selective_scan.reference, inputs)
-            )
-    for length in lengths:
-        short, long = (
-            [
-                torch.randn(shape, generator=torch.Generator().manual_seed(length)).to(device)
-                for shape in shapes
-            ]
-            for shapes in (((2, length, 32), (32, 4), (32,)), ((2, 32, length), (32, length)))
-        )
-        outcomes += [
-            _compare(
-                "short convolution",
-                "shifts",
-                length,
-                convolution.short_convolution,
-                convolution.short_convolution_reference,
-                short,
-            ),
-            _compare(
-                "long convolution",
-                "fft",
-                length,
-                convolution.long_convolution,
-                convolution.long_convolution_reference,
-                long,
-            ),
-        ]
+    for kernel, (backend, inputs) in KERNELS.items():
+        twin = backend("reference")
+        for name in names:
+            if why := backends.unavailable(name, str(device)):
+                outcomes.append(Outcome(kernel, name, unavailable=why))
+                continue
+            for length in lengths:
+                values = [value.to(device) for value in inputs(length)]
+                outcomes.append(_compare(kernel, name, length, backend(name), twin, values))
     return outcomes
 
 
-def _scan_inputs(length: int, device: torch.device) -> list[Tensor]:
+def _scan_inputs(length: int) -> list[Tensor]:
     """Inputs of the sizes and signs a trained Mamba produces."""
-    batch, channels, state = 2, 32, 16
-    generator = torch.Generator().manual_seed(length)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    decay = -torch.arange(1, state + 1).float().repeat(channels, 1)
-    inputs = [
-        normal(batch, length, channels),
-        torch.nn.functional.softplus(normal(batch, length, channels) - 3),
-        decay,
-        normal(batch, length, state),
-        normal(batch, length, state),
-        normal(channels),
+    normal = _normal(length)
+    return [
+        normal(BATCH, length, CHANNELS),
+        normal(BATCH, length, CHANNELS),
+        normal(CHANNELS) - 3,
+        -torch.arange(1, STATE + 1).float().repeat(CHANNELS, 1),
+        normal(BATCH, length, STATE),
+        normal(BATCH, length, STATE),
+        normal(CHANNELS),
+        normal(BATCH, length, CHANNELS),
     ]
-    return [value.to(device) for value in inputs]
+
+
+def _convolution_inputs(length: int) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(BATCH, length, CHANNELS), normal(CHANNELS, TAPS), normal(CHANNELS)]
+
+
+def _ssm_inputs(length: int) -> list[Tensor]:
+    """Modes and step sizes as S4D-Lin starts with."""
+    normal, modes = _normal(length), STATE // 2
+    step = torch.logspace(-3, -1, CHANNELS).unsqueeze(-1)
+    A = torch.complex(torch.full((modes,), -0.5), torch.pi * torch.arange(modes))
+    weight = torch.complex(normal(CHANNELS, modes), normal(CHANNELS, modes))
+    return [normal(BATCH, length, CHANNELS), A * step, weight * step, normal(CHANNELS)]
+
+
+KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[[int], list[Tensor]]]] = {
+    "selective scan": (selective_scan.selective_scan, _scan_inputs),
+    "short convolution": (convolution.short_convolution, _convolution_inputs),
+    "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs),
+}
+"""What is tested: the kernel's backends by name, and its inputs at a length."""
+
+
+def _normal(seed: int) -> Callable[..., Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(*shape, generator=generator)
 
 
 def _compare(
@@ -125,7 +121,8 @@ def _compare(
     twin: Callable[..., Tensor],
     inputs: list[Tensor],
 ) -> Outcome:
-    exact_y, exact_gradients = _outputs_and_gradients(twin, [value.double() for value in inputs])
+    doubled = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in inputs]
+    exact_y, exact_gradients = _outputs_and_gradients(twin, doubled)
     _outputs_and_gradients(backend, inputs)  # warm-up
     began = time.perf_counter()
     y, gradients = _outputs_and_gradients(backend, inputs)
@@ -153,4 +150,4 @@ def _outputs_and_gradients(
 
 
 def _relative(value: Tensor, exact: Tensor) -> float:
-    return float((value.double() - exact).abs().max() / exact.abs().max())
+    return float((value.to(exact.dtype) - exact).abs().max() / exact.abs().max())

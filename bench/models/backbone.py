@@ -30,7 +30,7 @@ class Model(nn.Module):
         n_inputs: width of a token; of each kind in turn where tokens are of several kinds.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
-        scan: name of the selective scan (`bench.kernels.selective_scan.SCANS`).
+        scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class Place:
         heads: attention heads.
         layers: layers of the model.
         blocks: blocks of those layers; one that comes before them does not count.
-        scan: name of the selective scan (`bench.kernels.selective_scan.SCANS`).
+        scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
     """
 
     width: int
@@ -166,7 +166,7 @@ class S4(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models import s4
 
-        return s4.S4(self, place.width)
+        return s4.S4(self, place.width, place.scan)
 
 
 class S4Mamba(Block):
@@ -200,7 +200,7 @@ class S4Mamba(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models import s4
 
-        return s4.S4Mamba(self, place.width, place.blocks)
+        return s4.S4Mamba(self, place.width, place.blocks, place.scan)
 
 
 class LSTM(Block):

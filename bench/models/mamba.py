@@ -1,10 +1,11 @@
-"""Mamba's block (Gu & Dao 2023, Figure 3), in plain PyTorch around a scan that is chosen by name.
+"""Mamba's block (Gu & Dao 2023, Figure 3), in plain PyTorch around kernels that are chosen by name.
 
 x, z = in(h)                    two halves of width E·D
 x = silu(conv(x))               causal, depthwise, 4 taps
-Δ, B, C = project(x)            Δ = softplus(low rank → E·D), one step size a channel
-y = scan(x, Δ, −exp(log A), B, C, skip)
-out(y · silu(z))
+r, B, C = project(x)            r of low rank
+y = scan(x, Δ, −exp(log A), B, C, skip) · silu(z)
+                                Δ = softplus(step(r) + bias), one step size a channel
+out(y)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.convolution import short_convolution
-from bench.kernels.selective_scan import SCANS
+from bench.kernels.selective_scan import selective_scan
 from bench.models import blocks as specs
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
@@ -29,15 +30,15 @@ class Mamba(nn.Module):
         spec: its settings.
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts 1/√blocks smaller.
-        scan: name of the selective scan to use.
+        scan: name of the kernels' backend.
     """
 
     def __init__(self, spec: specs.Mamba, width: int, blocks: int, scan: str) -> None:
         super().__init__()
         inner, rank = spec.expand * width, spec.rank(width)
-        self.scan, self.splits = SCANS[scan], [rank, spec.state, spec.state]
+        self.scan, self.splits = selective_scan(scan), [rank, spec.state, spec.state]
         self.input = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, spec.convolution)
+        self.convolution = ShortConvolution(inner, spec.convolution, scan)
         self.project = nn.Linear(inner, rank + 2 * spec.state, bias=False)
         self.step = nn.Linear(rank, inner)
         self.log_A = nn.Parameter(torch.arange(1, spec.state + 1).float().log().repeat(inner, 1))
@@ -53,25 +54,26 @@ class Mamba(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
-        x = functional.silu(self.convolution(x))
+        x = self.convolution(x)
         low_rank, B, C = self.project(x).split(self.splits, dim=-1)
-        delta = functional.softplus(self.step(low_rank))
-        y = self.scan(x, delta, -torch.exp(self.log_A), B, C, self.skip)
-        out: Tensor = self.output(y * functional.silu(z))
+        step = functional.linear(low_rank, self.step.weight)
+        y = self.scan(x, step, self.step.bias, -torch.exp(self.log_A), B, C, self.skip, z)
+        out: Tensor = self.output(y)
         return out
 
 
 class ShortConvolution(nn.Module):
-    """Causal depthwise convolution over tokens, (B, L, E) → (B, L, E), initialised like `nn.Conv1d`."""
+    """Causal depthwise convolution and its SiLU, (B, L, E) → (B, L, E), initialised like `nn.Conv1d`."""
 
-    def __init__(self, channels: int, taps: int) -> None:
+    def __init__(self, channels: int, taps: int, scan: str) -> None:
         super().__init__()
+        self.convolve = short_convolution(scan)
         bound = 1 / math.sqrt(taps)
         self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        return short_convolution(x, self.weight, self.bias)
+        return self.convolve(x, self.weight, self.bias)
 
 
 def output_projection(inner: int, width: int, blocks: int) -> nn.Linear:

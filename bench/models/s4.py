@@ -4,7 +4,7 @@ A channel's SSM is a convolution whose kernel is a sum of N/2 damped complex exp
 
     K_l = 2 Re Σ_n C_n (exp(Δ A_n) − 1)/A_n · exp(Δ A_n l)          (zero-order hold, B = 1)
 
-Nothing depends on the input, so a prompt is convolved at once.
+Nothing depends on the input: it is a convolution or a recurrence, whichever `bench.kernels` finds faster.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.kernels.convolution import long_convolution
+from bench.kernels.diagonal_ssm import diagonal_ssm
 from bench.models import blocks as specs
 from bench.models.mamba import STEP_MAX, STEP_MIN, ShortConvolution, output_projection
 
 
 class DiagonalSSM(nn.Module):
-    """`channels` independent SSMs with a skip: (B, E, L) → (B, E, L).
+    """`channels` independent SSMs with a skip: (B, L, E) → (B, L, E).
 
     Initialised as S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
     [STEP_MIN, STEP_MAX], skip standard normal (or ones). Everything trains at the global learning rate.
     """
 
-    def __init__(self, channels: int, state: int, skip: Literal["normal", "ones"] = "normal") -> None:
+    def __init__(
+        self, channels: int, state: int, scan: str, skip: Literal["normal", "ones"] = "normal"
+    ) -> None:
         super().__init__()
-        modes = state // 2
+        self.ssm, modes = diagonal_ssm(scan), state // 2
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
         self.log_step = nn.Parameter(torch.rand(channels) * (high - low) + low)
         self.log_decay = nn.Parameter(torch.full((channels, modes), math.log(0.5)))
@@ -38,50 +40,43 @@ class DiagonalSSM(nn.Module):
         self.C = nn.Parameter(torch.randn(channels, modes, 2) * math.sqrt(0.5))  # real, imaginary
         self.skip = nn.Parameter(torch.randn(channels) if skip == "normal" else torch.ones(channels))
 
-    def kernel(self, L: int) -> Tensor:
-        """The convolution kernel, (E, L), float32."""
-        step = self.log_step.exp().unsqueeze(-1)
-        A = torch.complex(-self.log_decay.exp(), self.frequency)
-        exponent = A * step
-        weight = torch.view_as_complex(self.C) * (torch.exp(exponent) - 1) / A
-        powers = torch.exp(exponent.unsqueeze(-1) * torch.arange(L, device=A.device))  # (E, N/2, L)
-        kernel: Tensor = 2 * torch.einsum("en,enl->el", weight, powers).real
-        return kernel
-
     def forward(self, x: Tensor) -> Tensor:
-        return long_convolution(x, self.kernel(x.shape[-1])) + self.skip.unsqueeze(-1) * x
+        A = torch.complex(-self.log_decay.exp(), self.frequency)
+        exponent = A * self.log_step.exp().unsqueeze(-1)
+        weight = torch.view_as_complex(self.C) * (torch.exp(exponent) - 1) / A
+        return self.ssm(x, exponent, weight, self.skip)
 
 
 class S4(nn.Module):
     """SSM, GELU, and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, spec: specs.S4, width: int) -> None:
+    def __init__(self, spec: specs.S4, width: int, scan: str) -> None:
         super().__init__()
-        self.ssm = DiagonalSSM(width, spec.state)
+        self.ssm = DiagonalSSM(width, spec.state, scan)
         self.dropout = nn.Dropout1d(spec.dropout)
         self.mix = nn.Linear(width, 2 * width)
 
     def forward(self, h: Tensor) -> Tensor:
-        y = self.dropout(functional.gelu(self.ssm(h.transpose(1, 2)))).transpose(1, 2)
-        return functional.glu(self.mix(y), dim=-1)
+        y = functional.gelu(self.ssm(h)).transpose(1, 2)
+        return functional.glu(self.mix(self.dropout(y).transpose(1, 2)), dim=-1)
 
 
 class S4Mamba(nn.Module):
     """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, spec: specs.S4Mamba, width: int, blocks: int) -> None:
+    def __init__(self, spec: specs.S4Mamba, width: int, blocks: int, scan: str) -> None:
         super().__init__()
         inner = spec.expand * width
         self.gate = spec.gate
         self.input = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, spec.convolution)
-        self.ssm = DiagonalSSM(inner, spec.state, spec.skip)
+        self.convolution = ShortConvolution(inner, spec.convolution, scan)
+        self.ssm = DiagonalSSM(inner, spec.state, scan, spec.skip)
         self.dropout = nn.Dropout1d(spec.dropout)
         self.output = output_projection(inner, width, blocks)
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
-        x = functional.silu(self.convolution(x))
-        y = self.dropout(self.ssm(x.transpose(1, 2))).transpose(1, 2)
+        y = self.ssm(self.convolution(x)).transpose(1, 2)
+        y = self.dropout(y).transpose(1, 2)
         out: Tensor = self.output(y * (functional.silu(z) if self.gate == "silu" else z))
         return out

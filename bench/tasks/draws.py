@@ -18,8 +18,9 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.kernels.backends import unavailable
 from bench.lazy import torch
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
+def _kernels() -> Any:
+    from bench.kernels import triton_draws
+
+    return triton_draws
+
+
 @dataclass(frozen=True)
 class Draws:
     """All the random numbers of one batch.
@@ -62,13 +69,25 @@ class Draws:
 
     def bits(self, name: str, count: int) -> Tensor:
         """`count` uniform 64-bit words, shape (count,), int64: those of the first rows."""
+        if self._fused:
+            return _kernels().draw("bits", self.step, None, self._keys(name), (count,))
         return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
+
+    @property
+    def _fused(self) -> bool:
+        """Whether a draw is one launch (`bench.kernels.triton_draws`) instead of the operations here."""
+        return self.step.is_cuda and unavailable("triton", "cuda") is None
+
+    def _keys(self, name: str) -> tuple[int, int]:
+        digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
+        return (
+            int.from_bytes(digest[:8], "little", signed=True),
+            int.from_bytes(digest[8:], "little", signed=True),
+        )
 
     def _words(self, name: str, index: Tensor) -> Tensor:
         """The words numbered `index`, int64 of its shape."""
-        digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
-        key_1 = int.from_bytes(digest[:8], "little", signed=True)
-        key_2 = int.from_bytes(digest[8:], "little", signed=True)
+        key_1, key_2 = self._keys(name)
         walk = self.step * _GOLDEN
         first, second = _mix(walk + key_1), _mix(walk + key_2)
         return _mix(_mix(index * _GOLDEN + first) ^ second)
@@ -82,6 +101,8 @@ class Draws:
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
+        if self._fused:
+            return _kernels().draw("uniform", self.step, self.rows, self._keys(name), shape)
         top = _shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
@@ -91,6 +112,8 @@ class Draws:
         Box–Muller on the two halves of each word, in float64: the last-bit differences between
         machines' logarithms then vanish in the rounding to float32.
         """
+        if self._fused:
+            return _kernels().draw("normal", self.step, self.rows, self._keys(name), shape)
         if self.rows is None:
             count = math.prod(shape)
             cosine, sine = self._normals(self.bits(name, (count + 1) // 2))
@@ -110,11 +133,15 @@ class Draws:
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
+        if self._fused:
+            return _kernels().draw("integers", self.step, self.rows, self._keys(name), shape, high)
         words = _shift_right(self._words(name, self._index(*shape)), 32)
         return ((words * high) >> 32).reshape(shape)
 
     def signs(self, name: str, *shape: int) -> Tensor:
         """Uniform on {−1, +1}, float32 of `shape`."""
+        if self._fused:
+            return _kernels().draw("signs", self.step, self.rows, self._keys(name), shape)
         return (
             (_shift_right(self._words(name, self._index(*shape)), 63) * 2 - 1)
             .to(torch.float32)
@@ -131,6 +158,8 @@ class Draws:
             out_of: how many elements may be chosen from, at most `universe`; may be a device scalar.
             universe: the static bound that fixes the shape of the computation.
         """
+        if self._fused and universe <= _kernels().MOST_ELEMENTS:
+            return _kernels().subsets(self.step, self.rows, self._keys(name), batch, size, out_of, universe)
         ranks = self.uniform(name, batch, universe)
         allowed = torch.arange(universe, device=ranks.device) < out_of
         # Stable, so that the rare equal ranks are ordered alike on every device.

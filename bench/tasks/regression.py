@@ -171,13 +171,12 @@ class DecisionTree(InContext):
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch = inputs.shape[0]
         nodes, leaves = self.tree(draws, batch)
-        nodes = torch.nn.functional.pad(nodes, (1, 0))  # numbered from 1: children of j are 2j and 2j + 1
-        goes_right = (inputs > 0).to(torch.int64)
-        node = torch.ones(batch, self.n_points, dtype=torch.int64, device=inputs.device)
-        for _ in range(self.depth):
-            coordinate = nodes.gather(1, node).unsqueeze(-1)
-            node = torch.add(goes_right.gather(2, coordinate).squeeze(-1), node, alpha=2)
-        return leaves.gather(1, node - 2**self.depth)
+        # Children of node j are 2j + 1 (left) and 2j + 2 (right): what every node adds to 2j, at every point.
+        turns = ((inputs > 0).to(torch.int64) + 1).gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
+        node = turns[..., 0]
+        for _ in range(self.depth - 1):
+            node = torch.add(turns.gather(2, node.unsqueeze(-1)).squeeze(-1), node, alpha=2)
+        return leaves.gather(1, node - (2**self.depth - 1))
 
     def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
         """Coordinates looked at, (B, 2^depth − 1), in breadth-first order; leaf values, (B, 2^depth)."""

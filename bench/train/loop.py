@@ -236,3 +236,5 @@ def configure(run: Run, device: torch.device) -> None:
     torch.set_float32_matmul_precision("high" if run.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(device.type == "cuda")
+    # Every new tensor would be filled first; nothing here reads what it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False

@@ -147,7 +147,8 @@ def captured_step(run: Run, state: State, group: Group | None = None) -> Callabl
             step()
     torch.cuda.current_stream(state.step.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
+    with torch.cuda.graph(graph, capture_error_mode="global" if group is None else "thread_local"):
         step()
     with torch.no_grad():
         for tensor, value in zip(state.tensors(), before, strict=True):

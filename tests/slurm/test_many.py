@@ -14,6 +14,7 @@ from conftest import Place
 from bench import results as pool_of
 from bench.cost import Speeds
 from bench.results import Pool
+from bench.run import Run
 
 pytestmark = pytest.mark.slurm
 
@@ -33,10 +34,10 @@ experiments:
 """
 
 
-def kill_something(place: Place, chance: random.Random) -> str | None:
+def kill_something(place: Place, runs: tuple[Run, ...], chance: random.Random) -> str | None:
     """Do to some job what happens to jobs; says what, or None when nothing trains."""
     jobs = [job for job, word in place.cluster.queue().items() if word == "RUNNING"]
-    pids = [beat["pid"] for run in place.runs if (beat := place.beat(run)) and "ended" not in beat]
+    pids = [beat["pid"] for run in runs if (beat := place.beat(run)) and "ended" not in beat]
     if not jobs or not pids:
         return None
     job, way = chance.choice(jobs), chance.choice(["requeue", "warning", "lost worker", "lost job"])
@@ -54,8 +55,9 @@ def kill_something(place: Place, chance: random.Random) -> str | None:
 
 def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place: Place) -> None:
     place.write(suite=SUITE)
-    assert len(place.runs) == RUNS
-    seconds = sum(Speeds(Pool(), None, "cpu").estimate(run).seconds for run in place.runs)
+    runs = place.runs
+    assert len(runs) == RUNS
+    seconds = sum(Speeds(Pool(), None, "cpu").estimate(run).seconds for run in runs)
     place.write(suite=SUITE, job_hours=seconds / 3600 / (JOBS - 1), array_parallelism=4)
     place.bench("run", "toy.yaml", "--results", "local")
     chance, kills = random.Random(11), []
@@ -64,7 +66,7 @@ def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place
         assert "in 2 arrays" in output or attempt
         while place.cluster.queue():
             time.sleep(chance.uniform(0.5, 1.5))
-            if len(kills) < KILLS and (way := kill_something(place, chance)):
+            if len(kills) < KILLS and (way := kill_something(place, runs, chance)):
                 kills.append(way)
         if len(pool_of.load(place.results).runs) == RUNS:
             break
@@ -74,4 +76,4 @@ def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place
     files = [path.name for path in place.results.glob("linear_regression/*.json")]
     assert sum(name.startswith("transformer") for name in files) == RUNS
     assert place.numbers() == place.numbers("local")
-    assert not any(map(place.beat, place.runs)), "nothing is left of their training"
+    assert not any(map(place.beat, runs)), "nothing is left of their training"

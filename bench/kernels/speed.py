@@ -1,0 +1,171 @@
+"""How long kernels take on this GPU, side by side in one run: forward and backward, in captured graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.kernels import backends, convolution, diagonal_ssm, selective_scan
+
+BATCH, STATE, TAPS = 64, 16, 4
+CHANNELS = (256, 512, 1536)
+LENGTHS = (82, 202, 280, 1024)
+FLOOR = "memory floor"
+OWN_LAYOUT = "mamba_ssm, own layout"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One kernel at one size.
+
+    Attributes:
+        kernel: what is computed.
+        backend: which implementation; `FLOOR` is the time to move what must be moved, at the speed of a copy.
+        channels: inner width E.
+        length: tokens L.
+        microseconds: forward and backward of `BATCH` prompts; None where memory does not suffice.
+    """
+
+    kernel: str
+    backend: str
+    channels: int
+    length: int
+    microseconds: float | None
+
+
+def microseconds(function: Callable[[], object], repeats: int = 9) -> float:
+    """Median time of one call on the GPU, from replays of a graph that holds enough calls to be timed."""
+    once = _replays(function, 1, repeats)
+    calls = max(1, min(20, int(2000 / max(once, 1.0))))
+    return once if calls == 1 else _replays(function, calls, repeats)
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes a second of a large copy, those read and those written."""
+    source = torch.empty(1 << 28, dtype=torch.uint8, device=device).random_()
+    target = torch.empty_like(source)
+    return 2 * source.numel() / (microseconds(lambda: target.copy_(source)) * 1e-6)
+
+
+def measure(device: torch.device) -> Iterator[Speed]:
+    """Time the kernels of every backend but the reference, which is not meant to be fast."""
+    bandwidth = copy_bandwidth(device)
+    for kernel, (backend, inputs, floats) in _KERNELS.items():
+        for channels in CHANNELS:
+            for length in LENGTHS:
+                values = [value.to(device) for value in inputs(channels, length)]
+                for name in backends.NAMES:
+                    if name == "reference" or backends.unavailable(name, str(device)):
+                        continue
+                    if name == "mamba_ssm" and kernel != "selective scan":
+                        continue  # the same functions as sequential
+                    taken = _forward_and_backward(backend(name), values)
+                    yield Speed(kernel, name, channels, length, taken)
+                    if name == "mamba_ssm":
+                        yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
+                floor = 4e6 * floats(channels, length) / bandwidth
+                yield Speed(kernel, FLOOR, channels, length, floor)
+
+
+def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        function()
+        function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(calls):
+            function()
+    graph.replay()
+    times = []
+    for _ in range(repeats):
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        began.record()  # type: ignore[no-untyped-call]
+        graph.replay()
+        ended.record()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        times.append(began.elapsed_time(ended))  # type: ignore[no-untyped-call]
+    return 1e3 * sorted(times)[repeats // 2] / calls
+
+
+def _forward_and_backward(function: Callable[..., Tensor], values: list[Tensor]) -> float | None:
+    inputs = [value.clone().requires_grad_() for value in values]
+
+    def both() -> None:
+        y = function(*inputs)
+        torch.autograd.grad(y, inputs, dy)
+
+    try:
+        dy = torch.randn_like(function(*inputs))
+        return microseconds(both)
+    except torch.OutOfMemoryError:
+        return None
+    finally:
+        torch.cuda.empty_cache()
+
+
+def _own_layout(values: list[Tensor]) -> float | None:
+    """The official scan on channels-first tensors: without the transpositions that its use here needs."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    x, step, bias, A, B, C, skip, z = values
+    first = [value.transpose(1, 2).contiguous() for value in (x, step, B, C, z)]
+
+    def scan(x: Tensor, step: Tensor, B: Tensor, C: Tensor, z: Tensor, A: Tensor, skip: Tensor, bias: Tensor):  # type: ignore[no-untyped-def]
+        return selective_scan_fn(x, step, A, B, C, skip, z, bias, delta_softplus=True)
+
+    return _forward_and_backward(scan, [*first, A, skip, bias])
+
+
+def _scan_inputs(channels: int, length: int) -> list[Tensor]:
+    over = (BATCH, length)
+    return [
+        torch.randn(*over, channels),
+        torch.randn(*over, channels),
+        torch.randn(channels) - 3,
+        -torch.arange(1, STATE + 1).float().repeat(channels, 1),
+        torch.randn(*over, STATE),
+        torch.randn(*over, STATE),
+        torch.randn(channels),
+        torch.randn(*over, channels),
+    ]
+
+
+def _scan_floats(channels: int, length: int) -> int:
+    """Forward: x, step, z, B, C in, y out. Backward: those and dy in, their gradients out."""
+    return BATCH * length * (11 * channels + 6 * STATE)
+
+
+def _convolution_inputs(channels: int, length: int) -> list[Tensor]:
+    return [torch.randn(BATCH, length, channels), torch.randn(channels, TAPS), torch.randn(channels)]
+
+
+def _ssm_inputs(channels: int, length: int) -> list[Tensor]:
+    step = torch.logspace(-3, -1, channels).unsqueeze(-1)
+    A = torch.complex(torch.full((STATE // 2,), -0.5), torch.pi * torch.arange(STATE // 2))
+    weight = torch.randn(channels, STATE // 2, dtype=torch.complex64)
+    return [torch.randn(BATCH, length, channels), A * step, weight * step, torch.randn(channels)]
+
+
+def _convolution_floats(channels: int, length: int) -> int:
+    """Forward: x in, y out. Backward: x and dy in, dx out."""
+    return 5 * BATCH * length * channels
+
+
+_KERNELS: dict[
+    str,
+    tuple[
+        Callable[[str], Callable[..., Tensor]],
+        Callable[[int, int], list[Tensor]],
+        Callable[[int, int], int],
+    ],
+] = {
+    "selective scan": (selective_scan.selective_scan, _scan_inputs, _scan_floats),
+    "short convolution": (convolution.short_convolution, _convolution_inputs, _convolution_floats),
+    "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs, _convolution_floats),
+}

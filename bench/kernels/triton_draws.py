@@ -1,0 +1,128 @@
+"""Counter-based random numbers in Triton: one launch a draw. `bench.tasks.draws` is the specification.
+
+The hash is the same 64-bit integer arithmetic, and what follows it is computed in the same order and
+precision, so integers are the same bits and floating-point numbers the same after rounding.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BITS, UNIFORM, NORMAL, INTEGERS, SIGNS = (tl.constexpr(kind) for kind in range(5))
+GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)
+MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
+MIX_2 = tl.constexpr(0x94D049BB133111EB)
+TWO_PI = tl.constexpr(2.0 * math.pi)
+MOST_ELEMENTS = 128
+"""The largest universe whose elements are ranked by comparing every pair."""
+BLOCK = 256
+
+
+@triton.jit
+def _mix(x):
+    x = (x ^ (x >> 30)) * MIX_1
+    x = (x ^ (x >> 27)) * MIX_2
+    return x ^ (x >> 31)
+
+
+@triton.jit
+def _word(index, step, key_1, key_2):
+    """The word numbered `index`; `step` and the keys are as many values, all alike."""
+    walk = step.to(tl.uint64) * GOLDEN
+    first, second = _mix(walk + key_1.to(tl.uint64)), _mix(walk + key_2.to(tl.uint64))
+    return _mix(_mix(index.to(tl.uint64) * GOLDEN + first) ^ second)
+
+
+@triton.jit(do_not_specialize=["key_1", "key_2", "high", "count", "columns"])
+def _draw(
+    step, rows, out, key_1, key_2, high, count, columns,
+    KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    index = at
+    if ROWS:
+        index = tl.load(rows + at // columns, mask=inside, other=0) * columns + at % columns
+    zeros = tl.zeros_like(index)
+    steps = tl.load(step + zeros)
+    word = _word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
+    if KIND == BITS:
+        value = word.to(tl.int64)
+    elif KIND == UNIFORM:
+        value = ((word >> 41).to(tl.float32) + 0.5) * 1.1920928955078125e-07  # 2⁻²³
+    elif KIND == NORMAL:
+        high_half = ((word >> 32).to(tl.float64) + 0.5) * 2.3283064365386963e-10  # 2⁻³²
+        low_half = ((word & 0xFFFFFFFF).to(tl.float64) + 0.5) * 2.3283064365386963e-10
+        radius, angle = tl.sqrt(tl.log(high_half) * -2.0), low_half * TWO_PI
+        value = (radius * tl.where(index % 2 == 0, tl.cos(angle), tl.sin(angle))).to(tl.float32)
+    elif KIND == INTEGERS:
+        value = (((word >> 32) * (zeros + high).to(tl.uint64)) >> 32).to(tl.int64)
+    else:
+        value = ((word >> 63).to(tl.int64) * 2 - 1).to(tl.float32)
+    tl.store(out + at, value, mask=inside)
+
+
+@triton.jit(do_not_specialize=["key_1", "key_2", "size", "universe"])
+def _subset(
+    step, rows, out_of, out, key_1, key_2, size, universe,
+    ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, ELEMENTS: tl.constexpr,
+):  # fmt: skip
+    """One subset a program: element i goes to place |{j : rank_j < rank_i}|, ties in order."""
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, ELEMENTS)
+    index = (tl.load(rows + row) if ROWS else row) * universe + i
+    zeros = tl.zeros_like(index)
+    word = _word(index, tl.load(step + zeros), zeros + key_1, zeros + key_2)
+    allowed = i < (tl.load(out_of) if ON_DEVICE else out_of)
+    rank = tl.where(allowed, (word >> 41).to(tl.int32), 1 << 23)
+    rank = tl.where(i < universe, rank, 1 << 24)
+    mine, other = rank[:, None], rank[None, :]
+    before = (other < mine) | ((other == mine) & (i[None, :] < i[:, None]))
+    place = tl.sum(before.to(tl.int32), axis=1)
+    tl.store(out + row * size + place, i.to(tl.int64), mask=(place < size) & (i < universe))
+
+
+def draw(
+    kind: str, step: Tensor, rows: Tensor | None, keys: tuple[int, int], shape: tuple[int, ...], high: int = 0
+) -> Tensor:
+    """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs"."""
+    number, dtype = _KINDS[kind]
+    out = torch.empty(shape, dtype=dtype, device=step.device)
+    count = out.numel()
+    if count:
+        _draw[(triton.cdiv(count, BLOCK),)](
+            step, step if rows is None else rows.contiguous(), out, *keys, high, count,
+            math.prod(shape[1:]), KIND=number, ROWS=rows is not None, BLOCK=BLOCK,
+        )  # fmt: skip
+    return out
+
+
+def subsets(
+    step: Tensor, rows: Tensor | None, keys: tuple[int, int], batch: int, size: int,
+    out_of: int | Tensor, universe: int,
+) -> Tensor:  # fmt: skip
+    """`Draws.subsets`, by counting instead of sorting; `universe` is at most `MOST_ELEMENTS`."""
+    out = torch.empty(batch, size, dtype=torch.int64, device=step.device)
+    if out.numel():
+        _subset[(batch,)](
+            step, step if rows is None else rows.contiguous(), out_of, out, *keys, size, universe,
+            ON_DEVICE=isinstance(out_of, Tensor), ROWS=rows is not None,
+            ELEMENTS=triton.next_power_of_2(universe), num_warps=1,
+        )  # fmt: skip
+    return out
+
+
+_KINDS = {
+    "bits": (BITS.value, torch.int64),
+    "uniform": (UNIFORM.value, torch.float32),
+    "normal": (NORMAL.value, torch.float32),
+    "integers": (INTEGERS.value, torch.int64),
+    "signs": (SIGNS.value, torch.float32),
+}

@@ -1,0 +1,107 @@
+"""What a job on a cluster decides by itself: whose code it is, when it stops coming back, who is to blame."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import run_of
+
+from bench.dispatch import slurm_job
+from bench.dispatch.job import Machine
+from bench.dispatch.order import Order
+from bench.dispatch.slurm_job import MOST_FRUITLESS, SlurmJob
+from bench.dispatch.state import Folder
+from bench.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def nothing_running(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The state of a process that has just become a job."""
+    running: dict[str, Any] = {}
+    monkeypatch.setattr(slurm_job, "_RUNNING", running)
+    return running
+
+
+def job_of(results: Path, **fields: Any) -> SlurmJob:
+    run = run_of()
+    values: dict[str, Any] = {
+        "ids": (run.id,),
+        "jobs": (run,),
+        "order": Order(results, (run.id,), {}),
+        "machine": Machine(),
+        "device": "cpu",
+        "workers": None,
+        "spread": 1,
+        "save_seconds": 1.0,
+        "limit_seconds": 60.0,
+    }
+    return SlurmJob(**{**values, **fields})
+
+
+def test_a_job_survives_being_pickled(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    again = pickle.loads(pickle.dumps(job))
+    assert again.ids == job.ids
+    assert again._pool().jobs == [run_of()]
+
+
+def test_a_run_that_the_code_takes_for_another_is_not_trained(tmp_path: Path) -> None:
+    job = job_of(tmp_path, ids=("0123456789ab",))
+    assert job._pool().jobs == []
+    failure = Folder.of(tmp_path, "0123456789ab").failure()
+    assert failure is not None
+    assert failure["class"] == "CodeChanged"
+    assert "it changed after it was submitted" in failure["message"]
+
+
+def at_the_limit(running: dict[str, Any], job: SlurmJob, before: int = 0) -> None:
+    running.update(before=before, began=time.monotonic() - job.limit_seconds)
+
+
+def test_time_limits_without_a_step_end_and_say_why(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+    job = job_of(tmp_path)
+    for count in range(1, MOST_FRUITLESS):
+        at_the_limit(nothing_running, job)
+        again = job.checkpoint()
+        assert again is not None
+        job = again.function
+        assert job.fruitless == count
+    at_the_limit(nothing_running, job)
+    assert job.checkpoint() is None
+    failure = Folder.of(tmp_path, job.ids[0]).failure()
+    assert failure is not None
+    assert failure["class"] == "NoProgress"
+
+
+def test_one_step_makes_up_for_all_before(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+    job = job_of(tmp_path, fruitless=MOST_FRUITLESS - 1)
+    Folder.of(tmp_path, job.ids[0]).beat(step=7)
+    at_the_limit(nothing_running, job, before=6)
+    again = job.checkpoint()
+    assert again is not None
+    assert again.function.fruitless == 0
+
+
+def test_being_preempted_early_is_nobodys_fault(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+    job = job_of(tmp_path, fruitless=MOST_FRUITLESS - 1)
+    nothing_running.update(before=0, began=time.monotonic() - 5)
+    again = job.checkpoint()
+    assert again is not None
+    assert again.function.fruitless == MOST_FRUITLESS - 1
+
+
+def test_a_node_without_a_gpu_is_said_by_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_job, "_clear_half_written", lambda: None)
+    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 0)
+    job = job_of(tmp_path, device="cuda")
+    with pytest.raises(UserError, match="no CUDA device"):
+        job()
+    failure = Folder.of(tmp_path, job.ids[0]).failure()
+    assert failure is not None
+    assert "no CUDA device" in failure["message"]
