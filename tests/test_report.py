@@ -139,6 +139,7 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
 
 
+@settings(deadline=None)
 @given(points)
 def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in found], dtype=float)
