@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, cluster_job
@@ -55,6 +56,7 @@ class LocalPool:
         machines: one worker each, or a crew of one process a device; a device may appear more than once.
         patience: seconds a worker waits while others hold all that is left.
         seat: when the crew is spread over tasks of a cluster's job, the seat this process starts.
+        logs: folder for what workers print outside of runs; by default the results' state folder.
     """
 
     jobs: list[Job]
@@ -62,6 +64,7 @@ class LocalPool:
     machines: list[Machine]
     patience: float = math.inf
     seat: Seat | None = None
+    logs: Path | None = None
     _crews: dict[int, list[BaseProcess]] = field(default_factory=dict)
     _deaths: int = 0
     _regroups: int = 0
@@ -122,13 +125,14 @@ class LocalPool:
         context = multiprocessing.get_context("spawn")
         crew: list[BaseProcess] = []
         for seat in seats:
-            name = f"worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            job = "".join(f"{one}-" for one in cluster_job().values())
+            name = f"{job}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
             mine = replace(machine, devices=machine.devices[seat.rank :]) if seat.rank else machine
             arguments = (
                 plugins.carried(jobs),
                 self.order,
                 mine,
-                self.order.results / STATE / f"{name}.log",
+                (self.logs or self.order.results / STATE) / f"{name}.log",
                 seat,
                 self.patience,
             )

@@ -126,7 +126,7 @@ def _function(order: Order, pieces: Sequence[Piece], how: How) -> SlurmJob:
         jobs=tuple(job for piece in pieces for job in piece.work),
         order=order,
         machine=how.machine,
-        device=how.site.device if how.site.wants_gpus or how.site.device != "auto" else "cpu",
+        device="cuda" if how.site.wants_gpus else "cpu",  # a job that asked for a GPU trains on nothing else
         workers=how.site.workers,
         spread=how.spread,
         save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),

@@ -140,8 +140,9 @@ class SlurmJob:
 
             here = TorchDistributedEnvironment()
             seat = Seat(here.rank, here.world_size, f"127.0.0.1:{here.master_port}")  # all on one node
-            places = places[:1]
-        return LocalPool(jobs, self.order, places, PATIENCE_SECONDS, seat)
+            places = places[:1]  # the other tasks start the other processes
+        places = places[: max(1, len(jobs))]
+        return LocalPool(jobs, self.order, places, PATIENCE_SECONDS, seat, logs=self.order.folder)
 
     def _steps(self) -> int:
         """Steps known to be done of all its runs; a run with a result counts whole."""

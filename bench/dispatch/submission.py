@@ -5,6 +5,7 @@
                                     code/            the package as it was submitted (--snapshot)
                                     <job>_0_log.out  what a job printed outside of its runs
                                     <job>_0_log.err
+                                    <job>-worker-….log  and its workers
 
 Jobs are known by name and index, not by number: a name has the order's stamp in it and is never used
 twice, while a cluster that was set up anew counts its jobs from one again.
