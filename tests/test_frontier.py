@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import grid, result_of, run_of, task_named
 
@@ -19,6 +19,7 @@ from bench.frontier import error_at, flops_at, frontier
 POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
 
 
+@settings(deadline=None)
 @given(POINTS)
 def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
     points: list[tuple[float, float]],
@@ -29,6 +30,7 @@ def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
         assert any(u <= x and v <= y for u, v in line)
 
 
+@settings(deadline=None)
 @given(POINTS, st.floats(0, 1))
 def test_error_and_flops_are_each_others_inverse(points: list[tuple[float, float]], share: float) -> None:
     line = frontier(points)
@@ -101,6 +103,7 @@ def test_accuracies_become_symbols_whatever_others_reach(accuracy: float, found:
     assert symbol(1 - accuracy, [0.01, 1 - accuracy], accuracy=True) == found
 
 
+@settings(deadline=None)
 @given(st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89))
 def test_a_worse_error_never_gets_a_better_symbol(first: float, second: float, best: float) -> None:
     low, high = sorted((first, second))

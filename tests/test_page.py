@@ -168,7 +168,7 @@ def test_an_architecture_can_be_left_out_and_brought_back(opened: Opened) -> Non
         "section[aria-labelledby=figure-2] .spot[data-architecture=transformer]"
     ).first.is_visible()
     opened.page.get_by_role("button", name="Show all").click()
-    assert mamba.is_visible()
+    mamba.wait_for(state="visible", timeout=5000)
 
 
 def test_a_task_can_be_singled_out(opened: Opened) -> None:

@@ -33,7 +33,7 @@ from bench.report import estimates, planned, select, write_report
 from bench.report.axes import spread, tick_label
 from bench.report.estimates import Measure
 from bench.report.format import latex, markdown, millions, plus_minus, slug
-from bench.report.provenance import summarise
+from bench.report.provenance import deviations, summarise
 from bench.report.style import INK, LOOKS, MUTED, looks
 from bench.report.table6 import comparison
 from bench.report.tables import Table, rates_table, results_table
@@ -139,6 +139,7 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
 
 
+@settings(deadline=None)
 @given(points)
 def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in found], dtype=float)
@@ -516,6 +517,33 @@ def test_provenance_without_any_known_field_is_no_error() -> None:
     result["provenance"] = {}
     found = summarise(Pool(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
     assert found.newest is None
+
+
+def test_training_hours_are_summed_by_device() -> None:
+    one, two, three = grid(LINEAR, ["mamba", "s4", "transformer"])
+    spent = {one: ("H100", 3600.0), two: ("H100", 7200.0), three: ("CPU", 1800.0)}
+    pool = Pool(
+        runs={
+            run.id: result_of(run, provenance={"device": device, "train_seconds": seconds})
+            for run, (device, seconds) in spent.items()
+        }
+    )
+    rows = dict(summarise(pool, [run.id for run in spent], {one.task_id: "Linear regression"}).rows)
+    assert rows["training hours, H100"] == [("3.00", 2)]
+    assert rows["training hours, CPU"] == [("0.50", 1)]
+    assert rows["seeds"] == [("0", 3)]
+
+
+def test_deviations_are_those_of_the_suites_tasks_and_say_which_side_its_runs_take() -> None:
+    text, code = (
+        run_of(task_named("sparse_parity", subset=subset, cross_entropy=entropy))
+        for subset, entropy in (("per_prompt", "logits"), ("per_batch", "sigmoid"))
+    )
+    mixed = run_of(task_named("sparse_parity", subset="per_batch", cross_entropy="logits"))
+    table = deviations(suite_of(experiment_of([text, code, mixed])))
+    assert {"subset", "cross_entropy"} <= {row[1].text for row in table.rows}
+    assert "evaluation_pattern" not in {row[1].text for row in table.rows}  # of outlier tasks
+    assert "paper 1, released code 1, mixed 1" in table.caption
 
 
 def test_files_set_aside_are_listed(tmp_path: Path) -> None:

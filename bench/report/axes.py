@@ -47,7 +47,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
         axis = axes.yaxis
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     chosen: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5)):
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10))):
         ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
         inside = [tick for tick in ticks if low <= tick <= high]
         if len(chosen) < 3 and len(chosen) < len(inside) <= 5:
@@ -182,12 +182,11 @@ def named_ticks(axes: Axes, ticks: Mapping[float, str]) -> None:
     low, high = math.log10(places[0]), math.log10(places[-1])
     air = max(0.05 * (high - low), 0.06)
     axes.set_xlim(10 ** (low - air), 10 ** (high + air))
-    width = 72 * axes.get_window_extent().width / axes.figure.dpi
+    points = 72 * axes.get_window_extent().width / axes.figure.dpi / (high - low + 2 * air)
     kept: list[float] = []
     for value in places:
-        share = (math.log10(value) - low) / max(high - low, 1e-9) * width
-        before = (math.log10(kept[-1]) - low) / max(high - low, 1e-9) * width if kept else -math.inf
-        if share - before > 5.0 * max(3, len(ticks[value])):
+        room = points * (math.log10(value) - math.log10(kept[-1])) if kept else math.inf
+        if room > 5.0 * max(3, len(ticks[value])):
             kept.append(value)
     axes.xaxis.set_major_locator(FixedLocator(kept))
     axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in kept]))

@@ -28,7 +28,7 @@ def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     right = results[results["size"] == tasks.idxmax()]
     found = looks(results["architecture"])
     styles = {architecture_name(name): found[name] for name in results["architecture"].unique()}
-    field = varied_setting(results)
+    field = varied_setting(results) or "hidden"
     ends = _ends(left)
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
@@ -36,7 +36,7 @@ def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     parts = []
     for task_id in right["task_id"].unique():
         rows = right[right["task_id"] == task_id]
-        value = rows["settings"].iloc[0].get(field, math.nan) if field else math.nan
+        value = rows["settings"].iloc[0].get(field, math.nan)
         parts.append(_ends(rows).assign(x=float(value)))
     over = pd.concat(parts, ignore_index=True)
     ticks = {x: f"{x:g}" for x in over["x"].dropna()}
