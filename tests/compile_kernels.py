@@ -19,7 +19,7 @@ HOPPER = GPUTarget("cuda", 90, 32)
 def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> None:
     """Compile with pointers to floats and 32-bit integers where `types` says nothing else."""
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "count", "columns", "high"}
-    integers |= {"size", "universe", *(f"{name}_{axis}" for name in "xzBC" for axis in "kbt")}
+    integers |= {"size", "universe", "width", *(f"{name}_{axis}" for name in "xzBC" for axis in "kbt")}
     signature = {
         name: "constexpr" if name in constants else types.get(name, "i32" if name in integers else "*fp32")
         for name in kernel.arg_names
@@ -43,11 +43,18 @@ def main() -> None:
     for reverse in (True, False):
         compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})
     compiles(triton_ssm._parameter_gradients, modes, {})
-    words = {"step": "*i64", "rows": "*i64", "out_of": "*i64", "key_1": "i64", "key_2": "i64"}
+    words = {
+        "step": "*i64",
+        "rows": "*i64",
+        "out_of": "*i64",
+        "within": "*i64",
+        "key_1": "i64",
+        "key_2": "i64",
+    }
     for kind, dtype in triton_draws._KINDS.values():
         out = "*fp32" if dtype.is_floating_point else "*i64"
         for rows in (True, False):
-            constants = {"KIND": kind, "ROWS": rows, "BLOCK": triton_draws.BLOCK}
+            constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": triton_draws.BLOCK}
             compiles(triton_draws._draw, constants, {**words, "out": out}, warps=4)
     subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
     compiles(triton_draws._subset, subset, {**words, "out": "*i64"})

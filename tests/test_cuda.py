@@ -186,6 +186,9 @@ def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] |
         lambda draws: draws.bits("a", 3001),
         lambda draws: draws.uniform("b", 3, 500, 21),
         lambda draws: draws.normal("c", 3, 700, 13),
+        lambda draws: draws.normal(
+            "c", 3, 700, 13, within=torch.tensor(5, device=draws.step.device), double=True
+        ),
         lambda draws: draws.integers("d", 20, 3, 101),
         lambda draws: draws.signs("e", 3, 101),
         lambda draws: draws.subsets("f", 3, 4, 9, 20),

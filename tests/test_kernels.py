@@ -329,6 +329,8 @@ def test_fused_draws_are_the_same_bits(name: str, rows: tuple[int, ...] | None) 
         lambda draws: draws.bits("a", 301),
         lambda draws: draws.uniform("b", 3, 5, 21),
         lambda draws: draws.normal("c", 3, 7, 13),
+        lambda draws: draws.normal("c", 3, 7, 13, within=torch.tensor(5), double=True),
+        lambda draws: draws.normal("c", 3, 7, 13, within=12),
         lambda draws: draws.integers("d", 20, 3, 101),
         lambda draws: draws.signs("e", 3, 101),
         lambda draws: draws.subsets("f", 3, 4, 9, 20),

@@ -41,10 +41,10 @@ def _word(index, step, key_1, key_2):
     return _mix(_mix(index.to(tl.uint64) * GOLDEN + first) ^ second)
 
 
-@triton.jit(do_not_specialize=["key_1", "key_2", "high", "count", "columns"])
+@triton.jit(do_not_specialize=["key_1", "key_2", "high", "count", "columns", "width"])
 def _draw(
-    step, rows, out, key_1, key_2, high, count, columns,
-    KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    step, rows, out, within, key_1, key_2, high, count, columns, width,
+    KIND: tl.constexpr, ROWS: tl.constexpr, WITHIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
@@ -63,6 +63,8 @@ def _draw(
         low_half = ((word & 0xFFFFFFFF).to(tl.float64) + 0.5) * 2.3283064365386963e-10
         radius, angle = tl.sqrt(tl.log(high_half) * -2.0), low_half * TWO_PI
         value = (radius * tl.where(index % 2 == 0, tl.cos(angle), tl.sin(angle))).to(tl.float32)
+        if WITHIN:
+            value = tl.where(at % width < tl.load(within), value, 0.0)
     elif KIND == INTEGERS:
         value = (((word >> 32) * (zeros + high).to(tl.uint64)) >> 32).to(tl.int64)
     else:
@@ -91,16 +93,23 @@ def _subset(
 
 
 def draw(
-    kind: str, step: Tensor, rows: Tensor | None, keys: tuple[int, int], shape: tuple[int, ...], high: int = 0
-) -> Tensor:
-    """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs"."""
+    kind: str, step: Tensor, rows: Tensor | None, keys: tuple[int, int], shape: tuple[int, ...],
+    high: int = 0, within: int | Tensor | None = None, double: bool = False,
+) -> Tensor:  # fmt: skip
+    """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs".
+
+    Normals may be zero beyond `within` in the last dimension, and stored in float64.
+    """
     number, dtype = _KINDS[kind]
-    out = torch.empty(shape, dtype=dtype, device=step.device)
+    out = torch.empty(shape, dtype=torch.float64 if double else dtype, device=step.device)
+    if isinstance(within, int):
+        within = torch.tensor(within, device=step.device)
     count = out.numel()
     if count:
         _draw[(triton.cdiv(count, BLOCK),)](
-            step, step if rows is None else rows.contiguous(), out, *keys, high, count,
-            math.prod(shape[1:]), KIND=number, ROWS=rows is not None, BLOCK=BLOCK,
+            step, step if rows is None else rows.contiguous(), out, step if within is None else within,
+            *keys, high, count, math.prod(shape[1:]), shape[-1],
+            KIND=number, ROWS=rows is not None, WITHIN=within is not None, BLOCK=BLOCK,
         )  # fmt: skip
     return out
 

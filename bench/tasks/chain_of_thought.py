@@ -13,7 +13,7 @@ from bench.tasks import baselines as known
 from bench.tasks import chain_baselines as chain
 from bench.tasks import linear_baselines as linear
 from bench.tasks.draws import Draws
-from bench.tasks.in_context import Examples, shown
+from bench.tasks.in_context import Examples
 from bench.tasks.task import MAIN, Evaluation, Prompts, Settled
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class ChainOfThought(Examples):
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         k = self.hidden
-        first = draws.normal("w1", batch, self.n_dims, k).to(torch.float64) * math.sqrt(2 / k)
-        second = draws.normal("w2", batch, k, 1).to(torch.float64)
-        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+        first = draws.normal("w1", batch, self.n_dims, k, double=True) * math.sqrt(2 / k)
+        second = draws.normal("w2", batch, k, 1, double=True)
+        inputs = self.sample_inputs(draws, batch, n_dims)
         hidden = torch.relu(inputs.to(torch.float64) @ first)
         targets = (hidden @ second).squeeze(-1).to(torch.float32)
         hidden = hidden.to(torch.float32)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import PositiveInt
 
 from bench.frozen import Frozen
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ class Ramp(Frozen):
 
     def on_device(self, step: Tensor, end: int) -> Tensor:
         """`at` for a device scalar, without a synchronisation."""
-        return (self.start + self.increment * (step // self.every)).clamp(max=end)
+        return torch.rsub(step // self.every, self.start, alpha=-self.increment).clamp(max=end)
 
 
 class Curriculum(Frozen):

@@ -79,11 +79,20 @@ class Draws:
         return self.step.is_cuda and unavailable("triton", "cuda") is None
 
     def _draw(
-        self, kind: str, name: str, shape: tuple[int, ...], high: int = 0, *, numbered: bool = True
+        self,
+        kind: str,
+        name: str,
+        shape: tuple[int, ...],
+        high: int = 0,
+        *,
+        numbered: bool = True,
+        within: int | Tensor | None = None,
+        double: bool = False,
     ) -> Tensor:
         """A fused draw; of the rows that are numbered, unless of the first."""
         rows = self.rows if numbered else None
-        drawn: Tensor = _kernels().draw(kind, self.step, rows, self._keys(name), shape, high)
+        keys = self._keys(name)
+        drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
         return drawn
 
     def _keys(self, name: str) -> tuple[int, int]:
@@ -114,14 +123,22 @@ class Draws:
         top = _shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
-    def normal(self, name: str, *shape: int) -> Tensor:
-        """Standard normal, float32 of `shape`.
+    def normal(
+        self, name: str, *shape: int, within: int | Tensor | None = None, double: bool = False
+    ) -> Tensor:
+        """Standard normal of `shape`.
 
         Box–Muller on the two halves of each word, in float64: the last-bit differences between
         machines' logarithms then vanish in the rounding to float32.
+
+        Args:
+            name: the variable drawn.
+            shape: of the result.
+            within: entries of the last dimension at or beyond it are zero; may be a device scalar.
+            double: float64 instead of float32, the same numbers: for what is rounded once, at its end.
         """
         if self._fused:
-            return self._draw("normal", name, shape)
+            return self._draw("normal", name, shape, within=within, double=double)
         if self.rows is None:
             count = math.prod(shape)
             cosine, sine = self._normals(self.bits(name, (count + 1) // 2))
@@ -129,7 +146,10 @@ class Draws:
         else:
             index = self._index(*shape)
             values = torch.where(index % 2 == 0, *self._normals(self._words(name, index // 2)))
-        return values.to(torch.float32).reshape(shape)
+        values = values.to(torch.float32).reshape(shape)
+        if within is not None:
+            values = torch.where(torch.arange(shape[-1], device=values.device) < within, values, 0.0)
+        return values.to(torch.float64) if double else values
 
     @staticmethod
     def _normals(words: Tensor) -> tuple[Tensor, Tensor]:

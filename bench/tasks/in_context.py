@@ -75,9 +75,9 @@ class Examples(Task):
             weights = weights * (torch.arange(self.n_points, device=weights.device) > 0)
         return weights
 
-    def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
-        """Inputs x ~ N(0, I): (B, N, d)."""
-        return draws.normal("x", batch, self.n_points, self.n_dims)
+    def sample_inputs(self, draws: Draws, batch: int, n_dims: int | Tensor | None) -> Tensor:
+        """Inputs x ~ N(0, I): (B, N, d), zero at and beyond `n_dims` coordinates."""
+        return draws.normal("x", batch, self.n_points, self.n_dims, within=n_dims)
 
 
 class InContext(Examples):
@@ -94,7 +94,7 @@ class InContext(Examples):
         return 2 * n_points
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+        inputs = self.sample_inputs(draws, batch, n_dims)
         targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
         return Prompts(interleave(inputs, targets), targets, inputs)
 

@@ -25,7 +25,6 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import outlier_baselines as known_outliers
 from bench.tasks.draws import Draws
-from bench.tasks.in_context import shown
 from bench.tasks.regression import LinearRegression
 from bench.tasks.task import MAIN, Evaluation, Prompts
 
@@ -97,24 +96,25 @@ class OutlierRegression(LinearRegression):
         return Evaluation(positions, there, self.error_scale, axis="pairs before, outliers included")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        outlier = draws.uniform("outlier", batch, self.n_points) < self.outlier_probability
-        return self._replace(draws, batch, outlier, n_dims)
+        clean = draws.uniform("outlier", batch, self.n_points) >= self.outlier_probability
+        return self._replace(draws, batch, clean, n_dims)
 
     def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
         positions = self.evaluations()[evaluation].positions
         clean = torch.tensor([i in positions for i in range(self.n_points)], device=draws.step.device)
-        return self._replace(draws, count, (~clean).expand(count, -1), None)
+        return self._replace(draws, count, clean.expand(count, -1), None)
 
-    def _replace(self, draws: Draws, batch: int, outlier: Tensor, n_dims: int | Tensor | None) -> Prompts:
-        """Prompts whose pairs are outliers where `outlier` (B, N) says so."""
-        inputs = shown(self.sample_inputs(draws, batch), n_dims)
+    def _replace(self, draws: Draws, batch: int, clean: Tensor, n_dims: int | Tensor | None) -> Prompts:
+        """Prompts whose pairs are outliers where `clean` (B, N) is false."""
+        inputs = self.sample_inputs(draws, batch, n_dims)
         targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
-        values = torch.nn.functional.pad(targets.unsqueeze(-1), (0, self.n_dims - 1))
-        clean = torch.stack((inputs, values), dim=1)
-        pairs = torch.where(outlier[:, None, :, None], self.outliers(draws, batch), clean)
-        tokens = pairs.transpose(1, 2).reshape(batch, 2 * self.n_points, self.n_dims)
-        values = pairs[:, 1]
-        return Prompts(tokens, values[..., 0], pairs[:, 0], counted=~outlier, more={"values": values})
+        first = torch.arange(self.n_dims, device=inputs.device) == 0
+        values = torch.where(first, targets.unsqueeze(-1), 0.0)
+        pairs = torch.stack((inputs, values), dim=2)  # (B, N, 2, d)
+        pairs = torch.where(clean[..., None, None], pairs, self.outliers(draws, batch))
+        tokens = pairs.view(batch, 2 * self.n_points, self.n_dims)
+        values = pairs[:, :, 1]
+        return Prompts(tokens, values[..., 0], pairs[:, :, 0], counted=clean, more={"values": values})
 
     def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
         """Clean prompts are linear regression: least squares is Bayes-optimal."""
@@ -122,7 +122,7 @@ class OutlierRegression(LinearRegression):
 
     @abstractmethod
     def outliers(self, draws: Draws, batch: int) -> Tensor:
-        """What stands in the place of x and of y: float32 of a shape that extends to (B, 2, N, d)."""
+        """What stands in the place of x and of y: float32 of a shape that extends to (B, N, 2, d)."""
 
 
 class OrthogonalOutlierRegression(OutlierRegression):
@@ -162,10 +162,11 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
     def outliers(self, draws: Draws, batch: int) -> Tensor:
         pairs = self.n_points if self.coefficients == "per_pair" else 1
-        weights = draws.normal("coefficients", batch, 2, pairs, 2).to(torch.float64)
-        size = (weights**2).sum(dim=-1, keepdim=True)
+        weights = draws.normal("coefficients", batch, 2, pairs, 2, double=True)
+        size = (weights * weights).sum(dim=-1, keepdim=True)
         scale = size if self.divisor == "square" else size.sqrt()
-        return ((weights / scale) @ self.planes(draws, batch)).to(torch.float32)
+        planes = self.planes(draws, batch).expand(-1, 2, -1, -1)
+        return ((weights / scale) @ planes).to(torch.float32).transpose(1, 2)
 
     def planes(self, draws: Draws, batch: int) -> Tensor:
         """The vectors u and v that outliers in the place of x, and of y, are made of.
@@ -174,15 +175,15 @@ class OrthogonalOutlierRegression(OutlierRegression):
             (B, 2, 2, d) float64, or (B, 1, 2, d) where both are made of the same.
         """
         count = 1 if self.directions == "shared" else 2
-        vectors = draws.normal("plane", batch, count, 2, self.n_dims).to(torch.float64)
+        vectors = draws.normal("plane", batch, count, 2, self.n_dims, double=True)
         if self.plane == "prompt":
-            across = draws.normal("w", batch, 1, 1, self.n_dims)
+            across = draws.normal("w", batch, 1, 1, self.n_dims, double=True)
         else:
-            across = draws.normal("plane's w", batch, count, 1, self.n_dims)
-        vectors = vectors - _along(vectors, across.to(torch.float64))
+            across = draws.normal("plane's w", batch, count, 1, self.n_dims, double=True)
+        vectors = _less_its_part_along(vectors, across)
         if self.basis == "orthogonal":
             u, v = vectors[:, :, :1], vectors[:, :, 1:]
-            vectors = torch.cat((u, v - _along(v, u)), dim=2)
+            vectors = torch.cat((u, _less_its_part_along(v, u)), dim=2)
         return vectors
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
@@ -223,9 +224,9 @@ class ManyOutlierRegression(OutlierRegression):
         return values
 
     def outliers(self, draws: Draws, batch: int) -> Tensor:
-        first = torch.arange(self.n_dims, device=draws.step.device) == 0
-        is_input = torch.arange(2, device=draws.step.device).view(2, 1, 1) == 0
-        return (first | is_input).to(torch.float32)
+        # 1 everywhere in x, in the first coordinate of y: one comparison of a number with 2d − 1 others
+        number = torch.arange(2 * self.n_dims, device=draws.step.device).view(2, self.n_dims)
+        return (number <= self.n_dims).to(torch.float32)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
@@ -235,7 +236,7 @@ class ManyOutlierRegression(OutlierRegression):
         ]
 
 
-def _along(vectors: Tensor, direction: Tensor) -> Tensor:
-    """The part of `vectors` (…, d) along `direction` (…, d)."""
-    scale = (vectors * direction).sum(-1, keepdim=True) / (direction**2).sum(-1, keepdim=True)
-    return scale * direction
+def _less_its_part_along(vectors: Tensor, direction: Tensor) -> Tensor:
+    """What of `vectors` (…, n, d) is orthogonal to `direction` (…, 1, d)."""
+    column = direction.mT
+    return vectors - (vectors @ column / (direction @ column)) @ direction

@@ -12,7 +12,7 @@ from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
-from bench.tasks.in_context import InContext, Sparse
+from bench.tasks.in_context import InContext, Sparse, shown
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class SparseParity(InContext, Sparse):
     def trivial(self) -> float:
         return 0.5
 
-    def sample_inputs(self, draws: Draws, batch: int) -> Tensor:
-        return draws.signs("x", batch, self.n_points, self.n_dims)
+    def sample_inputs(self, draws: Draws, batch: int, n_dims: int | Tensor | None) -> Tensor:
+        return shown(draws.signs("x", batch, self.n_points, self.n_dims), n_dims)
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch, d = inputs.shape[0], self.n_dims

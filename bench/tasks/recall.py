@@ -91,8 +91,9 @@ class VectorMQAR(Task):
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         pairs, queries, d = self.pairs, self.queries, self.n_dims
-        keys, values = (_on_sphere(draws.normal(which, batch, pairs, d)) for which in ("key", "value"))
-        chosen = draws.uniform("query", batch, pairs).argsort(dim=1, stable=True)[:, :queries]
+        keys = _on_sphere(draws.normal("key", batch, pairs, d, double=True))
+        values = _on_sphere(draws.normal("value", batch, pairs, d, double=True))
+        chosen = draws.subsets("query", batch, queries, pairs, pairs)
         index = chosen.unsqueeze(-1).expand(-1, -1, d)
         asked, targets = keys.gather(1, index), values.gather(1, index)
         context = torch.stack((keys, values), dim=2).reshape(batch, 2 * pairs, d)
@@ -164,6 +165,5 @@ def _prime_factors(number: int) -> set[int]:
 
 
 def _on_sphere(vectors: Tensor) -> Tensor:
-    """Vectors scaled to length 1, in float64 and rounded once."""
-    exact = vectors.to(torch.float64)
-    return torch.nn.functional.normalize(exact, dim=-1).to(torch.float32)
+    """Float64 vectors scaled to length 1, rounded once."""
+    return torch.nn.functional.normalize(vectors, dim=-1).to(torch.float32)

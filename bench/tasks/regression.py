@@ -41,7 +41,7 @@ class LinearRegression(InContext):
     n_points: PositiveInt = 41
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        weights = draws.normal("w", inputs.shape[0], self.n_dims, 1).to(inputs.dtype)
+        weights = draws.normal("w", inputs.shape[0], self.n_dims, 1, double=True)
         return (inputs @ weights).squeeze(-1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
@@ -81,7 +81,7 @@ class SparseLinearRegression(LinearRegression, Sparse):
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch, d = inputs.shape[0], self.n_dims
         support = draws.subsets("support", batch, self.sparsity, d if n_dims is None else n_dims, d)
-        weights = draws.normal("w", batch, d).to(inputs.dtype)
+        weights = draws.normal("w", batch, d, double=True)
         kept = torch.zeros_like(weights).scatter(1, support, 1.0) * weights
         return (inputs @ kept.unsqueeze(-1)).squeeze(-1)
 
@@ -128,8 +128,8 @@ class TwoLayerNetwork(InContext):
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch = inputs.shape[0]
-        first = draws.normal("w1", batch, self.n_dims, self.hidden).to(inputs.dtype)
-        second = draws.normal("w2", batch, self.hidden, 1).to(inputs.dtype)
+        first = draws.normal("w1", batch, self.n_dims, self.hidden, double=True)
+        second = draws.normal("w2", batch, self.hidden, 1, double=True)
         values = (torch.relu(inputs @ first) @ second).squeeze(-1)
         return values * math.sqrt(2 / self.hidden) if self.scaled else values
 
