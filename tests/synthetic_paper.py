@@ -1,8 +1,7 @@
 """A made-up result for every run of the paper's grid, to see every figure and table filled.
 
 Every file is marked `"synthetic": true`. Nothing here was trained or measured: errors follow closed forms
-that give each architecture the standing the paper's words give it. Architectures that this version of
-bench lacks are stood in for by ones of the same name.
+that give each architecture the standing the paper's words give it.
 """
 
 from __future__ import annotations
@@ -16,71 +15,27 @@ from typing import Any
 from synthetic import baselines_of, per_prompt_of, result_of, scores_of
 
 from bench import suite as suites
-from bench.exhibits import named
-from bench.models.architectures import ARCHITECTURES, Architecture
-from bench.models.sizes import Size
 from bench.results import Pool
 from bench.run import AdamW, Run
-from bench.suite import Experiment, Suite
-from bench.tasks import TASKS, Task
+from bench.suite import Suite
 
 ROOT = Path(__file__).parent.parent
 
 
-def architecture(name: str) -> Architecture:
-    """The architecture of this name, or what stands in for it."""
-    base = "transformer" if name.startswith("transformer") else "mamba"
-    return ARCHITECTURES.get(name) or ARCHITECTURES[base].model_copy(update={"name": name})
-
-
-def runs(
-    tasks: Iterable[Task],
-    names: Iterable[str],
-    sizes: Iterable[Size],
-    rates: Iterable[float],
-    steps: int = 500_000,
-    seeds: Iterable[int] = (0,),
-    **fields: Any,
-) -> tuple[Run, ...]:
-    names, sizes, rates, seeds = tuple(names), tuple(sizes), tuple(rates), tuple(seeds)
-    checkpoints = fields.pop("checkpoints", (steps // 5, 3 * steps // 5, steps))
-    return tuple(
-        Run(
-            task=task, architecture=architecture(name), size=size.of(architecture(name)), learning_rate=rate,
-            steps=steps, checkpoints=checkpoints, seed=seed, **fields,
-        )
-        for task in tasks for name in names for size in sizes for rate in rates for seed in seeds
-    )  # fmt: skip
-
-
 def paper_suite(seeds: int = 1) -> Suite:
-    """suites/paper.yaml, with what it may still lack; `seeds` copies of every run."""
+    """suites/paper.yaml; with `seeds` copies of every run."""
     suite = suites.load(ROOT / "suites/paper.yaml")
-    experiments = list(suite.experiments)
-    planned = {(number, run.architecture.base_name) for each in experiments for number in named(each.rebuilds)
-               for run in each.runs}  # fmt: skip
-    if ("Figure 7", "transformer_first_mamba") not in planned:
-        fourth = runs(
-            [TASKS["sparse_parity"]()],  # type: ignore[call-arg]
-            ["transformer_first_mamba"], [Size(layers=12, width=256)], [4e-4], seeds=range(5),
-            checkpoints=tuple(range(5_000, 500_001, 5_000)),
-        )  # fmt: skip
-        experiments.append(Experiment("first_mamba", "Figure 7, the fourth model", "", fourth))
-    if ("Table 3", "mamba_one_hybrid") not in planned:
-        recall = runs(
-            [TASKS["vector_mqar"](queries=m) for m in (4, 16)],  # type: ignore[call-arg]
-            MQAR, [Size(layers=4, width=width) for width in (64, 128)], [1e-4, 4.64e-4, 2.15e-3, 1e-2],
-            steps=300_000,
-        )  # fmt: skip
-        experiments.append(Experiment("recall", "Table 3", "", recall))
-    if seeds > 1:
-        experiments = [replace(each, runs=_seeded(each.runs, seeds)) for each in experiments]
-    return Suite("paper", suite.description, suite.path, tuple(experiments))
+    if seeds == 1:
+        return suite
+    experiments = tuple(replace(each, runs=_seeded(each.runs, seeds)) for each in suite.experiments)
+    return replace(suite, experiments=experiments)
 
 
 def _seeded(planned: Iterable[Run], seeds: int) -> tuple[Run, ...]:
     return tuple(
-        run.model_copy(update={"seed": 100 * seed + run.seed}) for run in planned for seed in range(seeds)
+        Run(**{name: getattr(run, name) for name in Run.model_fields} | {"seed": 100 * seed + run.seed})
+        for run in planned
+        for seed in range(seeds)
     )
 
 

@@ -132,7 +132,8 @@ def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tup
     folder, output = trained
     lines = output.splitlines()
     assert re.fullmatch(r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ FLOPs\.", lines[0])
-    assert re.fullmatch(r"Expected: about \S+ s on 1 worker \(a guess: nothing was measured .*\)\.", lines[1])
+    assert lines[1] == "Kernels: sequential (the fastest on a processor)."
+    assert re.fullmatch(r"Expected: about \S+ s on 1 worker \(a guess: nothing was measured .*\)\.", lines[2])
     assert sum(line.startswith("finished  linear_regression/") for line in lines) == 2
     assert lines[-2:] == ["Done: 2 finished.", "Next: bench report suites/tiny.yaml"]
     pool = pool_of.load(folder / "results")
@@ -235,7 +236,7 @@ def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     ("options", "message"),
     [
         (["--device", "tpu"], "bench: --device tpu, did you mean 'cpu'?"),
-        (["--device", "cpu", "--scan", "parallel"], "bench: --scan parallel, expected one of: sequential"),
+        (["--device", "cpu", "--scan", "parallel"], "bench: --scan parallel, expected one of: auto"),
         (["--device", "cpu", "--scan", "mamba_ssm"], "bench: --scan mamba_ssm: needs an NVIDIA GPU"),
         (["--retry", "all"], "bench: --retry all: only failed runs can be tried again (--retry failed)"),
         (["--limit", "0"], "Invalid value for '--limit'"),

@@ -65,7 +65,7 @@ MAY_IMPORT = {
 TORCH_AT_IMPORT = {
     "kernels": (
         "convolution diagonal_ssm fused_scan official operators selective_scan self_test speed "
-        "triton_convolution triton_draws triton_scan triton_ssm"
+        "triton_convolution triton_draws triton_ssm"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
     "train": "checkpoint evaluate loop optimizer parallel step",

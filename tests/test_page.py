@@ -51,15 +51,20 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A report of two tasks with two claims, on disk."""
+    """A report of a few tasks, some with long names, and two claims, on disk."""
     tasks = [task_named(n_points=8), task_named("sparse_parity", n_points=8)]
+    other = [
+        task_named("orthogonal_outlier_regression", n_points=60, outlier_probability=p) for p in (0.3, 0.5)
+    ]
     regression = grid(tasks[0], ("transformer", "mamba"), SIZES, (1e-4, 2e-4))
     parity = grid(tasks[1], ("transformer", "mamba"), SIZES)
+    outliers = [run for task in other for run in grid(task, ("mamba",))]
     suite = suite_of(
+        experiment_of(outliers, "outliers", rebuilds="Figure 3"),
         experiment_of(regression, "regression", rebuilds="Figure 2"),
         experiment_of(parity, "parity", rebuilds="Figure 5"),
     )
-    pool = pool_of([*regression, *parity])
+    pool = pool_of([*regression, *parity, *outliers])
     measure = {"experiment": "regression", "architecture": "mamba"}
     claims = {
         name: Claim.model_validate(

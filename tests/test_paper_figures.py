@@ -285,6 +285,27 @@ def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suit
             assert all(key in pool.runs for spot in one.drawing.spots for key in spot.run_ids)
 
 
+@pytest.mark.parametrize("every", [0, 2, 3, 7])
+def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_is_missing(
+    paper: tuple[Suite, Pool], every: int
+) -> None:
+    """Of every so many runs one has a result (of none for 0), and some of those diverged."""
+    suite, pool = paper
+    keys = list(pool.runs)[::every] if every else []
+    part = {key: pool.runs[key] for key in keys}
+    for key in keys[::5]:
+        part[key] = {**part[key], "outcome": "diverged", "checkpoints": []}
+    for number in TITLES:
+        one = exhibit(number, suite, Pool(runs=part), {})
+        if one.drawing is None or number == "Table 6":
+            continue
+        texts = " ".join([*(text.get_text() for text in one.drawing.figure.texts), *one.notes])
+        assert "missing" in texts, number
+        if not every:
+            assert one.drawing.numbers.empty
+            assert one.drawing.spots == []
+
+
 def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
     claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
@@ -294,6 +315,15 @@ def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -
     assert not any(one.verdict == "not comparable" for one in allowed), [
         one.reason for one in allowed if one.verdict == "not comparable"
     ]
+
+
+def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suite, Pool]) -> None:
+    suite, pool = paper
+    claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
+    found = {one.claim: one.shown for one in check(claims, suite, pool, allow_synthetic=True)}
+    (table,) = exhibit("Table 1", suite, pool, {}).tables
+    for row in table.numbers.to_dict("records"):
+        assert found[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
 
 
 # --- at equal FLOPs ---------------------------------------------------------------------------

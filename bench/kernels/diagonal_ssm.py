@@ -38,7 +38,7 @@ def fourier(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor
     L = x.shape[1]
     n = smooth_length(2 * L)
     spectrum = torch.fft.rfft(x.transpose(1, 2), n=n) * torch.fft.rfft(kernel(exponent, weight, L), n=n)
-    y = torch.fft.irfft(spectrum, n=n)[..., :L]
+    y: Tensor = torch.fft.irfft(spectrum, n=n)[..., :L]
     return y.transpose(1, 2) + skip * x
 
 

@@ -9,21 +9,22 @@ from torch import Tensor
 from bench.kernels import triton_scan as kernels
 
 CHUNK = 16
-KEEP_ALL_BYTES = 320 << 20
-"""States of all tokens are kept while they take no more than this in a block; beyond, every `CHUNK`th."""
-FORWARD = {"BLOCK": 32, "UNROLL": 2, "STAGES": 4, "WIDE": False}
+"""Tokens from one kept state to the next."""
+FORWARD = {"BLOCK": 32, "UNROLL": 2, "STAGES": 3, "WIDE": False}
 BACKWARD = {"BLOCK": 32, "UNROLL": 1, "STAGES": 4}
 """Channels a program takes; tokens it computes together, and how many such groups are being loaded.
 
 `WIDE` tells the compiler that rows are aligned. It then lets a thread own 4 states of 4 channels, which
 makes the sums over channels of the backward pass cheap; the forward pass is better off without.
 """
+SUMS = {"PROMPTS": 64, "CHANNELS": 32, "TOKENS": 16, "BLOCKS": 8}
+"""Partial sums that a program adds at once."""
 
 
 def forward(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Stacked inputs → y; Δ (K, B, L, E), kept states (K, B, ⌈L/chunk⌉, N, E) and A (K, N, E)."""
+    """Stacked inputs → y; Δ (K, B, L, E), kept states (K, B, ⌈L/CHUNK⌉, N, E) and A (K, N, E)."""
     K, batch, length, channels = x.shape
     state = A.shape[-1]
     if state & (state - 1):
@@ -33,13 +34,12 @@ def forward(
     x, step, z, B, C = x.contiguous(), step.contiguous(), _rows(z), _aligned(B), _aligned(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    chunk = chunk_of(x, state)
-    starts = x.new_empty(K, batch, -(-length // chunk), state, channels)
+    starts = x.new_empty(K, batch, triton.cdiv(length, CHUNK), state, channels)
     if starts.numel():
         kernels.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
             x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts,
             *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
-            batch, length, channels, STATE=state, CHUNK=chunk, num_warps=1, **FORWARD,
+            batch, length, channels, STATE=state, CHUNK=CHUNK, num_warps=1, **FORWARD,
         )  # fmt: skip
     return y, delta, starts, A
 
@@ -59,29 +59,22 @@ def backward(
     dA, dbias, dskip = x.new_empty(A.shape), x.new_empty(bias.shape), x.new_empty(skip.shape)
     if not starts.numel():
         return dx, dstep, dbias.zero_(), dA.zero_(), dB.zero_(), dC.zero_(), dskip.zero_(), dz
-    chunk = chunk_of(x, state)
-    states = x.new_empty(K, batch, chunk, state, channels) if chunk > 1 else starts
+    states = x.new_empty(K, batch, CHUNK, state, channels)
     by_prompt = x.new_empty(K, batch, state + 2, channels)
     by_block = x.new_empty(2, K, batch, length, blocks, state)
     kernels.backward[(K * batch * blocks,)](
         dy, x, delta, tile.contiguous(), B, C, skip.contiguous(), z, starts.contiguous(), states,
         dx, dstep, dz, by_prompt, by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
-        K * batch, batch, length, channels, STATE=state, CHUNK=chunk, WIDE=channels % 16 == 0,
+        K * batch, batch, length, channels, STATE=state, CHUNK=CHUNK, WIDE=channels % 16 == 0,
         num_warps=1, **BACKWARD,
     )  # fmt: skip
-    sums = {"PROMPTS": 64, "CHANNELS": 32, "TOKENS": 16, "BLOCKS": 8}
-    by_token = 2 * triton.cdiv(K * batch * length, sums["TOKENS"])
-    by_channel = K * (state + 2) * triton.cdiv(channels, sums["CHANNELS"])
+    by_token = 2 * triton.cdiv(K * batch * length, SUMS["TOKENS"])
+    by_channel = K * (state + 2) * triton.cdiv(channels, SUMS["CHANNELS"])
     kernels.add_up[(by_token + by_channel,)](
         by_prompt, by_block, dA, dbias, dskip, dB, dC, batch, K * batch * length, blocks, channels,
-        STATE=state, **sums,
+        STATE=state, **SUMS,
     )  # fmt: skip
     return dx, dstep, dbias, dA, dB, dC, dskip, dz
-
-
-def chunk_of(x: Tensor, state: int) -> int:
-    """Tokens from one kept state to the next: 1 where that much memory is spared, `CHUNK` beyond."""
-    return 1 if x.numel() * state * x.element_size() <= KEEP_ALL_BYTES else CHUNK
 
 
 def _rows(value: Tensor) -> Tensor:

@@ -103,9 +103,11 @@ def operator(
         def backward(ctx: Any, dy: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             return differentiate(ctx, dy, through=Gradient.apply)
 
+    through: Callable[..., Tensors] = Transformable.apply
+
     def apply(*values: Tensor) -> Tensor:
         stacked = [value.unsqueeze(0) for value in values]
-        outputs = run(*stacked) if torch.compiler.is_compiling() else Transformable.apply(*stacked)
+        outputs = run(*stacked) if torch.compiler.is_compiling() else through(*stacked)
         return _as_tuple(outputs)[0].squeeze(0)
 
     return apply
@@ -130,7 +132,7 @@ def _folded(run: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         ]
         outputs = run(*stacked)
         if isinstance(outputs, Tensor):
-            return outputs.unflatten(0, (size, -1)), 0
-        return tuple(value.unflatten(0, (size, -1)) for value in outputs), (0,) * len(outputs)
+            return torch.unflatten(outputs, 0, (size, -1)), 0
+        return tuple(torch.unflatten(value, 0, (size, -1)) for value in outputs), (0,) * len(outputs)
 
     return rule

@@ -76,7 +76,9 @@ def _differentiate_recurrence(
     states: Tensor,
     decay: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The hand-derived gradient. With g_t the gradient with respect to h_t,
+    """The gradient by hand.
+
+    With g_t the gradient with respect to h_t,
 
         g_t = C_t dy_t + exp(Δ_{t+1} A) g_{t+1}
 
@@ -128,7 +130,7 @@ def _triton() -> Scan:
 
     def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         (K, batch, length, channels), state = x.shape, A.shape[-1]
-        starts = -(-length // fused_scan.chunk_of(x, state))
+        starts = -(-length // fused_scan.CHUNK)
         kept = x.new_empty(K, batch, starts, state, channels), x.new_empty(K, state, channels)
         return x.new_empty(x.shape), x.new_empty(x.shape), *kept
 

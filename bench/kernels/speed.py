@@ -77,6 +77,7 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
         function()
         function()
     torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.empty_cache()  # what the side stream held is of no use to the graph
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(calls):
@@ -84,12 +85,12 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
     graph.replay()
     times = []
     for _ in range(repeats):
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        began.record()  # type: ignore[no-untyped-call]
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        began.record()
         graph.replay()
-        ended.record()  # type: ignore[no-untyped-call]
+        ended.record()
         torch.cuda.synchronize()
-        times.append(began.elapsed_time(ended))  # type: ignore[no-untyped-call]
+        times.append(float(began.elapsed_time(ended)))
     return 1e3 * sorted(times)[repeats // 2] / calls
 
 
@@ -101,7 +102,7 @@ def _forward_and_backward(function: Callable[..., Tensor], values: list[Tensor])
         torch.autograd.grad(y, inputs, dy)
 
     try:
-        dy = torch.randn_like(function(*inputs))
+        dy = torch.randn_like(inputs[0])
         return microseconds(both)
     except torch.OutOfMemoryError:
         return None

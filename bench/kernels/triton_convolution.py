@@ -4,7 +4,8 @@ A program takes a stretch of tokens of one prompt and a block of channels. A thr
 slides over the stretch; what the taps need from before and after it is read again.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ The hash is the same 64-bit integer arithmetic, and what follows it is computed 
 precision, so integers are the same bits and floating-point numbers the same after rounding.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations
 

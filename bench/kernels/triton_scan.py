@@ -5,13 +5,14 @@ A program, one warp, takes one prompt and a block of channels through time: its 
 within a thread. Softplus, skip and gate happen on the way; what the next tokens need is being loaded
 into shared memory meanwhile.
 
-The backward pass needs the states. The forward pass keeps all of them, or, where they are large, those
-at the start of every chunk of tokens: a chunk's states are then computed again, into memory that stays
-in cache, and the gradient is taken back through them. Sums over channels (dB, dC) and over prompts
+The forward pass keeps the state at the start of every chunk of tokens. The backward pass goes through
+the chunks from the last: it computes a chunk's states again, into memory that stays in cache, and takes
+the gradient back through them. Sums over channels (dB, dC) and over prompts
 (dA, …) leave a program as partial sums and are added in one order, so that two runs agree to the bit.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment, no-any-return"
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
 
 from __future__ import annotations
 
@@ -99,31 +100,26 @@ def backward(
     C += k * C_k + b * C_b + n
     z += k * z_k + b * z_b + e
     place = row * length * channels + e
-    span = length if CHUNK == 1 else CHUNK  # tokens whose states are at hand together
-    spans = tl.cdiv(length, span)
-    starts += row * tl.cdiv(length, CHUNK) * STATE * channels + within
-    if CHUNK == 1:
-        states = starts
-    else:
-        states += row * CHUNK * STATE * channels + within
+    chunks = tl.cdiv(length, CHUNK)
+    starts += row * chunks * STATE * channels + within
+    states += row * CHUNK * STATE * channels + within
     partial = (row * length * blocks + block) * STATE + n
     half = rows.to(tl.int64) * length * blocks * STATE  # behind the parts of dB come those of dC
     carry = tl.zeros_like(rate)  # exp(Δ_{t+1} A) g_{t+1}
     sum_A = tl.zeros_like(rate)
     sum_skip = tl.zeros_like(skips)
     sum_bias = tl.zeros_like(skips)
-    for back in range(spans):
-        first = (spans - 1 - back) * span
-        steps = tl.minimum(span, length - first)
-        if CHUNK > 1:
-            h = tl.load(starts + (first // CHUNK) * STATE * channels, mask=tile, other=0.0)
-            for j in tl.range(0, steps, num_stages=STAGES):
-                tl.store(states + j * STATE * channels, h, mask=tile)
-                x_j = tl.load(x + place + (first + j) * channels, mask=inside, other=0.0)
-                delta_j = tl.load(delta + place + (first + j) * channels, mask=inside, other=0.0)
-                B_j = tl.load(B + (first + j) * B_t)
-                h = tl.exp2(delta_j[None, :] * rate) * h + (delta_j * x_j)[None, :] * B_j[:, None]
-            tl.debug_barrier()
+    for back in range(chunks):
+        first = (chunks - 1 - back) * CHUNK
+        steps = tl.minimum(CHUNK, length - first)
+        h = tl.load(starts + (first // CHUNK) * STATE * channels, mask=tile, other=0.0)
+        for j in tl.range(0, steps, num_stages=STAGES):
+            tl.store(states + j * STATE * channels, h, mask=tile)
+            x_j = tl.load(x + place + (first + j) * channels, mask=inside, other=0.0)
+            delta_j = tl.load(delta + place + (first + j) * channels, mask=inside, other=0.0)
+            B_j = tl.load(B + (first + j) * B_t)
+            h = tl.exp2(delta_j[None, :] * rate) * h + (delta_j * x_j)[None, :] * B_j[:, None]
+        tl.debug_barrier()
         for done in tl.range(0, steps, UNROLL, num_stages=STAGES):
             hs, xs, deltas, zs, dys, Bs, Cs = (), (), (), (), (), (), ()
             for i in tl.static_range(UNROLL):
@@ -180,40 +176,34 @@ def add_up(
     n = tl.arange(0, STATE)
     parts = tl.cdiv(tokens, TOKENS)
     program = tl.program_id(0)
-    if program < 2 * parts:
+    if program < 2 * parts:  # names differ between the branches: Triton would join them
         t = (program % parts) * TOKENS + tl.arange(0, TOKENS).to(tl.int64)
         j = tl.arange(0, BLOCKS)
-        at = by_block + (program // parts).to(tl.int64) * tokens * blocks * STATE
-        at += (t[:, None, None] * blocks + j[None, :, None]) * STATE + n[None, None, :]
-        total = tl.zeros((TOKENS, STATE), dtype=dB.dtype.element_ty)
+        source = by_block + (program // parts).to(tl.int64) * tokens * blocks * STATE
+        rows = source + (t[:, None, None] * blocks + j[None, :, None]) * STATE + n[None, None, :]
+        row_sum = tl.zeros((TOKENS, STATE), dtype=dB.dtype.element_ty)
         for first in range(0, blocks, BLOCKS):
-            known = (t < tokens)[:, None, None] & (first + j < blocks)[None, :, None]
-            total += tl.sum(tl.load(at + first * STATE, mask=known, other=0.0), axis=1)
+            there = (t < tokens)[:, None, None] & (first + j < blocks)[None, :, None]
+            row_sum += tl.sum(tl.load(rows + first * STATE, mask=there, other=0.0), axis=1)
         out = t[:, None] * STATE + n[None, :]
-        if program < parts:
-            tl.store(dB + out, total, mask=(t < tokens)[:, None])
-        else:
-            tl.store(dC + out, total, mask=(t < tokens)[:, None])
+        tl.store(dB + out, row_sum, mask=(t < tokens)[:, None] & (program < parts))
+        tl.store(dC + out, row_sum, mask=(t < tokens)[:, None] & (program >= parts))
     else:
-        program -= 2 * parts
         groups = tl.cdiv(channels, CHANNELS)
-        e = (program % groups) * CHANNELS + tl.arange(0, CHANNELS)
-        line = program // groups % (STATE + 2)
-        k = (program // groups // (STATE + 2)).to(tl.int64)
+        place = program - 2 * parts
+        e = (place % groups) * CHANNELS + tl.arange(0, CHANNELS)
+        line = place // groups % (STATE + 2)
+        k = (place // groups // (STATE + 2)).to(tl.int64)
         b = tl.arange(0, PROMPTS)
-        at = by_prompt + ((k * batch + b[:, None]) * (STATE + 2) + line) * channels + e[None, :]
+        lines = by_prompt + ((k * batch + b[:, None]) * (STATE + 2) + line) * channels + e[None, :]
         inside = e < channels
-        total = tl.zeros((CHANNELS,), dtype=dA.dtype.element_ty)
-        for first in range(0, batch, PROMPTS):
-            known = (first + b < batch)[:, None] & inside[None, :]
-            part = tl.load(at + first * (STATE + 2) * channels, mask=known, other=0.0)
-            total += tl.sum(part, axis=0)
-        if line < STATE:
-            tl.store(dA + (k * channels + e) * STATE + line, total, mask=inside)
-        elif line == STATE:
-            tl.store(dbias + k * channels + e, total, mask=inside)
-        else:
-            tl.store(dskip + k * channels + e, total, mask=inside)
+        line_sum = tl.zeros((CHANNELS,), dtype=dA.dtype.element_ty)
+        for since in range(0, batch, PROMPTS):
+            known = (since + b < batch)[:, None] & inside[None, :]
+            line_sum += tl.sum(tl.load(lines + since * (STATE + 2) * channels, mask=known, other=0.0), axis=0)
+        tl.store(dA + (k * channels + e) * STATE + line, line_sum, mask=inside & (line < STATE))
+        tl.store(dbias + k * channels + e, line_sum, mask=inside & (line == STATE))
+        tl.store(dskip + k * channels + e, line_sum, mask=inside & (line > STATE))
 
 
 @triton.jit

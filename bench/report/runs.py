@@ -33,7 +33,7 @@ def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> dict[str, list[tu
             ("clip", short(run.clip)),
             ("seed", str(run.seed)),
             ("optimizer", run.optimizer.name),
-            ("training FLOPs", scientific(run.training_flops())),
+            ("training FLOPs, whole run", scientific(run.training_flops())),
             ("wall time", _duration(origin.get("train_seconds"))),
             ("device", _text(origin.get("device"))),
             ("commit", _commit(origin)),

@@ -70,13 +70,21 @@ class Draws:
     def bits(self, name: str, count: int) -> Tensor:
         """`count` uniform 64-bit words, shape (count,), int64: those of the first rows."""
         if self._fused:
-            return _kernels().draw("bits", self.step, None, self._keys(name), (count,))
+            return self._draw("bits", name, (count,), numbered=False)
         return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
 
     @property
     def _fused(self) -> bool:
         """Whether a draw is one launch (`bench.kernels.triton_draws`) instead of the operations here."""
         return self.step.is_cuda and unavailable("triton", "cuda") is None
+
+    def _draw(
+        self, kind: str, name: str, shape: tuple[int, ...], high: int = 0, *, numbered: bool = True
+    ) -> Tensor:
+        """A fused draw; of the rows that are numbered, unless of the first."""
+        rows = self.rows if numbered else None
+        drawn: Tensor = _kernels().draw(kind, self.step, rows, self._keys(name), shape, high)
+        return drawn
 
     def _keys(self, name: str) -> tuple[int, int]:
         digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
@@ -102,7 +110,7 @@ class Draws:
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
         if self._fused:
-            return _kernels().draw("uniform", self.step, self.rows, self._keys(name), shape)
+            return self._draw("uniform", name, shape)
         top = _shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
@@ -113,7 +121,7 @@ class Draws:
         machines' logarithms then vanish in the rounding to float32.
         """
         if self._fused:
-            return _kernels().draw("normal", self.step, self.rows, self._keys(name), shape)
+            return self._draw("normal", name, shape)
         if self.rows is None:
             count = math.prod(shape)
             cosine, sine = self._normals(self.bits(name, (count + 1) // 2))
@@ -134,14 +142,14 @@ class Draws:
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
         if self._fused:
-            return _kernels().draw("integers", self.step, self.rows, self._keys(name), shape, high)
+            return self._draw("integers", name, shape, high)
         words = _shift_right(self._words(name, self._index(*shape)), 32)
         return ((words * high) >> 32).reshape(shape)
 
     def signs(self, name: str, *shape: int) -> Tensor:
         """Uniform on {−1, +1}, float32 of `shape`."""
         if self._fused:
-            return _kernels().draw("signs", self.step, self.rows, self._keys(name), shape)
+            return self._draw("signs", name, shape)
         return (
             (_shift_right(self._words(name, self._index(*shape)), 63) * 2 - 1)
             .to(torch.float32)
@@ -159,7 +167,10 @@ class Draws:
             universe: the static bound that fixes the shape of the computation.
         """
         if self._fused and universe <= _kernels().MOST_ELEMENTS:
-            return _kernels().subsets(self.step, self.rows, self._keys(name), batch, size, out_of, universe)
+            chosen: Tensor = _kernels().subsets(
+                self.step, self.rows, self._keys(name), batch, size, out_of, universe
+            )
+            return chosen
         ranks = self.uniform(name, batch, universe)
         allowed = torch.arange(universe, device=ranks.device) < out_of
         # Stable, so that the rare equal ranks are ordered alike on every device.

@@ -237,4 +237,4 @@ def configure(run: Run, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(device.type == "cuda")
     # Every new tensor would be filled first; nothing here reads what it did not write.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

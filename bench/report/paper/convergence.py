@@ -112,9 +112,9 @@ def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     shown = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
     rows = rows.assign(learned=learned, shown=shown)
     rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
-    rows["seeds"] = rows.groupby("series")["id"].transform("nunique")
+    rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
     planned = {series: count for (series, _), count in select.seeds_planned(plan).items()}
-    rows["seeds_planned"] = rows["series"].map(planned)
+    rows["seeds_planned"] = [planned[series] for series in rows["series"]]
     absent = [
         f"{series}: {tally(runs)}"
         for series, runs in plan.groupby("series", sort=False)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.exhibits import FIGURES, TABLES, named
+from bench.exhibits import named
 from bench.report.drawing import Drawing
 from bench.report.format import first_few
 from bench.report.paper import accuracy, convergence, flops, tables, varied
 from bench.report.paper.flops import chosen_settings
 from bench.report.paper.frame import known_frame, paper_frame
+from bench.report.planned import CELL
 from bench.report.table6 import table_6
 from bench.report.tables import Cell, Table
 from bench.results import Pool
@@ -50,6 +51,8 @@ TITLES = {
 """What each shows; in the order of the paper's pages."""
 
 
+SUMMED_UP = {"Figure 2", "Figure 3", "Figure 7", "Figure 8", "Table 3"}
+"""What Table 1 sums up; its symbols are of all models where a suite rebuilds none of them."""
 NOTHING_PLANNED = "Missing: no experiment of this suite rebuilds it."
 
 
@@ -85,7 +88,7 @@ def exhibits(suite: Suite, pool: Pool, states: Mapping[str, str], cited: Iterabl
             missing.
     """
     rebuilt = {number for each in suite.experiments for number in named(each.rebuilds)}
-    wanted = (rebuilt | set(cited)) & {*FIGURES, *TABLES} | {"Table 6"}
+    wanted = rebuilt | set(cited) | {"Table 6"}
     return [exhibit(number, suite, pool, states) for number in TITLES if number in wanted]
 
 
@@ -100,8 +103,10 @@ def exhibit(number: str, suite: Suite, pool: Pool, states: Mapping[str, str]) ->
         return Exhibit(number, title, anchor, "", None, [table], [])
     experiments = [each for each in suite.experiments if number in named(each.rebuilds)]
     if number == "Table 1":
-        results = paper_frame((run for each in suite.experiments for run in each.runs), pool, states)
-        return Exhibit(number, title, anchor, "", None, [tables.table_1(_paper_runs(results))], [])
+        shown_in = [each for each in suite.experiments if SUMMED_UP & {*named(each.rebuilds)}]
+        runs_ = (run for each in shown_in or suite.experiments for run in each.runs)
+        table = tables.table_1(paper_frame(runs_, pool, states))
+        return Exhibit(number, title, anchor, "", None, [table], [])
     runs = [run for each in experiments for run in each.runs]
     if not runs and number != "Table 3":
         return Exhibit(number, title, anchor, "", None, [], [NOTHING_PLANNED])
@@ -118,11 +123,6 @@ def exhibit(number: str, suite: Suite, pool: Pool, states: Mapping[str, str]) ->
     return Exhibit(number, title, anchor, _origin(experiments), drawing, [table], choices(results), shown)
 
 
-def _paper_runs(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of plain Adam and of the paper's protocol: what Table 1 compares."""
-    return results[results["optimizer"] == "adam"]
-
-
 def _origin(experiments: Sequence[Experiment]) -> str:
     """Names of experiments, with what they say they rebuild where that is more than the number."""
     parts = [
@@ -133,23 +133,36 @@ def _origin(experiments: Sequence[Experiment]) -> str:
 
 
 def choices(results: pd.DataFrame) -> list[str]:
-    """Warnings about chosen learning rates at the edge of their grids."""
+    """What to beware of in the chosen learning rates: edges of grids, and runs that are still missing."""
     if results.empty:
         return []
     _, table = chosen_settings(results)
+    count = int(table["chosen"].sum())
+    notes = []
+    lacking = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
+    early = table[table["chosen"]].merge(lacking, on=CELL)
+    if len(early):
+        notes.append(
+            f"{len(early)} of {count} choices of a learning rate are among part of the planned runs: some "
+            f"are missing or failed. {_listed(early)} may change."
+        )
     edge = table[table["at_edge"]]
-    if edge.empty:
-        return []
+    if len(edge):
+        notes.append(
+            f"{len(edge)} of {count} chosen learning rates lie at the edge of their grid: {_listed(edge)}. "
+            "A better one may lie beyond."
+        )
+    return notes
+
+
+def _listed(settings: pd.DataFrame) -> str:
     found = [
         f"{series} {size} ({short(rate)})"
-        for series, size, rate in zip(edge["series"], edge["size"], edge["learning_rate"], strict=True)
+        for series, size, rate in zip(
+            settings["series"], settings["size"], settings["learning_rate"], strict=True
+        )
     ]
-    listed = ", ".join(first_few(list(dict.fromkeys(found))))
-    several = len(edge) > 1
-    return [
-        f"The chosen learning rate{'s lie' if several else ' lies'} at the edge of the grid in {len(edge)} "
-        f"of {int(table['chosen'].sum())} choices: {listed}. A better one may lie beyond."
-    ]
+    return ", ".join(first_few(list(dict.fromkeys(found))))
 
 
 def numbers_table(name: str, drawing: Drawing) -> Table:

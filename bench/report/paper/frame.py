@@ -19,9 +19,10 @@ from bench.report.estimates import Measure
 from bench.report.planned import PLAN_COLUMNS, planned
 from bench.results import Pool
 from bench.run import Run, leaves
+from bench.tasks import TASKS
 
 ADDED = [
-    "task_name", "settings", "optimizer", "metric", "scale", "trivial", "n_points", "headline",
+    "task_name", "as_defined", "settings", "optimizer", "metric", "scale", "trivial", "n_points", "headline",
     "headline_position", "step", "training_flops", "evaluation", "error", "error_se", "selection_error",
     "error_last", "error_last_se", "examples", "curve", "curve_se", "convergence_step",
 ]  # fmt: skip
@@ -29,6 +30,7 @@ COLUMNS = [*PLAN_COLUMNS, *ADDED]
 """Those of `planned.planned`, and:
 
 task_name       as in suites
+as_defined      whether the task has its default settings: the paper's
 settings        the task's numeric fields, a dict
 optimizer       its name
 metric, scale, trivial, n_points, headline
@@ -70,6 +72,7 @@ def _of_run(run: Run, entry: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         **entry,
         "task_name": run.task.name,
+        "as_defined": run.task == TASKS[run.task.name]() if run.task.name in TASKS else False,  # type: ignore[call-arg]
         "settings": {
             path[0]: value for path, value in fields.items() if len(path) == 1 and isinstance(value, int)
         },

@@ -25,8 +25,8 @@ ABSENT = "missing"
 def table_1(results: pd.DataFrame) -> Table:
     """Symbols by a stated rule, the paper's first; each architecture by its best size of each task.
 
-    Of several tasks of one name (chain of thought with three hidden widths), the one that most runs were
-    planned for stands for it.
+    Of several tasks of one name (chain of thought with three hidden widths), the one with the paper's
+    settings stands for it.
     """
     rows, numbers = [], []
     heads = [architecture_name(name) for name in printed.TABLE_1_ARCHITECTURES]
@@ -66,19 +66,27 @@ def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
     """By architecture: the error of its best size at its chosen rate, or None and why there is none."""
     if rows.empty:
         return {}
-    counted = rows.drop_duplicates("id")["task_id"].value_counts(sort=True)
-    rows = rows[rows["task_id"] == counted.index[0]]
+    rows = rows[rows["task_id"] == _standing_task(rows)]
     plan, table = chosen_settings(rows)
     best = select.best_sizes(table)
     ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    standing = select.chosen(ends, best) if len(best) else ends.iloc[:0]
     found: dict[str, tuple[float | None, str]] = {}
     for architecture, runs in plan.groupby("architecture", sort=False):
-        mine = standing[standing["architecture"] == architecture]["error"]
-        error = float(mine.mean()) if len(mine) else math.nan
+        # Of several series (an architecture trained with other checkpoints, say) one stands for it.
+        mine = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
+        errors = select.chosen(ends, mine)["error"] if len(mine) else ends["error"].iloc[:0]
+        error = float(errors.mean()) if len(errors) else math.nan
         ended = tally(runs)
         found[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
     return found
+
+
+def _standing_task(rows: pd.DataFrame) -> str:
+    """Of tasks of one name the one with the paper's settings, else the one with most runs."""
+    runs = rows.drop_duplicates("id")
+    if runs["as_defined"].any():
+        return str(runs.loc[runs["as_defined"], "task_id"].iloc[0])
+    return str(runs["task_id"].value_counts().index[0])
 
 
 def table_3(results: pd.DataFrame) -> Table:

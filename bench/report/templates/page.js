@@ -42,7 +42,7 @@
     for (const [label, value] of runs[ids[0]] ?? []) {
       const term = document.createElement("dt"), what = document.createElement("dd");
       term.textContent = label;
-      what.textContent = label === "run" && ids.length > 1 ? `${value} and ${ids.length - 1} more seeds` : value;
+      what.textContent = label === "run" && ids.length > 1 ? `${value}, the first of ${ids.length} seeds` : value;
       list.append(term, what);
     }
     tip.append(list);

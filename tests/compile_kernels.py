@@ -1,0 +1,58 @@
+"""Compile every Triton kernel for a GPU, which need not be there: the interpreter accepts more.
+
+Run by tests/test_kernels.py in a process of its own, since Triton either interprets or compiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from bench.kernels import fused_scan, triton_convolution, triton_draws, triton_scan, triton_ssm
+
+HOPPER = GPUTarget("cuda", 90, 32)
+
+
+def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> None:
+    """Compile with pointers to floats and 32-bit integers where `types` says nothing else."""
+    integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "count", "columns", "high"}
+    integers |= {"size", "universe", *(f"{name}_{axis}" for name in "xzBC" for axis in "kbt")}
+    signature = {
+        name: "constexpr" if name in constants else types.get(name, "i32" if name in integers else "*fp32")
+        for name in kernel.arg_names
+    }
+    places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    triton.compile(
+        ASTSource(kernel, signature, constexprs=places), target=HOPPER, options={"num_warps": warps}
+    )
+
+
+def main() -> None:
+    chunk = {"STATE": 16, "CHUNK": fused_scan.CHUNK}
+    compiles(triton_scan.forward, {**chunk, **fused_scan.FORWARD}, {})
+    for wide in (True, False):
+        compiles(triton_scan.backward, {**chunk, **fused_scan.BACKWARD, "WIDE": wide}, {})
+    compiles(triton_scan.add_up, {"STATE": 16, **fused_scan.SUMS}, {}, warps=4)
+    taps = {"TAPS": 4, "STRETCH": triton_convolution.STRETCH, "BLOCK": triton_convolution.BLOCK}
+    compiles(triton_convolution._forward, taps, {}, warps=4)
+    compiles(triton_convolution._backward, taps, {}, warps=4)
+    modes = {name: getattr(triton_ssm, name) for name in ("BLOCK", "UNROLL", "STAGES")} | {"MODES": 8}
+    for reverse in (True, False):
+        compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})
+    compiles(triton_ssm._parameter_gradients, modes, {})
+    words = {"step": "*i64", "rows": "*i64", "out_of": "*i64", "key_1": "i64", "key_2": "i64"}
+    for kind, dtype in triton_draws._KINDS.values():
+        out = "*fp32" if dtype.is_floating_point else "*i64"
+        for rows in (True, False):
+            constants = {"KIND": kind, "ROWS": rows, "BLOCK": triton_draws.BLOCK}
+            compiles(triton_draws._draw, constants, {**words, "out": out}, warps=4)
+    subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
+    compiles(triton_draws._subset, subset, {**words, "out": "*i64"})
+    print("all compile")
+
+
+if __name__ == "__main__":
+    main()
