@@ -24,6 +24,7 @@ from bench.dispatch.submission import Submission
 from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan import Planned
+from bench.run import Run
 
 if TYPE_CHECKING:
     from bench.cli.run import Choices
@@ -62,8 +63,7 @@ def submit_order(
     if choices.dry_run:
         for number, group in enumerate(grouped):
             expected = format.duration(sum(piece.seconds for piece in group))
-            work = format.count(sum(len(piece.work) for piece in group), "run")
-            out.say(f"would submit job {number}: {work}, {expected}")
+            out.say(f"would submit job {number}: {_work(group)}, {expected}")
         return
     agree(sum(seconds.values()), cost, choices.yes)
     if choices.retry:
@@ -83,6 +83,15 @@ def submit_order(
         out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
         raise typer.Exit(130) from None
     conclude(path, order, todo, jobs, out)
+
+
+def _work(group: list[Piece]) -> str:
+    jobs = [job for piece in group for job in piece.work]
+    runs = sum(isinstance(job, Run) for job in jobs)
+    named = [format.count(runs, "run")] if runs else []
+    if runs < len(jobs):
+        named.append(f"baselines of {format.count(len(jobs) - runs, 'task')}")
+    return " and ".join(named)
 
 
 def _jobs(group: Sized) -> str:

@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from conftest import Place
+from place import Place
 
 from bench import results as pool_of
 from bench.cost import Speeds

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster import eventually
-from conftest import ROOT, STEPS, SUITE, Place
+from place import ROOT, STEPS, SUITE, Place
 
 from bench import results as pool_of
 from bench.results import STATE
