@@ -148,20 +148,21 @@ def test_w_of_the_clean_pairs_is_the_w_that_outliers_are_orthogonal_to() -> None
 def test_u_and_v_are_normal_vectors_less_their_part_along_w() -> None:
     """A plane's Gram matrix then has the moments of a Wishart matrix in d − 1 dimensions."""
     task = OrthogonalOutlierRegression()
-    plane = task.planes(draws(), 4000).squeeze(1)
+    plane = task.planes(draws(), task.weights(draws(), 4000)).squeeze(1)
     gram = (plane @ plane.mT).numpy()
     assert stats.kstest(gram[:, 0, 0], stats.chi2(19).cdf).pvalue > UNLIKELY
     assert abs(gram[:, 0, 1].mean()) < 4 * np.sqrt(19 / 4000)
     assert gram[:, 0, 1].var() == pytest.approx(19, rel=0.1)
-    orthogonal = OrthogonalOutlierRegression(basis="orthogonal").planes(draws(), 50)
+    orthogonal = OrthogonalOutlierRegression(basis="orthogonal").planes(draws(), task.weights(draws(), 50))
     assert float((orthogonal[:, :, 0] * orthogonal[:, :, 1]).sum(-1).abs().max()) < 1e-10
 
 
 def test_the_root_divisor_makes_outliers_as_long_as_their_plane_is_wide() -> None:
     """With a² + b² = 1 an outlier is cos·u + sin·v: between the plane's shortest and longest radius."""
     task = OrthogonalOutlierRegression(divisor="root")
-    lengths = task.outliers(draws(), 40).double().norm(dim=-1)
-    radii = torch.linalg.svdvals(task.planes(draws(), 40))
+    weights = task.weights(draws(), 40)
+    lengths = task.outliers(draws(), weights).double().norm(dim=-1)
+    radii = torch.linalg.svdvals(task.planes(draws(), weights))
     assert bool((lengths <= radii.max(dim=-1, keepdim=True).values + 1e-5).all())
     assert bool((lengths >= radii.min(dim=-1, keepdim=True).values - 1e-5).all())
 

@@ -92,6 +92,18 @@ def _subset(
     tl.store(out + row * size + place, i.to(tl.int64), mask=(place < size) & (i < universe))
 
 
+@triton.jit(do_not_specialize=["start", "increment", "every", "end"])
+def _ramp(step, out, start, increment, every, end):
+    tl.store(out, tl.minimum(tl.load(step) // every * increment + start, end))
+
+
+def ramp(step: Tensor, start: int, increment: int, every: int, end: int) -> Tensor:
+    """The smaller of `end` and start + increment·⌊step / every⌋, an int64 scalar on the step's device."""
+    out = torch.empty_like(step)
+    _ramp[(1,)](step, out, start, increment, every, end, num_warps=1)
+    return out
+
+
 def draw(
     kind: str, step: Tensor, rows: Tensor | None, keys: tuple[int, int], shape: tuple[int, ...],
     high: int = 0, within: int | Tensor | None = None, double: bool = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import PositiveInt
 
 from bench.frozen import Frozen
-from bench.lazy import torch
+from bench.kernels.backends import unavailable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,11 @@ class Ramp(Frozen):
 
     def on_device(self, step: Tensor, end: int) -> Tensor:
         """`at` for a device scalar, without a synchronisation."""
-        return torch.rsub(step // self.every, self.start, alpha=-self.increment).clamp(max=end)
+        if step.is_cuda and unavailable("triton", "cuda") is None:
+            from bench.kernels import triton_draws
+
+            return triton_draws.ramp(step, self.start, self.increment, self.every, end)
+        return (self.start + self.increment * (step // self.every)).clamp(max=end)
 
 
 class Curriculum(Frozen):

@@ -106,12 +106,11 @@ class OutlierRegression(LinearRegression):
 
     def _replace(self, draws: Draws, batch: int, clean: Tensor, n_dims: int | Tensor | None) -> Prompts:
         """Prompts whose pairs are outliers where `clean` (B, N) is false."""
-        inputs = self.sample_inputs(draws, batch, n_dims)
-        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
-        first = torch.arange(self.n_dims, device=inputs.device) == 0
-        values = torch.where(first, targets.unsqueeze(-1), 0.0)
+        inputs, weights = self.sample_inputs(draws, batch, n_dims), self.weights(draws, batch)
+        targets = (inputs.to(torch.float64) @ weights).to(torch.float32)
+        values = torch.nn.functional.pad(targets, (0, self.n_dims - 1))
         pairs = torch.stack((inputs, values), dim=2)  # (B, N, 2, d)
-        pairs = torch.where(clean[..., None, None], pairs, self.outliers(draws, batch))
+        pairs = torch.where(clean[..., None, None], pairs, self.outliers(draws, weights))
         tokens = pairs.view(batch, 2 * self.n_points, self.n_dims)
         values = pairs[:, :, 1]
         return Prompts(tokens, values[..., 0], pairs[:, :, 0], counted=clean, more={"values": values})
@@ -121,8 +120,13 @@ class OutlierRegression(LinearRegression):
         return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
 
     @abstractmethod
-    def outliers(self, draws: Draws, batch: int) -> Tensor:
-        """What stands in the place of x and of y: float32 of a shape that extends to (B, N, 2, d)."""
+    def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
+        """What stands in the place of x and of y: float32 of a shape that extends to (B, N, 2, d).
+
+        Args:
+            draws: the batch's random numbers.
+            weights: each prompt's w, (B, d, 1) float64.
+        """
 
 
 class OrthogonalOutlierRegression(OutlierRegression):
@@ -160,31 +164,32 @@ class OrthogonalOutlierRegression(OutlierRegression):
     basis: Literal["as_drawn", "orthogonal"] = "as_drawn"
     divisor: Literal["square", "root"] = "square"
 
-    def outliers(self, draws: Draws, batch: int) -> Tensor:
-        pairs = self.n_points if self.coefficients == "per_pair" else 1
-        weights = draws.normal("coefficients", batch, 2, pairs, 2, double=True)
-        size = (weights * weights).sum(dim=-1, keepdim=True)
-        scale = size if self.divisor == "square" else size.sqrt()
-        planes = self.planes(draws, batch).expand(-1, 2, -1, -1)
-        return ((weights / scale) @ planes).to(torch.float32).transpose(1, 2)
+    def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
+        batch, pairs = len(weights), self.n_points if self.coefficients == "per_pair" else 1
+        factors = draws.normal("coefficients", batch, 2, pairs, 2, double=True)
+        size = (factors * factors).sum(dim=-1, keepdim=True)
+        factors = factors / (size if self.divisor == "square" else size.sqrt())
+        planes = self.planes(draws, weights)
+        vectors = factors.view(batch * planes.shape[1], -1, 2) @ planes.flatten(0, 1)
+        return vectors.to(torch.float32).view(batch, 2, pairs, self.n_dims).transpose(1, 2)
 
-    def planes(self, draws: Draws, batch: int) -> Tensor:
+    def planes(self, draws: Draws, weights: Tensor) -> Tensor:
         """The vectors u and v that outliers in the place of x, and of y, are made of.
 
         Returns:
             (B, 2, 2, d) float64, or (B, 1, 2, d) where both are made of the same.
         """
-        count = 1 if self.directions == "shared" else 2
+        batch, count = len(weights), 1 if self.directions == "shared" else 2
         vectors = draws.normal("plane", batch, count, 2, self.n_dims, double=True)
-        if self.plane == "prompt":
-            across = draws.normal("w", batch, 1, 1, self.n_dims, double=True)
-        else:
-            across = draws.normal("plane's w", batch, count, 1, self.n_dims, double=True)
-        vectors = _less_its_part_along(vectors, across)
+        if self.plane == "unrelated":
+            weights = draws.normal("plane's w", batch * count, self.n_dims, 1, double=True)
+        elif count == 2:
+            weights = weights.repeat_interleave(2, dim=0)
+        vectors = _orthogonal(vectors.flatten(0, 1), weights)
         if self.basis == "orthogonal":
-            u, v = vectors[:, :, :1], vectors[:, :, 1:]
-            vectors = torch.cat((u, _less_its_part_along(v, u)), dim=2)
-        return vectors
+            u, v = vectors[:, :1], vectors[:, 1:]
+            vectors = torch.cat((u, _orthogonal(v, u.mT)), dim=1)
+        return vectors.view(batch, count, 2, self.n_dims)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         if self.plane == "unrelated":  # outliers say nothing of w
@@ -223,9 +228,9 @@ class ManyOutlierRegression(OutlierRegression):
             return {**values, "curriculum": {"dims": {"start": 4, "increment": 1}, "points": points}}
         return values
 
-    def outliers(self, draws: Draws, batch: int) -> Tensor:
+    def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
         # 1 everywhere in x, in the first coordinate of y: one comparison of a number with 2d − 1 others
-        number = torch.arange(2 * self.n_dims, device=draws.step.device).view(2, self.n_dims)
+        number = torch.arange(2 * self.n_dims, device=weights.device).view(2, self.n_dims)
         return (number <= self.n_dims).to(torch.float32)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
@@ -236,7 +241,7 @@ class ManyOutlierRegression(OutlierRegression):
         ]
 
 
-def _less_its_part_along(vectors: Tensor, direction: Tensor) -> Tensor:
-    """What of `vectors` (…, n, d) is orthogonal to `direction` (…, 1, d)."""
-    column = direction.mT
-    return vectors - (vectors @ column / (direction @ column)) @ direction
+def _orthogonal(vectors: Tensor, direction: Tensor) -> Tensor:
+    """What of `vectors` (P, n, d) is orthogonal to `direction` (P, d, 1)."""
+    share = (vectors @ direction) / (direction.mT @ direction)
+    return torch.baddbmm(vectors, share, direction.mT, alpha=-1.0)

@@ -16,7 +16,7 @@ from bench.tasks import network_baselines as networks
 from bench.tasks import sparse_baselines as sparse
 from bench.tasks import tree_baselines as trees
 from bench.tasks.draws import Draws
-from bench.tasks.in_context import InContext, Sparse
+from bench.tasks.in_context import InContext, Sparse, interleave
 from bench.tasks.task import Prompts, Settled
 
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ class LinearRegression(InContext):
     n_dims: PositiveInt = 20
     n_points: PositiveInt = 41
 
+    def weights(self, draws: Draws, batch: int) -> Tensor:
+        """One w a prompt, (B, d, 1) float64."""
+        return draws.normal("w", batch, self.n_dims, 1, double=True)
+
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        weights = draws.normal("w", inputs.shape[0], self.n_dims, 1, double=True)
-        return (inputs @ weights).squeeze(-1)
+        return (inputs @ self.weights(draws, inputs.shape[0])).squeeze(-1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
@@ -172,11 +175,17 @@ class DecisionTree(InContext):
         batch = inputs.shape[0]
         nodes, leaves = self.tree(draws, batch)
         # Children of node j are 2j + 1 (left) and 2j + 2 (right): what every node adds to 2j, at every point.
-        turns = ((inputs > 0).to(torch.int64) + 1).gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
+        looked_at = inputs.gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
+        turns = torch.where(looked_at > 0, 2, 1)
         node = turns[..., 0]
         for _ in range(self.depth - 1):
             node = torch.add(turns.gather(2, node.unsqueeze(-1)).squeeze(-1), node, alpha=2)
         return leaves.gather(1, node - (2**self.depth - 1))
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        inputs = self.sample_inputs(draws, batch, n_dims)
+        targets = self.evaluate(inputs, draws, n_dims)  # nothing is added up: float32 is exact
+        return Prompts(interleave(inputs, targets), targets, inputs)
 
     def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
         """Coordinates looked at, (B, 2^depth − 1), in breadth-first order; leaf values, (B, 2^depth)."""
