@@ -188,7 +188,7 @@ class Cluster:
         self.command("scancel", "--me", check=False)
         for node in NODES:
             self.command("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        eventually(lambda: not self.queue(), 60, f"the queue is empty: {self.queue()}")
+        eventually(lambda: not self.queue(), 120, f"the queue is empty: {self.queue()}")
         eventually(self.idle, 60, "both nodes are idle")
 
     def stop(self) -> None:

@@ -136,8 +136,13 @@ def test_the_controller_may_crash_and_restart_during_an_array(
     place.submit()
     place.await_steps(place.runs[0])
     place.cluster.kill_daemon("slurmctld")
-    assert "The queue was not asked" in place.bench("status", "toy.yaml")
-    assert "bench: " in place.submit(code=2)
+    # At the same time, because both wait for it, and jobs that end meanwhile are reported a minute later.
+    options = ("--cluster", "slurm", "--cluster-config", "site.yaml", "--results", "elsewhere")
+    refused, status = place.start("run", "toy.yaml", *options), place.start("status", "toy.yaml")
+    assert "nothing was submitted" in refused.communicate(timeout=60)[0]
+    assert refused.returncode == 2
+    assert not (place.folder / "elsewhere").exists()
+    assert "The queue was not asked" in status.communicate(timeout=60)[0]
     place.cluster.start_daemon("slurmctld")
     place.await_finish()
     assert place.numbers() == undisturbed
