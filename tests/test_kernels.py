@@ -39,7 +39,7 @@ shapes = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(autouse=True, scope="module")
 def interpreter() -> Iterator[None]:
-    """Triton decides how it runs a kernel when the kernel's module is imported: not before this."""
+    """Say that Triton's kernels run in its interpreter here (see `conftest.interpret_triton`)."""
     with pytest.MonkeyPatch.context() as patch:
         if not GPU:
             patch.setenv("TRITON_INTERPRET", "1")

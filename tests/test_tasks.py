@@ -234,7 +234,7 @@ PINNED = {
     "sparse_linear_regression": "2ec4833e12d0c51e",
     "two_layer_network": "ac80db297c228e31",
     "decision_tree": "b78fbd21f1d0317f",
-    "orthogonal_outlier_regression": "6435657be8a1490b",
+    "orthogonal_outlier_regression": "927503ca2ebc5967",
     "many_outlier_regression": "f18617867ba73493",
     "sparse_parity": "f5ecfe36b724bd1d",
     "chain_of_thought": "3a2c591590c0449b",

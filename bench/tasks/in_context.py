@@ -127,8 +127,8 @@ def shown(inputs: Tensor, n_dims: int | Tensor | None) -> Tensor:
 def interleave(inputs: Tensor, targets: Tensor) -> Tensor:
     """(B, N, d) inputs and (B, N) targets → tokens (B, 2N, d): x₁ y₁ x₂ y₂ …, y zero-padded to d."""
     batch, n_points, n_dims = inputs.shape
-    padded = torch.nn.functional.pad(targets.unsqueeze(-1), (0, n_dims - 1))
-    return torch.stack((inputs, padded), dim=2).reshape(batch, 2 * n_points, n_dims)
+    zeros = inputs.new_zeros(()).expand(batch, n_points, n_dims - 1)
+    return torch.cat((inputs, targets.unsqueeze(-1), zeros), dim=2).view(batch, 2 * n_points, n_dims)
 
 
 class Sparse(Frozen):

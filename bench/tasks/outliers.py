@@ -25,6 +25,7 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import outlier_baselines as known_outliers
 from bench.tasks.draws import Draws
+from bench.tasks.in_context import interleave
 from bench.tasks.regression import LinearRegression
 from bench.tasks.task import MAIN, Evaluation, Prompts
 
@@ -108,8 +109,7 @@ class OutlierRegression(LinearRegression):
         """Prompts whose pairs are outliers where `clean` (B, N) is false."""
         inputs, weights = self.sample_inputs(draws, batch, n_dims), self.weights(draws, batch)
         targets = (inputs.to(torch.float64) @ weights).to(torch.float32)
-        values = torch.nn.functional.pad(targets, (0, self.n_dims - 1))
-        pairs = torch.stack((inputs, values), dim=2)  # (B, N, 2, d)
+        pairs = interleave(inputs, targets.squeeze(-1)).view(batch, self.n_points, 2, self.n_dims)
         pairs = torch.where(clean[..., None, None], pairs, self.outliers(draws, weights))
         tokens = pairs.view(batch, 2 * self.n_points, self.n_dims)
         values = pairs[:, :, 1]
@@ -166,9 +166,9 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
     def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
         batch, pairs = len(weights), self.n_points if self.coefficients == "per_pair" else 1
-        factors = draws.normal("coefficients", batch, 2, pairs, 2, double=True)
-        size = (factors * factors).sum(dim=-1, keepdim=True)
-        factors = factors / (size if self.divisor == "square" else size.sqrt())
+        # With z = a − ib as one complex number, 1/z = (a + ib)/(a² + b²) and sgn z = z/√(a² + b²).
+        z = torch.view_as_complex(draws.normal("coefficients", batch, 2, pairs, 2, double=True))
+        factors = torch.view_as_real(z.reciprocal() if self.divisor == "square" else z.sgn())
         planes = self.planes(draws, weights)
         vectors = factors.view(batch * planes.shape[1], -1, 2) @ planes.flatten(0, 1)
         return vectors.to(torch.float32).view(batch, 2, pairs, self.n_dims).transpose(1, 2)
