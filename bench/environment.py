@@ -123,15 +123,8 @@ def source_digest(package: Path) -> str:
 def gpu_memory_mib() -> list[int]:
     """Memory of every GPU that the driver lists, in order; empty where there is no driver."""
     try:
-        found = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-        return [int(line) for line in found.stdout.split()]
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return [int(memory) for memory in _of_every_gpu("memory.total")]
+    except ValueError:
         return []
 
 
@@ -140,15 +133,20 @@ def local_device() -> tuple[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1"):  # CUDA's way of saying: no GPU
         return cpu_name(), "cpu"
+    names = _of_every_gpu("name")
+    return (names[0], "gpu") if names else (cpu_name(), "cpu")
+
+
+def _of_every_gpu(field: str) -> list[str]:
+    """What the driver says of every GPU, in order; empty where there is no driver, or it fails."""
     try:
         found = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             timeout=20,
-            check=False,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return cpu_name(), "cpu"
-    names = found.stdout.strip().splitlines() if found.returncode == 0 else []
-    return (names[0].strip(), "gpu") if names else (cpu_name(), "cpu")
+        return []
+    return [line.strip() for line in found.stdout.strip().splitlines()]

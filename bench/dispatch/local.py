@@ -79,8 +79,8 @@ class LocalPool:
 
         Raises:
             NoRoom: when the disk is full.
-        UserError: when workers die before they do anything.
-        CrewLost: when this pool starts only one process of a crew and that died.
+            UserError: when workers die before they do anything.
+            CrewLost: when this pool starts only one process of a crew and that died.
         """
         for index, crew in list(self._crews.items()):
             codes = [worker.exitcode for worker in crew]
