@@ -147,8 +147,7 @@ class Draws:
             index = self._index(*shape)
             values = torch.where(index % 2 == 0, *self._normals(self._words(name, index // 2)))
         values = values.to(torch.float32).reshape(shape)
-        if within is not None:
-            values = torch.where(torch.arange(shape[-1], device=values.device) < within, values, 0.0)
+        values = shown(values, within)
         return values.to(torch.float64) if double else values
 
     @staticmethod
@@ -195,3 +194,10 @@ class Draws:
         allowed = torch.arange(universe, device=ranks.device) < out_of
         # Stable, so that the rare equal ranks are ordered alike on every device.
         return torch.where(allowed, ranks, 2.0).argsort(dim=1, stable=True)[:, :size]
+
+
+def shown(values: Tensor, within: int | Tensor | None) -> Tensor:
+    """Values (…, d) whose entries at or beyond `within` are zero; all of them are kept when None."""
+    if within is None:
+        return values
+    return torch.where(torch.arange(values.shape[-1], device=values.device) < within, values, 0.0)

@@ -90,12 +90,16 @@ class InContext(Examples):
         says      ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
     """
 
+    rounds: ClassVar[bool] = True
+    """Whether `evaluate` rounds, and so is given float64; a function that only looks up needs none."""
+
     def length(self, n_points: int) -> int:
         return 2 * n_points
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         inputs = self.sample_inputs(draws, batch, n_dims)
-        targets = self.evaluate(inputs.to(torch.float64), draws, n_dims).to(torch.float32)
+        exact = inputs.to(torch.float64) if self.rounds else inputs
+        targets = self.evaluate(exact, draws, n_dims).to(torch.float32)
         return Prompts(interleave(inputs, targets), targets, inputs)
 
     @abstractmethod
@@ -115,13 +119,6 @@ class InContext(Examples):
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         return self.losses(outputs, prompts)
-
-
-def shown(inputs: Tensor, n_dims: int | Tensor | None) -> Tensor:
-    """Inputs (…, d) whose coordinates at or beyond `n_dims` are zero; all of them are kept when None."""
-    if n_dims is None:
-        return inputs
-    return torch.where(torch.arange(inputs.shape[-1], device=inputs.device) < n_dims, inputs, 0.0)
 
 
 def interleave(inputs: Tensor, targets: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from bench.lazy import torch
 from bench.tasks import baselines as known
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.curriculum import Curriculum
-from bench.tasks.draws import Draws
-from bench.tasks.in_context import InContext, Sparse, shown
+from bench.tasks.draws import Draws, shown
+from bench.tasks.in_context import InContext, Sparse
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bench.tasks import network_baselines as networks
 from bench.tasks import sparse_baselines as sparse
 from bench.tasks import tree_baselines as trees
 from bench.tasks.draws import Draws
-from bench.tasks.in_context import InContext, Sparse, interleave
+from bench.tasks.in_context import InContext, Sparse
 from bench.tasks.task import Prompts, Settled
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ class DecisionTree(InContext):
     A prompt of this tree: x₁ with x[3] ≤ 0, x[7] > 0, then y₁ = −1.2; x₂ with x[3] > 0, then y₂ = 2.1; …
     """
 
+    rounds: ClassVar[bool] = False
+
     name: Literal["decision_tree"] = "decision_tree"
     n_dims: PositiveInt = 20
     n_points: PositiveInt = 101
@@ -181,11 +183,6 @@ class DecisionTree(InContext):
         for _ in range(self.depth - 1):
             node = torch.add(turns.gather(2, node.unsqueeze(-1)).squeeze(-1), node, alpha=2)
         return leaves.gather(1, node - (2**self.depth - 1))
-
-    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        inputs = self.sample_inputs(draws, batch, n_dims)
-        targets = self.evaluate(inputs, draws, n_dims)  # nothing is added up: float32 is exact
-        return Prompts(interleave(inputs, targets), targets, inputs)
 
     def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
         """Coordinates looked at, (B, 2^depth − 1), in breadth-first order; leaf values, (B, 2^depth)."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from bench.frozen import Frozen
+from bench.frozen import Frozen, identity
 from bench.lazy import torch
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
@@ -103,9 +103,6 @@ class Task(Frozen):
     """Where the paper's text and the authors' released code differ: {field: {protocol: value}}."""
     settled_fields: ClassVar[Mapping[str, Settled]] = {}
     """Where they differ and one of them is the default under both protocols."""
-    later_fields: ClassVar[Mapping[str, Any]] = {}
-    """Fields added after results existed, with the value that stands for how it was before: at that
-    value they are left out of the identity, so that earlier results keep their ids."""
     convergence_accuracy: ClassVar[float | None] = None
     """Mean accuracy at which the task counts as learned (Figure 7)."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
@@ -236,6 +233,4 @@ class Task(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """Every field that moves a number drawn or scored here, for hashing and for the record."""
-        fields = self.model_dump(mode="json")
-        earlier = {key for key, value in self.later_fields.items() if fields[key] == value}
-        return {"version": self.version, **{key: fields[key] for key in fields if key not in earlier}}
+        return {"version": self.version, **identity(self)}
