@@ -11,7 +11,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bench.kernels import fused_scan, triton_convolution, triton_draws, triton_scan, triton_ssm
+from bench.kernels import (
+    fused_scan,
+    triton_convolution,
+    triton_draws,
+    triton_scan,
+    triton_scan_gradient,
+    triton_ssm,
+)
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
@@ -32,10 +39,10 @@ def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warp
 
 def main() -> None:
     chunk = {"STATE": 16, "CHUNK": fused_scan.CHUNK}
-    compiles(triton_scan.forward, {**chunk, **fused_scan.FORWARD}, {})
     for wide in (True, False):
-        compiles(triton_scan.backward, {**chunk, **fused_scan.BACKWARD, "WIDE": wide}, {})
-    compiles(triton_scan.add_up, {"STATE": 16, **fused_scan.SUMS}, {}, warps=4)
+        compiles(triton_scan.forward, {**chunk, **fused_scan.FORWARD, "WIDE": wide}, {})
+        compiles(triton_scan_gradient.backward, {**chunk, **fused_scan.BACKWARD, "WIDE": wide}, {})
+    compiles(triton_scan_gradient.add_up, {"STATE": 16, **fused_scan.SUMS}, {}, warps=4)
     taps = {"TAPS": 4, "STRETCH": triton_convolution.STRETCH, "BLOCK": triton_convolution.BLOCK}
     compiles(triton_convolution._forward, taps, {}, warps=4)
     compiles(triton_convolution._backward, taps, {}, warps=4)

@@ -18,7 +18,13 @@ def interpret_triton() -> None:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        for module in ("triton_convolution", "triton_draws", "triton_scan", "triton_ssm"):
+        for module in (
+            "triton_convolution",
+            "triton_draws",
+            "triton_scan",
+            "triton_scan_gradient",
+            "triton_ssm",
+        ):
             importlib.import_module(f"bench.kernels.{module}")
 
 

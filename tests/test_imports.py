@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "strict_yaml": "errors",
     "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
-    "train": "environment files flops models results run tasks",
+    "train": "environment files flops kernels models results run tasks",
     "dispatch": "environment errors files frozen kernels models plugins results run strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "export": "errors results",
     # The commands know everything, and nothing knows the commands.
     "cli": "check compare cost dispatch environment errors export files kernels plan plugins protocol report "
-    "results run suite tasks",
+    "results run suite tasks train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
@@ -68,7 +68,7 @@ TORCH_AT_IMPORT = {
         "triton_convolution triton_draws triton_ssm"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
-    "train": "checkpoint evaluate loop optimizer parallel step",
+    "train": "backends_agree checkpoint evaluate loop optimizer parallel step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 

@@ -171,6 +171,13 @@ def doctor(
     speed: Annotated[
         bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
     ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Train small models with every kernel backend and compare their losses."
+        ),
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps to train with --train.")] = 2000,
     json: Json = False,
 ) -> None:
     """What this machine has: versions, devices, kernels held against their references, what is missing."""
@@ -179,6 +186,10 @@ def doctor(
 
         show_speeds(json)
         return
+    if train:
+        from bench.cli.agreement import show_agreement
+
+        raise typer.Exit(show_agreement(steps, json))
     from bench.cli.doctor import examine
 
     raise typer.Exit(examine(json))

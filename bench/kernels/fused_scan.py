@@ -6,17 +6,17 @@ import torch
 import triton
 from torch import Tensor
 
-from bench.kernels import triton_scan as kernels
+from bench.kernels import triton_scan, triton_scan_gradient
 
-CHUNK = 16
-"""Tokens from one kept state to the next."""
-FORWARD = {"BLOCK": 32, "UNROLL": 2, "STAGES": 3, "WIDE": False}
-BACKWARD = {"BLOCK": 32, "UNROLL": 1, "STAGES": 4}
-"""Channels a program takes; tokens it computes together, and how many such groups are being loaded.
-
-`WIDE` tells the compiler that rows are aligned. It then lets a thread own 4 states of 4 channels, which
-makes the sums over channels of the backward pass cheap; the forward pass is better off without.
-"""
+CHUNK = 8
+"""Tokens from one kept state to the next: the states of as many, of all programs on a multiprocessor,
+should fit into its cache."""
+FORWARD = {"BLOCK": 32, "UNROLL": 4}
+"""Channels a program takes, and tokens it computes together."""
+REGISTERS = 168
+"""At most, of a thread of the forward pass: three warps a scheduler then run side by side, not two."""
+BACKWARD = {"BLOCK": 32, "STAGES_AGAIN": 4, "STAGES": 3}
+"""Channels a program takes; tokens whose loads are under way, as states are computed again and later."""
 SUMS = {"PROMPTS": 64, "CHANNELS": 32, "TOKENS": 16, "BLOCKS": 8}
 """Partial sums that a program adds at once."""
 
@@ -36,10 +36,10 @@ def forward(
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     starts = x.new_empty(K, batch, triton.cdiv(length, CHUNK), state, channels)
     if starts.numel():
-        kernels.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
+        triton_scan.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
             x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts,
-            *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
-            batch, length, channels, STATE=state, CHUNK=CHUNK, num_warps=1, **FORWARD,
+            *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], batch, length, channels,
+            STATE=state, CHUNK=CHUNK, WIDE=channels % 16 == 0, num_warps=1, maxnreg=REGISTERS, **FORWARD,
         )  # fmt: skip
     return y, delta, starts, A
 
@@ -53,7 +53,8 @@ def backward(
     state = A.shape[-1]
     blocks = triton.cdiv(channels, BACKWARD["BLOCK"])
     dy, x, delta = dy.contiguous(), x.contiguous(), delta.contiguous()
-    z, B, C = _rows(z), _aligned(B), _aligned(C)
+    wide = channels % 16 == 0
+    z, B, C = _aligned(z) if wide else _rows(z), _rows(B), _rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
     dA, dbias, dskip = x.new_empty(A.shape), x.new_empty(bias.shape), x.new_empty(skip.shape)
@@ -62,15 +63,15 @@ def backward(
     states = x.new_empty(K, batch, CHUNK, state, channels)
     by_prompt = x.new_empty(K, batch, state + 2, channels)
     by_block = x.new_empty(2, K, batch, length, blocks, state)
-    kernels.backward[(K * batch * blocks,)](
+    triton_scan_gradient.backward[(K * batch * blocks,)](
         dy, x, delta, tile.contiguous(), B, C, skip.contiguous(), z, starts.contiguous(), states,
         dx, dstep, dz, by_prompt, by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
-        K * batch, batch, length, channels, STATE=state, CHUNK=CHUNK, WIDE=channels % 16 == 0,
+        K * batch, batch, length, channels, STATE=state, CHUNK=CHUNK, WIDE=wide,
         num_warps=1, **BACKWARD,
     )  # fmt: skip
     by_token = 2 * triton.cdiv(K * batch * length, SUMS["TOKENS"])
     by_channel = K * (state + 2) * triton.cdiv(channels, SUMS["CHANNELS"])
-    kernels.add_up[(by_token + by_channel,)](
+    triton_scan_gradient.add_up[(by_token + by_channel,)](
         by_prompt, by_block, dA, dbias, dskip, dB, dC, batch, K * batch * length, blocks, channels,
         STATE=state, **SUMS,
     )  # fmt: skip

@@ -1,0 +1,57 @@
+"""`bench doctor --train`: whether every kernel backend trains the same model to the same losses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from bench.cli import format
+from bench.cli.format import Column
+
+WORDS = {True: ("agrees", "green"), False: ("disagrees", "red"), None: ("", "")}
+
+
+def show_agreement(steps: int, as_json: bool) -> int:
+    """Train, compare and print; exit code 1 when a backend trains differently."""
+    import torch
+
+    from bench.train.backends_agree import BATCH, COMPARED_STEPS, SLACK, compare
+
+    torch.set_num_threads(1)
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
+    device = device or torch.device("cpu")
+    out = format.Output()
+    found = []
+    for one in compare(device, steps):
+        if not as_json:
+            out.say(f"{one.architecture} with {one.backend}: {one.unavailable or 'trained'}")
+        found.append(one)
+    if as_json:
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        out.json({"device": name, "steps": steps, "trained": [asdict(one) for one in found]})
+    else:
+        columns = [Column("architecture"), Column("backend"), Column("difference", number=True)]
+        columns += [
+            Column("loss", number=True),
+            Column("steps/s", number=True),
+            Column("verdict", folds=True),
+        ]
+        compared = min(COMPARED_STEPS, steps)
+        title = f"{steps:,} steps of {BATCH[device.type]} prompts on {device}, with every backend"
+        out.print(format.table(out, columns, [_row(one) for one in found], title=title))
+        out.say(
+            f"difference: the largest of a step's loss from the reference's over the first {compared} steps, "
+            f"relative; up to {SLACK:g} times what moving the reference's weights by their last bit makes. "
+            f"loss: mean of the last {compared} steps."
+        )
+    return 1 if any(one.agrees is False for one in found) else 0
+
+
+def _row(one: Any) -> tuple[format.Cell, ...]:
+    if one.unavailable:
+        return one.architecture, one.backend, "", "", "", Text(f"not available: {one.unavailable}", "dim")
+    difference = "" if one.difference is None else f"{one.difference:.1e}"
+    numbers = difference, f"{one.loss:.5g}", f"{one.steps_per_second:,.1f}"
+    return one.architecture, one.backend, *numbers, Text(*WORDS[one.agrees])

@@ -1,0 +1,178 @@
+"""The gradient of the selective scan in Triton; `bench.kernels.fused_scan` launches it.
+
+A program, one warp, takes one prompt and a block of channels through the chunks of tokens from the last:
+it computes a chunk's states again, into memory that stays in cache, and takes the gradient back through
+them. A thread has 4 channels by a quarter of the state, so that sums over either are additions within
+the thread and two or three exchanges between threads. Sums over channels (dB, dC) and over prompts
+(dA, …) leave a program as partial sums and are added in one order, so that two runs agree to the bit.
+"""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from bench.kernels.triton_scan import LOG2_E, sigmoid_of
+
+LN_2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit(do_not_specialize=["rows", "length", "batch", "channels"])
+def backward(
+    dy, x, delta, A, B, C, skip, z, starts, states, dx, dstep, dz, by_prompt, by_block,
+    B_k, B_b, B_t, C_k, C_b, C_t, z_k, z_b, z_t,
+    rows, batch, length, channels,
+    STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, STAGES_AGAIN: tl.constexpr,
+    STAGES: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    if WIDE:  # a multiple of 16, and the compiler may know it; `_aligned` sees to z
+        channels = channels // 16 * 16
+        z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
+    blocks = tl.cdiv(channels, BLOCK)
+    block = tl.program_id(0) % blocks
+    row = (tl.program_id(0) // blocks).to(tl.int64)
+    k, b = row // batch, row % batch
+    # The state is STATE / LOW tiles (LOW, channels), and what all states share is such a tile too, with LOW
+    # times the same: every thread then has it of its own channels, and none has to be handed over.
+    LOW: tl.constexpr = 4 if STATE >= 4 else STATE
+    low = tl.arange(0, LOW)[:, None]
+    e = tl.broadcast_to(block * BLOCK + tl.arange(0, BLOCK)[None, :], (LOW, BLOCK))
+    inside = e < channels
+    once = inside & (low == 0)
+    within, tile = low * channels + e, LOW * channels
+    skips = tl.load(skip + k * channels + e, mask=inside, other=0.0)
+    place = row * length * channels + e
+    x, delta, dy = x + place, delta + place, dy + place
+    dx, dstep, dz = dx + place, dstep + place, dz + place
+    A += k * STATE * channels + within
+    B += k * B_k + b * B_b + low
+    C += k * C_k + b * C_b + low
+    z += k * z_k + b * z_b + e
+    chunks = tl.cdiv(length, CHUNK)
+    starts += row * chunks * STATE * channels + within
+    states += row * CHUNK * STATE * channels + within
+    by_block += (row * length * blocks + block) * STATE + low
+    half = rows.to(tl.int64) * length * blocks * STATE  # behind the parts of dB come those of dC
+    sum_skip = tl.zeros_like(skips)
+    sum_bias = tl.zeros_like(skips)
+    rate, carry, sum_A, start = (), (), (), ()  # carry: exp(Δ_{t+1} A) g_{t+1}
+    for i in tl.static_range(STATE // LOW):
+        rate += (tl.load(A + i * tile, mask=inside, other=0.0) * LOG2_E,)
+        carry += (tl.zeros_like(skips),)
+        sum_A += (tl.zeros_like(skips),)
+        start += (tl.load(starts + (chunks - 1) * STATE * channels + i * tile, mask=inside, other=0.0),)
+    for back in range(chunks):
+        first = (chunks - 1 - back) * CHUNK
+        steps = tl.minimum(CHUNK, length - first)
+        h = start
+        for j in tl.range(0, steps, num_stages=STAGES_AGAIN):
+            t = first + j
+            delta_t = tl.load(delta + t * channels, mask=inside, other=0.0)
+            step_x = delta_t * tl.load(x + t * channels, mask=inside, other=0.0)
+            after = ()
+            for i in tl.static_range(STATE // LOW):
+                tl.store(states + j * STATE * channels + i * tile, h[i], mask=inside)
+                input = step_x * tl.load(B + t * B_t + i * LOW)
+                after += (tl.exp2(delta_t * rate[i]) * h[i] + input,)
+            h = after
+        before = tl.maximum(chunks - 2 - back, 0)  # the next chunk's, long before it is needed
+        start = ()
+        for i in tl.static_range(STATE // LOW):
+            start += (tl.load(starts + before * STATE * channels + i * tile, mask=inside, other=0.0),)
+        tl.debug_barrier()
+        for done in tl.range(0, steps, num_stages=STAGES):
+            j = steps - 1 - done
+            t = first + j
+            x_t = tl.load(x + t * channels, mask=inside, other=0.0)
+            delta_t = tl.load(delta + t * channels, mask=inside, other=0.0)
+            z_of_t = tl.load(z + t * z_t, mask=inside, other=0.0)
+            dy_t = tl.load(dy + t * channels, mask=inside, other=0.0)
+            step_x = delta_t * x_t
+            sigmoid = sigmoid_of(z_of_t)
+            slope = dy_t * sigmoid
+            d = slope * z_of_t
+            part = by_block + t * blocks * STATE
+            ungated, d_input, d_decay = tl.zeros_like(d), tl.zeros_like(d), tl.zeros_like(d)
+            carried, added = (), ()
+            for i in tl.static_range(STATE // LOW):
+                h_before = tl.load(states + j * STATE * channels + i * tile, mask=inside, other=0.0)
+                B_i, C_i = tl.load(B + t * B_t + i * LOW), tl.load(C + t * C_t + i * LOW)
+                decay = tl.exp2(delta_t * rate[i])
+                h_t = decay * h_before + step_x * B_i
+                g = carry[i] + d * C_i
+                carried += (decay * g,)
+                exponent = carried[i] * h_before  # gradient of Δ_t A
+                added += (sum_A[i] + exponent * delta_t,)
+                ungated += h_t * C_i
+                d_input += g * B_i  # gradient of Δ_t x_t
+                d_decay += exponent * rate[i]
+                tl.store(part + i * LOW, tl.sum(g * step_x, axis=1, keep_dims=True))
+                tl.store(part + half + i * LOW, tl.sum(h_t * d, axis=1, keep_dims=True))
+            carry, sum_A = carried, added
+            ungated = tl.sum(ungated, axis=0, keep_dims=True) + skips * x_t
+            d_input = tl.sum(d_input, axis=0, keep_dims=True)
+            d_step = d_input * x_t + tl.sum(d_decay, axis=0, keep_dims=True) * LN_2
+            d_step *= _softplus_slope(delta_t)
+            sum_bias += d_step
+            sum_skip += d * x_t
+            tl.store(dz + t * channels, ungated * (slope + d * (1 - sigmoid)), mask=once)
+            tl.store(dx + t * channels, d_input * delta_t + skips * d, mask=once)
+            tl.store(dstep + t * channels, d_step, mask=once)
+        tl.debug_barrier()
+    by_prompt += row * (STATE + 2) * channels
+    for i in tl.static_range(STATE // LOW):
+        tl.store(by_prompt + within + i * tile, sum_A[i], mask=inside)
+    tl.store(by_prompt + STATE * channels + e, sum_bias, mask=once)
+    tl.store(by_prompt + (STATE + 1) * channels + e, sum_skip, mask=once)
+
+
+@triton.jit(do_not_specialize=["batch", "tokens", "blocks", "channels"])
+def add_up(
+    by_prompt, by_block, dA, dbias, dskip, dB, dC, batch, tokens, blocks, channels,
+    STATE: tl.constexpr, PROMPTS: tl.constexpr, CHANNELS: tl.constexpr,
+    TOKENS: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """Partial sums over prompts and over blocks of channels, each in one order."""
+    n = tl.arange(0, STATE)
+    parts = tl.cdiv(tokens, TOKENS)
+    program = tl.program_id(0)
+    if program < 2 * parts:  # names differ between the branches: Triton would join them
+        t = (program % parts) * TOKENS + tl.arange(0, TOKENS).to(tl.int64)
+        j = tl.arange(0, BLOCKS)
+        source = by_block + (program // parts).to(tl.int64) * tokens * blocks * STATE
+        rows = source + (t[:, None, None] * blocks + j[None, :, None]) * STATE + n[None, None, :]
+        row_sum = tl.zeros((TOKENS, STATE), dtype=dB.dtype.element_ty)
+        for first in range(0, blocks, BLOCKS):
+            there = (t < tokens)[:, None, None] & (first + j < blocks)[None, :, None]
+            row_sum += tl.sum(tl.load(rows + first * STATE, mask=there, other=0.0), axis=1)
+        out = t[:, None] * STATE + n[None, :]
+        tl.store(dB + out, row_sum, mask=(t < tokens)[:, None] & (program < parts))
+        tl.store(dC + out, row_sum, mask=(t < tokens)[:, None] & (program >= parts))
+    else:
+        groups = tl.cdiv(channels, CHANNELS)
+        place = program - 2 * parts
+        e = (place % groups) * CHANNELS + tl.arange(0, CHANNELS)
+        line = place // groups % (STATE + 2)
+        k = (place // groups // (STATE + 2)).to(tl.int64)
+        b = tl.arange(0, PROMPTS)
+        lines = by_prompt + ((k * batch + b[:, None]) * (STATE + 2) + line) * channels + e[None, :]
+        inside = e < channels
+        line_sum = tl.zeros((CHANNELS,), dtype=dA.dtype.element_ty)
+        for since in range(0, batch, PROMPTS):
+            known = (since + b < batch)[:, None] & inside[None, :]
+            line_sum += tl.sum(tl.load(lines + since * (STATE + 2) * channels, mask=known, other=0.0), axis=0)
+        tl.store(dA + (k * channels + e) * STATE + line, line_sum, mask=inside & (line < STATE))
+        tl.store(dbias + k * channels + e, line_sum, mask=inside & (line == STATE))
+        tl.store(dskip + k * channels + e, line_sum, mask=inside & (line > STATE))
+
+
+@triton.jit
+def _softplus_slope(s):
+    """Derivative of s = softplus(v): 1 − exp(−s), or its series where the difference would cancel."""
+    series = s * (
+        1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
+    )
+    return tl.where(s < 0.0625, series, 1 - tl.exp(-s))
