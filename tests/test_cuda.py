@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
     assert resumed["provenance"]["resumptions"] == 1
     straight.pop("provenance"), resumed.pop("provenance")
     assert straight == resumed
+
+
+def test_a_process_keeps_no_memory_of_the_runs_it_trained(tmp_path: Path) -> None:
+    left = []
+    for name in ("mamba", "transformer", "mamba", "transformer"):
+        train(small_run(name), tmp_path / name, Options(torch.device("cuda"), "triton"))
+        gc.collect()
+        left.append(torch.cuda.memory_allocated())
+    assert left[3] - left[1] < 2**20, left
 
 
 def test_every_backend_agrees_with_float64_at_every_length_of_the_study() -> None:

@@ -53,5 +53,5 @@ def _row(one: Any) -> tuple[format.Cell, ...]:
     if one.unavailable:
         return one.architecture, one.backend, "", "", "", Text(f"not available: {one.unavailable}", "dim")
     difference = "" if one.difference is None else f"{one.difference:.1e}"
-    numbers = difference, f"{one.loss:.5g}", f"{one.steps_per_second:,.1f}"
+    numbers = difference, "" if one.loss is None else f"{one.loss:.5g}", f"{one.steps_per_second:,.1f}"
     return one.architecture, one.backend, *numbers, Text(*WORDS[one.agrees])

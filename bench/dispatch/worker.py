@@ -222,6 +222,7 @@ class _Worker:
         where = environment.describe(self.machine.device)
         if self.machine.device.startswith("cuda"):
             result["provenance"]["peak_memory_mib"] = torch.cuda.max_memory_allocated() >> 20
+            torch.cuda.empty_cache()  # who else is on this GPU may have use for it
             torch.cuda.reset_peak_memory_stats()
         result["provenance"].update(
             started=round(began, 3),

@@ -38,7 +38,7 @@ class Agreement:
         architecture: its name.
         backend: its name; "reference, moved" is the yardstick.
         difference: largest relative difference of a step's loss over the first `COMPARED_STEPS`.
-        loss: mean training loss of the last `COMPARED_STEPS` steps.
+        loss: mean training loss of the last `COMPARED_STEPS` steps; None of the yardstick, which ends early.
         steps_per_second: of the whole training.
         agrees: whether the difference is within `SLACK` yardsticks; None of those that measure it.
         unavailable: why it could not be trained; the numbers are then None.
@@ -60,9 +60,9 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
         configure(run, device)
         expected, speed = _losses(run, device, "reference")
         yield Agreement(name, "reference", None, _last(expected), speed)
-        losses, speed = _losses(run, device, "reference", moved=True)
-        yardstick = _difference(losses, expected)
-        yield Agreement(name, "reference, moved", yardstick, _last(losses), speed)
+        moved, speed = _losses(run, device, "reference", moved=True)
+        yardstick = _difference(moved, expected)
+        yield Agreement(name, "reference, moved", yardstick, None, speed)
         for backend in backends.NAMES:
             if backend == "reference":
                 continue
@@ -90,17 +90,18 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
 
 
 def _losses(run: Run, device: torch.device, scan: str, moved: bool = False) -> tuple[list[float], float]:
-    """The training loss of every step, and steps per second."""
+    """The training loss of every step (of the first only, where weights are moved), and steps per second."""
     state = initial_state(run, device, scan)
     if moved:
         _move(state)
     step = (captured_step if device.type == "cuda" else eager_step)(run, state)
     losses, began = [], time.perf_counter()
-    for _ in range(run.steps):
+    steps = min(run.steps, COMPARED_STEPS) if moved else run.steps
+    for _ in range(steps):
         step()
         losses.append(float(state.meters.loss_sum))
         state.meters.reset()
-    return losses, run.steps / (time.perf_counter() - began)
+    return losses, steps / (time.perf_counter() - began)
 
 
 def _move(state: State) -> None:
@@ -113,8 +114,8 @@ def _move(state: State) -> None:
 
 
 def _difference(losses: list[float], expected: list[float]) -> float:
-    pairs = list(zip(losses, expected, strict=True))[:COMPARED_STEPS]
-    return max(abs(loss - exact) / abs(exact) for loss, exact in pairs)
+    both = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
+    return max(abs(loss - exact) / abs(exact) for loss, exact in both)
 
 
 def _last(losses: list[float]) -> float:

@@ -9,6 +9,7 @@ shape in it is static and the step counter it depends on lives on the device.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,7 @@ def captured_step(run: Run, state: State, group: Group | None = None) -> Callabl
     step = eager_step(run, state, group)
     before = [tensor.detach().clone() for tensor in state.tensors()]
     generator = torch.cuda.get_rng_state(state.step.device)
-    side = torch.cuda.Stream(state.step.device)  # type: ignore[no-untyped-call]
+    side = _side_stream(state.step.device)
     side.wait_stream(torch.cuda.current_stream(state.step.device))
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -148,13 +149,20 @@ def captured_step(run: Run, state: State, group: Group | None = None) -> Callabl
     torch.cuda.current_stream(state.step.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
-    with torch.cuda.graph(graph, capture_error_mode="global" if group is None else "thread_local"):
+    mode = "global" if group is None else "thread_local"
+    with torch.cuda.graph(graph, stream=side, capture_error_mode=mode):
         step()
     with torch.no_grad():
         for tensor, value in zip(state.tensors(), before, strict=True):
             tensor.copy_(value)
     torch.cuda.set_rng_state(generator, state.step.device)
     return graph.replay
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Where steps are captured: one for the process, as cuBLAS keeps a workspace for every stream it saw."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def random_state(device: torch.device) -> Tensor:
