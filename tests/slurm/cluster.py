@@ -83,11 +83,12 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
 
 
-def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until something is so."""
+def eventually(condition: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
+    """Wait until something is so; what it is may be asked when it is not, to say how things stand then."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.1)
 
 
@@ -111,7 +112,7 @@ class Cluster:
         self.start_daemon("munged")
         eventually((self.root / "munge.sock").exists, 10, "munged listens")
         self.start_daemon("slurmctld")
-        eventually(self.answers, 30, f"slurmctld answers\n{self.log('slurmctld')}")
+        eventually(self.answers, 30, lambda: f"slurmctld answers\n{self.log('slurmctld')}")
         for node in NODES:
             self.start_daemon(node)
         eventually(self.idle, 60, "both nodes are idle")
@@ -180,6 +181,11 @@ class Cluster:
         listed = self.command("squeue", "-h", "-r", "-o", "%i %T", check=False).split()
         return dict(zip(listed[::2], listed[1::2], strict=True))
 
+    def listed(self) -> str:
+        """The queue and the nodes, with reasons."""
+        nodes = self.command("sinfo", "-h", "-N", "-o", "%N %T %E", check=False)
+        return self.command("squeue", "-h", "-r", "-o", "%i %T %r %S", check=False) + nodes
+
     def log(self, name: str) -> str:
         """The end of a daemon's log."""
         path = self.root / f"{name}.log"
@@ -198,7 +204,7 @@ class Cluster:
         self.command("scancel", "--me", check=False)
         for node in NODES:
             self.command("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        eventually(lambda: not self.queue(), 120, f"the queue is empty: {self.queue()}")
+        eventually(lambda: not self.queue(), 120, lambda: f"the queue is empty: {self.queue()}")
         eventually(self.idle, 60, "both nodes are idle")
 
     def stop(self) -> None:
