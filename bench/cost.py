@@ -102,7 +102,7 @@ CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
 MOST_SIDE_BY_SIDE = 1
 """Runs that share a GPU where nobody says how many. Processes without MPS take turns on it: on an H200,
-three of the smallest runs were together no faster than one."""
+three were together no faster than one."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,6 @@ class Memory:
 
     mib: int
     basis: Basis
-
-
-@dataclass(frozen=True)
-class _Peak:
-    activations: float
-    parameters: int
-    mib: float
 
 
 class Memories:
@@ -133,21 +126,26 @@ class Memories:
 
     def __init__(self, pool: Pool, spread: int = 1) -> None:
         self.spread = spread
-        self._peaks: dict[str, list[_Peak]] = {}
+        self._peaks: dict[str, dict[tuple[float, int], float]] = {}
+        """MiB by architecture, and there by activations and parameters: the most that such runs ever took."""
         for result in pool.runs.values():
             if isinstance(mib := result["provenance"].get("peak_memory_mib"), int | float):
-                peak = _Peak(_activations_of_record(result), result["facts"]["parameters"], mib)
-                self._peaks.setdefault(result["run"]["architecture"]["name"], []).append(peak)
+                shape = (_activations_of_record(result), result["facts"]["parameters"])
+                peaks = self._peaks.setdefault(result["run"]["architecture"]["name"], {})
+                peaks[shape] = max(mib, peaks.get(shape, 0.0))
 
     def estimate(self, run: Run) -> Memory:
         """From the nearest measured shape of the run's architecture."""
         length, parameters = run.task.length(run.task.n_points), run.parameters
         activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
         if peaks := self._peaks.get(run.architecture.name):
-            near = min(peaks, key=lambda one: (abs(_log_ratio(one.activations, activations)), -one.mib))
-            growth = max(activations / near.activations, parameters / near.parameters)
-            same = (near.activations, near.parameters) == (activations, parameters)
-            return Memory(round(CONTEXT_MIB + near.mib * growth), "measured" if same else "scaled")
+            shape = (activations, parameters)
+            near = min(
+                peaks, key=lambda one: (abs(_log_ratio(one[0], activations)), one != shape, -peaks[one])
+            )
+            growth = max(activations / near[0], parameters / near[1])
+            basis: Basis = "measured" if near == shape else "scaled"
+            return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
         taken = ASSUMED_BYTES * activations + 16 * parameters
         return Memory(round(CONTEXT_MIB + taken / 2**20), "assumed")
 
