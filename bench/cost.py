@@ -100,32 +100,74 @@ ASSUMED_BYTES = 1000
 """Activations of one token, channel and layer, where nothing was measured: what Mamba's scan keeps."""
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
+MOST_SIDE_BY_SIDE = 1
+"""Runs that share a GPU where nobody says how many. Processes without MPS take turns on it: on an H200,
+three were together no faster than one."""
 
 
-def memory_mib(run: Run, pool: Pool) -> int:
-    """GPU memory that training `run` will take: from the nearest measured shape of its architecture.
+@dataclass(frozen=True)
+class Memory:
+    """Memory that a run is expected to take on each GPU it trains on, and what that rests on."""
+
+    mib: int
+    basis: Basis
+
+
+class Memories:
+    """Measured GPU memory of training, by architecture.
 
     Activations grow with batch × tokens × width × layers; weights, gradients and Adam's two moments with
-    the parameters.
+    the parameters. What is scaled from another shape grows (or shrinks) as the faster of the two.
+
+    Args:
+        pool: results to learn from.
+        spread: GPUs that each run is spread over.
     """
-    size = run.size
-    activations = run.batch_size * run.task.length(run.task.n_points) * size.width * size.layers
-    measured = [
-        (_activations_of_record(result), peak)
-        for result in pool.runs.values()
-        if isinstance(peak := result["provenance"].get("peak_memory_mib"), int | float)
-        and result["run"]["architecture"]["name"] == run.architecture.name
-    ]
-    if measured:
-        near, peak = min(measured, key=lambda one: abs(_log_ratio(one[0], activations)))
-        return round(CONTEXT_MIB + peak * max(1.0, activations / near))
-    return round(CONTEXT_MIB + (ASSUMED_BYTES * activations + 16 * run.parameters) / 2**20)
+
+    def __init__(self, pool: Pool, spread: int = 1) -> None:
+        self.spread = spread
+        self._peaks: dict[str, dict[tuple[float, int], float]] = {}
+        """MiB by architecture, and there by activations and parameters: the most that such runs ever took."""
+        for result in pool.runs.values():
+            if isinstance(mib := result["provenance"].get("peak_memory_mib"), int | float):
+                shape = (_activations_of_record(result), result["facts"]["parameters"])
+                peaks = self._peaks.setdefault(result["run"]["architecture"]["name"], {})
+                peaks[shape] = max(mib, peaks.get(shape, 0.0))
+
+    def estimate(self, run: Run) -> Memory:
+        """From the nearest measured shape of the run's architecture."""
+        length, parameters = run.task.length(run.task.n_points), run.parameters
+        activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
+        if peaks := self._peaks.get(run.architecture.name):
+            shape = (activations, parameters)
+            near = min(
+                peaks, key=lambda one: (abs(_log_ratio(one[0], activations)), one != shape, -peaks[one])
+            )
+            growth = max(activations / near[0], parameters / near[1])
+            basis: Basis = "measured" if near == shape else "scaled"
+            return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
+        taken = ASSUMED_BYTES * activations + 16 * parameters
+        return Memory(round(CONTEXT_MIB + taken / 2**20), "assumed")
 
 
-def _activations_of_record(result: dict[str, Any]) -> int:
-    run = result["run"]
-    size = run["size"]
-    return int(run["batch_size"] * result["facts"]["length"] * size["width"] * size["layers"])
+def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int = MOST_SIDE_BY_SIDE) -> int:
+    """How many runs share each GPU where nobody says: at least one.
+
+    Args:
+        largest_mib: what the largest of them is expected to take.
+        gpu_mib: memory of the smallest GPU.
+        runs: how many there are.
+        gpus: GPUs to share out, or groups of them where runs are spread.
+        most: never more than this.
+    """
+    return max(1, min(most, gpu_mib // max(1, largest_mib), math.ceil(runs / gpus)))
+
+
+def _activations_of_record(result: dict[str, Any]) -> float:
+    """Batch × tokens × width × layers on each of the devices it trained on."""
+    run, size = result["run"], result["run"]["size"]
+    whole = run["batch_size"] * result["facts"]["length"] * size["width"] * size["layers"]
+    return float(whole / result["provenance"].get("processes", 1))
 
 
 def _speed(result: dict[str, Any]) -> float | None:

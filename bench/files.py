@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -38,8 +39,17 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+LONG_LIST = re.compile(r"\[[-+.eE0-9, ]{64,}+\]")
+"""A list of more than a few numbers, as `write_json` writes it: no pair of floats is as long."""
+
+
+def read_json(path: Path, outline: bool = False) -> Any:
     """Parse a JSON file.
+
+    Args:
+        path: the file.
+        outline: read long lists of numbers as empty ones. They are most of a result, and of the time
+            that parsing it takes.
 
     Raises:
         ValueError: when it is not JSON (truncated, binary, NaN), with the reason.
@@ -49,7 +59,8 @@ def read_json(path: Path) -> Any:
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is not a JSON number")
 
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    text = path.read_text(encoding="utf-8")
+    return json.loads(LONG_LIST.sub("[]", text) if outline else text, parse_constant=refuse)
 
 
 def room_left(path: Path) -> int | None:

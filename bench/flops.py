@@ -68,10 +68,15 @@ def training_flops(
             lengths[length] = lengths.get(length, 0) + count
             if points == task.n_points:
                 break
-    return sum(
-        6 * batch_size * count * multiplications(architecture, layers, width, length)
-        for length, count in lengths.items()
-    )
+    return 6 * batch_size * _multiplications_of(architecture, layers, width, tuple(lengths.items()))
+
+
+@lru_cache(maxsize=4096)  # telling architectures apart takes longer than the sum
+def _multiplications_of(
+    architecture: Architecture, layers: int, width: int, lengths: tuple[tuple[int, int], ...]
+) -> int:
+    """Multiplications of one prompt at every step, from the number of steps at each length."""
+    return sum(count * multiplications(architecture, layers, width, length) for length, count in lengths)
 
 
 def training_flops_full_length(

@@ -237,6 +237,9 @@ def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
     assert [one.device for one in machines("auto", None, Machine())] == ["cuda:0", "cuda:1"]
     assert [one.device for one in machines("cuda", 3, Machine())] == ["cuda:0", "cuda:1", "cuda:0"]
+    one_each = machines("cuda", 6, Machine(), side_by_side=1)
+    assert [one.device for one in one_each] == ["cuda:0", "cuda:1"]
+    assert [one.device for one in machines("cuda", 1, Machine(), side_by_side=3)] == ["cuda:0"]
     assert {one.device for one in machines("cpu", 4, Machine())} == {"cpu"}
     assert len(machines("cpu", 4, Machine())) == 4
     cores = len(os.sched_getaffinity(0))

@@ -100,6 +100,47 @@ def test_two_results_that_disagree_are_reported_and_copies_are_not(tmp_path: Pat
     assert f"differs from another result with id {run.id}" in problem
 
 
+LONG = [0.1234567890123456 + number for number in range(10)]
+
+
+def with_curve(run: Run, loss: list[float]) -> dict[str, object]:
+    return {**a_result(run), "curve": {"loss": loss}}
+
+
+def test_an_outline_is_the_result_without_its_long_lists_of_numbers(tmp_path: Path) -> None:
+    run = a_run()
+    pair = [-0.12345678901234567e-100, -1.2345678901234567e-300]
+    results.store(
+        tmp_path / "a.json", {**with_curve(run, LONG), "prompts": {"pair": pair, "word": "[1, 2]" * 20}}
+    )
+    whole, outline = results.load(tmp_path), results.load(tmp_path, outlines=True)
+    assert whole.runs[run.id]["curve"] == {"loss": LONG}
+    assert outline.runs == {run.id: {**whole.runs[run.id], "curve": {"loss": []}}}
+
+
+@pytest.mark.parametrize("outlines", [False, True])
+def test_results_that_differ_only_in_a_curve_are_reported_either_way(tmp_path: Path, outlines: bool) -> None:
+    run = a_run()
+    results.store(tmp_path / "a.json", with_curve(run, LONG))
+    results.store(tmp_path / "b.json", with_curve(run, LONG))
+    assert results.load(tmp_path, outlines).problems == []
+    results.store(tmp_path / "c.json", with_curve(run, LONG[::-1]))
+    (problem,) = results.load(tmp_path, outlines).problems
+    assert "c.json: differs from another result" in problem
+
+
+@pytest.mark.parametrize(("old", "new"), [(repr(LONG[-1]), "NaN"), ("]}", ""), ("[", "[["), ("}", "")])
+def test_an_outline_of_a_damaged_file_is_refused_like_the_whole(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "a.json"
+    results.store(path, {"curve": {"loss": LONG}})
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    for outline in (False, True):
+        with pytest.raises(ValueError):  # noqa: PT011 -- of the parser's many words, none is meant
+            read_json(path, outline)
+
+
 def test_the_table_has_a_row_a_checkpoint_with_normalised_errors(tmp_path: Path) -> None:
     run = a_run()
     results.store(tmp_path / "a.json", a_result(run))

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from bench.dispatch.grouping import Room
+from bench.dispatch.job import Machine
 from bench.dispatch.site import Site, default_path, load_site
+from bench.dispatch.slurm import How
 from bench.errors import InvalidFile, UserError
 
 
@@ -104,3 +107,25 @@ def test_the_time_limit_follows_the_target_unless_it_is_given() -> None:
     assert Site().minutes == 5 * 60
     assert Site(job_hours=10).minutes == 11 * 60
     assert Site(timeout_min=30).minutes == 30
+
+
+def test_the_gpus_of_a_job_are_counted_where_the_site_names_them() -> None:
+    assert Site().gpus == 1
+    assert Site(gpus_per_node=4).gpus == 4
+    assert [Site(gres=gres).gpus for gres in ("gpu", "gpu:2", "gpu:h100:8", "gpu:a100:2(S:0),nvme:3")] == [
+        1, 2, 8, 2,
+    ]  # fmt: skip
+    assert Site(device="cpu", gres="gpu:2").gpus == Site(gpus_per_node=0).gpus == 0
+
+
+def test_the_room_of_a_job_is_what_the_site_says_of_it() -> None:
+    def room(spread: int = 1, side_by_side: int = 3, **site: Any) -> Room:
+        return How(Site.model_validate(site), Machine(), spread).room(side_by_side)
+
+    assert room() == Room(1, 1, None)  # memory is not known: nothing shares a GPU unless it is asked for
+    assert room(gpus_per_node=2, workers=6) == Room(6, 2, None)
+    assert room(gpus_per_node=2, gpu_memory_gb=80) == Room(6, 2, 81_920)
+    assert room(gpus_per_node=2, gpu_memory_gb=80, workers=2) == Room(2, 2, 81_920)
+    assert room(spread=2, gpus_per_node=4, gpu_memory_gb=80, workers=8) == Room(1, 1, 81_920)
+    assert room(device="cpu", gpu_memory_gb=80, cpus_per_task=4) == Room(4, 1, None)
+    assert room(device="cpu", workers=3) == Room(3, 1, None)

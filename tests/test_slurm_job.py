@@ -34,7 +34,8 @@ def job_of(results: Path, **fields: Any) -> SlurmJob:
         "order": Order(results, (run.id,), {}),
         "machine": Machine(),
         "device": "cpu",
-        "workers": None,
+        "workers": 1,
+        "memory_mib": 0,
         "spread": 1,
         "save_seconds": 1.0,
         "limit_seconds": 60.0,
@@ -105,3 +106,22 @@ def test_a_node_without_a_gpu_is_said_by_the_first_run(
     failure = Folder.of(tmp_path, job.ids[0]).failure()
     assert failure is not None
     assert "no CUDA device" in failure["message"]
+
+
+@pytest.mark.parametrize(("memory", "largest", "places"), [
+    ([80_000, 80_000], 10_000, ["cuda:0", "cuda:1"] * 3),
+    ([80_000, 24_000], 10_000, ["cuda:0", "cuda:1"] * 2),
+    ([16_000, 16_000], 10_000, ["cuda:0", "cuda:1"]),
+    ([8_000, 8_000], 10_000, ["cuda:0", "cuda:1"]),
+    ([16_000, 16_000], 0, ["cuda:0", "cuda:1"] * 3),
+    ([], 10_000, ["cuda:0", "cuda:1"] * 3),
+])  # fmt: skip
+def test_on_smaller_gpus_than_were_expected_fewer_runs_share_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: list[int], largest: int, places: list[str]
+) -> None:
+    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
+    monkeypatch.setattr(slurm_job, "gpu_memory_mib", lambda: memory)
+    runs = tuple(run_of(learning_rate=1e-4 * number) for number in range(1, 9))
+    ids = tuple(run.id for run in runs)
+    job = job_of(tmp_path, ids=ids, jobs=runs, device="cuda", workers=6, memory_mib=largest)
+    assert [one.device for one in job._pool().machines] == places

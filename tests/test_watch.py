@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import result_of, write_pool
+from synthetic import write_pool
 
 from bench import suite as suites
-from bench.cli import run as run_command
 from bench.cli.cancel import cancel_suite
 from bench.cli.failures import show_failures
 from bench.cli.logs import show_log
-from bench.cli.run import Choices, _check_memory, run_suite
+from bench.cli.run import Choices, run_suite
 from bench.cli.status import show_status
-from bench.cost import CONTEXT_MIB, Estimate, memory_mib
 from bench.dispatch.job import Machine
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.status import Standing
 from bench.errors import UserError
-from bench.plan import Planned
-from bench.results import Pool
 from bench.run import Run
 
 SUITE = """
@@ -198,26 +192,3 @@ def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
     suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
     with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
         run_suite(suite, results, choose(gpus_per_run=2), Machine())
-
-
-def test_memory_is_measured_or_assumed(suite: Path) -> None:
-    run = runs_of(suite)[0]
-    measured = result_of(run, provenance={"peak_memory_mib": 300})
-    assert memory_mib(run, Pool({run.id: measured})) == CONTEXT_MIB + 300
-    wider = run.model_copy(update={"batch_size": 2 * run.batch_size})
-    assert memory_mib(wider, Pool({run.id: measured})) == CONTEXT_MIB + 600
-    assert memory_mib(run, Pool()) > CONTEXT_MIB
-
-
-@pytest.mark.parametrize(("workers", "fits"), [(2, True), (4, False)])
-def test_runs_share_a_gpu_only_where_they_fit(
-    suite: Path, monkeypatch: pytest.MonkeyPatch, workers: int, fits: bool
-) -> None:
-    run = runs_of(suite)[0]
-    pool = Pool({run.id: result_of(run, provenance={"peak_memory_mib": 10_000})})
-    todo = [Planned(run, (), Standing("missing"), Estimate(1.0, "measured"))]
-    monkeypatch.setattr(run_command, "gpu_memory_mib", lambda: [40_000])
-    places = [Machine(devices=("cuda:0",))] * workers
-    expectation = contextlib.nullcontext() if fits else pytest.raises(UserError, match="4 runs on one GPU")
-    with expectation:
-        _check_memory(places, todo, pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from bench.errors import InvalidFile, UserError
@@ -11,6 +12,7 @@ def main() -> None:
     """Entry point of the `bench` command."""
     from bench.cli.app import app
 
+    gc.set_threshold(100_000)  # thousands of results hold no cycles: looking for them is a fifth of a status
     try:
         app()
     except UserError as error:

@@ -35,7 +35,7 @@ SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
 def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
     """Print the plan of the suite at `path`."""
     suite = suites.load(path)
-    pool = pool_of.load(results)
+    pool = pool_of.load(results, outlines=True)
     speeds = known_speeds(pool)
     planned = select(plan(suite, results, pool, speeds), terms)
     out = format.Output()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +10,19 @@ import typer
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cli.submit import submit_order
-from bench.cost import Speeds, memory_mib
+from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.queue import ask_queue
 from bench.dispatch.site import Site, load_site
 from bench.dispatch.slurm import How
-from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
+from bench.environment import code_identity, cpu_name, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
 
@@ -62,7 +62,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
-    pool = pool_of.load(results)
+    pool = pool_of.load(results, outlines=True)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
@@ -79,12 +79,12 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         raise typer.Exit(1 if any(one.standing.word == "failed" for one in chosen) else 0)
     _check_scan(machine)
     _check_spread(choices.gpus_per_run, todo)
+    memories = Memories(pool, choices.gpus_per_run)
     if site is not None:
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
-        submit_order(path, suite.name, results.absolute(), todo, jobs, how, choices, out)
+        submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, out)
         return
-    places = _places(choices, machine, todo, out)
-    _check_memory(places, todo, pool)
+    places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories)
     if todo:
         out.say(f"Expected: {_cost(todo, places)}.")
     if choices.dry_run:
@@ -149,21 +149,6 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
             "say precision: fp32 in the suite, or run where there is an NVIDIA GPU"
         )
     return places
-
-
-def _check_memory(places: list[Machine], todo: list[Planned], pool: pool_of.Pool) -> None:
-    """Refuse more workers on one GPU than fit into its memory, as far as can be estimated."""
-    sharing = max(Counter(device for one in places for device in one.devices).values())
-    memory = gpu_memory_mib()
-    if sharing == 1 or places[0].device == "cpu" or not memory or not todo:
-        return
-    largest = max(todo, key=lambda one: memory_mib(one.run, pool))
-    needed = memory_mib(largest.run, pool)
-    if sharing * needed > min(memory):
-        raise UserError(
-            f"--workers {len(places)} puts {sharing} runs on one GPU, and {largest.run.label} is expected to "
-            f"take {needed:,} of its {min(memory):,} MiB: ask for fewer workers, or --filter larger runs out"
-        )
 
 
 def _check_scan(machine: Machine) -> None:

@@ -12,9 +12,11 @@ import typer
 
 from bench import plugins
 from bench.cli import format
+from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
-from bench.dispatch.grouping import Piece, chunks, jobs_of
+from bench.cost import MOST_SIDE_BY_SIDE, Memories
+from bench.dispatch.grouping import Piece, Share, chunks, shares
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.queue import queue_of
@@ -40,6 +42,7 @@ def submit_order(
     results: Path,
     todo: list[Planned],
     jobs: list[Job],
+    memories: Memories,
     how: How,
     choices: Choices,
     out: format.Output,
@@ -47,23 +50,25 @@ def submit_order(
     """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
 
     Raises:
-        UserError: when there is no Slurm here, or it refuses.
+        UserError: when there is no Slurm here, it refuses, or runs do not fit on its GPUs.
         typer.Exit: with `--wait`, as `bench run` on one machine does.
     """
     check_slurm()
     _check_precision(todo, how)
     seconds = {one.run.id: one.remaining_seconds for one in todo}
-    pieces = [Piece((job,), seconds.get(job.id, BASELINES_SECONDS)) for job in jobs]
-    grouped = jobs_of(pieces, 3600 * how.site.job_hours, how.site.workers or 1)
+    check_fit(how.site, todo, memories, out)
+    pieces = [
+        Piece((job,), seconds.get(job.id, BASELINES_SECONDS), _gpu_memory(job, memories, how)) for job in jobs
+    ]
+    grouped = shares(pieces, 3600 * how.site.job_hours, how.room(MOST_SIDE_BY_SIDE))
     arrays = len(chunks(grouped, largest_array()))
     guess = any(one.estimate.basis == "assumed" for one in todo)
     how_known = ", a guess: nothing was measured yet" if guess else ""
     cost = f"about {format.duration(sum(seconds.values()))} of one worker{how_known}"
     out.say(f"{_jobs(grouped)} in {format.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
-        for number, group in enumerate(grouped):
-            expected = format.duration(sum(piece.seconds for piece in group))
-            out.say(f"would submit job {number}: {_work(group)}, {expected}")
+        for number, share in enumerate(grouped):
+            out.say(f"would submit job {number}: {_work(share)}, {format.duration(share.seconds)}")
         return
     agree(sum(seconds.values()), cost, choices.yes)
     if choices.retry:
@@ -85,13 +90,17 @@ def submit_order(
     conclude(path, order, todo, jobs, out)
 
 
-def _work(group: list[Piece]) -> str:
-    jobs = [job for piece in group for job in piece.work]
-    runs = sum(isinstance(job, Run) for job in jobs)
+def _gpu_memory(job: Job, memories: Memories, how: How) -> int:
+    return memories.estimate(job).mib if isinstance(job, Run) and how.site.gpus else 0
+
+
+def _work(share: Share) -> str:
+    runs = sum(isinstance(job, Run) for job in share.work)
     named = [format.count(runs, "run")] if runs else []
-    if runs < len(jobs):
-        named.append(f"baselines of {format.count(len(jobs) - runs, 'task')}")
-    return " and ".join(named)
+    if runs < len(share.work):
+        named.append(f"baselines of {format.count(len(share.work) - runs, 'task')}")
+    at_a_time = min(share.workers, len(share.pieces))
+    return " and ".join(named) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
 def _jobs(group: Sized) -> str:

@@ -201,7 +201,7 @@ def _free_port() -> int:
 
 
 def machines(
-    device: str, workers: int | None, base: Machine, spread: int = 1, cores: int | None = None
+    device: str, workers: int | None, base: Machine, spread: int = 1, side_by_side: int | None = None
 ) -> list[Machine]:
     """The workers to start.
 
@@ -211,7 +211,7 @@ def machines(
             `base.threads` processor cores.
         base: settings common to all.
         spread: devices that share each run.
-        cores: processor cores to count on, by default those this process may use.
+        side_by_side: no more than this share a GPU; None where only `workers` counts.
 
     Raises:
         ValueError: when GPUs are asked for and there are none, or fewer than a run is spread over.
@@ -223,12 +223,14 @@ def machines(
         if spread > gpus:
             raise ValueError(f"a run cannot be spread over {spread} GPUs: {gpus} can be used here")
         crews = gpus // spread
+        count = workers or crews
+        if side_by_side is not None:
+            count = min(count, crews * side_by_side)
         return [
             replace(base, devices=tuple(f"cuda:{index % crews * spread + rank}" for rank in range(spread)))
-            for index in range(workers or crews)
+            for index in range(count)
         ]
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = workers or max(1, cores // (base.threads * spread))
     return [replace(base, devices=("cpu",) * spread)] * count
 

@@ -4,6 +4,7 @@
 partition: gpu
 account: my-project
 gpus_per_node: 1
+gpu_memory_gb: 80
 cpus_per_task: 4
 mem_gb: 32
 array_parallelism: 64
@@ -30,6 +31,10 @@ class Site(Frozen):
     `job_hours` is the expected time that runs are gathered to fill; `timeout_min` is what Slurm is asked
     for (by default that and an hour more) and may be shorter than a run: at the limit a job saves, is put
     back into the queue, and goes on. `sbatch` takes any further option of sbatch by its long name.
+
+    `gpu_memory_gb` is the memory of one GPU there, which the login node cannot know: with it, no more runs
+    share a GPU than are expected to fit. `workers` is how many runs a job trains at a time (by default one
+    a GPU); jobs of large runs get fewer.
     """
 
     partition: str | None = None
@@ -39,6 +44,7 @@ class Site(Frozen):
     exclude: str | None = None
     gres: str | None = None
     gpus_per_node: int | None = Field(default=None, ge=0)
+    gpu_memory_gb: PositiveFloat | None = None
     cpus_per_task: PositiveInt | None = None
     mem_gb: PositiveFloat | None = None
     timeout_min: PositiveInt | None = None
@@ -57,6 +63,19 @@ class Site(Frozen):
     def wants_gpus(self) -> bool:
         """Whether jobs train on GPUs: unless the site says cpu, or that a node needs none."""
         return self.device != "cpu" and self.gpus_per_node != 0
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a job gets, by `gpus_per_node` or by what `gres` ends in; 0 where it trains on none."""
+        if not self.wants_gpus:
+            return 0
+        count = (self.gres or "").partition(",")[0].partition("(")[0].rpartition(":")[2]
+        return self.gpus_per_node or (int(count) if count.isdigit() else 1)
+
+    @property
+    def gpu_memory_mib(self) -> int | None:
+        """Memory of one GPU; None where the site does not say, or jobs train on none."""
+        return round(1024 * self.gpu_memory_gb) if self.gpu_memory_gb and self.gpus else None
 
     @property
     def minutes(self) -> int:

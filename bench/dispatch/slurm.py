@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.grouping import Piece, chunks
+from bench.dispatch.grouping import Room, Share, chunks
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
 from bench.dispatch.queue import Queue, queue_of
@@ -43,6 +43,21 @@ class How:
     machine: Machine
     spread: int = 1
     snapshot: bool = False
+
+    def room(self, side_by_side: int = 1) -> Room:
+        """What each job has to work with.
+
+        Args:
+            side_by_side: runs that share a GPU of known memory where the site names no `workers`.
+        """
+        if self.spread > 1:  # a job is one crew then: a task for each of its processes
+            return Room(1, 1, self.site.gpu_memory_mib)
+        if not self.site.gpus:
+            cores = (self.site.cpus_per_task or 1) // self.machine.threads
+            return Room(self.site.workers or max(1, cores))
+        sharing = side_by_side if self.site.gpu_memory_mib else 1
+        workers = self.site.workers or sharing * self.site.gpus
+        return Room(workers, self.site.gpus, self.site.gpu_memory_mib)
 
 
 def check_slurm() -> None:
@@ -78,7 +93,7 @@ def largest_array() -> int:
     raise UserError(f"Slurm's controller does not answer: {said}; nothing was submitted")
 
 
-def submit(order: Order, suite: str, jobs: Sequence[Sequence[Piece]], how: How) -> Submission:
+def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submission:
     """Submit every job of an order, one `sbatch` for each array.
 
     Raises:
@@ -116,18 +131,19 @@ def submit(order: Order, suite: str, jobs: Sequence[Sequence[Piece]], how: How) 
     return submission
 
 
-def _ids(pieces: Sequence[Piece]) -> tuple[str, ...]:
-    return tuple(job.id for piece in pieces for job in piece.work)
+def _ids(share: Share) -> tuple[str, ...]:
+    return tuple(job.id for job in share.work)
 
 
-def _function(order: Order, pieces: Sequence[Piece], how: How) -> SlurmJob:
+def _function(order: Order, share: Share, how: How) -> SlurmJob:
     return SlurmJob(
-        ids=_ids(pieces),
-        jobs=tuple(job for piece in pieces for job in piece.work),
+        ids=_ids(share),
+        jobs=share.work,
         order=order,
         machine=how.machine,
         device="cuda" if how.site.wants_gpus else "cpu",  # a job that asked for a GPU trains on nothing else
-        workers=how.site.workers,
+        workers=share.workers,
+        memory_mib=share.memory_mib,
         spread=how.spread,
         save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),
         limit_seconds=60.0 * how.site.minutes,

@@ -21,6 +21,7 @@ from bench.dispatch.job import Job, Machine, Seat, is_done
 from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
+from bench.environment import gpu_memory_mib
 from bench.errors import UserError
 from bench.run import Run
 
@@ -53,7 +54,8 @@ class SlurmJob:
         order: the order they belong to.
         machine: how to compute; its devices are chosen where the job runs.
         device: "auto", "cpu" or "cuda".
-        workers: runs side by side; None for one a device.
+        workers: runs side by side.
+        memory_mib: what the largest of them is expected to take of a GPU; 0 where none takes any.
         spread: devices that each run is spread over, one task each.
         save_seconds: how long saving may take.
         limit_seconds: the time limit it was submitted with.
@@ -65,7 +67,8 @@ class SlurmJob:
     order: Order
     machine: Machine
     device: str
-    workers: int | None
+    workers: int
+    memory_mib: int
     spread: int
     save_seconds: float
     limit_seconds: float
@@ -129,11 +132,12 @@ class SlurmJob:
                     Folder.of(self.order.results, known).fail(CodeChanged(why))
                     continue
             jobs.append(job)
-        cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 1)) * self.spread
         try:
-            places = machines(self.device, self.workers, self.machine, self.spread, cores)
+            places = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
         except ValueError as error:
             raise UserError(f"{os.uname().nodename}: {error}") from None
+        if len(places) < self.workers:
+            print(f"{len(places)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
         seat = None
         if self.spread > 1:
             from submitit.helpers import TorchDistributedEnvironment
@@ -143,6 +147,11 @@ class SlurmJob:
             places = places[:1]  # the other tasks start the other processes
         places = places[: max(1, len(jobs))]
         return LocalPool(jobs, self.order, places, PATIENCE_SECONDS, seat, logs=self.order.folder)
+
+    def _side_by_side(self) -> int | None:
+        """How many of its runs fit on a GPU of this node; None where there is nothing to go by."""
+        memory = gpu_memory_mib() if self.memory_mib and self.device != "cpu" else []
+        return max(1, min(memory) // self.memory_mib) if memory else None
 
     def _steps(self) -> int:
         """Steps known to be done of all its runs; a run with a result counts whole."""

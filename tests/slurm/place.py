@@ -36,7 +36,7 @@ experiments:
     steps: STEPS
     evaluation_prompts: 32
 """
-STEPS = 1500
+STEPS = 1000
 """A run of several seconds: long enough to be disturbed, short enough to be waited for."""
 ENDLESS = 50_000_000
 
@@ -111,7 +111,8 @@ class Place:
             there = (self.results / STATE / run.id / "checkpoint.pt").exists()
             return there and self.beat(run).get("step", 0) > beyond
 
-        eventually(saved, seconds, f"{run.label} gets beyond step {beyond}: {self.beat(run)}")
+        where = f"{run.label} gets beyond step {beyond}"
+        eventually(saved, seconds, lambda: f"{where}: {self.beat(run)}; queue {self.cluster.listed()}")
         return self.beat(run)
 
     def await_finish(self, seconds: float = 120) -> None:
@@ -123,7 +124,7 @@ class Place:
                 del left[run_id]
             return not left
 
-        eventually(done, seconds, f"results of {left}; queue {self.cluster.queue()}")
+        eventually(done, seconds, lambda: f"results of {left}; queue {self.cluster.listed()}")
 
     def await_quiet(self, seconds: float = 60) -> None:
         """Wait until nothing is queued."""

@@ -29,7 +29,7 @@ experiments:
     learning_rates: [1e-3, 2e-3]
     seeds: {list(range(RUNS // 2))}
     batch_size: 4
-    steps: 40
+    steps: 16
     evaluation_prompts: 8
 """
 

@@ -94,7 +94,7 @@ def test_the_code_that_runs_is_the_code_that_was_submitted_or_the_result_says_ot
 
 
 def test_a_run_spread_over_two_tasks_has_the_losses_of_one(place: Place) -> None:
-    place.write(steps=200, job_hours=4)
+    place.write(steps=60, job_hours=4)
     place.submit("--gpus-per-run", 2, "--wait")
     spread = pool_of.load(place.results).runs
     assert {one["provenance"]["processes"] for one in spread.values()} == {2}

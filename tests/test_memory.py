@@ -1,0 +1,175 @@
+"""GPU memory: estimated from results, never more put on a GPU than fits, and what fits on none refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import result_of, run_of
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.cli import memory as memory_of
+from bench.cli.memory import share_gpus
+from bench.cli.run import Choices, run_suite
+from bench.cost import CONTEXT_MIB, Estimate, Memories, Memory, side_by_side
+from bench.dispatch.job import Machine
+from bench.dispatch.status import Standing
+from bench.errors import UserError
+from bench.plan import Planned
+from bench.results import Pool
+from bench.run import Run
+
+RUN = run_of()
+
+
+def measured(run: Run, peak_mib: int, **provenance: Any) -> Pool:
+    """Results of one run that took so much."""
+    return Pool({run.id: result_of(run, provenance={"peak_memory_mib": peak_mib, **provenance})})
+
+
+def planned(*runs: Run) -> list[Planned]:
+    return [Planned(run, (), Standing("missing"), Estimate(1.0, "measured")) for run in runs]
+
+
+def test_memory_is_measured_or_scaled_or_assumed() -> None:
+    memories = Memories(measured(RUN, 300))
+    assert memories.estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
+    assert memories.estimate(run_of(batch_size=128)) == Memory(CONTEXT_MIB + 600, "scaled")
+    assert memories.estimate(run_of(batch_size=32)) == Memory(CONTEXT_MIB + 300, "scaled")
+    smaller, larger = (memories.estimate(run_of(width=width)).mib - CONTEXT_MIB for width in (64, 1024))
+    assert 300 / 16 < smaller < 300 / 4 + 1, "as its activations, which shrink less than its parameters"
+    assert 300 * 4 < larger <= 300 * 17, "as its parameters, which grow faster than its activations"
+    other = memories.estimate(run_of(architecture="transformer"))
+    assert other.basis == "assumed"
+    assert other.mib > CONTEXT_MIB
+
+
+def test_the_most_that_a_shape_ever_took_counts() -> None:
+    pool = measured(RUN, 300)
+    again = run_of(seed=1)
+    pool.runs[again.id] = result_of(again, provenance={"peak_memory_mib": 400})
+    assert Memories(pool).estimate(RUN).mib == CONTEXT_MIB + 400
+
+
+def test_a_run_spread_over_gpus_takes_its_share_of_each() -> None:
+    alone, two = measured(RUN, 300), measured(RUN, 300, processes=2)
+    assert Memories(two, spread=2).estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
+    assert Memories(two).estimate(RUN).mib == CONTEXT_MIB + 600
+    assert Memories(alone, spread=2).estimate(run_of(batch_size=128)).mib == CONTEXT_MIB + 300
+
+
+@given(
+    st.integers(1, 100_000), st.integers(1, 200_000), st.integers(1, 99), st.integers(1, 8), st.integers(1, 8)
+)
+def test_as_many_share_a_gpu_as_fit_and_as_there_are(
+    largest: int, memory: int, runs: int, gpus: int, most: int
+) -> None:
+    count = side_by_side(largest, memory, runs, gpus, most)
+    assert 1 <= count <= most
+    assert count == 1 or (count * largest <= memory and (count - 1) * gpus < runs)
+    more = count + 1
+    assert more > most or more * largest > memory or count * gpus >= runs
+
+
+GPUS = [Machine(devices=("cuda:0",)), Machine(devices=("cuda:1",))]
+
+
+@pytest.mark.parametrize(("workers", "fits"), [(4, True), (6, False)])
+def test_workers_that_were_asked_for_must_fit(
+    monkeypatch: pytest.MonkeyPatch, workers: int, fits: bool
+) -> None:
+    monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [90_000, 30_000])
+    places, memories = GPUS * (workers // 2), Memories(measured(RUN, 10_000))
+    if fits:
+        assert share_gpus(places, workers, planned(RUN), memories) == places
+    else:
+        with pytest.raises(UserError, match=r"--workers 6 puts 3 runs on one GPU.* 10,700 of its 30,000 MiB"):
+            share_gpus(places, workers, planned(RUN), memories)
+
+
+def test_by_default_small_runs_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
+    memories = Memories(measured(RUN, 10_000))
+    small = [run_of(seed=seed) for seed in range(9)]
+    assert share_gpus(GPUS, None, planned(*small), memories, most=1) == GPUS
+    assert share_gpus(GPUS, None, planned(*small), memories, most=2) == GPUS * 2
+    assert share_gpus(GPUS, None, planned(*small), memories, most=8) == GPUS * 3  # 3 × 10,700 MiB
+    assert share_gpus(GPUS, None, planned(*small[:3]), memories, most=8) == GPUS * 2
+    large = run_of(batch_size=256)
+    assert share_gpus(GPUS, None, planned(*small, large), memories, most=8) == GPUS
+    monkeypatch.setattr(memory_of, "gpu_memory_mib", list)  # no driver to ask
+    assert share_gpus(GPUS, None, planned(*small), memories, most=8) == GPUS
+
+
+SUITE = """
+name: mixed
+experiments:
+  mixed:
+    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
+    architectures: [mamba]
+    sizes: [{layers: 1, width: 16}, {layers: 2, width: 64}]
+    learning_rates: [1e-3, 2e-3, 3e-3, 4e-3]
+    steps: 1000
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite of small and large runs, where sbatch and its like seem to be installed."""
+    monkeypatch.setattr("bench.cli.submit.check_slurm", lambda: None)
+    monkeypatch.setattr("bench.cli.submit.largest_array", lambda: 1000)
+    path = tmp_path / "mixed.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def would_submit(suite: Path, peak_mib: int | None = None, **site: Any) -> None:
+    """`bench run --cluster slurm --dry-run`, with a result that says what a large run takes."""
+    (suite.parent / "site.yaml").write_text(json.dumps(site))
+    results = suite.parent / "results"
+    if peak_mib is not None:
+        like = next(run for run in suites.load(suite).runs if run.size.width == 64)
+        like = like.model_copy(update={"seed": 7})
+        like.__dict__.pop("id", None)
+        pool_of.store(pool_of.path_of(results, like), *measured(like, peak_mib).runs.values())
+    config = suite.parent / "site.yaml"
+    choices = Choices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
+    run_suite(suite, results, choices, Machine())
+
+
+def test_on_a_cluster_large_runs_are_in_jobs_with_fewer_workers(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    would_submit(suite, 8_000, gpu_memory_gb=16, workers=2)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("would submit")]
+    small, large = said
+    assert small.startswith("would submit job 0: 4 runs and baselines of 1 task, 2 at a time")
+    assert large.startswith("would submit job 1: 4 runs, "), "8,700 MiB twice is more than 16 GiB"
+    assert "at a time" not in large
+
+
+def test_on_a_cluster_what_fits_on_no_gpu_is_refused_before_anything_is_submitted(suite: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        would_submit(suite, 20_000, gpu_memory_gb=16)
+    said = str(refused.value)
+    assert said.startswith("4 runs are too large for GPUs of gpu_memory_gb (16,384 MiB): ")
+    assert "mamba-2x64" in said
+    assert "20,700 MiB (measured)" in said
+    assert "--filter" in said
+
+
+def test_on_a_cluster_what_is_only_assumed_to_be_too_large_is_a_warning(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    would_submit(suite, gpu_memory_gb=0.5)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "8 runs are too large" in printed
+    assert "a guess, nothing like it was measured" in printed
+    assert "would submit job 0" in printed
+    would_submit(suite, gpu_memory_gb=80)
+    assert "too large" not in capsys.readouterr().out
