@@ -26,7 +26,7 @@ def show_agreement(steps: int, as_json: bool) -> int:
     found = []
     for one in compare(device, steps):
         if not as_json:
-            out.say(f"{one.architecture} with {one.backend}: {one.unavailable or 'trained'}")
+            out.say(" ".join(map(str, filter(None, _row(one)))))  # the table may be minutes away
         found.append(one)
     if as_json:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
