@@ -101,8 +101,8 @@ ASSUMED_BYTES = 1000
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
 MOST_SIDE_BY_SIDE = 1
-"""Runs that share a GPU where nobody says how many. Processes without MPS take turns on it: on an H200,
-three were together no faster than one."""
+"""Runs that share a GPU where nobody says how many. Processes without MPS take turns on it: on an H100,
+two small runs (4×64, captured) had 49 % of the steps a second each that one alone had."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,12 @@ def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
 # The diagonal SSM
 
 
+@pytest.mark.parametrize("name", TRITON)
+def test_triton_ssm_says_which_numbers_of_modes_it_takes(name: str) -> None:
+    with pytest.raises(ValueError, match=r"takes 1, 2, 4, 8, … complex modes, not 6: use sequential"):
+        diagonal_ssm.diagonal_ssm(name)(*ssm_inputs(1, 3, 2, 6))
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("name", FAST)
 def test_diagonal_ssm_is_its_reference(name: str, length: int) -> None:
@@ -370,14 +376,14 @@ def test_every_backend_has_every_kernel() -> None:
 def test_without_triton_a_gpu_runs_what_needs_no_package_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "_is_installed", lambda name: False)
     assert backends.unavailable("triton", "cuda:0") == "package triton is not installed: pip install triton"
     assert backends.resolve("auto", "cuda:0")[0] == "sequential"
     assert "pip install triton" in backends.resolve("auto", "cuda:0")[1]
 
 
 def test_auto_is_triton_on_a_gpu_and_sequential_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(backends, "_is_installed", lambda name: True)
     assert backends.resolve("auto", "cuda:1")[0] == "triton"
     assert backends.resolve("auto", "cpu")[0] == "sequential"
     assert backends.resolve("mamba_ssm", "cuda:0")[0] == "mamba_ssm"

@@ -13,6 +13,7 @@ One name is chosen for a run (`--scan`), printed, and stored with its result. `a
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 
@@ -30,9 +31,14 @@ def unavailable(name: str, device: str) -> str | None:
         return None
     if not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
-    if importlib.util.find_spec(name) is None:
+    if not _is_installed(name):
         return f"package {name} is not installed: {_INSTALL[name]}"
     return None
+
+
+@functools.cache
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def interpreted() -> bool:

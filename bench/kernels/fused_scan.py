@@ -12,7 +12,7 @@ CHUNK = 8
 """Tokens from one kept state to the next: the states of as many, of all programs on a multiprocessor,
 should fit into its cache."""
 FORWARD = {"BLOCK": 32, "UNROLL": 4}
-"""Channels a program takes, and tokens it computes together."""
+"""Channels a program takes, and tokens it computes together: a divisor of `CHUNK`."""
 REGISTERS = 168
 """At most, of a thread of the forward pass: three warps a scheduler then run side by side, not two."""
 BACKWARD = {"BLOCK": 32, "STAGES_AGAIN": 4, "STAGES": 3}

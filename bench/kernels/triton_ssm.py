@@ -149,12 +149,15 @@ def _run(
     reverse: bool,
 ) -> Tensor:
     K, batch, length, channels = x.shape
+    modes = w_real.shape[1]
+    if modes & (modes - 1):
+        raise ValueError(f"the triton SSM takes 1, 2, 4, 8, … complex modes, not {modes}: use sequential")
     x = x if x.stride(-1) == 1 else x.contiguous()
     y = x.new_empty(x.shape)
     if y.numel():
         _recurrence[(K * batch * triton.cdiv(channels, BLOCK),)](
             x, *(value.contiguous() for value in (w_real, w_imag, c_real, c_imag, skip)), y,
             *x.stride()[:3], batch, length, channels,
-            MODES=w_real.shape[1], BLOCK=BLOCK, UNROLL=UNROLL, STAGES=STAGES, REVERSE=reverse, num_warps=1,
+            MODES=modes, BLOCK=BLOCK, UNROLL=UNROLL, STAGES=STAGES, REVERSE=reverse, num_warps=1,
         )  # fmt: skip
     return y
