@@ -423,6 +423,18 @@ def test_scripts_read_what_the_doctor_finds(tmp_path: Path) -> None:
     assert "disagrees" not in verdicts.values()
 
 
+def test_the_doctor_trains_with_every_backend_and_says_which_agree(tmp_path: Path) -> None:
+    found = as_json(bench("doctor", "--train", 1, "--json", cwd=tmp_path))
+    assert (found["device"], found["steps"]) == ("cpu", 1)
+    agrees = {(one["architecture"], one["backend"]): one["agrees"] for one in found["trained"]}
+    assert {name for name, _ in agrees} == {"mamba", "s4_mamba", "s4"}
+    assert agrees["mamba", "sequential"] is True
+    assert agrees["mamba", "reference"] is agrees["mamba", "mamba_ssm"] is None
+    done = bench("doctor", "--train", 1, "--speed", cwd=tmp_path)
+    assert said(done, 2) == ""
+    assert "one at a time" in done.stderr
+
+
 # bench report
 
 

@@ -1,4 +1,4 @@
-"""`bench doctor --train`: whether every kernel backend trains the same model to the same losses."""
+"""`bench doctor --train N`: whether every kernel backend trains the same model to the same losses."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import typer
 
 from bench.cli import judging
 from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
+from bench.errors import UserError
 
 app = typer.Typer(
     name="bench",
@@ -172,15 +173,18 @@ def doctor(
         bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
     ] = False,
     train: Annotated[
-        bool,
+        int | None,
         typer.Option(
-            "--train", help="Train small models with every kernel backend and compare their losses."
+            "--train",
+            min=1,
+            help="Train small models so many steps with every backend; compare their losses.",
         ),
-    ] = False,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps to train with --train.")] = 2000,
+    ] = None,
     json: Json = False,
 ) -> None:
     """What this machine has: versions, devices, kernels held against their references, what is missing."""
+    if speed and train:
+        raise UserError("doctor --speed and --train would disturb each other: one at a time")
     if speed:
         from bench.cli.speed import show_speeds
 
@@ -189,7 +193,7 @@ def doctor(
     if train:
         from bench.cli.agreement import show_agreement
 
-        raise typer.Exit(show_agreement(steps, json))
+        raise typer.Exit(show_agreement(train, json))
     from bench.cli.doctor import examine
 
     raise typer.Exit(examine(json))
