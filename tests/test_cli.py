@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from command import ROOT, as_json, bench, said
 from synthetic import run_of, write_pool
 
 from bench import results as pool_of
@@ -24,8 +25,6 @@ from bench.cost import Estimate
 from bench.dispatch.status import Standing
 from bench.plan import Planned
 from bench.results import path_of
-
-ROOT = Path(__file__).parent.parent
 
 TINY = """\
 name: tiny
@@ -54,34 +53,6 @@ claims:
     measure: {experiment: tiny_regression, architecture: transformer, at: mean, of: error}
     bound: {at_most: 1e6}
 """
-
-
-def bench(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, as from a script: no terminal, nobody to ask."""
-    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
-    )
-    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-    return done
-
-
-def said(done: subprocess.CompletedProcess[str], code: int = 0) -> str:
-    """What a command printed, which ended with `code` and complained only if that is no success."""
-    assert done.returncode == code, done.stdout + done.stderr
-    if code == 0:
-        assert done.stderr == ""
-    return done.stdout
-
-
-def as_json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
-    return json.loads(said(done, code), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
 def files_in(folder: Path) -> dict[str, tuple[int, bytes]]:

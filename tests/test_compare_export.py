@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from command import ROOT
+from command import bench as bench_command
 from synthetic import grid, result_of, run_of, task_named, write_pool
 
 import bench
@@ -21,7 +23,6 @@ from bench.errors import UserError
 from bench.results import Pool, path_of, store
 from bench.run import Run
 
-ROOT = Path(__file__).parent.parent
 LINEAR = task_named(n_points=5)
 
 
@@ -88,16 +89,6 @@ def test_runs_scored_on_other_prompts_are_not_compared() -> None:
     changed = with_prompts(RUN, 9 * HARD, prompts=other)
     (one,) = compare(pool(with_prompts(RUN, HARD)), pool(changed), 0.05)
     assert (one.word, one.change) == ("not comparable", None)
-
-
-def bench_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_the_command_says_which_runs_are_worse_and_fails(tmp_path: Path) -> None:

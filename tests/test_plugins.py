@@ -17,6 +17,7 @@ import cloudpickle
 import jsonschema
 import pytest
 import torch
+from command import ROOT, bench
 
 from bench import plugins, strict_yaml
 from bench import results as pool_of
@@ -29,7 +30,6 @@ from bench.models.sizes import Size
 from bench.models.verified import fault
 from bench.tasks import TASKS
 
-ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 
 SUITE = """\
@@ -114,20 +114,11 @@ def suite_file(folder: Path, architecture: str = "averaging", task: str = "linea
     return path
 
 
-def bench(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str:
-    """What a command printed, errors included; it ends with `code` and without a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said
-    assert "Traceback" not in said, said
-    return said
+def printed(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str:
+    """What a command printed, errors included; it ends with `code`."""
+    done = bench(*arguments, cwd=cwd, **environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def results_of(folder: Path) -> list[dict[str, Any]]:
@@ -145,7 +136,7 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
     assert len(code.splitlines()) < 40
     path = plugin(tmp_path, code, "gla.py")
     suite = suite_file(tmp_path, "gla, {name: gla, heads: 2}, mamba")
-    said = bench("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
+    said = printed("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
     assert "Done: 3 finished." in said
     assert "Next: bench report suite.yaml --plugin gla.py" in said
 
@@ -162,7 +153,7 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         assert len(losses) == 5
         assert all(0 < loss < 100 for loss in losses)
 
-    page = bench("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
+    page = printed("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
     assert "3 of 3 runs have results" in page
     readme = (tmp_path / "reports/mine/README.md").read_text("utf-8")
     assert f"architecture gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in readme
@@ -270,10 +261,10 @@ def test_what_a_plugin_only_uses_is_not_its_own(tmp_path: Path) -> None:
 
 def test_commands_refuse_in_one_line_with_exit_code_2(tmp_path: Path) -> None:
     suite_file(tmp_path)
-    said = bench("plan", "suite.yaml", "--plugin", "absent.py", cwd=tmp_path, code=2)
+    said = printed("plan", "suite.yaml", "--plugin", "absent.py", cwd=tmp_path, code=2)
     assert said == "bench: --plugin absent.py: no such file or directory\n"
     plugin(tmp_path, AVERAGE.replace('name="averaging"', 'name="mamba"'))
-    said = bench("schema", "--plugin", "mine.py", cwd=tmp_path, code=2)
+    said = printed("schema", "--plugin", "mine.py", cwd=tmp_path, code=2)
     assert said.startswith("bench: mine.py:27: architecture 'mamba' exists already (of bench itself)")
     assert said.count("\n") == 1
 
@@ -309,7 +300,7 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
         AVERAGE.replace("        super()", "        assert width % 3 == 0, 'thirds'\n        super()"),
     )
     suite_file(tmp_path)
-    said = bench("plan", "suite.yaml", "--plugin", "mine.py", cwd=tmp_path, code=2)
+    said = printed("plan", "suite.yaml", "--plugin", "mine.py", cwd=tmp_path, code=2)
     assert said == "bench: block 'average' cannot be built at width 8: mine.py:20: AssertionError: thirds\n"
 
 
@@ -349,7 +340,7 @@ def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
     plugin(tmp_path, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
     suite_file(tmp_path, "averaging, transformer")
     options = ("--plugin", "mine.py", "--device", "cpu")
-    said = bench("run", "suite.yaml", *options, cwd=tmp_path, code=1)
+    said = printed("run", "suite.yaml", *options, cwd=tmp_path, code=1)
     assert "Done: 1 finished, 1 failed." in said
     assert "failed: NotComparable: architecture 'averaging': it is not causal" in said
     assert "bench run suite.yaml --plugin mine.py --retry failed" in said
@@ -361,7 +352,7 @@ def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
 def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -> None:
     path = plugin(tmp_path, NOISY)
     suite_file(tmp_path, "transformer", "noisy_regression")
-    assert "Done: 1 finished." in bench(
+    assert "Done: 1 finished." in printed(
         "run", "suite.yaml", "--device", "cpu", cwd=tmp_path, BENCH_PLUGINS="mine.py"
     )
     origin = {
@@ -443,7 +434,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
         "[bench.tasks]\nnoisy_regression = averaging_package:NoisyRegression\n",
     )
     suite = suite_file(tmp_path, task="noisy_regression")
-    said = bench("run", "suite.yaml", "--device", "cpu", cwd=tmp_path, **packages)
+    said = printed("run", "suite.yaml", "--device", "cpu", cwd=tmp_path, **packages)
     assert "Done: 1 finished." in said
     assert "Next: bench report suite.yaml\n" in said
     (result,) = results_of(tmp_path)
@@ -451,7 +442,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
     assert result["provenance"]["plugins"] == [
         {"task": "noisy_regression", **package}, {"architecture": "averaging", **package},
     ]  # fmt: skip
-    schema = json.loads(bench("schema", cwd=tmp_path, **packages))
+    schema = json.loads(printed("schema", cwd=tmp_path, **packages))
     jsonschema.validate(strict_yaml.read(suite).data, schema)
 
 
@@ -473,14 +464,14 @@ def test_a_package_that_cannot_be_used_is_named_with_its_version(
 ) -> None:
     entries = f"[bench.architectures]\n{entry} = averaging_package:average\n"
     packages = install(tmp_path, source, entries)
-    said = bench("schema", cwd=tmp_path, code=2, **packages)
+    said = printed("schema", cwd=tmp_path, code=2, **packages)
     assert said.startswith(f"bench: averaging 1.2: entry point {entry} = averaging_package:average: ")
     assert message.format(site=tmp_path / "site") in said
 
 
 def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:
     plugin(tmp_path, AVERAGE + NOISY)
-    schema = json.loads(bench("schema", "--plugin", "mine.py", cwd=tmp_path))
+    schema = json.loads(printed("schema", "--plugin", "mine.py", cwd=tmp_path))
     suite = suite_file(tmp_path, "{name: averaging, window: 3}", "noisy_regression")
     document = strict_yaml.read(suite).data
     document["experiments"]["small"]["exclude"] = [{"architecture": "averaging", "task": "noisy_regression"}]

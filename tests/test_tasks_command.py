@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command import bench
 
 from bench import protocol
 from bench.models.architectures import ARCHITECTURES
 from bench.tasks import TASKS
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "tasks", *arguments], capture_output=True, text=True
-    )
-
-
 def test_all_tasks_are_listed_with_their_lengths() -> None:
-    lines = bench().stdout.splitlines()
+    lines = bench("tasks").stdout.splitlines()
     for name, kind in TASKS.items():
         (line,) = (line for line in lines if line.startswith(f"{name} "))
         assert str(kind().length(kind().n_points)) in line.split()
@@ -28,7 +21,7 @@ def test_all_tasks_are_listed_with_their_lengths() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_shows_its_prompt_and_every_field(name: str) -> None:
-    output = bench(name).stdout
+    output = bench("tasks", name).stdout
     assert inspect_first_line(name) in output
     for field in TASKS[name].model_fields:
         assert f"\n{field} " in output
@@ -39,14 +32,14 @@ def inspect_first_line(name: str) -> str:
 
 
 def test_an_unknown_task_is_an_error_with_a_way_out() -> None:
-    process = bench("decision")
+    process = bench("tasks", "decision")
     assert process.returncode == 2
     assert "unknown task 'decision', did you mean 'decision_tree'?" in process.stderr
     assert "Traceback" not in process.stderr
 
 
 def test_scripts_get_the_same_as_json() -> None:
-    facts = json.loads(bench("--json").stdout)
+    facts = json.loads(bench("tasks", "--json").stdout)
     assert list(facts) == list(TASKS)
     assert facts["chain_of_thought"]["n_inputs"] == [10, 8, 1]
     assert facts["sparse_parity"]["protocol"]["subset"]["released_code"] == "per_batch"
@@ -66,6 +59,6 @@ def test_every_difference_names_fields_that_exist_and_their_defaults() -> None:
 
 
 def test_differences_are_one_markdown_table() -> None:
-    lines = bench("--differences").stdout.splitlines()
+    lines = bench("tasks", "--differences").stdout.splitlines()
     assert lines == protocol.markdown().splitlines()
     assert {line.count("|") for line in lines} == {6}
