@@ -225,12 +225,12 @@ def cancel(results: Path, suite: str) -> int:
 
 def tidy(results: Path) -> None:
     """Remove what submitit left of submissions that have no job in the queue any more."""
-    known = list(submissions(results))
+    known = list(submissions(results))  # before the queue: what was accepted by now is in it
     queue = queue_of(known)
     if not queue.answered:
         return
     for each in known:
-        if not _is_queued(each, queue):
+        if not each.going_on and not _is_queued(each, queue):
             each.tidy()
 
 

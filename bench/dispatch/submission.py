@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from typing import Any
 
 from bench.dispatch.order import orders_folder, stopped
 from bench.files import read_json, write_json
+
+SUBMITTING_SECONDS = 3600.0
+"""A submission that has not heard of all its jobs for so long was given up: its process is gone."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,15 @@ class Submission:
     def cancelled(self) -> bool:
         """Whether `bench cancel` took it back."""
         return (self.folder / "cancelled").exists()
+
+    @property
+    def going_on(self) -> bool:
+        """Whether another process may be handing it to the cluster right now."""
+        try:
+            age = time.time() - (self.folder / "submission.json").stat().st_mtime
+        except OSError:
+            return False
+        return age < SUBMITTING_SECONDS and any(array.job_id is None for array in self.arrays)
 
     def mark_cancelled(self) -> None:
         """Remember that the user took it back."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from cluster import eventually
 from place import ROOT, STEPS, SUITE, Place
 
 from bench import results as pool_of
+from bench.dispatch.submission import SUBMITTING_SECONDS, Array, Submission
 from bench.results import STATE
 
 pytestmark = pytest.mark.slurm
@@ -33,6 +36,22 @@ def test_runs_go_through_the_queue_and_end_with_the_numbers_of_a_local_run(
     origin = pool_of.load(place.results).runs[place.runs[0].id]["provenance"]
     assert origin["code_changed"] is False
     assert origin["submitted_code"]["source"] == origin["source"]
+
+
+def test_one_submission_leaves_alone_what_another_is_still_submitting(place: Place) -> None:
+    other = Submission(
+        place.results / STATE / "orders" / "other", "toy", "me", (Array("other-0", (("run",),)),)
+    )
+    other.write()
+    script = other.folder / ".submission_file_1.sh"
+    script.touch()
+    place.write(60, job_hours=4)
+    place.submit("--limit", 1, "--wait")
+    assert script.exists()
+    given_up = time.time() - SUBMITTING_SECONDS - 1
+    os.utime(other.folder / "submission.json", (given_up, given_up))
+    place.submit()
+    assert not script.exists()
 
 
 def test_gpus_are_asked_for_and_a_job_without_any_says_so(place: Place) -> None:
