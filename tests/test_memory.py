@@ -13,6 +13,7 @@ from synthetic import result_of, run_of
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.cli import format
 from bench.cli import memory as memory_of
 from bench.cli.memory import share_gpus
 from bench.cli.run import Choices, run_suite
@@ -76,6 +77,7 @@ def test_as_many_share_a_gpu_as_fit_and_as_there_are(
     assert more > most or more * largest > memory or count * gpus >= runs
 
 
+OUT = format.Output()
 GPUS = [Machine(devices=("cuda:0",)), Machine(devices=("cuda:1",))]
 
 
@@ -86,24 +88,37 @@ def test_workers_that_were_asked_for_must_fit(
     monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [90_000, 30_000])
     places, memories = GPUS * (workers // 2), Memories(measured(RUN, 10_000))
     if fits:
-        assert share_gpus(places, workers, planned(RUN), memories) == places
+        assert share_gpus(places, workers, planned(RUN), memories, OUT) == places
     else:
         with pytest.raises(UserError, match=r"--workers 6 puts 3 runs on one GPU.* 10,700 of its 30,000 MiB"):
-            share_gpus(places, workers, planned(RUN), memories)
+            share_gpus(places, workers, planned(RUN), memories, OUT)
 
 
 def test_by_default_small_runs_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
     memories = Memories(measured(RUN, 10_000))
     small = [run_of(seed=seed) for seed in range(9)]
-    assert share_gpus(GPUS, None, planned(*small), memories, most=1) == GPUS
-    assert share_gpus(GPUS, None, planned(*small), memories, most=2) == GPUS * 2
-    assert share_gpus(GPUS, None, planned(*small), memories, most=8) == GPUS * 3  # 3 × 10,700 MiB
-    assert share_gpus(GPUS, None, planned(*small[:3]), memories, most=8) == GPUS * 2
+    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=1) == GPUS
+    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=2) == GPUS * 2
+    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=8) == GPUS * 3  # 3 × 10,700 MiB
+    assert share_gpus(GPUS, None, planned(*small[:3]), memories, OUT, most=8) == GPUS * 2
     large = run_of(batch_size=256)
-    assert share_gpus(GPUS, None, planned(*small, large), memories, most=8) == GPUS
+    assert share_gpus(GPUS, None, planned(*small, large), memories, OUT, most=8) == GPUS
     monkeypatch.setattr(memory_of, "gpu_memory_mib", list)  # no driver to ask
-    assert share_gpus(GPUS, None, planned(*small), memories, most=8) == GPUS
+    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=8) == GPUS
+
+
+def test_a_run_larger_than_the_gpu_is_warned_of_and_may_try(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
+    memories = Memories(measured(RUN, 60_000))
+    assert share_gpus(GPUS, None, planned(RUN), memories, format.Output()) == GPUS
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("1 run is too large for a GPU here (40,000 MiB): ")
+    assert said.endswith("is expected to take 60,700 MiB (measured); it may run out of it.")
+    share_gpus(GPUS, None, planned(RUN), Memories(measured(RUN, 6_000)), format.Output())
+    assert capsys.readouterr().out == ""
 
 
 SUITE = """

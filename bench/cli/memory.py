@@ -18,32 +18,38 @@ def share_gpus(
     asked: int | None,
     todo: list[Planned],
     memories: Memories,
+    out: format.Output,
     most: int = MOST_SIDE_BY_SIDE,
 ) -> list[Machine]:
     """The workers to start, as many on each GPU as fit, as far as can be estimated.
+
+    A run that alone is expected to take more than there is gets a warning: it may try, and its failure
+    stops no other.
 
     Args:
         places: as many as `--workers` asked for; where it did not, one for each GPU (or group of them).
         asked: what `--workers` said.
         todo: what they will train.
         memories: what that takes.
+        out: where warnings go.
         most: runs on one GPU where `--workers` did not say.
 
     Raises:
         UserError: when more were asked for than fit.
     """
-    sharing = max(Counter(device for one in places for device in one.devices).values())
-    if places[0].device == "cpu" or not todo or (asked or most) == 1 or (asked and sharing == 1):
+    if places[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
         return places
-    if not (memory := gpu_memory_mib()):
-        return places
-    largest, taken = max(_taken(todo, memories), key=lambda one: one[1].mib)
+    memory, taken = min(gpus), _taken(todo, memories)
+    if large := _too_large(taken, memory):
+        out.say(f"{_described(large, f'a GPU here ({memory:,} MiB)')}; it may run out of it.", style="yellow")
+    largest, most_taken = max(taken, key=lambda one: one[1].mib)
     if asked is None:
-        return places * side_by_side(taken.mib, min(memory), len(todo), len(places), most)
-    if sharing * taken.mib > min(memory):
+        return places * side_by_side(most_taken.mib, memory, len(todo), len(places), most)
+    sharing = max(Counter(device for one in places for device in one.devices).values())
+    if sharing > 1 and sharing * most_taken.mib > memory:
         raise UserError(
             f"--workers {asked} puts {sharing} runs on one GPU, and {largest.run.label} is expected to take "
-            f"{taken.mib:,} of its {min(memory):,} MiB: ask for fewer workers, or --filter larger runs out"
+            f"{most_taken.mib:,} of its {memory:,} MiB: ask for fewer workers, or --filter larger runs out"
         )
     return places
 
@@ -56,24 +62,29 @@ def check_fit(site: Site, todo: list[Planned], memories: Memories, out: format.O
     """
     if (memory := site.gpu_memory_mib) is None:
         return
-    large = [(one, taken) for one, taken in _taken(todo, memories) if taken.mib > memory]
+    large = _too_large(_taken(todo, memories), memory)
+    where = f"GPUs of gpu_memory_gb ({memory:,} MiB)"
     if known := [(one, taken) for one, taken in large if taken.basis != "assumed"]:
         raise UserError(
-            f"{_too_large(known, memory)}: --filter them out, spread each over several GPUs with "
+            f"{_described(known, where)}: --filter them out, spread each over several GPUs with "
             "--gpus-per-run, or name larger GPUs and their gpu_memory_gb in the site file"
         )
     if large:
-        out.say(f"{_too_large(large, memory)}; a guess, nothing like it was measured.", style="yellow")
-
-
-def _too_large(large: list[tuple[Planned, Memory]], memory: int) -> str:
-    one, taken = max(large, key=lambda one: one[1].mib)
-    verb = "is" if len(large) == 1 else "are"
-    return (
-        f"{format.count(len(large), 'run')} {verb} too large for GPUs of gpu_memory_gb ({memory:,} MiB): "
-        f"{one.run.task.name}/{one.run.label} is expected to take {taken.mib:,} MiB ({taken.basis})"
-    )
+        out.say(f"{_described(large, where)}; a guess, nothing like it was measured.", style="yellow")
 
 
 def _taken(todo: list[Planned], memories: Memories) -> list[tuple[Planned, Memory]]:
     return [(one, memories.estimate(one.run)) for one in todo]
+
+
+def _too_large(taken: list[tuple[Planned, Memory]], memory: int) -> list[tuple[Planned, Memory]]:
+    return [(one, mine) for one, mine in taken if mine.mib > memory]
+
+
+def _described(large: list[tuple[Planned, Memory]], where: str) -> str:
+    one, taken = max(large, key=lambda one: one[1].mib)
+    verb = "is" if len(large) == 1 else "are"
+    return (
+        f"{format.count(len(large), 'run')} {verb} too large for {where}: "
+        f"{one.run.task.name}/{one.run.label} is expected to take {taken.mib:,} MiB ({taken.basis})"
+    )

@@ -84,7 +84,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
         submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, out)
         return
-    places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories)
+    places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories, out)
     if todo:
         out.say(f"Expected: {_cost(todo, places)}.")
     if choices.dry_run:
