@@ -26,7 +26,7 @@ def show_agreement(steps: int, as_json: bool) -> int:
     found = []
     for one in compare(device, steps):
         if not as_json:
-            out.say(" ".join(map(str, filter(None, _row(one)))))  # the table may be minutes away
+            out.say(_line(one))  # the table may be minutes away
         found.append(one)
     if as_json:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -47,6 +47,14 @@ def show_agreement(steps: int, as_json: bool) -> int:
             f"loss: mean of the last {compared} steps."
         )
     return 1 if any(one.agrees is False for one in found) else 0
+
+
+def _line(one: Any) -> str:
+    _, _, difference, loss, speed, verdict = map(str, _row(one))
+    numbers = [f"difference {difference}"] if difference else []
+    numbers += [f"loss {loss}"] if loss else []
+    numbers += [f"{speed} steps/s"] if speed else []
+    return f"{one.architecture} with {one.backend}: {', '.join(filter(None, [*numbers, verdict]))}"
 
 
 def _row(one: Any) -> tuple[format.Cell, ...]:
