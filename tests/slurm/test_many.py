@@ -29,7 +29,7 @@ experiments:
     learning_rates: [1e-3, 2e-3]
     seeds: {list(range(RUNS // 2))}
     batch_size: 4
-    steps: 16
+    steps: 24
     evaluation_prompts: 8
 """
 
@@ -65,7 +65,7 @@ def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place
         output = place.submit()
         assert "in 2 arrays" in output or attempt
         while place.cluster.queue():
-            time.sleep(chance.uniform(0.5, 1.5))
+            time.sleep(chance.uniform(0.2, 0.6))
             if len(kills) < KILLS and (way := kill_something(place, runs, chance)):
                 kills.append(way)
         if len(pool_of.load(place.results).runs) == RUNS:
