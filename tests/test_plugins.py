@@ -17,6 +17,7 @@ import cloudpickle
 import jsonschema
 import pytest
 import torch
+from averaging import AVERAGE
 from command import ROOT, bench
 
 from bench import plugins, strict_yaml
@@ -43,36 +44,6 @@ experiments:
     batch_size: 4
     steps: 5
     evaluation_prompts: 8
-"""
-
-AVERAGE = """\
-from torch import nn
-
-from bench.models.architectures import Architecture
-from bench.models.blocks import Block
-
-
-class Average(Block):
-    name: str = "average"
-    window: int = 0
-
-    def multiplications(self, L, D):
-        return L * D**2
-
-    def build(self, place):
-        return Module(place.width)
-
-
-class Module(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.mix = nn.Linear(width, width)
-
-    def forward(self, h):
-        return self.mix(h.cumsum(1))
-
-
-average = Architecture(name="averaging", layer=(Average(),))
 """
 
 NOISY = """\

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, eventually
+from command import ROOT
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -20,7 +21,6 @@ from bench.dispatch.state import Folder
 from bench.results import STATE
 from bench.run import Run
 
-ROOT = Path(__file__).parent.parent.parent
 REQUIRED = "BENCH_REQUIRE_SLURM"
 """Set by CI: a machine without Slurm is then a failure, where it otherwise is a reason to skip."""
 

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from averaging import AVERAGE
 from cluster import eventually
 from place import SUITE, Place
 
@@ -14,40 +15,11 @@ from bench.results import STATE
 
 pytestmark = pytest.mark.slurm
 
-OWN = """\
-from torch import nn
-
-from bench.models.architectures import Architecture
-from bench.models.blocks import Block
-
-
-class Average(Block):
-    name: str = "average"
-
-    def multiplications(self, L, D):
-        return L * D**2
-
-    def build(self, place):
-        return Module(place.width)
-
-
-class Module(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.mix = nn.Linear(width, width)
-
-    def forward(self, h):
-        return self.mix(h.cumsum(1))
-
-
-average = Architecture(name="averaging", layer=(Average(),))
-"""
-
 
 def test_an_architecture_of_a_users_own_trains_in_a_job_as_it_does_here(place: Place) -> None:
     place.write(60, SUITE.replace("transformer", "averaging"), job_hours=4, sbatch={"hold": True})
     own = place.folder / "own.py"
-    own.write_text(OWN)
+    own.write_text(AVERAGE)
     place.bench("run", "toy.yaml", "--plugin", "own.py", "--results", "local")
     place.submit("--plugin", "own.py")
     own.unlink()  # a job brings what it was submitted with
@@ -58,7 +30,7 @@ def test_an_architecture_of_a_users_own_trains_in_a_job_as_it_does_here(place: P
     assert len(found) == 2
     assert place.numbers() == place.numbers("local")
     (origin,) = {tuple(sorted(one["provenance"]["plugins"][0].items())) for one in found.values()}
-    assert dict(origin)["sha256"] == hashlib.sha256(OWN.encode()).hexdigest()
+    assert dict(origin)["sha256"] == hashlib.sha256(AVERAGE.encode()).hexdigest()
     assert {one["provenance"]["job"] for one in found.values()} == {job}
 
 
