@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from bench.cli import format
+from bench.cli.doctor import VERDICT_STYLES
 from bench.cli.format import Column
 
-WORDS = {True: ("agrees", "green"), False: ("disagrees", "red"), None: ("", "")}
+if TYPE_CHECKING:
+    from bench.train.backends_agree import Agreement
 
 
 def show_agreement(steps: int, as_json: bool) -> int:
@@ -20,8 +22,9 @@ def show_agreement(steps: int, as_json: bool) -> int:
     from bench.train.backends_agree import BATCH, COMPARED_STEPS, SLACK, compare
 
     torch.set_num_threads(1)
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
-    device = device or torch.device("cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
     out = format.Output()
     found = []
     for one in compare(device, steps):
@@ -49,7 +52,7 @@ def show_agreement(steps: int, as_json: bool) -> int:
     return 1 if any(one.agrees is False for one in found) else 0
 
 
-def _line(one: Any) -> str:
+def _line(one: Agreement) -> str:
     _, _, difference, loss, speed, verdict = map(str, _row(one))
     numbers = [f"difference {difference}"] if difference else []
     numbers += [f"loss {loss}"] if loss else []
@@ -57,9 +60,11 @@ def _line(one: Any) -> str:
     return f"{one.architecture} with {one.backend}: {', '.join(filter(None, [*numbers, verdict]))}"
 
 
-def _row(one: Any) -> tuple[format.Cell, ...]:
+def _row(one: Agreement) -> tuple[format.Cell, ...]:
     if one.unavailable:
-        return one.architecture, one.backend, "", "", "", Text(f"not available: {one.unavailable}", "dim")
+        verdict = Text(f"not available: {one.unavailable}", VERDICT_STYLES["not available"])
+        return one.architecture, one.backend, "", "", "", verdict
     difference = "" if one.difference is None else f"{one.difference:.1e}"
     numbers = difference, "" if one.loss is None else f"{one.loss:.5g}", f"{one.steps_per_second:,.1f}"
-    return one.architecture, one.backend, *numbers, Text(*WORDS[one.agrees])
+    word = "" if one.agrees is None else "agrees" if one.agrees else "disagrees"
+    return one.architecture, one.backend, *numbers, Text(word, VERDICT_STYLES.get(word, ""))

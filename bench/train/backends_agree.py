@@ -18,8 +18,8 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.tasks.regression import LinearRegression
-from bench.train.loop import configure
-from bench.train.step import State, captured_step, eager_step, initial_state
+from bench.train.loop import Options, prepare
+from bench.train.step import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
 """Architectures that have all kernels between them, and their options: without dropout, which draws."""
@@ -57,7 +57,6 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
     """Train each of `TRAINED` on linear regression, 2 layers of 64, with every backend."""
     for name, options in TRAINED.items():
         run = _run(name, options, steps, BATCH[device.type])
-        configure(run, device)
         expected, speed = _losses(run, device, "reference")
         yield Agreement(name, "reference", None, _last(expected), speed)
         moved, speed = _losses(run, device, "reference", moved=True)
@@ -91,10 +90,11 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
 
 def _losses(run: Run, device: torch.device, scan: str, moved: bool = False) -> tuple[list[float], float]:
     """The training loss of every step (of the first only, where weights are moved), and steps per second."""
-    state = initial_state(run, device, scan)
+    options = Options(device, scan)
+    state = prepare(run, options)
     if moved:
         _move(state)
-    step = (captured_step if device.type == "cuda" else eager_step)(run, state)
+    step = options.step(run, state)
     losses, began = [], time.perf_counter()
     steps = min(run.steps, COMPARED_STEPS) if moved else run.steps
     for _ in range(steps):
