@@ -53,7 +53,7 @@ class SlurmJob:
         jobs: runs and baselines to do.
         order: the order they belong to.
         machine: how to compute; its devices are chosen where the job runs.
-        device: "auto", "cpu" or "cuda".
+        device: "cpu" or "cuda".
         workers: runs side by side.
         memory_mib: what the largest of them is expected to take of a GPU; 0 where none takes any.
         spread: devices that each run is spread over, one task each.
