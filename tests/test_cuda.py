@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import pytest
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch = pytest.importorskip("torch")
 
-from bench.kernels import backends, selective_scan, self_test  # noqa: E402
+from bench.kernels import backends, convolution, selective_scan, self_test  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
 from bench.run import Run  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
+from bench.train.backends_agree import training_losses  # noqa: E402
 from bench.train.loop import Interrupted, Options, Progress, configure, train  # noqa: E402
 from bench.train.step import captured_step, eager_step, initial_state  # noqa: E402
 
@@ -141,24 +141,35 @@ def test_triton_scan_is_the_reference_at_odd_shapes(channels: int, state: int, l
         assert float((one - other).abs().max() / other.abs().max().clamp(min=1e-3)) < 1e-4
 
 
-def losses(run: Run, scan: str, steps: int) -> list[float]:
-    state = initial_state(run, torch.device("cuda"), scan)
-    step, sums = captured_step(run, state), [0.0]
-    for _ in range(steps):
-        step()
-        sums.append(float(state.meters.loss_sum))
-    return [after - before for before, after in itertools.pairwise(sums)]
+@pytest.mark.parametrize(("channels", "taps", "length"), [(1, 4, 3), (33, 4, 17), (40, 3, 82), (8, 2, 1)])
+@pytest.mark.parametrize("name", ["triton", "mamba_ssm"])
+def test_short_convolution_is_the_reference_at_odd_shapes(
+    name: str, channels: int, taps: int, length: int
+) -> None:
+    if why := backends.unavailable(name, "cuda"):
+        pytest.skip(why)
+    torch.manual_seed(0)
+    both = torch.randn(3, length, 2 * channels, device="cuda")
+    first, second = (half.detach().requires_grad_() for half in both.chunk(2, dim=2))  # slices, as in Mamba
+    rest = [torch.randn(shape, device="cuda").requires_grad_() for shape in ((channels, taps), (channels,))]
+    for x in (first, second):
+        exact = [value.detach().double().requires_grad_() for value in (x, *rest)]
+        y = convolution.short_convolution(name)(x, *rest)
+        expected = convolution.reference(*exact)
+        torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+        found = torch.autograd.grad((y * y).sum(), (x, *rest))
+        for one, other in zip(found, torch.autograd.grad((expected**2).sum(), exact), strict=True):
+            assert float((one - other).abs().max() / other.abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["mamba", "s4", "s4_mamba"])
 def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
-    run = without_dropout(small_run(name))
-    configure(run, torch.device("cuda"))
-    expected = losses(run, "sequential", 100)
+    run, device = without_dropout(small_run(name, steps=100, checkpoints=(100,))), torch.device("cuda")
+    expected, _ = training_losses(run, device, "sequential")
     assert expected[-1] < expected[0]
     for scan in ("reference", "triton", "mamba_ssm"):
         if not backends.unavailable(scan, "cuda"):
-            assert losses(run, scan, 100) == pytest.approx(expected, rel=1e-3), scan
+            assert training_losses(run, device, scan)[0] == pytest.approx(expected, rel=1e-3), scan
 
 
 @pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])

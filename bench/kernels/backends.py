@@ -5,7 +5,7 @@
 | `reference`  | token by token        | tap by tap        | Toeplitz product         | any device        |
 | `sequential` | gradient by hand      | shifts            | Fourier transform        | any device        |
 | `triton`     | fused, one launch     | fused with SiLU   | recurrence, one launch   | NVIDIA GPU        |
-| `mamba_ssm`  | official CUDA kernel  | shifts            | Fourier transform        | NVIDIA GPU        |
+| `mamba_ssm`  | official CUDA kernel  | causal_conv1d's   | Fourier transform        | NVIDIA GPU        |
 
 One name is chosen for a run (`--scan`), printed, and stored with its result. `auto` stands for
 `triton` on a GPU and `sequential` on a processor; it becomes that name before anything is computed.
@@ -21,18 +21,21 @@ AUTO = "auto"
 NAMES = ("sequential", "triton", "mamba_ssm", "reference")
 SCAN_NAMES = (AUTO, *NAMES)
 """What `--scan` may say."""
+_PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
+"""Backends that need packages, and which."""
 _INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
-"""Backends that are packages, and how those are had."""
+"""How those are had."""
 
 
 def unavailable(name: str, device: str) -> str | None:
     """Why the backend `name` cannot run on `device` ("cpu", "cuda:0"), with what to do; None when it can."""
-    if name not in _INSTALL:
+    if name not in _PACKAGES:
         return None
     if not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
-    if not _is_installed(name):
-        return f"package {name} is not installed: {_INSTALL[name]}"
+    for package in _PACKAGES[name]:
+        if not _is_installed(package):
+            return f"package {package} is not installed: {_INSTALL[name]}"
     return None
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 from bench.kernels.operators import operator
 
 Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
+ARGUMENTS = ("x", "weight", "bias")
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -41,18 +42,25 @@ def shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _triton() -> Convolution:
     from bench.kernels import triton_convolution as kernels
 
-    def shapes(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
-        return (x.new_empty(x.shape),)
+    return operator("convolution_triton", ARGUMENTS, (), kernels.forward, kernels.backward, _shapes)
 
-    arguments = ("x", "weight", "bias")
-    return operator("convolution_triton", arguments, (), kernels.forward, kernels.backward, shapes)
+
+@functools.cache
+def _official() -> Convolution:
+    from bench.kernels import official_convolution as kernels
+
+    return operator("convolution_mamba_ssm", ARGUMENTS, (), kernels.forward, kernels.backward, _shapes)
+
+
+def _shapes(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
+    return (x.new_empty(x.shape),)
 
 
 BACKENDS: dict[str, Callable[[], Convolution]] = {
     "reference": lambda: reference,
     "sequential": lambda: shifts,
     "triton": _triton,
-    "mamba_ssm": lambda: shifts,
+    "mamba_ssm": _official,
 }
 
 

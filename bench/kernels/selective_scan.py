@@ -140,16 +140,16 @@ def _triton() -> Scan:
 
 @functools.cache
 def _official() -> Scan:
-    from bench.kernels import official
+    from bench.kernels import official_scan
 
     def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         (K, batch, length, channels), state = x.shape, A.shape[-1]
-        pieces = -(-length // official.PIECE)
+        pieces = -(-length // official_scan.PIECE)
         kept = [x.new_empty(batch, K, channels, *last) for last in ((length,), (pieces, 2 * state))]
         return x.new_empty(x.shape), *(value.movedim(1, 0) for value in kept)
 
     kept = ("ungated", "states")
-    return operator("scan_mamba_ssm", ARGUMENTS, kept, official.forward, official.backward, shapes)
+    return operator("scan_mamba_ssm", ARGUMENTS, kept, official_scan.forward, official_scan.backward, shapes)
 
 
 BACKENDS: dict[str, Callable[[], Scan]] = {

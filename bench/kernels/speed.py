@@ -60,11 +60,11 @@ def measure(device: torch.device) -> Iterator[Speed]:
                 for name in backends.NAMES:
                     if name == "reference" or backends.unavailable(name, str(device)):
                         continue
-                    if name == "mamba_ssm" and kernel != "selective scan":
-                        continue  # the same functions as sequential
+                    if name == "mamba_ssm" and kernel == "diagonal SSM":
+                        continue  # the same function as sequential
                     taken = _forward_and_backward(backend(name), values)
                     yield Speed(kernel, name, channels, length, taken)
-                    if name == "mamba_ssm":
+                    if name == "mamba_ssm" and kernel == "selective scan":
                         yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
                 floor = 4e6 * floats(channels, length) / bandwidth
                 yield Speed(kernel, FLOOR, channels, length, floor)

@@ -57,9 +57,9 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
     """Train each of `TRAINED` on linear regression, 2 layers of 64, with every backend."""
     for name, options in TRAINED.items():
         run = _run(name, options, steps, BATCH[device.type])
-        expected, speed = _losses(run, device, "reference")
+        expected, speed = training_losses(run, device, "reference")
         yield Agreement(name, "reference", None, _last(expected), speed)
-        moved, speed = _losses(run, device, "reference", moved=True)
+        moved, speed = training_losses(run, device, "reference", moved=True)
         yardstick = _difference(moved, expected)
         yield Agreement(name, "reference, moved", yardstick, None, speed)
         for backend in backends.NAMES:
@@ -68,7 +68,7 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
             if why := backends.unavailable(backend, str(device)):
                 yield Agreement(name, backend, unavailable=why)
                 continue
-            losses, speed = _losses(run, device, backend)
+            losses, speed = training_losses(run, device, backend)
             difference = _difference(losses, expected)
             yield Agreement(name, backend, difference, _last(losses), speed, difference <= SLACK * yardstick)
 
@@ -88,7 +88,9 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
     )
 
 
-def _losses(run: Run, device: torch.device, scan: str, moved: bool = False) -> tuple[list[float], float]:
+def training_losses(
+    run: Run, device: torch.device, scan: str, moved: bool = False
+) -> tuple[list[float], float]:
     """The training loss of every step (of the first only, where weights are moved), and steps per second."""
     options = Options(device, scan)
     state = prepare(run, options)
