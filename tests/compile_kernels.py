@@ -28,8 +28,9 @@ def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warp
 
     Returns what Triton made of it for a GPU, before that becomes machine code.
     """
-    integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "count", "columns", "high"}
-    integers |= {"size", "universe", "width", *(f"{name}_{axis}" for name in "xzBC" for axis in "kbt")}
+    integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
+    integers |= {"columns", "high", "size", "universe", "width"}
+    integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
     signature = {
         name: "constexpr" if name in constants else types.get(name, "i32" if name in integers else "*fp32")
         for name in kernel.arg_names
@@ -54,9 +55,9 @@ def main() -> None:
             assert tile in made
             assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
     compiles(triton_scan_gradient.add_up, {"STATE": 16, **fused_scan.SUMS}, {}, warps=4)
-    taps = {"TAPS": 4, "STRETCH": triton_convolution.STRETCH, "BLOCK": triton_convolution.BLOCK}
-    compiles(triton_convolution._forward, taps, {}, warps=4)
-    compiles(triton_convolution._backward, taps, {}, warps=4)
+    compiles(triton_convolution._forward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
+    compiles(triton_convolution._backward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
+    compiles(triton_convolution._add_up, {"TAPS": 4, **triton_convolution.SUMS}, {}, warps=4)
     modes = {name: getattr(triton_ssm, name) for name in ("BLOCK", "UNROLL", "STAGES")} | {"MODES": 8}
     for reverse in (True, False):
         compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})

@@ -1,7 +1,9 @@
-"""Mamba's short convolution with its SiLU in Triton: one launch forward, one backward.
+"""Mamba's short convolution with its SiLU in Triton: one launch forward, two backward.
 
-A program takes a stretch of tokens of one prompt and a block of channels. A thread owns a channel and
-slides over the stretch; what the taps need from before and after it is read again.
+A program takes a stretch of tokens of one prompt and a block of channels, backward several stretches one
+after the other. A thread owns a channel and slides over a stretch; what the taps need from before and
+after it is read again. Sums over prompts and tokens leave a program as partial sums and are added in one
+order, so that two runs agree to the bit.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -9,11 +11,18 @@ slides over the stretch; what the taps need from before and after it is read aga
 
 from __future__ import annotations
 
+import math
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
-STRETCH, BLOCK = 16, 128
+from bench.kernels.triton_scan import sigmoid_of
+
+LAUNCH = {"STRETCH": 16, "BLOCK": 128}
+"""Tokens of a stretch, and channels a program takes."""
+SUMS = {"PARTS": 128, "CHANNELS": 16}
+"""Partial sums that a program adds at once."""
 
 
 @triton.jit(do_not_specialize=["batch", "length", "channels"])
@@ -40,61 +49,84 @@ def _forward(
         for tap in tl.static_range(TAPS):
             before += weights[tap] * xs[i + tap]
         here = inside & (first + i < length)
-        tl.store(y + (first + i) * channels, before / (1 + tl.exp(-before)), mask=here)
+        tl.store(y + (first + i) * channels, before * sigmoid_of(before), mask=here)
 
 
-@triton.jit(do_not_specialize=["batch", "length", "channels"])
+@triton.jit(do_not_specialize=["rounds", "batch", "length", "channels"])
 def _backward(
-    dy, x, weight, bias, dx, dweight, dbias, x_k, x_b, x_t, batch, length, channels,
+    dy, x, weight, bias, dx, partial, x_k, x_b, x_t, rounds, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     k, b = row // batch, row % batch
-    first = tl.program_id(1) * STRETCH
     e = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
     x += k * x_k + b * x_b + e
     place = row * length * channels + e
-    weights, xs, ds, sums = (), (), (), ()
+    weights, sums = (), ()
     for tap in tl.static_range(TAPS):
         weights += (tl.load(weight + (k * channels + e) * TAPS + tap, mask=inside, other=0.0),)
         sums += (tl.zeros_like(weights[tap]),)
     bias_ = tl.load(bias + k * channels + e, mask=inside, other=0.0)
     bias_sum = tl.zeros_like(bias_)
-    for i in tl.static_range(STRETCH + 2 * (TAPS - 1)):
-        t = first + i - (TAPS - 1)
-        xs += (tl.load(x + t * x_t, mask=inside & (t >= 0) & (t < length), other=0.0),)
-    for i in tl.static_range(STRETCH + TAPS - 1):  # gradient before the SiLU
-        d = tl.load(dy + place + (first + i) * channels, mask=inside & (first + i < length), other=0.0)
-        before = bias_
-        for tap in tl.static_range(TAPS):
-            before += weights[tap] * xs[i + tap]
-        sigmoid = 1 / (1 + tl.exp(-before))
-        ds += (d * sigmoid * (1 + before * (1 - sigmoid)),)
-    for i in tl.static_range(STRETCH):
-        d_x = tl.zeros_like(bias_)
-        sums_after = ()
-        for tap in tl.static_range(TAPS):
-            d_x += weights[TAPS - 1 - tap] * ds[i + tap]
-            sums_after += (sums[tap] + ds[i] * xs[i + tap],)
-        sums = sums_after
-        bias_sum += ds[i]
-        tl.store(dx + place + (first + i) * channels, d_x, mask=inside & (first + i < length))
-    partial = row * tl.num_programs(1) + tl.program_id(1)
-    tl.store(dbias + partial * channels + e, bias_sum, mask=inside)
+    for round in range(rounds):
+        first = (tl.program_id(1) * rounds + round) * STRETCH
+        xs, ds = (), ()
+        for i in tl.static_range(STRETCH + 2 * (TAPS - 1)):
+            t = first + i - (TAPS - 1)
+            xs += (tl.load(x + t * x_t, mask=inside & (t >= 0) & (t < length), other=0.0),)
+        for i in tl.static_range(STRETCH + TAPS - 1):  # gradient before the SiLU
+            d = tl.load(dy + place + (first + i) * channels, mask=inside & (first + i < length), other=0.0)
+            before = bias_
+            for tap in tl.static_range(TAPS):
+                before += weights[tap] * xs[i + tap]
+            sigmoid = sigmoid_of(before)
+            ds += (d * sigmoid * (1 + before * (1 - sigmoid)),)
+        for i in tl.static_range(STRETCH):
+            d_x = tl.zeros_like(bias_)
+            sums_after = ()
+            for tap in tl.static_range(TAPS):
+                d_x += weights[TAPS - 1 - tap] * ds[i + tap]
+                sums_after += (sums[tap] + ds[i] * xs[i + tap],)
+            sums = sums_after
+            bias_sum += ds[i]
+            tl.store(dx + place + (first + i) * channels, d_x, mask=inside & (first + i < length))
+    partial += (row * tl.num_programs(1) + tl.program_id(1)) * (TAPS + 1) * channels + e
     for tap in tl.static_range(TAPS):
-        tl.store(dweight + (partial * TAPS + tap) * channels + e, sums[tap], mask=inside)
+        tl.store(partial + tap * channels, sums[tap], mask=inside)
+    tl.store(partial + TAPS * channels, bias_sum, mask=inside)
+
+
+@triton.jit(do_not_specialize=["parts", "channels"])
+def _add_up(
+    partial, dweight, dbias, parts, channels,
+    TAPS: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Partial sums, always in the same order."""
+    k = tl.program_id(0).to(tl.int64)
+    line = tl.program_id(1)
+    e = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = e < channels
+    part = tl.arange(0, PARTS)
+    lines = partial + ((k * parts + part[:, None]) * (TAPS + 1) + line) * channels + e[None, :]
+    sums = tl.zeros((PARTS, CHANNELS), dtype=dweight.dtype.element_ty)
+    for first in range(0, parts, PARTS):
+        known = (first + part < parts)[:, None] & inside[None, :]
+        sums += tl.load(lines + first * (TAPS + 1) * channels, mask=known, other=0.0)
+    total = tl.sum(sums, axis=0)
+    tl.store(dweight + (k * channels + e) * TAPS + line, total, mask=inside & (line < TAPS))
+    tl.store(dbias + k * channels + e, total, mask=inside & (line == TAPS))
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
     """Stacked inputs: x (K, B, L, E), weight (K, E, taps), bias (K, E) → y like x."""
-    _, batch, length, channels = x.shape
+    K, batch, length, channels = x.shape
     x = x if x.stride(-1) == 1 else x.contiguous()
     y = x.new_empty(x.shape)
     if y.numel():
-        _forward[_grid(x)](
+        _forward[(K * batch, triton.cdiv(length, LAUNCH["STRETCH"]), triton.cdiv(channels, LAUNCH["BLOCK"]))](
             x, weight.contiguous(), bias.contiguous(), y, *x.stride()[:3], batch, length, channels,
-            TAPS=weight.shape[-1], STRETCH=STRETCH, BLOCK=BLOCK,
+            TAPS=weight.shape[-1], **LAUNCH,
         )  # fmt: skip
     return (y,)
 
@@ -104,17 +136,18 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
     K, batch, length, channels = x.shape
     taps = weight.shape[-1]
     x = x if x.stride(-1) == 1 else x.contiguous()
-    dx = x.new_empty(x.shape)
-    parts = batch * triton.cdiv(length, STRETCH)
-    dweight, dbias = x.new_empty(K, parts, taps, channels), x.new_empty(K, parts, channels)
-    if dx.numel():
-        _backward[_grid(x)](
-            dy.contiguous(), x, weight.contiguous(), bias.contiguous(), dx, dweight, dbias,
-            *x.stride()[:3], batch, length, channels, TAPS=taps, STRETCH=STRETCH, BLOCK=BLOCK,
-        )  # fmt: skip
-    return dx, dweight.sum(1).transpose(1, 2).contiguous(), dbias.sum(1)
-
-
-def _grid(x: Tensor) -> tuple[int, int, int]:
-    K, batch, length, channels = x.shape
-    return K * batch, triton.cdiv(length, STRETCH), triton.cdiv(channels, BLOCK)
+    dx, dweight, dbias = (value.new_empty(value.shape) for value in (x, weight, bias))
+    if not dx.numel():
+        return dx, dweight.zero_(), dbias.zero_()
+    stretches = triton.cdiv(length, LAUNCH["STRETCH"])
+    rounds = round(math.sqrt(stretches))  # as many stretches a program as programs a prompt
+    programs = triton.cdiv(stretches, rounds)
+    partial = x.new_empty(K, batch * programs, taps + 1, channels)
+    _backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](
+        dy.contiguous(), x, weight.contiguous(), bias.contiguous(), dx, partial,
+        *x.stride()[:3], rounds, batch, length, channels, TAPS=taps, **LAUNCH,
+    )  # fmt: skip
+    _add_up[(K, taps + 1, triton.cdiv(channels, SUMS["CHANNELS"]))](
+        partial, dweight, dbias, batch * programs, channels, TAPS=taps, **SUMS
+    )
+    return dx, dweight, dbias

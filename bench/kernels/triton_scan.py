@@ -82,13 +82,13 @@ def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
 
 @triton.jit
 def sigmoid_of(v):
-    return 1 / (1 + tl.exp(-v))
+    return 1 / (1 + tl.exp2(-v * LOG2_E))  # exp would guard against numbers too small for a float
 
 
 @triton.jit
 def _softplus(v):
     """Returns log(1 + exp v), to the last bits also where it is tiny: 1 + w's rounding is corrected for."""
-    w = tl.exp(-tl.abs(v))
+    w = tl.exp2(-tl.abs(v) * LOG2_E)
     u = 1 + w
     rounded = u - 1
     small = rounded == 0

@@ -175,4 +175,4 @@ def _softplus_slope(s):
     series = s * (
         1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
     )
-    return tl.where(s < 0.0625, series, 1 - tl.exp(-s))
+    return tl.where(s < 0.0625, series, 1 - tl.exp2(-s * LOG2_E))
