@@ -58,10 +58,11 @@ def main() -> None:
     compiles(triton_convolution._forward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
     compiles(triton_convolution._backward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
     compiles(triton_convolution._add_up, {"TAPS": 4, **triton_convolution.SUMS}, {}, warps=4)
-    modes = {name: getattr(triton_ssm, name) for name in ("BLOCK", "UNROLL", "STAGES")} | {"MODES": 8}
+    modes = {"MODES": 8, **triton_ssm.LAUNCH}
     for reverse in (True, False):
         compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})
     compiles(triton_ssm._parameter_gradients, modes, {})
+    compiles(triton_ssm._add_up, {"MODES": 8, **triton_ssm.SUMS}, {}, warps=4)
     words = {
         "step": "*i64",
         "rows": "*i64",

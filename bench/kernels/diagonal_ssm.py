@@ -79,19 +79,14 @@ def _triton() -> SSM:
     def shapes(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
         return (x.new_empty(x.shape),)
 
-    arguments = ("x", "w_real", "w_imag", "c_real", "c_imag", "skip")
+    arguments = ("x", "exponent", "weight", "skip")
     run = operator("ssm_triton", arguments, (), kernels.forward, kernels.backward, shapes)
 
     def recurrence(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor:
-        parts = (part.contiguous() for value in (torch.exp(exponent), weight) for part in _real_parts(value))
+        parts = (torch.view_as_real(value.resolve_conj()) for value in (exponent, weight))
         return run(x, *parts, skip)
 
     return recurrence
-
-
-def _real_parts(value: Tensor) -> tuple[Tensor, Tensor]:
-    """(E, M) complex → real and imaginary parts, (M, E)."""
-    return value.real.T, value.imag.T
 
 
 BACKENDS: dict[str, Callable[[], SSM]] = {
