@@ -4,7 +4,8 @@ With w = exp(exponent) and per channel M complex modes,
 
     h_t = w h_{t−1} + x_t        y_t = 2 Re Σ_n c_n h_{t,n} + skip x_t
 
-A thread owns a channel and holds its modes in registers: tiles are (M, channels), one warp a program.
+A thread owns a channel and holds its modes in registers: nothing is exchanged between threads. A program,
+one warp, takes one prompt and a block of channels.
 Nothing has to be kept for the gradient: dx is the same recurrence in reversed time, and since w does
 not change with time, its gradient is carried forward beside h (p_t = ∂h_t/∂w = w p_{t−1} + h_{t−1}).
 What each prompt adds to the parameters' gradients is summed over prompts in one order.
@@ -19,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LAUNCH = {"BLOCK": 32, "UNROLL": 4, "STAGES": 4}
+LAUNCH = {"BLOCK": 32, "UNROLL": 8, "STAGES": 3}
 """Channels a program takes, tokens it computes together, and how many such are under way."""
 SUMS = {"PROMPTS": 64, "CHANNELS": 32}
 """Partial sums that a program adds at once."""
@@ -36,21 +37,28 @@ def _recurrence(
     k, b = row // batch, row % batch
     e = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
-    within = ((k * channels + e[None, :]) * MODES + tl.arange(0, MODES)[:, None]) * 2
-    w_re, w_im = _exp(exponent + within, inside[None, :])
-    c_re, c_im = _complex(weight + within, inside[None, :])
     skips = tl.load(skip + k * channels + e, mask=inside, other=0.0)
+    w, c, h = (), (), ()
+    for n in tl.static_range(MODES):
+        within = ((k * channels + e) * MODES + n) * 2
+        w += (_exp(exponent + within, inside),)
+        c += (_complex(weight + within, inside),)
+        h += ((tl.zeros_like(skips), tl.zeros_like(skips)),)
     x += k * x_k + b * x_b + e
     y += row * length * channels + e
-    re, im = tl.zeros_like(w_re), tl.zeros_like(w_re)
     for first in tl.range(0, length, UNROLL, num_stages=STAGES):
         xs, ys = (), ()
         for i in tl.static_range(UNROLL):
             t = length - 1 - first - i if REVERSE else first + i
             xs += (tl.load(x + t * x_t, mask=inside & (first + i < length), other=0.0),)
         for i in tl.static_range(UNROLL):
-            re, im = w_re * re - w_im * im + xs[i][None, :], w_re * im + w_im * re
-            ys += (2 * tl.sum(c_re * re - c_im * im, axis=0) + skips * xs[i],)
+            after, y_t = (), tl.zeros_like(skips)
+            for n in tl.static_range(MODES):
+                re, im = _times_plus(w[n], h[n], (xs[i], 0.0))
+                y_t = y_t + c[n][0] * re - c[n][1] * im
+                after += ((re, im),)
+            h = after
+            ys += (2 * y_t + skips * xs[i],)
         for i in tl.static_range(UNROLL):
             t = length - 1 - first - i if REVERSE else first + i
             tl.store(y + t * channels, ys[i], mask=inside & (first + i < length))
@@ -61,26 +69,25 @@ def _parameter_gradients(
     dy, x, exponent, weight, by_prompt, x_k, x_b, x_t, batch, length, channels,
     MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """One prompt's share of dc = 2 Σ_t dy_t h_t and dw = 2 c Σ_t dy_t p_t (conjugated), and Σ_t dy_t x_t.
-
-    What leaves is the gradient of the exponent, dw conj(w).
+    """One prompt's share of the gradients: 2 w c Σ_t dy_t p_t of the exponent, 2 Σ_t dy_t h_t of the weight
+    (both conjugated, as PyTorch has it), and Σ_t dy_t x_t of the skip.
     """
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     k, b = row // batch, row % batch
     e = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
-    tile = inside[None, :]
-    n = tl.arange(0, MODES)[:, None]
-    within = ((k * channels + e[None, :]) * MODES + n) * 2
-    w_re, w_im = _exp(exponent + within, tile)
     x += k * x_k + b * x_b + e
     dy += row * length * channels + e
-    re, im = tl.zeros_like(w_re), tl.zeros_like(w_re)
-    p_re, p_im = tl.zeros_like(w_re), tl.zeros_like(w_re)
-    sum_re, sum_im = tl.zeros_like(w_re), tl.zeros_like(w_re)
-    sum_p_re, sum_p_im = tl.zeros_like(w_re), tl.zeros_like(w_re)
-    sum_skip = tl.zeros((BLOCK,), dtype=by_prompt.dtype.element_ty)
+    zero = tl.zeros((BLOCK,), dtype=by_prompt.dtype.element_ty)
+    sum_skip = zero
+    w, h, p, sum_h, sum_p = (), (), (), (), ()
+    for n in tl.static_range(MODES):
+        w += (_exp(exponent + ((k * channels + e) * MODES + n) * 2, inside),)
+        h += ((zero, zero),)
+        p += ((zero, zero),)
+        sum_h += ((zero, zero),)
+        sum_p += ((zero, zero),)
     for first in tl.range(0, length, UNROLL, num_stages=STAGES):
         xs, ds = (), ()
         for i in tl.static_range(UNROLL):
@@ -88,24 +95,25 @@ def _parameter_gradients(
             xs += (tl.load(x + (first + i) * x_t, mask=here, other=0.0),)
             ds += (tl.load(dy + (first + i) * channels, mask=here, other=0.0),)
         for i in tl.static_range(UNROLL):
-            p_re, p_im = w_re * p_re - w_im * p_im + re, w_re * p_im + w_im * p_re + im
-            re, im = w_re * re - w_im * im + xs[i][None, :], w_re * im + w_im * re
-            d = ds[i][None, :]
-            sum_re += d * re
-            sum_im += d * im
-            sum_p_re += d * p_re
-            sum_p_im += d * p_im
+            h_after, p_after, h_sums, p_sums = (), (), (), ()
+            for n in tl.static_range(MODES):
+                p_re, p_im = _times_plus(w[n], p[n], h[n])
+                re, im = _times_plus(w[n], h[n], (xs[i], 0.0))
+                h_after += ((re, im),)
+                p_after += ((p_re, p_im),)
+                h_sums += ((sum_h[n][0] + ds[i] * re, sum_h[n][1] + ds[i] * im),)
+                p_sums += ((sum_p[n][0] + ds[i] * p_re, sum_p[n][1] + ds[i] * p_im),)
+            h, p, sum_h, sum_p = h_after, p_after, h_sums, p_sums
             sum_skip += ds[i] * xs[i]
-    c_re, c_im = _complex(weight + within, tile)
-    dw_re = 2 * (c_re * sum_p_re - c_im * sum_p_im)
-    dw_im = -2 * (c_re * sum_p_im + c_im * sum_p_re)
     by_prompt += row * (4 * MODES + 1) * channels + e
-    lines, each = by_prompt[None, :] + n * channels, MODES * channels
-    tl.store(lines, dw_re * w_re + dw_im * w_im, mask=tile)
-    tl.store(lines + each, dw_im * w_re - dw_re * w_im, mask=tile)
-    tl.store(lines + 2 * each, 2 * sum_re, mask=tile)
-    tl.store(lines + 3 * each, -2 * sum_im, mask=tile)
-    tl.store(by_prompt + 4 * each, sum_skip, mask=inside)
+    for n in tl.static_range(MODES):
+        c = _complex(weight + ((k * channels + e) * MODES + n) * 2, inside)
+        da_re, da_im = _times_plus(w[n], _times_plus(c, sum_p[n], (0.0, 0.0)), (0.0, 0.0))
+        tl.store(by_prompt + n * channels, 2 * da_re, mask=inside)
+        tl.store(by_prompt + (MODES + n) * channels, -2 * da_im, mask=inside)
+        tl.store(by_prompt + (2 * MODES + n) * channels, 2 * sum_h[n][0], mask=inside)
+        tl.store(by_prompt + (3 * MODES + n) * channels, -2 * sum_h[n][1], mask=inside)
+    tl.store(by_prompt + 4 * MODES * channels, sum_skip, mask=inside)
 
 
 @triton.jit(do_not_specialize=["batch", "channels"])
@@ -136,6 +144,12 @@ def _add_up(
 def _complex(place, mask):
     """Real and imaginary part, which lie side by side."""
     return tl.load(place, mask=mask, other=0.0), tl.load(place + 1, mask=mask, other=0.0)
+
+
+@triton.jit
+def _times_plus(a, b, c):
+    """Real and imaginary part of a b + c, each two fused operations."""
+    return c[0] + a[0] * b[0] - a[1] * b[1], c[1] + a[0] * b[1] + a[1] * b[0]
 
 
 @triton.jit
