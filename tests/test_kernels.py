@@ -185,12 +185,6 @@ def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
 # The diagonal SSM
 
 
-@pytest.mark.parametrize("name", TRITON)
-def test_triton_ssm_says_which_numbers_of_modes_it_takes(name: str) -> None:
-    with pytest.raises(ValueError, match=r"takes 1, 2, 4, 8, … complex modes, not 6: use sequential"):
-        diagonal_ssm.diagonal_ssm(name)(*ssm_inputs(1, 3, 2, 6))
-
-
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("name", FAST)
 def test_diagonal_ssm_is_its_reference(name: str, length: int) -> None:
@@ -204,13 +198,13 @@ def test_diagonal_ssm_is_its_reference(name: str, length: int) -> None:
     batch=st.integers(1, 2),
     length=st.integers(1, 9),
     channels=st.integers(1, 35),
-    log_modes=st.integers(0, 3),
+    modes=st.integers(1, 9),
 )
 def test_diagonal_ssm_is_its_reference_at_any_shape(
-    name: str, batch: int, length: int, channels: int, log_modes: int
+    name: str, batch: int, length: int, channels: int, modes: int
 ) -> None:
     torch.manual_seed(0)
-    inputs = ssm_inputs(batch, length, channels, 2**log_modes)
+    inputs = ssm_inputs(batch, length, channels, modes)
     assert_same(diagonal_ssm.diagonal_ssm(name), diagonal_ssm.reference, inputs)
 
 
