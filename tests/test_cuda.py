@@ -191,6 +191,25 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
                 assert float((one[k] - alone).abs().max() / alone.abs().max()) < 1e-5, kernel
 
 
+@pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest
+@pytest.mark.parametrize("kernel", list(self_test.KERNELS))
+@pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])
+def test_a_compiled_kernel_has_the_same_outputs_and_gradients(scan: str, kernel: str) -> None:
+    if why := backends.unavailable(scan, "cuda"):
+        pytest.skip(why)
+    backend, inputs = self_test.KERNELS[kernel]
+    function = backend(scan)
+    values = [value.cuda().requires_grad_() for value in inputs(82)]
+
+    def loss(function, *values: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        return (function(*values) ** 2).sum()
+
+    plain = torch.autograd.grad(loss(function, *values), values)
+    compiled = torch.autograd.grad(loss(torch.compile(function, fullgraph=True), *values), values)
+    for one, other in zip(compiled, plain, strict=True):
+        assert float((one - other).abs().max() / other.abs().max()) < 1e-5
+
+
 @pytest.mark.parametrize("rows", [None, (5, 2, 900)])
 def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] | None) -> None:
     cpu, gpu = (
