@@ -192,6 +192,7 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
 @pytest.mark.parametrize("kernel", list(self_test.KERNELS))
 @pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])
 def test_a_compiled_kernel_has_the_same_outputs_and_gradients(scan: str, kernel: str) -> None:
