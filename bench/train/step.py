@@ -98,7 +98,6 @@ def initial_state(run: Run, device: torch.device, scan: str) -> State:
     model.to(device).train()
     optimizer = build_optimizer(run, model.parameters(), device)
     for parameter in model.parameters():  # Adam makes its moments lazily; a graph needs them now
-        parameter.grad = torch.zeros_like(parameter)
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device),
             "exp_avg": torch.zeros_like(parameter),
@@ -115,7 +114,7 @@ def eager_step(run: Run, state: State, group: Group | None = None) -> Callable[[
         task = run.task
         prompts = task.batch(Draws(run.seed, "train", state.step), run.batch_size)
         set_learning_rate(state.optimizer, run, state.step)
-        state.optimizer.zero_grad(set_to_none=False)
+        state.optimizer.zero_grad()  # to None: the backward pass then writes gradients instead of adding them
         if group is None:
             loss = task.loss(state.model(prompts.tokens), prompts, state.step)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -147,6 +146,7 @@ def captured_step(run: Run, state: State, group: Group | None = None) -> Callabl
         for _ in range(3):
             step()
     torch.cuda.current_stream(state.step.device).wait_stream(side)
+    state.optimizer.zero_grad()  # those of the graph are to lie in its own memory
     graph = torch.cuda.CUDAGraph()
     # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
     mode = "global" if group is None else "thread_local"
