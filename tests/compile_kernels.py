@@ -18,6 +18,7 @@ from bench.kernels import (
     triton_scan,
     triton_scan_gradient,
     triton_ssm,
+    triton_ssm_parameters,
 )
 
 HOPPER = GPUTarget("cuda", 90, 32)
@@ -62,7 +63,8 @@ def main() -> None:
     for reverse in (True, False):
         compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})
     compiles(triton_ssm._parameter_gradients, modes, {})
-    compiles(triton_ssm._add_up, {"MODES": 8, **triton_ssm.SUMS}, {}, warps=4)
+    compiles(triton_ssm_parameters.add_up, triton_ssm_parameters.SUMS, {}, warps=4)
+    compiles(triton_ssm_parameters.to_parameters, {"MODES": 8, "BLOCK": triton_ssm.LAUNCH["BLOCK"]}, {})
     words = {
         "step": "*i64",
         "rows": "*i64",

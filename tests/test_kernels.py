@@ -6,6 +6,7 @@ Without a GPU, Triton's kernels run in its interpreter: the same code, token by 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -79,8 +80,9 @@ def convolution_inputs(batch: int, length: int, channels: int, taps: int) -> lis
 
 def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tensor]:
     decay, turn = torch.rand(2, channels, modes, dtype=torch.float64)
-    weight = normal(channels, modes, dtype=torch.complex128)
-    return [normal(batch, length, channels), torch.complex(-decay / 9, 3 * turn), weight, normal(channels)]
+    log_step = torch.rand(channels, dtype=torch.float64) - 2
+    parameters = [log_step, decay.log(), 9 * turn, normal(channels, modes, 2), normal(channels)]
+    return [normal(batch, length, channels), *parameters]
 
 
 # The selective scan
@@ -212,10 +214,14 @@ def test_diagonal_ssm_is_its_reference_at_any_shape(
 def test_the_answer_of_one_real_mode_to_an_impulse_is_a_geometric_series(name: str) -> None:
     x = torch.zeros(1, 5, 1, dtype=torch.float64)
     x[0, 1] = 1.0
-    exponent = torch.tensor([[0.5]], dtype=torch.float64).log().to(torch.complex128)
-    weight, skip = torch.tensor([[1.5 + 7j]]), torch.tensor([10.0], dtype=torch.float64)
-    y = diagonal_ssm.diagonal_ssm(name)(x, exponent, weight.to(torch.complex128), skip)
-    torch.testing.assert_close(y.flatten().tolist(), [0.0, 13.0, 1.5, 0.75, 0.375])
+    ratio, first = 0.5, 0.75  # Δ = 2 and A = log(ratio) / 2, so that w is the ratio
+    A = math.log(ratio) / 2
+    C = torch.tensor([[[first * A / (ratio - 1), 7.0]]], dtype=torch.float64)
+    log_step, log_decay = x.new_tensor([math.log(2)]), x.new_tensor([[math.log(-A)]])
+    skip = x.new_tensor([10.0])
+    y = diagonal_ssm.diagonal_ssm(name)(x, log_step, log_decay, x.new_zeros(1, 1), C, skip)
+    expected = [0.0, 10 + 2 * first, *(2 * first * ratio**after for after in (1, 2, 3))]
+    torch.testing.assert_close(y.flatten().tolist(), expected, rtol=1e-12, atol=1e-12)
 
 
 @given(st.integers(1, 5000))

@@ -1,10 +1,14 @@
 """S4D's diagonal state-space model (Gu et al. 2022): one time-invariant recurrence a channel.
 
-    h_t = exp(exponent) h_{t−1} + x_t          y_t = 2 Re Σ_n weight_n h_{t,n} + skip x_t
+With M complex modes a channel, A = −exp(log_decay) + i frequency, and a step Δ = exp(log_step),
 
-or, the same thing, a causal convolution with K_l = 2 Re Σ_n weight_n exp(exponent_n l).
+    w = exp(Δ A)    c = C (w − 1)/A                  (zero-order hold, B = 1)
+    h_t = w h_{t−1} + x_t          y_t = 2 Re Σ_n c_n h_{t,n} + skip x_t
 
-Shapes: x (B, L, E); exponent, weight (E, M) complex; skip (E,); y (B, L, E).
+or, the same thing, a causal convolution with K_l = 2 Re Σ_n c_n w_n^l.
+
+Shapes: x (B, L, E); log_step, skip (E,); log_decay, frequency (E, M); C (E, M, 2), real and imaginary
+part; y (B, L, E).
 
 `reference` is the specification: the kernel and its Toeplitz product. `fourier` runs everywhere;
 `triton` is the recurrence itself, which moves the fewest bytes at the study's lengths.
@@ -20,12 +24,16 @@ from torch import Tensor
 
 from bench.kernels.operators import operator
 
-SSM = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+SSM = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+ARGUMENTS = ("x", "log_step", "log_decay", "frequency", "C", "skip")
 
 
-def reference(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor:
+def reference(
+    x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
+) -> Tensor:
     """The kernel as its formula has it, and a product with the matrix of all its shifts."""
     L = x.shape[1]
+    exponent, weight = discretised(log_step, log_decay, frequency, C)
     powers = torch.exp(exponent.unsqueeze(-1) * torch.arange(L, device=x.device))  # (E, M, L)
     kernel = 2 * torch.einsum("en,enl->el", weight, powers).real
     lag = torch.arange(L, device=x.device).unsqueeze(1) - torch.arange(L, device=x.device)
@@ -33,13 +41,23 @@ def reference(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tens
     return torch.einsum("ets,bse->bte", toeplitz, x) + skip * x
 
 
-def fourier(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor:
+def fourier(
+    x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
+) -> Tensor:
     """Through the Fourier transform, zero-padded so that nothing wraps around."""
     L = x.shape[1]
     n = smooth_length(2 * L)
-    spectrum = torch.fft.rfft(x.transpose(1, 2), n=n) * torch.fft.rfft(kernel(exponent, weight, L), n=n)
+    taps = kernel(*discretised(log_step, log_decay, frequency, C), L)
+    spectrum = torch.fft.rfft(x.transpose(1, 2), n=n) * torch.fft.rfft(taps, n=n)
     y: Tensor = torch.fft.irfft(spectrum, n=n)[..., :L]
     return y.transpose(1, 2) + skip * x
+
+
+def discretised(log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """The exponent log w and the weight c of every mode, (E, M) complex."""
+    A = torch.complex(-log_decay.exp(), frequency)
+    exponent = A * log_step.exp().unsqueeze(-1)
+    return exponent, torch.view_as_complex(C) * (torch.exp(exponent) - 1) / A
 
 
 def kernel(exponent: Tensor, weight: Tensor, L: int) -> Tensor:
@@ -79,14 +97,7 @@ def _triton() -> SSM:
     def shapes(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
         return (x.new_empty(x.shape),)
 
-    arguments = ("x", "exponent", "weight", "skip")
-    run = operator("ssm_triton", arguments, (), kernels.forward, kernels.backward, shapes)
-
-    def recurrence(x: Tensor, exponent: Tensor, weight: Tensor, skip: Tensor) -> Tensor:
-        parts = (torch.view_as_real(value.resolve_conj()) for value in (exponent, weight))
-        return run(x, *parts, skip)
-
-    return recurrence
+    return operator("ssm_triton", ARGUMENTS, (), kernels.forward, kernels.backward, shapes)
 
 
 BACKENDS: dict[str, Callable[[], SSM]] = {

@@ -94,10 +94,14 @@ def _convolution_inputs(length: int) -> list[Tensor]:
 def _ssm_inputs(length: int) -> list[Tensor]:
     """Modes and step sizes as S4D-Lin starts with."""
     normal, modes = _normal(length), STATE // 2
-    step = torch.logspace(-3, -1, CHANNELS).unsqueeze(-1)
-    A = torch.complex(torch.full((modes,), -0.5), torch.pi * torch.arange(modes))
-    weight = torch.complex(normal(CHANNELS, modes), normal(CHANNELS, modes))
-    return [normal(BATCH, length, CHANNELS), A * step, weight * step, normal(CHANNELS)]
+    return [
+        normal(BATCH, length, CHANNELS),
+        torch.logspace(-3, -1, CHANNELS).log(),
+        torch.full((CHANNELS, modes), 0.5).log(),
+        torch.pi * torch.arange(modes).repeat(CHANNELS, 1),
+        normal(CHANNELS, modes, 2),
+        normal(CHANNELS),
+    ]
 
 
 KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[[int], list[Tensor]]]] = {

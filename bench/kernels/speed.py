@@ -147,10 +147,15 @@ def _convolution_inputs(channels: int, length: int) -> list[Tensor]:
 
 
 def _ssm_inputs(channels: int, length: int) -> list[Tensor]:
-    step = torch.logspace(-3, -1, channels).unsqueeze(-1)
-    A = torch.complex(torch.full((STATE // 2,), -0.5), torch.pi * torch.arange(STATE // 2))
-    weight = torch.randn(channels, STATE // 2, dtype=torch.complex64)
-    return [torch.randn(BATCH, length, channels), A * step, weight * step, torch.randn(channels)]
+    modes = STATE // 2
+    return [
+        torch.randn(BATCH, length, channels),
+        torch.logspace(-3, -1, channels).log(),
+        torch.full((channels, modes), 0.5).log(),
+        torch.pi * torch.arange(modes).repeat(channels, 1),
+        torch.randn(channels, modes, 2),
+        torch.randn(channels),
+    ]
 
 
 def _convolution_floats(channels: int, length: int) -> int:

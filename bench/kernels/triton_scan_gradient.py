@@ -115,7 +115,7 @@ def backward(
             ungated = tl.sum(ungated, axis=0, keep_dims=True) + skips * x_t
             d_input = tl.sum(d_input, axis=0, keep_dims=True)
             d_step = d_input * x_t + tl.sum(d_decay, axis=0, keep_dims=True) * LN_2
-            d_step *= _softplus_slope(delta_t)
+            d_step *= one_minus_exp(delta_t)  # the derivative of Δ = softplus(v)
             sum_bias += d_step
             sum_skip += d * x_t
             tl.store(dz + t * channels, ungated * (slope + d * (1 - sigmoid)), mask=once)
@@ -170,8 +170,8 @@ def add_up(
 
 
 @triton.jit
-def _softplus_slope(s):
-    """Derivative of s = softplus(v): 1 − exp(−s), or its series where the difference would cancel."""
+def one_minus_exp(s):
+    """1 − exp(−s) of s ≥ 0, by its series where the difference would cancel."""
     series = s * (
         1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
     )

@@ -41,10 +41,7 @@ class DiagonalSSM(nn.Module):
         self.skip = nn.Parameter(torch.randn(channels) if skip == "normal" else torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        A = torch.complex(-self.log_decay.exp(), self.frequency)
-        exponent = A * self.log_step.exp().unsqueeze(-1)
-        weight = torch.view_as_complex(self.C) * (torch.exp(exponent) - 1) / A
-        return self.ssm(x, exponent, weight, self.skip)
+        return self.ssm(x, self.log_step, self.log_decay, self.frequency, self.C, self.skip)
 
 
 class S4(nn.Module):
