@@ -182,9 +182,11 @@ class Cluster:
         return dict(zip(listed[::2], listed[1::2], strict=True))
 
     def listed(self) -> str:
-        """The queue and the nodes, with reasons."""
+        """The queue and the nodes, with reasons, and what the daemons said last."""
+        queue = self.command("squeue", "-h", "-r", "-o", "%i %T %r %S", check=False)
         nodes = self.command("sinfo", "-h", "-N", "-o", "%N %T %E", check=False)
-        return self.command("squeue", "-h", "-r", "-o", "%i %T %r %S", check=False) + nodes
+        logs = (f"{name}:\n{self.log(name)}" for name in ("slurmctld", *(f"slurmd-{node}" for node in NODES)))
+        return "\n".join((queue + nodes, *logs))
 
     def log(self, name: str) -> str:
         """The end of a daemon's log."""
