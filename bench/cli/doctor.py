@@ -13,13 +13,13 @@ from bench import __version__
 from bench.cli import format
 from bench.cli.format import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
+from bench.kernels.backends import INSTALL
 
-CUDA = "pip install --no-build-isolation 'icl-bench[cuda]'"
 EXTRAS = {
     "scikit-learn": "pip install 'icl-bench[baselines]'  (decision-tree baselines in reports)",
-    "mamba-ssm": f"{CUDA}  (official scan; needs nvcc and a GPU)",
-    "causal-conv1d": f"{CUDA}  (official short convolution; needs nvcc and a GPU)",
-    "triton": "pip install triton  (this project's fused GPU kernels; CUDA builds of torch bring it)",
+    "mamba-ssm": f"{INSTALL['mamba_ssm']}  (official scan; needs nvcc and a GPU)",
+    "causal-conv1d": f"{INSTALL['mamba_ssm']}  (official short convolution; needs nvcc and a GPU)",
+    "triton": f"{INSTALL['triton']}  (this project's fused GPU kernels; CUDA builds of torch bring it)",
 }
 VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 

@@ -23,7 +23,7 @@ SCAN_NAMES = (AUTO, *NAMES)
 """What `--scan` may say."""
 _PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
 """Backends that need packages, and which."""
-_INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
+INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
 """How those are had."""
 
 
@@ -35,7 +35,7 @@ def unavailable(name: str, device: str) -> str | None:
         return "needs an NVIDIA GPU"
     for package in _PACKAGES[name]:
         if not _is_installed(package):
-            return f"package {package} is not installed: {_INSTALL[name]}"
+            return f"package {package} is not installed: {INSTALL[name]}"
     return None
 
 

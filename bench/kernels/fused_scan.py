@@ -7,6 +7,7 @@ import triton
 from torch import Tensor
 
 from bench.kernels import triton_scan, triton_scan_gradient
+from bench.kernels.operators import rows
 
 CHUNK = 8
 """Tokens from one kept state to the next: the states of as many, of all programs on a multiprocessor,
@@ -31,7 +32,7 @@ def forward(
         raise ValueError(
             f"the triton scan takes states of 1, 2, 4, 8, … numbers, not {state}: use sequential"
         )
-    x, step, z, B, C = x.contiguous(), step.contiguous(), _rows(z), _aligned(B), _aligned(C)
+    x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), _aligned(B), _aligned(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     starts = x.new_empty(K, batch, triton.cdiv(length, CHUNK), state, channels)
@@ -54,7 +55,7 @@ def backward(
     blocks = triton.cdiv(channels, BACKWARD["BLOCK"])
     dy, x, delta = dy.contiguous(), x.contiguous(), delta.contiguous()
     wide = channels % 16 == 0
-    z, B, C = _aligned(z) if wide else _rows(z), _rows(B), _rows(C)
+    z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
     dA, dbias, dskip = x.new_empty(A.shape), x.new_empty(bias.shape), x.new_empty(skip.shape)
@@ -76,11 +77,6 @@ def backward(
         STATE=state, **SUMS,
     )  # fmt: skip
     return dx, dstep, dbias, dA, dB, dC, dskip, dz
-
-
-def _rows(value: Tensor) -> Tensor:
-    """`value` with its last dimension contiguous; the others may have any stride (a slice stays one)."""
-    return value if value.stride(-1) == 1 else value.contiguous()
 
 
 def _aligned(value: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ import torch
 from causal_conv1d.cpp_functions import causal_conv1d_bwd_function, causal_conv1d_fwd_function
 from torch import Tensor
 
+from bench.kernels.official_scan import unfolded
+
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
     """Stacked inputs: x (K, B, L, E), weight (K, E, taps), bias (K, E) → y like x."""
     y = causal_conv1d_fwd_function(*_folded(x, weight, bias), None, None, None, True)
-    return (_unfolded(y, x),)
+    return (unfolded(y, x),)
 
 
 def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,7 +25,7 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
     dx, dweight, dbias, _ = causal_conv1d_bwd_function(
         *inputs, _channels(dy), None, None, None, None, False, True
     )
-    return _unfolded(dx, x), dweight.view_as(weight), dbias.view_as(bias)
+    return unfolded(dx, x), dweight.view_as(weight), dbias.view_as(bias)
 
 
 def _folded(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,8 +38,3 @@ def _channels(value: Tensor) -> Tensor:
     by_prompt, by_channel, by_token = value.stride()
     whole = not any(n % 8 for n in (value.shape[1], by_prompt, by_token)) and value.data_ptr() % 16 == 0
     return value if by_channel == 1 and whole else value.clone(memory_format=torch.contiguous_format)
-
-
-def _unfolded(value: Tensor, like: Tensor) -> Tensor:
-    """(B, K·E, L) → (K, B, L, E)."""
-    return torch.unflatten(value, 1, (like.shape[0], -1)).permute(1, 0, 3, 2).contiguous()

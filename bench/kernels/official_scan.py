@@ -20,7 +20,7 @@ def forward(
     """Stacked inputs → y, the output before its gate (K, B, E, L) and the kernel's states."""
     ungated, states, gated = selective_scan_cuda.fwd(*_folded(x, step, bias, A, B, C, skip, z), True)
     K = x.shape[0]
-    return _unfolded(gated, x), *(value.unflatten(1, (K, -1)).movedim(1, 0) for value in (ungated, states))
+    return unfolded(gated, x), *(value.unflatten(1, (K, -1)).movedim(1, 0) for value in (ungated, states))
 
 
 def backward(
@@ -34,7 +34,7 @@ def backward(
         *inputs, _channels_first(dy), states, ungated, None, True, False
     )
     dB, dC = (value.permute(1, 0, 3, 2).contiguous() for value in (dB, dC))
-    dx, dstep, dz = (_unfolded(value, x) for value in (dx, dstep, dz))
+    dx, dstep, dz = (unfolded(value, x) for value in (dx, dstep, dz))
     return dx, dstep, dbias.view_as(bias), dA.view_as(A), dB, dC, dskip.view_as(skip), dz
 
 
@@ -53,6 +53,6 @@ def _channels_first(value: Tensor) -> Tensor:
     return value.permute(1, 0, 3, 2).flatten(1, 2).contiguous()
 
 
-def _unfolded(value: Tensor, like: Tensor) -> Tensor:
+def unfolded(value: Tensor, like: Tensor) -> Tensor:
     """(B, K·E, L) → (K, B, L, E)."""
     return torch.unflatten(value, 1, (like.shape[0], -1)).permute(1, 0, 3, 2).contiguous()

@@ -113,6 +113,11 @@ def operator(
     return apply
 
 
+def rows(value: Tensor) -> Tensor:
+    """`value` with its last dimension contiguous; the others may have any stride (a slice stays one)."""
+    return value if value.stride(-1) == 1 else value.contiguous()
+
+
 def _tuple(count: int) -> str:
     return "(" + ", ".join(["Tensor"] * count) + ")" if count > 1 else "Tensor"
 

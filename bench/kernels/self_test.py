@@ -71,45 +71,45 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
     return outcomes
 
 
-def _scan_inputs(length: int) -> list[Tensor]:
+def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Inputs of the sizes and signs a trained Mamba produces."""
     normal = _normal(length)
     return [
-        normal(BATCH, length, CHANNELS),
-        normal(BATCH, length, CHANNELS),
-        normal(CHANNELS) - 3,
-        -torch.arange(1, STATE + 1).float().repeat(CHANNELS, 1),
-        normal(BATCH, length, STATE),
-        normal(BATCH, length, STATE),
-        normal(CHANNELS),
-        normal(BATCH, length, CHANNELS),
+        normal(batch, length, channels),
+        normal(batch, length, channels),
+        normal(channels) - 3,
+        -torch.arange(1, STATE + 1).float().repeat(channels, 1),
+        normal(batch, length, STATE),
+        normal(batch, length, STATE),
+        normal(channels),
+        normal(batch, length, channels),
     ]
 
 
-def _convolution_inputs(length: int) -> list[Tensor]:
+def _convolution_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     normal = _normal(length)
-    return [normal(BATCH, length, CHANNELS), normal(CHANNELS, TAPS), normal(CHANNELS)]
+    return [normal(batch, length, channels), normal(channels, TAPS), normal(channels)]
 
 
-def _ssm_inputs(length: int) -> list[Tensor]:
+def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Modes and step sizes as S4D-Lin starts with."""
     normal, modes = _normal(length), STATE // 2
     return [
-        normal(BATCH, length, CHANNELS),
-        torch.logspace(-3, -1, CHANNELS).log(),
-        torch.full((CHANNELS, modes), 0.5).log(),
-        torch.pi * torch.arange(modes).repeat(CHANNELS, 1),
-        normal(CHANNELS, modes, 2),
-        normal(CHANNELS),
+        normal(batch, length, channels),
+        torch.logspace(-3, -1, channels).log(),
+        torch.full((channels, modes), 0.5).log(),
+        torch.pi * torch.arange(modes).repeat(channels, 1),
+        normal(channels, modes, 2),
+        normal(channels),
     ]
 
 
-KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[[int], list[Tensor]]]] = {
+KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[..., list[Tensor]]]] = {
     "selective scan": (selective_scan.selective_scan, _scan_inputs),
     "short convolution": (convolution.short_convolution, _convolution_inputs),
     "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs),
 }
-"""What is tested: the kernel's backends by name, and its inputs at a length."""
+"""What is tested: the kernel's backends by name, and its inputs at a length, a batch size and channels."""
 
 
 def _normal(seed: int) -> Callable[..., Tensor]:

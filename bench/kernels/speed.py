@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, convolution, diagonal_ssm, selective_scan
+from bench.kernels import backends, self_test
+from bench.kernels.self_test import STATE
 
-BATCH, STATE, TAPS = 64, 16, 4
+BATCH = 64
 CHANNELS = (256, 512, 1536)
 LENGTHS = (82, 202, 280, 1024)
 FLOOR = "memory floor"
@@ -53,20 +54,21 @@ def copy_bandwidth(device: torch.device) -> float:
 def measure(device: torch.device) -> Iterator[Speed]:
     """Time the kernels of every backend but the reference, which is not meant to be fast."""
     bandwidth = copy_bandwidth(device)
-    for kernel, (backend, inputs, floats) in _KERNELS.items():
+    for kernel, (backend, inputs) in self_test.KERNELS.items():
         for channels in CHANNELS:
             for length in LENGTHS:
-                values = [value.to(device) for value in inputs(channels, length)]
+                values = [value.to(device) for value in inputs(length, BATCH, channels)]
                 for name in backends.NAMES:
                     if name == "reference" or backends.unavailable(name, str(device)):
                         continue
-                    if name == "mamba_ssm" and kernel == "diagonal SSM":
-                        continue  # the same function as sequential
-                    taken = _forward_and_backward(backend(name), values)
+                    function = backend(name)
+                    if name != "sequential" and function is backend("sequential"):
+                        continue
+                    taken = _forward_and_backward(function, values)
                     yield Speed(kernel, name, channels, length, taken)
                     if name == "mamba_ssm" and kernel == "selective scan":
                         yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
-                floor = 4e6 * floats(channels, length) / bandwidth
+                floor = 4e6 * _FLOATS[kernel](channels, length) / bandwidth
                 yield Speed(kernel, FLOOR, channels, length, floor)
 
 
@@ -123,39 +125,9 @@ def _own_layout(values: list[Tensor]) -> float | None:
     return _forward_and_backward(scan, [*first, A, skip, bias])
 
 
-def _scan_inputs(channels: int, length: int) -> list[Tensor]:
-    over = (BATCH, length)
-    return [
-        torch.randn(*over, channels),
-        torch.randn(*over, channels),
-        torch.randn(channels) - 3,
-        -torch.arange(1, STATE + 1).float().repeat(channels, 1),
-        torch.randn(*over, STATE),
-        torch.randn(*over, STATE),
-        torch.randn(channels),
-        torch.randn(*over, channels),
-    ]
-
-
 def _scan_floats(channels: int, length: int) -> int:
     """Forward: x, step, z, B, C in, y out. Backward: those and dy in, their gradients out."""
     return BATCH * length * (11 * channels + 6 * STATE)
-
-
-def _convolution_inputs(channels: int, length: int) -> list[Tensor]:
-    return [torch.randn(BATCH, length, channels), torch.randn(channels, TAPS), torch.randn(channels)]
-
-
-def _ssm_inputs(channels: int, length: int) -> list[Tensor]:
-    modes = STATE // 2
-    return [
-        torch.randn(BATCH, length, channels),
-        torch.logspace(-3, -1, channels).log(),
-        torch.full((channels, modes), 0.5).log(),
-        torch.pi * torch.arange(modes).repeat(channels, 1),
-        torch.randn(channels, modes, 2),
-        torch.randn(channels),
-    ]
 
 
 def _convolution_floats(channels: int, length: int) -> int:
@@ -163,15 +135,9 @@ def _convolution_floats(channels: int, length: int) -> int:
     return 5 * BATCH * length * channels
 
 
-_KERNELS: dict[
-    str,
-    tuple[
-        Callable[[str], Callable[..., Tensor]],
-        Callable[[int, int], list[Tensor]],
-        Callable[[int, int], int],
-    ],
-] = {
-    "selective scan": (selective_scan.selective_scan, _scan_inputs, _scan_floats),
-    "short convolution": (convolution.short_convolution, _convolution_inputs, _convolution_floats),
-    "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs, _convolution_floats),
+_FLOATS = {
+    "selective scan": _scan_floats,
+    "short convolution": _convolution_floats,
+    "diagonal SSM": _convolution_floats,
 }
+"""Floats that a kernel must move at least, by channels and length."""

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bench.kernels.operators import rows
 from bench.kernels.triton_scan import sigmoid_of
 
 LAUNCH = {"STRETCH": 16, "BLOCK": 128}
@@ -121,7 +122,7 @@ def _add_up(
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
     """Stacked inputs: x (K, B, L, E), weight (K, E, taps), bias (K, E) → y like x."""
     K, batch, length, channels = x.shape
-    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = rows(x)
     y = x.new_empty(x.shape)
     if y.numel():
         _forward[(K * batch, triton.cdiv(length, LAUNCH["STRETCH"]), triton.cdiv(channels, LAUNCH["BLOCK"]))](
@@ -135,7 +136,7 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
     """Gradients of the inputs, in their order."""
     K, batch, length, channels = x.shape
     taps = weight.shape[-1]
-    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = rows(x)
     dx, dweight, dbias = (value.new_empty(value.shape) for value in (x, weight, bias))
     if not dx.numel():
         return dx, dweight.zero_(), dbias.zero_()

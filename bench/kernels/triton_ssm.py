@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bench.kernels.operators import rows
 from bench.kernels.triton_ssm_parameters import SUMS, add_up, complex_at, mode, times_plus, to_parameters
 
 LAUNCH = {"BLOCK": 32, "UNROLL": 8, "STAGES": 3}
@@ -135,7 +136,7 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     gradients = [value.new_empty(value.shape) for value in parameters]
     if not x.numel():
         return dx, *(value.zero_() for value in gradients)
-    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = rows(x)
     *made_of, _ = (value.contiguous() for value in parameters)
     by_prompt = x.new_empty(K, batch, 4 * modes + 1, channels)
     _parameter_gradients[(K * batch * triton.cdiv(channels, LAUNCH["BLOCK"]),)](
@@ -154,7 +155,7 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
 
 def _run(x: Tensor, *parameters: Tensor, reverse: bool) -> Tensor:
     K, batch, length, channels = x.shape
-    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = rows(x)
     y = x.new_empty(x.shape)
     if y.numel():
         _recurrence[(K * batch * triton.cdiv(channels, LAUNCH["BLOCK"]),)](
