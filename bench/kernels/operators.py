@@ -23,61 +23,88 @@ def operator(
     forward: Callable[..., Tensors],
     backward: Callable[..., Tensors],
     shapes: Callable[..., Tensors],
-) -> Callable[..., Tensor]:
+    *,
+    outputs: tuple[str, ...] = ("y",),
+    needs: tuple[str, ...] | None = None,
+    gradient_shapes: Callable[..., Tensors] | None = None,
+) -> Callable[..., Any]:
     """Register `bench::name` and its gradient; returns the function of unstacked tensors.
+
+    The function returns one tensor, or a tuple where there are several `outputs`.
 
     Args:
         name: of the operator; its gradient is `bench::name_backward`.
         arguments: names of the inputs, all tensors.
-        kept: names of what the backward pass needs beside the inputs; K comes first in them too.
-        forward: stacked inputs → (y, *kept), none of them a view of an input or of another.
-        backward: (dy, *inputs, *kept) → one gradient an input, contiguous and of its shape.
+        kept: names of what the forward pass computes for the backward pass beside its outputs; K comes
+            first in them too.
+        forward: stacked inputs → (*outputs, *kept), none of them a view of an input or of another.
+        backward: (one gradient per output, then the tensors that `needs` names) → one gradient per input,
+            contiguous and of its shape.
         shapes: stacked inputs → empty tensors like those of `forward`, for tracing without computing.
+        outputs: names of the differentiable outputs.
+        needs: which inputs, outputs and kept tensors the backward pass reads, in the order it takes them;
+            all inputs and all kept ones by default. Anything else is freed after the forward pass.
+        gradient_shapes: what `backward` takes → empty tensors like those it returns. Required where `needs`
+            leaves out an input; by default the gradients have the shapes of the inputs.
     """
+    available = (*arguments, *outputs, *kept)
+    needs = (*arguments, *kept) if needs is None else needs
+    places = [available.index(value) for value in needs]
+    assert gradient_shapes or needs[: len(arguments)] == arguments, "say which shapes the gradients have"
     inputs = ", ".join(f"Tensor {argument}" for argument in arguments)
-    extra = "".join(f", Tensor {value}" for value in kept)
-    # A schema knows no tuple of one: with nothing kept, the operator returns y alone.
+    given = ", ".join(
+        [*(f"Tensor d_{output}" for output in outputs), *(f"Tensor {value}" for value in needs)]
+    )
+    made = len(outputs) + len(kept)
+    # A schema knows no tuple of one: an operator that makes one tensor returns it alone.
     run = torch.library.custom_op(
-        f"bench::{name}",
-        forward if kept else lambda *values: forward(*values)[0],
-        mutates_args=(),
-        schema=f"({inputs}) -> {_tuple(1 + len(kept))}",
+        f"bench::{name}", _alone(forward, made), mutates_args=(), schema=f"({inputs}) -> {_tuple(made)}"
     )
     gradient = torch.library.custom_op(
         f"bench::{name}_backward",
-        backward,
+        _alone(backward, len(arguments)),
         mutates_args=(),
-        schema=f"(Tensor dy, {inputs}{extra}) -> {_tuple(len(arguments))}",
+        schema=f"({given}) -> {_tuple(len(arguments))}",
     )
 
     def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
         ctx.set_materialize_grads(False)  # the kept tensors are large, and nothing flows back to them
-        ctx.save_for_backward(*inputs, *_as_tuple(output)[1:])
+        made = _as_tuple(output)
+        ctx.shapes = [value.shape for value in made[: len(outputs)]]
+        tensors = (*inputs, *made)
+        ctx.save_for_backward(*(tensors[place] for place in places))
 
     def differentiate(
-        ctx: Any, dy: Tensor | None, *unused: None, through: Callable[..., Tensors] = gradient
+        ctx: Any, *gradients: Tensor | None, through: Callable[..., Tensor | Tensors] = gradient
     ) -> tuple[Tensor | None, ...]:
-        if dy is None:
+        incoming = gradients[: len(outputs)]
+        some = next((value for value in incoming if value is not None), None)
+        if some is None:
             return (None,) * len(arguments)
-        return tuple(through(dy, *ctx.saved_tensors))
+        whole = [
+            some.new_zeros(shape) if value is None else value
+            for value, shape in zip(incoming, ctx.shapes, strict=True)
+        ]
+        return _as_tuple(through(*whole, *ctx.saved_tensors))
 
-    def gradient_shapes(dy: Tensor, *values: Tensor) -> Tensors:
-        return tuple(value.new_empty(value.shape) for value in values[: len(arguments)])
+    def shapes_of_inputs(*values: Tensor) -> Tensors:
+        first = len(outputs)
+        return tuple(value.new_empty(value.shape) for value in values[first : first + len(arguments)])
 
-    run.register_fake(shapes if kept else lambda *values: shapes(*values)[0])
-    gradient.register_fake(gradient_shapes)
+    run.register_fake(_alone(shapes, made))
+    gradient.register_fake(_alone(gradient_shapes or shapes_of_inputs, len(arguments)))
     run.register_autograd(differentiate, setup_context=keep)
     run.register_vmap(_folded(run))
     gradient.register_vmap(_folded(gradient))
 
-    # The same gradient once more, as functions: `torch.func` does not differentiate through operators.
+    # A second registration of the gradient: `torch.func` cannot differentiate through custom operators.
 
     class Gradient(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
         def forward(*values: Tensor) -> Tensors:
-            return tuple(gradient(*values))
+            return _as_tuple(gradient(*values))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
@@ -96,19 +123,20 @@ def operator(
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
-            ctx.mark_non_differentiable(*output[1:])
+            ctx.mark_non_differentiable(*output[len(outputs) :])
             keep(ctx, inputs, output)
 
         @staticmethod
-        def backward(ctx: Any, dy: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
-            return differentiate(ctx, dy, through=Gradient.apply)
+        def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+            return differentiate(ctx, *gradients, through=Gradient.apply)
 
     through: Callable[..., Tensors] = Transformable.apply
 
-    def apply(*values: Tensor) -> Tensor:
+    def apply(*values: Tensor) -> Any:
         stacked = [value.unsqueeze(0) for value in values]
-        outputs = run(*stacked) if torch.compiler.is_compiling() else through(*stacked)
-        return _as_tuple(outputs)[0].squeeze(0)
+        made = _as_tuple(run(*stacked) if torch.compiler.is_compiling() else through(*stacked))
+        results = tuple(value.squeeze(0) for value in made[: len(outputs)])
+        return results if len(outputs) > 1 else results[0]
 
     return apply
 
@@ -116,6 +144,11 @@ def operator(
 def rows(value: Tensor) -> Tensor:
     """`value` with its last dimension contiguous; the others may have any stride (a slice stays one)."""
     return value if value.stride(-1) == 1 else value.contiguous()
+
+
+def _alone(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
+    """`function`, without the tuple around the one tensor where it returns one."""
+    return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]
 
 
 def _tuple(count: int) -> str:

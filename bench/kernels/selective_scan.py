@@ -46,7 +46,8 @@ def sequential(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> Tensor:
     """`reference` with a hand-derived gradient; any device, capturable in a CUDA graph."""
-    return _recurrence(x, functional.softplus(step + bias), A, B, C, skip) * functional.silu(z)
+    y: Tensor = _recurrence(x, functional.softplus(step + bias), A, B, C, skip)
+    return y * functional.silu(z)
 
 
 def _run_recurrence(
