@@ -15,6 +15,7 @@ from bench.kernels import backends, convolution, selective_scan, self_test  # no
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
 from bench.run import Run  # noqa: E402
+from bench.stack import Stack  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
 from bench.train.backends_agree import training_losses  # noqa: E402
@@ -56,11 +57,11 @@ def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> 
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
-        state = initial_state(run, device, scan)
-        step = way(run, state)
+        state = initial_state(Stack.of(run), device, scan)
+        step = way(state)
         for _ in range(10):
             step()
-        states.append([tensor.clone() for tensor in state.tensors()])
+        states.append([tensor.clone() for tensor in state.tensors().values()])
     for eager, captured in zip(*states, strict=True):
         assert torch.equal(eager, captured)
 
@@ -74,11 +75,11 @@ def test_every_task_can_be_captured_and_trains_as_eagerly(name: str, fields: dic
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
-        state = initial_state(run, device, "sequential")
-        step = way(run, state)
+        state = initial_state(Stack.of(run), device, "sequential")
+        step = way(state)
         for _ in range(5):
             step()
-        states.append([tensor.clone() for tensor in state.tensors()])
+        states.append([tensor.clone() for tensor in state.tensors().values()])
     for eager, captured in zip(*states, strict=True):
         assert torch.equal(eager, captured)
 

@@ -25,6 +25,7 @@ from bench.tasks import TASKS
 from bench.tasks.draws import Draws
 from bench.train.loop import Options, train
 from bench.train.parallel import Group
+from bench.stack import Stack
 from bench.train.step import initial_state
 
 CPU = torch.device("cpu")
@@ -150,7 +151,7 @@ def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
     run = small_run(name)
-    state, task = initial_state(run, CPU, "sequential"), run.task
+    state, task = initial_state(Stack.of(run), CPU, "sequential"), run.task
     prompts = task.batch(Draws(0, "train", state.step), 4)
     outputs = state.model(prompts.tokens)
     total, count = task.loss_sum(outputs, prompts, state.step)

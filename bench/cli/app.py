@@ -78,6 +78,14 @@ def run(
         ),
     ] = "auto",
     save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    stack: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs of one shape that train as one set of kernels (default: by size on a GPU, 1 on a "
+            "processor).",
+        ),
+    ] = None,
     gpus_per_run: Annotated[
         int,
         typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
@@ -113,7 +121,12 @@ def run(
             wait,
             snapshot,
         ),
-        Machine(threads=threads, scan=scan, save_every=save_every),
+        Machine(
+            threads=threads,
+            scan=scan,
+            save_every=save_every,
+            stack=stack if gpus_per_run == 1 else 1,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from bench.dispatch.order import Order
 from bench.dispatch.queue import ask_queue
 from bench.dispatch.site import Site, load_site
 from bench.dispatch.slurm import How
+from bench.dispatch.stacking import ended_members
 from bench.environment import code_identity, cpu_name, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, plan, select
@@ -70,7 +71,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     speeds = _speeds(pool, choices, site)
     chosen = select(plan(suite, results, pool, speeds, queue), choices.filter)
     todo = _todo(chosen, choices)
-    jobs = [job for job in _jobs(todo, chosen, pool) if site is None or job.id not in queue.runs]
+    jobs = [job for job in _jobs(todo, chosen, pool, results) if site is None or job.id not in queue.runs]
     say_what_is_there(suite.name, chosen, todo, out)
     say_outdated(chosen, pool, out)
     if not jobs:
@@ -117,15 +118,19 @@ def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
     return todo[: choices.limit]
 
 
-def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Job]:
-    """The runs to train, behind the baselines of every chosen task that lacks them."""
+def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, results: Path) -> list[Job]:
+    """The runs to train, behind the baselines of every chosen task that lacks them.
+
+    A stack that was begun is resumed whole: its members that have ended come last.
+    """
     tasks = {one.run.task_id: one.run for one in (todo or chosen)}
     baselines = [
         Baselines(run.task, task_id, run.evaluation_prompts)
         for task_id, run in tasks.items()
         if task_id not in pool.baselines
     ]
-    return [*baselines, *(one.run for one in todo)]
+    runs = [planned.run for planned in todo]
+    return [*baselines, *runs, *ended_members(runs, [planned.run for planned in chosen], results)]
 
 
 def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format.Output) -> list[Machine]:

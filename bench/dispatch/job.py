@@ -37,12 +37,16 @@ class Machine:
         threads: processor threads of each process.
         scan: the kernels' backend, by name, or auto.
         save_every: seconds between checkpoints.
+        stack: how many runs of one shape may train as one set of kernels; None for what measurements advise.
+        workers: how many workers share the same list of work.
     """
 
     devices: tuple[str, ...] = ("cpu",)
     threads: int = 1
     scan: str = "sequential"
     save_every: float = 60.0
+    stack: int | None = 1
+    workers: int = 1
 
     @property
     def device(self) -> str:

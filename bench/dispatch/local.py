@@ -127,7 +127,9 @@ class LocalPool:
         for seat in seats:
             job = "".join(f"{one}-" for one in cluster_job().values())
             name = f"{job}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
-            mine = replace(machine, devices=machine.devices[seat.rank :]) if seat.rank else machine
+            mine = replace(machine, workers=len(self.machines))
+            if seat.rank:
+                mine = replace(mine, devices=machine.devices[seat.rank :])
             arguments = (
                 plugins.carried(jobs),
                 self.order,
@@ -160,18 +162,21 @@ class LocalPool:
             if self._regroups > len(self.jobs) + MOST_DEATHS:
                 raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
+        held = False
         pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
             if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
                 continue
+            held = True
             if folder.died() >= MOST_DEATHS:
                 folder.fail_with(
                     "WorkerDied", f"exit code {code}, {MOST_DEATHS} times without getting further"
                 )
                 self.order.consider_stopping()
             folder.quiet()
+        if held:
             return
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:

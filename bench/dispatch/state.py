@@ -95,6 +95,10 @@ class Folder:
         write_json(self.path / "deaths.json", {"deaths": count, "step": step})
         return count
 
+    def deaths(self) -> int:
+        """How often its process died since the run last got further."""
+        return int((_read(self.path / "deaths.json") or {}).get("deaths", 0))
+
     def fail(self, error: BaseException) -> None:
         """Record why the run failed."""
         self.fail_with(type(error).__name__, str(error), "".join(traceback.format_exception(error)))

@@ -2,7 +2,8 @@
 
 Workers need no coordinator. Each walks the same list, skips what has a result, takes what nobody
 holds and comes back to what somebody else holds, so that two `bench run` on one folder share the
-work and a dead owner's run is taken over. The local pool and the jobs of a cluster start the same
+work and a dead owner's run is taken over. A worker that takes a run takes others of its shape with it, and
+trains them as one stack (`bench.dispatch.stacking`). The local pool and the jobs of a cluster start the same
 workers. A run that is spread over several devices has one worker a device: the first leads and does
 all of the above, the others compute their rows of its batches (`bench.train.parallel`).
 """
@@ -15,6 +16,7 @@ import math
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +26,14 @@ from bench.dispatch.job import Baselines, Job, Machine, Seat, cluster_job, is_do
 from bench.dispatch.order import Order
 from bench.dispatch.own import record, try_out
 from bench.dispatch.process import StopFlag, Tested, output_to, prepare, redirect_output, trust
+from bench.dispatch.stacking import begin, companions
 from bench.dispatch.state import Folder, log_of
 from bench.environment import code_identity
 from bench.run import Run
+from bench.stack import Stack
 
 if TYPE_CHECKING:
+    from bench.train.loop import Progress
     from bench.train.parallel import Group
 
 NO_ROOM = 28
@@ -125,14 +130,18 @@ class _Worker:
         if folder.failure():
             return True
         try:
-            with folder.locked() as mine:
-                if not mine:
+            with folder.locked() as free:
+                if not free:
                     return False
                 if is_done(job, results):  # finished while this process was looking
                     folder.clear()
                     return True
                 with output_to(log_of(results, job.id)):
-                    self._do(job, folder, jobs.index(job))
+                    if isinstance(job, Baselines):
+                        self._do(job, folder, lambda: self._baselines(job, folder))
+                    else:
+                        with companions(job, jobs, results, self.machine) as stack:
+                            self._train_all(stack, jobs.index(job))
         except OSError as error:  # not even a failure can be recorded: a file in the folder's place, say
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -141,33 +150,12 @@ class _Worker:
                 raise SystemExit(REGROUP) from None
         return True
 
-    def _do(self, job: Job, folder: Folder, index: int) -> None:
-        results = self.order.results
+    def _do(self, job: Job, folder: Folder, work: Callable[[], None]) -> None:
+        """Do one job's work; a failure is recorded as the job's own and never stops the others."""
         try:
-            if isinstance(job, Baselines):
-                folder.beat(
-                    label=f"baselines of {job.task.name}", device=self.machine.device, **cluster_job()
-                )
-                from bench.train.reference import baselines
-
-                value = baselines(job.task, job.task_id, job.evaluation_prompts)
-                record(value, job.task)
-                pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
-                folder.clear()
-                return
-            trust(self.kernels)
-            try_out(job, self.machine.device, self.machine.scan)
-            if self.group is not None:
-                self.group.tell(index)
-            result = self._train(job, folder)
-            if result is None:  # the last heartbeat stays: it says how far the run is
-                return
-            record(result, job.task, job.architecture)
-            pool.store(pool.path_of(results, job), result)
-            folder.clear()
-            self.order.works()
-        except Exception as error:  # one run's failure never stops the others
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            work()
+        except Exception as error:
+            if _no_room(error):
                 raise
             if self.group is not None and self.group.lost:  # not this run's fault
                 raise SystemExit(REGROUP) from None
@@ -178,76 +166,166 @@ class _Worker:
             if self.group is not None:
                 raise SystemExit(REGROUP) from None
 
-    def _train(self, run: Run, folder: Folder) -> dict[str, Any] | None:
-        """Train one run; None when it was interrupted (its state is saved)."""
+    def _baselines(self, job: Baselines, folder: Folder) -> None:
+        from bench.train.reference import baselines
+
+        results = self.order.results
+        folder.beat(label=f"baselines of {job.task.name}", device=self.machine.device, **cluster_job())
+        value = baselines(job.task, job.task_id, job.evaluation_prompts)
+        record(value, job.task)
+        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
+        folder.clear()
+
+    def _train_all(self, stack: Stack, index: int) -> None:
+        """Train a stack; where that fails, its halves by themselves, so that a fault stays with its run."""
+        if len(stack) == 1:
+            run = stack.first
+            self._do(run, Folder.of(self.order.results, run.id), lambda: self._train(stack, index))
+            return
+        try:
+            self._train(stack, index)
+            return
+        except Exception as error:
+            if _no_room(error):
+                raise
+            traceback.print_exc()
+        Folder.of(self.order.results, stack.id).clear()
+        print(f"a stack of {len(stack)} failed: its halves train by themselves", flush=True)
+        release_memory(self.machine.device)
+        for half in stack.halves():
+            if not self._halted():
+                self._train_all(half, index)
+
+    def _train(self, stack: Stack, index: int) -> None:
+        """Train a stack and store its results; nothing is stored of members that stopped half-way."""
         import torch
 
-        from bench import environment
-        from bench.train.loop import Interrupted, Options, Progress, train
+        from bench.train.loop import Interrupted, Options, Progress, train_stack
 
+        results = self.order.results
+        trust(self.kernels)
+        try_out(stack.first, self.machine.device, self.machine.scan)
+        if self.group is not None:
+            self.group.tell(index)
         began, spoke = time.time(), 0.0
+        folders = [Folder.of(results, run.id) for run in stack.members]
+        ended = {k for k, run in enumerate(stack.members) if is_done(run, results)}
 
         def report(progress: Progress, **more: Any) -> None:
             nonlocal spoke
-            where = {"label": run.label, "device": self.machine.device, "started": began, "steps": run.steps}
-            folder.beat(**where, **cluster_job(), **vars(progress), **more)
-            if time.monotonic() - spoke >= LINE_EVERY_SECONDS or progress.step == run.steps or more:
+            for k, (run, folder) in enumerate(zip(stack.members, folders, strict=True)):
+                if k not in ended:
+                    folder.beat(
+                        label=run.label,
+                        device=self.machine.device,
+                        started=began,
+                        steps=run.steps,
+                        stack=len(stack),
+                        step=progress.step,
+                        loss=progress.losses[k],
+                        steps_per_second=progress.steps_per_second,
+                        **cluster_job(),
+                        **more,
+                    )
+            if time.monotonic() - spoke >= LINE_EVERY_SECONDS or progress.step == stack.first.steps or more:
                 spoke = time.monotonic()
-                _say(run, progress)
+                _say(stack, progress)
 
-        known = folder.heartbeat() or {}  # of an earlier owner: where its checkpoint is, or a little further
-        last = Progress(int(known.get("step", 0)), None, 0.0)
+        def store(k: int, result: dict[str, Any]) -> None:
+            if k in ended:  # a member of a resumed stack that had ended before
+                return
+            run = stack.members[k]
+            result["provenance"].update(self._provenance(began))
+            outcome = f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}"
+            print(outcome if len(stack) == 1 else f"{run.label}: {outcome}", flush=True)
+            record(result, run.task, run.architecture)
+            pool.store(pool.path_of(results, run), result)
+            ended.add(k)
+            folders[k].clear()
+            self.order.works()
+
+        known = (
+            folders[0].heartbeat() or {}
+        )  # of an earlier owner: where its checkpoint is, or a little further
+        last = Progress(int(known.get("step", 0)), (None,) * len(stack), 0.0)
 
         def remember(progress: Progress) -> None:
             nonlocal last
             last = progress
             report(progress)
 
-        print(_header(run, self.machine), flush=True)
+        print(_header(stack, self.machine), flush=True)
         remember(last)
         options = Options(
             device=torch.device(self.machine.device),
             scan=self.machine.scan,
             save_every=self.machine.save_every,
             report=remember,
+            ended=store,
             stop=self.stop,
             group=self.group,
         )
         try:
-            result = train(run, folder.path, options)
-        except Interrupted:
+            train_stack(stack, begin(stack, results), options)
+        except Interrupted:  # the last heartbeats stay: they say how far the members are
             report(last, ended="asked to stop")
             print("asked to stop: saved, to go on from here", flush=True)
-            return None
-        where = environment.describe(self.machine.device)
+            return
+        finally:
+            release_memory(self.machine.device)
+        if len(stack) > 1:
+            Folder.of(results, stack.id).clear()
+
+    def _provenance(self, began: float) -> dict[str, Any]:
+        """Where, when and with what a result was computed."""
+        import torch
+
+        from bench import environment
+
+        facts: dict[str, Any] = {}
         if self.machine.device.startswith("cuda"):
-            result["provenance"]["peak_memory_mib"] = torch.cuda.max_memory_allocated() >> 20
-            torch.cuda.empty_cache()  # who else is on this GPU may have use for it
-            torch.cuda.reset_peak_memory_stats()
-        result["provenance"].update(
-            started=round(began, 3),
-            finished=round(time.time(), 3),
-            **where,
+            facts["peak_memory_mib"] = torch.cuda.max_memory_allocated() >> 20
+        return {
+            **facts,
+            "started": round(began, 3),
+            "finished": round(time.time(), 3),
+            **environment.describe(self.machine.device),
             **cluster_job(),
-            submitted_code=self.order.code,
-            code_changed=self.order.code != code_identity(),
-            self_test=self.kernels,
-        )
-        print(f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}", flush=True)
-        return result
+            "submitted_code": self.order.code,
+            "code_changed": self.order.code != code_identity(),
+            "self_test": self.kernels,
+        }
 
 
-def _header(run: Run, machine: Machine) -> str:
+def release_memory(device: str) -> None:
+    """Give unused GPU memory back: other processes on this GPU may need it."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _no_room(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _header(stack: Stack, machine: Machine) -> str:
     where = f"{os.uname().nodename} {', '.join(machine.devices)}"
-    job = "".join(f", job {one}" for one in cluster_job().values())
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run.task.name}/{run.label} on {where}{job}"
+    job = "".join(f", job {name}" for name in cluster_job().values())
+    lines = [
+        f"{time.strftime('%Y-%m-%d %H:%M:%S')} {stack.first.task.name}/{stack.label} on {where}{job}",
+        *(f"    {run.task.name}/{run.label}" for run in stack.members if len(stack) > 1),
+    ]
+    return "\n".join(lines)
 
 
-def _say(run: Run, progress: Any) -> None:
-    loss = "" if progress.loss is None else f"  loss {progress.loss:.4g}"
+def _say(stack: Stack, progress: Progress) -> None:
+    losses = " ".join(f"{loss:.4g}" for loss in progress.losses if loss is not None)
+    loss = f"  loss {losses}" if losses else ""
     speed = f"  {progress.steps_per_second:,.1f} steps/s" if progress.steps_per_second else ""
     stamp = time.strftime("%H:%M:%S")
-    print(f"{stamp}  step {progress.step:,} of {run.steps:,}{loss}{speed}", flush=True)
+    print(f"{stamp}  step {progress.step:,} of {stack.first.steps:,}{loss}{speed}", flush=True)
 
 
 def _join(seat: Seat, machine: Machine, stop: StopFlag) -> Group | None:

@@ -46,6 +46,9 @@ class Place:
 class Block(Frozen):
     """Settings of one kind of block; subclasses add fields, what it costs and what it builds."""
 
+    stackable: ClassVar[bool] = False
+    """Whether `torch.func.vmap` runs its module over a stack of parameters, with the kernels' operators."""
+
     name: str
 
     def parameters(self, D: int) -> int:
@@ -76,6 +79,8 @@ class Attention(Block):
     "torch" keeps PyTorch's uniform weights and sets biases to zero (the released hybrids).
     """
 
+    stackable = True
+
     name: Literal["attention"] = "attention"
     init: Literal["gpt2", "torch"] = "gpt2"
 
@@ -95,6 +100,8 @@ class Attention(Block):
 class MLP(Block):
     """Feed-forward D → 4D → D with tanh-approximated GELU, initialised like GPT-2."""
 
+    stackable = True
+
     name: Literal["mlp"] = "mlp"
     expand: PositiveInt = 4
 
@@ -113,6 +120,8 @@ class MLP(Block):
 
 class Mamba(Block):
     """Gu & Dao's selective state-space block: state size N, inner width E·D, short convolution, SiLU gate."""
+
+    stackable = True
 
     name: Literal["mamba"] = "mamba"
     state: PositiveInt = 16
@@ -151,6 +160,8 @@ class S4(Block):
     State size N counts real numbers: N/2 complex modes.
     """
 
+    stackable = True
+
     name: Literal["s4"] = "s4"
     state: PositiveInt = Field(default=16, multiple_of=2)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -178,6 +189,8 @@ class S4Mamba(Block):
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"skip": "normal"}
+
+    stackable = True
 
     name: Literal["s4_mamba"] = "s4_mamba"
     state: PositiveInt = Field(default=16, multiple_of=2)
@@ -227,6 +240,8 @@ class LSTM(Block):
 
 class Dropout(Block):
     """Zeroes single values while training: a block of plain stacks, where Xie et al.'s LSTM has 0.2."""
+
+    stackable = True
 
     name: Literal["dropout"] = "dropout"
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)

@@ -17,6 +17,7 @@ from bench.kernels import backends
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.run import Run
+from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
 from bench.train.loop import Options, prepare
 from bench.train.step import State
@@ -93,10 +94,10 @@ def training_losses(
 ) -> tuple[list[float], float]:
     """The training loss of every step (of the first only, where weights are moved), and steps per second."""
     options = Options(device, scan)
-    state = prepare(run, options)
+    state = prepare(Stack.of(run), options)
     if moved:
         _move(state)
-    step = options.step(run, state)
+    step = options.step(state)
     losses, began = [], time.perf_counter()
     steps = min(run.steps, COMPARED_STEPS) if moved else run.steps
     for _ in range(steps):
@@ -110,7 +111,7 @@ def _move(state: State) -> None:
     """Change every weight by about its last bit, up or down."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in state.parameters():
+        for parameter in state.parameters.leaves:
             up = torch.randint(0, 2, parameter.shape, generator=generator).to(parameter.device) * 2 - 1
             parameter.mul_(1 + up.to(torch.float64) * 2 * MOVED)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: enough to go on as if nothing had happened, whole or absent."""
+"""Checkpoints: enough to go on as if nothing had happened, whole or absent; one file for a stack."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bench.train.step import State, random_state, set_random_state
 NAME = "checkpoint.pt"
 
 
-def save(folder: Path, run_id: str, state: State, notes: dict[str, Any]) -> None:
-    """Write the state and the host's notes (plain values), atomically."""
+def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
+    """Write the state, its stack's composition and the host's notes (plain values), atomically."""
     buffer = io.BytesIO()
     torch.save(
         {
-            "run": run_id,
-            "tensors": [tensor.detach().cpu() for tensor in state.tensors()],
+            "runs": [run.id for run in state.stack.members],
+            "tensors": {name: tensor.detach().cpu() for name, tensor in state.tensors().items()},
             "random": random_state(state.step.device),
             "notes": notes,
         },
@@ -31,10 +31,10 @@ def save(folder: Path, run_id: str, state: State, notes: dict[str, Any]) -> None
     write_atomically(folder / NAME, buffer.getvalue())
 
 
-def restore(folder: Path, run_id: str, state: State) -> dict[str, Any] | None:
+def restore(folder: Path, state: State) -> dict[str, Any] | None:
     """Put the saved state into `state`, in place, and return the notes; None when there is none.
 
-    A file that is not this run's checkpoint (truncated, foreign, another version's) is renamed to
+    A file that is not a checkpoint of this very stack (truncated, foreign, another version's) is renamed to
     `checkpoint.pt.unusable` and training starts over: it is an optimisation, never the record.
     """
     path = folder / NAME
@@ -42,16 +42,20 @@ def restore(folder: Path, run_id: str, state: State) -> dict[str, Any] | None:
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["run"] != run_id:
-            raise ValueError(f"belongs to run {saved['run']}")
-        pairs = list(zip(state.tensors(), saved["tensors"], strict=True))
-        if any(mine.shape != theirs.shape for mine, theirs in pairs):
+        if saved["runs"] != [run.id for run in state.stack.members]:
+            raise ValueError(f"belongs to {', '.join(map(str, saved['runs']))}")
+        tensors = state.tensors()
+        pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
+        if any(tensor.shape != value.shape for tensor, value in pairs):
             raise ValueError("has other shapes")
+        notes: dict[str, Any] = saved["notes"]
+        random = saved["random"]
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
+        AttributeError,
         RuntimeError,
         EOFError,
         pickle.UnpicklingError,
@@ -60,8 +64,7 @@ def restore(folder: Path, run_id: str, state: State) -> dict[str, Any] | None:
         print(f"{path}: not usable ({error}); set aside, starting over", flush=True)
         return None
     with torch.no_grad():
-        for mine, theirs in pairs:
-            mine.copy_(theirs)
-    set_random_state(state.step.device, saved["random"])
-    notes: dict[str, Any] = saved["notes"]
+        for tensor, value in pairs:
+            tensor.copy_(value)
+    set_random_state(state.step.device, random)
     return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.models.backbone import Model
 from bench.tasks.draws import Draws
@@ -58,8 +59,16 @@ def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
 
 
 @torch.no_grad()
-def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.device) -> dict[str, Array]:
+def scores(
+    model: Model,
+    task: Task,
+    evaluation: EvaluationSet,
+    device: torch.device,
+    predict: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Array]:
     """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation.
+
+    `predict` maps tokens to outputs with parameters other than the model's own: those of a member of a stack.
 
     Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
     apart.
@@ -68,7 +77,7 @@ def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.de
     with _as_it_is(model):
         for begin in range(0, evaluation.count, CHUNK):
             prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
-            found = task.measure(model, prompts, evaluation.evaluation)
+            found = task.measure(predict or model, prompts, evaluation.evaluation)
             parts.append({name: values.double().cpu() for name, values in found.items()})
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 

@@ -1,8 +1,8 @@
-"""One training loop for every architecture and task: run → result.
+"""One training loop for every architecture and task: a stack of runs → their results.
 
-The loop replays steps and, between them, reads the meters, evaluates at the run's checkpoints,
-saves its state and says where it is. None of that changes a number: a run killed at any instruction
-and resumed ends with the same result as one that was not.
+The loop replays steps and, between them, reads the meters, evaluates at the runs' checkpoints, saves its state and
+reports progress. None of that changes a number: a stack killed at any instruction and resumed ends with the same
+results as one that was not. A member that diverges has its result at once; the others train on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from bench import flops
 from bench.results import FORMAT, run_facts
 from bench.run import Run
+from bench.stack import Stack
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_sets, headline, packed, rounded, scores, summary
 from bench.train.step import State, captured_step, eager_step, initial_state
@@ -36,10 +37,16 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: steps done, the mean training loss of the latest window, steps per second now."""
+    """Where a stack is.
+
+    Attributes:
+        step: optimisation steps done.
+        losses: mean training loss of the latest window, of each member; None before the first window ends.
+        steps_per_second: of the whole stack, now.
+    """
 
     step: int
-    loss: float | None
+    losses: tuple[float | None, ...]
     steps_per_second: float
 
 
@@ -49,9 +56,10 @@ class Options:
 
     Attributes:
         device: where.
-        scan: selective scan backend, by name.
+        scan: the kernels' backend, by name.
         save_every: seconds between checkpoints.
         report: called at every look.
+        ended: called with a member's number and result as soon as it has ended.
         stop: asked at every look; True saves and raises `Interrupted`.
         group: the processes that share each batch, of which this one leads; None trains alone.
     """
@@ -60,166 +68,237 @@ class Options:
     scan: str = "sequential"
     save_every: float = 60.0
     report: Callable[[Progress], None] = lambda progress: None
+    ended: Callable[[int, dict[str, Any]], None] = lambda member, result: None
     stop: Callable[[], bool] = lambda: False
     group: Group | None = None
 
-    def step(self, run: Run, state: State) -> Callable[[], None]:
+    def step(self, state: State) -> Callable[[], None]:
         """The optimisation step as it is computed on this device."""
         make = captured_step if self.device.type == "cuda" else eager_step
-        return make(run, state, self.group)
+        return make(state, self.group)
 
 
 @dataclass
-class _Notes:
-    """What the host remembers: saved with every checkpoint."""
+class _MemberNotes:
+    """What the host remembers of one member."""
 
     curve: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "loss": [], "gradient_norm": []}
     )
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     per_prompt: str | None = None
+    diverged: str | None = None
+    """Why it diverged; None for a member that has not."""
+    seconds: float = 0.0
+    """Of training, until it ended."""
+
+
+@dataclass
+class _Notes:
+    """What the host remembers: saved with every checkpoint, as plain values."""
+
+    members: list[_MemberNotes]
     train_seconds: float = 0.0
     resumptions: int = 0
 
+    def plain(self) -> dict[str, Any]:
+        return {**vars(self), "members": [vars(member) for member in self.members]}
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> _Notes:
+        return cls(**{**saved, "members": [_MemberNotes(**member) for member in saved["members"]]})
+
 
 def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
-    """Train one run, from its checkpoint in `folder` if there is one, to its result (format 1).
+    """`train_stack` for a run that trains alone: its result."""
+    return train_stack(Stack.of(run), folder, options)[0]
 
-    The result lacks only `provenance` beyond the speed measured here.
+
+def train_stack(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
+    """Train a stack, from its checkpoint in `folder` if there is one, to its members' results (format 1).
+
+    A result lacks only `provenance` beyond the speed measured here.
 
     Raises:
         Interrupted: when `options.stop` said so; the state is saved in `folder`.
     """
     try:
-        return _train(run, folder, options)
+        return _train(stack, folder, options)
     finally:
         if options.group is not None:
             options.group.tell(0)  # however it ended: the others train no further
 
 
-def prepare(run: Run, options: Options) -> State:
-    """Settings of the process and the run's first state; the same in every process of a group."""
-    configure(run, options.device)
-    torch.manual_seed(run.seed)  # dropout; restored with the checkpoint
-    return initial_state(run, options.device, options.scan)
+def prepare(stack: Stack, options: Options) -> State:
+    """Settings of the process and the stack's first state; the same in every process of a group."""
+    configure(stack.first, options.device)
+    torch.manual_seed(stack.first.seed)  # dropout; restored with the checkpoint
+    return initial_state(stack, options.device, options.scan)
 
 
-def _train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
-    state = prepare(run, options)
-    saved = checkpoint.restore(folder, run.id, state)
+def _train(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
+    state = prepare(stack, options)
+    saved = checkpoint.restore(folder, state)
     if options.group is not None:
-        options.group.share(state.tensors())
-    notes = _Notes(**saved) if saved else _Notes()
+        options.group.share(list(state.tensors().values()))
+    notes = _Notes.of(saved) if saved else _Notes([_MemberNotes() for _ in stack.members])
     notes.resumptions += saved is not None
-    evaluations = evaluation_sets(run.task, run.evaluation_prompts)
-    step = options.step(run, state)
-    outcome, reason = _advance(run, folder, options, state, notes, step, evaluations)
-    return {
-        "format": FORMAT,
-        "kind": "run",
-        "id": run.id,
-        "outcome": outcome,
-        "reason": reason,
-        "run": run.identity(),
-        "facts": run_facts(run),
-        "checkpoints": notes.checkpoints,
-        "convergence_step": _convergence_step(run, notes.checkpoints),
-        "per_prompt": {"report": notes.per_prompt},
-        "prompts": {
-            purpose: {"count": one.count, "sha256": one.sha256} for purpose, one in evaluations.items()
-        },
-        "curve": notes.curve,
-        "provenance": {
-            "train_seconds": round(notes.train_seconds, 3),
-            "steps_per_second": rounded(int(state.step) / max(notes.train_seconds, 1e-9), 4),
-            "resumptions": notes.resumptions,
-            "scan": options.scan,
-            "captured": options.device.type == "cuda",
-            "processes": options.group.size if options.group else 1,
-        },
-    }
+    training = _Training(stack, folder, options, state, notes)
+    training.advance()
+    return [training.result(k) for k in range(len(stack))]
 
 
-def _advance(
-    run: Run,
-    folder: Path,
-    options: Options,
-    state: State,
-    notes: _Notes,
-    step: Callable[[], None],
-    evaluations: dict[str, Any],
-) -> tuple[str, str | None]:
-    """Train to the end or to divergence; returns the outcome and its reason."""
-    done = int(state.step)
-    window = max(1, run.steps // CURVE_POINTS)
-    look, saved_at = 1, time.monotonic()
-    while done < run.steps:
-        stops_at = [done - done % window + window, run.steps, *(c for c in run.checkpoints if c > done)]
-        count = min(look, min(stops_at) - done)
-        began = time.monotonic()
-        if options.group is not None:
-            options.group.tell(count)
-        for _ in range(count):
-            step()
-        bad = int(state.meters.first_bad_step)  # the host waits for the device here, and only here
-        seconds = time.monotonic() - began
-        done += count
-        notes.train_seconds += seconds
-        if bad >= 0:
-            return "diverged", f"the loss or its gradient is not finite at step {bad}"
-        if done % window == 0 or done == run.steps:
-            _read_meters(state, notes, done, window)
-        if done in run.checkpoints and not _evaluate(run, options.device, state, notes, done, evaluations):
-            return "diverged", f"a score on the evaluation prompts is not finite at step {done}"
-        speed = count / max(seconds, 1e-9)
-        look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
-        options.report(Progress(done, notes.curve["loss"][-1] if notes.curve["loss"] else None, speed))
-        stop = options.stop()
-        if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
-            checkpoint.save(folder, run.id, state, vars(notes))
-            saved_at = time.monotonic()
-        if stop and done < run.steps:
-            raise Interrupted
-    return "finished", None
+@dataclass
+class _Training:
+    """A stack on its way from a state to its results."""
 
+    stack: Stack
+    folder: Path
+    options: Options
+    state: State
+    notes: _Notes
 
-def _read_meters(state: State, notes: _Notes, done: int, window: int) -> None:
-    steps = done % window or window
-    notes.curve["step"].append(done)
-    notes.curve["loss"].append(rounded(float(state.meters.loss_sum) / steps))
-    notes.curve["gradient_norm"].append(rounded(float(state.meters.gradient_norm_max), 4))
-    state.meters.reset()
-
-
-def _evaluate(
-    run: Run, device: torch.device, state: State, notes: _Notes, done: int, evaluations: dict[str, Any]
-) -> bool:
-    """Score the model on every set and keep the numbers; False (and nothing kept) when one is not finite."""
-    task, size, summaries = run.task, run.size, {}
-    for purpose, one in evaluations.items():
-        for name, values in scores(state.model, task, one, device).items():
-            if not np.isfinite(values).all():
-                return False
-            main = name == one.evaluation
-            if purpose == "selection" and not main:
-                continue
-            per_prompt = headline(task, name, values)
-            summaries[purpose if main else name] = summary(
-                values, per_prompt, positions=purpose != "selection"
-            )
-            if purpose == "report" and main and done == run.steps:
-                notes.per_prompt = packed(per_prompt)
-    notes.checkpoints.append(
-        {
-            "step": done,
-            "training_flops": run.training_flops(done),
-            "training_flops_full_length": flops.training_flops_full_length(
-                run.architecture, size.layers, size.width, task, run.batch_size, done
-            ),
-            "evaluations": summaries,
+    def __post_init__(self) -> None:
+        run = self.stack.first
+        self.window = max(1, run.steps // CURVE_POINTS)
+        self.evaluations = {
+            run.task_id: evaluation_sets(run.task, run.evaluation_prompts) for run in self.stack.members
         }
-    )
-    return True
+        self.told: set[int] = set()
+
+    def advance(self) -> None:
+        """Train to the end, or until every member has diverged."""
+        run, options, state, notes = self.stack.first, self.options, self.state, self.notes
+        step = options.step(state)
+        done = int(state.step)
+        look, saved_at = 1, time.monotonic()
+        self._tell_ended(done)
+        while done < run.steps and len(self.told) < len(self.stack):
+            stops_at = [
+                done - done % self.window + self.window,
+                run.steps,
+                *(c for c in run.checkpoints if c > done),
+            ]
+            count = min(look, min(stops_at) - done)
+            began = time.monotonic()
+            if options.group is not None:
+                options.group.tell(count)
+            for _ in range(count):
+                step()
+            bad = state.meters.first_bad_step.tolist()  # the host waits for the device here, and only here
+            seconds = time.monotonic() - began
+            done += count
+            notes.train_seconds += seconds
+            for k, first_bad in enumerate(bad):
+                if first_bad >= 0:
+                    self._diverged(k, f"the loss or its gradient is not finite at step {first_bad}")
+            if done % self.window == 0 or done == run.steps:
+                self._read_meters(done)
+            if done in run.checkpoints:
+                for k in self._training():
+                    if not self._evaluate(k, done):
+                        self._diverged(k, f"a score on the evaluation prompts is not finite at step {done}")
+            self._tell_ended(done)
+            speed = count / max(seconds, 1e-9)
+            look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
+            options.report(Progress(done, self._losses(), speed))
+            stop = options.stop()
+            if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
+                checkpoint.save(self.folder, state, notes.plain())
+                saved_at = time.monotonic()
+            if stop and done < run.steps and len(self.told) < len(self.stack):
+                raise Interrupted
+
+    def result(self, k: int) -> dict[str, Any]:
+        """The result of member `k`, which has ended."""
+        run, notes = self.stack.members[k], self.notes.members[k]
+        done = int(self.state.step)
+        return {
+            "format": FORMAT,
+            "kind": "run",
+            "id": run.id,
+            "outcome": "finished" if notes.diverged is None else "diverged",
+            "reason": notes.diverged,
+            "run": run.identity(),
+            "facts": run_facts(run),
+            "checkpoints": notes.checkpoints,
+            "convergence_step": _convergence_step(run, notes.checkpoints),
+            "per_prompt": {"report": notes.per_prompt},
+            "prompts": {
+                purpose: {"count": prompts.count, "sha256": prompts.sha256}
+                for purpose, prompts in self.evaluations[run.task_id].items()
+            },
+            "curve": notes.curve,
+            "provenance": {
+                "train_seconds": round(self.notes.train_seconds, 3),
+                "steps_per_second": rounded(done / max(self.notes.train_seconds, 1e-9), 4),
+                "resumptions": self.notes.resumptions,
+                "scan": self.options.scan,
+                "captured": self.options.device.type == "cuda",
+                "processes": self.options.group.size if self.options.group else 1,
+                "stack": {"id": self.stack.id, "members": len(self.stack), "place": k},
+            },
+        }
+
+    def _training(self) -> list[int]:
+        """Members that have not diverged."""
+        return [k for k, member in enumerate(self.notes.members) if member.diverged is None]
+
+    def _diverged(self, k: int, reason: str) -> None:
+        if self.notes.members[k].diverged is None:
+            self.notes.members[k].diverged = reason
+
+    def _tell_ended(self, done: int) -> None:
+        """Hand over the results of members that ended since the last look."""
+        for k, member in enumerate(self.notes.members):
+            if k not in self.told and (member.diverged is not None or done == self.stack.first.steps):
+                self.told.add(k)
+                self.options.ended(k, self.result(k))
+
+    def _losses(self) -> tuple[float | None, ...]:
+        curves = (member.curve["loss"] for member in self.notes.members)
+        return tuple(curve[-1] if curve else None for curve in curves)
+
+    def _read_meters(self, done: int) -> None:
+        steps = done % self.window or self.window
+        losses = self.state.meters.loss_sum.tolist()
+        norms = self.state.meters.gradient_norm_max.tolist()
+        for k in self._training():
+            curve = self.notes.members[k].curve
+            curve["step"].append(done)
+            curve["loss"].append(rounded(losses[k] / steps))
+            curve["gradient_norm"].append(rounded(norms[k], 4))
+        self.state.meters.reset()
+
+    def _evaluate(self, k: int, done: int) -> bool:
+        """Score member `k` on every set and keep the numbers; False (and nothing kept) when one is not finite."""
+        run, notes = self.stack.members[k], self.notes.members[k]
+        task, size, summaries = run.task, run.size, {}
+        predict = self.state.member(k)
+        for purpose, prompts in self.evaluations[run.task_id].items():
+            for name, values in scores(self.state.model, task, prompts, self.options.device, predict).items():
+                if not np.isfinite(values).all():
+                    return False
+                main = name == prompts.evaluation
+                if purpose == "selection" and not main:
+                    continue
+                per_prompt = headline(task, name, values)
+                summaries[purpose if main else name] = summary(
+                    values, per_prompt, positions=purpose != "selection"
+                )
+                if purpose == "report" and main and done == run.steps:
+                    notes.per_prompt = packed(per_prompt)
+        notes.checkpoints.append(
+            {
+                "step": done,
+                "training_flops": run.training_flops(done),
+                "training_flops_full_length": flops.training_flops_full_length(
+                    run.architecture, size.layers, size.width, task, run.batch_size, done
+                ),
+                "evaluations": summaries,
+            }
+        )
+        return True
 
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
@@ -227,8 +306,8 @@ def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None
     threshold = run.task.convergence_accuracy
     if threshold is None:
         return None
-    reached = (one["step"] for one in checkpoints if one["evaluations"]["report"]["overall"][0] >= threshold)
-    return next(reached, None)
+    accuracies = ((c["step"], c["evaluations"]["report"]["overall"][0]) for c in checkpoints)
+    return next((step for step, accuracy in accuracies if accuracy >= threshold), None)
 
 
 def configure(run: Run, device: torch.device) -> None:

@@ -15,16 +15,17 @@ stream, which nothing can split alike: a run with dropout is refused.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from bench.run import Run
+from bench.stack import Stack
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:
@@ -102,15 +103,14 @@ class Group:
         first = self.rank * each + min(self.rank, over)
         return prompts.part(slice(first, first + each + (self.rank < over)))
 
-    def average(self, parameters: Iterable[nn.Parameter], total: Tensor, count: Tensor) -> Tensor:
+    def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> Tensor:
         """Turn gradients of a sum over own rows into those of the mean over all; returns that mean.
 
         Args:
-            parameters: what has gradients of `total`.
+            gradients: of `total`; overwritten.
             total: sum of the losses of this process's rows, scalar.
             count: how many losses that is.
         """
-        gradients = [each.grad for each in parameters if each.grad is not None]
         sums = torch.stack((total.detach(), count.to(total.dtype)))
         flat = torch.cat([*(each.reshape(-1) for each in gradients), sums])
         self._together(distributed.all_reduce, flat)
@@ -153,9 +153,9 @@ def follow(run: Run, options: Options) -> None:
     from bench.train.loop import prepare
 
     group: Any = options.group
-    state = prepare(run, options)
-    group.share(state.tensors())
-    step = options.step(run, state)
+    state = prepare(Stack.of(run), options)
+    group.share(list(state.tensors().values()))
+    step = options.step(state)
     while (count := group.hear()) > 0:
         for _ in range(count):
             step()

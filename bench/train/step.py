@@ -1,10 +1,14 @@
-"""One optimisation step, eager or captured: everything in it happens on the device.
+"""One optimisation step of a stack, eager or captured: everything in it happens on the device.
 
-    draw a batch → forward → loss → backward → clip → Adam → add to the meters → step + 1
+    draw a batch → forward → loss of each member → backward → clip, Adam, meters, step + 1
 
-The host neither waits nor looks: the meters are device scalars that `bench.train.loop` reads every
-few hundred steps. On CUDA the whole step is captured once and replayed (`capture`), because every
-shape in it is static and the step counter it depends on lives on the device.
+A stack of one computes with its model as it is. In a larger one, `torch.func.vmap` runs the same model over all
+members' parameters at once: the operators of `bench.kernels` take the stack as one more dimension. Members of one
+task and one seed share their prompts.
+
+The host neither waits nor looks: the meters are device tensors that `bench.train.loop` reads every few hundred
+steps. On CUDA the whole step is captured once and replayed (`capture`), because every shape in it is static and the
+step counter it depends on lives on the device.
 """
 
 from __future__ import annotations
@@ -12,82 +16,90 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.func import functional_call, vmap
 
 from bench.models.backbone import Model
 from bench.run import Run
+from bench.stack import Stack
 from bench.tasks.draws import Draws
-from bench.train.optimizer import build_optimizer, set_learning_rate
+from bench.tasks.task import Prompts
+from bench.train.meters import Meters
+from bench.train.optimizer import StackOptimizer
+from bench.train.parameters import Parameters
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
 
 
 @dataclass
-class Meters:
-    """What is remembered of the steps since the host last took a reading (device scalars)."""
-
-    loss_sum: Tensor
-    gradient_norm_max: Tensor
-    first_bad_step: Tensor
-    """First step whose loss or gradient norm was not finite; −1 while there is none."""
-
-    @classmethod
-    def new(cls, device: torch.device) -> Meters:
-        return cls(
-            loss_sum=torch.zeros((), dtype=torch.float64, device=device),
-            gradient_norm_max=torch.zeros((), device=device),
-            first_bad_step=torch.full((), -1, dtype=torch.int64, device=device),
-        )
-
-    def add(self, loss: Tensor, gradient_norm: Tensor, step: Tensor) -> None:
-        self.loss_sum += loss
-        self.gradient_norm_max.copy_(torch.maximum(self.gradient_norm_max, gradient_norm))
-        bad = ~(torch.isfinite(loss) & torch.isfinite(gradient_norm)) & (self.first_bad_step < 0)
-        self.first_bad_step.copy_(torch.where(bad, step, self.first_bad_step))
-
-    def reset(self) -> None:
-        self.loss_sum.zero_()
-        self.gradient_norm_max.zero_()
-
-
-@dataclass
 class State:
-    """Everything that training changes; a checkpoint is exactly this and the host's notes."""
+    """Everything that training changes; a checkpoint is exactly this and the host's notes.
 
+    Attributes:
+        stack: the runs that are trained.
+        model: the module that all members compute with; it holds the parameters of a stack of one.
+        parameters: of all members, with Adam's moments.
+        optimizer: updates them.
+        step: optimisation steps done, int64 scalar on the device.
+        meters: of all members.
+    """
+
+    stack: Stack
     model: Model
-    optimizer: torch.optim.Optimizer
+    parameters: Parameters
+    optimizer: StackOptimizer
     step: Tensor
-    """Optimisation steps done, int64 scalar on the device."""
     meters: Meters
 
-    def tensors(self) -> list[Tensor]:
-        """Every tensor that a step overwrites, in a fixed order."""
-        moments = [
-            value
-            for parameter in self.parameters()
-            for value in self.optimizer.state[parameter].values()
-            if isinstance(value, Tensor)
-        ]
-        return [*self.parameters(), *moments, self.step, *vars(self.meters).values()]
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a step overwrites, by name."""
+        parameters = self.parameters
+        return {
+            "values": parameters.values,
+            "first_moment": parameters.first_moment,
+            "second_moment": parameters.second_moment,
+            "step": self.step,
+            **vars(self.meters),
+        }
 
-    def parameters(self) -> list[nn.Parameter]:
-        return list(self.model.parameters())
+    def member(self, k: int) -> Model | Callable[[Tensor], Tensor]:
+        """What predicts with one member's parameters: tokens → outputs."""
+        if len(self.stack) == 1:
+            return self.model
+        return functools.partial(_predict, self.model, self.parameters.of_member(k))
 
 
-def initial_state(run: Run, device: torch.device, scan: str) -> State:
-    """A freshly initialised model and optimiser.
+def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    outputs: Tensor = functional_call(model, parameters, (tokens,))
+    return outputs
 
-    Parameters are drawn on the CPU from a generator seeded by `run.seed`, so that every device
-    starts from the same numbers; the caller's random state is left as it was.
+
+def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
+    """Freshly initialised models and their optimiser.
+
+    Each member's parameters are drawn on the CPU from a generator seeded by its `seed`, so that every device and every
+    stack starts from the same numbers; the caller's random state is left as it was.
     """
+    models = [_initial_model(run, scan) for run in stack.members]
+    model = models[0].to(device).train()
+    parameters = Parameters.of(models, device)
+    step = torch.zeros((), dtype=torch.int64, device=device)
+    meters = Meters.new(len(stack), device)
+    return State(
+        stack, model, parameters, StackOptimizer(stack, parameters, meters, step, scan), step, meters
+    )
+
+
+def _initial_model(run: Run, scan: str) -> Model:
     task = run.task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        model = Model(
+        return Model(
             run.architecture,
             run.size,
             n_inputs=task.n_inputs,
@@ -95,67 +107,144 @@ def initial_state(run: Run, device: torch.device, scan: str) -> State:
             length=task.length(task.n_points),
             scan=scan,
         )
-    model.to(device).train()
-    optimizer = build_optimizer(run, model.parameters(), device)
-    for parameter in model.parameters():  # Adam makes its moments lazily; a graph needs them now
-        optimizer.state[parameter] = {
-            "step": torch.zeros((), device=device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-    step = torch.zeros((), dtype=torch.int64, device=device)
-    return State(model, optimizer, step, Meters.new(device))
 
 
-def eager_step(run: Run, state: State, group: Group | None = None) -> Callable[[], None]:
+def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The step, as ordinary PyTorch; with a group, this process computes its rows of the batch."""
+    leaves = state.parameters.leaves
+    streams = _streams(state.stack)
+
+    def gradients_of(loss: Tensor) -> list[Tensor]:
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        pairs = zip(gradients, leaves, strict=True)
+        return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
     def step() -> None:
-        task = run.task
-        prompts = task.batch(Draws(run.seed, "train", state.step), run.batch_size)
-        set_learning_rate(state.optimizer, run, state.step)
-        state.optimizer.zero_grad()  # to None: the backward pass then writes gradients instead of adding them
-        if group is None:
-            loss = task.loss(state.model(prompts.tokens), prompts, state.step)
-            loss.backward()  # type: ignore[no-untyped-call]
+        run = state.stack.first
+        if group is not None:
+            rows = group.rows(run.task.batch(Draws(run.seed, "train", state.step), run.batch_size))
+            total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
+            gradients = gradients_of(total)
+            losses = group.average(gradients, total, count).view(1)
+        elif len(state.stack) == 1:
+            prompts = run.task.batch(Draws(run.seed, "train", state.step), run.batch_size)
+            losses = run.task.loss(state.model(prompts.tokens), prompts, state.step).view(1)
+            gradients = gradients_of(losses)
         else:
-            mine = group.rows(prompts)
-            total, count = task.loss_sum(state.model(mine.tokens), mine, state.step)
-            total.backward()  # type: ignore[no-untyped-call]
-            loss = group.average(state.parameters(), total, count)
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), run.clip, foreach=True)
-        state.optimizer.step()
-        state.meters.add(loss.detach(), norm, state.step)
-        state.step += 1
+            losses = _stacked_losses(state, streams)
+            gradients = gradients_of(losses.sum())  # no member's loss depends on another's parameters
+        state.optimizer(gradients, losses.detach())
 
     return step
 
 
-def captured_step(run: Run, state: State, group: Group | None = None) -> Callable[[], None]:
+@dataclass(frozen=True)
+class _Stream:
+    """Members that train on the same prompts: those of one task and one seed."""
+
+    first: Run
+    members: int
+
+
+def _streams(stack: Stack) -> list[_Stream]:
+    together = groupby(stack.members, key=lambda run: (run.task_id, run.seed))
+    runs = [list(members) for _, members in together]
+    return [_Stream(members[0], len(members)) for members in runs]
+
+
+def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
+    """The training loss of every member, (K,)."""
+    batches = [
+        stream.first.task.batch(Draws(stream.first.seed, "train", state.step), stream.first.batch_size)
+        for stream in streams
+    ]
+    shared = len(streams) == 1
+    tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
+    names = state.parameters.names
+
+    def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
+        return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
+
+    outputs: Tensor = vmap(predict, in_dims=(0, None if shared else 0), randomness="different")(
+        state.parameters.leaves, tokens
+    )
+    losses, begin = [], 0
+    # Streams of one task differ in their seed only: one loss for all of them.
+    for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
+        indices = list(group)
+        own = [streams[index] for index in indices]
+        end = begin + sum(stream.members for stream in own)
+        prompts = _joined([batches[index] for index in indices], own)
+        losses.append(_losses(own[0].first, outputs[begin:end], prompts, len(own) == 1, state.step))
+        begin = end
+    return torch.cat(losses) if len(losses) > 1 else losses[0]
+
+
+def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
+    """One tensor per stream → one per member, stacked."""
+    return torch.stack(
+        [value for value, stream in zip(values, streams, strict=True) for _ in range(stream.members)]
+    )
+
+
+def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
+    """Prompts of several streams with a dimension for their members in front; those of one stream as they are."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    return Prompts(
+        _for_members([b.tokens for b in batches], streams),
+        _for_members([b.targets for b in batches], streams),
+        _for_members([b.inputs for b in batches], streams),
+        None
+        if first.counted is None
+        else _for_members([b.counted for b in batches if b.counted is not None], streams),
+        {name: _for_members([b.more[name] for b in batches], streams) for name in first.more},
+    )
+
+
+def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> Tensor:
+    """Losses (members,) from outputs (members, B, L, n_outputs); the prompts are shared, or one set per member."""
+    dim = None if shared else 0
+
+    def loss(
+        outputs: Tensor, tokens: Tensor, targets: Tensor, inputs: Tensor, counted: Any, more: Any
+    ) -> Tensor:
+        return run.task.loss(outputs, Prompts(tokens, targets, inputs, counted, more), step)
+
+    more = dict(prompts.more)
+    dims = (0, dim, dim, dim, None if prompts.counted is None else dim, dict.fromkeys(more, dim))
+    values: Tensor = vmap(loss, in_dims=dims)(
+        outputs, prompts.tokens, prompts.targets, prompts.inputs, prompts.counted, more
+    )
+    return values
+
+
+def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The same step as one CUDA graph, replayed.
 
     Capture needs a few warm-up steps, for libraries to choose their kernels and allocate. They
     train: afterwards the state and the random generator are put back as they were.
     """
-    step = eager_step(run, state, group)
-    before = [tensor.detach().clone() for tensor in state.tensors()]
-    generator = torch.cuda.get_rng_state(state.step.device)
-    side = _side_stream(state.step.device)
-    side.wait_stream(torch.cuda.current_stream(state.step.device))
+    step, device = eager_step(state, group), state.step.device
+    before = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
+    generator = torch.cuda.get_rng_state(device)
+    side = _side_stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(3):
             step()
-    torch.cuda.current_stream(state.step.device).wait_stream(side)
-    state.optimizer.zero_grad()  # those of the graph are to lie in its own memory
+    torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
     mode = "global" if group is None else "thread_local"
     with torch.cuda.graph(graph, stream=side, capture_error_mode=mode):
         step()
+    state.optimizer.update.bind()
     with torch.no_grad():
-        for tensor, value in zip(state.tensors(), before, strict=True):
-            tensor.copy_(value)
-    torch.cuda.set_rng_state(generator, state.step.device)
+        for name, tensor in state.tensors().items():
+            tensor.copy_(before[name])
+    torch.cuda.set_rng_state(generator, device)
     return graph.replay
 
 
@@ -171,6 +260,7 @@ def random_state(device: torch.device) -> Tensor:
 
 
 def set_random_state(device: torch.device, value: Any) -> None:
+    """Put back what `random_state` returned."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(value, device)
     else:

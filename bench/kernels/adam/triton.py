@@ -1,0 +1,160 @@
+"""Clip and Adam in Triton: three launches for all parameters of all members.
+
+    1. every block of at most BLOCK entries of one parameter of one member adds up its squares
+    2. one program adds those up by member, and works out each member's factors, the meters and the step
+    3. every block takes its Adam step
+
+Gradients are where autograd left them. Their addresses lie in a table that the kernels read, because a launch
+cannot take a list of tensors. A captured graph always finds its gradients in the same places: the table is
+filled once after the capture (`bind`).
+"""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bench.kernels.adam import Buffers, Settings
+
+BLOCKS = (1024, 4096)
+"""Entries of a block: of small models, and of those with more than `LARGE` parameters in all."""
+LARGE = 1 << 23
+SUMS = 1024
+"""Partial sums that are added at once."""
+
+
+@triton.jit
+def _block(table, BLOCK: tl.constexpr):
+    """Of this program's block: its parameter, its place there, its place in flat buffers, which entries exist."""
+    row = table + 5 * tl.program_id(0)
+    entries = tl.arange(0, BLOCK)
+    return (
+        tl.load(row),
+        tl.load(row + 1) + entries,
+        tl.load(row + 2) + entries,
+        entries < tl.load(row + 3),
+        tl.load(row + 4),
+    )
+
+
+@triton.jit
+def _gradient(addresses, parameter, place, inside):
+    start = tl.load(addresses + parameter).to(tl.pointer_type(tl.float32))
+    return tl.load(start + place, mask=inside, other=0.0)
+
+
+@triton.jit
+def sum_squares(table, addresses, partial_sums, BLOCK: tl.constexpr):
+    parameter, place, _, inside, _ = _block(table, BLOCK)
+    g = _gradient(addresses, parameter, place, inside)
+    tl.store(partial_sums + tl.program_id(0), tl.sum(g * g))
+
+
+@triton.jit(do_not_specialize=["members"])
+def finish(
+    partial_sums, firsts, rates, clips, losses, factors, step, loss_sum, norm_max, first_bad, members,
+    log_beta1, log_beta2, decay, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Each member's norm, what its entries are multiplied with, its meters; then the next step."""
+    now = tl.load(step)
+    t = (now + 1).to(tl.float64)
+    correction1 = 1.0 - tl.exp2(t * log_beta1)
+    correction2 = 1.0 - tl.exp2(t * log_beta2)
+    for k in range(members):
+        first, last = tl.load(firsts + k), tl.load(firsts + k + 1)
+        squares = tl.zeros((BLOCK,), dtype=tl.float32)
+        for begin in range(first, last, BLOCK):
+            i = begin + tl.arange(0, BLOCK)
+            squares += tl.load(partial_sums + i, mask=i < last, other=0.0)
+        norm = tl.sqrt(tl.sum(squares))
+        loss, rate = tl.load(losses + k), tl.load(rates + k)
+        clipped = tl.load(clips + k) / (norm + 1e-6)
+        tl.store(factors + 4 * k, tl.where(clipped < 1.0, clipped, 1.0))
+        tl.store(factors + 4 * k + 1, (rate.to(tl.float64) / correction1).to(tl.float32))
+        tl.store(factors + 4 * k + 2, tl.sqrt(correction2).to(tl.float32))
+        tl.store(factors + 4 * k + 3, 1.0 - rate * decay)
+        tl.store(loss_sum + k, tl.load(loss_sum + k) + loss.to(tl.float64))
+        largest = tl.load(norm_max + k)
+        tl.store(norm_max + k, tl.where(norm > largest, norm, tl.where(norm != norm, norm, largest)))
+        finite = (tl.abs(loss) < float("inf")) & (tl.abs(norm) < float("inf"))
+        bad = tl.load(first_bad + k)
+        tl.store(first_bad + k, tl.where((bad < 0) & (finite == 0), now, bad))
+    tl.debug_barrier()  # every thread has read the step before one writes it
+    tl.store(step, now + 1)
+
+
+@triton.jit
+def adam(
+    table, addresses, factors, values, first_moment, second_moment, beta2, rest1, rest2, epsilon,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    # rest1 and rest2 are 1 − β₁ and 1 − β₂, worked out in double precision: in fp32 the difference cancels.
+    parameter, place, flat, inside, member = _block(table, BLOCK)
+    clipped, step_size = tl.load(factors + 4 * member), tl.load(factors + 4 * member + 1)
+    correction, shrink = tl.load(factors + 4 * member + 2), tl.load(factors + 4 * member + 3)
+    g = _gradient(addresses, parameter, place, inside) * clipped
+    m = tl.load(first_moment + flat, mask=inside, other=0.0)
+    v = tl.load(second_moment + flat, mask=inside, other=0.0)
+    p = tl.load(values + flat, mask=inside, other=0.0)
+    m = m + rest1 * (g - m)
+    v = beta2 * v + rest2 * g * g
+    p = shrink * p - step_size * (m / (tl.sqrt(v) / correction + epsilon))
+    tl.store(first_moment + flat, m, mask=inside)
+    tl.store(second_moment + flat, v, mask=inside)
+    tl.store(values + flat, p, mask=inside)
+
+
+class Fused:
+    """The update of one stack, with its table of blocks."""
+
+    def __init__(self, buffers: Buffers, settings: Settings) -> None:
+        self.buffers, self.settings = buffers, settings
+        members, device = len(buffers.rates), buffers.values.device
+        self.block = BLOCKS[members * sum(buffers.counts) > LARGE]
+        rows: list[tuple[int, int, int, int, int]] = []
+        firsts = [0]
+        for member in range(members):
+            for parameter, (offset, count) in enumerate(zip(buffers.offsets, buffers.counts, strict=True)):
+                for begin in range(0, count, self.block):
+                    place = member * count + begin
+                    size = min(self.block, count - begin)
+                    rows.append((parameter, place, offset + place, size, member))
+            firsts.append(len(rows))
+        self.table = torch.tensor(rows, dtype=torch.int64, device=device)
+        self.firsts = torch.tensor(firsts, dtype=torch.int32, device=device)
+        self.addresses = torch.zeros(len(buffers.counts), dtype=torch.int64, device=device)
+        self.partial_sums = torch.empty(len(rows), device=device)
+        self.factors = torch.empty(members, 4, device=device)
+        self.captured: list[int] = []
+
+    def __call__(self, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        buffers, settings, grid = self.buffers, self.settings, (len(self.table),)
+        gradients = [gradient.contiguous() for gradient in gradients]
+        addresses = [gradient.data_ptr() for gradient in gradients]
+        if losses.is_cuda and torch.cuda.is_current_stream_capturing():
+            self.captured = addresses
+        else:
+            self.addresses.copy_(torch.tensor(addresses, dtype=torch.int64))
+        sum_squares[grid](self.table, self.addresses, self.partial_sums, BLOCK=self.block)
+        finish[(1,)](
+            self.partial_sums, self.firsts, buffers.rates, buffers.clips, losses.detach().contiguous(), self.factors,
+            buffers.step, buffers.loss_sum, buffers.gradient_norm_max, buffers.first_bad_step, len(buffers.rates),
+            math.log2(settings.beta1) if settings.beta1 else -1e4, math.log2(settings.beta2) if settings.beta2 else -1e4,
+            settings.decay, BLOCK=SUMS,
+        )  # fmt: skip
+        adam[grid](
+            self.table, self.addresses, self.factors, buffers.values, buffers.first_moment, buffers.second_moment,
+            settings.beta2, 1 - settings.beta1, 1 - settings.beta2, settings.epsilon, BLOCK=self.block,
+        )  # fmt: skip
+
+    def bind(self) -> None:
+        """Write down where the captured graph has its gradients."""
+        self.addresses.copy_(torch.tensor(self.captured, dtype=torch.int64))

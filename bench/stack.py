@@ -1,0 +1,80 @@
+"""A stack: runs of one shape that train together, as one set of kernels.
+
+The runs of a stack differ in learning rate, clip, seed, or in a task whose prompts have the same shape. A small
+model leaves most of a GPU idle; a stack of K of them takes little longer than one. Torch is not imported here:
+plans and reports talk about stacks too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.run import Run, digest
+
+MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
+"""What may differ between the members of a stack."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs that train together, those of one task and one seed side by side.
+
+    Attributes:
+        members: the runs, all of one `shape`, in the order of `Stack.of`.
+    """
+
+    members: tuple[Run, ...]
+
+    @classmethod
+    def of(cls, *runs: Run) -> Stack:
+        """A stack of runs, ordered so that members with one stream of prompts stand side by side.
+
+        Raises:
+            ValueError: when their shapes differ, or when a run comes twice.
+        """
+        if len({shape(run) for run in runs}) != 1:
+            raise ValueError("the runs of a stack must have one shape")
+        if len({run.id for run in runs}) != len(runs):
+            raise ValueError("a run can be only once in a stack")
+        return cls(tuple(sorted(runs, key=lambda run: (run.task_id, run.seed, run.id))))
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def first(self) -> Run:
+        """The member that stands for what all of them share: architecture, size, steps, …"""
+        return self.members[0]
+
+    @cached_property
+    def id(self) -> str:
+        """Identifies the composition; that of a single run is the run's own id."""
+        return self.first.id if len(self) == 1 else f"stack-{digest([run.id for run in self.members])}"
+
+    def halves(self) -> tuple[Stack, Stack]:
+        """Two stacks of about half the members each; for a stack of at least two."""
+        middle = len(self) // 2
+        return Stack(self.members[:middle]), Stack(self.members[middle:])
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        if len(self) == 1:
+            return self.first.label
+        size = self.first.size
+        return f"{len(self)} x {self.first.architecture.name}-{size.layers}x{size.width}"
+
+
+def shape(run: Run) -> str:
+    """What all members of a stack have in common, as text: runs with equal shapes can be stacked."""
+    shared = {name: value for name, value in run.identity().items() if name not in MEMBER_FIELDS}
+    task = run.task
+    prompts = [task.length(task.n_points), task.n_inputs, task.n_outputs]
+    return json.dumps([shared, prompts], sort_keys=True)
+
+
+def stackable(run: Run) -> bool:
+    """Whether every block of the run's architecture can be computed for a stack of models at once."""
+    return all(block.stackable for block in run.architecture.pattern)
