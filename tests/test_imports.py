@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "frontier": "",
     "evaluations": "",
     "environment": "",
-    "kernels": "",
+    "kernels": "errors",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels",
@@ -64,8 +64,9 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution diagonal_ssm fused_scan official_convolution official_scan operators selective_scan "
-        "self_test speed triton_convolution triton_draws triton_ssm"
+        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
+        "operators scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
+        "ssm.sequential ssm.triton"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
     "train": "backends_agree checkpoint evaluate loop optimizer parallel step",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.convolution import short_convolution
-from bench.kernels.selective_scan import selective_scan
+from bench.kernels.scan import selective_scan
 from bench.models import blocks as specs
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4

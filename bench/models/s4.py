@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.kernels.diagonal_ssm import diagonal_ssm
+from bench.kernels.ssm import diagonal_ssm
 from bench.models import blocks as specs
 from bench.models.mamba import STEP_MAX, STEP_MIN, ShortConvolution, output_projection
 
