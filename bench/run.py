@@ -84,7 +84,7 @@ class Run(Frozen):
             if self.architecture.actual_width(size.width) % size.heads:
                 raise ValueError(f"width {size.width} is not divisible by {size.heads} heads")
         elif size.heads is not None:
-            raise ValueError(f"{self.architecture.name} has no attention: heads must be null")
+            raise ValueError(f"{self.architecture.name} has no attention heads: heads must be null")
         return self
 
     @model_validator(mode="after")

@@ -11,15 +11,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bench.kernels import (
-    fused_scan,
-    triton_convolution,
-    triton_draws,
-    triton_scan,
-    triton_scan_gradient,
-    triton_ssm,
-    triton_ssm_parameters,
-)
+from bench.kernels.convolution import triton as convolution
+from bench.kernels.draws import triton as draws
+from bench.kernels.scan import triton as scan
+from bench.kernels.scan import triton_forward as scan_forward
+from bench.kernels.scan import triton_gradient as scan_gradient
+from bench.kernels.ssm import triton as ssm
+from bench.kernels.ssm import triton_parameters as ssm_parameters
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
@@ -47,24 +45,24 @@ def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warp
 
 
 def main() -> None:
-    chunk = {"STATE": 16, "CHUNK": fused_scan.CHUNK}
+    chunk = {"STATE": 16, "CHUNK": scan.CHUNK}
     for wide in (True, False):
-        compiles(triton_scan.forward, {**chunk, **fused_scan.FORWARD, "WIDE": wide}, {})
-        made = compiles(triton_scan_gradient.backward, {**chunk, **fused_scan.BACKWARD, "WIDE": wide}, {})
+        compiles(scan_forward.forward, {**chunk, **scan.FORWARD, "WIDE": wide}, {})
+        made = compiles(scan_gradient.backward, {**chunk, **scan.BACKWARD, "WIDE": wide}, {})
         if wide:  # what makes it fast: no tile of the state changes hands between threads
-            tile = f"tensor<4x{fused_scan.BACKWARD['BLOCK']}xf32"
+            tile = f"tensor<4x{scan.BACKWARD['BLOCK']}xf32"
             assert tile in made
             assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
-    compiles(triton_scan_gradient.add_up, {"STATE": 16, **fused_scan.SUMS}, {}, warps=4)
-    compiles(triton_convolution._forward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
-    compiles(triton_convolution._backward, {"TAPS": 4, **triton_convolution.LAUNCH}, {}, warps=4)
-    compiles(triton_convolution._add_up, {"TAPS": 4, **triton_convolution.SUMS}, {}, warps=4)
-    modes = {"MODES": 8, **triton_ssm.LAUNCH}
+    compiles(scan_gradient.add_up, {"STATE": 16, **scan.SUMS}, {}, warps=4)
+    compiles(convolution._forward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._backward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._add_up, {"TAPS": 4, **convolution.SUMS}, {}, warps=4)
+    modes = {"MODES": 8, **ssm.LAUNCH}
     for reverse in (True, False):
-        compiles(triton_ssm._recurrence, {**modes, "REVERSE": reverse}, {})
-    compiles(triton_ssm._parameter_gradients, modes, {})
-    compiles(triton_ssm_parameters.add_up, triton_ssm_parameters.SUMS, {}, warps=4)
-    compiles(triton_ssm_parameters.to_parameters, {"MODES": 8, "BLOCK": triton_ssm.LAUNCH["BLOCK"]}, {})
+        compiles(ssm._recurrence, {**modes, "REVERSE": reverse}, {})
+    compiles(ssm._parameter_gradients, modes, {})
+    compiles(ssm_parameters.add_up, ssm_parameters.SUMS, {}, warps=4)
+    compiles(ssm_parameters.to_parameters, {"MODES": 8, "BLOCK": ssm.LAUNCH["BLOCK"]}, {})
     words = {
         "step": "*i64",
         "rows": "*i64",
@@ -73,13 +71,13 @@ def main() -> None:
         "key_1": "i64",
         "key_2": "i64",
     }
-    for kind, dtype in triton_draws._KINDS.values():
+    for kind, dtype in draws._KINDS.values():
         out = "*fp32" if dtype.is_floating_point else "*i64"
         for rows in (True, False):
-            constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": triton_draws.BLOCK}
-            compiles(triton_draws._draw, constants, {**words, "out": out}, warps=4)
+            constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": draws.BLOCK}
+            compiles(draws._draw, constants, {**words, "out": out}, warps=4)
     subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
-    compiles(triton_draws._subset, subset, {**words, "out": "*i64"})
+    compiles(draws._subset, subset, {**words, "out": "*i64"})
     print("all compile")
 
 

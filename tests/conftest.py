@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
+
+from bench import kernels
 
 
 def interpret_triton() -> None:
@@ -18,14 +21,10 @@ def interpret_triton() -> None:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        for module in (
-            "triton_convolution",
-            "triton_draws",
-            "triton_scan",
-            "triton_scan_gradient",
-            "triton_ssm",
-        ):
-            importlib.import_module(f"bench.kernels.{module}")
+        folder = Path(kernels.__file__).parent
+        for file in sorted(folder.rglob("triton*.py")):
+            parts = file.relative_to(folder).with_suffix("").parts
+            importlib.import_module(".".join(("bench.kernels", *parts)))
 
 
 interpret_triton()

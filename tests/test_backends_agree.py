@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.kernels import diagonal_ssm
+from bench.kernels import registry
 from bench.train import backends_agree
 from bench.train.backends_agree import Agreement, compare
 
@@ -30,6 +30,8 @@ def test_a_correct_backend_trains_as_the_reference_does(monkeypatch: pytest.Monk
 
 
 def test_a_backend_that_is_off_by_a_thousandth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    correct = diagonal_ssm.diagonal_ssm("sequential")
-    monkeypatch.setitem(diagonal_ssm.BACKENDS, "sequential", lambda: lambda *values: 1.001 * correct(*values))
+    correct = registry.load("diagonal SSM", "sequential")
+    wrong = {"sequential": lambda: lambda *values: 1.001 * correct(*values)}
+    backends = {**registry.backends_of("diagonal SSM"), **wrong}
+    monkeypatch.setitem(registry.KERNELS, "diagonal SSM", backends)
     assert trained(monkeypatch)["sequential"].agrees is False

@@ -11,7 +11,9 @@ import pytest
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch = pytest.importorskip("torch")
 
-from bench.kernels import backends, convolution, selective_scan, self_test  # noqa: E402
+from bench.kernels import backends, registry, self_test  # noqa: E402
+from bench.kernels.convolution import short_convolution  # noqa: E402
+from bench.kernels.scan import selective_scan  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
 from bench.run import Run  # noqa: E402
@@ -134,8 +136,8 @@ def test_triton_scan_is_the_reference_at_odd_shapes(channels: int, state: int, l
     values = [value.requires_grad_() for value in inputs]
     exact = [value.detach().double().requires_grad_() for value in inputs]
     weights = torch.randn(*over, channels, device="cuda")
-    y = selective_scan.selective_scan("triton")(*values)
-    expected = selective_scan.reference(*exact)
+    y = selective_scan("triton")(*values)
+    expected = selective_scan("reference")(*exact)
     torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
     found = torch.autograd.grad((y * weights).sum(), values)
     for one, other in zip(found, torch.autograd.grad((expected * weights).sum(), exact), strict=True):
@@ -155,8 +157,8 @@ def test_short_convolution_is_the_reference_at_odd_shapes(
     rest = [torch.randn(shape, device="cuda").requires_grad_() for shape in ((channels, taps), (channels,))]
     for x in (first, second):
         exact = [value.detach().double().requires_grad_() for value in (x, *rest)]
-        y = convolution.short_convolution(name)(x, *rest)
-        expected = convolution.reference(*exact)
+        y = short_convolution(name)(x, *rest)
+        expected = short_convolution("reference")(*exact)
         torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
         found = torch.autograd.grad((y * y).sum(), (x, *rest))
         for one, other in zip(found, torch.autograd.grad((expected**2).sum(), exact), strict=True):
@@ -177,8 +179,8 @@ def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
 def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
     if why := backends.unavailable(scan, "cuda"):
         pytest.skip(why)
-    for kernel, (backend, inputs) in self_test.KERNELS.items():
-        function = backend(scan)
+    for kernel, inputs in self_test.KERNELS.items():
+        function = registry.load(kernel, scan)
         values = [value.cuda() for value in inputs(82)]
         stack = [torch.stack([value, 0.9 * value]) for value in values]
 
@@ -199,9 +201,8 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
 def test_a_compiled_kernel_has_the_same_outputs_and_gradients(scan: str, kernel: str) -> None:
     if why := backends.unavailable(scan, "cuda"):
         pytest.skip(why)
-    backend, inputs = self_test.KERNELS[kernel]
-    function = backend(scan)
-    values = [value.cuda().requires_grad_() for value in inputs(82)]
+    function = registry.load(kernel, scan)
+    values = [value.cuda().requires_grad_() for value in self_test.KERNELS[kernel](82)]
 
     def loss(function, *values: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
         return (function(*values) ** 2).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,29 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
         assert run.id in pool.runs, f"{run.label}: the committed result has another id"
         assert run.identity() == pool.runs[run.id]["run"]
         assert run.task_id in pool.baselines
+
+
+SUITES = {
+    "paper": (1501, "61011dc0003250c52147001e1f8221e0f7448d6806477f3981d95bed472cc318"),
+    "pilot": (6, "870c95dcecf8cc54886b3552b8aeb0c374ac11d7b4986e018b50920d2e14da0b"),
+    "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
+    "tasks": (18, "4241b56d49a8d5a191debba575e3fb55cc5503ff2072055207bf5d8070c17865"),
+}
+"""Every suite's number of runs, and the SHA-256 of their ids, sorted, one a line.
+
+Who changes a suite changes its line. Who changes code must not: results on disk would be lost to their runs.
+"""
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_runs_of_every_suite_keep_their_ids(name: str) -> None:
+    ids = sorted(run.id for run in suites.load(ROOT / f"suites/{name}.yaml").runs)
+    assert (len(ids), hashlib.sha256("\n".join(ids).encode()).hexdigest()) == SUITES[name]
+
+
+def test_no_suite_is_left_out() -> None:
+    files = {file.stem for file in (ROOT / "suites").glob("*.yaml") if ".claims" not in file.name}
+    assert files == SUITES.keys()
 
 
 def test_an_id_is_the_digest_of_what_its_result_records() -> None:

@@ -1,4 +1,4 @@
-"""The shape of the code: imports go one way, modules stay small, and a command loads what it needs."""
+"""The shape of the code: imports go one way, and a command loads what it needs and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from synthetic import write_pool
 from bench import suite as suites
 
 ROOT = Path(__file__).parent.parent
-MOST_LINES = 265
 FILES = sorted((ROOT / "bench").rglob("*.py"))
 
 MAY_IMPORT = {
@@ -29,7 +28,7 @@ MAY_IMPORT = {
     "frontier": "",
     "evaluations": "",
     "environment": "",
-    "kernels": "",
+    "kernels": "errors",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels",
@@ -64,10 +63,14 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution diagonal_ssm fused_scan official_convolution official_scan operators selective_scan "
-        "self_test speed triton_convolution triton_draws triton_ssm"
+        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
+        "operators scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
+        "ssm.sequential ssm.triton"
     ),
-    "models": "attention backbone counted lstm mamba s4 verified",
+    "models": (
+        "backbone mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
+        "mixers.s4.module mixers.s4_mamba.module verified"
+    ),
     "train": "backends_agree checkpoint evaluate loop optimizer parallel step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
@@ -171,6 +174,15 @@ def test_no_two_modules_need_each_other_to_be_imported() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
 
 
+@pytest.mark.parametrize("package", ["models", "kernels"])
+def test_settings_and_what_they_build_do_not_import_each_other_even_later(package: str) -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES if within(module, package)}
+    for each in INSIDE:
+        if within(each.importer, package):
+            graph[each.importer].add(each.target.removeprefix("bench."))
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
+
+
 def test_torch_is_loaded_by_those_who_compute_with_it() -> None:
     torch = {each.importer for each in IMPORTS if within(each.target, "torch") and each.at_import}
     assert torch == {f"{top}.{name}" for top, row in TORCH_AT_IMPORT.items() for name in row.split()}
@@ -203,9 +215,8 @@ def test_only_the_commands_exit_and_print() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_a_module_says_what_it_is_for_and_can_be_read_at_once(path: Path) -> None:
+def test_a_module_says_what_it_is_for(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MOST_LINES, "too long for one room"
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "opens with no docstring"
 
 

@@ -19,7 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.kernels import backends, convolution, diagonal_ssm, selective_scan, self_test
+from bench.kernels import backends, registry, self_test
+from bench.kernels.convolution import short_convolution
+from bench.kernels.scan import selective_scan
+from bench.kernels.ssm import diagonal_ssm
+from bench.kernels.ssm.sequential import smooth_length
 from bench.tasks.draws import Draws
 
 GPU = torch.cuda.is_available()
@@ -91,7 +95,7 @@ def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tenso
 @pytest.mark.parametrize("length", LENGTHS)
 def test_sequential_scan_is_the_reference_in_outputs_and_gradients(length: int) -> None:
     torch.manual_seed(length)
-    assert_same(selective_scan.sequential, selective_scan.reference, scan_inputs(2, length, 6, 4))
+    assert_same(selective_scan("sequential"), selective_scan("reference"), scan_inputs(2, length, 6, 4))
 
 
 @pytest.mark.parametrize(("batch", "length", "state"), [(2, 1, 4), (1, 17, 1), (2, 37, 4), (1, 82, 16)])
@@ -102,7 +106,7 @@ def test_triton_scan_is_the_reference_in_outputs_and_gradients(
     """Lengths within one chunk of kept states, of several, and not a whole number of them."""
     torch.manual_seed(length)
     inputs = scan_inputs(batch, length, 6, state)
-    assert_same(selective_scan.selective_scan(name), selective_scan.reference, inputs)
+    assert_same(selective_scan(name), selective_scan("reference"), inputs)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -118,7 +122,7 @@ def test_scan_is_the_reference_at_any_shape(
 ) -> None:
     torch.manual_seed(0)
     inputs = scan_inputs(batch, length, channels, 2**log_state)
-    assert_same(selective_scan.selective_scan(name), selective_scan.reference, inputs)
+    assert_same(selective_scan(name), selective_scan("reference"), inputs)
 
 
 @pytest.mark.parametrize("name", ["reference", *FAST])
@@ -129,7 +133,7 @@ def test_the_scan_of_one_channel_is_the_recurrence_done_by_hand(name: str) -> No
     z = torch.tensor([[[0.0], [2.0]]])
     # h₁ = 0.5·2·1 = 1; h₂ = e⁻¹·1 + 1·3·2; y = (C·h + 0.5·x)·silu(z), silu(0) = 0, silu(2) = 2/(1 + e⁻²)
     expected = torch.tensor([[[0.0], [(10 * (torch.e**-1 + 6.0) + 1.0) * 2 / (1 + torch.e**-2)]]])
-    scan = selective_scan.selective_scan(name)
+    scan = selective_scan(name)
     bias, skip = torch.tensor([0.25]), torch.tensor([0.5])
     torch.testing.assert_close(scan(x, step, bias, A, B, C, skip, z), expected)
 
@@ -137,7 +141,7 @@ def test_the_scan_of_one_channel_is_the_recurrence_done_by_hand(name: str) -> No
 @pytest.mark.parametrize("name", TRITON)
 def test_triton_scan_says_which_state_sizes_it_takes(name: str) -> None:
     with pytest.raises(ValueError, match=r"states of 1, 2, 4, 8, … numbers, not 12: use sequential"):
-        selective_scan.selective_scan(name)(*scan_inputs(1, 3, 2, 12))
+        selective_scan(name)(*scan_inputs(1, 3, 2, 12))
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -147,9 +151,9 @@ def test_scan_reads_slices_of_wider_tensors(name: str) -> None:
     x, step, bias, A, _, _, skip, _ = scan_inputs(2, 7, 5, 4)
     z = normal(2, 7, 10).chunk(2, dim=-1)[1]
     B, C = normal(2, 7, 11).split([3, 4, 4], dim=-1)[1:]
-    scan = selective_scan.selective_scan(name)
+    scan = selective_scan(name)
     inputs = (x, step, bias, A, B, C, skip, z)
-    torch.testing.assert_close(scan(*inputs), selective_scan.reference(*inputs))
+    torch.testing.assert_close(scan(*inputs), selective_scan("reference")(*inputs))
 
 
 # The short convolution
@@ -160,7 +164,7 @@ def test_scan_reads_slices_of_wider_tensors(name: str) -> None:
 def test_short_convolution_is_its_reference(name: str, length: int) -> None:
     torch.manual_seed(length)
     inputs = convolution_inputs(1, length, 3, 4)
-    assert_same(convolution.short_convolution(name), convolution.reference, inputs)
+    assert_same(short_convolution(name), short_convolution("reference"), inputs)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -173,7 +177,7 @@ def test_short_convolution_is_its_reference_at_any_shape(
 ) -> None:
     torch.manual_seed(0)
     inputs = convolution_inputs(batch, length, channels, taps)
-    assert_same(convolution.short_convolution(name), convolution.reference, inputs)
+    assert_same(short_convolution(name), short_convolution("reference"), inputs)
 
 
 def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
@@ -181,7 +185,9 @@ def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
     x, weight, bias = torch.randn(2, 9, 6), torch.randn(6, 4), torch.randn(6)
     padded = torch.nn.functional.pad(x.transpose(1, 2), (3, 0))
     expected = torch.nn.functional.conv1d(padded, weight.unsqueeze(1), bias, groups=6).transpose(1, 2)
-    torch.testing.assert_close(convolution.shifts(x, weight, bias), torch.nn.functional.silu(expected))
+    torch.testing.assert_close(
+        short_convolution("sequential")(x, weight, bias), torch.nn.functional.silu(expected)
+    )
 
 
 # The diagonal SSM
@@ -191,7 +197,7 @@ def test_short_convolution_is_pytorchs_causal_depthwise_convolution() -> None:
 @pytest.mark.parametrize("name", FAST)
 def test_diagonal_ssm_is_its_reference(name: str, length: int) -> None:
     torch.manual_seed(length)
-    assert_same(diagonal_ssm.diagonal_ssm(name), diagonal_ssm.reference, ssm_inputs(1, length, 5, 8))
+    assert_same(diagonal_ssm(name), diagonal_ssm("reference"), ssm_inputs(1, length, 5, 8))
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -207,7 +213,7 @@ def test_diagonal_ssm_is_its_reference_at_any_shape(
 ) -> None:
     torch.manual_seed(0)
     inputs = ssm_inputs(batch, length, channels, modes)
-    assert_same(diagonal_ssm.diagonal_ssm(name), diagonal_ssm.reference, inputs)
+    assert_same(diagonal_ssm(name), diagonal_ssm("reference"), inputs)
 
 
 @pytest.mark.parametrize("name", ["reference", *FAST])
@@ -219,14 +225,14 @@ def test_the_answer_of_one_real_mode_to_an_impulse_is_a_geometric_series(name: s
     C = torch.tensor([[[first * A / (ratio - 1), 7.0]]], dtype=torch.float64)
     log_step, log_decay = x.new_tensor([math.log(2)]), x.new_tensor([[math.log(-A)]])
     skip = x.new_tensor([10.0])
-    y = diagonal_ssm.diagonal_ssm(name)(x, log_step, log_decay, x.new_zeros(1, 1), C, skip)
+    y = diagonal_ssm(name)(x, log_step, log_decay, x.new_zeros(1, 1), C, skip)
     expected = [0.0, 10 + 2 * first, *(2 * first * ratio**after for after in (1, 2, 3))]
     torch.testing.assert_close(y.flatten().tolist(), expected, rtol=1e-12, atol=1e-12)
 
 
 @given(st.integers(1, 5000))
 def test_fourier_lengths_are_even_large_enough_and_smooth(at_least: int) -> None:
-    length = diagonal_ssm.smooth_length(at_least)
+    length = smooth_length(at_least)
     assert length >= at_least
     assert length % 2 == 0
     for prime in (2, 3, 5):
@@ -238,13 +244,13 @@ def test_fourier_lengths_are_even_large_enough_and_smooth(at_least: int) -> None
 # What PyTorch may do with an operator
 
 OPERATORS = {
-    "recurrence": (lambda: selective_scan.sequential, lambda: scan_inputs(2, 5, 3, 4)),
-    "scan_triton": (lambda: selective_scan.selective_scan("triton"), lambda: scan_inputs(2, 5, 3, 4)),
+    "recurrence": (lambda: selective_scan("sequential"), lambda: scan_inputs(2, 5, 3, 4)),
+    "scan_triton": (lambda: selective_scan("triton"), lambda: scan_inputs(2, 5, 3, 4)),
     "convolution_triton": (
-        lambda: convolution.short_convolution("triton"),
+        lambda: short_convolution("triton"),
         lambda: convolution_inputs(2, 5, 3, 4),
     ),
-    "ssm_triton": (lambda: diagonal_ssm.diagonal_ssm("triton"), lambda: ssm_inputs(2, 5, 3, 4)),
+    "ssm_triton": (lambda: diagonal_ssm("triton"), lambda: ssm_inputs(2, 5, 3, 4)),
 }
 operators = pytest.mark.parametrize(
     "name",
@@ -359,18 +365,14 @@ def test_self_test_agrees_on_this_machine() -> None:
 
 def test_self_test_catches_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def weakens_the_skip(*inputs: Tensor) -> Tensor:
-        return selective_scan.reference(*inputs[:6], 0.9 * inputs[6], inputs[7])
+        return selective_scan("reference")(*inputs[:6], 0.9 * inputs[6], inputs[7])
 
-    monkeypatch.setitem(selective_scan.BACKENDS, "sequential", lambda: weakens_the_skip)
+    changed = {**registry.backends_of("selective scan"), "sequential": lambda: weakens_the_skip}
+    monkeypatch.setitem(registry.KERNELS, "selective scan", changed)
     scan = self_test.self_test(torch.device("cpu"), ("sequential",), (82,))[0]
     assert (scan.kernel, scan.agrees) == ("selective scan", False)
     assert scan.outputs is not None
     assert scan.outputs > 1e-3
-
-
-def test_every_backend_has_every_kernel() -> None:
-    for module in (selective_scan, convolution, diagonal_ssm):
-        assert set(module.BACKENDS) == set(backends.NAMES)
 
 
 def test_without_triton_a_gpu_runs_what_needs_no_package_and_says_why(

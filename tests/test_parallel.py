@@ -21,11 +21,11 @@ from bench.dispatch.state import Folder
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.run import Run
+from bench.stack import Stack
 from bench.tasks import TASKS
 from bench.tasks.draws import Draws
 from bench.train.loop import Options, train
 from bench.train.parallel import Group
-from bench.stack import Stack
 from bench.train.step import initial_state
 
 CPU = torch.device("cpu")

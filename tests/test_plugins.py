@@ -25,8 +25,9 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES
+from bench.models.backbone import Model
 from bench.models.blocks import Block
-from bench.models.counted import parameters as counted
+from bench.models.mixers.block import counted
 from bench.models.sizes import Size
 from bench.models.verified import fault
 from bench.tasks import TASKS
@@ -305,6 +306,54 @@ def test_a_causal_model_passes_at_any_length(tmp_path: Path) -> None:
         for length in (1, 2, 3, 100):
             size = Size(layers=2, width=16).of(ARCHITECTURES[name])
             assert fault(ARCHITECTURES[name], size, length, CPU, "sequential") is None
+
+
+WITH_HEADS = """\
+from typing import ClassVar
+
+from torch import nn
+
+from bench.models.architectures import Architecture
+from bench.models.blocks import Block, Mamba
+
+
+class Mixer(Block):
+    uses_heads: ClassVar[bool] = True
+
+    name: str = "mixer"
+
+    def multiplications(self, L, D):
+        return L * D**2
+
+    def build(self, place):
+        module = nn.Linear(place.width, place.width)
+        module.place = place
+        return module
+
+
+mixers = Architecture(name="mixers", first=(Mixer(),), layer=(Mamba(), Mixer()))
+"""
+
+
+def test_a_block_that_uses_heads_gets_those_of_the_suite_and_its_own_index(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, WITH_HEADS)])
+    mixers = ARCHITECTURES["mixers"]
+    (run,) = suites.load(suite_file(tmp_path, "mixers")).runs
+    assert run.size.heads == 2
+    model = Model(mixers, run.size, n_inputs=3, n_outputs=1, length=4)
+    assert [block.place.heads for block in model.blocks[::2]] == [2, 2]
+    size = run.size.model_copy(update={"layers": 3})
+    model = Model(mixers, size, n_inputs=3, n_outputs=1, length=4)
+    assert [block.place.index for block in model.blocks[::2]] == [0, 2, 4, 6]
+    assert {block.place.blocks for block in model.blocks[::2]} == {6}
+
+
+def test_a_width_that_the_heads_of_a_block_do_not_divide_is_refused(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, WITH_HEADS)])
+    file = suite_file(tmp_path, "mixers")
+    file.write_text(file.read_text().replace("heads: 2", "heads: 3"))
+    with pytest.raises(InvalidFile, match="width 8 is not divisible by 3 heads"):
+        suites.load(file)
 
 
 def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.results import per_prompt
 from bench.run import AdamW, Run
+from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_set, packed, rounded, scores
 from bench.train.loop import Interrupted, Options, Progress, train
-from bench.stack import Stack
 from bench.train.optimizer import rate_factor
 from bench.train.step import State, eager_step, initial_state
 

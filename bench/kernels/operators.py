@@ -146,6 +146,16 @@ def rows(value: Tensor) -> Tensor:
     return value if value.stride(-1) == 1 else value.contiguous()
 
 
+def unfolded(value: Tensor, like: Tensor) -> Tensor:
+    """(B, K·E, L) → (K, B, L, E): what a kernel returns that takes a stack of models as channels."""
+    return torch.unflatten(value, 1, (like.shape[0], -1)).permute(1, 0, 3, 2).contiguous()
+
+
+def like_first(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
+    """The `shapes` of an operator with one output that is like its first input."""
+    return (x.new_empty(x.shape),)
+
+
 def _alone(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
     """`function`, without the tuple around the one tensor where it returns one."""
     return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]

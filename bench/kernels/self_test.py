@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, convolution, diagonal_ssm, selective_scan
+from bench.kernels import backends, registry
 
 LENGTHS = (82, 202, 280, 303, 1024)
 """The study's prompt lengths: all but one are no power of two."""
@@ -57,17 +57,19 @@ class Outcome:
 
 
 def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, ...]) -> list[Outcome]:
-    """Test every kernel of the named backends on `device`."""
+    """Test every kernel that the named backends have on `device`."""
     outcomes = []
-    for kernel, (backend, inputs) in KERNELS.items():
-        twin = backend("reference")
+    for kernel, inputs in KERNELS.items():
+        twin = registry.load(kernel, "reference")
         for name in names:
+            if name not in registry.backends_of(kernel):
+                continue
             if why := backends.unavailable(name, str(device)):
                 outcomes.append(Outcome(kernel, name, unavailable=why))
                 continue
             for length in lengths:
                 values = [value.to(device) for value in inputs(length)]
-                outcomes.append(_compare(kernel, name, length, backend(name), twin, values))
+                outcomes.append(_compare(kernel, name, length, registry.load(kernel, name), twin, values))
     return outcomes
 
 
@@ -104,12 +106,12 @@ def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> li
     ]
 
 
-KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[..., list[Tensor]]]] = {
-    "selective scan": (selective_scan.selective_scan, _scan_inputs),
-    "short convolution": (convolution.short_convolution, _convolution_inputs),
-    "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs),
+KERNELS: dict[str, Callable[..., list[Tensor]]] = {
+    "selective scan": _scan_inputs,
+    "short convolution": _convolution_inputs,
+    "diagonal SSM": _ssm_inputs,
 }
-"""What is tested: the kernel's backends by name, and its inputs at a length, a batch size and channels."""
+"""Inputs of every kernel of `bench.kernels.registry`, at a length, a batch size and a number of channels."""
 
 
 def _normal(seed: int) -> Callable[..., Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, self_test
+from bench.kernels import backends, registry, self_test
 from bench.kernels.self_test import STATE
 
 BATCH = 64
@@ -54,16 +54,14 @@ def copy_bandwidth(device: torch.device) -> float:
 def measure(device: torch.device) -> Iterator[Speed]:
     """Time the kernels of every backend but the reference, which is not meant to be fast."""
     bandwidth = copy_bandwidth(device)
-    for kernel, (backend, inputs) in self_test.KERNELS.items():
+    for kernel, inputs in self_test.KERNELS.items():
         for channels in CHANNELS:
             for length in LENGTHS:
                 values = [value.to(device) for value in inputs(length, BATCH, channels)]
-                for name in backends.NAMES:
+                for name in registry.own_backends(kernel):
                     if name == "reference" or backends.unavailable(name, str(device)):
                         continue
-                    function = backend(name)
-                    if name != "sequential" and function is backend("sequential"):
-                        continue
+                    function = registry.load(kernel, name)
                     taken = _forward_and_backward(function, values)
                     yield Speed(kernel, name, channels, length, taken)
                     if name == "mamba_ssm" and kernel == "selective scan":

@@ -85,7 +85,8 @@ class Architecture(Frozen):
         return self.name.partition("+")[0]
 
     def needs_heads(self) -> bool:
-        return any(isinstance(block, Attention) for block in self.pattern)
+        """Whether a block depends on the number of heads."""
+        return any(block.uses_heads for block in self.pattern)
 
     def parameters(
         self,

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.architectures import Architecture
-from bench.models.attention import learned_positions
-from bench.models.blocks import Place
+from bench.models.mixers.block import Place
 from bench.models.sizes import Size
 
 
@@ -50,14 +49,19 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
-        place = Place(
-            width=width,
-            heads=size.heads or 1,
-            layers=size.layers,
-            blocks=len(architecture.layer) * size.layers,
-            scan=scan,
+        self.blocks = nn.ModuleList(
+            block.build(
+                Place(
+                    width=width,
+                    heads=size.heads or 1,
+                    layers=size.layers,
+                    blocks=len(architecture.layer) * size.layers,
+                    index=index,
+                    scan=scan,
+                )
+            )
+            for index, block in enumerate(architecture.blocks(size.layers))
         )
-        self.blocks = nn.ModuleList(block.build(place) for block in architecture.blocks(size.layers))
         self.residual = architecture.residual
         if self.residual:
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
@@ -99,3 +103,8 @@ class ReadIns(nn.Module):
         whole = nn.functional.pad(tokens, (0, 0, 0, points * kinds - L)).view(B, points, kinds, -1)
         read = [map(whole[:, :, i, : self.widths[i]]) for i, map in enumerate(self.maps)]
         return torch.stack(read, dim=2).view(B, points * kinds, -1)[:, :L]
+
+
+def learned_positions(rows: int, width: int, std: float) -> nn.Parameter:
+    """A table of positions, (rows, D), drawn from N(0, std²)."""
+    return nn.Parameter(torch.randn(rows, width) * std)

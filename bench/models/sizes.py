@@ -15,8 +15,8 @@ from bench.models.architectures import Architecture
 class Size(Frozen):
     """Layers of two blocks, nominal width, attention heads (8 unless a table says otherwise).
 
-    A model without attention has no heads: `heads` is None there, so that asking for Mamba with 4
-    or with 8 heads is the same run.
+    A model without a block that uses heads has none: `heads` is None there, so that asking for Mamba
+    with 4 or with 8 heads is the same run.
     """
 
     layers: PositiveInt

@@ -27,9 +27,9 @@ class Ramp(Frozen):
     def on_device(self, step: Tensor, end: int) -> Tensor:
         """`at` for a device scalar, without a synchronisation."""
         if step.is_cuda and unavailable("triton", "cuda") is None:
-            from bench.kernels import triton_draws
+            from bench.kernels.draws import triton
 
-            return triton_draws.ramp(step, self.start, self.increment, self.every, end)
+            return triton.ramp(step, self.start, self.increment, self.every, end)
         return (self.start + self.increment * (step // self.every)).clamp(max=end)
 
 

@@ -44,9 +44,9 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _kernels() -> Any:
-    from bench.kernels import triton_draws
+    from bench.kernels.draws import triton
 
-    return triton_draws
+    return triton
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Draws:
 
     @property
     def _fused(self) -> bool:
-        """Whether a draw is one launch (`bench.kernels.triton_draws`) instead of the operations here."""
+        """Whether a draw is one launch (`bench.kernels.draws.triton`) instead of the operations here."""
         return self.step.is_cuda and unavailable("triton", "cuda") is None
 
     def _draw(

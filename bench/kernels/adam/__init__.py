@@ -20,6 +20,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from bench.kernels.registry import load
+
 
 @dataclass(frozen=True)
 class Buffers:
@@ -72,26 +74,6 @@ class Update(Protocol):
         """Called after a CUDA graph captured a call: what the graph reads must be where it looks for it."""
 
 
-def _reference() -> Callable[[Buffers, Settings], Update]:
-    from bench.kernels.adam.reference import Reference
-
-    return Reference
-
-
-def _triton() -> Callable[[Buffers, Settings], Update]:
-    from bench.kernels.adam.triton import Fused
-
-    return Fused
-
-
-BACKENDS: dict[str, Callable[[], Callable[[Buffers, Settings], Update]]] = {
-    "reference": _reference,
-    "sequential": _reference,
-    "triton": _triton,
-    "mamba_ssm": _triton,
-}
-
-
 def update(name: str) -> Callable[[Buffers, Settings], Update]:
-    """The backend `name`."""
-    return BACKENDS[name]()
+    """What the backend `name` updates parameters with."""
+    return load("clip and Adam", name)

@@ -10,7 +10,8 @@ import torch
 from causal_conv1d.cpp_functions import causal_conv1d_bwd_function, causal_conv1d_fwd_function
 from torch import Tensor
 
-from bench.kernels.official_scan import unfolded
+from bench.kernels.convolution import ARGUMENTS
+from bench.kernels.operators import like_first, operator, unfolded
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
@@ -38,3 +39,6 @@ def _channels(value: Tensor) -> Tensor:
     by_prompt, by_channel, by_token = value.stride()
     whole = not any(n % 8 for n in (value.shape[1], by_prompt, by_token)) and value.data_ptr() % 16 == 0
     return value if by_channel == 1 and whole else value.clone(memory_format=torch.contiguous_format)
+
+
+convolution = operator("convolution_mamba_ssm", ARGUMENTS, (), forward, backward, like_first)

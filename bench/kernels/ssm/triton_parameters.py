@@ -1,6 +1,6 @@
 """The parameters of the diagonal SSM in Triton: what its modes are made of, and the gradient of that.
 
-`bench.kernels.triton_ssm` runs the recurrence and leaves gradients of log w and c by prompt; here they are
+`bench.kernels.ssm.triton` runs the recurrence and leaves gradients of log w and c by prompt; here they are
 summed over prompts in one order and taken on to the parameters. Complex numbers are pairs.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bench.kernels.triton_scan_gradient import one_minus_exp
+from bench.kernels.triton_functions import one_minus_exp
 
 SUMS = {"PROMPTS": 64, "CHANNELS": 32}
 """Partial sums that a program adds at once."""

@@ -6,8 +6,8 @@ import torch
 import triton
 from torch import Tensor
 
-from bench.kernels import triton_scan, triton_scan_gradient
-from bench.kernels.operators import rows
+from bench.kernels.operators import operator, rows
+from bench.kernels.scan import ARGUMENTS, triton_forward, triton_gradient
 
 CHUNK = 8
 """Tokens from one kept state to the next: the states of as many, of all programs on a multiprocessor,
@@ -37,7 +37,7 @@ def forward(
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     starts = x.new_empty(K, batch, triton.cdiv(length, CHUNK), state, channels)
     if starts.numel():
-        triton_scan.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
+        triton_forward.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
             x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts,
             *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], batch, length, channels,
             STATE=state, CHUNK=CHUNK, WIDE=channels % 16 == 0, num_warps=1, maxnreg=REGISTERS, **FORWARD,
@@ -64,7 +64,7 @@ def backward(
     states = x.new_empty(K, batch, CHUNK, state, channels)
     by_prompt = x.new_empty(K, batch, state + 2, channels)
     by_block = x.new_empty(2, K, batch, length, blocks, state)
-    triton_scan_gradient.backward[(K * batch * blocks,)](
+    triton_gradient.backward[(K * batch * blocks,)](
         dy, x, delta, tile.contiguous(), B, C, skip.contiguous(), z, starts.contiguous(), states,
         dx, dstep, dz, by_prompt, by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
         K * batch, batch, length, channels, STATE=state, CHUNK=CHUNK, WIDE=wide,
@@ -72,7 +72,7 @@ def backward(
     )  # fmt: skip
     by_token = 2 * triton.cdiv(K * batch * length, SUMS["TOKENS"])
     by_channel = K * (state + 2) * triton.cdiv(channels, SUMS["CHANNELS"])
-    triton_scan_gradient.add_up[(by_token + by_channel,)](
+    triton_gradient.add_up[(by_token + by_channel,)](
         by_prompt, by_block, dA, dbias, dskip, dB, dC, batch, K * batch * length, blocks, channels,
         STATE=state, **SUMS,
     )  # fmt: skip
@@ -85,3 +85,12 @@ def _aligned(value: Tensor) -> Tensor:
         value.stride(-1) == 1 and value.data_ptr() % 16 == 0 and not any(n % 4 for n in value.stride()[:-1])
     )
     return value if fits else value.contiguous()
+
+
+def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    (K, batch, length, channels), state = x.shape, A.shape[-1]
+    kept = x.new_empty(K, batch, -(-length // CHUNK), state, channels), x.new_empty(K, state, channels)
+    return x.new_empty(x.shape), x.new_empty(x.shape), *kept
+
+
+scan = operator("scan_triton", ARGUMENTS, ("delta", "starts", "tile"), forward, backward, _shapes)

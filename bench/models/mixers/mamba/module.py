@@ -17,31 +17,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.convolution import short_convolution
-from bench.kernels.selective_scan import selective_scan
-from bench.models import blocks as specs
+from bench.kernels.scan import selective_scan
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
 
 
-class Mamba(nn.Module):
+class MambaModule(nn.Module):
     """One selective state-space block, (B, L, D) → (B, L, D).
 
     Args:
-        spec: its settings.
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts 1/√blocks smaller.
         scan: name of the kernels' backend.
+        state: N.
+        expand: E, the inner width over D.
+        taps: of the short convolution.
+        rank: of the projection that makes the step size.
     """
 
-    def __init__(self, spec: specs.Mamba, width: int, blocks: int, scan: str) -> None:
+    def __init__(
+        self, width: int, blocks: int, scan: str, *, state: int, expand: int, taps: int, rank: int
+    ) -> None:
         super().__init__()
-        inner, rank = spec.expand * width, spec.rank(width)
-        self.scan, self.splits = selective_scan(scan), [rank, spec.state, spec.state]
+        inner = expand * width
+        self.scan, self.splits = selective_scan(scan), [rank, state, state]
         self.input = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, spec.convolution, scan)
-        self.project = nn.Linear(inner, rank + 2 * spec.state, bias=False)
+        self.convolution = ShortConvolution(inner, taps, scan)
+        self.project = nn.Linear(inner, rank + 2 * state, bias=False)
         self.step = nn.Linear(rank, inner)
-        self.log_A = nn.Parameter(torch.arange(1, spec.state + 1).float().log().repeat(inner, 1))
+        self.log_A = nn.Parameter(torch.arange(1, state + 1).float().log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))
         self.output = output_projection(inner, width, blocks)
 

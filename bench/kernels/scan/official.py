@@ -7,8 +7,10 @@ are summed with float atomics: they are not bit-reproducible.
 from __future__ import annotations
 
 import selective_scan_cuda
-import torch
 from torch import Tensor
+
+from bench.kernels.operators import operator, unfolded
+from bench.kernels.scan import ARGUMENTS
 
 PIECE = 2048
 """Tokens the scan takes at once; it keeps one state for each such piece."""
@@ -53,6 +55,11 @@ def _channels_first(value: Tensor) -> Tensor:
     return value.permute(1, 0, 3, 2).flatten(1, 2).contiguous()
 
 
-def unfolded(value: Tensor, like: Tensor) -> Tensor:
-    """(B, K·E, L) → (K, B, L, E)."""
-    return torch.unflatten(value, 1, (like.shape[0], -1)).permute(1, 0, 3, 2).contiguous()
+def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    (K, batch, length, channels), state = x.shape, A.shape[-1]
+    pieces = -(-length // PIECE)
+    kept = [x.new_empty(batch, K, channels, *last) for last in ((length,), (pieces, 2 * state))]
+    return x.new_empty(x.shape), *(value.movedim(1, 0) for value in kept)
+
+
+scan = operator("scan_mamba_ssm", ARGUMENTS, ("ungated", "states"), forward, backward, _shapes)

@@ -17,8 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.kernels.operators import rows
-from bench.kernels.triton_ssm_parameters import SUMS, add_up, complex_at, mode, times_plus, to_parameters
+from bench.kernels.operators import like_first, operator, rows
+from bench.kernels.ssm import ARGUMENTS
+from bench.kernels.ssm.triton_parameters import SUMS, add_up, complex_at, mode, times_plus, to_parameters
 
 LAUNCH = {"BLOCK": 32, "UNROLL": 8, "STAGES": 3}
 """Channels a program takes, tokens it computes together, and how many such are under way."""
@@ -163,3 +164,6 @@ def _run(x: Tensor, *parameters: Tensor, reverse: bool) -> Tensor:
             MODES=parameters[1].shape[-1], **LAUNCH, REVERSE=reverse, num_warps=1,
         )  # fmt: skip
     return y
+
+
+ssm = operator("ssm_triton", ARGUMENTS, (), forward, backward, like_first)

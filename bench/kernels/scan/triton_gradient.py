@@ -1,4 +1,4 @@
-"""The gradient of the selective scan in Triton; `bench.kernels.fused_scan` launches it.
+"""The gradient of the selective scan in Triton; `bench.kernels.scan.triton` launches it.
 
 A program, one warp, takes one prompt and a block of channels through the chunks of tokens from the last:
 it computes a chunk's states again, into memory that stays in cache, and takes the gradient back through
@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bench.kernels.triton_scan import LOG2_E, sigmoid_of
+from bench.kernels.triton_functions import LOG2_E, one_minus_exp, sigmoid_of
 
 LN_2 = tl.constexpr(0.6931471805599453)
 
@@ -167,12 +167,3 @@ def add_up(
         tl.store(dA + (k * channels + e) * STATE + line, line_sum, mask=inside & (line < STATE))
         tl.store(dbias + k * channels + e, line_sum, mask=inside & (line == STATE))
         tl.store(dskip + k * channels + e, line_sum, mask=inside & (line > STATE))
-
-
-@triton.jit
-def one_minus_exp(s):
-    """1 − exp(−s) of s ≥ 0, by its series where the difference would cancel."""
-    series = s * (
-        1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
-    )
-    return tl.where(s < 0.0625, series, 1 - tl.exp2(-s * LOG2_E))

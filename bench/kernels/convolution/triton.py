@@ -17,8 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.kernels.operators import rows
-from bench.kernels.triton_scan import sigmoid_of
+from bench.kernels.convolution import ARGUMENTS
+from bench.kernels.operators import like_first, operator, rows
+from bench.kernels.triton_functions import sigmoid_of
 
 LAUNCH = {"STRETCH": 16, "BLOCK": 128}
 """Tokens of a stretch, and channels a program takes."""
@@ -152,3 +153,6 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
         partial, dweight, dbias, batch * programs, channels, TAPS=taps, **SUMS
     )
     return dx, dweight, dbias
+
+
+convolution = operator("convolution_triton", ARGUMENTS, (), forward, backward, like_first)

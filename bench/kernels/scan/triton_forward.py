@@ -1,8 +1,8 @@
-"""The selective scan in Triton, forward; `bench.kernels.fused_scan` launches it.
+"""The selective scan in Triton, forward; `bench.kernels.scan.triton` launches it.
 
 A program, one warp, takes one prompt and a block of channels through time, with its state in registers.
 Softplus, skip and gate happen on the way; what the next tokens need is being loaded meanwhile. The state
-at the start of every chunk of tokens is kept for the backward pass (`bench.kernels.triton_scan_gradient`).
+at the start of every chunk of tokens is kept for the backward pass (`bench.kernels.scan.triton_gradient`).
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-LOG2_E = tl.constexpr(1.4426950408889634)
+from bench.kernels.triton_functions import LOG2_E, sigmoid_of
 
 
 @triton.jit(do_not_specialize=["length", "batch", "channels"])
@@ -78,11 +78,6 @@ def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
         tl.load(B + t * B_t, mask=inward, other=0.0),
         tl.load(C + t * C_t, mask=inward, other=0.0),
     )
-
-
-@triton.jit
-def sigmoid_of(v):
-    return 1 / (1 + tl.exp2(-v * LOG2_E))  # exp would guard against numbers too small for a float
 
 
 @triton.jit

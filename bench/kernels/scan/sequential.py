@@ -1,45 +1,15 @@
-"""The selective scan of Mamba (Gu & Dao 2023, Algorithm 2): one recurrence, several ways to compute it.
+"""The selective scan with its gradient derived by hand, in plain PyTorch: any device, no compiler.
 
-For every prompt and channel, with a state h of N numbers that starts at zero:
-
-    Δ_t = softplus(step_t + bias)
-    h_t = exp(Δ_t A) h_{t−1} + Δ_t B_t x_t          y_t = (C_t · h_t + skip x_t) · silu(z_t)
-
-Shapes: x, step, z (B, L, E); bias, skip (E,); A (E, N); B, C (B, L, N); y (B, L, E).
-
-`reference` is the specification: a loop that autograd differentiates. `sequential` computes the same
-with the gradient derived by hand; it keeps the states, reads each large array once, and is what runs
-everywhere without a compiler. `triton` is one fused kernel each way, and needs an NVIDIA GPU.
-`mamba_ssm` calls the official CUDA kernel. A backend is chosen by name; none replaces another silently.
+It keeps the states and reads each large array once.
 """
 
 from __future__ import annotations
-
-import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bench.kernels.operators import operator
-
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-ARGUMENTS = ("x", "step", "bias", "A", "B", "C", "skip", "z")
-
-
-def reference(
-    x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
-) -> Tensor:
-    """The recurrence as it is written, one token after the other."""
-    delta = functional.softplus(step + bias)
-    state = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
-    outputs = []
-    for x_t, delta_t, B_t, C_t in zip(x.unbind(1), delta.unbind(1), B.unbind(1), C.unbind(1), strict=True):
-        decay = torch.exp(delta_t.unsqueeze(-1) * A)
-        state = decay * state + (delta_t * x_t).unsqueeze(-1) * B_t.unsqueeze(1)
-        outputs.append((state * C_t.unsqueeze(1)).sum(-1))
-    return (torch.stack(outputs, dim=1) + skip * x) * functional.silu(z)
 
 
 def sequential(
@@ -123,44 +93,3 @@ _recurrence = operator(
     _differentiate_recurrence,
     _recurrence_shapes,
 )
-
-
-@functools.cache
-def _triton() -> Scan:
-    from bench.kernels import fused_scan
-
-    def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        (K, batch, length, channels), state = x.shape, A.shape[-1]
-        starts = -(-length // fused_scan.CHUNK)
-        kept = x.new_empty(K, batch, starts, state, channels), x.new_empty(K, state, channels)
-        return x.new_empty(x.shape), x.new_empty(x.shape), *kept
-
-    kept = ("delta", "starts", "tile")
-    return operator("scan_triton", ARGUMENTS, kept, fused_scan.forward, fused_scan.backward, shapes)
-
-
-@functools.cache
-def _official() -> Scan:
-    from bench.kernels import official_scan
-
-    def shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        (K, batch, length, channels), state = x.shape, A.shape[-1]
-        pieces = -(-length // official_scan.PIECE)
-        kept = [x.new_empty(batch, K, channels, *last) for last in ((length,), (pieces, 2 * state))]
-        return x.new_empty(x.shape), *(value.movedim(1, 0) for value in kept)
-
-    kept = ("ungated", "states")
-    return operator("scan_mamba_ssm", ARGUMENTS, kept, official_scan.forward, official_scan.backward, shapes)
-
-
-BACKENDS: dict[str, Callable[[], Scan]] = {
-    "reference": lambda: reference,
-    "sequential": lambda: sequential,
-    "triton": _triton,
-    "mamba_ssm": _official,
-}
-
-
-def selective_scan(name: str) -> Scan:
-    """The backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
-    return BACKENDS[name]()

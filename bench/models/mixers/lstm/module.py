@@ -1,11 +1,11 @@
-"""The recurrent network that came before: PyTorch's LSTM, which cuDNN runs as one kernel."""
+"""PyTorch's LSTM, which cuDNN runs as one kernel."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 
-class LSTM(nn.Module):
+class LSTMModule(nn.Module):
     """One LSTM layer from a zero state, (B, L, D) → (B, L, D)."""
 
     def __init__(self, width: int) -> None:

@@ -1,4 +1,4 @@
-"""S4 with a diagonal state (S4D: Gu et al. 2022), alone and inside Mamba's block.
+"""S4 with a diagonal state (S4D: Gu et al. 2022) in PyTorch.
 
 A channel's SSM is a convolution whose kernel is a sum of N/2 damped complex exponentials:
 
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.kernels.diagonal_ssm import diagonal_ssm
-from bench.models import blocks as specs
-from bench.models.mamba import STEP_MAX, STEP_MIN, ShortConvolution, output_projection
+from bench.kernels.ssm import diagonal_ssm
+from bench.models.mixers.mamba.module import STEP_MAX, STEP_MIN
 
 
 class DiagonalSSM(nn.Module):
@@ -44,36 +43,15 @@ class DiagonalSSM(nn.Module):
         return self.ssm(x, self.log_step, self.log_decay, self.frequency, self.C, self.skip)
 
 
-class S4(nn.Module):
+class S4Module(nn.Module):
     """SSM, GELU, and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, spec: specs.S4, width: int, scan: str) -> None:
+    def __init__(self, width: int, scan: str, *, state: int, dropout: float) -> None:
         super().__init__()
-        self.ssm = DiagonalSSM(width, spec.state, scan)
-        self.dropout = nn.Dropout1d(spec.dropout)
+        self.ssm = DiagonalSSM(width, state, scan)
+        self.dropout = nn.Dropout1d(dropout)
         self.mix = nn.Linear(width, 2 * width)
 
     def forward(self, h: Tensor) -> Tensor:
         y = functional.gelu(self.ssm(h)).transpose(1, 2)
         return functional.glu(self.mix(self.dropout(y).transpose(1, 2)), dim=-1)
-
-
-class S4Mamba(nn.Module):
-    """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D)."""
-
-    def __init__(self, spec: specs.S4Mamba, width: int, blocks: int, scan: str) -> None:
-        super().__init__()
-        inner = spec.expand * width
-        self.gate = spec.gate
-        self.input = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, spec.convolution, scan)
-        self.ssm = DiagonalSSM(inner, spec.state, scan, spec.skip)
-        self.dropout = nn.Dropout1d(spec.dropout)
-        self.output = output_projection(inner, width, blocks)
-
-    def forward(self, h: Tensor) -> Tensor:
-        x, z = self.input(h).chunk(2, dim=-1)
-        y = self.ssm(self.convolution(x)).transpose(1, 2)
-        y = self.dropout(y).transpose(1, 2)
-        out: Tensor = self.output(y * (functional.silu(z) if self.gate == "silu" else z))
-        return out

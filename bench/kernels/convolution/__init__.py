@@ -1,0 +1,24 @@
+"""Mamba's short convolution: a few taps, causal, one channel at a time, and the SiLU behind it.
+
+    y_t = silu(bias + Σ_k weight[k] x_{t−K+1+k})          zeros before the start
+
+Shapes: x (B, L, E), weight (E, K), bias (E,); y (B, L, E). `reference` is the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Convolution: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
+ARGUMENTS = ("x", "weight", "bias")
+
+
+def short_convolution(name: str) -> Convolution:
+    """The convolution of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    return load("short convolution", name)

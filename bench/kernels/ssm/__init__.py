@@ -1,0 +1,34 @@
+"""S4D's diagonal state-space model (Gu et al. 2022): one time-invariant recurrence a channel.
+
+With M complex modes a channel, A = −exp(log_decay) + i frequency, and a step Δ = exp(log_step),
+
+    w = exp(Δ A)    c = C (w − 1)/A                  (zero-order hold, B = 1)
+    h_t = w h_{t−1} + x_t          y_t = 2 Re Σ_n c_n h_{t,n} + skip x_t
+
+or, the same thing, a causal convolution with K_l = 2 Re Σ_n c_n w_n^l.
+
+Shapes: x (B, L, E); log_step, skip (E,); log_decay, frequency (E, M); C (E, M, 2), real and imaginary
+part; y (B, L, E).
+
+`reference` is the specification: the kernel and its Toeplitz product. `sequential`, through the Fourier
+transform, runs everywhere; `triton` is the recurrence itself, which moves the fewest bytes at the study's
+lengths. mamba_ssm has no such kernel: `sequential` stands in for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SSM: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]"
+ARGUMENTS = ("x", "log_step", "log_decay", "frequency", "C", "skip")
+
+
+def diagonal_ssm(name: str) -> SSM:
+    """The SSM of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    return load("diagonal SSM", name)

@@ -1,0 +1,24 @@
+"""Functions that the Triton kernels of several folders call."""
+
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def sigmoid_of(v):
+    return 1 / (1 + tl.exp2(-v * LOG2_E))  # exp would guard against numbers too small for a float
+
+
+@triton.jit
+def one_minus_exp(s):
+    """1 − exp(−s) of s ≥ 0, by its series where the difference would cancel."""
+    series = s * (
+        1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
+    )
+    return tl.where(s < 0.0625, series, 1 - tl.exp2(-s * LOG2_E))

@@ -1,0 +1,32 @@
+"""Dropout as a block of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from bench.models.mixers.block import Block, Place
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Dropout(Block):
+    """Zeroes single values while training: a block of plain stacks, where Xie et al.'s LSTM has 0.2."""
+
+    stackable: ClassVar[bool] = True
+
+    name: Literal["dropout"] = "dropout"
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+    def parameters(self, D: int) -> int:
+        return 0
+
+    def multiplications(self, L: int, D: int) -> int:
+        return 0
+
+    def build(self, place: Place) -> nn.Module:
+        from torch import nn
+
+        return nn.Dropout(self.dropout)

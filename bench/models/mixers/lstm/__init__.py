@@ -1,0 +1,32 @@
+"""The recurrent network that came before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bench.models.mixers.block import Block, Place
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LSTM(Block):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), one layer of hidden size D.
+
+    Weights and biases start as PyTorch's, uniform within 1/√D (so does Xie et al.'s code for GINC).
+    """
+
+    name: Literal["lstm"] = "lstm"
+
+    def parameters(self, D: int) -> int:
+        """Four gates, each from the input and from the hidden state, with a bias each (cuDNN's two)."""
+        return 4 * D * (2 * D + 2)
+
+    def multiplications(self, L: int, D: int) -> int:
+        """Not in the paper: the gates' projections 8LD², three products with gates 3LD."""
+        return 8 * L * D**2 + 3 * L * D
+
+    def build(self, place: Place) -> nn.Module:
+        from bench.models.mixers.lstm.module import LSTMModule
+
+        return LSTMModule(place.width)

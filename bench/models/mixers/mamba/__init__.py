@@ -1,0 +1,56 @@
+"""Mamba's block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from bench.models.mixers.block import Block, Place
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Mamba(Block):
+    """Gu & Dao's selective state-space block: state size N, inner width E·D, short convolution, SiLU gate."""
+
+    stackable: ClassVar[bool] = True
+
+    name: Literal["mamba"] = "mamba"
+    state: PositiveInt = 16
+    expand: PositiveInt = 2
+    convolution: PositiveInt = 4
+
+    def rank(self, D: int) -> int:
+        """Width of the projection that makes the step size Δ: ⌈D/16⌉."""
+        return -(-D // 16)
+
+    def parameters(self, D: int) -> int:
+        inner, rank, state = self.expand * D, self.rank(D), self.state
+        convolution = inner * (self.convolution + 1)
+        return (
+            3 * inner * D  # in: D → 2·inner; out: inner → D
+            + convolution
+            + inner * (rank + 2 * state)  # x → (Δ, B, C)
+            + inner * (rank + 1)  # Δ: rank → inner
+            + inner * (state + 1)  # A, skip
+        )
+
+    def multiplications(self, L: int, D: int) -> int:
+        """Table 10: input projection 2LED², SSM 7LEDN + 4LED, output projection LED²."""
+        E, N = self.expand, self.state
+        return 3 * L * E * D**2 + 7 * L * E * D * N + 4 * L * E * D
+
+    def build(self, place: Place) -> nn.Module:
+        from bench.models.mixers.mamba.module import MambaModule
+
+        return MambaModule(
+            place.width,
+            place.blocks,
+            place.scan,
+            state=self.state,
+            expand=self.expand,
+            taps=self.convolution,
+            rank=self.rank(place.width),
+        )

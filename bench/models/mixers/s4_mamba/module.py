@@ -1,0 +1,44 @@
+"""Mamba's block around a time-invariant SSM, in PyTorch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.models.mixers.mamba.module import ShortConvolution, output_projection
+from bench.models.mixers.s4.module import DiagonalSSM
+
+
+class S4MambaModule(nn.Module):
+    """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D)."""
+
+    def __init__(
+        self,
+        width: int,
+        blocks: int,
+        scan: str,
+        *,
+        state: int,
+        expand: int,
+        taps: int,
+        dropout: float,
+        gate: Literal["identity", "silu"],
+        skip: Literal["normal", "ones"],
+    ) -> None:
+        super().__init__()
+        inner = expand * width
+        self.gate = gate
+        self.input = nn.Linear(width, 2 * inner, bias=False)
+        self.convolution = ShortConvolution(inner, taps, scan)
+        self.ssm = DiagonalSSM(inner, state, scan, skip)
+        self.dropout = nn.Dropout1d(dropout)
+        self.output = output_projection(inner, width, blocks)
+
+    def forward(self, h: Tensor) -> Tensor:
+        x, z = self.input(h).chunk(2, dim=-1)
+        y = self.ssm(self.convolution(x)).transpose(1, 2)
+        y = self.dropout(y).transpose(1, 2)
+        out: Tensor = self.output(y * (functional.silu(z) if self.gate == "silu" else z))
+        return out
