@@ -21,6 +21,7 @@ def interpret_triton() -> None:
         for module in (
             "triton_convolution",
             "triton_draws",
+            "attention.triton",
             "triton_scan",
             "triton_scan_gradient",
             "triton_ssm",

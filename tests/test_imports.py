@@ -64,7 +64,8 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution diagonal_ssm fused_scan official_convolution official_scan operators selective_scan "
+        "attention attention.reference attention.triton convolution diagonal_ssm fused_scan "
+        "official_convolution official_scan operators selective_scan "
         "self_test speed triton_convolution triton_draws triton_ssm"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.kernels import backends, convolution, diagonal_ssm, selective_scan, self_test
+from bench.kernels import attention, backends, convolution, diagonal_ssm, selective_scan, self_test
 from bench.tasks.draws import Draws
 
 GPU = torch.cuda.is_available()
@@ -369,7 +369,7 @@ def test_self_test_catches_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_backend_has_every_kernel() -> None:
-    for module in (selective_scan, convolution, diagonal_ssm):
+    for module in (selective_scan, convolution, diagonal_ssm, attention):
         assert set(module.BACKENDS) == set(backends.NAMES)
 
 

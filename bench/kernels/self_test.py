@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, convolution, diagonal_ssm, selective_scan
+from bench.kernels import attention, backends, convolution, diagonal_ssm, selective_scan
 
 LENGTHS = (82, 202, 280, 303, 1024)
 """The study's prompt lengths: all but one are no power of two."""
 BRIEF = (82,)
 TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
-BATCH, CHANNELS, STATE, TAPS = 2, 32, 16, 4
+BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,15 @@ def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> li
     ]
 
 
+def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
+
+
 KERNELS: dict[str, tuple[Callable[[str], Callable[..., Tensor]], Callable[..., list[Tensor]]]] = {
     "selective scan": (selective_scan.selective_scan, _scan_inputs),
     "short convolution": (convolution.short_convolution, _convolution_inputs),
     "diagonal SSM": (diagonal_ssm.diagonal_ssm, _ssm_inputs),
+    "attention": (attention.attention, _attention_inputs),
 }
 """What is tested: the kernel's backends by name, and its inputs at a length, a batch size and channels."""
 

@@ -143,7 +143,10 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
 def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
               WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
               STAGES: tl.constexpr, DOT: tl.constexpr):  # fmt: skip
-    """dk and dv of OWN keys. Scores stand transposed, (OWN, STEP), so that no product transposes them."""
+    """The gradients of OWN keys and values.
+
+    Scores stand transposed, (OWN, STEP), so that no product transposes them.
+    """
     keys = first + tl.arange(0, OWN)
     k = _tile(qkv + D, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
     v = _tile(qkv + 2 * D, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
@@ -166,7 +169,7 @@ def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: t
 def _for_queries(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
                  WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
                  STAGES: tl.constexpr, DOT: tl.constexpr):  # fmt: skip
-    """dq of OWN queries."""
+    """The gradient of OWN queries."""
     queries = first + tl.arange(0, OWN)
     q, dy_, delta, sums = _of_queries(dy, qkv, y, lse, first, length, D, HEAD_DIM, WIDTH, SCALE, OWN)
     dq = tl.zeros((OWN, WIDTH), q.dtype)
