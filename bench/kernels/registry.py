@@ -40,6 +40,12 @@ KERNELS: dict[str, Backends | str] = {
         "triton": "bench.kernels.ssm.triton:ssm",
         "mamba_ssm": "sequential",  # mamba_ssm has no time-invariant SSM
     },
+    "attention": {
+        "reference": "bench.kernels.attention.reference:reference",
+        "sequential": "bench.kernels.attention.sequential:sequential",
+        "triton": "bench.kernels.attention.triton:attention",
+        "mamba_ssm": "triton",  # the Mamba authors' package has no attention
+    },
     "clip and Adam": {
         "reference": "bench.kernels.adam.reference:Reference",
         "sequential": "reference",

@@ -20,7 +20,7 @@ LENGTHS = (82, 202, 280, 303, 1024)
 """The study's prompt lengths: all but one are no power of two."""
 BRIEF = (82,)
 TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
-BATCH, CHANNELS, STATE, TAPS = 2, 32, 16, 4
+BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,15 @@ def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> li
     ]
 
 
+def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
+
+
 KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _convolution_inputs,
     "diagonal SSM": _ssm_inputs,
+    "attention": _attention_inputs,
 }
 """Inputs of every kernel of `bench.kernels.registry`, at a length, a batch size and a number of channels."""
 

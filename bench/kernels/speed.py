@@ -102,7 +102,7 @@ def _forward_and_backward(function: Callable[..., Tensor], values: list[Tensor])
         torch.autograd.grad(y, inputs, dy)
 
     try:
-        dy = torch.randn_like(inputs[0])
+        dy = torch.randn_like(function(*inputs).detach(), memory_format=torch.contiguous_format)
         return microseconds(both)
     except torch.OutOfMemoryError:
         return None
@@ -133,9 +133,15 @@ def _convolution_floats(channels: int, length: int) -> int:
     return 5 * BATCH * length * channels
 
 
+def _attention_floats(channels: int, length: int) -> int:
+    """Forward: q, k, v in, y out. Backward: those, y and dy in, the gradients of q, k, v out."""
+    return 12 * BATCH * length * channels
+
+
 _FLOATS = {
     "selective scan": _scan_floats,
     "short convolution": _convolution_floats,
     "diagonal SSM": _convolution_floats,
+    "attention": _attention_floats,
 }
 """Floats that a kernel must move at least, by channels and length."""

@@ -1,0 +1,31 @@
+"""Causal multi-head attention (Vaswani et al. 2017): one formula, several ways to compute it.
+
+For every prompt and head, with queries q, keys k and values v of Dh numbers a token:
+
+    y_t = Σ_s P_ts v_s          P_ts = exp(q_t·k_s / √Dh) / Σ_{r ≤ t} exp(q_t·k_r / √Dh),  s ≤ t
+
+Shapes: qkv (B, L, 3, H, Dh), a view of what one linear layer makes, (B, L, 3·D) with D = H·Dh;
+y (B, L, H, Dh), of which (B, L, D) is a view where y is contiguous.
+
+`reference` is the specification: all scores at once, and autograd. `sequential` is PyTorch's
+`scaled_dot_product_attention`, the fastest on a CPU. `triton` is one launch each way, and needs an NVIDIA
+GPU. The Mamba authors' package has no attention: `mamba_ssm` is `triton`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Attention: TypeAlias = "Callable[[Tensor], Tensor]"
+ARGUMENTS = ("qkv",)
+
+
+def attention(name: str) -> Attention:
+    """The attention of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    return load("attention", name)
