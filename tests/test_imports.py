@@ -65,8 +65,9 @@ MAY_IMPORT = {
 TORCH_AT_IMPORT = {
     "kernels": (
         "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
-        "operators scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
-        "ssm.sequential ssm.triton"
+        "normalization.reference normalization.sequential normalization.triton operators scan.official "
+        "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
+        "triton_sums"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
     "train": "backends_agree checkpoint evaluate loop optimizer parallel step",

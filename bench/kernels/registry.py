@@ -40,6 +40,20 @@ KERNELS: dict[str, Backends | str] = {
         "triton": "bench.kernels.ssm.triton:ssm",
         "mamba_ssm": "sequential",  # mamba_ssm has no time-invariant SSM
     },
+    **{
+        kernel: {
+            **{
+                name: f"bench.kernels.{folder}.{name}:{function}"
+                for name in ("reference", "sequential", "triton")
+            },
+            "mamba_ssm": "triton",
+        }
+        for kernel, folder, function in (
+            ("norm", "normalization", "norm"),
+            ("addition and norm", "normalization", "add_norm"),
+            ("norm of a sum", "normalization", "norm_of_sum"),
+        )
+    },
 }
 """Backends by kernel; a string is where the table of a kernel's backends is."""
 
