@@ -64,8 +64,9 @@ MAY_IMPORT = {
 TORCH_AT_IMPORT = {
     "kernels": (
         "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
-        "operators scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
-        "ssm.sequential ssm.triton"
+        "normalization.reference normalization.sequential normalization.triton operators scan.official "
+        "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
+        "triton_sums"
     ),
     "models": (
         "backbone mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "

@@ -27,6 +27,8 @@ def operator(
     outputs: tuple[str, ...] = ("y",),
     needs: tuple[str, ...] | None = None,
     gradient_shapes: Callable[..., Tensors] | None = None,
+    gradients: tuple[str, ...] | None = None,
+    selective: bool = False,
 ) -> Callable[..., Any]:
     """Register `bench::name` and its gradient; returns the function of unstacked tensors.
 
@@ -38,23 +40,31 @@ def operator(
         kept: names of what the forward pass computes for the backward pass beside its outputs; K comes
             first in them too.
         forward: stacked inputs → (*outputs, *kept), none of them a view of an input or of another.
-        backward: (one gradient per output, then the tensors that `needs` names) → one gradient per input,
-            contiguous and of its shape.
+        backward: (one gradient per output, then the tensors that `needs` names) → one tensor for each of
+            `gradients`, contiguous and of its input's shape.
         shapes: stacked inputs → empty tensors like those of `forward`, for tracing without computing.
         outputs: names of the differentiable outputs.
         needs: which inputs, outputs and kept tensors the backward pass reads, in the order it takes them;
             all inputs and all kept ones by default. Anything else is freed after the forward pass.
         gradient_shapes: what `backward` takes → empty tensors like those it returns. Required where `needs`
             leaves out an input; by default the gradients have the shapes of the inputs.
+        gradients: the input whose gradient is also this input's, for each input; by default every input has
+            its own. The gradient of a sum, say, is that of its first summand, written once.
+        selective: whether `backward` takes one more argument, a list that says of each of its results
+            whether it is wanted. In place of one that is not it returns `unwanted` of the output's gradient.
     """
     available = (*arguments, *outputs, *kept)
     needs = (*arguments, *kept) if needs is None else needs
     places = [available.index(value) for value in needs]
-    assert gradient_shapes or needs[: len(arguments)] == arguments, "say which shapes the gradients have"
+    owners = arguments if gradients is None else gradients
+    sources = tuple(argument for argument in arguments if argument in owners)
+    assert gradient_shapes or needs[: len(sources)] == sources, "say which shapes the gradients have"
+    users = [[place for place, owner in enumerate(owners) if owner == argument] for argument in sources]
     inputs = ", ".join(f"Tensor {argument}" for argument in arguments)
     given = ", ".join(
         [*(f"Tensor d_{output}" for output in outputs), *(f"Tensor {value}" for value in needs)]
     )
+    given += ", bool[] wanted" if selective else ""
     made = len(outputs) + len(kept)
     # A schema knows no tuple of one: an operator that makes one tensor returns it alone.
     run = torch.library.custom_op(
@@ -62,9 +72,9 @@ def operator(
     )
     gradient = torch.library.custom_op(
         f"bench::{name}_backward",
-        _alone(backward, len(arguments)),
+        _alone(backward, len(sources)),
         mutates_args=(),
-        schema=f"({given}) -> {_tuple(len(arguments))}",
+        schema=f"({given}) -> {_tuple(len(sources))}",
     )
 
     def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
@@ -85,14 +95,25 @@ def operator(
             some.new_zeros(shape) if value is None else value
             for value, shape in zip(incoming, ctx.shapes, strict=True)
         ]
-        return _as_tuple(through(*whole, *ctx.saved_tensors))
+        wanted = [any(ctx.needs_input_grad[place] for place in same) for same in users]
+        results = _as_tuple(through(*whole, *ctx.saved_tensors, *([wanted] if selective else [])))
+        by_owner = {
+            owner: result if want else None
+            for owner, result, want in zip(sources, results, wanted, strict=True)
+        }
+        return tuple(by_owner[owner] for owner in owners)
 
-    def shapes_of_inputs(*values: Tensor) -> Tensors:
+    def shapes_of_inputs(*values: Any) -> Tensors:
         first = len(outputs)
-        return tuple(value.new_empty(value.shape) for value in values[first : first + len(arguments)])
+        like = values[first : first + len(sources)]
+        wanted = values[-1] if selective else [True] * len(sources)
+        return tuple(
+            value.new_empty(value.shape) if want else unwanted(values[0])
+            for value, want in zip(like, wanted, strict=True)
+        )
 
     run.register_fake(_alone(shapes, made))
-    gradient.register_fake(_alone(gradient_shapes or shapes_of_inputs, len(arguments)))
+    gradient.register_fake(_alone(gradient_shapes or shapes_of_inputs, len(sources)))
     run.register_autograd(differentiate, setup_context=keep)
     run.register_vmap(_folded(run))
     gradient.register_vmap(_folded(gradient))
@@ -103,7 +124,7 @@ def operator(
         generate_vmap_rule = True
 
         @staticmethod
-        def forward(*values: Tensor) -> Tensors:
+        def forward(*values: Any) -> Tensors:
             return _as_tuple(gradient(*values))
 
         @staticmethod
@@ -141,6 +162,11 @@ def operator(
     return apply
 
 
+def unwanted(gradient: Tensor) -> Tensor:
+    """What a selective operator returns in place of a gradient that nobody wants: (K, 0)."""
+    return gradient.new_empty(gradient.shape[0], 0)
+
+
 def rows(value: Tensor) -> Tensor:
     """`value` with its last dimension contiguous; the others may have any stride (a slice stays one)."""
     return value if value.stride(-1) == 1 else value.contiguous()
@@ -172,12 +198,16 @@ def _as_tuple(values: Any) -> Tensors:
 def _folded(run: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """The operator over one more dimension: that dimension becomes part of the stack."""
 
-    def rule(info: Any, dims: tuple[int | None, ...], *values: Tensor) -> tuple[Any, Any]:
+    def rule(info: Any, dims: tuple[int | None, ...], *values: Any) -> tuple[Any, Any]:
         size = info.batch_size
-        stacked = [
-            (value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)).flatten(0, 1)
-            for value, dim in zip(values, dims, strict=True)
-        ]
+
+        def stack(value: Any, dim: int | None) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            stacked = value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)
+            return stacked.flatten(0, 1)
+
+        stacked = [stack(value, dim) for value, dim in zip(values, dims, strict=True)]
         outputs = run(*stacked)
         if isinstance(outputs, Tensor):
             return torch.unflatten(outputs, 0, (size, -1)), 0

@@ -52,6 +52,20 @@ KERNELS: dict[str, Backends | str] = {
         "triton": "bench.kernels.adam.triton:Fused",
         "mamba_ssm": "triton",  # mamba_ssm has no optimiser
     },
+    **{
+        kernel: {
+            **{
+                name: f"bench.kernels.{folder}.{name}:{function}"
+                for name in ("reference", "sequential", "triton")
+            },
+            "mamba_ssm": "triton",
+        }
+        for kernel, folder, function in (
+            ("norm", "normalization", "norm"),
+            ("addition and norm", "normalization", "add_norm"),
+            ("norm of a sum", "normalization", "norm_of_sum"),
+        )
+    },
 }
 """Backends by kernel; a string is where the table of a kernel's backends is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,15 +95,18 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
     return 1e3 * sorted(times)[repeats // 2] / calls
 
 
-def _forward_and_backward(function: Callable[..., Tensor], values: list[Tensor]) -> float | None:
+def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) -> float | None:
     inputs = [value.clone().requires_grad_() for value in values]
 
+    def outputs() -> tuple[Tensor, ...]:
+        made = function(*inputs)
+        return (made,) if isinstance(made, Tensor) else tuple(made)
+
     def both() -> None:
-        y = function(*inputs)
-        torch.autograd.grad(y, inputs, dy)
+        torch.autograd.grad(outputs(), inputs, gradients)
 
     try:
-        dy = torch.randn_like(function(*inputs).detach(), memory_format=torch.contiguous_format)
+        gradients = [torch.randn_like(y, memory_format=torch.contiguous_format) for y in outputs()]
         return microseconds(both)
     except torch.OutOfMemoryError:
         return None
@@ -138,10 +142,28 @@ def _attention_floats(channels: int, length: int) -> int:
     return 12 * BATCH * length * channels
 
 
+def _norm_floats(channels: int, length: int) -> int:
+    """Forward: h in, the normed tensor out. Backward: h and its gradient in, that of h out."""
+    return 5 * BATCH * length * channels
+
+
+def _add_norm_floats(channels: int, length: int) -> int:
+    """Forward: both summands in, both outputs out. Backward: the total and two gradients in, one out."""
+    return 8 * BATCH * length * channels
+
+
+def _norm_of_sum_floats(channels: int, length: int) -> int:
+    """As `_add_norm_floats`, without the gradient of the total."""
+    return 7 * BATCH * length * channels
+
+
 _FLOATS = {
     "selective scan": _scan_floats,
     "short convolution": _convolution_floats,
     "diagonal SSM": _convolution_floats,
     "attention": _attention_floats,
+    "norm": _norm_floats,
+    "addition and norm": _add_norm_floats,
+    "norm of a sum": _norm_of_sum_floats,
 }
 """Floats that a kernel must move at least, by channels and length."""

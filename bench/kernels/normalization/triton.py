@@ -1,0 +1,172 @@
+"""LayerNorm in Triton: one launch forward; backward one, and one that adds up partial sums.
+
+A program takes some whole rows at once, backward several such tiles one after the other. Mean and
+standard deviation are computed again in the backward pass: the row is read there anyway.
+"""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bench.kernels import normalization
+from bench.kernels.operators import like_first, operator
+from bench.kernels.triton_sums import add_up, division
+
+EPSILON = tl.constexpr(normalization.EPSILON)
+ELEMENTS = 1024
+"""Numbers in a tile of rows; one row where that is longer."""
+
+
+@triton.jit
+def _standardized(total, inside, channels):
+    """Rows with mean 0 and variance 1, and what they were divided by, inverted."""
+    mean = tl.sum(total, axis=1) / channels
+    centered = tl.where(inside, total - mean[:, None], 0.0)
+    variance = tl.sum(centered * centered, axis=1) / channels
+    scale = 1 / tl.sqrt(variance + EPSILON)
+    return centered * scale[:, None], scale
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _forward(
+    h, update, weight, bias, total, normed, rows, channels,
+    UPDATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    k, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * ROWS
+    row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
+    inside = (first + row < rows) & (e < channels)[None, :]
+    start = (k * rows + first) * channels
+    within = row * channels + e[None, :]
+    value = tl.load(h + start + within, mask=inside, other=0.0)
+    if UPDATE:
+        value += tl.load(update + start + within, mask=inside, other=0.0)
+        tl.store(total + start + within, value, mask=inside)
+    weights = tl.load(weight + k * channels + e, mask=e < channels, other=0.0)
+    biases = tl.load(bias + k * channels + e, mask=e < channels, other=0.0)
+    standardized, _ = _standardized(value, inside, channels)
+    tl.store(normed + start + within, standardized * weights[None, :] + biases[None, :], mask=inside)
+
+
+@triton.jit(do_not_specialize=["rounds", "rows"])
+def _backward(
+    d_total, d_normed, total, weight, dh, partial, rounds, rows, channels,
+    TOTAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    part, k = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
+    within = row * channels + e[None, :]
+    weights = tl.load(weight + k * channels + e, mask=e < channels, other=0.0)[None, :]
+    sum_weight = tl.zeros((ROWS, BLOCK), dtype=total.dtype.element_ty)
+    sum_bias = tl.zeros((ROWS, BLOCK), dtype=total.dtype.element_ty)
+    for i in range(rounds):
+        first = (part * rounds + i) * ROWS
+        inside = (first + row < rows) & (e < channels)[None, :]
+        start = (k * rows + first) * channels
+        d = tl.load(d_normed + start + within, mask=inside, other=0.0)
+        value = tl.load(total + start + within, mask=inside, other=0.0)
+        standardized, scale = _standardized(value, inside, channels)
+        sum_weight += d * standardized
+        sum_bias += d
+        d *= weights
+        along = tl.sum(d * standardized, axis=1) / channels
+        mean = tl.sum(d, axis=1) / channels
+        d = (d - mean[:, None] - standardized * along[:, None]) * scale[:, None]
+        if TOTAL:
+            d += tl.load(d_total + start + within, mask=inside, other=0.0)
+        tl.store(dh + start + within, d, mask=inside)
+    partial += (k * tl.num_programs(0) + part) * 2 * channels + e
+    tl.store(partial, tl.sum(sum_weight, axis=0), mask=e < channels)
+    tl.store(partial + channels, tl.sum(sum_bias, axis=0), mask=e < channels)
+
+
+def tile(channels: int) -> dict[str, int]:
+    """A program's tile of whole rows, and its warps."""
+    block = triton.next_power_of_2(channels)
+    return {"ROWS": max(1, ELEMENTS // block), "BLOCK": block, "num_warps": 4 if block <= ELEMENTS else 8}
+
+
+def _run(h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Stacked inputs: h and update (K, ..., D), weight and bias (K, D) → total and normed like h."""
+    K, channels = h.shape[0], h.shape[-1]
+    h = h.contiguous()
+    normed = h.new_empty(h.shape)
+    total = h if update is None else h.new_empty(h.shape)
+    if h.numel():
+        rows, launch = h.numel() // (K * channels), tile(channels)
+        _forward[(triton.cdiv(rows, launch["ROWS"]), K)](
+            h, h if update is None else update.contiguous(), weight.contiguous(), bias.contiguous(),
+            total, normed, rows, channels, UPDATE=update is not None, **launch,
+        )  # fmt: skip
+    return total, normed
+
+
+def _differentiate(
+    d_total: Tensor | None, d_normed: Tensor, total: Tensor, weight: Tensor
+) -> tuple[Tensor, ...]:
+    """Gradients of h (and of update, which is the same), of weight and of bias."""
+    K, channels = total.shape[0], total.shape[-1]
+    d_normed, total = d_normed.contiguous(), total.contiguous()
+    dh = total.new_empty(total.shape)
+    dweight, dbias = (weight.new_empty(weight.shape) for _ in range(2))
+    if not total.numel():
+        return dh, dweight.zero_(), dbias.zero_()
+    rows, launch = total.numel() // (K * channels), tile(channels)
+    programs, rounds = division(rows, launch["ROWS"])
+    partial = total.new_empty(K, programs, 2, channels)
+    _backward[(programs, K)](
+        d_normed if d_total is None else d_total.contiguous(), d_normed, total, weight.contiguous(),
+        dh, partial, rounds, rows, channels, TOTAL=d_total is not None, **launch,
+    )  # fmt: skip
+    add_up(partial, dweight, dbias)
+    return dh, dweight, dbias
+
+
+def _shapes(h: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+    return h.new_empty(h.shape), h.new_empty(h.shape)
+
+
+def _gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
+    """Like what was normalised, its weight and the bias; the first two are the last of `values`."""
+    total, weight = values[-2:]
+    return total.new_empty(total.shape), *(weight.new_empty(weight.shape) for _ in range(2))
+
+
+norm = operator(
+    "norm_triton",
+    ("h", "weight", "bias"),
+    (),
+    lambda h, weight, bias: _run(h, None, weight, bias)[1:],
+    lambda d_normed, h, weight: _differentiate(None, d_normed, h, weight),
+    like_first,
+    needs=("h", "weight"),
+    gradient_shapes=_gradient_shapes,
+)
+add_norm = operator(
+    "add_norm_triton",
+    normalization.ARGUMENTS,
+    (),
+    _run,
+    _differentiate,
+    _shapes,
+    outputs=("total", "normed"),
+    needs=("total", "weight"),
+    gradient_shapes=_gradient_shapes,
+    gradients=("h", "h", "weight", "bias"),
+)
+norm_of_sum = operator(
+    "norm_of_sum_triton",
+    normalization.ARGUMENTS,
+    ("total",),
+    lambda *values: _run(*values)[::-1],
+    lambda d_normed, total, weight: _differentiate(None, d_normed, total, weight),
+    _shapes,
+    outputs=("normed",),
+    needs=("total", "weight"),
+    gradient_shapes=_gradient_shapes,
+    gradients=("h", "h", "weight", "bias"),
+)

@@ -1,0 +1,103 @@
+"""Column sums in Triton: partial sums of many programs, and one launch that adds them in one order.
+
+Gradients of weights and biases that every row shares are such sums. How rows are divided among programs
+depends on their number alone, not on how many models are stacked: a model has the same bits in any stack.
+"""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: disable-error-code="assignment, no-any-return, var-annotated"
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+PROGRAMS = 528
+"""At most, of a model, in a launch that leaves partial sums: four for each multiprocessor of an H100."""
+SUMS = {"PARTS": 128, "CHANNELS": 16}
+"""Partial sums that a program adds at once, and channels it takes."""
+LAUNCH = {"ROWS": 16, "BLOCK": 128}
+"""Rows that a program of `column_sums` reads at once, and columns it takes."""
+
+
+@triton.jit(do_not_specialize=["parts"])
+def _add_up(
+    partial, first, second, parts, channels,
+    LINES: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    k = tl.program_id(0).to(tl.int64)
+    line = tl.program_id(1)
+    e = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = e < channels
+    part = tl.arange(0, PARTS)
+    place = partial + ((k * parts + part[:, None]) * LINES + line) * channels + e[None, :]
+    sums = tl.zeros((PARTS, CHANNELS), dtype=partial.dtype.element_ty)
+    for since in range(0, parts, PARTS):
+        valid = (since + part < parts)[:, None] & inside[None, :]
+        sums += tl.load(place + since * LINES * channels, mask=valid, other=0.0)
+    total = tl.sum(sums, axis=0)
+    tl.store(first + k * channels + e, total, mask=inside & (line == 0))
+    if LINES == 2:
+        tl.store(second + k * channels + e, total, mask=inside & (line == 1))
+
+
+@triton.jit(do_not_specialize=["rounds", "rows"])
+def _column_sums(
+    values, partial, stride_k, stride_row, rounds, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    part, k = tl.program_id(0), tl.program_id(2).to(tl.int64)
+    e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = e < channels
+    row = tl.arange(0, ROWS)
+    values += k * stride_k + e[None, :]
+    sums = tl.zeros((ROWS, BLOCK), dtype=values.dtype.element_ty)
+    for i in range(rounds):
+        r = (part * rounds + i) * ROWS + row
+        valid = (r < rows)[:, None] & inside[None, :]
+        sums += tl.load(values + r.to(tl.int64)[:, None] * stride_row, mask=valid, other=0.0)
+    partial += (k * tl.num_programs(0) + part) * channels + e
+    tl.store(partial, tl.sum(sums, axis=0), mask=inside)
+
+
+def add_up(partial: Tensor, first: Tensor, second: Tensor | None = None) -> None:
+    """Write the sums over the parts: line 0 into `first`, line 1 into `second`.
+
+    Args:
+        partial: (K, parts, lines, channels), contiguous.
+        first: (K, channels).
+        second: the same, where there are two lines.
+    """
+    K, parts, lines, channels = partial.shape
+    _add_up[(K, lines, triton.cdiv(channels, SUMS["CHANNELS"]))](
+        partial, first, first if second is None else second, parts, channels, LINES=lines, **SUMS
+    )
+
+
+def column_sums(values: Tensor) -> Tensor:
+    """Sums over rows, (K, rows, channels) → (K, channels); the last dimension of `values` is contiguous."""
+    K, rows, channels = values.shape
+    sums = values.new_empty(K, channels)
+    if not values.numel():
+        return sums.zero_()
+    blocks = triton.cdiv(channels, LAUNCH["BLOCK"])
+    programs, rounds = division(rows, LAUNCH["ROWS"], blocks)
+    partial = values.new_empty(K, programs, 1, channels)
+    _column_sums[(programs, blocks, K)](
+        values, partial, values.stride(0), values.stride(1), rounds, rows, channels, **LAUNCH
+    )
+    add_up(partial, sums)
+    return sums
+
+
+def division(rows: int, tile: int, blocks: int = 1) -> tuple[int, int]:
+    """How many programs share the rows, and how many tiles of `tile` rows each of them takes.
+
+    Args:
+        rows: to be divided.
+        tile: rows taken at once.
+        blocks: of columns; each has as many programs.
+    """
+    tiles = triton.cdiv(rows, tile)
+    rounds = triton.cdiv(tiles, max(1, PROGRAMS // blocks))
+    return triton.cdiv(tiles, rounds), rounds

@@ -1,0 +1,106 @@
+"""What the tests of fused kernels share: a kernel against its twin, and under PyTorch's transformations.
+
+Without a GPU, Triton's kernels run in its interpreter (`conftest.interpret_triton`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Function = Callable[..., Any]
+GPU = torch.cuda.is_available()
+TRITON = pytest.param(
+    "triton",
+    marks=pytest.mark.skipif(
+        GPU or importlib.util.find_spec("triton") is None,
+        reason="Triton's interpreter is not installed, or a GPU runs the kernels (tests/test_cuda.py)",
+    ),
+)
+FAST = ["sequential", TRITON]
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def interpreter() -> Iterator[None]:
+    """Say that Triton's kernels run in its interpreter."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not GPU:
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def outputs_of(function: Function, values: list[Tensor]) -> list[Tensor]:
+    made = function(*values)
+    return [made] if isinstance(made, Tensor) else list(made)
+
+
+def assert_same(fast: Function, twin: Function, inputs: list[Tensor]) -> None:
+    """The same outputs, and the same gradient of every input."""
+    torch.manual_seed(1)
+    values = [value.detach().clone().requires_grad_() for value in inputs]
+    outputs, expected = outputs_of(fast, values), outputs_of(twin, values)
+    torch.testing.assert_close(outputs, expected, **EXACT)
+    weights = [torch.randn_like(output) for output in outputs]
+    gradients, exact = (torch.autograd.grad(made, values, weights) for made in (outputs, expected))
+    torch.testing.assert_close(gradients, exact, **EXACT)
+
+
+def assert_a_stack_is_each_model_alone(function: Function, inputs: list[Tensor], size: int = 2) -> None:
+    """Under vmap over any of the inputs, with an ordinary backward pass outside of it."""
+    torch.manual_seed(2)
+    for mapped in itertools.product((False, True), repeat=len(inputs)):
+        if not any(mapped):
+            continue
+        stack = [
+            torch.stack([(1 + k / 10) * value for k in range(size)]) if over else value.clone()
+            for value, over in zip(inputs, mapped, strict=True)
+        ]
+        values = [value.requires_grad_() for value in stack]
+        dims = tuple(0 if over else None for over in mapped)
+        outputs = outputs_of(torch.func.vmap(function, dims), values)
+        alone = [
+            outputs_of(
+                function, [value[k] if over else value for value, over in zip(values, mapped, strict=True)]
+            )
+            for k in range(size)
+        ]
+        expected = [torch.stack(members) for members in zip(*alone, strict=True)]
+        torch.testing.assert_close(outputs, expected, **EXACT)
+        weights = [torch.randn_like(output) for output in outputs]
+        torch.autograd.backward(outputs, weights)
+        gradients = [value.grad for value in values]
+        torch.testing.assert_close(gradients, list(torch.autograd.grad(expected, values, weights)), **EXACT)
+
+
+def assert_pytorchs_rules(function: Function, operator: str, inputs: list[Tensor]) -> None:
+    """The registered operator keeps them: its schema, its shapes, its gradient."""
+    seen: list[tuple[Any, ...]] = []
+    target = getattr(torch.ops.bench, operator)
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if op is target.default:
+                seen.append(args)
+            return op(*args, **(kwargs or {}))
+
+    with Spy(), torch.no_grad():
+        function(*inputs)
+    arguments = tuple(value.detach().clone().requires_grad_() for value in seen[0])
+    results = torch.library.opcheck(target, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+def assert_compiles(function: Function, inputs: list[Tensor]) -> None:
+    """Under torch.compile, without a break."""
+    assert_same(torch.compile(function, fullgraph=True, backend="aot_eager"), function, inputs)
