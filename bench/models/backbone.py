@@ -12,9 +12,12 @@ defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and rea
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
+from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architectures import Architecture
 from bench.models.mixers.block import Place
 from bench.models.sizes import Size
@@ -66,6 +69,7 @@ class Model(nn.Module):
         if self.residual:
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
             self.final_norm = nn.LayerNorm(width)
+            self.norm, self.add_norm, self.norm_of_sum = norm(scan), add_norm(scan), norm_of_sum(scan)
         self.read_out = nn.Linear(width, n_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -73,14 +77,22 @@ class Model(nn.Module):
         if self.positions is not None:
             h = h + self.positions[: tokens.shape[1]]
         if self.residual:
-            for norm, block in zip(self.norms, self.blocks, strict=True):
-                h = h + block(norm(h))
-            h = self.final_norm(h)
+            h = self._residual_blocks(h)
         else:
             for block in self.blocks:
                 h = block(h)
         outputs: Tensor = self.read_out(h)
         return outputs
+
+    def _residual_blocks(self, h: Tensor) -> Tensor:
+        """h + block(norm(h)) for every block, then the final norm; each addition is one kernel with the next norm."""
+        norms = [
+            (norm.weight, norm.bias) for norm in cast("list[nn.LayerNorm]", [*self.norms, self.final_norm])
+        ]
+        normed = self.norm(h, *norms[0])
+        for block, parameters in zip(self.blocks[:-1], norms[1:-1], strict=True):
+            h, normed = self.add_norm(h, block(normed), *parameters)
+        return self.norm_of_sum(h, self.blocks[-1](normed), *norms[-1])
 
 
 class ReadIns(nn.Module):

@@ -33,4 +33,4 @@ class Attention(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.attention.module import AttentionModule
 
-        return AttentionModule(place.width, place.heads, place.layers, self.init)
+        return AttentionModule(place.width, place.heads, place.scan, layers=place.layers, init=self.init)

@@ -6,7 +6,8 @@ import math
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from bench.kernels.attention import attention
 
 
 class AttentionModule(nn.Module):
@@ -15,13 +16,16 @@ class AttentionModule(nn.Module):
     Args:
         width: D.
         heads: how many; divides D.
+        scan: name of the kernels' backend.
         layers: layers of the whole model, which GPT-2's initialisation depends on.
         init: one of the two initialisations that the settings explain.
     """
 
-    def __init__(self, width: int, heads: int, layers: int, init: Literal["gpt2", "torch"]) -> None:
+    def __init__(
+        self, width: int, heads: int, scan: str, *, layers: int, init: Literal["gpt2", "torch"]
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.attend = heads, attention(scan)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         nn.init.zeros_(self.qkv.bias)
@@ -32,7 +36,6 @@ class AttentionModule(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         B, L, D = h.shape
-        q, k, v = self.qkv(h).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, heads, L, D/heads)
-        y: Tensor = self.out(mixed.transpose(1, 2).reshape(B, L, D))
+        qkv = self.qkv(h).view(B, L, 3, self.heads, D // self.heads)
+        y: Tensor = self.out(self.attend(qkv).reshape(B, L, D))
         return y
