@@ -1,0 +1,220 @@
+"""Stacks: members train as they would alone, whatever happens to others; a begun stack stays together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.dispatch.job import Machine
+from bench.dispatch.stacking import begin, begun, companions, ended_members
+from bench.dispatch.state import Folder
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.run import Run
+from bench.stack import Stack, shape, stackable
+from bench.tasks import TASKS
+from bench.train.loop import Interrupted, Options, Progress, train, train_stack
+
+CPU = torch.device("cpu")
+STACKABLE = [name for name, architecture in ARCHITECTURES.items() if name != "lstm"]
+LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
+SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
+
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+
+
+def small_run(name: str = "mamba", **fields: Any) -> Run:
+    architecture = ARCHITECTURES[name]
+    if name == "s4_mamba":  # dropout draws other numbers in a stack
+        architecture = architecture.with_options({"dropout": 0.0})
+    return Run.model_validate(
+        {
+            "task": LINEAR,
+            "architecture": architecture,
+            "size": Size(layers=1, width=16, heads=4).of(architecture),
+            "learning_rate": 2e-3,
+            "steps": 12,
+            "checkpoints": (6, 12),
+            "batch_size": 8,
+            "evaluation_prompts": 16,
+            **fields,
+        }
+    )
+
+
+def numbers(result: dict[str, Any]) -> str:
+    return json.dumps({key: value for key, value in result.items() if key != "provenance"}, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", STACKABLE)
+def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
+    """Members of one stream of prompts, of another seed, and of another task with prompts of the same shape."""
+    runs = [
+        small_run(name, learning_rate=1e-3),
+        small_run(name, clip=0.1),
+        small_run(name, seed=1),
+        small_run(name, seed=1, task=SPARSE),
+    ]
+    stack = Stack.of(*runs)
+    for run, result in zip(stack.members, train_stack(stack, tmp_path / "stack", Options(CPU)), strict=True):
+        alone = train(run, tmp_path / run.id, Options(CPU))
+        assert result["id"] == run.id
+        assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
+        assert result["curve"]["gradient_norm"] == pytest.approx(alone["curve"]["gradient_norm"], rel=1e-3)
+        score, expected = (r["checkpoints"][-1]["evaluations"]["report"]["mean"] for r in (result, alone))
+        assert score == pytest.approx(expected, rel=1e-3)
+        assert result["provenance"]["stack"]["members"] == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["chain_of_thought", "vector_mqar", "sparse_parity", "many_outlier_regression"]
+)
+def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path: Path) -> None:
+    small = {
+        "chain_of_thought": {"n_dims": 3, "n_points": 5, "hidden": 2},
+        "vector_mqar": {"n_dims": 3, "pairs": 4, "queries": 2},
+        "sparse_parity": {"n_dims": 6, "n_points": 6},
+        "many_outlier_regression": {"n_dims": 3, "n_points": 30, "outlier_probability": 0.75},
+    }
+    runs = [
+        small_run(task=TASKS[name](**small[name]), seed=seed, steps=4, checkpoints=(4,)) for seed in (0, 0, 1)
+    ]
+    runs[1] = runs[1].model_copy(update={"learning_rate": 1e-3})
+    stack = Stack.of(*runs)
+    for run, result in zip(stack.members, train_stack(stack, tmp_path / "stack", Options(CPU)), strict=True):
+        alone = train(run, tmp_path / run.id, Options(CPU))
+        assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
+
+
+def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    stack = Stack.of(*(small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
+    straight = train_stack(stack, tmp_path / "straight", Options(CPU))
+    seen: list[Progress] = []
+    options = Options(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
+    with pytest.raises(Interrupted):
+        train_stack(stack, tmp_path / "resumed", options)
+    resumed = train_stack(stack, tmp_path / "resumed", Options(CPU))
+    assert [numbers(result) for result in resumed] == [numbers(result) for result in straight]
+    assert resumed[0]["provenance"]["resumptions"] == 1
+
+
+def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alone(tmp_path: Path) -> None:
+    calm = [small_run("transformer", learning_rate=rate) for rate in (1e-3, 2e-3)]
+    wild = small_run("transformer", learning_rate=1e30, clip=1e30)
+    stack = Stack.of(*calm, wild)
+    ended: list[tuple[int, int]] = []
+    last: list[Progress] = []
+    options = Options(
+        CPU,
+        report=last.append,
+        ended=lambda k, result: ended.append((k, last[-1].step if last else 0)),
+    )
+    results = dict(zip(stack.members, train_stack(stack, tmp_path / "stack", options), strict=True))
+    assert results[wild]["outcome"] == "diverged"
+    assert "is not finite at step" in results[wild]["reason"]
+    assert ended[0] == (stack.members.index(wild), ended[0][1])
+    assert ended[0][1] < wild.steps
+    other = small_run("transformer", learning_rate=3e-3, clip=1e30)
+    peaceful = Stack(tuple(other if run == wild else run for run in stack.members))
+    expected = dict(
+        zip(peaceful.members, train_stack(peaceful, tmp_path / "other", Options(CPU)), strict=True)
+    )
+    for run in calm:
+        assert results[run]["outcome"] == "finished"
+        assert numbers(results[run]) == numbers(expected[run])
+
+
+def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:
+    stack = Stack.of(*(small_run("transformer", learning_rate=1e30, clip=1e30, seed=seed) for seed in (0, 1)))
+    results = train_stack(stack, tmp_path, Options(CPU))
+    assert [result["outcome"] for result in results] == ["diverged", "diverged"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1e-3, 2e-3, 4e-3]),
+            st.sampled_from([0, 1]),
+            st.sampled_from([LINEAR, SPARSE]),
+        ),
+        min_size=1,
+        max_size=8,
+        unique=True,
+    )
+)
+def test_a_stack_has_one_id_whatever_the_order_and_keeps_streams_together(fields: list[Any]) -> None:
+    runs = [small_run(learning_rate=rate, seed=seed, task=task) for rate, seed, task in fields]
+    stack = Stack.of(*runs)
+    assert Stack.of(*reversed(runs)) == stack
+    assert stack.id == (runs[0].id if len(runs) == 1 else Stack.of(*reversed(runs)).id)
+    streams = [(run.task_id, run.seed) for run in stack.members]
+    changes = sum(a != b for a, b in zip(streams, streams[1:], strict=False))
+    assert changes == len(set(streams)) - 1
+    if len(runs) > 1:
+        first, second = stack.halves()
+        assert first.members + second.members == stack.members
+        assert abs(len(first) - len(second)) <= 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"size": Size(layers=1, width=32, heads=None)},
+        {"steps": 6, "checkpoints": (6,)},
+        {"batch_size": 4},
+        {"task": TASKS["linear_regression"](n_dims=3, n_points=6)},
+        {"evaluation_prompts": 8},
+    ],
+)
+def test_runs_of_other_shapes_are_refused(other: dict[str, Any]) -> None:
+    run, stranger = small_run(), small_run(**other)
+    assert shape(run) != shape(stranger)
+    with pytest.raises(ValueError, match="one shape"):
+        Stack.of(run, stranger)
+
+
+def test_an_lstm_is_not_stacked() -> None:
+    assert not stackable(small_run("lstm"))
+    assert stackable(small_run("mambaformer"))
+
+
+def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -> None:
+    runs = [small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
+    others = [small_run("s4"), small_run(batch_size=4)]
+    jobs = [*others, *runs]
+    with companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack:
+        assert set(stack.members) == set(runs)
+        with Folder.of(tmp_path, runs[1].id).locked() as free:
+            assert not free
+    with companions(runs[0], jobs, tmp_path, Machine(stack=16, workers=2)) as stack:
+        assert len(stack) == 2
+    with companions(runs[0], jobs, tmp_path, Machine(stack=3)) as stack:
+        assert len(stack) == 3
+    with companions(runs[0], jobs, tmp_path, Machine(stack=1)) as stack:
+        assert stack.members == (runs[0],)
+    with (
+        Folder.of(tmp_path, runs[1].id).locked(),
+        companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack,
+    ):
+        assert set(stack.members) == {runs[0], runs[2], runs[3]}
+
+
+def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
+    runs = [small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
+    stack = Stack.of(*runs[:3])
+    folder = begin(stack, tmp_path)
+    assert begun(tmp_path) == []  # nothing to go on from yet
+    (folder / "checkpoint.pt").write_bytes(b"something")
+    assert begun(tmp_path) == [[run.id for run in stack.members]]
+    with companions(runs[1], runs, tmp_path, Machine(stack=16)) as resumed:
+        assert resumed == stack
+    with companions(runs[3], runs, tmp_path, Machine(stack=16)) as alone:  # it does not join what has begun
+        assert alone.members == (runs[3],)
+    assert set(ended_members(runs[:2], runs, tmp_path)) == {runs[2]}
