@@ -64,7 +64,8 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
+        "activation.reference activation.sequential activation.triton convolution.official "
+        "convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators scan.official "
         "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
         "triton_sums"

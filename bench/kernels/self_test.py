@@ -117,6 +117,20 @@ def _norm_of_sum_inputs(length: int, batch: int = BATCH, channels: int = CHANNEL
     return [*(normal(batch, length, channels) for _ in range(2)), normal(channels), normal(channels)]
 
 
+def _biased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(batch, length, channels), normal(channels)]
+
+
+def _unbiased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [_normal(length)(batch, length, channels)]
+
+
+def _gate_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(batch, length, channels), normal(batch, length, channels)]
+
+
 KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _convolution_inputs,
@@ -124,6 +138,11 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "norm": _norm_inputs,
     "addition and norm": _norm_of_sum_inputs,
     "norm of a sum": _norm_of_sum_inputs,
+    "bias and GELU": _biased_inputs,
+    "GELU": _unbiased_inputs,
+    "bias and GLU": _biased_inputs,
+    "gate": _gate_inputs,
+    "SiLU gate": _gate_inputs,
 }
 """Inputs of every kernel of `bench.kernels.registry`, at a length, a batch size and a number of channels."""
 
