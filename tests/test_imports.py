@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "frontier": "",
     "evaluations": "",
     "environment": "",
-    "kernels": "errors",
+    "precision": "",
+    "kernels": "errors precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels",
@@ -66,9 +67,9 @@ TORCH_AT_IMPORT = {
     "kernels": (
         "activation.reference activation.sequential activation.triton convolution.official "
         "convolution.reference convolution.sequential convolution.triton draws.triton "
-        "normalization.reference normalization.sequential normalization.triton operators scan.official "
-        "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
-        "triton_sums"
+        "normalization.reference normalization.sequential normalization.triton operators product.reference "
+        "product.sequential product.split product.stacked product.triton_split scan.official scan.reference "
+        "scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
     "train": "backends_agree checkpoint evaluate loop optimizer parallel step",

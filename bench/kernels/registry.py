@@ -57,6 +57,8 @@ KERNELS: dict[str, Backends | str] = {
     "bias and GLU": _backends("activation", "bias_glu"),
     "gate": _backends("activation", "gate"),
     "SiLU gate": _backends("activation", "silu_gate"),
+    "product": _backends("product", "linear"),
+    "product and bias": _backends("product", "linear_bias"),
 }
 """Backends by kernel; a string is where the table of a kernel's backends is."""
 

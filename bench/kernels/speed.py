@@ -160,6 +160,11 @@ def _glu_floats(channels: int, length: int) -> int:
     return 4 * BATCH * length * channels
 
 
+def _product_floats(channels: int, length: int) -> int:
+    """Forward: x in, y out. Backward: x and dy in, dx out. What it takes to multiply is not counted."""
+    return 5 * BATCH * length * channels
+
+
 _FLOATS = {
     "selective scan": _scan_floats,
     "short convolution": _convolution_floats,
@@ -172,5 +177,7 @@ _FLOATS = {
     "bias and GLU": _glu_floats,
     "gate": _add_norm_floats,
     "SiLU gate": _add_norm_floats,
+    "product": _product_floats,
+    "product and bias": _product_floats,
 }
 """Floats that a kernel must move at least, by channels and length."""
