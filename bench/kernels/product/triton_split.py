@@ -62,6 +62,11 @@ def _high_half(v):
     return (v.to(tl.int32, bitcast=True) >> 16).to(tl.int16)
 
 
+def places(parts: Sequence[int]) -> int:
+    """`parts` in one number, as the kernel takes them."""
+    return sum(part << 2 * place for place, part in enumerate(parts))
+
+
 def split(values: Tensor, parts: Sequence[int], dim: int) -> Tensor:
     """As `bench.kernels.product.split.split`, of (K, rows, columns)."""
     K, rows, columns = values.shape
@@ -70,9 +75,8 @@ def split(values: Tensor, parts: Sequence[int], dim: int) -> Tensor:
     shape = (K, rows, len(parts) * columns) if side_by_side else (K, len(parts) * rows, columns)
     out = values.new_empty(shape, dtype=torch.bfloat16)
     if out.numel():
-        places = sum(part << 2 * place for place, part in enumerate(parts))
         _split[(triton.cdiv(rows, LAUNCH["ROWS"]), triton.cdiv(columns, LAUNCH["BLOCK"]), K)](
             values, out.view(torch.int16), *values.stride()[:2], rows, columns, *out.stride()[:2],
-            columns if side_by_side else rows * columns, PARTS=places, **LAUNCH,
+            columns if side_by_side else rows * columns, PARTS=places(parts), **LAUNCH,
         )  # fmt: skip
     return out
