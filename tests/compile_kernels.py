@@ -5,31 +5,56 @@ Run by tests/test_kernels.py in a process of its own, since Triton either interp
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import triton
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from bench.kernels import triton_sums as sums
+from bench.kernels.activation import triton as activation
 from bench.kernels.convolution import triton as convolution
 from bench.kernels.draws import triton as draws
+from bench.kernels.normalization import triton as normalization
+from bench.kernels.product import triton_split as split
 from bench.kernels.scan import triton as scan
 from bench.kernels.scan import triton_forward as scan_forward
 from bench.kernels.scan import triton_gradient as scan_gradient
 from bench.kernels.ssm import triton as ssm
 from bench.kernels.ssm import triton_parameters as ssm_parameters
+from bench.precision import PRECISIONS
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
 
 def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> str:
+    """What Triton makes of a kernel for a GPU, before that becomes machine code."""
+    return str(compiled(kernel, constants, types, warps).asm["ttgir"])
+
+
+def compiled(
+    kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int, multiples: tuple[str, ...] = ()
+) -> Any:
     """Compile with aligned pointers to floats and 32-bit integers where `types` says nothing else.
 
-    Returns what Triton made of it for a GPU, before that becomes machine code.
+    Args:
+        kernel: to compile.
+        constants: its compile-time arguments.
+        types: of its other arguments.
+        warps: of a program.
+        multiples: integers that are known to be multiples of 16.
     """
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
     integers |= {"columns", "high", "size", "universe", "width"}
     integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
+    integers |= {
+        f"{name}_{axis}" for name in ("z", "out", "values", "stride") for axis in ("k", "row", "part")
+    }
     signature = {
         name: "constexpr" if name in constants else types.get(name, "i32" if name in integers else "*fp32")
         for name in kernel.arg_names
@@ -38,10 +63,72 @@ def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warp
     aligned = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(kernel.arg_names)
-        if signature[name].startswith("*")
+        if signature[name].startswith("*") or name in multiples
     }
     source = ASTSource(kernel, signature, constexprs=places, attrs=aligned)
-    return str(triton.compile(source, target=HOPPER, options={"num_warps": warps}).asm["ttgir"])
+    return triton.compile(source, target=HOPPER, options={"num_warps": warps})
+
+
+def spilled(made: Any) -> int:
+    """Bytes that a thread keeps in memory for want of registers, as NVIDIA's assembler says."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.ptx"
+        file.write_text(made.asm["ptx"])
+        command = [
+            knobs.nvidia.ptxas.path,
+            "-v",
+            "--gpu-name=sm_90a",
+            file,
+            "-o",
+            Path(folder) / "kernel.cubin",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sum(int(count) for count in re.findall(r"(\d+) bytes spill", done.stderr))
+
+
+def fits(kernel: Any, constants: dict[str, Any], types: dict[str, str] | None = None, warps: int = 4) -> None:
+    """A kernel compiles for any number of channels, needs no more registers than there are, and reads
+    four numbers at once where rows are multiples of 16.
+    """
+    for multiples in (
+        (),
+        ("channels", "columns", "z_k", "z_row", "stride_k", "stride_row", "size", "values_k"),
+    ):
+        if multiples:
+            multiples += ("values_row", "out_k", "out_row", "out_part")
+        made = compiled(kernel, constants, types or {}, warps, multiples)
+        assert spilled(made) == 0, kernel
+        assert not multiples or re.search(r"ld\.global\S*\.v4", made.asm["ptx"]), (
+            f"{kernel} reads number by number"
+        )
+
+
+def fused() -> None:
+    """The kernels of what stands between matrix products."""
+    for channels in (32, 512, 1344):
+        launch = normalization.tile(channels)
+        warps = launch.pop("num_warps")
+        for flag in (True, False):
+            fits(normalization._forward, {**launch, "UPDATE": flag}, warps=warps)
+            fits(normalization._backward, {**launch, "TOTAL": flag}, warps=warps)
+    for kernel in (
+        activation._bias_gelu,
+        activation._bias_gelu_gradient,
+        activation._bias_glu,
+        activation._bias_glu_gradient,
+    ):
+        fits(kernel, activation.LAUNCH)
+    fits(activation._gelu, activation.FLAT)
+    fits(activation._gelu_gradient, activation.FLAT)
+    for silu in (True, False):
+        fits(activation._gate, {**activation.LAUNCH, "SILU": silu})
+        fits(activation._gate_gradient, {**activation.LAUNCH, "SILU": silu})
+    fits(sums._column_sums, sums.LAUNCH)
+    for lines in (1, 2):
+        compiled(sums._add_up, {**sums.SUMS, "LINES": lines}, {}, 4)
+    for precision in PRECISIONS.values():
+        for parts in zip(*precision.pairs, strict=True):
+            fits(split._split, {**split.LAUNCH, "PARTS": split.places(parts)}, {"out": "*i16"})
 
 
 def main() -> None:
@@ -78,6 +165,7 @@ def main() -> None:
             compiles(draws._draw, constants, {**words, "out": out}, warps=4)
     subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
     compiles(draws._subset, subset, {**words, "out": "*i64"})
+    fused()
     print("all compile")
 
 

@@ -40,6 +40,11 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
+def small_integers(like: Tensor) -> Tensor:
+    """Gradients of an output that no precision rounds."""
+    return (4 * torch.randn_like(like)).round()
+
+
 def outputs_of(function: Function, values: list[Tensor]) -> list[Tensor]:
     made = function(*values)
     return [made] if isinstance(made, Tensor) else list(made)
@@ -51,7 +56,7 @@ def assert_same(fast: Function, twin: Function, inputs: list[Tensor]) -> None:
     values = [value.detach().clone().requires_grad_() for value in inputs]
     outputs, expected = outputs_of(fast, values), outputs_of(twin, values)
     torch.testing.assert_close(outputs, expected, **EXACT)
-    weights = [torch.randn_like(output) for output in outputs]
+    weights = [small_integers(output) for output in outputs]
     gradients, exact = (torch.autograd.grad(made, values, weights) for made in (outputs, expected))
     torch.testing.assert_close(gradients, exact, **EXACT)
 
@@ -63,7 +68,7 @@ def assert_a_stack_is_each_model_alone(function: Function, inputs: list[Tensor],
         if not any(mapped):
             continue
         stack = [
-            torch.stack([(1 + k / 10) * value for k in range(size)]) if over else value.clone()
+            torch.stack([(1 + k) * value for k in range(size)]) if over else value.clone()
             for value, over in zip(inputs, mapped, strict=True)
         ]
         values = [value.requires_grad_() for value in stack]
@@ -77,7 +82,7 @@ def assert_a_stack_is_each_model_alone(function: Function, inputs: list[Tensor],
         ]
         expected = [torch.stack(members) for members in zip(*alone, strict=True)]
         torch.testing.assert_close(outputs, expected, **EXACT)
-        weights = [torch.randn_like(output) for output in outputs]
+        weights = [small_integers(output) for output in outputs]
         torch.autograd.backward(outputs, weights)
         gradients = [value.grad for value in values]
         torch.testing.assert_close(gradients, list(torch.autograd.grad(expected, values, weights)), **EXACT)

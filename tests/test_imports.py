@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "frontier": "",
     "evaluations": "",
     "environment": "",
-    "kernels": "errors",
+    "precision": "",
+    "kernels": "errors precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels",
@@ -63,10 +64,11 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
-        "normalization.reference normalization.sequential normalization.triton operators scan.official "
-        "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
-        "triton_sums"
+        "activation.reference activation.sequential activation.triton convolution.official "
+        "convolution.reference convolution.sequential convolution.triton draws.triton "
+        "normalization.reference normalization.sequential normalization.triton operators product.reference "
+        "product.sequential product.split product.stacked product.triton_split scan.official scan.reference "
+        "scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
         "backbone mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "

@@ -21,6 +21,15 @@ Backends: TypeAlias = Mapping[str, str | Callable[[], Function]]
 - a callable without arguments that returns the function.
 """
 
+
+def _backends(folder: str, function: str) -> Backends:
+    """A kernel whose function has one name in all files of its folder, and no official kernel."""
+    own = {
+        name: f"bench.kernels.{folder}.{name}:{function}" for name in ("reference", "sequential", "triton")
+    }
+    return {**own, "mamba_ssm": "triton"}
+
+
 KERNELS: dict[str, Backends | str] = {
     "selective scan": {
         "reference": "bench.kernels.scan.reference:reference",
@@ -40,32 +49,23 @@ KERNELS: dict[str, Backends | str] = {
         "triton": "bench.kernels.ssm.triton:ssm",
         "mamba_ssm": "sequential",  # mamba_ssm has no time-invariant SSM
     },
-    "attention": {
-        "reference": "bench.kernels.attention.reference:reference",
-        "sequential": "bench.kernels.attention.sequential:sequential",
-        "triton": "bench.kernels.attention.triton:attention",
-        "mamba_ssm": "triton",  # the Mamba authors' package has no attention
-    },
+    "attention": _backends("attention", "attention"),
     "clip and Adam": {
         "reference": "bench.kernels.adam.reference:Reference",
         "sequential": "reference",
         "triton": "bench.kernels.adam.triton:Fused",
         "mamba_ssm": "triton",  # mamba_ssm has no optimiser
     },
-    **{
-        kernel: {
-            **{
-                name: f"bench.kernels.{folder}.{name}:{function}"
-                for name in ("reference", "sequential", "triton")
-            },
-            "mamba_ssm": "triton",
-        }
-        for kernel, folder, function in (
-            ("norm", "normalization", "norm"),
-            ("addition and norm", "normalization", "add_norm"),
-            ("norm of a sum", "normalization", "norm_of_sum"),
-        )
-    },
+    "norm": _backends("normalization", "norm"),
+    "addition and norm": _backends("normalization", "add_norm"),
+    "norm of a sum": _backends("normalization", "norm_of_sum"),
+    "bias and GELU": _backends("activation", "bias_gelu"),
+    "GELU": _backends("activation", "gelu"),
+    "bias and GLU": _backends("activation", "bias_glu"),
+    "gate": _backends("activation", "gate"),
+    "SiLU gate": _backends("activation", "silu_gate"),
+    "product": _backends("product", "linear"),
+    "product and bias": _backends("product", "linear_bias"),
 }
 """Backends by kernel; a string is where the table of a kernel's backends is."""
 

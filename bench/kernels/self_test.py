@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
+from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
 """The study's prompt lengths: all but one are no power of two."""
@@ -121,6 +122,29 @@ def _norm_of_sum_inputs(length: int, batch: int = BATCH, channels: int = CHANNEL
     return [*(normal(batch, length, channels) for _ in range(2)), normal(channels), normal(channels)]
 
 
+def _biased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(batch, length, channels), normal(channels)]
+
+
+def _unbiased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [_normal(length)(batch, length, channels)]
+
+
+def _gate_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(batch, length, channels), normal(batch, length, channels)]
+
+
+def _product_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    normal = _normal(length)
+    return [normal(batch, length, channels), normal(channels, channels)]
+
+
+def _product_and_bias_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [*_product_inputs(length, batch, channels), torch.linspace(-1, 1, channels)]
+
+
 KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _convolution_inputs,
@@ -129,6 +153,13 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "norm": _norm_inputs,
     "addition and norm": _norm_of_sum_inputs,
     "norm of a sum": _norm_of_sum_inputs,
+    "bias and GELU": _biased_inputs,
+    "GELU": _unbiased_inputs,
+    "bias and GLU": _biased_inputs,
+    "gate": _gate_inputs,
+    "SiLU gate": _gate_inputs,
+    "product": _product_inputs,
+    "product and bias": _product_and_bias_inputs,
 }
 """Inputs of every kernel of `bench.kernels.registry`, at a length, a batch size and a number of channels."""
 
@@ -148,10 +179,11 @@ def _compare(
 ) -> Outcome:
     doubled = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in inputs]
     exact_y, exact_gradients = _outputs_and_gradients(twin, doubled)
-    _outputs_and_gradients(backend, inputs)  # warm-up
-    began = time.perf_counter()
-    y, gradients = _outputs_and_gradients(backend, inputs)
-    seconds = time.perf_counter() - began
+    with precision("fp32"):  # it is kernels that are tested, not what a run rounds its products to
+        _outputs_and_gradients(backend, inputs)  # warm-up
+        began = time.perf_counter()
+        y, gradients = _outputs_and_gradients(backend, inputs)
+        seconds = time.perf_counter() - began
     return Outcome(
         kernel,
         name,

@@ -148,13 +148,26 @@ def _norm_floats(channels: int, length: int) -> int:
 
 
 def _add_norm_floats(channels: int, length: int) -> int:
-    """Forward: both summands in, both outputs out. Backward: the total and two gradients in, one out."""
+    """Forward: both summands in, both outputs out. Backward: the total and two gradients in, one out.
+
+    As many as a gate moves: forward y and z in, their product out; backward three in, two gradients out.
+    """
     return 8 * BATCH * length * channels
 
 
 def _norm_of_sum_floats(channels: int, length: int) -> int:
     """As `_add_norm_floats`, without the gradient of the total."""
     return 7 * BATCH * length * channels
+
+
+def _glu_floats(channels: int, length: int) -> int:
+    """Forward: u in, half as much out. Backward: that half and u in, the gradient of u out."""
+    return 4 * BATCH * length * channels
+
+
+def _product_floats(channels: int, length: int) -> int:
+    """Forward: x in, y out. Backward: x and dy in, dx out. What it takes to multiply is not counted."""
+    return 5 * BATCH * length * channels
 
 
 _FLOATS = {
@@ -165,5 +178,12 @@ _FLOATS = {
     "norm": _norm_floats,
     "addition and norm": _add_norm_floats,
     "norm of a sum": _norm_of_sum_floats,
+    "bias and GELU": _convolution_floats,
+    "GELU": _convolution_floats,
+    "bias and GLU": _glu_floats,
+    "gate": _add_norm_floats,
+    "SiLU gate": _add_norm_floats,
+    "product": _product_floats,
+    "product and bias": _product_floats,
 }
 """Floats that a kernel must move at least, by channels and length."""

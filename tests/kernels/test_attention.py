@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.kernels import registry
 from bench.kernels import backends
 from bench.kernels.attention import attention
-from bench.kernels.attention.reference import reference
+from bench.kernels.attention.reference import attention as reference
 
 GPU = torch.cuda.is_available()
 needs_triton = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def reference(qkv: Tensor) -> Tensor:
+def attention(qkv: Tensor) -> Tensor:
     """All scores of a head at once, (B, H, L, L), those of later tokens at −∞; softmax; average of values."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     length, head_dim = q.shape[-2:]

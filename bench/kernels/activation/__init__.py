@@ -1,0 +1,56 @@
+"""Elementwise functions between two matrix products, with the bias of the first and their gradients.
+
+| function    | computes                              | used by                        |
+|-------------|---------------------------------------|--------------------------------|
+| `bias_gelu` | gelu(u + bias), tanh approximation    | GPT-2's feed-forward network   |
+| `gelu`      | u · Φ(u), exact                       | S4                             |
+| `bias_glu`  | a · sigmoid(b), [a, b] = u + bias     | S4's mixing of channels        |
+| `gate`      | y · z                                 | Mamba's block around an S4D    |
+| `silu_gate` | y · silu(z)                           | the same                       |
+
+The tanh approximation is v · (1 + tanh(√(2/π) (v + 0.044715 v³))) / 2. Shapes: u, y, z (..., E); bias (E,);
+of the GLU, u (..., 2E) and bias (2E,). z may be a slice of wider rows; it is not copied. `reference` is
+the specification, `sequential` is PyTorch's function, `triton` one launch each way, and one more where
+there is a gradient of the bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Function: TypeAlias = "Callable[[Tensor], Tensor]"
+WithBias: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+Gate: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+CUBIC = 0.044715
+"""Coefficient of the tanh approximation."""
+
+
+def bias_gelu(name: str) -> WithBias:
+    """(u, bias) → gelu(u + bias), tanh approximation, as the backend `name` computes it."""
+    return load("bias and GELU", name)
+
+
+def gelu(name: str) -> Function:
+    """U → u Φ(u) with the normal distribution's Φ, as the backend `name` computes it."""
+    return load("GELU", name)
+
+
+def bias_glu(name: str) -> WithBias:
+    """(u, bias) → a · sigmoid(b), the halves of u + bias, as the backend `name` computes it."""
+    return load("bias and GLU", name)
+
+
+def gate(name: str) -> Gate:
+    """(y, z) → y · z, as the backend `name` computes it."""
+    return load("gate", name)
+
+
+def silu_gate(name: str) -> Gate:
+    """(y, z) → y · silu(z), as the backend `name` computes it."""
+    return load("SiLU gate", name)

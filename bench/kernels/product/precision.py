@@ -1,0 +1,72 @@
+"""The precision of matrix products in this process, and what a device can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.errors import UserError, did_you_mean
+from bench.precision import PRECISIONS, Precision
+
+_current = "fp32"
+
+
+def current() -> Precision:
+    """What matrix products are computed in now."""
+    return PRECISIONS[_current]
+
+
+def use(name: str) -> None:
+    """Compute matrix products in `name` from now on, PyTorch's own (attention's, say) in it or in fp32.
+
+    Raises:
+        UserError: there is no such precision.
+    """
+    import torch
+
+    global _current
+    if name not in PRECISIONS:
+        raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")
+    _current = name
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Compute in `name` within the block, and as before after it.
+
+    Raises:
+        UserError: there is no such precision.
+    """
+    import torch
+
+    before, of_torch = _current, torch.get_float32_matmul_precision()
+    use(name)
+    try:
+        yield
+    finally:
+        use(before)
+        torch.set_float32_matmul_precision(of_torch)
+
+
+def unavailable(name: str, device: str) -> str | None:
+    """Why `device` ("cpu", "cuda:0") cannot compute in the precision `name`; None when it can.
+
+    Raises:
+        UserError: there is no such precision.
+    """
+    if name not in PRECISIONS:
+        raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")
+    if name == "fp32":
+        return None
+    if not device.startswith("cuda"):
+        return f"precision {name} needs an NVIDIA GPU: a processor computes in fp32"
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        return (
+            f"precision {name} needs compute capability 8.0 or higher, this GPU has {major}.{minor}: use fp32"
+        )
+    return None

@@ -1,0 +1,86 @@
+"""Products of a stack of models with their weight matrices, and the gradient by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.kernels.operators import operator, rows, unwanted
+from bench.kernels.product.precision import current
+from bench.kernels.product.split import Split, product
+
+Tensors = tuple[Tensor, ...]
+
+
+def operators(
+    suffix: str, split: Split, column_sums: Callable[[Tensor], Tensor]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The product without and with a bias, as operators.
+
+    Args:
+        suffix: of their names.
+        split: an operand into its parts, where the precision is a split form.
+        column_sums: (K, rows, channels) → (K, channels).
+    """
+
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensors:
+        y = multiply(_flat(x), rows(weight).mT, split, bias)
+        return (y.view(*x.shape[:-1], weight.shape[1]),)
+
+    def backward(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
+        """Dx = dy W, dW = dyᵀ x and dbias = Σ dy, where they are wanted."""
+        dy = _flat(dy)
+        gradients: list[Callable[[], Tensor]] = [
+            lambda: multiply(dy, rows(weight), split).view(x.shape),
+            lambda: multiply(dy.mT, _flat(x), split),
+            lambda: column_sums(dy),
+        ]
+        pairs = zip(gradients, wanted, strict=False)  # without a bias, it has no gradient
+        return tuple(gradient() if want else unwanted(dy) for gradient, want in pairs)
+
+    def gradient_shapes(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
+        shapes = (x.shape, weight.shape, weight.shape[:2])
+        pairs = zip(shapes, wanted, strict=False)
+        return tuple(dy.new_empty(shape) if want else unwanted(dy) for shape, want in pairs)
+
+    def shapes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensors:
+        return (x.new_empty(*x.shape[:-1], weight.shape[1]),)
+
+    without_bias, with_bias = (
+        operator(
+            f"{name}_{suffix}",
+            ("x", "weight", *bias),
+            (),
+            forward,
+            backward,
+            shapes,
+            needs=("x", "weight"),
+            gradient_shapes=gradient_shapes,
+            selective=True,
+        )
+        for name, bias in (("linear", ()), ("linear_bias", ("bias",)))
+    )
+    return without_bias, with_bias
+
+
+def multiply(a: Tensor, b: Tensor, split: Split, bias: Tensor | None = None) -> Tensor:
+    """(K, M, I) times (K, I, N), plus a bias (K, N), in the precision of the process.
+
+    Operands may be transposed, rows of wider tensors, or the same for all models; they are not copied.
+    """
+    pairs = current().pairs if a.dtype == torch.float32 else ()
+    if pairs:
+        y = product(a, b, pairs, split)
+        return y if bias is None else y.add_(bias.unsqueeze(1))
+    if len(a) == 1:
+        alone = torch.mm(a[0], b[0]) if bias is None else torch.addmm(bias[0], a[0], b[0])
+        return alone.unsqueeze(0)
+    return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
+
+
+def _flat(value: Tensor) -> Tensor:
+    """(K, ..., I) → (K, rows, I), a view where the rows are equally far apart."""
+    return rows(value.reshape(value.shape[0], -1, value.shape[-1]))

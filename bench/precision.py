@@ -1,0 +1,51 @@
+"""How matrix products are computed, by name; readable without torch.
+
+A new precision is an entry in `PRECISIONS`. `bench.kernels.product` computes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One way to compute a product of fp32 matrices.
+
+    Attributes:
+        name: what a run says.
+        summary: how it computes and how accurate that is, in one line.
+        triton_dot: what `tl.dot` takes as its `input_precision`. Where a kernel rounds its operands to
+            bf16 first, as `bf16` has it, every choice gives the same product.
+        pairs: for a split form, which parts of the two operands are multiplied, by number from 1, the
+            largest part. Small products come first: they are then added before they can be lost. Empty
+            where the library multiplies fp32 operands itself.
+    """
+
+    name: str
+    summary: str
+    triton_dot: str
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+PRECISIONS: dict[str, Precision] = {
+    precision.name: precision
+    for precision in (
+        Precision("fp32", "fp32 products and sums (cuBLAS)", "tf32x3"),
+        Precision("tf32", "operands rounded to 11 bits, fp32 sums (cuBLAS TF32)", "tf32"),
+        Precision(
+            "bf16x6",
+            "operands split into three bf16 parts, six products, fp32 sums: as accurate as fp32",
+            "bf16x6",
+            ((3, 1), (2, 2), (1, 3), (2, 1), (1, 2), (1, 1)),
+        ),
+        Precision(
+            "bf16x3",
+            "operands split into two bf16 parts, three products, fp32 sums: relative error about 1e-5",
+            "bf16x3",
+            ((2, 1), (1, 2), (1, 1)),
+        ),
+        Precision("bf16", "operands rounded to bf16 (8 bits), fp32 sums", "tf32", ((1, 1),)),
+    )
+}
+"""Every precision by its name; `fp32` is the one that runs everywhere."""
