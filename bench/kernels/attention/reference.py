@@ -14,4 +14,5 @@ def reference(qkv: Tensor) -> Tensor:
     length, head_dim = q.shape[-2:]
     later = torch.ones(length, length, dtype=torch.bool, device=qkv.device).triu(1)
     scores = (q @ k.mT / math.sqrt(head_dim)).masked_fill(later, -math.inf)
-    return (scores.softmax(-1) @ v).transpose(1, 2)
+    y: Tensor = (scores.softmax(-1) @ v).transpose(1, 2)
+    return y
