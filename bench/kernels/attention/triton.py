@@ -69,8 +69,13 @@ SHORT = {
     128: Launch(Blocks(32, 32, 4, 2), Blocks(16, 16, 4, 1)),
 }
 """By the largest head, for prompts of up to 256 tokens: small blocks, of which the diagonal wastes least."""
-LONG = SHORT | {16: Launch(Blocks(64, 32, 4, 2), Blocks(64, 32, 4, 2))}
-"""For longer ones: blocks that read keys and queries less often. None of all these spills registers."""
+LONG = SHORT | {
+    16: Launch(Blocks(64, 32, 4, 2), Blocks(64, 32, 4, 2)),
+    32: Launch(Blocks(64, 32, 4, 2), Blocks(64, 16, 4, 2)),
+    64: Launch(Blocks(64, 32, 4, 2), Blocks(64, 16, 4, 1)),
+}
+"""For longer ones: blocks that read keys and queries less often, and large
+enough for a warp group to multiply (wgmma). None of all these spills registers."""
 
 
 def launch(length: int, head_dim: int) -> Launch:
