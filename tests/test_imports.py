@@ -16,7 +16,7 @@ from synthetic import write_pool
 from bench import suite as suites
 
 ROOT = Path(__file__).parent.parent
-MOST_LINES = 265
+MOST_LINES = 300
 FILES = sorted((ROOT / "bench").rglob("*.py"))
 
 MAY_IMPORT = {

@@ -66,7 +66,7 @@ SHORT = {
     16: Launch(Blocks(16, 32, 1, 2), Blocks(32, 16, 2, 2)),
     32: Launch(Blocks(32, 16, 2, 2), Blocks(16, 16, 2, 2)),
     64: Launch(Blocks(32, 16, 4, 2), Blocks(32, 16, 4, 1)),
-    128: Launch(Blocks(32, 32, 4, 2), Blocks(16, 16, 4, 1)),
+    128: Launch(Blocks(16, 32, 4, 2), Blocks(16, 16, 4, 1)),
 }
 """By the largest head, for prompts of up to 256 tokens: small blocks, of which the diagonal wastes least."""
 LONG = SHORT | {
@@ -75,7 +75,7 @@ LONG = SHORT | {
     64: Launch(Blocks(64, 32, 4, 2), Blocks(64, 16, 4, 1)),
 }
 """For longer ones: blocks that read keys and queries less often, and large
-enough for a warp group to multiply (wgmma). None of all these spills registers."""
+enough for a warp group to multiply (wgmma). Compiled for sm_90, none of these launches spills registers."""
 
 
 def launch(length: int, head_dim: int) -> Launch:
