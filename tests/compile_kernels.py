@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
@@ -18,6 +19,8 @@ from triton.compiler import ASTSource
 
 from bench.kernels import triton_sums as sums
 from bench.kernels.activation import triton as activation
+from bench.kernels.adam import triton as adam
+from bench.kernels.attention import triton as attention
 from bench.kernels.convolution import triton as convolution
 from bench.kernels.draws import triton as draws
 from bench.kernels.normalization import triton as normalization
@@ -131,7 +134,35 @@ def fused() -> None:
             fits(split._split, {**split.LAUNCH, "PARTS": split.places(parts)}, {"out": "*i16"})
 
 
+def heads_of_attention() -> None:
+    """Every launch of attention at the study's sizes; one product instead of three, which compiles sooner."""
+    launches = {}
+    for length in (82, 1024):
+        for head_dim in (4, 16, 32, 64, 96):
+            for dot in ("tf32", "tf32x3"):
+                sizes = {**attention.constants(8, head_dim, torch.float32), "DOT": "tf32"}
+                size = attention.launch(length, head_dim, dot)
+                launches[sizes["WIDTH"], size] = sizes, size
+    for sizes, size in launches.values():
+        blocks = {"OWN": size.forward.own, "STEP": size.forward.step, "STAGES": size.forward.stages}
+        compiles(attention._forward, {**sizes, **blocks}, {}, size.forward.warps)
+        blocks = {"OWN": size.backward.own, "STEP": size.backward.step, "STAGES": size.backward.stages}
+        blocks["WHOLE"] = size.whole
+        compiles(attention._backward, {**sizes, **blocks}, {}, size.backward.warps)
+
+
+def clip_and_adam() -> None:
+    tables = {"table": "*i64", "addresses": "*i64"}
+    compiles(adam.sum_squares, {"BLOCK": 1024}, tables, 4)
+    scalars = dict.fromkeys(("beta2", "rest1", "rest2", "epsilon", "log_beta1", "log_beta2", "decay"), "fp32")
+    compiles(adam.adam, {"BLOCK": 1024}, {**tables, **scalars}, 4)
+    meters = {"firsts": "*i32", "step": "*i64", "loss_sum": "*fp64", "first_bad": "*i64", "members": "i32"}
+    compiles(adam.finish, {"BLOCK": adam.SUMS}, {**meters, **scalars}, 4)
+
+
 def main() -> None:
+    heads_of_attention()
+    clip_and_adam()
     chunk = {"STATE": 16, "CHUNK": scan.CHUNK}
     for wide in (True, False):
         compiles(scan_forward.forward, {**chunk, **scan.FORWARD, "WIDE": wide}, {})

@@ -1,11 +1,11 @@
 """Names of the kernel backends, and which of them this machine can run: readable without torch.
 
-| name         | selective scan        | short convolution | diagonal SSM             | runs on           |
-|--------------|-----------------------|-------------------|--------------------------|-------------------|
-| `reference`  | token by token        | tap by tap        | Toeplitz product         | any device        |
-| `sequential` | gradient by hand      | shifts            | Fourier transform        | any device        |
-| `triton`     | fused, one launch     | fused with SiLU   | recurrence, one launch   | NVIDIA GPU        |
-| `mamba_ssm`  | official CUDA kernel  | causal_conv1d's   | Fourier transform        | NVIDIA GPU        |
+| name         | selective scan      | short convolution | diagonal SSM           | attention   | runs on    |
+|--------------|---------------------|-------------------|------------------------|-------------|------------|
+| `reference`  | token by token      | tap by tap        | Toeplitz product       | its formula | any device |
+| `sequential` | gradient by hand    | shifts            | Fourier transform      | PyTorch's   | any device |
+| `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
+| `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
 One name is chosen for a run (`--scan`), printed, and stored with its result. `auto` stands for
 `triton` on a GPU and `sequential` on a processor; it becomes that name before anything is computed.
