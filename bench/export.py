@@ -27,7 +27,7 @@ DESCRIBED = {
     "batch_size": "prompts a step",
     "steps": "training steps of the whole run",
     "seed": "of initialisation and data",
-    "precision": "of matrix products: fp32 or tf32",
+    "precision": "of matrix products",
     "parameters": "trainable parameters, read-in and read-out included",
     "step": "the checkpoint; 0 for a run that diverged before its first",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",

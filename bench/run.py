@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
 
@@ -14,6 +14,7 @@ from bench import flops
 from bench.frozen import Frozen, identity
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size, group_of
+from bench.precision import PRECISIONS
 from bench.tasks import Task
 
 
@@ -45,15 +46,18 @@ class AdamW(Frozen):
 
 
 Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
-Precision = Literal["fp32", "tf32"]
+if TYPE_CHECKING:
+    PrecisionName = str
+else:
+    PrecisionName = Literal[tuple(PRECISIONS)]
 
 
 class Run(Frozen):
     """One model trained once.
 
     `seed` fixes initialisation and training data; runs that differ in anything but seed and task
-    train on the same prompts. `precision` is that of matrix products: fp32, or fp32 stored with
-    tf32 products on GPUs that have them.
+    train on the same prompts. `precision` is that of matrix products in training (`bench.precision`);
+    parameters, optimiser and evaluation are fp32 whatever it is.
     """
 
     task: SerializeAsAny[Task]
@@ -66,7 +70,7 @@ class Run(Frozen):
     steps: PositiveInt
     checkpoints: tuple[PositiveInt, ...]
     seed: int = Field(default=0, ge=0)
-    precision: Precision = "fp32"
+    precision: PrecisionName = "fp32"
     evaluation_prompts: int = Field(default=1280, ge=2)
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,11 +149,15 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
     scan, reason = backends.resolve(machine.scan, places[0].device)
     if scan != machine.scan:
         out.say(f"Kernels: {scan} ({reason}).")
-    if places[0].device == "cpu" and (count := sum(one.run.precision == "tf32" for one in todo)):
-        raise UserError(
-            f"{format.count(count, 'run')} in precision tf32 cannot train on a processor: "
-            "say precision: fp32 in the suite, or run where there is an NVIDIA GPU"
-        )
+    from bench.kernels import product
+
+    precisions = Counter(planned.run.precision for planned in todo)
+    for name, count in precisions.items():
+        if why := product.unavailable(name, places[0].device):
+            raise UserError(
+                f"{format.count(count, 'run')} in precision {name} cannot train here: {why}; "
+                "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
+            )
     return places
 
 

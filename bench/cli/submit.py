@@ -108,8 +108,10 @@ def _jobs(group: Sized) -> str:
 
 
 def _check_precision(todo: list[Planned], how: How) -> None:
-    if not how.site.wants_gpus and any(one.run.precision == "tf32" for one in todo):
-        raise UserError("precision tf32 needs GPUs, and the site file says that jobs get none")
+    others = {planned.run.precision for planned in todo} - {"fp32"}
+    if not how.site.wants_gpus and others:
+        names = ", ".join(sorted(others))
+        raise UserError(f"precision {names} needs GPUs, and the site file says that jobs get none")
 
 
 @dataclass

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architectures import Architecture
+from bench.models.linear import Linear
 from bench.models.mixers.block import Place
 from bench.models.sizes import Size
 
@@ -47,7 +48,9 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         width = architecture.actual_width(size.width)
-        self.read_in = nn.Linear(n_inputs, width) if isinstance(n_inputs, int) else ReadIns(n_inputs, width)
+        self.read_in = (
+            Linear(n_inputs, width, scan) if isinstance(n_inputs, int) else ReadIns(n_inputs, width, scan)
+        )
         table = architecture.positions
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
@@ -70,7 +73,7 @@ class Model(nn.Module):
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
             self.final_norm = nn.LayerNorm(width)
             self.norm, self.add_norm, self.norm_of_sum = norm(scan), add_norm(scan), norm_of_sum(scan)
-        self.read_out = nn.Linear(width, n_outputs)
+        self.read_out = Linear(width, n_outputs, scan)
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.read_in(tokens)
@@ -85,7 +88,7 @@ class Model(nn.Module):
         return outputs
 
     def _residual_blocks(self, h: Tensor) -> Tensor:
-        """h + block(norm(h)) for every block, then the final norm; each addition is one kernel with the next norm."""
+        """H + block(norm(h)) for every block, then the final norm; each addition is one kernel with the next norm."""
         norms = [
             (norm.weight, norm.bias) for norm in cast("list[nn.LayerNorm]", [*self.norms, self.final_norm])
         ]
@@ -101,12 +104,13 @@ class ReadIns(nn.Module):
     Args:
         widths: of the kinds in turn; a token of a narrower kind is padded with zeros.
         width: D.
+        scan: name of the kernels' backend.
     """
 
-    def __init__(self, widths: tuple[int, ...], width: int) -> None:
+    def __init__(self, widths: tuple[int, ...], width: int, scan: str) -> None:
         super().__init__()
         self.widths = widths
-        self.maps = nn.ModuleList(nn.Linear(kind, width) for kind in widths)
+        self.maps = nn.ModuleList(Linear(kind, width, scan) for kind in widths)
 
     def forward(self, tokens: Tensor) -> Tensor:
         B, L, _ = tokens.shape

@@ -29,7 +29,7 @@ from bench import plugins
 from bench.frozen import Frozen
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
-from bench.run import Adam, Optimizer, Precision
+from bench.run import Adam, Optimizer, PrecisionName
 from bench.tasks import TASKS, Protocol
 
 
@@ -128,7 +128,7 @@ class Settings(Frozen):
         description="Whose word counts where the paper's text and its released code differ; "
         "fills the task fields that an entry does not state.",
     )
-    precision: Annotated[list[Precision], _SOME, _LISTED] = Field(
+    precision: Annotated[list[PrecisionName], _SOME, _LISTED] = Field(
         default=["fp32"], description="Precision of matrix products."
     )
     seeds: Annotated[list[Seed], _SOME, _LISTED] = Field(
@@ -156,7 +156,7 @@ class Exclusion(Frozen):
     clip: PositiveFloat | NotStated = None
     optimizer: str | NotStated = None
     protocol: Protocol | NotStated = None
-    precision: Precision | NotStated = None
+    precision: PrecisionName | NotStated = None
     seed: Seed | NotStated = None
 
 
@@ -173,7 +173,7 @@ class Point(Frozen):
     clip: PositiveFloat | NotStated = None
     optimizer: OptimizerEntry | NotStated = None
     protocol: Protocol | NotStated = None
-    precision: Precision | NotStated = None
+    precision: PrecisionName | NotStated = None
     seed: Seed | NotStated = None
     batch_size: PositiveInt | NotStated = None
     steps: PositiveInt | NotStated = None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.kernels import product
 from bench.models.backbone import Model
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, Prompts, Task
@@ -85,13 +86,12 @@ def scores(
 @contextmanager
 def _as_it_is(model: Model) -> Iterator[None]:
     """Without dropout and in full precision, whatever it trains with."""
-    training, precision = model.training, torch.get_float32_matmul_precision()
+    training = model.training
     model.eval()
-    torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with product.precision("fp32"):
+            yield
     finally:
-        torch.set_float32_matmul_precision(precision)
         model.train(training)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from bench import flops
+from bench.kernels import product
 from bench.results import FORMAT, run_facts
 from bench.run import Run
 from bench.stack import Stack
@@ -312,7 +313,7 @@ def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None
 
 def configure(run: Run, device: torch.device) -> None:
     """Precision and determinism of everything that follows, for the whole process."""
-    torch.set_float32_matmul_precision("high" if run.precision == "tf32" else "highest")
+    product.use(run.precision)
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(device.type == "cuda")
     # Every new tensor would be filled first; nothing here reads what it did not write.

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from bench.kernels.attention import ARGUMENTS
 from bench.kernels.operators import operator
+from bench.kernels.product.precision import current
 
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(1 / LOG2_E)
@@ -289,10 +290,10 @@ def constants(heads: int, head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _dot(dtype: torch.dtype) -> str:
-    """How products are computed: to the last bits of a float, unless PyTorch may use less for matrices."""
+    """How products are computed: in the precision of the process."""
     if dtype != torch.float32:
         return "ieee"
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return current().triton_dot
 
 
 def _shapes(qkv: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from bench.kernels.attention import attention
+from bench.models.linear import Linear
 
 
 class AttentionModule(nn.Module):
@@ -26,8 +27,8 @@ class AttentionModule(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.attend = heads, attention(scan)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width, scan)
+        self.out = Linear(width, width, scan)
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
         if init == "gpt2":

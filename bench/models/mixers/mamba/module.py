@@ -14,10 +14,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bench.kernels.convolution import short_convolution
 from bench.kernels.scan import selective_scan
+from bench.models.linear import Linear
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
 
@@ -41,13 +41,13 @@ class MambaModule(nn.Module):
         super().__init__()
         inner = expand * width
         self.scan, self.splits = selective_scan(scan), [rank, state, state]
-        self.input = nn.Linear(width, 2 * inner, bias=False)
+        self.input = Linear(width, 2 * inner, scan, bias=False)
         self.convolution = ShortConvolution(inner, taps, scan)
-        self.project = nn.Linear(inner, rank + 2 * state, bias=False)
-        self.step = nn.Linear(rank, inner)
+        self.project = Linear(inner, rank + 2 * state, scan, bias=False)
+        self.step = Linear(rank, inner, scan)
         self.log_A = nn.Parameter(torch.arange(1, state + 1).float().log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))
-        self.output = output_projection(inner, width, blocks)
+        self.output = output_projection(inner, width, blocks, scan)
 
         # Step sizes start log-uniform on [STEP_MIN, STEP_MAX]; the bias is their inverse softplus.
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
@@ -60,7 +60,7 @@ class MambaModule(nn.Module):
         x, z = self.input(h).chunk(2, dim=-1)
         x = self.convolution(x)
         low_rank, B, C = self.project(x).split(self.splits, dim=-1)
-        step = functional.linear(low_rank, self.step.weight)
+        step = self.step.product(low_rank)
         y = self.scan(x, step, self.step.bias, -torch.exp(self.log_A), B, C, self.skip, z)
         out: Tensor = self.output(y)
         return out
@@ -80,9 +80,9 @@ class ShortConvolution(nn.Module):
         return self.convolve(x, self.weight, self.bias)
 
 
-def output_projection(inner: int, width: int, blocks: int) -> nn.Linear:
+def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
     """Inner width back to D, PyTorch's initialisation divided by √blocks (GPT-2's residual scaling)."""
-    projection = nn.Linear(inner, width, bias=False)
+    projection = Linear(inner, width, scan, bias=False)
     with torch.no_grad():
         projection.weight /= math.sqrt(blocks)
     return projection

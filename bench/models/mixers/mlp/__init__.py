@@ -30,4 +30,4 @@ class MLP(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.mlp.module import MLPModule
 
-        return MLPModule(place.width, self.expand, place.layers)
+        return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers)

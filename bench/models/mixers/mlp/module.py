@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from bench.kernels.activation import bias_gelu
+from bench.models.linear import Linear
 
 
 class MLPModule(nn.Module):
     """D → expand·D → D with GPT-2's GELU (tanh approximation) and initialisation."""
 
-    def __init__(self, width: int, expand: int, layers: int) -> None:
+    def __init__(self, width: int, scan: str, *, expand: int, layers: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, expand * width)
-        self.down = nn.Linear(expand * width, width)
+        self.up = Linear(width, expand * width, scan)
+        self.down = Linear(expand * width, width, scan)
+        self.bias_gelu = bias_gelu(scan)
         nn.init.zeros_(self.up.bias)
         nn.init.zeros_(self.down.bias)
         nn.init.normal_(self.up.weight, std=0.02)
         nn.init.normal_(self.down.weight, std=0.02 / math.sqrt(2 * layers))
 
     def forward(self, h: Tensor) -> Tensor:
-        y: Tensor = self.down(functional.gelu(self.up(h), approximate="tanh"))
+        y: Tensor = self.down(self.bias_gelu(self.up.product(h), self.up.bias))
         return y

@@ -14,9 +14,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from bench.kernels.activation import bias_glu, gelu
 from bench.kernels.ssm import diagonal_ssm
+from bench.models.linear import Linear
 from bench.models.mixers.mamba.module import STEP_MAX, STEP_MIN
 
 
@@ -50,8 +51,9 @@ class S4Module(nn.Module):
         super().__init__()
         self.ssm = DiagonalSSM(width, state, scan)
         self.dropout = nn.Dropout1d(dropout)
-        self.mix = nn.Linear(width, 2 * width)
+        self.mix = Linear(width, 2 * width, scan)
+        self.gelu, self.bias_glu = gelu(scan), bias_glu(scan)
 
     def forward(self, h: Tensor) -> Tensor:
-        y = functional.gelu(self.ssm(h)).transpose(1, 2)
-        return functional.glu(self.mix(self.dropout(y).transpose(1, 2)), dim=-1)
+        y = self.dropout(self.gelu(self.ssm(h)).transpose(1, 2)).transpose(1, 2)
+        return self.bias_glu(self.mix.product(y), self.mix.bias)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from bench.kernels.activation import gate as plain_gate
+from bench.kernels.activation import silu_gate
+from bench.models.linear import Linear
 from bench.models.mixers.mamba.module import ShortConvolution, output_projection
 from bench.models.mixers.s4.module import DiagonalSSM
 
@@ -29,16 +31,16 @@ class S4MambaModule(nn.Module):
     ) -> None:
         super().__init__()
         inner = expand * width
-        self.gate = gate
-        self.input = nn.Linear(width, 2 * inner, bias=False)
+        self.gate = silu_gate(scan) if gate == "silu" else plain_gate(scan)
+        self.input = Linear(width, 2 * inner, scan, bias=False)
         self.convolution = ShortConvolution(inner, taps, scan)
         self.ssm = DiagonalSSM(inner, state, scan, skip)
         self.dropout = nn.Dropout1d(dropout)
-        self.output = output_projection(inner, width, blocks)
+        self.output = output_projection(inner, width, blocks, scan)
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
         y = self.ssm(self.convolution(x)).transpose(1, 2)
         y = self.dropout(y).transpose(1, 2)
-        out: Tensor = self.output(y * (functional.silu(z) if self.gate == "silu" else z))
+        out: Tensor = self.output(self.gate(y, z))
         return out

@@ -1,0 +1,31 @@
+"""Linear maps whose products are computed by a chosen backend, in the run's precision."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bench.kernels import product
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, initialised and named like it: (..., inputs) → (..., outputs).
+
+    Args:
+        inputs: width of an input.
+        outputs: width of an output.
+        scan: name of the kernels' backend.
+        bias: whether a bias is added.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scan: str, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.with_bias, self.without_bias = product.linear_bias(scan), product.linear(scan)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return self.without_bias(x, self.weight)
+        return self.with_bias(x, self.weight, self.bias)
+
+    def product(self, x: Tensor) -> Tensor:
+        """The product alone, for a caller that fuses the bias with what follows."""
+        return self.without_bias(x, self.weight)
