@@ -37,15 +37,17 @@ MAY_IMPORT = {
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
-    "run": "flops frozen models.architectures models.sizes tasks",
+    "run": "flops frozen models.architectures models.sizes precision tasks",
+    "stack": "run",
     "results": "files run tasks",
     "selection": "evaluations",
     # From a file to runs.
     "strict_yaml": "errors",
     "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
-    "train": "environment files flops kernels models results run tasks",
-    "dispatch": "environment errors files frozen kernels models plugins results run strict_yaml tasks train",
+    "train": "environment files flops kernels models results run stack tasks",
+    "dispatch": "environment errors files frozen kernels models plugins results run stack strict_yaml tasks "
+    "train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
     "plan": "cost dispatch.queue dispatch.status errors results run suite tasks",
@@ -64,17 +66,18 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "activation.reference activation.sequential activation.triton convolution.official "
+        "activation.reference activation.sequential activation.triton adam.reference adam.triton "
+        "attention.reference attention.sequential attention.triton convolution.official "
         "convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators product.reference "
         "product.sequential product.split product.stacked product.triton_split scan.official scan.reference "
         "scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
-        "backbone mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
+        "backbone linear mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
         "mixers.s4.module mixers.s4_mamba.module verified"
     ),
-    "train": "backends_agree checkpoint evaluate loop optimizer parallel step",
+    "train": "backends_agree checkpoint evaluate loop meters optimizer parallel parameters step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
+from bench.kernels.adam import Buffers, Settings
 from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
@@ -72,7 +73,8 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
             for length in lengths:
                 values = [value.to(device) for value in inputs(length)]
                 outcomes.append(_compare(kernel, name, length, registry.load(kernel, name), twin, values))
-    return outcomes
+    usable = [name for name in names if not backends.unavailable(name, str(device))]
+    return outcomes + [_compare_updates(name, device) for name in usable]
 
 
 def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
@@ -191,6 +193,58 @@ def _compare(
         outputs=_relative(y, exact_y),
         gradients=max(_relative(a, b) for a, b in zip(gradients, exact_gradients, strict=True)),
         milliseconds=1e3 * seconds,
+    )
+
+
+UPDATE = "clip and Adam"
+"""The kernel that is no function of tensors: it changes parameters, and has no gradient."""
+
+
+def _compare_updates(name: str, device: torch.device) -> Outcome:
+    """Three updates of two members: errors of the parameters, and of Adam's moments in place of gradients."""
+    buffers, milliseconds = {}, 0.0
+    for backend in ("reference", name):
+        buffers[backend] = _update_buffers(device)
+        update = registry.load(UPDATE, backend)(buffers[backend], Settings(0.9, 0.999, 1e-8))
+        for step in range(3):
+            normal = _normal(step)
+            gradients = [normal(2, count).to(device) for count in buffers[backend].counts]
+            began = time.perf_counter()
+            update(gradients, torch.ones(2, device=device))
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            milliseconds = 1e3 * (time.perf_counter() - began)
+    exact, made = buffers["reference"], buffers[name]
+    moments = (
+        (made.first_moment, exact.first_moment),
+        (made.second_moment, exact.second_moment),
+        (made.gradient_norm_max, exact.gradient_norm_max),
+    )
+    return Outcome(
+        UPDATE,
+        name,
+        outputs=_relative(made.values, exact.values),
+        gradients=max(_relative(value, other) for value, other in moments),
+        milliseconds=milliseconds,
+    )
+
+
+def _update_buffers(device: torch.device) -> Buffers:
+    counts = (40, 3000)
+    offsets = (0, 2 * counts[0])
+    values = _normal(0)(2 * sum(counts)).to(device)
+    return Buffers(
+        offsets=offsets,
+        counts=counts,
+        values=values,
+        first_moment=torch.zeros_like(values),
+        second_moment=torch.zeros_like(values),
+        step=torch.zeros((), dtype=torch.int64, device=device),
+        rates=torch.tensor([1e-3, 1e-2], device=device),
+        clips=torch.tensor([1.0, 1e3], device=device),
+        loss_sum=torch.zeros(2, dtype=torch.float64, device=device),
+        gradient_norm_max=torch.zeros(2, device=device),
+        first_bad_step=torch.full((2,), -1, dtype=torch.int64, device=device),
     )
 
 
