@@ -1,8 +1,8 @@
 """A stack: runs of one shape that train together, as one set of kernels.
 
-The runs of a stack differ in learning rate, clip, seed, or in a task whose prompts have the same shape. A small
-model leaves most of a GPU idle; a stack of K of them takes little longer than one. Torch is not imported here:
-plans and reports talk about stacks too.
+The runs of a stack differ in learning rate, clip, seed, or in a task whose prompts have the same shape. A
+small model leaves most of a GPU idle; a stack of K of them takes little longer than one. Torch is not
+imported here: plans and reports name stacks too.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def numbers(result: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", STACKABLE)
 def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
-    """Members of one stream of prompts, of another seed, and of another task with prompts of the same shape."""
+    """Members of one stream of prompts, of another seed, of another task with prompts of one shape."""
     runs = [
         small_run(name, learning_rate=1e-3),
         small_run(name, clip=0.1),

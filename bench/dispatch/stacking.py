@@ -37,7 +37,7 @@ def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -
 
 
 def _begun(run: Run, jobs: Sequence[Job], results: Path, locks: contextlib.ExitStack) -> Stack | None:
-    """The stack that was begun with `run` and left a checkpoint; None where there is none, or not all of it."""
+    """The stack that was begun with `run` and left a checkpoint; None where it cannot be had whole."""
     known = {job.id: job for job in jobs if isinstance(job, Run)}
     for ids in begun(results):
         if run.id not in ids or not all(identifier in known for identifier in ids):
@@ -81,7 +81,7 @@ def _free(
 
 
 ADVISED = ((128, 16), (256, 8), (512, 2))
-"""Members of a stack by the largest width that it is advised for. A GPU that one model fills gains nothing."""
+"""Members of a stack by the largest width that it is advised for. Wider models fill a GPU alone."""
 BYTES = 300
 """GPU memory of one token, channel and layer while a model trains: more than any architecture here takes."""
 

@@ -88,7 +88,7 @@ class Model(nn.Module):
         return outputs
 
     def _residual_blocks(self, h: Tensor) -> Tensor:
-        """H + block(norm(h)) for every block, then the final norm; each addition is one kernel with the next norm."""
+        """Every block in turn, then the final norm; an addition and the norm after it are one kernel."""
         norms = [
             (norm.weight, norm.bias) for norm in cast("list[nn.LayerNorm]", [*self.norms, self.final_norm])
         ]

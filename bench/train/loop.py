@@ -1,8 +1,8 @@
 """One training loop for every architecture and task: a stack of runs → their results.
 
-The loop replays steps and, between them, reads the meters, evaluates at the runs' checkpoints, saves its state and
-reports progress. None of that changes a number: a stack killed at any instruction and resumed ends with the same
-results as one that was not. A member that diverges has its result at once; the others train on.
+The loop replays steps and, between them, reads the meters, evaluates at the runs' checkpoints, saves its
+state and reports progress. None of that changes a number: a stack killed at any instruction and resumed ends
+with the same results as one that was not. A member that diverges has its result at once; the others train on.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ class _Training:
         self.state.meters.reset()
 
     def _evaluate(self, k: int, done: int) -> bool:
-        """Score member `k` on every set and keep the numbers; False (and nothing kept) when one is not finite."""
+        """Score member `k` on every set and keep the numbers; False, and none kept, if any is not finite."""
         run, notes = self.stack.members[k], self.notes.members[k]
         task, size, summaries = run.task, run.size, {}
         predict = self.state.member(k)

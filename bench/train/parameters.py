@@ -28,7 +28,8 @@ class Parameters:
         values: the parameters, flat.
         first_moment: Adam's m, flat.
         second_moment: Adam's v, flat.
-        leaves: views of `values` that gradients are taken of: (K, *shape), or of the shape itself for a stack of one.
+        leaves: views of `values` that gradients are taken of: (K, *shape), or of the shape itself for a stack
+            of one.
         members: K.
     """
 

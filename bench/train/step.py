@@ -2,13 +2,13 @@
 
     draw a batch → forward → loss of each member → backward → clip, Adam, meters, step + 1
 
-A stack of one computes with its model as it is. In a larger one, `torch.func.vmap` runs the same model over all
-members' parameters at once: the operators of `bench.kernels` take the stack as one more dimension. Members of one
-task and one seed share their prompts.
+A stack of one computes with its model as it is. In a larger one, `torch.func.vmap` runs the same model over
+all members' parameters at once: the operators of `bench.kernels` take the stack as one more dimension.
+Members of one task and one seed share their prompts.
 
-The host neither waits nor looks: the meters are device tensors that `bench.train.loop` reads every few hundred
-steps. On CUDA the whole step is captured once and replayed (`capture`), because every shape in it is static and the
-step counter it depends on lives on the device.
+The host neither waits nor looks: the meters are device tensors that `bench.train.loop` reads every few
+hundred steps. On CUDA the whole step is captured once and replayed (`capture`), because every shape in it is
+static and the step counter it depends on lives on the device.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Ten
 def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     """Freshly initialised models and their optimiser.
 
-    Each member's parameters are drawn on the CPU from a generator seeded by its `seed`, so that every device and every
-    stack starts from the same numbers; the caller's random state is left as it was.
+    Each member's parameters are drawn on the CPU from a generator seeded by its `seed`, so that every device
+    and every stack starts from the same numbers; the caller's random state is left as it was.
     """
     models = [_initial_model(run, scan) for run in stack.members]
     model = models[0].to(device).train()
@@ -188,7 +188,7 @@ def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
 
 
 def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
-    """Prompts of several streams with a dimension for their members in front; those of one stream as they are."""
+    """Prompts of several streams, with their members in front; those of one stream as they are."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -204,7 +204,7 @@ def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
 
 
 def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> Tensor:
-    """Losses (members,) from outputs (members, B, L, n_outputs); the prompts are shared, or one set per member."""
+    """Losses (members,) from outputs (members, B, L, n_outputs) and prompts, shared or per member."""
     dim = None if shared else 0
 
     def loss(

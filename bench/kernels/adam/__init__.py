@@ -9,7 +9,8 @@ With g the gradient of one member, over all of its parameters, and t = step + 1:
 as `torch.nn.utils.clip_grad_norm_` and `torch.optim.Adam` (decay 0) or `AdamW` compute it. Afterwards the
 loss and the norm (before the clip) are in the meters, and the step counter has moved on.
 
-A backend is made for one stack: `update(name)(buffers, settings)`, and called once per step with the gradients.
+A backend is made for one stack: `update(name)(buffers, settings)`, and called once per step with the
+gradients.
 """
 
 from __future__ import annotations

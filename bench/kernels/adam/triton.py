@@ -33,7 +33,7 @@ SUMS = 1024
 
 @triton.jit
 def _block(table, BLOCK: tl.constexpr):
-    """Of this program's block: its parameter, its place there, its place in flat buffers, which entries exist."""
+    """This program's block: parameter, entries in it, entries in flat buffers, which exist, member."""
     row = table + 5 * tl.program_id(0)
     entries = tl.arange(0, BLOCK)
     return (
@@ -145,16 +145,21 @@ class Fused:
             self.addresses.copy_(torch.tensor(addresses, dtype=torch.int64))
         sum_squares[grid](self.table, self.addresses, self.partial_sums, BLOCK=self.block)
         finish[(1,)](
-            self.partial_sums, self.firsts, buffers.rates, buffers.clips, losses.detach().contiguous(), self.factors,
-            buffers.step, buffers.loss_sum, buffers.gradient_norm_max, buffers.first_bad_step, len(buffers.rates),
-            math.log2(settings.beta1) if settings.beta1 else -1e4, math.log2(settings.beta2) if settings.beta2 else -1e4,
-            settings.decay, BLOCK=SUMS,
+            self.partial_sums, self.firsts, buffers.rates, buffers.clips, losses.detach().contiguous(),
+            self.factors, buffers.step, buffers.loss_sum, buffers.gradient_norm_max, buffers.first_bad_step,
+            len(buffers.rates), _log2(settings.beta1), _log2(settings.beta2), settings.decay, BLOCK=SUMS,
         )  # fmt: skip
         adam[grid](
-            self.table, self.addresses, self.factors, buffers.values, buffers.first_moment, buffers.second_moment,
-            settings.beta2, 1 - settings.beta1, 1 - settings.beta2, settings.epsilon, BLOCK=self.block,
+            self.table, self.addresses, self.factors, buffers.values, buffers.first_moment,
+            buffers.second_moment, settings.beta2, 1 - settings.beta1, 1 - settings.beta2, settings.epsilon,
+            BLOCK=self.block,
         )  # fmt: skip
 
     def bind(self) -> None:
         """Write down where the captured graph has its gradients."""
         self.addresses.copy_(torch.tensor(self.captured, dtype=torch.int64))
+
+
+def _log2(value: float) -> float:
+    """The logarithm to base 2; of zero, one whose power is zero."""
+    return math.log2(value) if value else -1e4

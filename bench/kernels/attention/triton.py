@@ -98,7 +98,7 @@ WHOLE_OF_THREE = SHORT | {
 
 
 def launch(length: int, head_dim: int, dot: str) -> Launch:
-    """The launches for prompts of `length` tokens and heads of `head_dim` channels, products as `dot` says."""
+    """The launches for `length` tokens and heads of `head_dim` channels, products computed as `dot`."""
     if length > 256:
         sizes = LONG
     elif length > 128:

@@ -53,7 +53,7 @@ class Block(Frozen):
     parameters must not depend on them: such a number is a field of its own."""
 
     stackable: ClassVar[bool] = False
-    """Whether `torch.func.vmap` runs its module over a stack of parameters without a loop over the members."""
+    """Whether `torch.func.vmap` runs its module for a stack of models at once, without a loop."""
 
     name: str
 
