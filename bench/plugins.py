@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
 import pickle
 import re
 import shlex
@@ -27,8 +28,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from bench.errors import UserError, raised_in
+from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.names import name_fault
 from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
@@ -220,15 +225,28 @@ def _register(found: list[Found], origin: dict[str, str]) -> None:
     """
     new: dict[tuple[str, str], Any] = {}
     for kind, name, value, where in found:
-        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise UserError(f"{where}: {kind} '{name}': a name is letters, digits, dots, dashes, underscores")
+        if fault := name_fault(name):
+            raise UserError(f"{where}: {kind}: {fault}")
         if name in KINDS[kind] or (kind, name) in new:
             owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
             whose = _source(owner)
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
+        if fault := _not_plain(kind, value):
+            raise UserError(f"{where}: {kind} '{name}' cannot be recorded: {fault}")
         new[kind, name] = value
     for (kind, name), value in new.items():
         KINDS[kind][name], _origins[kind, name] = value, origin
+
+
+def _not_plain(kind: str, value: Any) -> str | None:
+    """Why the settings of an architecture, or of a task's defaults, cannot be written down, or None."""
+    try:
+        json.dumps(identity(value if kind == "architecture" else value.model_validate({})), allow_nan=False)
+    except ValidationError:  # a task that must be given something
+        return None
+    except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
+        return f"{error}; its fields must be text, numbers, lists and mappings"
+    return None
 
 
 def _source(origin: dict[str, str]) -> str:

@@ -44,10 +44,49 @@ _PLAIN = (  # what unquoted text is taken for, and the characters it may start w
 )
 
 
+class _TooMuch(Exception):
+    """Aliases that stand for more than anybody writes."""
+
+    def __init__(self, line: int, column: int) -> None:
+        self.line, self.column = line, column
+        super().__init__(f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1."""
+    """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1.
+
+    What aliases stand for is counted while it is composed: aliases of aliases multiply.
+    """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own declaration)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values: dict[yaml.Node, int] = {}
+        self._repeated = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML's, and counted."""
+        alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if alias:
+            self._repeated += self._values.get(node, 0)  # 0: it contains itself, which is refused later
+            if self._repeated > MOST_REPEATED:
+                raise _TooMuch(mark.line, mark.column)
+        elif isinstance(node, yaml.CollectionNode):
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = [part for pair in node.value for part in pair] if pairs else node.value
+            self._values[node] = 1 + sum(self._values.get(part, 1) for part in inner)
+        else:
+            self._values[node] = 1
+        return node
+
+
+MOST_REPEATED = 100_000
+"""Values that all aliases of a file together may stand for."""
 
 
 for _kind, _pattern, _first in _PLAIN:
@@ -94,7 +133,9 @@ def read(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        near = sorted(other.name for other in path.parent.glob("*.y*ml"))
+        claims = ".claims." in path.name  # a suite is no claims file, however near its name is
+        others = (other.name for other in path.parent.glob("*.y*ml"))
+        near = sorted(name for name in others if (".claims." in name) == claims)
         raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
@@ -155,6 +196,8 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
         return loader.get_single_node()
+    except _TooMuch as error:
+        raise InvalidFile([f"{path}:{error.line + 1}:{error.column + 1}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
@@ -227,7 +270,9 @@ def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | b
             case "bool":
                 return {"true": True, "false": False}[text.lower()]
             case "int":
-                return int(text)
+                if not -(2**63) <= (whole := int(text)) < 2**64:
+                    problems.append((_at(node), f"'{text:.40}' needs more than 64 bits"))
+                return whole
             case "float" if not re.fullmatch(_NOT_FINITE, text) and math.isfinite(number := float(text)):
                 return number
             case "float":
