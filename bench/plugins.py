@@ -21,6 +21,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -151,7 +152,8 @@ def _load_source(file: str, source: bytes) -> None:
     sys.modules[module.__name__] = module
     try:
         tree = ast.parse(source, file)
-        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+        with redirect_stdout(sys.stderr):
+            exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
         _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
     except BaseException as error:
         told = raised_in(error, module.__name__)
@@ -201,7 +203,8 @@ def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
     where = f"{package}: entry point {entry.name} = {entry.value}"
     try:
-        value = entry.load()
+        with redirect_stdout(sys.stderr):
+            value = entry.load()
     except Exception as error:  # whatever its author's code raises
         told = raised_in(error, entry.module)
         raise UserError(f"{where}: cannot be loaded: {told}") from error

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
     "plan": "cost dispatch.queue dispatch.status errors models.architectures results run suite tasks",
-    "report": "check evaluations exhibits files frontier models.architectures models.sizes protocol "
+    "report": "check errors evaluations exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes names results "
     "run selection strict_yaml suite",

@@ -175,7 +175,7 @@ class _View:
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
             ProgressBar(max(total, 1.0), done, width=20),
-            f"{len(self.ended)} of {len(self.todo)} runs, "
+            f"{len(self.ended)} of {format.count(len(self.todo), 'run')}, "
             f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}",
         )
         return Group(table, overall)

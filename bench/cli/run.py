@@ -133,7 +133,9 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
     from bench.kernels import backends
 
     if choices.device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {choices.device}{did_you_mean(choices.device, ('auto', 'cpu', 'cuda'))}")
+        devices = ("auto", "cpu", "cuda")  # whose letters are not nearest to what is meant by "gpu"
+        meant = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
+        raise UserError(f"--device {choices.device}{meant or did_you_mean(choices.device, devices)}")
     try:
         places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:

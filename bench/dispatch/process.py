@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -91,5 +92,7 @@ def redirect_output(log: Path) -> None:
     """Send what libraries print to the worker's log, not into the progress display."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+            if isinstance(stream, io.TextIOWrapper):  # a plugin's print must not fail for its letters
+                stream.reconfigure(errors="backslashreplace")
