@@ -299,6 +299,57 @@ def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, mes
     assert found.startswith(message)
 
 
+AHEAD = {
+    "at the end of every chunk of 16": """
+        B, L, D = h.shape
+        h = h.clone()
+        h[:, 15:L - 1:16] = h[:, 15:L - 1:16] + h[:, 16::16][:, : len(range(15, L - 1, 16))]
+        return self.mix(h)""",
+    "at one place only": """
+        h = h.clone()
+        if h.shape[1] > 8:
+            h[:, 7] = h[:, 7] + h[:, 8]
+        return self.mix(h)""",
+    "in the last chunk, which is shorter": """
+        L = h.shape[1]
+        if L % 2 == 0:
+            return self.mix(h)
+        return self.mix(torch.cat((h[:, :-3], h[:, -3:].mean(1, keepdim=True).expand(-1, 3, -1)), 1))""",
+    "while it trains": """
+        return self.mix(h + h.mean(1, keepdim=True) if self.training else h)""",
+    "behind a gate that starts at zero": """
+        return self.mix(h + self.mix.bias.sum() * h.roll(-1, 1))""",
+    "without a gradient": """
+        return self.mix(h + torch.sign(h.roll(-1, 1)).detach())""",
+}
+
+
+@pytest.mark.parametrize("where", AHEAD)
+@pytest.mark.parametrize("length", [40, 33, 82])
+def test_looking_ahead_anywhere_is_seen(tmp_path: Path, where: str, length: int) -> None:
+    body = AHEAD[where].rstrip() + "\n"
+    source = AVERAGE.replace("        return self.mix(h.cumsum(1))\n", body.lstrip("\n"))
+    source = source.replace("from torch import nn", "import torch\nfrom torch import nn")
+    zero = "        self.mix = nn.Linear(width, width)\n"
+    source = source.replace(zero, zero + "        nn.init.zeros_(self.mix.bias)\n")
+    plugins.load([plugin(tmp_path, source)])
+    found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), length, CPU, "sequential")
+    assert found is not None
+    assert "not causal" in found
+
+
+def test_dropout_is_no_look_ahead(tmp_path: Path) -> None:
+    source = AVERAGE.replace(
+        "return self.mix(h.cumsum(1))", "return nn.functional.dropout(h, 0.5, self.training)"
+    )
+    source = source.replace("self.mix = nn.Linear(width, width)", "self.mix = nn.Linear(width, width)")
+    plugins.load([plugin(tmp_path, source)])
+    state = torch.get_rng_state()
+    found = fault(ARCHITECTURES["averaging"], Size(layers=2, width=8, heads=None), 50, CPU, "sequential")
+    assert found is None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_causal_model_passes_at_any_length(tmp_path: Path) -> None:
     plugins.load([plugin(tmp_path, AVERAGE)])
     for name in ("averaging", "mamba", "s4", "lstm", "transformer_no_positions"):

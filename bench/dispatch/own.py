@@ -6,12 +6,17 @@ from typing import Any
 
 from bench import plugins
 from bench.models.architectures import Architecture
+from bench.models.sizes import Size
 from bench.run import Run
 from bench.tasks import Task
 
 
 class NotComparable(Exception):
     """An architecture of a user's own is not what every run takes for granted: causal, its size as stated."""
+
+
+_FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
+"""What was found in this process: an architecture is tried once, not with every learning rate and seed."""
 
 
 def try_out(run: Run, device: str, scan: str) -> None:
@@ -22,12 +27,14 @@ def try_out(run: Run, device: str, scan: str) -> None:
     """
     if not any("architecture" in each for each in plugins.origins(run.task, run.architecture)):
         return
-    import torch
+    settings = run.architecture.model_dump_json(), run.size, run.task.length(run.task.n_points), device, scan
+    if settings not in _FAULTS:
+        import torch
 
-    from bench.models.verified import fault
+        from bench.models.verified import fault
 
-    length = run.task.length(run.task.n_points)
-    if found := fault(run.architecture, run.size, length, torch.device(device), scan):
+        _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), scan)
+    if found := _FAULTS[settings]:
         raise NotComparable(f"architecture '{run.architecture.name}': {found}")
 
 
