@@ -68,7 +68,7 @@ TORCH_AT_IMPORT = {
         "self_test speed triton_convolution triton_draws triton_ssm"
     ),
     "models": "attention backbone counted lstm mamba s4 verified",
-    "train": "backends_agree checkpoint evaluate loop optimizer parallel step",
+    "train": "backends_agree checkpoint evaluate loop optimizer parallel randomness step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 
@@ -198,7 +198,7 @@ def callers(*functions: str) -> set[str]:
 
 def test_only_the_commands_exit_and_print() -> None:
     assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
-    into_logs = {"dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
+    into_logs = {"dispatch.lock", "dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
     assert callers("print") <= {"cli", *into_logs}
 
 

@@ -163,9 +163,9 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         ),
         (
             AVERAGE.replace('"averaging"', '"my model"'),
-            "{file}:27: architecture 'my model': a name is letters",
+            "{file}:27: architecture: 'my model' is not made of letters",
         ),
-        (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture 'a+b': a name is letters"),
+        (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture: 'a+b' is not made of letters"),
         (
             AVERAGE.replace(", layer=(Average(),)", ""),
             "{file}:27: Architecture: layer: Field requ",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
+from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout
@@ -198,11 +200,14 @@ def _train(
     try:
         workers.start()
         follow(workers, todo, order.results, out)
-    except KeyboardInterrupt:
-        out.print("\nInterrupted: saving what is being trained …")
+    except (KeyboardInterrupt, Terminated) as stop:
+        said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Told to stop ({stop})"
+        with contextlib.suppress(OSError):  # the terminal may be what is gone
+            out.print(f"\n{said}: saving what is being trained …")
         workers.stop()
-        out.print("Saved. The same command goes on from here.")
-        raise typer.Exit(130) from None
+        with contextlib.suppress(OSError):
+            out.print("Saved. The same command goes on from here.")
+        raise typer.Exit(exit_code(stop)) from None
     except BaseException:
         workers.stop(patience=5.0)
         raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench import plugins
+from bench.dispatch.job import cluster_job
+from bench.dispatch.state import Folder
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size
 from bench.run import Run
@@ -13,6 +15,12 @@ from bench.tasks import Task
 
 class NotComparable(Exception):
     """An architecture of a user's own is not what every run takes for granted: causal, its size as stated."""
+
+
+def announce(run: Run, folder: Folder, device: str) -> None:
+    """Say that this process has a run, before any code of a user's runs: where it was, it still is."""
+    step = int((folder.heartbeat() or {}).get("step", 0))
+    folder.beat(label=run.label, device=device, step=step, steps=run.steps, **cluster_job())
 
 
 _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}

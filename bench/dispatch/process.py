@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -61,13 +62,27 @@ class StopFlag:
     """True once the process was asked to stop, or its parent is gone."""
 
     def __init__(self) -> None:
-        self._asked = False
-        self._parent = os.getppid()
+        self._asked = self._at_once = False
+        parent = multiprocessing.parent_process()  # who started this process, even if it is gone by now
+        self._parent = os.getppid() if parent is None or parent.pid is None else parent.pid
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: object) -> None:
         self._asked = True
+        if self._at_once:
+            raise SystemExit(0)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Meanwhile a signal ends the process: what it does takes long and leaves nothing to be saved."""
+        self._at_once = True
+        try:
+            if self._asked:
+                raise SystemExit(0)
+            yield
+        finally:
+            self._at_once = False
 
     def __call__(self) -> bool:
         return self._asked or os.getppid() != self._parent
