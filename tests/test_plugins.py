@@ -265,6 +265,43 @@ def test_a_cost_that_cannot_be_counted_is_refused_where_the_suite_asks_for_it(
         suites.load(suite_file(tmp_path))
 
 
+@pytest.mark.parametrize("field", ["what: Any = object()", "what: Any = float('nan')"])
+def test_settings_that_cannot_be_recorded_are_refused_when_loaded(tmp_path: Path, field: str) -> None:
+    source = "from typing import Any\n" + AVERAGE.replace("window: int = 0", field)
+    path = plugin(tmp_path, source)
+    with pytest.raises(UserError, match=r"mine\.py:28: architecture 'averaging' cannot be recorded"):
+        plugins.load([path])
+    assert "averaging" not in ARCHITECTURES
+
+
+def test_an_option_that_becomes_something_else_is_refused_in_its_place(tmp_path: Path) -> None:
+    source = "from typing import Any\nfrom pydantic import field_validator\n" + AVERAGE.replace(
+        "    window: int = 0\n",
+        "    window: Any = 0\n\n    @field_validator('window')\n    @classmethod\n"
+        "    def _made(cls, value):\n        return object() if value else value\n",
+    )
+    plugins.load([plugin(tmp_path, source)])
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:5:39: window"):
+        suites.load(suite_file(tmp_path, "{name: averaging, window: 3}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("n" * 101, "a name has at most 100"), ("a/b", "is not made of letters")]
+)
+def test_a_name_that_fits_into_no_file_name_is_refused_when_loaded(
+    tmp_path: Path, name: str, fault: str
+) -> None:
+    with pytest.raises(UserError, match=fault):
+        plugins.load([plugin(tmp_path, AVERAGE.replace('name="averaging"', f'name="{name}"'))])
+
+
+@pytest.mark.parametrize("text", ["a/b", "a b", "a,b", "é"])
+def test_text_that_becomes_part_of_a_file_name_is_checked(tmp_path: Path, text: str) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE.replace("window: int = 0", 'window: str = "x"'))])
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:5:39: window: .*part of a file name"):
+        suites.load(suite_file(tmp_path, f"{{name: averaging, window: '{text}'}}"))
+
+
 def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_path: Path) -> None:
     plugin(
         tmp_path,

@@ -65,6 +65,8 @@ def load(path: Path, suite: Suite) -> Claims:
     Raises:
         InvalidFile: every problem, each at its line and column.
     """
+    if not path.exists():
+        raise InvalidFile([f"{path}: no such file; claims about {suite.path} are read from there"])
     document = read(path)
     file = check(document, _File)
     complaints = list(file) if isinstance(file, list) else []

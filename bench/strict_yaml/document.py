@@ -45,11 +45,11 @@ _PLAIN = (  # what unquoted text is taken for, and the characters it may start w
 
 
 class _TooMuch(Exception):
-    """Aliases that stand for more than anybody writes."""
+    """More than anybody writes: what aliases stand for, or levels."""
 
-    def __init__(self, line: int, column: int) -> None:
-        self.line, self.column = line, column
-        super().__init__(f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
+    def __init__(self, mark: yaml.Mark, message: str) -> None:
+        self.line, self.column = mark.line, mark.column
+        super().__init__(message)
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,28 +63,38 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._values: dict[yaml.Node, int] = {}
-        self._repeated = 0
+        self._levels: dict[yaml.Node, int] = {}
+        self._repeated = self._level = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As PyYAML's, and counted."""
         alias = self.check_event(yaml.AliasEvent)
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._level += 1
+        if self._level > MOST_LEVELS:
+            raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
         node: yaml.Node | None = super().compose_node(parent, index)
+        self._level -= 1
         if node is None:
             return None
         if alias:
             self._repeated += self._values.get(node, 0)  # 0: it contains itself, which is refused later
             if self._repeated > MOST_REPEATED:
-                raise _TooMuch(mark.line, mark.column)
+                raise _TooMuch(mark, f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
+            if self._level + self._levels.get(node, 0) > MOST_LEVELS:
+                raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
         elif isinstance(node, yaml.CollectionNode):
             pairs = isinstance(node, yaml.MappingNode)
             inner = [part for pair in node.value for part in pair] if pairs else node.value
             self._values[node] = 1 + sum(self._values.get(part, 1) for part in inner)
+            self._levels[node] = 1 + max((self._levels.get(part, 1) for part in inner), default=0)
         else:
-            self._values[node] = 1
+            self._values[node] = self._levels[node] = 1
         return node
 
 
+MOST_LEVELS = 100
+"""Of lists and mappings inside each other."""
 MOST_REPEATED = 100_000
 """Values that all aliases of a file together may stand for."""
 
@@ -140,10 +150,13 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise InvalidFile([f"{path}: is not UTF-8 text (byte {error.start + 1})"]) from None
+        before = path.read_bytes()[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        place = f"{path}:{line}:{column}"
+        raise InvalidFile([f"{place}: is not UTF-8 text (byte {error.start + 1})"]) from None
     root = _compose(path, text)
     if root is None:
-        raise InvalidFile([f"{path}: is empty"])
+        raise InvalidFile([f"{path}:1:1: is empty"])
     problems: _Problems = []
     try:
         data = _plain(root, problems, ())
