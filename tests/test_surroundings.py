@@ -150,6 +150,7 @@ def test_output_degrades_where_letters_cannot_be_written(place: Path) -> None:
     assert "1x16" in shown
     assert "Prufung" in shown
     assert shown.isascii()
+    assert "Usage" in said(bench("run", "--help", cwd=place, **plain))
     again = as_json(bench("plan", "suites/one.yaml", "--json", cwd=place, **plain))
     assert again == as_json(bench("plan", "suites/one.yaml", "--json", cwd=place))
 

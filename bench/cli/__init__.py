@@ -10,11 +10,12 @@ from bench.errors import InvalidFile, UserError
 
 def main() -> None:
     """Entry point of the `bench` command."""
-    from bench.cli import signals
+    from bench.cli import signals, stdout
 
     gc.set_threshold(100_000)  # thousands of results hold no cycles: looking for them is a fifth of a status
     try:
         signals.listen()
+        stdout.data_stream()  # help and errors degrade too where letters cannot be written
         from bench.cli.app import app
 
         app()
