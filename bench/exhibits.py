@@ -13,6 +13,16 @@ TABLES = ("Table 1", "Table 3", "Table 4", "Table 5", "Table 6")
 _NAMED = re.compile(r"\b(Figure|Table)s?\s+(\d+(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+)*)")
 
 
+def unknown(text: str) -> str | None:
+    """What a text names that no report draws: "Figure 99", or "figure 2", which is no name; else None."""
+    for number in named(text):
+        if number not in FIGURES + TABLES:
+            return number
+    rest = _NAMED.sub("", text)
+    loose = re.search(r"\b(?:fig(?:ure)?|tab(?:le)?)s?\b\.?\s*\d+", rest, re.IGNORECASE)
+    return loose[0] if loose else None
+
+
 def named(text: str) -> tuple[str, ...]:
     """Every figure and table that a text names: "Figures 9 and 10, left" → ("Figure 9", "Figure 10")."""
     found = [

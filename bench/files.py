@@ -19,7 +19,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: when the disk is full, say; the old file is untouched and nothing is left beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    # A file name has at most 255 bytes; the temporary one may not be longer than the one it becomes.
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -14,12 +14,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
 import pickle
 import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -27,8 +29,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from bench.errors import UserError, raised_in
+from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.names import name_fault
 from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
@@ -146,7 +152,8 @@ def _load_source(file: str, source: bytes) -> None:
     sys.modules[module.__name__] = module
     try:
         tree = ast.parse(source, file)
-        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+        with redirect_stdout(sys.stderr):
+            exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
         _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
     except BaseException as error:
         told = raised_in(error, module.__name__)
@@ -196,7 +203,8 @@ def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
     where = f"{package}: entry point {entry.name} = {entry.value}"
     try:
-        value = entry.load()
+        with redirect_stdout(sys.stderr):
+            value = entry.load()
     except Exception as error:  # whatever its author's code raises
         told = raised_in(error, entry.module)
         raise UserError(f"{where}: cannot be loaded: {told}") from error
@@ -220,15 +228,28 @@ def _register(found: list[Found], origin: dict[str, str]) -> None:
     """
     new: dict[tuple[str, str], Any] = {}
     for kind, name, value, where in found:
-        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise UserError(f"{where}: {kind} '{name}': a name is letters, digits, dots, dashes, underscores")
+        if fault := name_fault(name):
+            raise UserError(f"{where}: {kind}: {fault}")
         if name in KINDS[kind] or (kind, name) in new:
             owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
             whose = _source(owner)
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
+        if fault := _not_plain(kind, value):
+            raise UserError(f"{where}: {kind} '{name}' cannot be recorded: {fault}")
         new[kind, name] = value
     for (kind, name), value in new.items():
         KINDS[kind][name], _origins[kind, name] = value, origin
+
+
+def _not_plain(kind: str, value: Any) -> str | None:
+    """Why the settings of an architecture, or of a task's defaults, cannot be written down, or None."""
+    try:
+        json.dumps(identity(value if kind == "architecture" else value.model_validate({})), allow_nan=False)
+    except ValidationError:  # a task that must be given something
+        return None
+    except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
+        return f"{error}; its fields must be text, numbers, lists and mappings"
+    return None
 
 
 def _source(origin: dict[str, str]) -> str:

@@ -96,7 +96,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 def path_of(results: Path, run: Run) -> Path:
     """Where the result of `run` is written."""
-    return results / run.task.name / f"{run.label}.json"
+    return results / run.task.name / run.file_name
 
 
 def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:

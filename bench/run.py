@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, model_validator
+from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 
 from bench import flops
 from bench.frozen import Frozen, identity
@@ -45,6 +45,14 @@ class AdamW(Frozen):
     end: float = Field(default=0.1, ge=0, le=1)
 
 
+LearningRate = PositiveFloat
+Clip = PositiveFloat
+BatchSize = Annotated[int, Field(gt=0, le=10**9)]
+Steps = Annotated[int, Field(gt=0, le=10**12)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+"""What PyTorch's generators take."""
+EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
+"""A standard error needs two."""
 Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
 if TYPE_CHECKING:
     PrecisionName = str
@@ -63,19 +71,19 @@ class Run(Frozen):
     task: SerializeAsAny[Task]
     architecture: Architecture
     size: Size
-    learning_rate: PositiveFloat
-    clip: PositiveFloat = 10.0
+    learning_rate: LearningRate
+    clip: Clip = 10.0
     optimizer: Optimizer = Adam()
-    batch_size: PositiveInt = 64
-    steps: PositiveInt
-    checkpoints: tuple[PositiveInt, ...]
-    seed: int = Field(default=0, ge=0)
+    batch_size: BatchSize = 64
+    steps: Steps
+    checkpoints: tuple[Steps, ...]
+    seed: Seed = 0
     precision: PrecisionName = "fp32"
-    evaluation_prompts: int = Field(default=1280, ge=2)
+    evaluation_prompts: EvaluationPrompts = 1280
 
     @model_validator(mode="after")
     def _checkpoints_end_the_run(self) -> Self:
-        if list(self.checkpoints) != sorted(set(self.checkpoints)) or self.checkpoints[-1] != self.steps:
+        if list(self.checkpoints) != sorted(set(self.checkpoints)) or self.checkpoints[-1:] != (self.steps,):
             raise ValueError(f"checkpoints must rise and end at steps ({self.steps})")
         return self
 
@@ -106,6 +114,11 @@ class Run(Frozen):
     def id(self) -> str:
         """Twelve hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
         return digest(self.identity())
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that its result is written to."""
+        return f"{self.label}.json"
 
     @cached_property
     def task_id(self) -> str:

@@ -45,7 +45,7 @@ class Stack:
 
     @property
     def first(self) -> Run:
-        """The member that stands for what all of them share: architecture, size, steps, …"""
+        """The member that stands for what all of them share, such as architecture, size and steps."""
         return self.members[0]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The shape of the code: imports go one way, and a command loads what it needs and nothing else."""
+"""The shape of the code: imports go one way, and a command loads what it needs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ MAY_IMPORT = {
     "exhibits": "",
     "frontier": "",
     "evaluations": "",
+    "names": "",
     "environment": "",
     "precision": "",
     "kernels": "errors precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
-    "models": "errors frozen kernels",
-    "plugins": "errors models.architectures tasks",
+    "models": "errors frozen kernels names",
+    "plugins": "errors frozen models.architectures names tasks",
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
@@ -43,18 +44,18 @@ MAY_IMPORT = {
     "selection": "evaluations",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
+    "suite": "errors exhibits frozen models.architectures models.sizes names plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops kernels models results run stack tasks",
     "dispatch": "environment errors files frozen kernels models plugins results run stack strict_yaml tasks "
     "train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
-    "plan": "cost dispatch.queue dispatch.status errors results run suite tasks",
-    "report": "check evaluations exhibits files frontier models.architectures models.sizes protocol "
+    "plan": "cost dispatch.queue dispatch.status errors models.architectures results run suite tasks",
+    "report": "check errors evaluations exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
-    "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes results run "
-    "selection strict_yaml suite",
+    "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes names results "
+    "run selection strict_yaml suite",
     "compare": "evaluations results",
     "export": "errors results",
     # The commands know everything, and nothing knows the commands.
@@ -77,7 +78,7 @@ TORCH_AT_IMPORT = {
         "backbone linear mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
         "mixers.s4.module mixers.s4_mamba.module verified"
     ),
-    "train": "backends_agree checkpoint evaluate loop meters optimizer parallel parameters step",
+    "train": "backends_agree checkpoint evaluate loop meters optimizer parallel parameters randomness step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 
@@ -216,7 +217,7 @@ def callers(*functions: str) -> set[str]:
 
 def test_only_the_commands_exit_and_print() -> None:
     assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
-    into_logs = {"dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
+    into_logs = {"dispatch.lock", "dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
     assert callers("print") <= {"cli", *into_logs}
 
 

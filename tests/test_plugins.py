@@ -164,9 +164,9 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         ),
         (
             AVERAGE.replace('"averaging"', '"my model"'),
-            "{file}:27: architecture 'my model': a name is letters",
+            "{file}:27: architecture: 'my model' is not made of letters",
         ),
-        (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture 'a+b': a name is letters"),
+        (AVERAGE.replace('"averaging"', '"a+b"'), "{file}:27: architecture: 'a+b' is not made of letters"),
         (
             AVERAGE.replace(", layer=(Average(),)", ""),
             "{file}:27: Architecture: layer: Field requ",
@@ -266,6 +266,43 @@ def test_a_cost_that_cannot_be_counted_is_refused_where_the_suite_asks_for_it(
         suites.load(suite_file(tmp_path))
 
 
+@pytest.mark.parametrize("field", ["what: Any = object()", "what: Any = float('nan')"])
+def test_settings_that_cannot_be_recorded_are_refused_when_loaded(tmp_path: Path, field: str) -> None:
+    source = "from typing import Any\n" + AVERAGE.replace("window: int = 0", field)
+    path = plugin(tmp_path, source)
+    with pytest.raises(UserError, match=r"mine\.py:28: architecture 'averaging' cannot be recorded"):
+        plugins.load([path])
+    assert "averaging" not in ARCHITECTURES
+
+
+def test_an_option_that_becomes_something_else_is_refused_in_its_place(tmp_path: Path) -> None:
+    source = "from typing import Any\nfrom pydantic import field_validator\n" + AVERAGE.replace(
+        "    window: int = 0\n",
+        "    window: Any = 0\n\n    @field_validator('window')\n    @classmethod\n"
+        "    def _made(cls, value):\n        return object() if value else value\n",
+    )
+    plugins.load([plugin(tmp_path, source)])
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:5:39: window"):
+        suites.load(suite_file(tmp_path, "{name: averaging, window: 3}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("n" * 101, "a name has at most 100"), ("a/b", "is not made of letters")]
+)
+def test_a_name_that_fits_into_no_file_name_is_refused_when_loaded(
+    tmp_path: Path, name: str, fault: str
+) -> None:
+    with pytest.raises(UserError, match=fault):
+        plugins.load([plugin(tmp_path, AVERAGE.replace('name="averaging"', f'name="{name}"'))])
+
+
+@pytest.mark.parametrize("text", ["a/b", "a b", "a,b", "é"])
+def test_text_that_becomes_part_of_a_file_name_is_checked(tmp_path: Path, text: str) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE.replace("window: int = 0", 'window: str = "x"'))])
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:5:39: window: .*part of a file name"):
+        suites.load(suite_file(tmp_path, f"{{name: averaging, window: '{text}'}}"))
+
+
 def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_path: Path) -> None:
     plugin(
         tmp_path,
@@ -298,6 +335,57 @@ def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, mes
     found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), 20, CPU, "sequential")
     assert found is not None
     assert found.startswith(message)
+
+
+AHEAD = {
+    "at the end of every chunk of 16": """
+        B, L, D = h.shape
+        h = h.clone()
+        h[:, 15:L - 1:16] = h[:, 15:L - 1:16] + h[:, 16::16][:, : len(range(15, L - 1, 16))]
+        return self.mix(h)""",
+    "at one place only": """
+        h = h.clone()
+        if h.shape[1] > 8:
+            h[:, 7] = h[:, 7] + h[:, 8]
+        return self.mix(h)""",
+    "in the last chunk, which is shorter": """
+        L = h.shape[1]
+        if L % 2 == 0:
+            return self.mix(h)
+        return self.mix(torch.cat((h[:, :-3], h[:, -3:].mean(1, keepdim=True).expand(-1, 3, -1)), 1))""",
+    "while it trains": """
+        return self.mix(h + h.mean(1, keepdim=True) if self.training else h)""",
+    "behind a gate that starts at zero": """
+        return self.mix(h + self.mix.bias.sum() * h.roll(-1, 1))""",
+    "without a gradient": """
+        return self.mix(h + torch.sign(h.roll(-1, 1)).detach())""",
+}
+
+
+@pytest.mark.parametrize("where", AHEAD)
+@pytest.mark.parametrize("length", [40, 33, 82])
+def test_looking_ahead_anywhere_is_seen(tmp_path: Path, where: str, length: int) -> None:
+    body = AHEAD[where].rstrip() + "\n"
+    source = AVERAGE.replace("        return self.mix(h.cumsum(1))\n", body.lstrip("\n"))
+    source = source.replace("from torch import nn", "import torch\nfrom torch import nn")
+    zero = "        self.mix = nn.Linear(width, width)\n"
+    source = source.replace(zero, zero + "        nn.init.zeros_(self.mix.bias)\n")
+    plugins.load([plugin(tmp_path, source)])
+    found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), length, CPU, "sequential")
+    assert found is not None
+    assert "not causal" in found
+
+
+def test_dropout_is_no_look_ahead(tmp_path: Path) -> None:
+    source = AVERAGE.replace(
+        "return self.mix(h.cumsum(1))", "return nn.functional.dropout(h, 0.5, self.training)"
+    )
+    source = source.replace("self.mix = nn.Linear(width, width)", "self.mix = nn.Linear(width, width)")
+    plugins.load([plugin(tmp_path, source)])
+    state = torch.get_rng_state()
+    found = fault(ARCHITECTURES["averaging"], Size(layers=2, width=8, heads=None), 50, CPU, "sequential")
+    assert found is None
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_causal_model_passes_at_any_length(tmp_path: Path) -> None:

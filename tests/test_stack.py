@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def test_a_stack_has_one_id_whatever_the_order_and_keeps_streams_together(fields
     assert Stack.of(*reversed(runs)) == stack
     assert stack.id == (runs[0].id if len(runs) == 1 else Stack.of(*reversed(runs)).id)
     streams = [(run.task_id, run.seed) for run in stack.members]
-    changes = sum(a != b for a, b in zip(streams, streams[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(streams))
     assert changes == len(set(streams)) - 1
     if len(runs) > 1:
         first, second = stack.halves()

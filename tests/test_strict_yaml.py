@@ -114,8 +114,8 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
         ("a:\n\tb: 1", "x.yaml:2:1: not valid YAML: a tab cannot indent YAML, use spaces"),
         ("a: 1\nb: \x01", "x.yaml:2:4: not valid YAML: control character #x01"),
         ("a: 1\n---\nb: 2", "x.yaml:2:1: not valid YAML: expected a single document in the stream"),
-        ("# nothing\n", "x.yaml: is empty"),
-        ("[" * 3000, "x.yaml: is nested too deeply"),
+        ("# nothing\n", "x.yaml:1:1: is empty"),
+        ("[" * 3000, "x.yaml:1:101: is nested too deeply, more than 100 levels"),
     ],
 )
 def test_what_is_refused_is_named_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
@@ -126,7 +126,7 @@ def test_what_is_refused_is_named_with_its_place(tmp_path: Path, text: str, prob
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"a: \xff\n")
-    with pytest.raises(InvalidFile, match=r"x\.yaml: is not UTF-8 text \(byte 4\)"):
+    with pytest.raises(InvalidFile, match=r"x\.yaml:1:4: is not UTF-8 text \(byte 4\)"):
         read(path)
 
 

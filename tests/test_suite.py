@@ -88,7 +88,7 @@ AXES: dict[str, list[Any]] = {
     "sizes": [{"layers": 2, "width": 32}, {"layers": 3, "width": 64, "heads": 4}, "small"],
     "learning_rates": [5e-5, 1e-4, 4e-4],
     "clip": [5, 10.0, 50],
-    "optimizer": ["adam", "adamw", {"name": "adamw", "warmup_steps": 10}],
+    "optimizer": ["adam", {"name": "adamw", "warmup_steps": 9}, {"name": "adamw", "warmup_steps": 10}],
     "seeds": [0, 1, 7],
     "precision": ["fp32", "tf32"],
 }
@@ -139,11 +139,11 @@ def test_an_experiment_says_what_the_defaults_leave_open_and_overrides_the_rest(
 name: x
 defaults: {tasks: decision_tree, sizes: small, learning_rates: [1e-4, 2e-4], steps: 50, clip: 5}
 experiments:
-  a: {architectures: mamba, clip: [10, 50], rebuilds: Figure 1, description: something}
+  a: {architectures: mamba, clip: [10, 50], rebuilds: Figure 2, description: something}
 """,
     )
     (experiment,) = load(path).experiments
-    assert (experiment.rebuilds, experiment.description) == ("Figure 1", "something")
+    assert (experiment.rebuilds, experiment.description) == ("Figure 2", "something")
     assert Counter(run.clip for run in experiment.runs) == {10.0: 4, 50.0: 4}
     assert {run.task.name for run in experiment.runs} == {"decision_tree"}
 
@@ -170,7 +170,7 @@ def test_exclusions_drop_the_points_that_match_every_field_given(tmp_path: Path)
         "architectures": ["transformer", "mamba"],
         "sizes": ["small", "x-small"],
         "learning_rates": [1e-4, 4e-4],
-        "optimizer": ["adam", "adamw"],
+        "optimizer": ["adam", {"name": "adamw", "warmup_steps": 9}],
     }
     whole = loaded(tmp_path, grid).runs
     rules = [

@@ -27,6 +27,7 @@ from bench.check.decidable import bad_counts, undecidable
 from bench.check.kinds import Requires
 from bench.errors import InvalidFile
 from bench.frozen import Frozen
+from bench.names import name_fault
 from bench.strict_yaml.complaints import Complaint
 from bench.strict_yaml.document import check, lines, read
 
@@ -64,6 +65,8 @@ def load(path: Path, suite: Suite) -> Claims:
     Raises:
         InvalidFile: every problem, each at its line and column.
     """
+    if not path.exists():
+        raise InvalidFile([f"{path}: no such file; claims about {suite.path} are read from there"])
     document = read(path)
     file = check(document, _File)
     complaints = list(file) if isinstance(file, list) else []
@@ -78,6 +81,8 @@ def load(path: Path, suite: Suite) -> Claims:
     awaiting: dict[str, str] = {}
     common = file.requires if isinstance(file, _File) else Requires()
     for name in entries if isinstance(entries, dict) else ():
+        if fault := name_fault(name):
+            complaints.append(Complaint(("claims", name), fault, key=True))
         claim = check(document, Claim, ("claims", name))
         if isinstance(claim, list):
             complaints.extend(claim)

@@ -10,14 +10,20 @@ from bench.errors import InvalidFile, UserError
 
 def main() -> None:
     """Entry point of the `bench` command."""
-    from bench.cli.app import app
+    from bench.cli import signals, stdout
 
     gc.set_threshold(100_000)  # thousands of results hold no cycles: looking for them is a fifth of a status
     try:
+        signals.listen()
+        stdout.data_stream()  # help and errors degrade too where letters cannot be written
+        from bench.cli.app import app
+
         app()
     except UserError as error:
         lines = error.problems if isinstance(error, InvalidFile) else [f"bench: {error}"]
         code = error.exit_code
+    except (KeyboardInterrupt, signals.Terminated) as stop:
+        sys.exit(signals.exit_code(stop))
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:
             raise

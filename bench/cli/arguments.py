@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.stdout import reserve
+
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
 Results = Annotated[
     Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
@@ -14,6 +16,7 @@ Results = Annotated[
 
 
 def _load_plugins(files: list[Path]) -> list[Path]:
+    reserve()  # what a plugin prints, now or when it is asked something, is no part of the answer
     if files:
         from bench import plugins
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.padding import Padding
 from rich.text import Text
@@ -21,7 +22,7 @@ from bench.cli import format
 from bench.cli.format import Column
 from bench.dispatch.status import standings
 from bench.files import write_atomically, write_json
-from bench.suite import Suite
+from bench.suite import Suite, owner
 
 STYLES = {
     "reproduced": "green",
@@ -53,6 +54,7 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     before = changes_of.read(options.against) if options.against else None
     pool = pool_of.load(results)
     verdicts = verdicts_on(suite, results, pool, allow_synthetic=options.allow_synthetic)
+    owner.refuse_other(suite, _memory(results, suite).parent, _remembered(results, suite).get("suite"))
     last = _last(results, suite) if before is None else before
     changed = [] if last is None else changes_of.changes(last, verdicts)
     lost = [each for each in changed if each.lost]
@@ -90,17 +92,23 @@ def _memory(results: Path, suite: Suite) -> Path:
 
 def _last(results: Path, suite: Suite) -> dict[str, str] | None:
     """The verdicts of the last check on these results; None without one."""
+    return changes_of.verdicts_in(_remembered(results, suite))
+
+
+def _remembered(results: Path, suite: Suite) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        return changes_of.verdicts_in(json.loads(_memory(results, suite).read_text(encoding="utf-8")))
-    return None
+        value = json.loads(_memory(results, suite).read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def _remember(results: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -> None:
     """Keep the verdicts for the next check; results that cannot be written to are no error."""
     if not results.is_dir():
         return
+    path = _memory(results, suite)
     with contextlib.suppress(OSError):
-        write_json(_memory(results, suite), checks.to_json(verdicts))
+        write_json(path, {"suite": owner.note(suite, path.parent), **checks.to_json(verdicts)})
 
 
 def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:

@@ -98,7 +98,8 @@ def _device(device: Any) -> dict[str, Any]:
 
 def _show(found: dict[str, Any]) -> None:
     out = format.Output()
-    commit = (found["commit"] or "not a checkout")[:12] + (" with changes" if found["dirty"] else "")
+    commit = found["commit"][:12] if found["commit"] else "not a checkout"
+    commit += " with changes" if found["dirty"] else ""
     out.say(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
     out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
     for device in found["devices"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from bench.cli.stdout import data_stream, speaks_utf8
 
 STATE_STYLES = {
     "finished": "green",
@@ -34,13 +35,13 @@ class Output(Console):
     """Standard output: as wide as its terminal, and without line breaks of its own in a file or a pipe."""
 
     def __init__(self) -> None:
-        super().__init__(highlight=False)
+        super().__init__(highlight=False, file=data_stream())
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = UNBOUNDED
 
     def on_broken_pipe(self) -> NoReturn:
         """Leave without a word; nothing is left for Python to flush at exit."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
         raise SystemExit(READER_LEFT)
 
     def say(self, text: str, style: str = "") -> None:
@@ -49,7 +50,8 @@ class Output(Console):
 
     def json(self, value: Any) -> None:
         """Print JSON for scripts."""
-        self.out(json.dumps(value, indent=2, ensure_ascii=False))
+        text = json.dumps(value, indent=2, ensure_ascii=not speaks_utf8(data_stream()))
+        self.out(text)
 
 
 @dataclass(frozen=True)

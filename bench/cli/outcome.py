@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -89,10 +90,14 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
         out.say(f"What failed is tried again with: bench run {suite} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
+        told = [one for one in todo if "ended" in (Folder.of(results, one.run.id).heartbeat() or {})]
         if why:
             out.say(f"What was not started is started by the same command: bench run {suite}")
         elif any(found[one.run.id].job for one in todo):
             out.say(f"What is missing was cut off; the same command goes on. See bench status {suite}")
+        elif told:
+            out.say(f"Workers were told to stop, and saved. The same command goes on: bench run {suite}")
+            raise typer.Exit(128 + signal.SIGTERM)
         else:
             logs = f"{results / STATE}/worker-*.log"
             out.say(f"What is missing could not be recorded; the reason stands in {logs}")

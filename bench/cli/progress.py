@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from bench.plan import Planned
 from bench.results import load_run
 
 POLL_SECONDS = 0.5
+WAITING_SECONDS = 60.0
+"""Without any run in training; then it is said who holds them."""
 
 
 class Workers(Protocol):
@@ -61,6 +64,8 @@ class _View:
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
     first_steps: dict[str, int] = field(default_factory=dict)
+    moved: float = field(default_factory=time.monotonic)
+    holders: set[str] = field(default_factory=set)
     live: Live | None = None
 
     @contextmanager
@@ -88,8 +93,24 @@ class _View:
             elif (word := self._outcome(one, folder)) is not None:
                 self.ended[one.run.id] = word
                 self._say_ended(one, word)
+        self._say_waiting()
         if self.live is not None:
             self.live.update(self._table(), refresh=True)
+
+    def _say_waiting(self) -> None:
+        """Name who holds what is left, once, when nothing has moved for a while."""
+        now = time.monotonic()
+        if self.active or len(self.ended) == len(self.todo):
+            self.moved = now
+        elif now - self.moved > WAITING_SECONDS:
+            self.moved = now
+            left = [one for one in self.todo if one.run.id not in self.ended]
+            holders = Counter(Folder.of(self.results, one.run.id).held_by() for one in left)
+            for holder, count in holders.items():
+                if holder is not None and holder not in self.holders:
+                    self.holders.add(holder)
+                    held = f"{format.count(count, 'run')} held by {holder}"
+                    self.out.say(f"Waiting for {held}; taken over once that is gone.", style="yellow")
 
     def _outcome(self, one: Planned, folder: Folder) -> str | None:
         if (result := load_run(self.results, one.run)) is not None:
@@ -175,7 +196,7 @@ class _View:
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
             ProgressBar(max(total, 1.0), done, width=20),
-            f"{len(self.ended)} of {len(self.todo)} runs, "
+            f"{len(self.ended)} of {format.count(len(self.todo), 'run')}, "
             f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}",
         )
         return Group(table, overall)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench import results as pool_of
@@ -10,42 +11,77 @@ from bench.check import claims as claims_of
 from bench.cli import format
 from bench.cli.check import verdicts_on
 from bench.dispatch.status import standings
-from bench.errors import UserError
+from bench.errors import InvalidFile, UserError
+from bench.suite.owner import refuse_same_names
 
 
 def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     """Report the suites at `paths`, or every suite of `suites/` that has a result.
 
+    A suite that cannot be used does not keep the others from being reported.
+
     Raises:
-        UserError: when none is named and none has results.
+        InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
+        UserError: when none is named and none has results, or two have the same name.
     """
     out = format.Output()
     pool = pool_of.load(results)
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    chosen = [suites.load(path) for path in paths] or _with_results(pool)
+    unusable: list[UserError] = []
+    chosen = _usable(paths, unusable) if paths else _with_results(pool, unusable)
+    refuse_same_names(chosen)
+    for suite in chosen:
+        try:
+            _write(suite, pool, results, reports, out)
+        except UserError as error:
+            unusable.append(error)
+    raise_all(unusable)
+
+
+def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: format.Output) -> None:
     from bench.report import write_report
 
-    for suite in chosen:
-        words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
-        claimed = claims_of.path_for(suite.path).is_file()
-        verdicts = verdicts_on(suite, results, pool) if claimed else []
-        written = write_report(suite, pool, reports / suite.name, words, verdicts)
-        have = sum(word in ("finished", "diverged") for word in words.values())
-        page = reports / suite.name / "index.html"
-        out.say(
-            f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
-            f"{len(written)} files written. Open {page}"
-        )
+    words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
+    claimed = claims_of.path_for(suite.path).is_file()
+    verdicts = verdicts_on(suite, results, pool) if claimed else []
+    written = write_report(suite, pool, reports / suite.name, words, verdicts)
+    have = sum(word in ("finished", "diverged") for word in words.values())
+    page = reports / suite.name / "index.html"
+    out.say(
+        f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
+        f"{len(written)} files written. Open {page}"
+    )
 
 
-def _with_results(pool: pool_of.Pool) -> list[suites.Suite]:
+def raise_all(errors: list[UserError]) -> None:
+    """Raise what was put off, as one error; nothing where there is none."""
+    invalid = [problem for error in errors if isinstance(error, InvalidFile) for problem in error.problems]
+    others = [error for error in errors if not isinstance(error, InvalidFile)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InvalidFile([*invalid, *(f"bench: {error}" for error in others)])
+
+
+def _usable(paths: Iterable[Path], unusable: list[UserError]) -> list[suites.Suite]:
+    """The suites at `paths`, each file once; those that cannot be used go to `unusable`."""
+    found = []
+    for path in {path.resolve(): path for path in paths}.values():
+        try:
+            found.append(suites.load(path))
+        except InvalidFile as error:
+            unusable.append(error)
+    return found
+
+
+def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
     folder = Path("suites")
     files = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".claims.yaml")]
     if not files:
         raise UserError("no suite named, and no suites/*.yaml here: bench report SUITE")
-    found = [suites.load(path) for path in files]
+    found = _usable(files, unusable)
     chosen = [suite for suite in found if any(run.id in pool.runs for run in suite.runs)]
-    if not chosen:
+    if not chosen and not unusable:
         raise UserError(f"no suite in {folder}/ has a result yet: bench run {files[0]}")
     return chosen

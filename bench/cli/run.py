@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
+from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout
@@ -139,7 +141,9 @@ def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format
     from bench.kernels import backends
 
     if choices.device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {choices.device}{did_you_mean(choices.device, ('auto', 'cpu', 'cuda'))}")
+        devices = ("auto", "cpu", "cuda")  # whose letters are not nearest to what is meant by "gpu"
+        meant = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
+        raise UserError(f"--device {choices.device}{meant or did_you_mean(choices.device, devices)}")
     try:
         places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:
@@ -206,11 +210,14 @@ def _train(
     try:
         workers.start()
         follow(workers, todo, order.results, out)
-    except KeyboardInterrupt:
-        out.print("\nInterrupted: saving what is being trained …")
+    except (KeyboardInterrupt, Terminated) as stop:
+        said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Told to stop ({stop})"
+        with contextlib.suppress(OSError):  # the terminal may be what is gone
+            out.print(f"\n{said}: saving what is being trained …")
         workers.stop()
-        out.print("Saved. The same command goes on from here.")
-        raise typer.Exit(130) from None
+        with contextlib.suppress(OSError):
+            out.print("Saved. The same command goes on from here.")
+        raise typer.Exit(exit_code(stop)) from None
     except BaseException:
         workers.stop(patience=5.0)
         raise

@@ -15,6 +15,7 @@ from bench.cli import format
 from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
+from bench.cli.signals import Terminated, exit_code
 from bench.cost import MOST_SIDE_BY_SIDE, Memories
 from bench.dispatch.grouping import Piece, Share, chunks, shares
 from bench.dispatch.job import Job, is_done
@@ -84,9 +85,9 @@ def submit_order(
         return
     try:
         follow(_Cluster(jobs, results, submission), todo, results, out)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(stop)) from None
     conclude(path, order, todo, jobs, out)
 
 

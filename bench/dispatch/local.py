@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, cluster_job
 from bench.dispatch.order import Order
-from bench.dispatch.state import Folder
+from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
 from bench.environment import local_device
 from bench.errors import UserError
@@ -34,8 +34,8 @@ MOST_DEATHS = 3
 # glibc hands large freed blocks back to the system at once, and a training step on the CPU frees and
 # takes the same ones over and over: keeping them saves a third of its time. Read at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGUSR2)
-"""What the pool hears for its workers: ctrl-C, and a cluster's warning. It tells them with SIGTERM."""
+NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+"""What the pool hears for its workers: ctrl-C, a closed terminal, a cluster's warning. They get SIGTERM."""
 
 
 class NoRoom(UserError):
@@ -170,17 +170,33 @@ class LocalPool:
             if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
                 continue
             held = True
+            why = _how(code)
+            _note(log_of(self.order.results, job.id), why)
             if folder.died() >= MOST_DEATHS:
-                folder.fail_with(
-                    "WorkerDied", f"exit code {code}, {MOST_DEATHS} times without getting further"
-                )
+                folder.fail_with("WorkerDied", f"{why}, {MOST_DEATHS} times without getting further")
                 self.order.consider_stopping()
             folder.quiet()
         if held:
             return
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:
-            raise UserError(f"workers die at start (exit code {code}); see their log in {STATE}/")
+            raise UserError(f"workers die at start ({_how(code)}); see their log in {STATE}/")
+
+
+def _how(code: int) -> str:
+    """How a process ended, in words: killed by SIGKILL, exit code 3."""
+    if code < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _note(log: Path, why: str) -> None:
+    """Say in a run's log what its process could not say any more."""
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} the process that had this run ended: {why}\n")
 
 
 @contextmanager

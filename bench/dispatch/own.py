@@ -5,13 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from bench import plugins
+from bench.dispatch.job import cluster_job
+from bench.dispatch.state import Folder
 from bench.models.architectures import Architecture
+from bench.models.sizes import Size
 from bench.run import Run
 from bench.tasks import Task
 
 
 class NotComparable(Exception):
     """An architecture of a user's own is not what every run takes for granted: causal, its size as stated."""
+
+
+def announce(run: Run, folder: Folder, device: str) -> None:
+    """Say that this process has a run, before any code of a user's runs: where it was, it still is."""
+    step = int((folder.heartbeat() or {}).get("step", 0))
+    folder.beat(label=run.label, device=device, step=step, steps=run.steps, **cluster_job())
+
+
+_FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
+"""What was found in this process: an architecture is tried once, not with every learning rate and seed."""
 
 
 def try_out(run: Run, device: str, scan: str) -> None:
@@ -22,12 +35,14 @@ def try_out(run: Run, device: str, scan: str) -> None:
     """
     if not any("architecture" in each for each in plugins.origins(run.task, run.architecture)):
         return
-    import torch
+    settings = run.architecture.model_dump_json(), run.size, run.task.length(run.task.n_points), device, scan
+    if settings not in _FAULTS:
+        import torch
 
-    from bench.models.verified import fault
+        from bench.models.verified import fault
 
-    length = run.task.length(run.task.n_points)
-    if found := fault(run.architecture, run.size, length, torch.device(device), scan):
+        _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), scan)
+    if found := _FAULTS[settings]:
         raise NotComparable(f"architecture '{run.architecture.name}': {found}")
 
 

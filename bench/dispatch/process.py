@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -60,13 +62,27 @@ class StopFlag:
     """True once the process was asked to stop, or its parent is gone."""
 
     def __init__(self) -> None:
-        self._asked = False
-        self._parent = os.getppid()
+        self._asked = self._at_once = False
+        parent = multiprocessing.parent_process()  # who started this process, even if it is gone by now
+        self._parent = os.getppid() if parent is None or parent.pid is None else parent.pid
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: object) -> None:
         self._asked = True
+        if self._at_once:
+            raise SystemExit(0)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Meanwhile a signal ends the process: what it does takes long and leaves nothing to be saved."""
+        self._at_once = True
+        try:
+            if self._asked:
+                raise SystemExit(0)
+            yield
+        finally:
+            self._at_once = False
 
     def __call__(self) -> bool:
         return self._asked or os.getppid() != self._parent
@@ -91,5 +107,7 @@ def redirect_output(log: Path) -> None:
     """Send what libraries print to the worker's log, not into the progress display."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+            if isinstance(stream, io.TextIOWrapper):  # a plugin's print must not fail for its letters
+                stream.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -156,16 +157,16 @@ def _submit_array(order: Order, name: str, functions: list[SlurmJob], how: How, 
     executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=how.site.python)
     told = how.site.parameters(name, how.spread)
     told["array_parallelism"] = side_by_side
-    folder = order.folder.as_posix()
+    folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
     told["teardown"] = [
         *CLEANING,
         *how.site.teardown,
-        f'[ -e "{folder}/${{job}}_0_result.pkl" ] && rm -f "{folder}/${{job}}"_*.pkl',
+        f'[ -e {folder}/"${{job}}_0_result.pkl" ] && rm -f {folder}/"${{job}}"_*.pkl',
         "exit $ended",
     ]
     if how.snapshot:
-        code = snapshot(order)
-        told["setup"] += [f'export PYTHONPATH="{code}${{PYTHONPATH:+:$PYTHONPATH}}"', f'cd "{code}"']
+        code = shlex.quote(str(snapshot(order)))
+        told["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
         if commit := described(order.code):
             told["setup"].append(f"export BENCH_COMMIT={commit}")
     try:

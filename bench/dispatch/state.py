@@ -7,14 +7,14 @@
                               deaths.json     how often its process died without a word
     results/.state/logs/<id>.log              what was printed while it trained
 
-The folder disappears when the result is stored. The lock is the kernel's (`flock`), so it dies with
-its owner and the next process takes the run over at once; the files are hints for people.
+The folder disappears when the result is stored. The lock is the kernel's where it can be
+(`bench.dispatch.lock`), so it dies with its owner and the next process takes the run over at once; the files
+are hints for people.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from bench.dispatch import lock
+from bench.dispatch.lock import process_exists
 from bench.files import read_json, write_json
 from bench.results import STATE
 
@@ -47,17 +47,8 @@ class Folder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
         """Try to own the run: yields whether this process does. Never waits."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with lock.held(self.path) as mine:
+            yield mine
 
     def beat(self, **values: Any) -> None:
         """Say where the run is."""
@@ -72,20 +63,32 @@ class Folder:
     def alive(self) -> bool:
         """Whether a process works on the run, as far as its heartbeat tells."""
         beat = self.heartbeat()
-        if beat is None or time.time() - beat["time"] > SILENT_AFTER_SECONDS:
+        if beat is None or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
         return owner_exists(beat) is not False
 
+    def silence(self, beat: dict[str, Any]) -> float:
+        """Seconds since a heartbeat.
+
+        One from the future was written by a clock that is ahead; then the file system's clock counts.
+        """
+        seconds = time.time() - float(beat["time"])
+        if seconds < 0:
+            with contextlib.suppress(OSError):
+                seconds = time.time() - (self.path / "heartbeat.json").stat().st_mtime
+        return abs(seconds)
+
     def is_locked(self) -> bool:
         """Whether some process holds the run, however long it has been silent."""
-        try:
-            with (self.path / "lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return lock.is_held(self.path)
+
+    def held_by(self) -> str | None:
+        """Who holds the run, and how long nothing was heard of it; None when nobody does."""
+        if not self.is_locked():
+            return None
+        beat = self.heartbeat()
+        who = lock.owner(self.path) or (f"process {beat['pid']} on {beat['host']}" if beat else "a process")
+        return f"{who}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else who
 
     def died(self) -> int:
         """Count a death of the process that held the run: how many since the run last got further."""
@@ -137,17 +140,6 @@ def log_of(results: Path, run_id: str) -> Path:
 def owner_exists(beat: dict[str, Any]) -> bool | None:
     """Whether the process that wrote a heartbeat exists; None when it is another machine's."""
     return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
-
-
-def process_exists(pid: int) -> bool:
-    """Whether a process of this machine has that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _read(path: Path) -> dict[str, Any] | None:

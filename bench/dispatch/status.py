@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Stan
     beat = (folder.heartbeat() or {}) if there else {}
     step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
     if beat and "ended" not in beat and _has_owner(folder, beat, queue):
-        age = time.time() - beat["time"]
+        age = folder.silence(beat)
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         speed = float(beat.get("steps_per_second", 0.0))
@@ -81,7 +80,7 @@ def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:
     """Whether the process that wrote a heartbeat is still there, as far as can be told from here."""
     if queue.answered and (job := beat.get("job")) and (job not in queue.jobs or queue.jobs[job].waits):
         return False
-    if time.time() - beat["time"] <= SILENT_AFTER_SECONDS:
+    if folder.silence(beat) <= SILENT_AFTER_SECONDS:
         return owner_exists(beat) is not False
     return folder.is_locked()
 

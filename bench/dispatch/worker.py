@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, cluster_job, is_done
 from bench.dispatch.order import Order
-from bench.dispatch.own import record, try_out
+from bench.dispatch.own import announce, record, try_out
 from bench.dispatch.process import StopFlag, Tested, output_to, prepare, redirect_output, trust
 from bench.dispatch.stacking import begin, companions
 from bench.dispatch.state import Folder, log_of
@@ -63,9 +63,10 @@ def work(
             `REGROUP` when a group must be started anew.
     """
     redirect_output(log)
-    stop = StopFlag()
     machine = machine.resolved()
-    worker = _Worker(order, machine, stop, prepare(machine), _join(seat, machine, stop))
+    kernels = prepare(machine)
+    stop = StopFlag()  # before, a signal ends the process: there is nothing to save
+    worker = _Worker(order, machine, stop, kernels, _join(seat, machine, stop))
     try:
         if worker.group is not None and worker.group.rank:
             worker.follow(jobs)
@@ -171,7 +172,8 @@ class _Worker:
 
         results = self.order.results
         folder.beat(label=f"baselines of {job.task.name}", device=self.machine.device, **cluster_job())
-        value = baselines(job.task, job.task_id, job.evaluation_prompts)
+        with self.stop.at_once():
+            value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record(value, job.task)
         pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
         folder.clear()
@@ -204,7 +206,11 @@ class _Worker:
 
         results = self.order.results
         trust(self.kernels)
-        try_out(stack.first, self.machine.device, self.machine.scan)
+        for run in stack.members:  # a death while it is tried out is then this run's
+            if not is_done(run, results):
+                announce(run, Folder.of(results, run.id), self.machine.device)
+        with self.stop.at_once():
+            try_out(stack.first, self.machine.device, self.machine.scan)
         if self.group is not None:
             self.group.tell(index)
         began, spoke = time.time(), 0.0

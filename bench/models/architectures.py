@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen
 from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, S4Mamba
+from bench.names import option_fault
 
 
 class Positions(Frozen):
@@ -119,7 +120,7 @@ class Architecture(Frozen):
         name, and one never has two.
 
         Raises:
-            UserError: when no block has such a field.
+            UserError: when no block has such a field, or a value cannot be part of a name.
             pydantic.ValidationError: when a value does not fit.
         """
         valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
@@ -139,6 +140,9 @@ class Architecture(Frozen):
             return other
 
         patterns = {key: changed(getattr(self, key)) for key in ("first", "layer", "middle")}
+        for key, value in differing.items():
+            if fault := option_fault(str(value)):
+                raise UserError(f"{key}: {value!r}: {fault}")
         name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
         return self.model_copy(update={"name": name, **patterns})
 
@@ -168,3 +172,31 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(name="lstm", first=(Dropout(),), layer=(LSTM(), Dropout()), residual=False),
     )
 }
+
+
+_WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": None}
+
+
+def canonical(word: str) -> str:
+    """The name of the variant that a word means, however its options are written; else the word itself.
+
+    `s4_mamba+dropout=0` is `s4_mamba+dropout=0.0`, and `s4_mamba+dropout=0.1`, its default, is `s4_mamba`.
+    """
+    name, *options = word.split("+")
+    if not options or name not in ARCHITECTURES or not all("=" in option for option in options):
+        return word
+    given = dict(option.split("=", 1) for option in options)
+    try:
+        return ARCHITECTURES[name].with_options({key: _value(text) for key, text in given.items()}).name
+    except (UserError, ValueError):  # pydantic's ValidationError is a ValueError
+        return word
+
+
+def _value(text: str) -> Any:
+    """An option's value from its text in a name."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return _WORDS.get(text.lower(), text)

@@ -6,10 +6,15 @@ Tables 3 and 4.
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from typing import Annotated
+
+from pydantic import Field
 
 from bench.frozen import Frozen
 from bench.models.architectures import Architecture
+
+Count = Annotated[int, Field(gt=0, le=100_000)]
+"""Of layers, channels or heads; far beyond what can be trained."""
 
 
 class Size(Frozen):
@@ -19,9 +24,9 @@ class Size(Frozen):
     with 4 or with 8 heads is the same run.
     """
 
-    layers: PositiveInt
-    width: PositiveInt
-    heads: PositiveInt | None = 8
+    layers: Count
+    width: Count
+    heads: Count | None = 8
 
     def of(self, architecture: Architecture) -> Size:
         """This size as `architecture` uses it."""

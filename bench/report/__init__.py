@@ -27,7 +27,7 @@ def write_report(
     Args:
         suite: what was planned.
         pool: the results there are; those of other suites are left out.
-        folder: receives index.html, README.md, files.txt, figures/ and tables/. Files that an
+        folder: receives index.html, README.md, files.txt, suite.txt, figures/ and tables/. Files that an
             earlier report wrote there (its files.txt names them) and this one does not are removed.
         states: what is known of runs without a result, by run id; "failed" is counted and named,
             every other word leaves the run missing.
@@ -38,7 +38,11 @@ def write_report(
 
     Raises:
         OSError: when the folder cannot be written.
+        UserError: when the folder is the report of another suite file of that name.
     """
+    from bench.report.settings import import_matplotlib
+
+    import_matplotlib()
     from bench.report.write import write
 
     return write(suite, pool, folder, states or {}, verdicts)

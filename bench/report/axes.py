@@ -158,8 +158,10 @@ def title_lines(text: str, width: float) -> int:
 
 
 def steps_label(value: float, _: object = None) -> str:
-    """Training steps on an axis: 0, 25k, 500k, 1M."""
-    return "0" if not value else f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+    """Training steps on an axis: 0, 200, 25k, 500k, 1M."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
 
 def nothing_here(axes: Axes, text: str) -> None:

@@ -12,12 +12,12 @@ from bench.report.style import superscript
 def plus_minus(value: float, error: float) -> str:
     """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
 
-    Below 0.001 as (1.23 ± 0.04) × 10⁻⁵.
+    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵.
     """
     if not math.isfinite(error):
         return error_text(value)
     size = abs(value)
-    if 0 < size < 1e-3:
+    if 0 < size < 1e-3 or size >= 1e4:
         exponent = math.floor(math.log10(size))
         scale = 10.0**exponent
         return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"

@@ -15,12 +15,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from bench.report.drawing import SEPARATOR, Spot
+from bench.report.settings import import_matplotlib
 from bench.report.style import DARK, in_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
@@ -127,5 +129,6 @@ def variable(colour: str) -> str:
 
 
 if __name__ == "__main__":
+    import_matplotlib()
     asked: dict[str, Figure] = pickle.load(sys.stdin.buffer)
     sys.stdout.buffer.write(pickle.dumps({name: encoded(figure) for name, figure in asked.items()}))

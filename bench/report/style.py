@@ -97,12 +97,13 @@ RC: Any = {
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """Draw in this style: seaborn's for paper, then what is set here."""
+    """Draw in this style: matplotlib's defaults, then seaborn's for paper, then what is set here."""
     import matplotlib
     import seaborn
 
-    base = {**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper")}
-    with matplotlib.rc_context({**base, **RC}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**seaborn.axes_style("ticks"), **seaborn.plotting_context("paper"), **RC})
         yield
 
 

@@ -21,6 +21,7 @@ from bench.report.runs import run_facts
 from bench.report.sections import section
 from bench.report.tables import Table
 from bench.results import Pool
+from bench.suite import owner
 
 if TYPE_CHECKING:
     from bench.check import Verdict
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "files.txt"
 """Names what a report wrote, so that the next one removes what it no longer writes, and nothing else."""
+OWNER = "suite.txt"
+"""Names the suite file, relative to the report: another file of the same name does not overwrite it."""
 AGAINST_FLOPS = {"Figure 2", "Figure 3", "Figure 8"}
 """Figures whose models are compared at equal FLOPs; every model of a suite that rebuilds none of them is."""
 
@@ -36,7 +39,10 @@ def write(
     suite: Suite, pool: Pool, folder: Path, states: Mapping[str, str], verdicts: Sequence[Verdict]
 ) -> list[Path]:
     """See `bench.report.write_report`."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        owner.refuse_other(suite, folder, (folder / OWNER).read_text(encoding="utf-8"))
     files = contents(suite, pool, states, verdicts)
+    files[OWNER] = f"{owner.note(suite, folder)}\n".encode()
     stale = _listed(folder) - files.keys()
     files[MANIFEST] = "".join(f"{name}\n" for name in sorted(files)).encode()
     for name, data in files.items():

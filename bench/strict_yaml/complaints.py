@@ -155,13 +155,13 @@ def _message(kind: str, context: Mapping[str, Any], value: Any, otherwise: str) 
                 return f"unknown value {shown(value)}{did_you_mean(value, words)}"
             return f"expected {context['expected']}, got {shown(value)}"
         case "greater_than":
-            return f"must be greater than {context['gt']:g}, got {shown(value)}"
+            return f"must be greater than {_bound(context['gt'])}, got {shown(value)}"
         case "greater_than_equal":
-            return f"must be at least {context['ge']:g}, got {shown(value)}"
+            return f"must be at least {_bound(context['ge'])}, got {shown(value)}"
         case "less_than":
-            return f"must be less than {context['lt']:g}, got {shown(value)}"
+            return f"must be less than {_bound(context['lt'])}, got {shown(value)}"
         case "less_than_equal":
-            return f"must be at most {context['le']:g}, got {shown(value)}"
+            return f"must be at most {_bound(context['le'])}, got {shown(value)}"
         case "multiple_of":
             return f"must be a multiple of {context['multiple_of']:g}, got {shown(value)}"
         case "too_short" | "string_too_short" if context["min_length"] == 1:
@@ -174,6 +174,11 @@ def _message(kind: str, context: Mapping[str, Any], value: Any, otherwise: str) 
             return f"{shown(value)} does not match {context['pattern']}"
         case _:
             return otherwise.replace("Input should be", "expected").replace("Input", "the value")
+
+
+def _bound(value: Any) -> str:
+    """A bound in full where it is a whole number: 18446744073709551616, 0.5."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...], Any]:

@@ -44,10 +44,59 @@ _PLAIN = (  # what unquoted text is taken for, and the characters it may start w
 )
 
 
+class _TooMuch(Exception):
+    """More than anybody writes: what aliases stand for, or levels."""
+
+    def __init__(self, mark: yaml.Mark, message: str) -> None:
+        self.line, self.column = mark.line, mark.column
+        super().__init__(message)
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1."""
+    """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1.
+
+    What aliases stand for is counted while it is composed: aliases of aliases multiply.
+    """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own declaration)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values: dict[yaml.Node, int] = {}
+        self._levels: dict[yaml.Node, int] = {}
+        self._repeated = self._level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML's, and counted."""
+        alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._level += 1
+        if self._level > MOST_LEVELS:
+            raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._level -= 1
+        if node is None:
+            return None
+        if alias:
+            self._repeated += self._values.get(node, 0)  # 0: it contains itself, which is refused later
+            if self._repeated > MOST_REPEATED:
+                raise _TooMuch(mark, f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
+            if self._level + self._levels.get(node, 0) > MOST_LEVELS:
+                raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
+        elif isinstance(node, yaml.CollectionNode):
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = [part for pair in node.value for part in pair] if pairs else node.value
+            self._values[node] = 1 + sum(self._values.get(part, 1) for part in inner)
+            self._levels[node] = 1 + max((self._levels.get(part, 1) for part in inner), default=0)
+        else:
+            self._values[node] = self._levels[node] = 1
+        return node
+
+
+MOST_LEVELS = 100
+"""Of lists and mappings inside each other."""
+MOST_REPEATED = 100_000
+"""Values that all aliases of a file together may stand for."""
 
 
 for _kind, _pattern, _first in _PLAIN:
@@ -94,15 +143,20 @@ def read(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        near = sorted(other.name for other in path.parent.glob("*.y*ml"))
+        claims = ".claims." in path.name  # a suite is no claims file, however near its name is
+        others = (other.name for other in path.parent.glob("*.y*ml"))
+        near = sorted(name for name in others if (".claims." in name) == claims)
         raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise InvalidFile([f"{path}: is not UTF-8 text (byte {error.start + 1})"]) from None
+        before = path.read_bytes()[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        place = f"{path}:{line}:{column}"
+        raise InvalidFile([f"{place}: is not UTF-8 text (byte {error.start + 1})"]) from None
     root = _compose(path, text)
     if root is None:
-        raise InvalidFile([f"{path}: is empty"])
+        raise InvalidFile([f"{path}:1:1: is empty"])
     problems: _Problems = []
     try:
         data = _plain(root, problems, ())
@@ -155,6 +209,8 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
         return loader.get_single_node()
+    except _TooMuch as error:
+        raise InvalidFile([f"{path}:{error.line + 1}:{error.column + 1}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
@@ -227,7 +283,9 @@ def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | b
             case "bool":
                 return {"true": True, "false": False}[text.lower()]
             case "int":
-                return int(text)
+                if not -(2**63) <= (whole := int(text)) < 2**64:
+                    problems.append((_at(node), f"'{text:.40}' needs more than 64 bits"))
+                return whole
             case "float" if not re.fullmatch(_NOT_FINITE, text) and math.isfinite(number := float(text)):
                 return number
             case "float":

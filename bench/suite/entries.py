@@ -6,11 +6,13 @@ shows them all.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bench import plugins
 from bench.errors import UserError, did_you_mean
+from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import SIZE_GROUPS, Size
 from bench.strict_yaml.complaints import Complaint, shown, validated
@@ -38,11 +40,11 @@ def tasks(
     return found
 
 
-def architectures(entries: Sequence[At], complaints: list[Complaint]) -> list[Architecture]:
-    """Architectures, with their options."""
+def architectures(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
+    """Architectures with their options, each with the place of its entry."""
     found = [At(each, entry.loc) for entry in entries for each in _architecture(entry, complaints)]
     distinct(found, lambda architecture: f"architecture '{architecture.name}' with these options", complaints)
-    return [architecture for architecture, _ in found]
+    return found
 
 
 def sizes(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
@@ -59,6 +61,11 @@ def distinct(values: Sequence[At], name: Callable[[Any], str], complaints: list[
         if value in before:
             complaints.append(Complaint(loc, f"{name(value)} is listed twice"))
         before.append(value)
+
+
+def is_pattern(word: str) -> bool:
+    """Whether a word stands for several names, as in a shell."""
+    return any(sign in word for sign in "*?[")
 
 
 def known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: list[Complaint]) -> bool:
@@ -103,8 +110,19 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
         architecture, before = ARCHITECTURES[name], len(complaints)
         for option, value in options.items():
             complaints.extend(each.under(entry.loc) for each in _option(architecture, option, value))
-        if len(complaints) == before:
-            yield architecture.with_options(options)
+        if len(complaints) > before:
+            continue
+        try:
+            variant = architecture.with_options(options)
+            json.dumps(identity(variant), allow_nan=False)
+        except UserError as error:
+            complaints.append(Complaint(entry.loc, str(error)))
+        except (TypeError, ValueError) as error:  # of a plugin's own field
+            complaints.append(
+                Complaint(entry.loc, f"architecture '{name}': its options are no plain data: {error}")
+            )
+        else:
+            yield variant
 
 
 def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:

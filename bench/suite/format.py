@@ -6,7 +6,6 @@ what is missing once both are known. A list of settings may be given as one valu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -17,8 +16,6 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PositiveFloat,
-    PositiveInt,
     Tag,
     WithJsonSchema,
 )
@@ -28,8 +25,19 @@ from pydantic_core import CoreSchema, core_schema
 from bench import plugins
 from bench.frozen import Frozen
 from bench.models.architectures import ARCHITECTURES, Architecture
-from bench.models.sizes import SIZE_GROUPS, Size
-from bench.run import Adam, Optimizer, PrecisionName
+from bench.models.sizes import SIZE_GROUPS, Count, Size
+from bench.names import PATTERN, name_fault
+from bench.run import (
+    Adam,
+    BatchSize,
+    Clip,
+    EvaluationPrompts,
+    LearningRate,
+    Optimizer,
+    PrecisionName,
+    Seed,
+    Steps,
+)
 from bench.tasks import TASKS, Protocol
 
 
@@ -53,17 +61,14 @@ def _by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
-
-
 def checked_name(name: str) -> str:
     """A suite's or an experiment's name: it becomes the name of a folder.
 
     Raises:
         ValueError: it holds a space, say.
     """
-    if not re.fullmatch(_NAME, name):
-        raise ValueError(f"'{name}' is not made of letters, digits, dots, dashes and underscores only")
+    if fault := name_fault(name):
+        raise ValueError(fault)
     return name
 
 
@@ -79,7 +84,7 @@ def _defined_as(definition: str) -> WithJsonSchema:
 TaskEntry = Annotated[Any, _defined_as("TaskEntry")]
 ArchitectureEntry = Annotated[Any, _defined_as("ArchitectureEntry")]
 SizeEntry = Annotated[Any, _defined_as("SizeEntry")]
-Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{_NAME}$"})]
+Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{PATTERN}$"})]
 OptimizerEntry = Annotated[
     Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
 ]
@@ -88,14 +93,13 @@ OptimizerEntry = Annotated[
 class Every(Frozen):
     """Checkpoints at equal distances."""
 
-    every: PositiveInt = Field(description="Steps between checkpoints.")
+    every: Steps = Field(description="Steps between checkpoints.")
 
 
 Checkpoint = Annotated[
-    Annotated[PositiveInt, Tag("step")] | Annotated[Every, Tag("every")],
+    Annotated[Steps, Tag("step")] | Annotated[Every, Tag("every")],
     Discriminator(lambda value: "every" if isinstance(value, dict | Every) else "step"),
 ]
-Seed = Annotated[int, Field(ge=0)]
 NotStated = SkipJsonSchema[None]
 
 _SOME = Field(min_length=1)
@@ -114,10 +118,10 @@ class Settings(Frozen):
     sizes: Annotated[list[SizeEntry], _SOME, _LISTED] = Field(
         default=[], description="Names of size groups, or mappings of layers, width and heads."
     )
-    learning_rates: Annotated[list[PositiveFloat], _SOME, _LISTED] = Field(
+    learning_rates: Annotated[list[LearningRate], _SOME, _LISTED] = Field(
         default=[], description="Learning rates to train with."
     )
-    clip: Annotated[list[PositiveFloat], _SOME, _LISTED] = Field(
+    clip: Annotated[list[Clip], _SOME, _LISTED] = Field(
         default=[10.0], description="Largest norm of the gradient of all parameters."
     )
     optimizer: Annotated[list[OptimizerEntry], _SOME, _LISTED] = Field(
@@ -134,26 +138,26 @@ class Settings(Frozen):
     seeds: Annotated[list[Seed], _SOME, _LISTED] = Field(
         default=[0], description="Each seed fixes an initialisation and a stream of training prompts."
     )
-    batch_size: PositiveInt = Field(default=64, description="Prompts in a training step.")
-    steps: PositiveInt | NotStated = Field(default=None, description="Training steps.")
+    batch_size: BatchSize = Field(default=64, description="Prompts in a training step.")
+    steps: Steps | NotStated = Field(default=None, description="Training steps.")
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(
         default=[],
         description="Steps after which to evaluate, or {every: N}; the last step always is one.",
     )
-    evaluation_prompts: PositiveInt = Field(default=1280, description="Prompts in each evaluation set.")
+    evaluation_prompts: EvaluationPrompts = Field(default=1280, description="Prompts in each evaluation set.")
 
 
 class Exclusion(Frozen):
     """Grid points to leave out: those that match every field given."""
 
     task: Annotated[str | NotStated, _defined_as("TaskName")] = None
-    architecture: Annotated[str | NotStated, _defined_as("ArchitectureName")] = None
+    architecture: Annotated[str | NotStated, _defined_as("ArchitectureWord")] = None
     size: Annotated[str | NotStated, _defined_as("SizeGroup")] = None
-    layers: PositiveInt | NotStated = None
-    width: PositiveInt | NotStated = None
-    heads: PositiveInt | NotStated = None
-    learning_rate: PositiveFloat | NotStated = None
-    clip: PositiveFloat | NotStated = None
+    layers: Count | NotStated = None
+    width: Count | NotStated = None
+    heads: Count | NotStated = None
+    learning_rate: LearningRate | NotStated = None
+    clip: Clip | NotStated = None
     optimizer: str | NotStated = None
     protocol: Protocol | NotStated = None
     precision: PrecisionName | NotStated = None
@@ -166,19 +170,19 @@ class Point(Frozen):
     task: TaskEntry = None
     architecture: ArchitectureEntry = None
     size: SizeEntry = None
-    layers: PositiveInt | NotStated = None
-    width: PositiveInt | NotStated = None
-    heads: PositiveInt | NotStated = None
-    learning_rate: PositiveFloat | NotStated = None
-    clip: PositiveFloat | NotStated = None
+    layers: Count | NotStated = None
+    width: Count | NotStated = None
+    heads: Count | NotStated = None
+    learning_rate: LearningRate | NotStated = None
+    clip: Clip | NotStated = None
     optimizer: OptimizerEntry | NotStated = None
     protocol: Protocol | NotStated = None
     precision: PrecisionName | NotStated = None
     seed: Seed | NotStated = None
-    batch_size: PositiveInt | NotStated = None
-    steps: PositiveInt | NotStated = None
+    batch_size: BatchSize | NotStated = None
+    steps: Steps | NotStated = None
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(default=[])
-    evaluation_prompts: PositiveInt | NotStated = None
+    evaluation_prompts: EvaluationPrompts | NotStated = None
 
 
 class Entry(Settings):
@@ -225,6 +229,10 @@ def json_schema() -> dict[str, Any]:
     definitions["SizeEntry"] = {
         "description": "A size group by name, or one size.",
         "anyOf": [names("SizeGroup", SIZE_GROUPS), add(Size, ["layers", "width"])],
+    }
+    definitions["ArchitectureWord"] = {
+        "description": "An architecture by name, a variant (s4_mamba+dropout=0.0), or a pattern (s4*).",
+        "anyOf": [{"$ref": "#/$defs/ArchitectureName"}, {"type": "string", "pattern": r"[+*?\[]"}],
     }
     definitions["ArchitectureEntry"] = {
         "description": "An architecture by name, or with options of its blocks.",

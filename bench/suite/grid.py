@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architectures import ARCHITECTURES, Architecture, canonical
 from bench.models.sizes import SIZE_GROUPS, Size
+from bench.names import file_fault
 from bench.run import Adam, AdamW, Optimizer, Run, short
 from bench.strict_yaml.complaints import Complaint
-from bench.suite.entries import At, Loc, architectures, distinct, known, sizes, tasks
+from bench.suite.entries import At, Loc, architectures, distinct, is_pattern, known, sizes, tasks
 from bench.suite.format import Entry, Every, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
@@ -29,6 +32,11 @@ AXES = {
     "seed": "seeds",
 }
 """What a point calls the things that a grid lists."""
+
+MOST_RUNS = 1_000_000
+"""Grid points of one experiment."""
+MOST_CHECKPOINTS = 10_000
+"""Of one run; it is evaluated at each."""
 
 NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
 """Lists without which there is no grid."""
@@ -76,16 +84,17 @@ class Cell(NamedTuple):
     def matches(self, exclusion: Exclusion) -> bool:
         """Whether every field that an exclusion gives is this point's."""
         given = exclusion.model_dump(exclude_none=True)
-        group = given.pop("size", None)
+        group, architecture = given.pop("size", None), given.pop("architecture", None)
         mine = {
             **self._asdict(),
             "task": self.task.name,
-            "architecture": self.architecture.name,
             "optimizer": self.optimizer.name,
             **self.size.model_dump(),
         }
-        return all(mine[key] == value for key, value in given.items()) and (
-            group is None or self.nominal in SIZE_GROUPS[group]
+        return (
+            all(mine[key] == value for key, value in given.items())
+            and (group is None or self.nominal in SIZE_GROUPS[group])
+            and (architecture is None or fnmatchcase(self.architecture.name, canonical(architecture)))
         )
 
 
@@ -124,13 +133,18 @@ def _product(
     if stated.lacks("steps"):
         complaints.append(Complaint(loc, "missing key 'steps'"))
     checkpoints = _checkpoints(stated, complaints)
+    if _too_many(stated, loc, complaints):
+        return
+    _warm_up(stated, complaints)
     found_sizes = sizes(stated.each("sizes"), complaints)
     places = dict(found_sizes)
+    found_architectures = architectures(stated.each("architectures"), complaints)
+    places_of_architectures = {each.name: place for each, place in found_architectures}
     cells = [
         Cell(task, protocol, architecture, size, size.of(architecture), *rest)
         for (task, protocol), architecture, (size, _), *rest in product(
             tasks(stated.each("tasks"), stated.settings.protocol, complaints),
-            architectures(stated.each("architectures"), complaints),
+            [architecture for architecture, _ in found_architectures],
             found_sizes,
             *(
                 _values(stated, key, complaints)
@@ -142,10 +156,17 @@ def _product(
     left = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
     for cell in left if stated.settings.steps and "checkpoints" not in stated.broken else []:
         try:
-            yield _run(cell, stated.settings, checkpoints)
+            run = _run(cell, stated.settings, checkpoints)
+            if fault := file_fault(run.file_name):
+                message = f"architecture '{run.architecture.name:.60}…': its result would need {fault}"
+                complaints.append(Complaint(places_of_architectures[run.architecture.name], message))
+            else:
+                yield run
         except ValidationError as error:
             for problem in error.errors():
-                complaints.append(Complaint(places[cell.nominal], f"size: {problem['ctx']['error']}"))
+                why = problem.get("ctx", {}).get("error", problem["msg"])
+                about = ".".join(map(str, problem["loc"])) or "size"
+                complaints.append(Complaint(places[cell.nominal], f"{about}: {why}"))
 
 
 def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:
@@ -170,10 +191,41 @@ def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]
         first = value.every if isinstance(value, Every) else value
         if first > steps:
             complaints.append(Complaint(loc, f"checkpoint {first} is beyond the last step, {steps}"))
+    every = [value.every for value, _ in stated.each("checkpoints") if isinstance(value, Every)]
+    if (count := sum(steps // each for each in every)) > MOST_CHECKPOINTS:
+        place = stated.places.get("checkpoints", ())
+        needed = -(-steps // MOST_CHECKPOINTS)
+        message = (
+            f"{count:,} checkpoints are too many (at most {MOST_CHECKPOINTS:,}): say every: {needed} or more"
+        )
+        complaints.append(Complaint(place, message))
+        return (steps,)
     found = {steps}
     for value in _values(stated, "checkpoints", complaints):
         found.update(range(value.every, steps, value.every) if isinstance(value, Every) else {value})
     return tuple(sorted(step for step in found if step <= steps))
+
+
+def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
+    """Whether the lists of a grid multiply to more runs than anybody trains; complains."""
+    count = math.prod(len(getattr(stated.settings, setting)) or 1 for setting in AXES.values())
+    if count > MOST_RUNS:
+        complaints.append(
+            Complaint(loc, f"{count:,} runs are too many: at most {MOST_RUNS:,} in an experiment")
+        )
+    return count > MOST_RUNS
+
+
+def _warm_up(stated: Stated, complaints: list[Complaint]) -> None:
+    """Complain about a warm-up that no run of the experiment outlasts."""
+    steps = stated.settings.steps or 0
+    for value, loc in stated.each("optimizer") if steps else ():
+        if isinstance(value, AdamW) and value.warmup_steps >= steps:
+            message = (
+                f"optimizer: its warm-up of {value.warmup_steps} steps is not over when the run ends, after "
+                f"{steps}: say {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
+            )
+            complaints.append(Complaint(loc, message))
 
 
 def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
@@ -202,18 +254,34 @@ def _less(
             known(word, valid, noun, (*place, key), complaints)
             for key, noun, valid in (
                 ("task", "task", TASKS),
-                ("architecture", "architecture", ARCHITECTURES),
                 ("size", "size group", SIZE_GROUPS),
                 ("optimizer", "optimizer", OPTIMIZERS),
             )
             if (word := getattr(exclusion, key)) is not None
         ]
+        if (word := exclusion.architecture) is not None and not is_pattern(word):
+            place_of = (*place, "architecture")
+            base = word.partition("+")[0]
+            named.append(known(base, ARCHITECTURES, "architecture", place_of, complaints))
         if not all(named):
             continue
         if whole and not any(cell.matches(exclusion) for cell in cells):
-            complaints.append(Complaint(place, "excludes nothing: no grid point matches"))
+            complaints.append(
+                Complaint(place, f"excludes nothing: no grid point matches{_variants(exclusion, cells)}")
+            )
         left = [cell for cell in left if not cell.matches(exclusion)]
     return left
+
+
+def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
+    """How the variants of an architecture are spelled that an exclusion names without its options."""
+    names = dict.fromkeys(
+        cell.architecture.name
+        for cell in cells
+        if cell.architecture.base_name == (exclusion.architecture or "").partition("+")[0]
+        if cell.architecture.name != exclusion.architecture
+    )
+    return f" (there is {', '.join(names)})" if names else ""
 
 
 def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:

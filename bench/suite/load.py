@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from bench import plugins
 from bench.errors import InvalidFile
+from bench.exhibits import FIGURES, TABLES, unknown
 from bench.frozen import Frozen
 from bench.run import Run
 from bench.strict_yaml.complaints import Complaint, shown, validated
@@ -161,6 +162,12 @@ class _Reading:
             where = self.found[name][1]
             complaints.append(Complaint(loc, f"duplicate experiment '{name}', first at {where}", key=True))
         entry, broken = _usable(Entry, data, loc, complaints)
+        if what := unknown(entry.rebuilds):
+            drawn = ", ".join(FIGURES + TABLES)
+            message = (
+                f"rebuilds: there is no '{what}' to draw; there is {drawn} (other words say what it is for)"
+            )
+            complaints.append(Complaint((*loc, "rebuilds"), message))
         settings, refused = defaults
         own = [key for key in Settings.model_fields if key in entry.model_fields_set]
         stated = Stated(

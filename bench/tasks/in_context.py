@@ -55,6 +55,15 @@ class Examples(Task):
             return {**values, "curriculum": {"dims": {"start": 5, "increment": 1}, "points": ramp}}
         return values
 
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if self.zero_shot == "left_out":
+            if self.n_points < 2:
+                raise ValueError("zero_shot: left_out leaves nothing to train on where n_points is 1")
+            if self.curriculum and self.curriculum.points.start < 2:
+                raise ValueError("zero_shot: left_out leaves nothing to train on while points start at 1")
+        return self
+
     @property
     def n_inputs(self) -> int | tuple[int, ...]:
         return self.n_dims

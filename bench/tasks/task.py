@@ -13,7 +13,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import model_validator
 
 from bench.frozen import Frozen, identity
 from bench.lazy import torch
@@ -89,6 +91,9 @@ class Settled(NamedTuple):
     why: str
 
 
+MOST_POINTS = 100_000
+"""Of a prompt, and coordinates of an input; far beyond what can be trained."""
+
 MAIN = "report"
 """Name of a task's main evaluation."""
 
@@ -110,6 +115,13 @@ class Task(Frozen):
 
     name: str
     curriculum: Curriculum | None
+
+    @model_validator(mode="after")
+    def _size_is_possible(self) -> Self:
+        for name in ("n_points", "n_dims"):
+            if getattr(self, name, 0) > MOST_POINTS:
+                raise ValueError(f"{name} is at most {MOST_POINTS}")
+        return self
 
     if TYPE_CHECKING:  # a field of most tasks, a property of some
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from bench.files import write_atomically
-from bench.train.step import State, random_state, set_random_state
+from bench.train.randomness import random_states, restore_random_states, seed_random
+from bench.train.step import State
 
 NAME = "checkpoint.pt"
 
@@ -23,7 +24,7 @@ def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
         {
             "runs": [run.id for run in state.stack.members],
             "tensors": {name: tensor.detach().cpu() for name, tensor in state.tensors().items()},
-            "random": random_state(state.step.device),
+            "random": random_states(state.step.device),
             "notes": notes,
         },
         buffer,
@@ -49,7 +50,7 @@ def restore(folder: Path, state: State) -> dict[str, Any] | None:
         if any(tensor.shape != value.shape for tensor, value in pairs):
             raise ValueError("has other shapes")
         notes: dict[str, Any] = saved["notes"]
-        random = saved["random"]
+        restore_random_states(saved["random"], state.step.device)
     except (
         OSError,
         ValueError,
@@ -62,9 +63,9 @@ def restore(folder: Path, state: State) -> dict[str, Any] | None:
     ) as error:
         os.replace(path, path.with_suffix(".pt.unusable"))
         print(f"{path}: not usable ({error}); set aside, starting over", flush=True)
+        seed_random(state.stack.first.seed)  # some states may have been put back before the fault showed
         return None
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value)
-    set_random_state(state.step.device, random)
     return notes

@@ -23,6 +23,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_sets, headline, packed, rounded, scores, summary
+from bench.train.randomness import seed_random
 from bench.train.step import State, captured_step, eager_step, initial_state
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def train_stack(stack: Stack, folder: Path, options: Options) -> list[dict[str, 
 def prepare(stack: Stack, options: Options) -> State:
     """Settings of the process and the stack's first state; the same in every process of a group."""
     configure(stack.first, options.device)
-    torch.manual_seed(stack.first.seed)  # dropout; restored with the checkpoint
+    seed_random(stack.first.seed)  # dropout, and what a user's own model draws; restored with the checkpoint
     return initial_state(stack, options.device, options.scan)
 
 

@@ -252,16 +252,3 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     """Where steps are captured: one for the process, as cuBLAS keeps a workspace for every stream it saw."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def random_state(device: torch.device) -> Tensor:
-    """State of the generator that dropout draws from."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def set_random_state(device: torch.device, value: Any) -> None:
-    """Put back what `random_state` returned."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(value, device)
-    else:
-        torch.set_rng_state(value)

@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.kernels import registry
-from bench.kernels import backends
+from bench.kernels import backends, registry
 from bench.kernels.attention import attention
 from bench.kernels.attention.reference import attention as reference
 

@@ -89,7 +89,7 @@ def _draw(
             zorder=4, clip_on=False,
         )  # fmt: skip
         tag([*bars, points], "architecture", architecture)
-        text = f"{median / 1000:.0f}k" if median < budget else "failed"
+        text = shared.steps_label(float(f"{median:.3g}")) if median < budget else "failed"
         top = float(rows["shown"].max()) + 0.03 * budget
         axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
         for at, row in zip(x, rows.to_dict("records"), strict=True):

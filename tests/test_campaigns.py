@@ -1,0 +1,14 @@
+"""A small part of each campaign (tests/campaigns.py); the whole of one is run by hand."""
+
+from __future__ import annotations
+
+from campaign_inputs import mutated_inputs
+from campaign_kills import kills
+
+
+def test_mutated_inputs_are_planned_or_refused_in_their_place() -> None:
+    assert mutated_inputs(100, seed=1) == []
+
+
+def test_killed_at_any_moment_nothing_is_lost() -> None:
+    assert kills(3, seed=1) == []
