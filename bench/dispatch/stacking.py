@@ -58,8 +58,9 @@ def _free(
     size = advised_size(run, machine.device) if machine.stack is None else machine.stack
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
-    alike = [job for job in jobs if isinstance(job, Run) and shape(job) == shape(run)]
-    largest = min(size, math.ceil(len(alike) / machine.workers))
+    runs = [job for job in jobs if isinstance(job, Run)]
+    alike = [other for other in runs if shape(other) == shape(run)]
+    largest = min(size, math.ceil(len(runs) / machine.workers))  # no worker takes what others could train
     reserved = {identifier for ids in begun(results) for identifier in ids}
     members = [run]
     for other in alike:

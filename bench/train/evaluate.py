@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -59,28 +60,72 @@ def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
     return {purpose: evaluation_set(task, purpose, count) for purpose in (*PURPOSES, *task.other_evaluations)}
 
 
-@torch.no_grad()
-def scores(
-    model: Model,
-    task: Task,
-    evaluation: EvaluationSet,
-    device: torch.device,
-    predict: Callable[[Tensor], Tensor] | None = None,
-) -> dict[str, Array]:
-    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation.
+class Predictor(Protocol):
+    """What a stack of models predicts."""
 
-    `predict` maps tokens to outputs with parameters other than the model's own: those of a member of a stack.
+    def share(self, tokens: Tensor) -> None:
+        """Say that every member will be asked about `tokens`: (B, L, n_inputs)."""
+
+    def predict(self, member: int, tokens: Tensor) -> Tensor:
+        """Outputs (B, L, n_outputs) of one member."""
+
+
+@torch.no_grad()
+def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.device) -> dict[str, Array]:
+    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation.
 
     Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
     apart.
     """
-    parts = []
+    return member_scores(_Single(model), [0], model, task, evaluation, device)[0]
+
+
+@torch.no_grad()
+def member_scores(
+    predictor: Predictor,
+    members: Sequence[int],
+    model: Model,
+    task: Task,
+    evaluation: EvaluationSet,
+    device: torch.device,
+) -> list[dict[str, Array]]:
+    """`scores` of several members of a stack, in their order.
+
+    Args:
+        predictor: predicts for any member.
+        members: numbers of the members that are scored.
+        model: the module that all of them compute with, for its modes.
+        task: what is predicted.
+        evaluation: its prompts.
+        device: where.
+    """
+    parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
     with _as_it_is(model):
         for begin in range(0, evaluation.count, CHUNK):
             prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
-            found = task.measure(predict or model, prompts, evaluation.evaluation)
-            parts.append({name: values.double().cpu() for name, values in found.items()})
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+            predictor.share(prompts.tokens)
+            for member, own_parts in zip(members, parts, strict=True):
+                predict = functools.partial(predictor.predict, member)
+                measured = task.measure(predict, prompts, evaluation.evaluation)
+                own_parts.append({name: values.double().cpu() for name, values in measured.items()})
+    return [
+        {name: torch.cat([part[name] for part in own_parts]).numpy() for name in own_parts[0]}
+        for own_parts in parts
+    ]
+
+
+@dataclass
+class _Single:
+    """A model that is no stack, as a predictor."""
+
+    model: Model
+
+    def share(self, tokens: Tensor) -> None:
+        pass
+
+    def predict(self, member: int, tokens: Tensor) -> Tensor:
+        outputs: Tensor = self.model(tokens)
+        return outputs
 
 
 @contextmanager

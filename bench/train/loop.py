@@ -22,9 +22,9 @@ from bench.results import FORMAT, run_facts
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
-from bench.train.evaluate import evaluation_sets, headline, packed, rounded, scores, summary
+from bench.train.evaluate import evaluation_sets, headline, member_scores, packed, rounded, summary
 from bench.train.randomness import seed_random
-from bench.train.step import State, captured_step, eager_step, initial_state
+from bench.train.step import StackPredictor, State, captured_step, eager_step, initial_state
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
@@ -197,9 +197,7 @@ class _Training:
             if done % self.window == 0 or done == run.steps:
                 self._read_meters(done)
             if done in run.checkpoints:
-                for k in self._training():
-                    if not self._evaluate(k, done):
-                        self._diverged(k, f"a score on the evaluation prompts is not finite at step {done}")
+                self._evaluate(done)
             self._tell_ended(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
@@ -272,16 +270,34 @@ class _Training:
             curve["gradient_norm"].append(rounded(norms[k], 4))
         self.state.meters.reset()
 
-    def _evaluate(self, k: int, done: int) -> bool:
-        """Score member `k` on every set and keep the numbers; False, and none kept, if any is not finite."""
+    def _evaluate(self, done: int) -> None:
+        """Score every member that trains on every set of its task, those of one task together."""
+        by_task: dict[str, list[int]] = {}
+        for k in self._training():
+            by_task.setdefault(self.stack.members[k].task_id, []).append(k)
+        for task_id, members in by_task.items():
+            task = self.stack.members[members[0]].task
+            measured: dict[int, dict[str, Any]] = {k: {} for k in members}
+            for purpose, prompts in self.evaluations[task_id].items():
+                predictor = StackPredictor(self.state)
+                values = member_scores(
+                    predictor, members, self.state.model, task, prompts, self.options.device
+                )
+                for k, scores in zip(members, values, strict=True):
+                    measured[k][purpose] = scores
+            for k in members:
+                self._keep_scores(k, done, measured[k])
+
+    def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, Any]]) -> None:
+        """Note a member's scores by purpose and evaluation; one that is not finite says that it diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
         task, size, summaries = run.task, run.size, {}
-        predict = self.state.member(k)
-        for purpose, prompts in self.evaluations[run.task_id].items():
-            for name, values in scores(self.state.model, task, prompts, self.options.device, predict).items():
-                if not np.isfinite(values).all():
-                    return False
-                main = name == prompts.evaluation
+        if not all(np.isfinite(values).all() for scores in measured.values() for values in scores.values()):
+            self._diverged(k, f"a score on the evaluation prompts is not finite at step {done}")
+            return
+        for purpose, scores in measured.items():
+            for name, values in scores.items():
+                main = name == self.evaluations[run.task_id][purpose].evaluation
                 if purpose == "selection" and not main:
                     continue
                 per_prompt = headline(task, name, values)
@@ -300,7 +316,6 @@ class _Training:
                 "evaluations": summaries,
             }
         )
-        return True
 
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
@@ -316,6 +331,7 @@ def configure(run: Run, device: torch.device) -> None:
     """Precision and determinism of everything that follows, for the whole process."""
     product.use(run.precision)
     torch.backends.cudnn.allow_tf32 = False
-    torch.use_deterministic_algorithms(device.type == "cuda")
+    # `torch.use_deterministic_algorithms` does the same and imports the compiler first, which takes seconds.
+    torch.set_deterministic_debug_mode("error" if device.type == "cuda" else "default")
     # Every new tensor would be filled first; nothing here reads what it did not write.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

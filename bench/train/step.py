@@ -67,11 +67,45 @@ class State:
             **vars(self.meters),
         }
 
-    def member(self, k: int) -> Model | Callable[[Tensor], Tensor]:
-        """What predicts with one member's parameters: tokens → outputs."""
-        if len(self.stack) == 1:
-            return self.model
-        return functools.partial(_predict, self.model, self.parameters.of_member(k))
+
+@dataclass
+class StackPredictor:
+    """Predictions of a stack's members (`bench.train.evaluate.Predictor`).
+
+    All members predict at once what all of them are asked about; what only one of them is asked, as when a
+    model reads its own predictions, it predicts by itself.
+    """
+
+    state: State
+    shared: Tensor | None = None
+    outputs: Tensor | None = None
+
+    def share(self, tokens: Tensor) -> None:
+        """Say that every member will be asked about `tokens`."""
+        self.shared, self.outputs = tokens, None
+
+    def predict(self, member: int, tokens: Tensor) -> Tensor:
+        """Outputs (B, L, n_outputs) of one member."""
+        state = self.state
+        if len(state.stack) == 1:
+            outputs: Tensor = state.model(tokens)
+            return outputs
+        if tokens is not self.shared:
+            return _predict(state.model, state.parameters.of_member(member), tokens)
+        if self.outputs is None:
+            self.outputs = _predict_all(state, tokens, None)
+        return self.outputs[member]
+
+
+def _predict_all(state: State, tokens: Tensor, dim: int | None) -> Tensor:
+    """Outputs (K, B, L, n_outputs) of all members; dimension `dim` of the tokens counts members."""
+    names = state.parameters.names
+
+    def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
+        return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
+
+    outputs: Tensor = vmap(predict, in_dims=(0, dim), randomness="different")(state.parameters.leaves, tokens)
+    return outputs
 
 
 def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
@@ -160,14 +194,7 @@ def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
     ]
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
-    names = state.parameters.names
-
-    def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
-        return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
-
-    outputs: Tensor = vmap(predict, in_dims=(0, None if shared else 0), randomness="different")(
-        state.parameters.leaves, tokens
-    )
+    outputs = _predict_all(state, tokens, None if shared else 0)
     losses, begin = [], 0
     # Streams of one task differ in their seed only: one loss for all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):

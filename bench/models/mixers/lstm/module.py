@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor, nn
 
 
@@ -13,5 +15,8 @@ class LSTMModule(nn.Module):
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, h: Tensor) -> Tensor:
-        y: Tensor = self.lstm(h)[0]
+        with warnings.catch_warnings():
+            # A run's parameters lie in one buffer; cuDNN wants an LSTM's own, and copies them at every call.
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+            y: Tensor = self.lstm(h)[0]
         return y
