@@ -9,7 +9,7 @@ Looking ahead by one token at one place is enough to read the answer. So every p
   that has no gradient;
 - gradients: the output at t must have none with respect to tokens after t, for every t. Each row of a batch
   stands for one t, so that this holds under dropout too, and is tried in training mode, with every parameter
-  moved a little from where it starts (a gate that starts at zero is then open), at two lengths up to `LONGEST`.
+  moved a little from where it starts (a gate that starts at zero is then open), at lengths up to `LONGEST`.
 """
 
 from __future__ import annotations
