@@ -136,9 +136,8 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def mutated_inputs(count: int, seed: int) -> list[str]:
+def mutated_inputs(count: int, seed: int) -> Iterator[str]:
     """The faults of `count` mutated suites or claims files."""
-    faults = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in range(count):
@@ -152,8 +151,7 @@ def mutated_inputs(count: int, seed: int) -> list[str]:
             text = mutated(victim.read_text(encoding="utf-8"), chance)
             victim.write_text(text, encoding="utf-8", errors="surrogatepass")
             if fault := _fault(files[0], folder / "results"):
-                faults.append(f"seed {seed} case {case} ({victim.name}): {fault}")
-    return faults
+                yield f"seed {seed} case {case} ({victim.name}): {fault}"
 
 
 def _fault(suite: Path, results: Path) -> str | None:

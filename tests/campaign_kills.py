@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import results as pool_of
@@ -35,35 +36,34 @@ experiments:
     evaluation_prompts: 32
 """
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-CODES = {0, -signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGINT}
-"""How a command may end that a signal was sent to, itself or its workers."""
+CODES = {0, *(-number for number in SIGNALS), 128 + signal.SIGTERM, 128 + signal.SIGINT}
+"""How a command may end that a signal was sent to, itself or its workers; negative while Python starts."""
 MOST_SECONDS = 120.0
 
 
-def kills(count: int, seed: int) -> list[str]:
+def kills(count: int, seed: int) -> Iterator[str]:
     """The faults of `count` kills."""
-    faults: list[str] = []
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         undisturbed, fault = _to_the_end(_place(folder / "undisturbed"))
         if fault:
-            return [f"undisturbed: {fault}"]
+            yield f"undisturbed: {fault}"
+            return
         done, place = 0, 0
         while done < count:
             here = _place(folder / str(place))
             place += 1
             for _ in range(min(count - done, chance.randint(3, 8))):
                 if fault := _killed(here, chance):
-                    faults.append(f"seed {seed} kill {done}: {fault}")
+                    yield f"seed {seed} kill {done}: {fault}"
                 done += 1
             numbers, fault = _to_the_end(here)
             if fault:
-                faults.append(f"seed {seed} after kill {done}: {fault}")
+                yield f"seed {seed} after kill {done}: {fault}"
             elif numbers != undisturbed:
                 ids = {key for key in numbers | undisturbed if numbers.get(key) != undisturbed.get(key)}
-                faults.append(f"seed {seed} after kill {done}: results differ: {', '.join(sorted(ids))}")
-    return faults
+                yield f"seed {seed} after kill {done}: results differ: {', '.join(sorted(ids))}"
 
 
 def _place(folder: Path) -> Path:
@@ -136,7 +136,7 @@ def _to_the_end(folder: Path) -> tuple[dict[str, str], str | None]:
     if process.returncode:
         return {}, f"exit code {process.returncode}: {output[-600:]}"
     pool = pool_of.load(folder / "results")
-    left = {path.name for path in (folder / "results" / STATE).glob("*/")} - {"logs"}
+    left = {path.name for path in (folder / "results" / STATE).glob("*/")} - {"logs", "orders"}
     files = list((folder / "results").glob("*/*.json"))
     if pool.problems or left or len(files) != len(pool.runs) + len(pool.baselines):
         return {}, f"left behind: {pool.problems} {left} {len(files)} files"

@@ -1,6 +1,6 @@
 """Long campaigns against the harness, each with a count and a seed: `python tests/campaigns.py NAME`.
 
-The test suite runs a small part of each. A campaign returns its faults, one line each; a fault names the seed
+The test suite runs a small part of each. A campaign yields its faults, one line each; a fault names the seed
 and the number of its case, with which it is found again.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from campaign_inputs import mutated_inputs
 from campaign_kills import kills
 
-Campaign = Callable[[int, int], list[str]]
+Campaign = Callable[[int, int], Iterable[str]]
 
 CAMPAIGNS: dict[str, tuple[Campaign, int]] = {
     "mutated-inputs": (mutated_inputs, 2000),
@@ -30,10 +30,11 @@ def main() -> int:
     asked = parser.parse_args()
     campaign, usual = CAMPAIGNS[asked.name]
     count = usual if asked.count is None else asked.count
-    faults = campaign(count, asked.seed)
-    for fault in faults:
-        print(fault)
-    print(f"{asked.name}: {count} cases from seed {asked.seed}, {len(faults)} faults")
+    faults = 0
+    for fault in campaign(count, asked.seed):
+        faults += 1
+        print(fault, flush=True)
+    print(f"{asked.name}: {count} cases from seed {asked.seed}, {faults} faults")
     return 1 if faults else 0
 
 

@@ -21,6 +21,8 @@ from averaging import AVERAGE
 from bench import results as pool_of
 from bench.cli import signals
 from bench.dispatch import lock
+from bench.dispatch.job import Machine
+from bench.dispatch.local import LocalPool
 from bench.dispatch.order import Order
 from bench.dispatch.slurm import CLEANING
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder
@@ -118,6 +120,39 @@ def test_workers_that_are_told_to_stop_are_said_to_be(tmp_path: Path) -> None:
     output = finished(process, 143)
     assert "told to stop, and saved" in output
     assert "could not be recorded" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_worker_is_started_leaves_no_worker_behind(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Process:
+        """Stands for a worker: the signal arrives when it is there and `start` has not returned."""
+
+        def __init__(self, **options: object) -> None:
+            self.pid, self.exitcode = 2**22 + 1, None
+
+        def start(self) -> None:
+            started.append(1)
+            os.kill(os.getpid(), number)
+
+    def told(number: int, frame: object) -> None:
+        raise signals.Terminated(number)
+
+    kept = {each: signal.signal(each, told) for each in (signal.SIGTERM, signal.SIGINT)}
+    context = type("Context", (), {"Process": Process})
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: context)
+    pool = LocalPool([], Order(tmp_path, (), {}), [Machine()])
+    try:
+        with pytest.raises(signals.Terminated):
+            pool.start()
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
+    assert started == [1]
+    assert [len(crew) for crew in pool._crews.values()] == [1]
 
 
 def test_a_command_without_work_stops_too(tmp_path: Path) -> None:
@@ -252,7 +287,6 @@ def test_a_jobs_last_lines_touch_the_results_they_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.dispatch import slurm
-    from bench.dispatch.job import Machine
     from bench.dispatch.site import Site
 
     told: dict[str, list[str]] = {}

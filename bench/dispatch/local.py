@@ -124,6 +124,7 @@ class LocalPool:
         os.environ.update({name: value for name, value in ALLOCATOR.items() if name not in os.environ})
         context = multiprocessing.get_context("spawn")
         crew: list[BaseProcess] = []
+        self._crews[index] = crew  # before any is started: whatever happens meanwhile, `stop` knows them
         for seat in seats:
             job = "".join(f"{one}-" for one in cluster_job().values())
             name = f"{job}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
@@ -138,10 +139,10 @@ class LocalPool:
                 seat,
                 self.patience,
             )
-            crew.append(context.Process(target=work, args=arguments, name=f"bench-{name}"))
-            with _ignored(NOT_FOR_WORKERS):
-                crew[-1].start()
-        self._crews[index] = crew
+            process = context.Process(target=work, args=arguments, name=f"bench-{name}")
+            with _deferred(signal.SIGTERM), _ignored(NOT_FOR_WORKERS):
+                process.start()
+                crew.append(process)
 
     @staticmethod
     def _kill(workers: list[BaseProcess]) -> None:
@@ -197,6 +198,19 @@ def _note(log: Path, why: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} the process that had this run ended: {why}\n")
+
+
+@contextmanager
+def _deferred(number: signal.Signals) -> Iterator[None]:
+    """Hear a signal only afterwards: half-way a started process would be known to nobody."""
+    heard: list[int] = []
+    previous = signal.signal(number, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
+        for each in heard:
+            signal.raise_signal(each)
 
 
 @contextmanager

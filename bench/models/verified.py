@@ -9,7 +9,7 @@ Looking ahead by one token at one place is enough to read the answer. So every p
   that has no gradient;
 - gradients: the output at t must have none with respect to tokens after t, for every t. Each row of a batch
   stands for one t, so that this holds under dropout too, and is tried in training mode, with every parameter
-  moved a little from where it starts (a gate that starts at zero is then open), at two lengths.
+  moved a little from where it starts (a gate that starts at zero is then open), at lengths up to `LONGEST`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from bench.models.sizes import Size
 N_INPUTS, N_OUTPUTS = 3, 1
 TOLERANCE = 1e-4
 """Of the largest output: far above the rounding of a Fourier transform, far below what a leak changes."""
-TOKENS_AT_ONCE = 1 << 15
-"""Of a batch of places; bounds the memory that trying takes."""
+TOKENS_AT_ONCE = 1 << 13
+"""Of a batch of places: fewer than a training batch has, which must fit too."""
 MOVED = 0.02
 """Standard deviation of what is added to every parameter."""
-SHORT = 255
-"""A second length, odd, for models that cut a prompt into pieces; shorter prompts are tried one shorter."""
+LONGEST = 256
+"""Tokens of the prompts whose gradients are taken, at a multiple of what cuts of whole prompts cost."""
 
 
 def fault(architecture: Architecture, size: Size, length: int, device: torch.device, scan: str) -> str | None:
@@ -71,7 +71,8 @@ def fault(architecture: Architecture, size: Size, length: int, device: torch.dev
             for parameter, step in zip(model.parameters(), noise, strict=True):
                 parameter.add_(step.to(device))
         model.train()
-        for tried in dict.fromkeys((length, min(length - 1, SHORT))):
+        longest = min(length, LONGEST)
+        for tried in (longest, longest - 1):  # one of them is odd: models may cut a prompt into pieces
             if tried > 1 and (found := _gradient_from_ahead(model, tokens[:1, :tried])):
                 return found
     return None
