@@ -20,7 +20,7 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
         UserError: when none is named and none has results.
     """
     out = format.Output()
-    pool = pool_of.load(results)
+    pool = pool_of.load(pool_of.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
     chosen = [suites.load(path) for path in paths] or _with_results(pool)

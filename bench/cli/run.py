@@ -62,7 +62,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
-    pool = pool_of.load(results, outlines=True)
+    pool = pool_of.load(results)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")

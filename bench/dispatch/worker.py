@@ -152,7 +152,7 @@ class _Worker:
 
                 value = baselines(job.task, job.task_id, job.evaluation_prompts)
                 record(value, job.task)
-                pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
+                pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
                 folder.clear()
                 return
             trust(self.kernels)
@@ -163,7 +163,7 @@ class _Worker:
             if result is None:  # the last heartbeat stays: it says how far the run is
                 return
             record(result, job.task, job.architecture)
-            pool.store(pool.path_of(results, job), result)
+            pool.store(pool.path_of(results, job), result, folder.path)
             folder.clear()
             self.order.works()
         except Exception as error:  # one run's failure never stops the others
