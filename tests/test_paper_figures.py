@@ -135,7 +135,7 @@ def test_the_rate_is_chosen_on_other_prompts_than_the_figure_shows() -> None:
 
 def test_figure_3_shows_the_headline_on_the_left_and_clean_prompts_on_the_right() -> None:
     run = run_of(task_named("many_outlier_regression"))
-    result = result_of(run, [1.0] * 49 + [0.25])
+    result = result_of(run, [1.0] * 49 + [0.25, 1.0])
     for checkpoint in result["checkpoints"]:
         clean = [20 * 0.9] * 512
         clean[49] = 20 * 0.4

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,7 +210,18 @@ def test_a_run_tried_again_is_running_not_failed(tmp_path: Path) -> None:
     assert standing(FIRST[0], tmp_path, Pool()).word == "running"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"running"'])
+HERE = f'"pid": {os.getpid()}, "host": "{socket.gethostname()}"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '"running"', '{"pid": 1, "host": "h", "time": "now"}',
+        f'{{{HERE}, "time": 1e999}}', f'{{{HERE}, "time": 0, "step": "7"}}',
+        f'{{{HERE}, "time": {time.time()}, "step": [7]}}',
+        f'{{{HERE}, "time": {time.time()}, "steps_per_second": "fast"}}',
+    ],
+)  # fmt: skip
 def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
     folder = Folder.of(tmp_path, FIRST[0].id)
     folder.path.mkdir(parents=True)

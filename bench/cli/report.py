@@ -17,13 +17,14 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     """Report the suites at `paths`, or every suite of `suites/` that has a result.
 
     Raises:
-        UserError: when none is named and none has results.
+        UserError: when there are no results, or none is named and none has results.
     """
     out = format.Output()
+    named = [suites.load(path) for path in paths]
     pool = pool_of.load(pool_of.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    chosen = [suites.load(path) for path in paths] or _with_results(pool)
+    chosen = named or _with_results(pool)
     from bench.report import write_report
 
     for suite in chosen:
