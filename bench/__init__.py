@@ -11,13 +11,13 @@ __version__ = "0.1.0"
 __all__ = ["load_results"]
 
 if TYPE_CHECKING:
-    from bench.export import load_results
+    from bench.results.export import load_results
 
 
 def __getattr__(name: str) -> Any:
     """`load_results` comes with pandas, which nothing else here needs: it is imported when asked for."""
     if name == "load_results":
-        from bench.export import load_results
+        from bench.results.export import load_results
 
         return load_results
     raise AttributeError(f"module 'bench' has no attribute '{name}'")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench import flops
-from bench.results import Pool
+from bench.results import Pool, RunRecord
 from bench.run import Run
 
 Basis = Literal["measured", "scaled", "assumed"]
@@ -45,25 +45,18 @@ class Speeds:
     def __init__(self, pool: Pool, device: str | None = None, kind: str = "cpu") -> None:
         measured = [result for result in pool.runs.values() if _speed(result) is not None]
         if device is None:
-            names = Counter(result["provenance"].get("device") for result in measured)
+            names = Counter(result.provenance.device for result in measured)
             device = names.most_common(1)[0][0] if names else None
         self.device, self.kind = device, kind
         self._exact: dict[tuple[Any, ...], list[float]] = {}
         self._all: list[_Speed] = []
         for result in measured:
             speed = _speed(result)
-            if result["provenance"].get("device") != device or speed is None:
+            if result.provenance.device != device or speed is None or (last := result.last) is None:
                 continue
-            last = result["checkpoints"][-1]
-            run = result["run"]
             self._exact.setdefault(_shape_of_record(result), []).append(speed)
-            self._all.append(
-                _Speed(
-                    run["architecture"]["name"],
-                    last["training_flops_full_length"] / max(1, last["step"]),
-                    speed,
-                )
-            )
+            per_step = last.training_flops_full_length / last.step
+            self._all.append(_Speed(result.run.architecture.name, per_step, speed))
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -129,9 +122,9 @@ class Memories:
         self._peaks: dict[str, dict[tuple[float, int], float]] = {}
         """MiB by architecture, and there by activations and parameters: the most that such runs ever took."""
         for result in pool.runs.values():
-            if isinstance(mib := result["provenance"].get("peak_memory_mib"), int | float):
-                shape = (_activations_of_record(result), result["facts"]["parameters"])
-                peaks = self._peaks.setdefault(result["run"]["architecture"]["name"], {})
+            if (mib := result.provenance.peak_memory_mib) is not None:
+                shape = (_activations_of_record(result), result.facts.parameters)
+                peaks = self._peaks.setdefault(result.run.architecture.name, {})
                 peaks[shape] = max(mib, peaks.get(shape, 0.0))
 
     def estimate(self, run: Run) -> Memory:
@@ -163,19 +156,18 @@ def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int
     return max(1, min(most, gpu_mib // max(1, largest_mib), math.ceil(runs / gpus)))
 
 
-def _activations_of_record(result: dict[str, Any]) -> float:
+def _activations_of_record(result: RunRecord) -> float:
     """Batch × tokens × width × layers on each of the devices it trained on."""
-    run, size = result["run"], result["run"]["size"]
-    whole = run["batch_size"] * result["facts"]["length"] * size["width"] * size["layers"]
-    return float(whole / result["provenance"].get("processes", 1))
+    run, size = result.run, result.run.size
+    whole = run.batch_size * result.facts.length * size.width * size.layers
+    return whole / (result.provenance.processes or 1)
 
 
-def _speed(result: dict[str, Any]) -> float | None:
+def _speed(result: RunRecord) -> float | None:
     """Measured steps per second; None where none was (made-up results, runs that diverged at once)."""
-    speed = result["provenance"].get("steps_per_second")
-    if result["provenance"].get("synthetic") or not result["checkpoints"]:
+    if result.provenance.synthetic or not result.checkpoints:
         return None
-    return speed if isinstance(speed, int | float) and 0 < speed < math.inf else None
+    return result.provenance.steps_per_second or None
 
 
 def _shape_of_run(run: Run) -> tuple[Any, ...]:
@@ -183,18 +175,9 @@ def _shape_of_run(run: Run) -> tuple[Any, ...]:
     return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
 
 
-def _shape_of_record(result: dict[str, Any]) -> tuple[Any, ...]:
-    run = result["run"]
-    size = run["size"]
-    length = result["facts"].get("length")
-    return (
-        run["architecture"]["name"],
-        size["layers"],
-        size["width"],
-        length,
-        run["batch_size"],
-        run["precision"],
-    )
+def _shape_of_record(result: RunRecord) -> tuple[Any, ...]:
+    run, length = result.run, result.facts.length
+    return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
 
 
 def _log_ratio(a: float, b: float) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -40,28 +41,33 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
-LONG_LIST = re.compile(r"\[[-+.eE0-9, ]{64,}+\]")
-"""A list of more than a few numbers, as `write_json` writes it: no pair of floats is as long."""
-
-
-def read_json(path: Path, outline: bool = False) -> Any:
+def read_json(path: Path) -> Any:
     """Parse a JSON file.
-
-    Args:
-        path: the file.
-        outline: read long lists of numbers as empty ones. They are most of a result, and of the time
-            that parsing it takes.
 
     Raises:
         ValueError: when it is not JSON (truncated, binary, NaN), with the reason.
         OSError: when it cannot be read.
     """
+    return parse_json(path.read_bytes())
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON, in a sixth of the time that the standard library takes for a long list of numbers.
+
+    Raises:
+        ValueError: when it is not JSON (truncated, binary, NaN), with the reason.
+    """
+    try:
+        return from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        reason = error
 
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is not a JSON number")
 
-    text = path.read_text(encoding="utf-8")
-    return json.loads(LONG_LIST.sub("[]", text) if outline else text, parse_constant=refuse)
+    with contextlib.suppress(RecursionError):
+        json.loads(data, parse_constant=refuse)  # for its reason, which says more
+    raise ValueError(str(reason))
 
 
 def room_left(path: Path) -> int | None:

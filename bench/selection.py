@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from bench.evaluations import normalised, number
+from bench.results import RunRecord
+from bench.results.evaluations import headline, normalised
+from bench.results.record import SELECTION
 
 Size = TypeVar("Size")
 Setting = tuple[float, ...]
@@ -20,12 +22,11 @@ Setting = tuple[float, ...]
 Errors = Sequence[float | None]
 
 
-def selection_error(result: Mapping[str, Any]) -> float | None:
+def selection_error(result: RunRecord) -> float | None:
     """Normalised headline error of a run on the selection prompts at its end; None unless it finished."""
-    if result["outcome"] != "finished" or not result["checkpoints"]:
+    if not result.finished or result.last is None:
         return None
-    found = number(result, result["checkpoints"][-1], "selection", "headline")
-    return None if found is None or math.isnan(found[0]) else normalised(result, "selection", found)[0]
+    return normalised(result, SELECTION, headline(result, result.last, SELECTION))[0]
 
 
 def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Setting] | None:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 
 from campaign_inputs import mutated_inputs
 from campaign_kills import kills
+from damaged_pools import campaign as damaged_pools
 
 Campaign = Callable[[int, int], Iterable[str]]
 
 CAMPAIGNS: dict[str, tuple[Campaign, int]] = {
     "mutated-inputs": (mutated_inputs, 2000),
     "kills": (kills, 60),
+    "damaged-pools": (damaged_pools, 500),
 }
 """By name: what runs it, given a count and a seed, and how many cases it has unless told otherwise."""
 

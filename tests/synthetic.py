@@ -7,6 +7,7 @@ what a report has to show.
 from __future__ import annotations
 
 import base64
+import json
 import math
 import random
 import struct
@@ -16,7 +17,19 @@ from typing import Any
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
-from bench.results import FORMAT, Pool, path_of, path_of_baselines, run_facts, store, task_facts
+from bench.results import (
+    FORMAT,
+    BaselinesRecord,
+    Pool,
+    RunRecord,
+    path_of,
+    path_of_baselines,
+    read_baselines,
+    read_run,
+    run_facts,
+    store,
+    task_facts,
+)
 from bench.run import Run
 from bench.suite import Experiment, Suite
 from bench.tasks import TASKS
@@ -26,6 +39,10 @@ PROMPTS = {
     "report": {"count": 1280, "sha256": "a" * 64},
     "selection": {"count": 1280, "sha256": "b" * 64},
 }
+
+
+def prompts_of(run: Run) -> dict[str, Any]:
+    return {name: {**prompts, "count": run.evaluation_prompts} for name, prompts in PROMPTS.items()}
 
 
 def suite_of(*experiments: Experiment, name: str = "synthetic", description: str = "Made up.") -> Suite:
@@ -141,7 +158,7 @@ def result_of(
         "checkpoints": checkpoints,
         "convergence_step": reached[0] if reached else None,
         "per_prompt": {"report": per_prompt_of(run, checkpoints)},
-        "prompts": dict(prompts or PROMPTS),
+        "prompts": dict(prompts or prompts_of(run)),
         "curve": {"step": [0], "loss": [task.trivial], "gradient_norm": [1.0]},
         "provenance": {
             "synthetic": True,
@@ -217,7 +234,7 @@ def baselines_of(run: Run) -> dict[str, Any]:
         "id": run.task_id,
         "task": task.identity(),
         "facts": task_facts(run.task, run.task_id),
-        "prompts": dict(PROMPTS),
+        "prompts": prompts_of(run),
         "baselines": [
             known("zero", "trivial", [task.trivial] * n),
             known("least squares", "floor", floor),
@@ -230,9 +247,29 @@ def baselines_of(run: Run) -> dict[str, Any]:
 def pool_of(runs: Iterable[Run], **arguments: Any) -> Pool:
     """A pool with a result for each of `runs` and baselines for each task."""
     runs = tuple(runs)
+    return pool_with(
+        {run.id: result_of(run, **arguments) for run in runs},
+        {run.task_id: baselines_of(run) for run in runs},
+    )
+
+
+def record_of(result: dict[str, Any]) -> RunRecord:
+    """The record of a run's result as it reads back from its file."""
+    return read_run(json.loads(json.dumps(result)))
+
+
+def baselines_record_of(result: dict[str, Any]) -> BaselinesRecord:
+    """The record of a task's baselines as it reads back from its file."""
+    return read_baselines(json.loads(json.dumps(result)))
+
+
+def pool_with(
+    runs: Mapping[str, dict[str, Any]] | None = None, baselines: Mapping[str, dict[str, Any]] | None = None
+) -> Pool:
+    """A pool of results as they are in files, by id."""
     return Pool(
-        runs={run.id: result_of(run, **arguments) for run in runs},
-        baselines={run.task_id: baselines_of(run) for run in runs},
+        runs={key: record_of(result) for key, result in (runs or {}).items()},
+        baselines={key: baselines_record_of(result) for key, result in (baselines or {}).items()},
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synthetic import baselines_of, per_prompt_of, result_of, scores_of
+from synthetic import baselines_of, per_prompt_of, pool_with, result_of, scores_of
 
 from bench import suite as suites
 from bench.results import Pool
@@ -41,7 +41,7 @@ def _seeded(planned: Iterable[Run], seeds: int) -> tuple[Run, ...]:
 
 def paper_pool(suite: Suite) -> Pool:
     """A made-up result for every run of the suite, and baselines for every task."""
-    return Pool(
+    return pool_with(
         runs={run.id: paper_result(run) for run in suite.runs},
         baselines={run.task_id: baselines_of(run) for run in suite.runs},
     )

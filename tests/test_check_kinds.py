@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from synthetic import experiment_of, grid, result_of, run_of, suite_of, task_named
+from synthetic import experiment_of, grid, pool_with, result_of, run_of, suite_of, task_named
 
 from bench import suite as suites
 from bench.check import Verdict, check, exit_code, to_json
@@ -32,7 +32,7 @@ def judged(claims: dict[str, dict[str, Any]], errors: dict[Run, Any], **fields: 
     """Verdicts on claims about one experiment that rebuilds Figure 2, by id."""
     runs = list(errors)
     suite = suite_of(experiment_of(runs, "all"))
-    pool = Pool(runs={run.id: result_of(run, error, provenance=REAL) for run, error in errors.items()})
+    pool = pool_with(runs={run.id: result_of(run, error, provenance=REAL) for run, error in errors.items()})
     models = {name: Claim.model_validate({"statement": "s", **claim}) for name, claim in claims.items()}
     return {one.claim: one for one in check(Claims(Path("x"), models, **fields), suite, pool)}
 
@@ -164,7 +164,7 @@ def test_errors_at_a_budget_lie_on_the_frontier_over_all_sizes() -> None:
         result["checkpoints"] = result["checkpoints"][-1:]
     suite = suite_of(experiment_of([SMALL, MIDDLE, LARGE], "all"))
     claims = Claims(Path("x"), {"c": Claim.model_validate({"statement": "s", **claim})})
-    (one,) = check(claims, suite, Pool(runs=results))
+    (one,) = check(claims, suite, pool_with(runs=results))
     assert one.verdict == "reproduced", one.reason
 
 
@@ -203,10 +203,10 @@ def test_another_evaluation_is_read_where_it_is_asked_for() -> None:
         "value": {"expected": 0.1, "absolute": 1e-9},
     }
     claims = Claims(Path("x"), {"c": Claim.model_validate(claim)})
-    (one,) = check(claims, suite, Pool(runs={run.id: result}))
+    (one,) = check(claims, suite, pool_with(runs={run.id: result}))
     assert one.verdict == "reproduced"
     del result["checkpoints"][-1]["evaluations"]["clean_prompts"]
-    (one,) = check(claims, suite, Pool(runs={run.id: result}))
+    (one,) = check(claims, suite, pool_with(runs={run.id: result}))
     assert one.verdict == "not comparable"
     assert "no score at 'clean_prompts, headline'" in one.reason
 

@@ -160,14 +160,18 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     first = bench("run", "suites/tiny.yaml", "--workers", 1, cwd=fresh)
     output = said(first, 1)
     assert "Done: 1 finished, 1 failed." in output
-    assert f"linear_regression/{broken.label}: failed: IsADirectoryError" in output
+    where = f"{in_the_way}: cannot be stored (Is a directory)"
+    assert f"linear_regression/{broken.label}: failed: NotStored: {where}" in output
+    kept = fresh / "results/.state" / broken.id / "result.json"
+    assert f"the result is kept in {kept}" in output
+    assert json.loads(kept.read_text())["id"] == broken.id
     assert "What failed is tried again with: bench run suites/tiny.yaml --retry failed" in output
     assert pool_of.load(fresh / "results").runs.keys() == {other.id}
 
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
     assert [run["id"] for run in status["failed"]] == [broken.id]
-    assert "IsADirectoryError" in status["failed"][0]["note"]
-    assert "failed, 1 run: IsADirectoryError" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
+    assert "NotStored" in status["failed"][0]["note"]
+    assert "failed, 1 run: NotStored" in said(bench("status", "suites/tiny.yaml", cwd=fresh))
 
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again
@@ -422,7 +426,11 @@ def test_a_report_without_arguments_takes_the_suites_that_have_results(done: Pat
 def test_a_report_of_nothing_says_what_is_lacking(fresh: Path) -> None:
     without_results = bench("report", cwd=fresh)
     assert said(without_results, 2) == ""
-    assert without_results.stderr == (
+    assert without_results.stderr == "bench: results: no such folder of results\n"
+    write_pool(fresh / "results", [run_of()])
+    of_another_suite = bench("report", cwd=fresh)
+    assert said(of_another_suite, 2) == ""
+    assert of_another_suite.stderr == (
         "bench: no suite in suites/ has a result yet: bench run suites/tiny.yaml\n"
     )
     shutil.rmtree(fresh / "suites")

@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 from command import ROOT
 from command import bench as bench_command
-from synthetic import grid, result_of, run_of, task_named, write_pool
+from synthetic import grid, pool_with, result_of, run_of, task_named, write_pool
 
 import bench
-from bench import export, results
-from bench.compare import compare
+from bench import results
 from bench.errors import UserError
 from bench.results import Pool, path_of, store
+from bench.results.compare import compare
+from bench.results.table import DESCRIBED
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
@@ -35,7 +36,7 @@ def with_prompts(run: Run, scores: Any, **fields: Any) -> dict[str, Any]:
 
 
 def pool(*found: dict[str, Any]) -> Pool:
-    return Pool(runs={each["id"]: each for each in found})
+    return pool_with(runs={each["id"]: each for each in found})
 
 
 RUN = run_of(LINEAR)
@@ -122,7 +123,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_column_is_described_and_none_is_missing() -> None:
-    assert list(export.DESCRIBED) == results.COLUMNS
+    assert list(DESCRIBED) == results.COLUMNS
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.parquet"])

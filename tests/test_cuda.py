@@ -212,7 +212,7 @@ def test_a_compiled_kernel_has_the_same_outputs_and_gradients(scan: str, kernel:
     def loss(function, *values: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
         return squares(function(*values))
 
-    torch._dynamo.reset()  # all operators share one code object, and few of them are compiled before it gives up
+    torch._dynamo.reset()  # all operators share one code object, of which it compiles only a few versions
     plain = torch.autograd.grad(loss(function, *values), values)
     compiled = torch.autograd.grad(loss(torch.compile(function, fullgraph=True), *values), values)
     for one, other in zip(compiled, plain, strict=True):

@@ -71,10 +71,7 @@ def numbers(results: Path) -> dict[str, str]:
     """Every result without its provenance, as bytes."""
     pool = pool_of.load(results)
     assert pool.problems == []
-    return {
-        run_id: json.dumps({k: v for k, v in result.items() if k != "provenance"}, sort_keys=True)
-        for run_id, result in pool.runs.items()
-    }
+    return {run_id: result.model_dump_json(exclude={"provenance"}) for run_id, result in pool.runs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +108,7 @@ def test_killed_at_random_moments_the_results_are_the_same_bytes(
         process.communicate()
     finish(bench("run", suite_file, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
-    resumptions = [r["provenance"]["resumptions"] for r in pool_of.load(results).runs.values()]
+    resumptions = [result.provenance.resumptions or 0 for result in pool_of.load(results).runs.values()]
     assert max(resumptions) >= 1
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import grid, result_of, run_of, task_named
+from synthetic import grid, record_of, result_of, run_of, task_named
 
-from bench import evaluations
 from bench.check.symbols import FLOOR, symbol
 from bench.exhibits import named
 from bench.frontier import error_at, flops_at, frontier
+from bench.results import RunRecord, evaluations
 
 POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
 
@@ -119,15 +118,14 @@ def test_no_symbol_is_given_for_what_is_not_a_number() -> None:
 # --- reading an evaluation --------------------------------------------------------------------
 
 
-def outliers() -> dict[str, Any]:
+def outliers() -> RunRecord:
     run = run_of(task_named("orthogonal_outlier_regression"))
-    result = result_of(run, [1 - i / 100 for i in range(50)])
-    return result
+    return record_of(result_of(run, [1 - i / 100 for i in range(50)]))
 
 
 def test_marks_and_positions_are_found_by_name_and_number() -> None:
     result = outliers()
-    last = result["checkpoints"][-1]
+    last = result.checkpoints[-1]
     mark = evaluations.number(result, last, "report", "50th_clean")
     assert mark is not None
     position = evaluations.positions(result, "report", 50)[49]
@@ -146,10 +144,11 @@ def test_a_result_from_before_evaluations_were_recorded_reads_as_it_did() -> Non
     for checkpoint in result["checkpoints"]:
         for scores in checkpoint["evaluations"].values():
             scores.pop("headline")
-    last = result["checkpoints"][-1]
-    overall = tuple(last["evaluations"]["report"]["overall"])
-    assert evaluations.number(result, last, "report", "headline") == overall
-    third = evaluations.number(result, last, "report", 3)
+    record = record_of(result)
+    last = record.checkpoints[-1]
+    overall = tuple(last.evaluations["report"].overall)
+    assert evaluations.number(record, last, "report", "headline") == overall
+    third = evaluations.number(record, last, "report", 3)
     assert third is not None
     assert third[0] == pytest.approx(20 * (1 - 3 / 41))
 
@@ -157,12 +156,13 @@ def test_a_result_from_before_evaluations_were_recorded_reads_as_it_did() -> Non
 def test_convergence_is_stored_or_else_found_in_the_checkpoints() -> None:
     (run,) = grid(task_named("sparse_parity"), ["mamba"])
     result = result_of(run, 0.97)
-    assert evaluations.convergence_step(result) == 100_000
+    assert evaluations.convergence_step(record_of(result)) == 100_000
     del result["convergence_step"]
     result["checkpoints"][0]["evaluations"]["report"]["overall"][0] = 0.94
-    assert evaluations.convergence_step(result) == 300_000
-    assert evaluations.convergence_step(result_of(run, 0.5)) is None
-    assert evaluations.convergence_step(result_of(run_of(), 0.001)) is None  # an error, not an accuracy
+    assert evaluations.convergence_step(record_of(result)) == 300_000
+    assert evaluations.convergence_step(record_of(result_of(run, 0.5))) is None
+    of_an_error = record_of(result_of(run_of(), 0.001))
+    assert evaluations.convergence_step(of_an_error) is None
 
 
 @pytest.mark.parametrize(

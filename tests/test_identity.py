@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
     assert len(runs) == 6
     for run in runs:
         assert run.id in pool.runs, f"{run.label}: the committed result has another id"
-        assert run.identity() == pool.runs[run.id]["run"]
+        assert run.identity() == json.loads(pool.paths["run", run.id].read_bytes())["run"]
         assert run.task_id in pool.baselines
 
 
@@ -53,8 +54,15 @@ def test_no_suite_is_left_out() -> None:
 
 
 def test_an_id_is_the_digest_of_what_its_result_records() -> None:
-    for key, result in pool_of.load(ROOT / "results").runs.items():
-        assert digest(result["run"]) == key
+    pool = pool_of.load(ROOT / "results")
+    assert pool.problems == []
+    for kind, key in pool.paths:
+        value = json.loads(pool.paths[kind, key].read_bytes())
+        if kind == "run":
+            assert digest(value["run"]) == key
+        else:
+            prompts = value["prompts"]["report"]["count"]
+            assert digest({"task": value["task"], "evaluation_prompts": prompts}) == key
 
 
 def test_looking_at_a_run_changes_nothing_of_its_identity() -> None:

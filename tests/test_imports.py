@@ -26,7 +26,6 @@ MAY_IMPORT = {
     "lazy": "",
     "exhibits": "",
     "frontier": "",
-    "evaluations": "",
     "names": "",
     "environment": "",
     "precision": "",
@@ -38,10 +37,10 @@ MAY_IMPORT = {
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
-    "run": "flops frozen models.architectures models.sizes precision tasks",
+    "run": "flops frozen models.architectures models.sizes names precision tasks",
     "stack": "run",
-    "results": "files run tasks",
-    "selection": "evaluations",
+    "results": "errors files run tasks",
+    "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
     "suite": "errors exhibits frozen models.architectures models.sizes names plugins run strict_yaml tasks",
@@ -52,14 +51,12 @@ MAY_IMPORT = {
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
     "plan": "cost dispatch.queue dispatch.status errors models.architectures results run suite tasks",
-    "report": "check errors evaluations exhibits files frontier models.architectures models.sizes protocol "
+    "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
-    "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes names results "
-    "run selection strict_yaml suite",
-    "compare": "evaluations results",
-    "export": "errors results",
+    "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "
+    "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check compare cost dispatch environment errors export files kernels plan plugins protocol report "
+    "cli": "check cost dispatch environment errors files kernels plan plugins protocol report "
     "results run suite tasks train.backends_agree",
     "__main__": "cli",
 }
@@ -149,7 +146,7 @@ def test_modules_import_what_the_table_allows_and_nothing_else() -> None:
     strays = []
     for each in INSIDE:
         target, top = each.target.removeprefix("bench."), each.importer.partition(".")[0]
-        allowed = [top, *MAY_IMPORT[top].split()] if top else ["export"]  # bench.load_results
+        allowed = [top, *MAY_IMPORT[top].split()] if top else ["results"]  # bench.load_results
         if not any(within(target, name) for name in allowed):
             strays.append(f"bench.{each.importer} imports {each.target}")
     assert strays == []
@@ -228,8 +225,9 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 FACE = (
-    "check.verdicts compare cost environment errors evaluations exhibits export files flops frontier "
-    "models.sizes plan plugins report results run"
+    "check.verdicts cost environment errors exhibits files flops frontier models.sizes plan plugins report "
+    "results.compare results.evaluations results.export results.record results.store results.table "
+    "results.withdrawn run"
 )
 
 
@@ -282,6 +280,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", ["plan", "status", "check"])
 def test_looking_at_a_suite_loads_no_numerics(command: str, tmp_path: Path) -> None:
+    write_pool(tmp_path, suites.load(ROOT / "suites/quick.yaml").runs[:1])
     loaded = loaded_by(command, "suites/quick.yaml", "--results", tmp_path)
     assert loaded & {"torch", "numpy", "pandas", "matplotlib"} == set()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import result_of, run_of
+from synthetic import pool_with, record_of, result_of, run_of
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -30,7 +30,7 @@ RUN = run_of()
 
 def measured(run: Run, peak_mib: int, **provenance: Any) -> Pool:
     """Results of one run that took so much."""
-    return Pool({run.id: result_of(run, provenance={"peak_memory_mib": peak_mib, **provenance})})
+    return pool_with({run.id: result_of(run, provenance={"peak_memory_mib": peak_mib, **provenance})})
 
 
 def planned(*runs: Run) -> list[Planned]:
@@ -53,7 +53,7 @@ def test_memory_is_measured_or_scaled_or_assumed() -> None:
 def test_the_most_that_a_shape_ever_took_counts() -> None:
     pool = measured(RUN, 300)
     again = run_of(seed=1)
-    pool.runs[again.id] = result_of(again, provenance={"peak_memory_mib": 400})
+    pool.runs[again.id] = record_of(result_of(again, provenance={"peak_memory_mib": 400}))
     assert Memories(pool).estimate(RUN).mib == CONTEXT_MIB + 400
 
 
@@ -151,7 +151,9 @@ def would_submit(suite: Path, peak_mib: int | None = None, **site: Any) -> None:
         like = next(run for run in suites.load(suite).runs if run.size.width == 64)
         like = like.model_copy(update={"seed": 7})
         like.__dict__.pop("id", None)
-        pool_of.store(pool_of.path_of(results, like), *measured(like, peak_mib).runs.values())
+        pool_of.store(
+            pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
+        )
     config = suite.parent / "site.yaml"
     choices = Choices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
     run_suite(suite, results, choices, Machine())

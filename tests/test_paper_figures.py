@@ -11,7 +11,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import experiment_of, grid, pool_of, result_of, run_of, scores_of, suite_of, task_named
+from synthetic import (
+    experiment_of,
+    grid,
+    pool_of,
+    pool_with,
+    prompts_of,
+    record_of,
+    result_of,
+    run_of,
+    scores_of,
+    suite_of,
+    task_named,
+)
 from synthetic_paper import paper_pool, paper_suite
 
 from bench.check import check
@@ -75,7 +87,7 @@ def test_what_claims_are_about_is_listed_as_missing_when_nothing_rebuilds_it() -
 
 def test_a_figure_names_what_was_planned_and_is_not_drawn() -> None:
     runs = grid(LINEAR, ("transformer", "mamba", "s4"), ((2, 128), (4, 256)))
-    pool = Pool(runs={run.id: result_of(run, 0.5) for run in runs[:3]})
+    pool = pool_with(runs={run.id: result_of(run, 0.5) for run in runs[:3]})
     drawn = figure_2(frame_of(runs, pool), nothing_known())
     texts = " ".join(text.get_text() for text in drawn.figure.texts)
     assert "Mamba 4×256: missing (1 of 1 run)" in texts
@@ -104,7 +116,7 @@ def test_points_that_lack_seeds_are_hollow_and_said_to_be() -> None:
 def test_an_unknown_architecture_and_a_diverged_run_are_drawn_and_named() -> None:
     plain, other = grid(LINEAR, ("mamba", "s4"))
     odd = other.model_copy(update={"architecture": other.architecture.model_copy(update={"name": "retnet"})})
-    pool = Pool(runs={plain.id: result_of(plain, outcome="diverged"), odd.id: result_of(odd, 0.3)})
+    pool = pool_with(runs={plain.id: result_of(plain, outcome="diverged"), odd.id: result_of(odd, 0.3)})
     drawn = figure_2(frame_of([plain, odd], pool), nothing_known())
     assert set(drawn.numbers["series"]) == {"retnet"}
     assert "Mamba 4×256: diverged (1 of 1 run)" in " ".join(text.get_text() for text in drawn.figure.texts)
@@ -116,19 +128,19 @@ def test_an_unknown_architecture_and_a_diverged_run_are_drawn_and_named() -> Non
 def test_the_rate_is_chosen_on_other_prompts_than_the_figure_shows() -> None:
     low, high = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 4e-4))
     results = {low.id: result_of(low, 0.3, selection=0.2), high.id: result_of(high, 0.1, selection=0.25)}
-    drawn = figure_2(frame_of([low, high], Pool(runs=results)), nothing_known())
+    drawn = figure_2(frame_of([low, high], pool_with(runs=results)), nothing_known())
     assert set(drawn.numbers["learning_rate"]) == {1e-4}
     assert drawn.numbers["value"].tolist() == pytest.approx([0.3] * 3)
 
 
 def test_figure_3_shows_the_headline_on_the_left_and_clean_prompts_on_the_right() -> None:
     run = run_of(task_named("many_outlier_regression"))
-    result = result_of(run, [1.0] * 49 + [0.25])
+    result = result_of(run, [1.0] * 49 + [0.25, 1.0])
     for checkpoint in result["checkpoints"]:
         clean = [20 * 0.9] * 512
         clean[49] = 20 * 0.4
         checkpoint["evaluations"]["clean_prompts"] = scores_of(run.task, clean, "clean_prompts")
-    drawn = figure_3(frame_of([run], Pool(runs={run.id: result})), nothing_known())
+    drawn = figure_3(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
     by_panel = drawn.numbers.groupby("panel", sort=False)["value"].first()
     assert by_panel.tolist() == pytest.approx([0.25, 0.4])
     labels = [axes.get_ylabel() for axes in drawn.figure.axes]
@@ -140,7 +152,7 @@ def test_figure_3_says_which_runs_were_not_evaluated_on_clean_prompts() -> None:
     result = result_of(run, 0.5)
     for checkpoint in result["checkpoints"]:
         del checkpoint["evaluations"]["clean_prompts"]
-    drawn = figure_3(frame_of([run], Pool(runs={run.id: result})), nothing_known())
+    drawn = figure_3(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
     assert "not evaluated on clean prompts" in " ".join(text.get_text() for text in drawn.figure.texts)
 
 
@@ -162,7 +174,7 @@ def test_figure_7_takes_medians_and_counts_a_run_that_never_learned_as_the_whole
     pool = pool_of(runs)
     for run in runs:
         learned = steps[run.seed] if run.architecture.name == "mamba" else None
-        pool.runs[run.id]["convergence_step"] = learned
+        pool.runs[run.id] = pool.runs[run.id].model_copy(update={"convergence_step": learned})
     data, absent = convergence(frame_of(runs, pool))
     assert absent == []
     assert data.drop_duplicates("series").set_index("series")["median"].to_dict() == {
@@ -195,7 +207,7 @@ def test_table_1_puts_our_symbol_beside_the_papers_and_none_without_all_three_mo
     runs = grid(task_named("decision_tree"), ("transformer", "mamba", "mambaformer"))
     errors = dict(zip(runs, (0.01, 0.2, 0.012), strict=True))
     whole = table_1(
-        frame_of(runs, Pool(runs={run.id: result_of(run, error) for run, error in errors.items()}))
+        frame_of(runs, pool_with(runs={run.id: result_of(run, error) for run, error in errors.items()}))
     )
     row = next(row for row in whole.rows if row[0].text == "Decision tree")
     assert [cell.text for cell in row[1:]] == ["✓ / ✓ 0.01", "▲ / ▲ 0.2", "✓ / ✓ 0.012"]
@@ -217,7 +229,7 @@ def test_table_3_finds_its_cells_by_queries_and_width() -> None:
         for m in (4, 16)
         for run in grid(task_named("vector_mqar", queries=m), ("mamba",), ((4, 64), (4, 128)))
     ]
-    pool = Pool(runs={run.id: result_of(run, 0.1 * (index + 1)) for index, run in enumerate(runs)})
+    pool = pool_with(runs={run.id: result_of(run, 0.1 * (index + 1)) for index, run in enumerate(runs)})
     table = table_3(frame_of(runs, pool))
     mamba = table.numbers[table.numbers["architecture"] == "mamba"]
     assert mamba["ours"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
@@ -235,7 +247,7 @@ def test_a_spot_lies_where_its_point_is_drawn() -> None:
     run = run_of(LINEAR, "mamba")
     result = result_of(run, 0.3)
     result["checkpoints"] = result["checkpoints"][-1:]
-    drawn = figure_2(frame_of([run], Pool(runs={run.id: result})), nothing_known())
+    drawn = figure_2(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
     svg = all_encoded({"f": drawn.figure})["f"]["svg"]
     page = inline(svg, "f", "what it shows", drawn.spots)
     circle = re.search(r'<circle class="spot" cx="([\d.]+)" cy="([\d.]+)"', page)
@@ -267,7 +279,7 @@ def paper() -> tuple[Suite, Pool]:
 
 def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
-    assert all(result["provenance"]["synthetic"] for result in pool.runs.values())
+    assert all(result.provenance.synthetic for result in pool.runs.values())
     found: dict[str, Exhibit] = {number: exhibit(number, suite, pool, {}) for number in TITLES}
     for number, one in found.items():
         absent = [cell.text for table in one.tables for row in table.rows for cell in row if cell.absent]
@@ -294,7 +306,7 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
     keys = list(pool.runs)[::every] if every else []
     part = {key: pool.runs[key] for key in keys}
     for key in keys[::5]:
-        part[key] = {**part[key], "outcome": "diverged", "checkpoints": []}
+        part[key] = part[key].model_copy(update={"outcome": "diverged", "checkpoints": []})
     for number in TITLES:
         one = exhibit(number, suite, Pool(runs=part), {})
         if one.drawing is None or number == "Table 6":
@@ -337,7 +349,7 @@ def standing(factor: float = 2.0, seeds: tuple[int, ...] = (0,)) -> budgets.Stan
         slow = 1.0 if run.architecture.name == "transformer" else factor
         error = (run.training_flops() / slow / 1e13) ** -0.25
         results[run.id] = result_of(run, error)
-    (one,) = budgets.standings(frame_of(runs, Pool(runs=results)), Pool(runs=results))
+    (one,) = budgets.standings(frame_of(runs, pool_with(runs=results)), pool_with(runs=results))
     return one
 
 
@@ -366,7 +378,8 @@ def test_ranks_at_a_budget_are_paired_and_nothing_is_said_beyond_a_frontier() ->
 def test_models_scored_on_different_prompts_get_no_intervals() -> None:
     runs = grid(LINEAR, ("transformer", "mamba"), ((2, 128), (4, 256)))
     pool = pool_of(runs)
-    pool.runs[runs[0].id]["prompts"] = {"report": {"count": 1280, "sha256": "c" * 64}}
+    other = {**prompts_of(runs[0]), "report": {"count": 1280, "sha256": "c" * 64}}
+    pool.runs[runs[0].id] = record_of(result_of(runs[0], prompts=other))
     (one,) = budgets.standings(frame_of(runs, pool), pool)
     assert not one.paired
     assert budgets.matching(one)["factor_low"].isna().all()

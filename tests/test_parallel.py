@@ -73,11 +73,12 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
     assert together.keys() == {run.id for run in runs}
     for run in runs:
         alone, both = train(run, tmp_path / "alone" / run.id, Options(CPU)), together[run.id]
-        assert both["provenance"]["processes"] == 2
+        assert both.provenance.processes == 2
         for curve in ("loss", "gradient_norm"):
-            assert both["curve"][curve] == pytest.approx(alone["curve"][curve], rel=1e-3), run.label
-        one, two = (each["checkpoints"][-1]["evaluations"]["report"]["overall"] for each in (alone, both))
-        assert two == pytest.approx(one, rel=1e-3)
+            assert getattr(both.curve, curve) == pytest.approx(alone["curve"][curve], rel=1e-3), run.label
+        overall = both.checkpoints[-1].evaluations["report"].overall
+        one = alone["checkpoints"][-1]["evaluations"]["report"]["overall"]
+        assert overall == pytest.approx(one, rel=1e-3)
 
 
 def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path) -> None:
@@ -94,9 +95,9 @@ def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path)
     os.kill(follower, signal.SIGKILL)
     finish(pool)
     result = pool_of.load(tmp_path).runs[run.id]
-    assert result["provenance"]["resumptions"] >= 1
+    assert (result.provenance.resumptions or 0) >= 1
     alone = train(run, tmp_path / "alone", Options(CPU))
-    assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=2e-2)
+    assert result.curve.loss == pytest.approx(alone["curve"]["loss"], rel=2e-2)
 
 
 def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from bench.models.blocks import Block
 from bench.models.mixers.block import counted
 from bench.models.sizes import Size
 from bench.models.verified import fault
+from bench.results import RunRecord
 from bench.tasks import TASKS
 
 CPU = torch.device("cpu")
@@ -93,7 +94,7 @@ def printed(*arguments: object, cwd: Path, code: int = 0, **environment: str) ->
     return done.stdout + done.stderr
 
 
-def results_of(folder: Path) -> list[dict[str, Any]]:
+def results_of(folder: Path) -> list[RunRecord]:
     pool = pool_of.load(folder / "results")
     assert pool.problems == []
     return list(pool.runs.values())
@@ -117,11 +118,11 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         "file": "gla.py",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    by_name = {result["run"]["architecture"]["name"]: result for result in results_of(tmp_path)}
+    by_name = {result.run.architecture.name: result for result in results_of(tmp_path)}
     assert by_name.keys() == {"gla", "gla+heads=2", "mamba"}
     for name, result in by_name.items():
-        assert result["provenance"].get("plugins") == (None if name == "mamba" else [origin])
-        losses = result["curve"]["loss"]
+        assert result.provenance.plugins == (None if name == "mamba" else [origin])
+        losses = result.curve.loss
         assert len(losses) == 5
         assert all(0 < loss < 100 for loss in losses)
 
@@ -470,10 +471,11 @@ def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -
     }
     pool = pool_of.load(tmp_path / "results")
     (result,), (baselines,) = pool.runs.values(), pool.baselines.values()
-    assert result["provenance"]["plugins"] == baselines["provenance"]["plugins"] == [origin]
-    assert result["run"]["task"]["noise"] == 0.5
-    least_squares = next(each for each in baselines["baselines"] if each["name"] == "least squares")
-    assert min(least_squares["mean"]) > 0.1, "without noise it would be exact from two examples on"
+    assert result.provenance.plugins == baselines.provenance.plugins == [origin]
+    stored = json.loads(pool.paths["run", result.id].read_bytes())
+    assert stored["run"]["task"]["noise"] == 0.5
+    least_squares = next(each for each in baselines.baselines if each.name == "least squares")
+    assert min(least_squares.mean) > 0.1, "without noise it would be exact from two examples on"
 
 
 UNPACK = """
@@ -547,7 +549,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
     assert "Next: bench report suite.yaml\n" in said
     (result,) = results_of(tmp_path)
     package = {"distribution": "averaging", "version": "1.2"}
-    assert result["provenance"]["plugins"] == [
+    assert result.provenance.plugins == [
         {"task": "noisy_regression", **package}, {"architecture": "averaging", **package},
     ]  # fmt: skip
     schema = json.loads(printed("schema", cwd=tmp_path, **packages))

@@ -19,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import (
     baselines_of,
+    baselines_record_of,
     experiment_of,
     grid,
     pool_of,
+    pool_with,
     result_of,
     run_of,
     suite_of,
@@ -71,7 +73,7 @@ def texts(table: Table) -> list[list[str]]:
 
 def test_learning_rate_is_chosen_on_selection_prompts_and_reported_on_the_others() -> None:
     low, high = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 4e-4))
-    pool = Pool(
+    pool = pool_with(
         runs={
             low.id: result_of(low, 0.30, selection=0.20),  # better where it is chosen
             high.id: result_of(high, 0.10, selection=0.25),  # better where it is reported
@@ -85,8 +87,8 @@ def test_learning_rate_is_chosen_on_selection_prompts_and_reported_on_the_others
 def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     low, high = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 4e-4))
     broken = result_of(high, 0.01)
-    broken["outcome"] = "diverged"  # excellent checkpoints do not help it
-    pool = Pool(runs={low.id: result_of(low, 0.9), high.id: broken})
+    broken.update(outcome="diverged", reason="too steep")  # excellent checkpoints do not help it
+    pool = pool_with(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
     _, _, table = frames([low, high], pool)
     assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
@@ -94,14 +96,16 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
 
 def test_cell_whose_runs_all_diverged_has_no_choice() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 4e-4))
-    pool = Pool(runs={run.id: result_of(run, outcome="diverged") for run in runs})
+    pool = pool_with(runs={run.id: result_of(run, outcome="diverged") for run in runs})
     assert chosen_rates(runs, pool) == []
     assert "diverged (2 of 2 runs)" in texts(results_of(runs, pool))[0]
 
 
 def test_rate_that_finished_for_more_seeds_wins() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 4e-4), seeds=(0, 1))
-    pool = Pool(runs={run.id: result_of(run, 0.5 if run.learning_rate == 1e-4 else 0.1) for run in runs[:3]})
+    pool = pool_with(
+        runs={run.id: result_of(run, 0.5 if run.learning_rate == 1e-4 else 0.1) for run in runs[:3]}
+    )
     assert chosen_rates(runs, pool) == [1e-4]
 
 
@@ -118,7 +122,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
     rates: tuple[float, ...], best: float, edge: bool
 ) -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=rates)
-    pool = Pool(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
+    pool = pool_with(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
     _, _, table = frames(runs, pool)
     assert table["at_edge"].any() == edge
     assert ("edge of its grid" in texts(results_of(runs, pool))[0][3]) == edge
@@ -126,7 +130,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
 
 def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -> None:
     small, large = grid(LINEAR, ["mamba"], sizes=((2, 128), (8, 512)))
-    pool = Pool(
+    pool = pool_with(
         runs={
             small.id: result_of(small, 0.9, selection=0.1),
             large.id: result_of(large, 0.1, selection=0.9),
@@ -156,7 +160,7 @@ def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int
 
 def test_table_agrees_with_a_hand_computation() -> None:
     run = run_of(LINEAR, "mamba")
-    pool = Pool(runs={run.id: result_of(run, [1.0, 0.8, 0.6, 0.4, 0.2])})
+    pool = pool_with(runs={run.id: result_of(run, [1.0, 0.8, 0.6, 0.4, 0.2])})
     row = results_of([run], pool).numbers.iloc[0]
     assert row["normalised_error"] == pytest.approx(0.6)
     assert row["normalised_error_se"] == pytest.approx(0.006)
@@ -170,7 +174,7 @@ def test_table_agrees_with_a_hand_computation() -> None:
 def test_three_seeds_are_averaged_with_an_interval_over_seeds() -> None:
     runs = grid(LINEAR, ["mamba"], seeds=(0, 1, 2))
     values = [0.1, 0.2, 0.6]
-    pool = Pool(runs={run.id: result_of(run, value) for run, value in zip(runs, values, strict=True)})
+    pool = pool_with(runs={run.id: result_of(run, value) for run, value in zip(runs, values, strict=True)})
     table = results_of(runs, pool)
     row = table.numbers.iloc[0]
     assert row["normalised_error"] == pytest.approx(mean(values))
@@ -199,9 +203,9 @@ def test_student_quantiles_are_right(freedom: int) -> None:
 
 def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None:
     run = run_of(LINEAR, "mamba")
-    pool = pool_of([run])
-    known = pool.baselines[run.task_id]["baselines"][0]
-    known["mean"] = [0.7 * value for value in known["mean"]]
+    stored = baselines_of(run)
+    stored["baselines"][0]["mean"] = [0.7 * value for value in stored["baselines"][0]["mean"]]
+    pool = pool_with(baselines={run.task_id: stored})
     found = estimates.level(estimates.baselines(pool, run.task_id, Measure.of(LINEAR)), "trivial")
     assert found == ("zero", pytest.approx(0.7))
 
@@ -216,7 +220,7 @@ def test_baseline_that_skipped_positions_has_no_level() -> None:
 def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
     task = task_named("sparse_parity", n_points=5)
     runs = grid(task, ["mamba", "s4"])
-    pool = Pool(runs={runs[0].id: result_of(runs[0], 0.9), runs[1].id: result_of(runs[1], 0.6)})
+    pool = pool_with(runs={runs[0].id: result_of(runs[0], 0.9), runs[1].id: result_of(runs[1], 0.6)})
     table = results_of(runs, pool)
     assert table.numbers["accuracy"].tolist() == pytest.approx([0.9, 0.6])
     column = table.columns.index("accuracy")
@@ -226,7 +230,9 @@ def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
 def test_best_of_each_size_is_bold() -> None:
     runs = grid(LINEAR, ["mamba", "s4"], sizes=((2, 128), (8, 512)))
     values = {("mamba", 2): 0.5, ("mamba", 8): 0.2, ("s4", 2): 0.4, ("s4", 8): 0.3}
-    pool = Pool(runs={run.id: result_of(run, values[run.architecture.name, run.size.layers]) for run in runs})
+    pool = pool_with(
+        runs={run.id: result_of(run, values[run.architecture.name, run.size.layers]) for run in runs}
+    )
     table = results_of(runs, pool)
     column = table.columns.index("normalised error")
     bold = [(row[0].text, row[1].text) for row in table.rows if row[column].best]
@@ -259,7 +265,7 @@ def test_table_6_agrees_with_the_paper_in_23_of_24_cells() -> None:
 
 def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_numbers() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
-    pool = Pool(runs={runs[0].id: result_of(runs[0], outcome="diverged")})
+    pool = pool_with(runs={runs[0].id: result_of(runs[0], outcome="diverged")})
     states = {runs[1].id: "failed", runs[2].id: "running"}
     plan, _, _ = frames(runs, pool, states)
     assert planned.counts(plan) == {"finished": 0, "diverged": 1, "failed": 1, "missing": 2}
@@ -270,7 +276,7 @@ def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_number
 
 def test_partial_cell_shows_its_number_and_what_is_missing() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
-    pool = Pool(runs={runs[1].id: result_of(runs[1], 0.5)})
+    pool = pool_with(runs={runs[1].id: result_of(runs[1], 0.5)})
     row = texts(results_of(runs, pool))[0]
     assert row[5] == "0.5000 ± 0.0050"
     assert row[7] == "finished (1), missing (3 of 4 runs)"
@@ -450,10 +456,10 @@ NASTY = "<script>alert(1)</script> $x^{ | `_*"
 def test_malicious_names_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
     run = run_of(LINEAR, "mamba")
     evil = run.model_copy(update={"architecture": run.architecture.model_copy(update={"name": NASTY})})
-    pool = Pool(
+    pool = pool_with(
         runs={evil.id: result_of(evil, 0.5, provenance={"device": NASTY, "commit": NASTY})},
-        problems=[NASTY],
     )
+    pool.problems.append(NASTY)
     experiment = experiment_of([evil], name="../../" + NASTY, description=NASTY, rebuilds=NASTY)
     suite = suite_of(experiment, name=NASTY, description=NASTY)
     written = write_report(suite, pool, tmp_path / "report")
@@ -493,19 +499,19 @@ def test_an_architecture_keeps_its_look_whatever_stands_beside_it() -> None:
 def test_results_on_different_prompts_are_warned_about() -> None:
     one, two = grid(LINEAR, ["mamba", "s4"])
     other = {"report": {"count": 1280, "sha256": "c" * 64}, "selection": {"count": 1280, "sha256": "b" * 64}}
-    pool = Pool(runs={one.id: result_of(one), two.id: result_of(two, prompts=other)})
+    pool = pool_with(runs={one.id: result_of(one), two.id: result_of(two, prompts=other)})
     tasks = {one.task_id: "Linear regression"}
     warnings = summarise(pool, [one.id, two.id], tasks).warnings
     assert len(warnings) == 1
     assert "2 different sets of report prompts" in warnings[0]
     same = pool_of([one, two])
-    same.baselines[one.task_id] = baselines_of(one)
+    same.baselines[one.task_id] = baselines_record_of(baselines_of(one))
     assert summarise(same, [one.id, two.id], tasks).warnings == []
 
 
 def test_uncommitted_code_is_flagged() -> None:
     run = run_of(LINEAR)
-    pool = Pool(runs={run.id: result_of(run, provenance={"dirty": True})})
+    pool = pool_with(runs={run.id: result_of(run, provenance={"dirty": True})})
     found = summarise(pool, [run.id], {run.task_id: "Linear regression"})
     assert "1 of 1 results come from code with uncommitted changes." in found.warnings
     assert ("commit", [("0123456789ab with uncommitted changes", 1)]) in found.rows
@@ -515,14 +521,14 @@ def test_provenance_without_any_known_field_is_no_error() -> None:
     run = run_of(LINEAR)
     result = result_of(run)
     result["provenance"] = {}
-    found = summarise(Pool(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
+    found = summarise(pool_with(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
     assert found.newest is None
 
 
 def test_training_hours_are_summed_by_device() -> None:
     one, two, three = grid(LINEAR, ["mamba", "s4", "transformer"])
     spent = {one: ("H100", 3600.0), two: ("H100", 7200.0), three: ("CPU", 1800.0)}
-    pool = Pool(
+    pool = pool_with(
         runs={
             run.id: result_of(run, provenance={"device": device, "train_seconds": seconds})
             for run, (device, seconds) in spent.items()

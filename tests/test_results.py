@@ -14,6 +14,7 @@ from bench import results
 from bench.files import read_json, write_atomically, write_json
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
+from bench.results import evaluations
 from bench.run import Run, short
 from bench.tasks import TASKS
 
@@ -33,6 +34,9 @@ def a_run(**fields: object) -> Run:
     )
 
 
+NAMES = ("report", "selection")
+
+
 def a_result(run: Run) -> dict[str, object]:
     evaluation = {"mean": [1.0], "standard_error": [0.1], "overall": [10.0, 0.5]}
     return {
@@ -43,7 +47,9 @@ def a_result(run: Run) -> dict[str, object]:
                   "size_group": "x-small"},
         "checkpoints": [{"step": 100, "training_flops": 5, "training_flops_full_length": 6,
                          "evaluations": {"report": evaluation, "selection": {"overall": [12.0, 0.5]}}}],
-        "per_prompt": {"report": "AACAPw=="}, "prompts": {}, "curve": {}, "provenance": {},
+        "per_prompt": {"report": "AACAPw=="},
+        "prompts": {name: {"count": run.evaluation_prompts, "sha256": "a"} for name in NAMES},
+        "curve": {"step": [], "loss": [], "gradient_norm": []}, "provenance": {},
     }  # fmt: skip
 
 
@@ -53,7 +59,7 @@ def test_a_result_is_found_again_under_its_run(tmp_path: Path) -> None:
     assert results.load(tmp_path).runs.keys() == {run.id}
     assert results.load_run(tmp_path, run) is not None
     assert results.load_run(tmp_path, a_run(seed=1)) is None
-    assert results.per_prompt(a_result(run)).tolist() == [1.0]
+    assert results.per_prompt(results.read_run(a_result(run))).tolist() == [1.0]
 
 
 def test_the_file_name_is_for_people_and_never_read(tmp_path: Path) -> None:
@@ -97,48 +103,26 @@ def test_two_results_that_disagree_are_reported_and_copies_are_not(tmp_path: Pat
     assert results.load(tmp_path).problems == []
     results.store(tmp_path / "c.json", {**a_result(run), "reason": "other numbers"})
     (problem,) = results.load(tmp_path).problems
-    assert f"differs from another result with id {run.id}" in problem
+    assert problem.startswith(f"{tmp_path / 'c.json'}: differs from {tmp_path / 'a.json'}, which ")
+    assert f"has the same id ({run.id}) and counts" in problem
 
 
 LONG = [0.1234567890123456 + number for number in range(10)]
 
 
 def with_curve(run: Run, loss: list[float]) -> dict[str, object]:
-    return {**a_result(run), "curve": {"loss": loss}}
+    curve = {"step": list(range(len(loss))), "loss": loss, "gradient_norm": loss}
+    return {**a_result(run), "curve": curve}
 
 
-def test_an_outline_is_the_result_without_its_long_lists_of_numbers(tmp_path: Path) -> None:
-    run = a_run()
-    pair = [-0.12345678901234567e-100, -1.2345678901234567e-300]
-    results.store(
-        tmp_path / "a.json", {**with_curve(run, LONG), "prompts": {"pair": pair, "word": "[1, 2]" * 20}}
-    )
-    whole, outline = results.load(tmp_path), results.load(tmp_path, outlines=True)
-    assert whole.runs[run.id]["curve"] == {"loss": LONG}
-    assert outline.runs == {run.id: {**whole.runs[run.id], "curve": {"loss": []}}}
-
-
-@pytest.mark.parametrize("outlines", [False, True])
-def test_results_that_differ_only_in_a_curve_are_reported_either_way(tmp_path: Path, outlines: bool) -> None:
+def test_results_that_differ_only_in_a_curve_are_reported(tmp_path: Path) -> None:
     run = a_run()
     results.store(tmp_path / "a.json", with_curve(run, LONG))
     results.store(tmp_path / "b.json", with_curve(run, LONG))
-    assert results.load(tmp_path, outlines).problems == []
+    assert results.load(tmp_path).problems == []
     results.store(tmp_path / "c.json", with_curve(run, LONG[::-1]))
-    (problem,) = results.load(tmp_path, outlines).problems
-    assert "c.json: differs from another result" in problem
-
-
-@pytest.mark.parametrize(("old", "new"), [(repr(LONG[-1]), "NaN"), ("]}", ""), ("[", "[["), ("}", "")])
-def test_an_outline_of_a_damaged_file_is_refused_like_the_whole(tmp_path: Path, old: str, new: str) -> None:
-    path = tmp_path / "a.json"
-    results.store(path, {"curve": {"loss": LONG}})
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    for outline in (False, True):
-        with pytest.raises(ValueError):  # noqa: PT011 -- of the parser's many words, none is meant
-            read_json(path, outline)
+    (problem,) = results.load(tmp_path).problems
+    assert "c.json: differs from" in problem
 
 
 def test_the_table_has_a_row_a_checkpoint_with_normalised_errors(tmp_path: Path) -> None:
@@ -157,7 +141,13 @@ def test_a_run_that_diverged_at_once_has_a_row_without_scores(tmp_path: Path) ->
     run = a_run()
     results.store(
         tmp_path / "a.json",
-        {**a_result(run), "outcome": "diverged", "checkpoints": [], "per_prompt": {"report": None}},
+        {
+            **a_result(run),
+            "outcome": "diverged",
+            "reason": "not finite",
+            "checkpoints": [],
+            "per_prompt": {"report": None},
+        },
     )
     (row,) = results.frame(results.load(tmp_path)).to_dict("records")
     assert row["outcome"] == "diverged"
@@ -166,7 +156,9 @@ def test_a_run_that_diverged_at_once_has_a_row_without_scores(tmp_path: Path) ->
 
 
 def test_accuracy_becomes_an_error() -> None:
-    error, standard_error = results.normalised({"metric": "accuracy"}, 0.9, 0.01)
+    result = a_result(a_run())
+    record = results.read_run({**result, "facts": {**result["facts"], "metric": "accuracy"}})  # type: ignore[dict-item]
+    error, standard_error = evaluations.normalised(record, "report", (0.9, 0.01))
     assert (round(error, 12), standard_error) == (0.1, 0.01)
 
 

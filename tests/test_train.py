@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
-from bench.results import per_prompt
+from bench.results import per_prompt, read_run
 from bench.run import AdamW, Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
@@ -285,7 +285,8 @@ def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
             assert report["headline"] == [report["mean"][column], report["standard_error"][column]]
         else:
             assert report["headline"] == report["overall"]
-        assert float(per_prompt(result).mean()) == pytest.approx(report["headline"][0], rel=1e-4)
+        record = read_run(json.loads(json.dumps(result)))
+        assert float(per_prompt(record).mean()) == pytest.approx(report["headline"][0], rel=1e-4)
 
 
 def test_the_convergence_step_is_the_first_checkpoint_that_is_accurate_enough(tmp_path: Path) -> None:

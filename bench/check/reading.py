@@ -11,13 +11,12 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.check.measure import Measure
-from bench.evaluations import NOTHING, Number, Result, convergence_step, normalised, number
 from bench.frontier import error_at, frontier
 from bench.models.sizes import Size
-from bench.results import Pool
+from bench.results import Checkpoint, Pool, RunRecord
+from bench.results.evaluations import NOTHING, Number, convergence_step, normalised, number
 from bench.run import Run, short
 from bench.selection import Setting, choose, selection_error
 
@@ -74,24 +73,24 @@ def _state(run: Run, step: int | None, pool: Pool, states: Mapping[str, str]) ->
     result = pool.runs.get(run.id)
     if result is None:
         return "failed" if states.get(run.id) == "failed" else "missing"
-    if result["outcome"] == "diverged":
+    if not result.finished:
         return "diverged"
     return "finished" if _checkpoint(result, step) else "without its checkpoint"
 
 
-def incomparable(results: Sequence[Mapping[str, Any]], allow_synthetic: bool) -> str | None:
+def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | None:
     """Why numbers of these results cannot stand beside each other, or beside a claim."""
-    synthetic = sum(bool(result["provenance"].get("synthetic")) for result in results)
+    synthetic = sum(bool(result.provenance.synthetic) for result in results)
     if synthetic and not allow_synthetic:
         are = "is" if synthetic == 1 else "are"
         return f"{synthetic} of {count_of(len(results), 'result')} {are} synthetic: made up, not measured"
-    by_task: dict[Any, list[Mapping[str, Any]]] = {}
+    by_task: dict[str, list[RunRecord]] = {}
     for result in results:
-        by_task.setdefault(result["facts"].get("task_id"), []).append(result)
+        by_task.setdefault(result.facts.task_id, []).append(result)
     for kind in ("report", "selection"):
         for group in by_task.values():
-            digests = Counter(result["prompts"].get(kind, {}).get("sha256") for result in group)
-            if len(digests) > 1 or (len(group) > 1 and None in digests):
+            digests = Counter(result.prompts[kind].sha256 for result in group)
+            if len(digests) > 1:
                 groups = " and ".join(str(count) for count in digests.values())
                 return f"the runs were not scored on the same {kind} prompts (groups of {groups})"
     return None
@@ -117,13 +116,13 @@ def read(measure: Measure, runs: Sequence[Run], pool: Pool) -> Reading | str:
         for size, settings in cells.items()
     }
     choice = choose(errors)
-    diverged = {run.id for run in runs if results[run.id]["outcome"] == "diverged"}
+    diverged = {run.id for run in runs if not results[run.id].finished}
     if choice is None:
         if len(diverged) == len(runs):
             return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
     size, setting = choice
-    accuracy = results[runs[0].id]["facts"]["metric"] == "accuracy"
+    accuracy = results[runs[0].id].facts.metric == "accuracy"
     if measure.at_flops is not None:
         each = [best for key in cells if (best := choose({key: errors[key]})) is not None]
         chosen = [
@@ -144,16 +143,16 @@ def read(measure: Measure, runs: Sequence[Run], pool: Pool) -> Reading | str:
     )
 
 
-def _on_frontier(measure: Measure, chosen: Sequence[Sequence[Result]], accuracy: bool) -> Reading | str:
+def _on_frontier(measure: Measure, chosen: Sequence[Sequence[RunRecord]], accuracy: bool) -> Reading | str:
     """The frontier's error at a budget, over all checkpoints of each size's chosen runs."""
     assert measure.at_flops is not None
     points: dict[tuple[float, float], float] = {}
     for seeds in chosen:
-        for checkpoint in seeds[0]["checkpoints"]:
-            here = measure.model_copy(update={"step": checkpoint["step"]})
+        for checkpoint in seeds[0].checkpoints:
+            here = measure.model_copy(update={"step": checkpoint.step})
             values, errors = zip(*(_value(here, result) for result in seeds), strict=True)
             if all(math.isfinite(value) for value in values):
-                point = (float(checkpoint["training_flops"]), statistics.median(values))
+                point = (float(checkpoint.training_flops), statistics.median(values))
                 spread = _standard_error(values, errors)
                 points[point] = math.nan if spread is None else spread
     line = frontier(points)
@@ -168,7 +167,7 @@ def _on_frontier(measure: Measure, chosen: Sequence[Sequence[Result]], accuracy:
         value,
         error if math.isfinite(error) else None,
         f"(frontier of {count_of(len(chosen), 'size')} at {measure.at_flops:.2g} FLOPs)",
-        tuple(result["id"] for seeds in chosen for result in seeds),
+        tuple(result.id for seeds in chosen for result in seeds),
         min(len(seeds) for seeds in chosen),
         accuracy,
     )
@@ -209,31 +208,30 @@ def _in_words(size: Size, setting: Setting, settings: int, seeds: int, finished:
     return f"({', '.join(parts)})"
 
 
-def _value(measure: Measure, result: Result) -> Number:
+def _value(measure: Measure, result: RunRecord) -> Number:
     """The number of one run and its standard error over prompts; NaN where there is none."""
     checkpoint = _checkpoint(result, measure.step)
     if checkpoint is None:
         return NOTHING
     if measure.of == "training_flops":
-        return float(checkpoint["training_flops"]), 0.0
+        return float(checkpoint.training_flops), 0.0
     if measure.of == "convergence_step":
-        if result["facts"]["metric"] != "accuracy":
+        if result.facts.metric != "accuracy":
             raise NotThere("its task has no step of convergence: it is not scored by accuracy")
         step = convergence_step(result)
-        return float(result["run"]["steps"] if step is None else step), 0.0
+        return float(result.run.steps if step is None else step), 0.0
     raw = number(result, checkpoint, measure.evaluation, measure.at)
     if raw is None:
         evaluation = "" if measure.evaluation == "report" else f"{measure.evaluation}, "
-        raise NotThere(f"result {result['id']} has no score at '{evaluation}{measure.at}'")
+        raise NotThere(f"result {result.id} has no score at '{evaluation}{measure.at}'")
     return raw if measure.of == "score" else normalised(result, measure.evaluation, raw)
 
 
-def _checkpoint(result: Mapping[str, Any], step: int | None) -> Mapping[str, Any] | None:
+def _checkpoint(result: RunRecord, step: int | None) -> Checkpoint | None:
     """The checkpoint at `step`, or the last one; None when there is no such checkpoint."""
-    checkpoints: list[Mapping[str, Any]] = result["checkpoints"]
     if step is None:
-        return checkpoints[-1] if checkpoints else None
-    return next((each for each in checkpoints if each["step"] == step), None)
+        return result.last
+    return next((checkpoint for checkpoint in result.checkpoints if checkpoint.step == step), None)
 
 
 def _standard_error(values: Sequence[float], errors: Sequence[float]) -> float | None:

@@ -25,7 +25,7 @@ def cancel_suite(path: Path, results: Path) -> None:
         out.say(f"To go on from there: bench run {path}{plugins.flags()} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in a queue.")
-    found = standings(suite.runs, results, pool_of.load(results, outlines=True))
+    found = standings(suite.runs, results, pool_of.load(results))
     here = sum(one.word == "running" and not one.job for one in found.values())
     if here:
         out.say(f"{format.count(here, 'run')} trains in a `bench run` without a cluster: press ctrl-C there.")

@@ -52,7 +52,7 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     """Print the verdicts and return the exit code."""
     suite = suites.load(path)
     before = changes_of.read(options.against) if options.against else None
-    pool = pool_of.load(results)
+    pool = pool_of.load(pool_of.require(results))
     verdicts = verdicts_on(suite, results, pool, allow_synthetic=options.allow_synthetic)
     owner.refuse_other(suite, _memory(results, suite).parent, _remembered(results, suite).get("suite"))
     last = _last(results, suite) if before is None else before

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from rich.text import Text
 
-from bench import compare as comparing
 from bench import results as pool_of
 from bench.cli import format
 from bench.cli.format import Column
-from bench.errors import UserError
+from bench.results import compare as comparing
 
 STYLES = {"same": "dim", "better": "green", "worse": "red", "not comparable": "yellow"}
 
@@ -21,12 +20,9 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
     """Print every run that both folders have, and return the exit code.
 
     Raises:
-        UserError: when a folder is not there.
+        UserError: when a folder is not there, or holds no result.
     """
-    for folder in (before, after):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder of results")
-    pools = [pool_of.load(before), pool_of.load(after)]
+    pools = [pool_of.load(pool_of.require(folder)) for folder in (before, after)]
     found = comparing.compare(pools[0], pools[1], tolerance)
     counts: Counter[str] = Counter(each.word for each in found)
     only = [len(pools[index].runs) - len(found) for index in (0, 1)]

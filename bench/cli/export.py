@@ -15,7 +15,7 @@ def export_results(path: Path | None, results: Path) -> None:
     Raises:
         UserError: without a file name, without results, or when it cannot be written.
     """
-    from bench import export
+    from bench.results import export
 
     if path is None:
         raise UserError("export where to? bench export results.parquet (or .csv)")
@@ -32,7 +32,7 @@ def export_results(path: Path | None, results: Path) -> None:
 
 def describe_columns() -> None:
     """Print every column and what it means."""
-    from bench.export import DESCRIBED
+    from bench.results.table import DESCRIBED
 
     out = format.Output()
     columns = [Column("column"), Column("what it is", folds=True)]

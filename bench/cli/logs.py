@@ -58,7 +58,7 @@ def _find(name: str, results: Path) -> str:
     known = sorted(logs | submitted)
     found = [each for each in known if each == name] or [each for each in known if each.startswith(wanted)]
     if not found:
-        if any(run_id.startswith(wanted) for run_id in pool_of.load(results, outlines=True).runs):
+        if any(run_id.startswith(wanted) for run_id in pool_of.load(results).runs):
             raise UserError(f"run {wanted} has a result under {results}, but its log is not here")
         near = did_you_mean(wanted, known) if len(known) < 30 else ""
         raise UserError(f"no run '{name}' was ever started under {results}{near}")

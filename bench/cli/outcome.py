@@ -69,7 +69,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
         typer.Exit: code 1 unless everything finished or diverged.
     """
     results, suite = order.results, f"{path}{plugins.flags()}"
-    pool = pool_of.load(results, outlines=True)
+    pool = pool_of.load(results)
     found = standings([one.run for one in todo], results, pool, ask_queue(results))
     words = Counter(standing.word for standing in found.values())
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])

@@ -35,7 +35,7 @@ SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
 def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
     """Print the plan of the suite at `path`."""
     suite = suites.load(path)
-    pool = pool_of.load(results, outlines=True)
+    pool = pool_of.load(results)
     speeds = known_speeds(pool)
     planned = select(plan(suite, results, pool, speeds), terms)
     out = format.Output()
@@ -65,7 +65,7 @@ def known_speeds(pool: pool_of.Pool) -> Speeds:
 def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output) -> None:
     """Warn of results that another version of a plugin made."""
     results = [pool.runs[one.run.id] for one in planned if one.run.id in pool.runs]
-    for line in plugins.outdated(result["provenance"].get("plugins", []) for result in results):
+    for line in plugins.outdated(result.provenance.plugins or [] for result in results):
         out.say(line, style="yellow")
 
 

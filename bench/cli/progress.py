@@ -114,7 +114,7 @@ class _View:
 
     def _outcome(self, one: Planned, folder: Folder) -> str | None:
         if (result := load_run(self.results, one.run)) is not None:
-            return str(result["outcome"])
+            return result.outcome
         return "failed" if folder.failure() else None
 
     def _say_ended(self, one: Planned, word: str) -> None:

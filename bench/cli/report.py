@@ -22,10 +22,10 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
 
     Raises:
         InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
-        UserError: when none is named and none has results, or two have the same name.
+        UserError: when there are no results, none is named and none has results, or two have the same name.
     """
     out = format.Output()
-    pool = pool_of.load(results)
+    pool = pool_of.load(pool_of.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
     unusable: list[UserError] = []

@@ -66,7 +66,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
-    pool = pool_of.load(results, outlines=True)
+    pool = pool_of.load(results)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
@@ -85,6 +85,8 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     _check_spread(choices.gpus_per_run, todo)
     memories = Memories(pool, choices.gpus_per_run)
     if site is not None:
+        if not choices.dry_run:
+            pool_of.check_writable(results)
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
         submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, out)
         return
@@ -95,6 +97,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
+    pool_of.check_writable(results)
     agree(_seconds(todo, len(places)), _cost(todo, places), choices.yes)
     if choices.retry:
         forgive(jobs, results)

@@ -63,7 +63,7 @@ class _View:
 
     @classmethod
     def of(cls, suite: suites.Suite, path: Path, results: Path) -> _View:
-        queue, pool = ask_queue(results), pool_of.load(results, outlines=True)
+        queue, pool = ask_queue(results), pool_of.load(results)
         planned = plan(suite, results, pool, known_speeds(pool), queue)
         return cls(suite, path, results, pool, queue, planned)
 

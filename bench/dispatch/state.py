@@ -15,12 +15,13 @@ are hints for people.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from bench.dispatch import lock
 from bench.dispatch.lock import process_exists
 from bench.files import read_json, write_json
 from bench.results import STATE
+
+_Types = Mapping[str, type | tuple[type | None, ...]]
 
 SILENT_AFTER_SECONDS = 600.0
 """A heartbeat older than this belongs to a process that is gone or hangs."""
@@ -57,8 +60,7 @@ class Folder:
 
     def heartbeat(self) -> dict[str, Any] | None:
         """The last heartbeat, of a process that may be dead by now; None where there is no whole one."""
-        beat = _read(self.path / "heartbeat.json")
-        return beat if beat is not None and {"pid", "host", "time"} <= beat.keys() else None
+        return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
     def alive(self) -> bool:
         """Whether a process works on the run, as far as its heartbeat tells."""
@@ -93,14 +95,14 @@ class Folder:
     def died(self) -> int:
         """Count a death of the process that held the run: how many since the run last got further."""
         step = int((self.heartbeat() or {}).get("step", 0))
-        before = _read(self.path / "deaths.json") or {}
+        before = _read(self.path / "deaths.json", _DEATHS) or {}
         count = 1 + (int(before.get("deaths", 0)) if before.get("step") == step else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step})
         return count
 
     def deaths(self) -> int:
         """How often its process died since the run last got further."""
-        return int((_read(self.path / "deaths.json") or {}).get("deaths", 0))
+        return int((_read(self.path / "deaths.json", _DEATHS) or {}).get("deaths", 0))
 
     def fail(self, error: BaseException) -> None:
         """Record why the run failed."""
@@ -113,7 +115,7 @@ class Folder:
         )
 
     def failure(self) -> dict[str, Any] | None:
-        return _read(self.path / "failure.json")
+        return _read(self.path / "failure.json", _FAILURE)
 
     def forgive(self) -> None:
         """Forget the failure, so that the run is tried again."""
@@ -142,9 +144,28 @@ def owner_exists(beat: dict[str, Any]) -> bool | None:
     return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+_NUMBER = (int, float)
+_HEARTBEAT: _Types = {
+    "pid": int, "host": str, "time": _NUMBER, "step": (int, None), "steps": (int, None), "job": (str, None),
+    "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None),
+}  # fmt: skip
+_DEATHS: _Types = {"deaths": int, "step": (int, None)}
+_FAILURE: _Types = {"time": (*_NUMBER, None)}
+"""What readers rely on of each file; None stands for a field that may be absent."""
+
+
+def _read(path: Path, types: _Types) -> dict[str, Any] | None:
+    """A file of the state folder; None where it is not there or not what it should be."""
     try:
         value = read_json(path)
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    for field, allowed in types.items():
+        kinds = allowed if isinstance(allowed, tuple) else (allowed,)
+        given = value.get(field)
+        fits = None in kinds if given is None else type(given) in kinds
+        if not fits or (isinstance(given, float) and not math.isfinite(given)):
+            return None
+    return {field: given for field, given in value.items() if given is not None}

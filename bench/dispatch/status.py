@@ -49,10 +49,10 @@ def standings(runs: Iterable[Run], results: Path, pool: Pool, queue: Queue = NOB
 def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Standing:
     """Where one run stands."""
     if (result := pool.runs.get(run.id)) is not None:
-        last = result["checkpoints"][-1]["step"] if result["checkpoints"] else 0
-        if result["outcome"] == "finished":
-            return Standing("finished", last)
-        return Standing("diverged", last, note=result["reason"] or "")
+        step = result.last.step if result.last else 0
+        if result.finished:
+            return Standing("finished", step)
+        return Standing("diverged", step, note=result.reason or "")
     folder = Folder.of(results, run.id)
     there = folder.path.exists()
     beat = (folder.heartbeat() or {}) if there else {}

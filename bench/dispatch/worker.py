@@ -160,12 +160,16 @@ class _Worker:
                 raise
             if self.group is not None and self.group.lost:  # not this run's fault
                 raise SystemExit(REGROUP) from None
-            traceback.print_exc()
-            folder.fail(error)
-            folder.quiet()
-            self.order.consider_stopping()
+            self._failed(folder, error)
             if self.group is not None:
                 raise SystemExit(REGROUP) from None
+
+    def _failed(self, folder: Folder, error: Exception) -> None:
+        """Record a run's failure; called while the error is handled."""
+        traceback.print_exc()
+        folder.fail(error)
+        folder.quiet()
+        self.order.consider_stopping()
 
     def _baselines(self, job: Baselines, folder: Folder) -> None:
         from bench.train.reference import baselines
@@ -175,7 +179,7 @@ class _Worker:
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record(value, job.task)
-        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value)
+        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
     def _train_all(self, stack: Stack, index: int) -> None:
@@ -245,8 +249,14 @@ class _Worker:
             outcome = f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}"
             print(outcome if len(stack) == 1 else f"{run.label}: {outcome}", flush=True)
             record(result, run.task, run.architecture)
-            pool.store(pool.path_of(results, run), result)
             ended.add(k)
+            try:
+                pool.store(pool.path_of(results, run), result, folders[k].path)
+            except Exception as error:  # this member's own failure: the others train on
+                if _no_room(error):
+                    raise
+                self._failed(folders[k], error)
+                return
             folders[k].clear()
             self.order.works()
 

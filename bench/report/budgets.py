@@ -23,6 +23,7 @@ from bench.report import select
 from bench.report.paper.flops import chosen_settings
 from bench.report.paper.frame import measure_of
 from bench.results import Pool, per_prompt
+from bench.results.record import MAIN
 
 DRAWS = 400
 """Bootstrap samples."""
@@ -145,7 +146,7 @@ def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) ->
 def _prompt_errors(rows: pd.DataFrame, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
     """Each run's normalised error on every prompt; None when they were not scored on the same ones."""
     results = [pool.runs[key] for key in ids]
-    if len({result["prompts"].get("report", {}).get("sha256") for result in results}) != 1:
+    if len({result.prompts[MAIN].sha256 for result in results}) != 1:
         return None
     measure = measure_of(rows)
     errors: dict[str, Floats] = {}

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.evaluations import headline_words, positions
 from bench.results import Pool
+from bench.results.evaluations import headline_words, positions
+from bench.results.record import MAIN
 from bench.tasks import Task
 
 NORMAL_90 = 1.645
@@ -102,15 +103,17 @@ def with_curves(rows: pd.DataFrame, pool: Pool) -> pd.DataFrame:
     Adds examples (what each column of the scores stands for), curve and curve_se, a list a row.
     """
     results = [pool.runs[key] for key in rows["id"]]
-    reports = [result["checkpoints"][-1]["evaluations"]["report"] for result in results]
-    examples: list[Any] = [
-        list(positions(result, "report", len(report["mean"])))
+    reports = [result.checkpoints[-1].evaluations[MAIN] for result in results]
+    examples: Any = [
+        list(positions(result, MAIN, len(report.mean)))
         for result, report in zip(results, reports, strict=True)
     ]
+    means: Any = [report.mean for report in reports]
+    errors: Any = [report.standard_error for report in reports]
     return rows.assign(
         examples=examples,
-        curve=[report["mean"] for report in reports],
-        curve_se=[report["standard_error"] for report in reports],
+        curve=means,
+        curve_se=errors,
     )
 
 
@@ -208,16 +211,16 @@ def baselines(pool: Pool, task_id: str, measure: Measure, evaluation: str | None
     parts = [
         pd.DataFrame(
             {
-                "evaluation": known.get("evaluation", "report"),
-                "name": known["name"],
-                "kind": known["kind"],
-                "examples": known["positions"],
-                "value": np.asarray(known["mean"], dtype=float) / scale,
-                "standard_error": np.asarray(known["standard_error"], dtype=float) / scale,
+                "evaluation": known.evaluation,
+                "name": known.name,
+                "kind": known.kind,
+                "examples": known.positions,
+                "value": np.asarray(known.mean, dtype=float) / scale,
+                "standard_error": np.asarray(known.standard_error, dtype=float) / scale,
             }
         )
-        for known in (result["baselines"] if result else ())
-        if evaluation in (None, known.get("evaluation", "report"))
+        for known in (result.baselines if result else ())
+        if evaluation in (None, known.evaluation)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BASELINE_COLUMNS)
 

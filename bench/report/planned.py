@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report.style import architecture_name, task_name
-from bench.results import Pool, frame
+from bench.results import Pool, RunRecord, frame
 from bench.run import Run, leaves, short
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def planned(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> pd.Da
     rows = []
     for run, variant in zip(runs, variants, strict=True):
         result = pool.runs.get(run.id)
-        state = result["outcome"] if result else "failed" if states.get(run.id) == "failed" else "missing"
+        state = result.outcome if result else "failed" if states.get(run.id) == "failed" else "missing"
         rows.append(
             {
                 "id": run.id,
@@ -59,7 +59,7 @@ def planned(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> pd.Da
                 "planned_flops": _planned_flops(run),
                 "done_flops": _done_flops(result),
                 "state": state,
-                "reason": (result or {}).get("reason"),
+                "reason": result.reason if result else None,
             }
         )
     return pd.DataFrame(rows, columns=PLAN_COLUMNS)
@@ -127,10 +127,9 @@ def _planned_flops(run: Run) -> int:
     return _FLOPS[run.id]
 
 
-def _done_flops(result: Mapping[str, Any] | None) -> int:
+def _done_flops(result: RunRecord | None) -> int:
     """Training FLOPs up to the last checkpoint; what a diverged run did after it is not known."""
-    checkpoints = (result or {}).get("checkpoints", ())
-    return max((checkpoint["training_flops"] for checkpoint in checkpoints), default=0)
+    return result.last.training_flops if result and result.last else 0
 
 
 def task_names(runs: Sequence[Run]) -> dict[str, str]:

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench import results as results_of
 from bench.protocol import differences
 from bench.report.tables import Cell, Table
-from bench.results import Pool
+from bench.results.mixtures import mixtures
+from bench.results.record import MAIN
 from bench.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Provenance:
     warnings: Sequence[str]
 
 
-def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> Provenance:
+def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> Provenance:
     """Summarise the results of `run_ids` that are in the pool.
 
     Args:
@@ -46,22 +48,22 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
     """
     results = [pool.runs[key] for key in run_ids if key in pool.runs]
     known = [pool.baselines[key] for key in tasks if key in pool.baselines]
-    origins = [result["provenance"] for result in results]
+    origins = [result.provenance for result in results]
     recorded = {
-        "device": [_text(origin.get("device")) for origin in origins],
+        "device": [origin.device or "" for origin in origins],
         "commit": [_commit(origin) for origin in origins],
-        "bench": [_text(origin.get("bench")) for origin in origins],
-        "Python": [_text(origin.get("python")) for origin in origins],
-        "CUDA": [_text(origin.get("cuda")) for origin in origins],
+        "bench": [origin.bench or "" for origin in origins],
+        "Python": [origin.python or "" for origin in origins],
+        "CUDA": [origin.cuda or "" for origin in origins],
         **_packages(origins),
-        "precision of matrix products": [_text(result["run"].get("precision")) for result in results],
-        "seeds": [_text(result["run"].get("seed")) for result in results],
-        "training steps": [f"{result['run'].get('steps', 0):,}" for result in results],
-        "whole steps captured as one graph": [_yes(origin.get("captured")) for origin in origins],
-        "selective scan": [_text(origin.get("scan")) for origin in origins],
+        "precision of matrix products": [result.run.precision for result in results],
+        "seeds": [str(result.run.seed) for result in results],
+        "training steps": [f"{result.run.steps:,}" for result in results],
+        "whole steps captured as one graph": [_yes(origin.captured) for origin in origins],
+        "selective scan": [origin.scan or "" for origin in origins],
         "kernels against their references": [_self_test(origin) for origin in origins],
     }
-    plugins = [_plugin(each) for origin in origins for each in origin.get("plugins") or []]
+    plugins = [_plugin(each) for origin in origins for each in origin.plugins or []]
     if plugins:
         recorded["plugins"] = plugins
     rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
@@ -70,24 +72,24 @@ def summarise(pool: Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> P
     rows += [
         (f"report prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
         for (task_id, purpose), found in digests.items()
-        if purpose == "report"
+        if purpose == MAIN
     ]
-    finished = [origin["finished"] for origin in origins if isinstance(origin.get("finished"), int | float)]
+    finished = [origin.finished for origin in origins if origin.finished is not None]
+    mixed = [f"Results side by side are of {phrase}." for phrase in mixtures(results)]
     return Provenance(
         rows=rows,
         newest=f"{datetime.fromtimestamp(max(finished), UTC):%Y-%m-%d %H:%M} UTC" if finished else None,
-        synthetic=sum(bool(each["provenance"].get("synthetic")) for each in [*results, *known]),
-        warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins)],
+        synthetic=sum(bool(origin.synthetic) for origin in [*origins, *(each.provenance for each in known)]),
+        warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins), *mixed],
     )
 
 
-def _spent(origins: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, int]]]]:
+def _spent(origins: Sequence[results_of.Provenance]) -> list[tuple[str, list[tuple[str, int]]]]:
     """Training hours by device, each run counted as if it had a device of its own."""
     hours: dict[str, list[float]] = {}
     for origin in origins:
-        if isinstance(origin.get("train_seconds"), int | float):
-            device = _text(origin.get("device")) or "unknown device"
-            hours.setdefault(device, []).append(float(origin["train_seconds"]) / 3600)
+        if origin.train_seconds is not None:
+            hours.setdefault(origin.device or "unknown device", []).append(origin.train_seconds / 3600)
     return [
         (f"training hours, {device}", [(f"{sum(each):,.2f}", len(each))]) for device, each in hours.items()
     ]
@@ -131,56 +133,51 @@ def _followed(suite: Suite) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in found.most_common())
 
 
-def _yes(value: Any) -> str:
+def _yes(value: bool | None) -> str:
     return "" if value is None else "yes" if value else "no"
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _commit(origin: Mapping[str, Any]) -> str:
-    commit = _text(origin.get("commit"))
-    if not commit:
+def _commit(origin: results_of.Provenance) -> str:
+    if not origin.commit:
         return "unknown: the code had no history where it ran"
-    return f"{commit[:12]} with uncommitted changes" if origin.get("dirty") else commit[:12]
+    return f"{origin.commit[:12]} with uncommitted changes" if origin.dirty else origin.commit[:12]
 
 
-def _self_test(origin: Mapping[str, Any]) -> str:
+def _self_test(origin: results_of.Provenance) -> str:
     """What the training process found when it held its kernels against their references."""
-    tests = origin.get("self_test")
-    if not tests:
+    if not origin.self_test:
         return "not run"
-    worst = max(max(test["outputs"], test["gradients"]) for test in tests)
-    verdict = "agree" if all(test["agrees"] for test in tests) else "disagree"
-    return f"{verdict}, largest relative error {worst:.0e}"
+    verdict = "agree" if all(test.agrees for test in origin.self_test) else "disagree"
+    errors = [error for test in origin.self_test for error in (test.outputs, test.gradients)]
+    worst = max((error for error in errors if error is not None), default=None)
+    return verdict if worst is None else f"{verdict}, largest relative error {worst:.0e}"
 
 
-def _plugin(origin: Mapping[str, Any]) -> str:
+def _plugin(origin: Mapping[str, str]) -> str:
     """Where an architecture or a task of somebody's own came from."""
     kind = "task" if "task" in origin else "architecture"
     if "file" in origin:
-        source = f"{origin['file']}, SHA-256 {_text(origin.get('sha256'))[:12]}"
+        source = f"{origin['file']}, SHA-256 {origin.get('sha256', '')[:12]}"
     else:
         source = f"{origin.get('distribution')} {origin.get('version')}"
-    return f"{kind} {origin[kind]}: {source}"
+    return f"{kind} {origin.get(kind)}: {source}"
 
 
-def _packages(origins: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    names = sorted({name for origin in origins for name in origin.get("packages") or {}})
-    return {name: [_text((origin.get("packages") or {}).get(name)) for origin in origins] for name in names}
+def _packages(origins: Sequence[results_of.Provenance]) -> dict[str, list[str]]:
+    names = sorted({name for origin in origins for name in origin.packages or {}})
+    return {name: [(origin.packages or {}).get(name) or "" for origin in origins] for name in names}
 
 
 def _digests(
-    results: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]
+    results: Sequence[results_of.Record], tasks: Mapping[str, str]
 ) -> dict[tuple[str, str], Counter[str]]:
     """How many results were evaluated on which prompts, by task id and purpose."""
     found: dict[tuple[str, str], Counter[str]] = {}
     for result in results:
-        for purpose, prompts in result["prompts"].items():
-            key = (result["facts"].get("task_id") or result["id"], purpose)
+        for purpose, prompts in result.prompts.items():
+            key = (result.facts.task_id, purpose)
             if key[0] in tasks:
-                found.setdefault(key, Counter())[_text(prompts.get("sha256"))] += 1
+                found.setdefault(key, Counter())[prompts.sha256] += 1
     return found
 
 
@@ -194,13 +191,13 @@ def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Map
     ]
 
 
-def _code_warnings(origins: Sequence[Mapping[str, Any]]) -> list[str]:
-    dirty = sum(bool(origin.get("dirty")) for origin in origins)
-    commits = {origin.get("commit") for origin in origins}
+def _code_warnings(origins: Sequence[results_of.Provenance]) -> list[str]:
+    dirty = sum(bool(origin.dirty) for origin in origins)
+    commits = {origin.commit for origin in origins}
     warnings = []
     if dirty:
         warnings.append(f"{dirty} of {len(origins)} results come from code with uncommitted changes.")
-    if unknown := sum(origin.get("commit") is None for origin in origins):
+    if unknown := sum(origin.commit is None for origin in origins):
         warnings.append(f"{unknown} of {len(origins)} results do not say which commit made them.")
     if len(commits) > 1:
         warnings.append(f"Results come from {len(commits)} versions of the code.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bench.report.format import millions
 from bench.report.planned import task_names
 from bench.report.style import architecture_name, scientific
-from bench.results import Pool
+from bench.results import Pool, Provenance
 from bench.run import short
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> dict[str, list[tu
     facts: dict[str, list[tuple[str, str]]] = {}
     for key in dict.fromkeys(ids):
         run, result = runs[key], pool.runs[key]
-        origin = result["provenance"]
+        origin = result.provenance
         facts[key] = [
             ("run", key),
             ("task", tasks[run.task_id]),
@@ -34,8 +34,8 @@ def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> dict[str, list[tu
             ("seed", str(run.seed)),
             ("optimizer", run.optimizer.name),
             ("training FLOPs, whole run", scientific(run.training_flops())),
-            ("wall time", _duration(origin.get("train_seconds"))),
-            ("device", _text(origin.get("device"))),
+            ("wall time", _duration(origin.train_seconds)),
+            ("device", _text(origin.device)),
             ("commit", _commit(origin)),
         ]
     return facts
@@ -46,18 +46,18 @@ def _options(name: str) -> str:
     return f" ({options.replace('+', ', ')})" if options else ""
 
 
-def _duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
         return "not recorded"
     if seconds < 5400:
         return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 
 
-def _text(value: Any) -> str:
-    return "not recorded" if value is None else str(value)
+def _text(value: str | None) -> str:
+    return "not recorded" if value is None else value
 
 
-def _commit(origin: Mapping[str, Any]) -> str:
-    commit = origin.get("commit")
-    return "not recorded" if not commit else str(commit)[:12] + (" (changed)" if origin.get("dirty") else "")
+def _commit(origin: Provenance) -> str:
+    commit = origin.commit
+    return "not recorded" if not commit else commit[:12] + (" (changed)" if origin.dirty else "")

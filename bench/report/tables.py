@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.evaluations import NOTHING, number
 from bench.report.estimates import Measure, interval
 from bench.report.format import error_text, millions, plus_minus
 from bench.report.planned import CELL, STATES, TUNED, tallied, tally
 from bench.report.style import scientific
 from bench.results import Pool
+from bench.results.evaluations import headline
+from bench.results.record import MAIN
 from bench.run import short
 
 
@@ -114,18 +115,18 @@ def _summary(
     ids = [
         key for key, state, *own in zip(*columns, strict=True) if state == "finished" and tuple(own) == tuned
     ]
-    last = [pool.runs[key]["checkpoints"][-1] for key in ids]
-    reports = [checkpoint["evaluations"]["report"] for checkpoint in last]
-    heads = [number(pool.runs[key], each, "report", "headline") for key, each in zip(ids, last, strict=True)]
-    overall = np.array([head or NOTHING for head in heads]) / measure.scale
+    last = [pool.runs[key].checkpoints[-1] for key in ids]
+    reports = [checkpoint.evaluations[MAIN] for checkpoint in last]
+    heads = [headline(pool.runs[key], end, MAIN) for key, end in zip(ids, last, strict=True)]
+    overall = np.array(heads) / measure.scale
     mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
-    ends = np.array([(report["mean"][-1], report["standard_error"][-1]) for report in reports])
+    ends = np.array([(report.mean[-1], report.standard_error[-1]) for report in reports])
     ends = ends / measure.scale
     end, end_error, _, _ = interval(ends[:, 0], ends[:, 1])
     return {
         **common,
         **{key: setting[key] for key in (*TUNED, "at_edge")},
-        "training_flops": last[0]["training_flops"],
+        "training_flops": last[0].training_flops,
         "value": float(mean),
         "value_se": float(error),
         "value_last": float(end),

@@ -135,8 +135,7 @@ class Place:
         pool = pool_of.load(self.folder / results)
         assert pool.problems == []
         return {
-            run_id: json.dumps({k: v for k, v in result.items() if k != "provenance"}, sort_keys=True)
-            for run_id, result in pool.runs.items()
+            run_id: result.model_dump_json(exclude={"provenance"}) for run_id, result in pool.runs.items()
         }
 
     def log(self, run: Run) -> str:

@@ -29,9 +29,9 @@ def test_an_architecture_of_a_users_own_trains_in_a_job_as_it_does_here(place: P
     found = pool_of.load(place.results).runs
     assert len(found) == 2
     assert place.numbers() == place.numbers("local")
-    (origin,) = {tuple(sorted(one["provenance"]["plugins"][0].items())) for one in found.values()}
+    (origin,) = {tuple(sorted((result.provenance.plugins or [{}])[0].items())) for result in found.values()}
     assert dict(origin)["sha256"] == hashlib.sha256(AVERAGE.encode()).hexdigest()
-    assert {one["provenance"]["job"] for one in found.values()} == {job}
+    assert {result.provenance.job for result in found.values()} == {job}
 
 
 def stored(place: Place) -> dict[Path, tuple[bytes, int]]:

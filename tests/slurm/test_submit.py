@@ -33,9 +33,9 @@ def test_runs_go_through_the_queue_and_end_with_the_numbers_of_a_local_run(
     log = place.bench("logs", place.runs[0].id)
     assert f"step {STEPS:,} of {STEPS:,}" in log
     assert "in 1 array" not in place.submit()  # nothing to do
-    origin = pool_of.load(place.results).runs[place.runs[0].id]["provenance"]
-    assert origin["code_changed"] is False
-    assert origin["submitted_code"]["source"] == origin["source"]
+    origin = pool_of.load(place.results).runs[place.runs[0].id].provenance
+    assert origin.code_changed is False
+    assert (origin.submitted_code or {})["source"] == origin.source
 
 
 def test_one_submission_leaves_alone_what_another_is_still_submitting(place: Place) -> None:
@@ -106,17 +106,17 @@ def test_the_code_that_runs_is_the_code_that_was_submitted_or_the_result_says_ot
     (job,) = place.cluster.queue()
     place.cluster.command("scontrol", "release", job)
     place.await_finish()
-    origins = [one["provenance"] for one in pool_of.load(place.results).runs.values()]
-    assert {one["code_changed"] for one in origins} == {not snapshot}
-    assert {one["submitted_code"]["commit"] for one in origins} == {"a" * 40}
-    assert all((one["source"] == one["submitted_code"]["source"]) is snapshot for one in origins)
+    origins = [result.provenance for result in pool_of.load(place.results).runs.values()]
+    assert {origin.code_changed for origin in origins} == {not snapshot}
+    assert {(origin.submitted_code or {})["commit"] for origin in origins} == {"a" * 40}
+    assert all((origin.source == (origin.submitted_code or {})["source"]) is snapshot for origin in origins)
 
 
 def test_a_run_spread_over_two_tasks_has_the_losses_of_one(place: Place) -> None:
     place.write(steps=60, job_hours=4)
     place.submit("--gpus-per-run", 2, "--wait")
     spread = pool_of.load(place.results).runs
-    assert {one["provenance"]["processes"] for one in spread.values()} == {2}
+    assert {result.provenance.processes for result in spread.values()} == {2}
     place.bench("run", "toy.yaml", "--results", "alone")
     alone = pool_of.load(place.folder / "alone").runs
     assert spread.keys() == alone.keys()

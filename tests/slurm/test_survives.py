@@ -31,7 +31,7 @@ def one_job(place: Place, **site: object) -> None:
 
 def resumptions(place: Place) -> int:
     pool = pool_of.load(place.results)
-    return max(int(one["provenance"]["resumptions"]) for one in pool.runs.values())
+    return max(result.provenance.resumptions or 0 for result in pool.runs.values())
 
 
 def test_the_time_limit_saves_and_requeues_and_the_run_goes_on(place: Place) -> None:

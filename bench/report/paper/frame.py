@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.evaluations import column, convergence_step, described, normalised, number, positions
 from bench.report import estimates
 from bench.report.estimates import Measure
 from bench.report.planned import PLAN_COLUMNS, planned
-from bench.results import Pool
+from bench.results import Checkpoint, Pool, RunRecord
+from bench.results.evaluations import column, convergence_step, marks, normalised, number, positions
+from bench.results.record import MAIN, Scores
 from bench.run import Run, leaves
 from bench.tasks import TASKS
 
@@ -85,22 +86,21 @@ def _of_run(run: Run, entry: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _of_result(result: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+def _of_result(result: RunRecord | None) -> Iterator[dict[str, Any]]:
     nothing = {"evaluation": "report", "error": math.nan, "error_se": math.nan, "selection_error": math.nan}
-    if result is None or not result["checkpoints"]:
+    if result is None or result.last is None:
         yield nothing
         return
     converged = convergence_step(result)
-    last = result["checkpoints"][-1]
-    for checkpoint in result["checkpoints"]:
-        for name, scores in checkpoint["evaluations"].items():
+    for checkpoint in result.checkpoints:
+        for name, scores in checkpoint.evaluations.items():
             if name in SCORES_ASIDE:
                 continue
             error, error_se = _normalised(result, checkpoint, name, "headline")
             end, end_se = _normalised(result, checkpoint, name, "last")
             row = {
-                "step": checkpoint["step"],
-                "training_flops": checkpoint["training_flops"],
+                "step": checkpoint.step,
+                "training_flops": checkpoint.training_flops,
                 "evaluation": name,
                 "error": error,
                 "error_se": error_se,
@@ -110,24 +110,22 @@ def _of_result(result: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
                 "headline_position": _headline_position(result, scores, name),
                 "convergence_step": converged,
             }
-            if name == "report":
+            if name == MAIN:
                 row["selection_error"] = _normalised(result, checkpoint, "selection", "headline")[0]
-            if checkpoint is last and scores.get("mean"):
-                row["examples"] = list(positions(result, name, len(scores["mean"])))
-                row["curve"], row["curve_se"] = scores["mean"], scores["standard_error"]
+            if checkpoint is result.last and scores.mean:
+                row["examples"] = list(positions(result, name, len(scores.mean)))
+                row["curve"], row["curve_se"] = scores.mean, scores.standard_error
             yield row
 
 
-def _normalised(
-    result: Mapping[str, Any], checkpoint: Mapping[str, Any], name: str, at: str
-) -> tuple[float, float]:
+def _normalised(result: RunRecord, checkpoint: Checkpoint, name: str, at: str) -> tuple[float, float]:
     raw = number(result, checkpoint, name, at)
     return (math.nan, math.nan) if raw is None else normalised(result, name, raw)
 
 
-def _headline_position(result: Mapping[str, Any], scores: Mapping[str, Any], name: str) -> float:
-    mark, columns = result["facts"].get("headline"), len(scores.get("mean") or ())
-    if not mark or not columns or mark not in (described(result, name).get("marks") or {}):
+def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:
+    mark, columns = result.facts.headline, len(scores.mean)
+    if not mark or not columns or mark not in marks(result, name):
         return math.nan
     index = column(result, name, mark, columns)
     return math.nan if index is None else float(positions(result, name, columns)[index])

@@ -7,12 +7,12 @@ prompt by prompt, which a single bad prompt or a hard set of prompts does not mo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from bench.evaluations import normalised, number
-from bench.results import Pool, per_prompt
+from bench.results.evaluations import headline, normalised
+from bench.results.record import MAIN, RunRecord, per_prompt
+from bench.results.store import Pool
 
 NORMAL_90 = 1.645
 Word = Literal["same", "better", "worse", "not comparable"]
@@ -52,52 +52,44 @@ def compare(before: Pool, after: Pool, tolerance: float) -> list[Comparison]:
             the error before; without an interval, the fraction alone decides.
     """
     shared = [key for key in before.runs if key in after.runs]
-    found = [_one(before.runs[key], after.runs[key], tolerance) for key in shared]
-    return sorted(found, key=lambda each: each.name)
+    found = [_comparison(before.runs[key], after.runs[key], tolerance) for key in shared]
+    return sorted(found, key=lambda comparison: comparison.name)
 
 
-def _one(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float) -> Comparison:
+def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
     name = _name(old)
     a, b = _error(old), _error(new)
     if a is None or b is None:
-        ends = f"{old['outcome']} before, {new['outcome']} after"
+        ends = f"{old.outcome} before, {new.outcome} after"
         word: Word = "same" if a is None and b is None else "worse" if b is None else "better"
-        return Comparison(old["id"], name, a, b, None, None, word, ends)
-    digests = [each["prompts"].get("report", {}).get("sha256") for each in (old, new)]
-    if digests[0] != digests[1] or digests[0] is None:
-        return Comparison(old["id"], name, a, b, None, None, "not comparable", "scored on different prompts")
+        return Comparison(old.id, name, a, b, None, None, word, ends)
+    if old.prompts[MAIN].sha256 != new.prompts[MAIN].sha256:
+        return Comparison(old.id, name, a, b, None, None, "not comparable", "scored on different prompts")
     change, half = _paired(old, new)
     if change is None:
         change = b - a
     beyond = abs(change) > tolerance * abs(a) and abs(change) > (half or 0.0)
     verdict: Word = "same" if not beyond else "worse" if change > 0 else "better"
-    return Comparison(old["id"], name, a, b, change, half, verdict, "")
+    return Comparison(old.id, name, a, b, change, half, verdict, "")
 
 
-def _error(result: Mapping[str, Any]) -> float | None:
-    if result["outcome"] != "finished" or not result["checkpoints"]:
+def _error(result: RunRecord) -> float | None:
+    if not result.finished or result.last is None:
         return None
-    raw = number(result, result["checkpoints"][-1], "report", "headline")
-    value = math.nan if raw is None else normalised(result, "report", raw)[0]
-    return value if math.isfinite(value) else None
+    return normalised(result, MAIN, headline(result, result.last, MAIN))[0]
 
 
-def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Mean difference over prompts and half of its 90 % interval; None where prompts were not kept."""
-    try:
-        one, other = per_prompt(dict(old)), per_prompt(dict(new))
-    except (KeyError, TypeError, ValueError):
-        return None, None
+def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]:
+    """Mean difference over prompts and half of its 90 % interval; None where they are not as many."""
+    one, other = per_prompt(old), per_prompt(new)
     if one.shape != other.shape or len(one) < 2:
         return None, None
-    facts = old["facts"]
-    scale = -1.0 if facts["metric"] == "accuracy" else 1 / float(facts["error_scale"])
+    scale = -1.0 if old.facts.metric == "accuracy" else 1 / old.facts.error_scale
     differences = scale * (other.astype(float) - one.astype(float))
     return float(differences.mean()), NORMAL_90 * float(differences.std(ddof=1)) / math.sqrt(len(one))
 
 
-def _name(result: Mapping[str, Any]) -> str:
-    run = result["run"]
-    size = f"{run['size']['layers']}x{run['size']['width']}"
-    tuned = f"lr {run['learning_rate']:g}, clip {run['clip']:g}, seed {run['seed']}"
-    return f"{run['task']['name']}, {run['architecture']['name']}, {size}, {tuned}"
+def _name(result: RunRecord) -> str:
+    run = result.run
+    tuned = f"lr {run.learning_rate:g}, clip {run.clip:g}, seed {run.seed}"
+    return f"{run.task.name}, {run.architecture.name}, {run.size.layers}x{run.size.width}, {tuned}"

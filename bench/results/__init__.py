@@ -1,0 +1,65 @@
+"""Results on disk: one JSON file per run, one per task's baselines, in one pool whatever the suite.
+
+`record` says what a file holds; `store` reads and writes folders of them; `withdrawn` keeps what no longer
+counts; `evaluations` reads scores; `table` and `export` make data frames; `compare` holds two folders
+side by side. Reading never writes.
+"""
+
+from bench.results.facts import run_facts, task_facts
+from bench.results.record import (
+    FORMAT,
+    BaselinesRecord,
+    Checkpoint,
+    NotARecord,
+    Provenance,
+    Record,
+    RunRecord,
+    per_prompt,
+    read_baselines,
+    read_run,
+)
+from bench.results.store import (
+    STATE,
+    NotStored,
+    Pool,
+    check_writable,
+    load,
+    load_baselines,
+    load_run,
+    path_of,
+    path_of_baselines,
+    require,
+    store,
+)
+from bench.results.table import COLUMNS, frame
+from bench.results.withdrawn import Withdrawal, withdrawals
+
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "STATE",
+    "BaselinesRecord",
+    "Checkpoint",
+    "NotARecord",
+    "NotStored",
+    "Pool",
+    "Provenance",
+    "Record",
+    "RunRecord",
+    "Withdrawal",
+    "check_writable",
+    "frame",
+    "load",
+    "load_baselines",
+    "load_run",
+    "path_of",
+    "path_of_baselines",
+    "per_prompt",
+    "read_baselines",
+    "read_run",
+    "require",
+    "run_facts",
+    "store",
+    "task_facts",
+    "withdrawals",
+]

@@ -1,0 +1,134 @@
+"""Reading one evaluation of a result: where its columns stand, which of them is meant, how it is scaled.
+
+A result's `facts.evaluations` says of each named evaluation what its columns stand for (positions), which
+of them have names (marks) and what a raw score is divided by; `facts.headline` names the mark that is the
+task's one number, or nothing where that is the mean over positions. Older results say none of this: their
+one evaluation, "report", has a column a position, and the mean is its number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord, Scores
+
+Number = tuple[float, float]
+"""A score and its standard error over prompts; NaN where there is none."""
+NOTHING: Number = (math.nan, math.nan)
+
+
+def positions(result: RunRecord, name: str, columns: int) -> Sequence[int]:
+    """What each column stands for: how many examples were seen before it, unless it is said otherwise."""
+    described = result.facts.evaluations.get(name)
+    return described.positions if described and len(described.positions) == columns else range(columns)
+
+
+def marks(result: RunRecord, name: str) -> Mapping[str, int]:
+    """The columns of an evaluation that have names; none in older results."""
+    described = result.facts.evaluations.get(name)
+    return described.marks if described else {}
+
+
+def scale(result: RunRecord, name: str = MAIN) -> float:
+    """What a raw score of the evaluation is divided by; 1 for an accuracy."""
+    if result.facts.metric == "accuracy":
+        return 1.0
+    described = result.facts.evaluations.get(name)
+    return (described and described.error_scale) or result.facts.error_scale
+
+
+def column(result: RunRecord, name: str, at: str | int, columns: int) -> int | None:
+    """The column of a position (an int), of a mark, or of "last"; None when there is none."""
+    if isinstance(at, int):
+        where = positions(result, name, columns)
+        return list(where).index(at) if at in where else None
+    named = marks(result, name)
+    if at in named:
+        index = named[at]
+        return index if 0 <= index < columns else None
+    return columns - 1 if at == "last" and columns else None
+
+
+def number(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> Number | None:
+    """A raw score of one checkpoint.
+
+    Args:
+        result: the run's.
+        checkpoint: one of its.
+        name: which evaluation.
+        at: "headline", "mean", "last", a mark's name, or a position.
+
+    Returns:
+        The score and its standard error; None when the result has no such evaluation, mark or position.
+    """
+    scores = checkpoint.evaluations.get(name)
+    if scores is None:
+        return None
+    if at == "headline":
+        return headline(result, checkpoint, name)
+    if at == "mean":
+        return _pair(scores.overall)
+    index = column(result, name, at, len(scores.mean))
+    return None if index is None else _at(scores, index)
+
+
+def headline(result: RunRecord, checkpoint: Checkpoint, name: str) -> Number:
+    """The stored one; else, in an evaluation beside the main one, the task's own mark or the last column."""
+    scores = checkpoint.evaluations[name]
+    if scores.headline is not None:
+        return _pair(scores.headline)
+    mark, columns = result.facts.headline, len(scores.mean)
+    if mark and columns and (index := column(result, name, mark, columns)) is not None:
+        return _at(scores, index)
+    if name not in (MAIN, SELECTION) and columns:
+        return _at(scores, -1)
+    return _pair(scores.overall)
+
+
+def normalised(result: RunRecord, name: str, raw: Number) -> Number:
+    """A raw score as an error: squared error / scale, or 1 − accuracy."""
+    if result.facts.metric == "accuracy":
+        return 1.0 - raw[0], raw[1]
+    by = scale(result, name)
+    return raw[0] / by, raw[1] / by
+
+
+def headline_words(mark: str | None) -> str:
+    """Where a headline score is read, for people: "mean over positions", "at the 50th clean example"."""
+    if mark is None:
+        return "mean over positions"
+    plain = mark.replace("_", " ")
+    if mark == "last":
+        return "at the last position"
+    if re.fullmatch(r"\d+(st|nd|rd|th) .*", plain):
+        return f"at the {plain} example"
+    if re.fullmatch(r"\d+ examples", plain):
+        return f"after {plain}"
+    return f"{plain} examples" if plain.startswith("after ") else f"at {plain}"
+
+
+def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
+    """The first checkpoint whose mean accuracy reaches `accuracy`; None when none does.
+
+    Results say it themselves (`convergence_step`, by `facts.convergence_accuracy`); that of older ones is
+    found in their checkpoints. Only for accuracies.
+    """
+    if result.facts.metric != "accuracy":
+        return None
+    if "convergence_step" in result.model_fields_set and result.facts.convergence_accuracy == accuracy:
+        return result.convergence_step
+    for checkpoint in result.checkpoints:
+        if checkpoint.evaluations[MAIN].overall[0] >= accuracy:
+            return checkpoint.step
+    return None
+
+
+def _at(scores: Scores, index: int) -> Number:
+    return scores.mean[index], scores.standard_error[index]
+
+
+def _pair(found: Sequence[float]) -> Number:
+    score, error = found
+    return score, error

@@ -1,0 +1,33 @@
+"""What a result says of its task and its model, as it is written: `bench.results.record` reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.run import Run
+from bench.tasks import Task
+
+
+def task_facts(task: Task, task_id: str) -> dict[str, Any]:
+    """What a reader of a task's scores needs, so that a report has not to draw a prompt for it."""
+    return {
+        "task_id": task_id,
+        "metric": task.metric,
+        "error_scale": task.error_scale,
+        "trivial": task.trivial,
+        "n_points": task.n_points,
+        "length": task.length(task.n_points),
+        "headline": task.headline,
+        "convergence_accuracy": task.convergence_accuracy,
+        "evaluations": {name: described._asdict() for name, described in task.evaluations().items()},
+    }
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """`task_facts`, the size's name and the parameters, with and without read-in and read-out."""
+    return {
+        **task_facts(run.task, run.task_id),
+        "parameters": run.parameters,
+        "table_parameters": run.architecture.parameters(run.size.layers, run.size.width),
+        "size_group": run.size_group,
+    }

@@ -1,0 +1,28 @@
+"""What results that stand side by side differ in, beside what they are compared for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from bench.results.record import RunRecord
+
+
+def mixtures(results: Iterable[RunRecord]) -> list[str]:
+    """A phrase for each of device, kernels and precision that differs: "2 devices (H100: 5, A100: 1)".
+
+    What was not recorded is no difference.
+    """
+    results = list(results)
+    recorded: dict[str, list[str | None]] = {
+        "devices": [result.provenance.device for result in results],
+        "selective scan kernels": [result.provenance.scan for result in results],
+        "precisions of matrix products": [*(result.run.precision for result in results)],
+    }
+    phrases = []
+    for noun, values in recorded.items():
+        counts = Counter(value for value in values if value is not None)
+        if len(counts) > 1:
+            listed = ", ".join(f"{value}: {count}" for value, count in counts.most_common())
+            phrases.append(f"{len(counts)} {noun} ({listed})")
+    return phrases

@@ -1,0 +1,504 @@
+"""Results as types: what a result file holds, checked once when it is read.
+
+The file is the record; its name is for people and is never parsed. Format 1, one JSON object a file:
+
+    {"format": 1, "kind": "run", "id": "…", "outcome": "finished" | "diverged", "reason": null | "…",
+     "run": {every field that moves the numbers},
+     "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
+               "headline", "convergence_accuracy",
+               "evaluations": {name: {"positions", "marks", "error_scale", "axis"}},
+               "parameters", "table_parameters", "size_group"},
+     "checkpoints": [{"step", "training_flops", "training_flops_full_length",
+                      "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
+                                                    "overall": [mean, standard error], "headline": […]},
+                                      "selection": {"overall": [mean, standard error], "headline": […]},
+                                      others of the task, as "report"}}],
+     "convergence_step": step of the first checkpoint at "convergence_accuracy", or null,
+     "per_prompt": {"report": base64 of float32: each prompt's headline score at the last checkpoint},
+     "prompts": {"report": {"count", "sha256"}, "selection": {…}, …},
+     "curve": {"step": [...], "loss": [...], "gradient_norm": [...]},
+     "provenance": {where, when, how fast, with what}}
+
+    {"format": 1, "kind": "baselines", "id": "…", "task": {…}, "facts": {…}, "prompts": {…},
+     "baselines": [{"name", "kind", "evaluation", "positions", "mean", "standard_error", "prompts",
+                    "seconds"}],
+     "provenance": {…}}
+
+The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
+one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
+what belongs to them: their headline is "overall", their positions are 0 … n_points − 1.
+
+Scores are raw (`metric`: squared error, or accuracy); dividing by `error_scale`, choosing learning
+rates and drawing frontiers happen when a report is made. Everything outside `provenance` (and a
+baseline's `seconds`) is a function of `run` on one kind of machine. An id is the digest of what was
+run, so that a file whose run was edited no longer fits its id.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.run import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = 1
+MAIN, SELECTION = "report", "selection"
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""A score and its standard error over prompts."""
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""A whole number that every reader can hold."""
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Flops = Annotated[int, Field(ge=1, le=10**40)]
+Seconds = Annotated[float, Field(ge=0, le=2e11)]
+"""A duration, or a time since 1970 that the calendar has."""
+
+
+class Part(BaseModel):
+    """Base of every part of a record. Types are as JSON has them; unknown fields are left alone."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Named(Part):
+    """A task, an architecture or an optimizer, of which readers need the name."""
+
+    name: str
+
+
+class RecordedSize(Part):
+    """The size of a model: layers, nominal width, attention heads."""
+
+    layers: Count
+    width: Count
+    heads: Count | None
+
+
+class RecordedRun(Part):
+    """What was trained: the fields of `bench.run.Run` that readers need."""
+
+    task: Named
+    architecture: Named
+    size: RecordedSize
+    learning_rate: float = Field(gt=0)
+    clip: float = Field(gt=0)
+    optimizer: Named
+    batch_size: Count
+    steps: Count
+    checkpoints: list[Count]
+    seed: Whole
+    precision: str
+    evaluation_prompts: Count
+
+
+class Evaluation(Part):
+    """How one evaluation's columns are read.
+
+    Attributes:
+        positions: what each column stands for.
+        marks: columns that have names.
+        error_scale: what a raw score is divided by; None where it is the task's.
+    """
+
+    positions: list[Whole]
+    marks: dict[str, Whole] = Field(default_factory=dict)
+    error_scale: float | None = Field(default=None, gt=0)
+    axis: str | None = None
+
+    @model_validator(mode="after")
+    def _marks_are_columns(self) -> Self:
+        for name, column in self.marks.items():
+            if not 0 <= column < len(self.positions):
+                raise ValueError(f"mark '{name}' is column {column} of {len(self.positions)}")
+        return self
+
+
+class TaskFacts(Part):
+    """What a reader of a task's scores needs to know of the task."""
+
+    task_id: str
+    metric: Literal["squared_error", "accuracy"]
+    error_scale: float = Field(gt=0)
+    trivial: float
+    n_points: Count
+    length: Count
+    headline: str | None = None
+    convergence_accuracy: float | None = None
+    evaluations: dict[str, Evaluation] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _headline_is_a_mark(self) -> Self:
+        main = self.evaluations.get(MAIN)
+        if main is not None and self.headline is not None and self.headline not in main.marks:
+            raise ValueError(f"the headline '{self.headline}' is no mark of the evaluation '{MAIN}'")
+        return self
+
+
+class RunFacts(TaskFacts):
+    """`TaskFacts`, the parameters with and without read-in and read-out, and the size's name."""
+
+    parameters: Count
+    table_parameters: Count
+    size_group: str | None
+
+
+class Scores(Part):
+    """Raw scores of one evaluation at one checkpoint.
+
+    Attributes:
+        mean: over prompts, by column; empty where columns were not kept.
+        standard_error: of `mean`, over prompts.
+        overall: mean over prompts and columns, and its standard error.
+        headline: the score that stands for the run, where it was recorded.
+    """
+
+    mean: list[float] = Field(default_factory=list)
+    standard_error: list[float] = Field(default_factory=list)
+    overall: Pair
+    headline: Pair | None = None
+
+    @model_validator(mode="after")
+    def _as_many_errors_as_means(self) -> Self:
+        if len(self.mean) != len(self.standard_error):
+            lengths = f"{len(self.mean)} and {len(self.standard_error)}"
+            raise ValueError(f"mean and standard_error differ in length ({lengths})")
+        return self
+
+
+class Checkpoint(Part):
+    """Scores after so many steps; training FLOPs with the curriculum counted, and at full length."""
+
+    step: Count
+    training_flops: Flops
+    training_flops_full_length: Flops
+    evaluations: dict[str, Scores]
+
+    @model_validator(mode="after")
+    def _has_what_is_reported_and_what_selects(self) -> Self:
+        for name in (MAIN, SELECTION):
+            if name not in self.evaluations:
+                raise ValueError(f"lacks the evaluation '{name}'")
+        if not self.evaluations[MAIN].mean:
+            raise ValueError(f"lacks the scores by position of '{MAIN}'")
+        return self
+
+
+class Prompts(Part):
+    """The prompts of one evaluation: how many, and a digest of them."""
+
+    count: Count
+    sha256: str
+
+
+class PerPrompt(Part):
+    """Each report prompt's headline score at the last checkpoint, base64 of little-endian float32."""
+
+    report: str | None
+
+    @model_validator(mode="after")
+    def _is_numbers(self) -> Self:
+        try:
+            data = binascii.a2b_base64(self.report or "", strict_mode=True)
+        except ValueError:
+            raise ValueError("is not base64") from None
+        if len(data) % 4:
+            raise ValueError(f"is {len(data)} bytes, no whole number of 32-bit floats")
+        if not _all_finite(data):
+            raise ValueError("holds a number that is not finite")
+        return self
+
+
+def _all_finite(data: bytes) -> bool:
+    """Whether little-endian float32 numbers are finite: a number that is not has an exponent of ones."""
+    high = data[3::4]
+    if b"\x7f" not in high and b"\xff" not in high:  # nearly always, and much faster
+        return True
+    return all(math.isfinite(number) for (number,) in struct.iter_unpack("<f", data))
+
+
+class Curve(Part):
+    """Training loss (mean) and gradient norm (maximum) of each window of steps."""
+
+    step: list[Whole] = Field(default_factory=list)
+    loss: list[float] = Field(default_factory=list)
+    gradient_norm: list[float] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _has_equal_lengths(self) -> Self:
+        if len({len(self.step), len(self.loss), len(self.gradient_norm)}) > 1:
+            raise ValueError("step, loss and gradient_norm differ in length")
+        return self
+
+
+class Tested(Part):
+    """What a training process found when it held one kernel against its reference."""
+
+    outputs: float | None = None
+    gradients: float | None = None
+    agrees: bool = False
+
+
+class Provenance(Part):
+    """Where a result comes from. Nothing here is compared between results; all of it may be absent."""
+
+    synthetic: bool | None = None
+    device: str | None = None
+    host: str | None = None
+    bench: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    source: str | None = None
+    submitted_code: dict[str, str | bool | None] | None = None
+    code_changed: bool | None = None
+    python: str | None = None
+    cuda: str | None = None
+    packages: dict[str, str | None] | None = None
+    scan: str | None = None
+    captured: bool | None = None
+    processes: Count | None = None
+    self_test: list[Tested] | None = None
+    plugins: list[dict[str, str]] | None = None
+    peak_memory_mib: float | None = Field(default=None, ge=0)
+    steps_per_second: float | None = Field(default=None, ge=0)
+    train_seconds: Seconds | None = None
+    started: Seconds | None = None
+    finished: Seconds | None = None
+    resumptions: Whole | None = None
+    job: str | None = None
+
+
+class RunRecord(Part):
+    """The result of one run."""
+
+    format: Literal[1]
+    kind: Literal["run"]
+    id: str
+    outcome: Literal["finished", "diverged"]
+    reason: str | None
+    run: RecordedRun
+    facts: RunFacts
+    checkpoints: list[Checkpoint]
+    convergence_step: Whole | None = None
+    per_prompt: PerPrompt
+    prompts: dict[str, Prompts]
+    curve: Curve
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        steps = [checkpoint.step for checkpoint in self.checkpoints]
+        if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+            yield f"checkpoints do not rise: steps {steps}"
+        if not set(steps) <= set(self.run.checkpoints):
+            yield f"checkpoints at steps {steps}, where the run has {self.run.checkpoints}"
+        if self.outcome == "diverged" and not self.reason:
+            yield "diverged without a reason"
+        if self.outcome == "finished":
+            if self.run.steps not in steps:
+                yield f"finished without a checkpoint at its last step, {self.run.steps}"
+            if not self.per_prompt.report:
+                yield "finished without the scores of each prompt"
+        yield from self._misfits()
+        yield from _lacking(self.prompts, (MAIN, SELECTION))
+
+    def _misfits(self) -> Iterator[str]:
+        """Scores that have other columns than what describes them, or than another checkpoint has."""
+        lengths = {name: len(described.positions) for name, described in self.facts.evaluations.items()}
+        for checkpoint in self.checkpoints:
+            for name, scores in checkpoint.evaluations.items():
+                count = len(scores.mean)
+                if count and lengths.setdefault(name, count) != count:
+                    at = f"at step {checkpoint.step}"
+                    yield f"evaluation '{name}' has {count} scores {at}, where it has {lengths[name]} columns"
+
+    @property
+    def last(self) -> Checkpoint | None:
+        """The last checkpoint; None when the run diverged before its first."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its last step."""
+        return self.outcome == "finished"
+
+    @property
+    def name(self) -> str:
+        """What it is a result of, in words."""
+        return f"{self.run.architecture.name} on {self.run.task.name}"
+
+
+class Baseline(Part):
+    """One predictor that was not trained: scores at some positions of an evaluation."""
+
+    name: str
+    kind: str
+    evaluation: str = MAIN
+    positions: list[Whole]
+    mean: list[float]
+    standard_error: list[float]
+    prompts: Count
+    seconds: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _has_equal_lengths(self) -> Self:
+        if not len(self.positions) == len(self.mean) == len(self.standard_error):
+            raise ValueError("positions, mean and standard_error differ in length")
+        return self
+
+
+class BaselinesRecord(Part):
+    """The baselines of one task."""
+
+    format: Literal[1]
+    kind: Literal["baselines"]
+    id: str
+    task: Named
+    facts: TaskFacts
+    prompts: dict[str, Prompts]
+    baselines: list[Baseline]
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for fault in _lacking(self.prompts, (MAIN,)):
+            raise ValueError(fault)
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is a result of, in words."""
+        return f"baselines of {self.task.name}"
+
+
+Record = RunRecord | BaselinesRecord
+KINDS: dict[str, type[RunRecord] | type[BaselinesRecord]] = {"run": RunRecord, "baselines": BaselinesRecord}
+
+
+class NotARecord(ValueError):
+    """A value that is no result; the message says what is wrong with it, field by field."""
+
+
+def read(value: Any) -> Record:
+    """The record of a parsed result file.
+
+    Raises:
+        NotARecord: when it is not a whole result, or its id is not that of what was run.
+    """
+    if not isinstance(value, dict) or "format" not in value or "kind" not in value:
+        raise NotARecord("is not a result of bench")
+    if value["format"] != FORMAT:
+        raise NotARecord(f"has format {_shown(value['format'])}, this version of bench reads {FORMAT}")
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise NotARecord(f"is of unknown kind {_shown(kind)}")
+    try:
+        record = KINDS[kind].model_validate(value)
+    except ValidationError as error:
+        raise NotARecord(_in_words(error)) from None
+    if fault := _identity_fault(record, value):
+        raise NotARecord(fault)
+    return record
+
+
+def read_run(value: Any) -> RunRecord:
+    """`read` of what must be a run's result."""
+    record = read(value)
+    if not isinstance(record, RunRecord):
+        raise NotARecord("holds baselines, not a run")
+    return record
+
+
+def read_baselines(value: Any) -> BaselinesRecord:
+    """`read` of what must be a task's baselines."""
+    record = read(value)
+    if not isinstance(record, BaselinesRecord):
+        raise NotARecord("holds a run, not baselines")
+    return record
+
+
+def same_numbers(one: Record, other: Record) -> bool:
+    """Whether two records say the same, wherever, whenever and however fast they were made."""
+    return _without_origin(one) == _without_origin(other)
+
+
+def per_prompt(result: RunRecord) -> np.ndarray[Any, Any]:
+    """Each report prompt's headline score at the last checkpoint, float32 (prompts,)."""
+    import numpy as np
+
+    return np.frombuffer(base64.b64decode(result.per_prompt.report or ""), dtype="<f4")
+
+
+def _without_origin(record: Record) -> dict[str, Any]:
+    return record.model_dump(exclude={"provenance": True, "baselines": {"__all__": {"seconds"}}})
+
+
+def _identity_fault(record: Record, value: dict[str, Any]) -> str | None:
+    """What of the ids does not fit what was run, as it stands in the file; None when both do.
+
+    They are computed from the file alone, so that nothing needs the classes that the run was made of.
+    """
+    try:
+        if isinstance(record, RunRecord):
+            task, prompts = value["run"]["task"], record.run.evaluation_prompts
+            if (true := digest(value["run"])) != record.id:
+                return f"id {record.id} is not that of the run it records, {true}: changed after training"
+        else:
+            task, prompts = value["task"], record.prompts[MAIN].count
+        task_id = digest({"task": task, "evaluation_prompts": prompts})
+    except ValueError:
+        return "run has a number that is not finite"
+    for stated in {record.facts.task_id, *([] if isinstance(record, RunRecord) else [record.id])}:
+        if stated != task_id:
+            return f"task id {stated} is not that of the task it records, {task_id}"
+    return None
+
+
+def _lacking(prompts: dict[str, Prompts], names: Sequence[str]) -> Iterator[str]:
+    yield from (f"prompts lack '{name}'" for name in names if name not in prompts)
+
+
+MOST_FAULTS = 3
+"""A file's description names no more faulty fields than this, beside those that are absent."""
+
+
+def _in_words(error: ValidationError) -> str:
+    """Every fault of a file in one line: which fields it lacks, and what is wrong with others."""
+    faults = error.errors(include_url=False)
+    absent = sorted(_path(each["loc"]) for each in faults if each["type"] == "missing")
+    wrong = [_fault(each) for each in faults if each["type"] != "missing"]
+    if len(wrong) > MOST_FAULTS:
+        wrong[MOST_FAULTS:] = [f"{len(wrong) - MOST_FAULTS} more"]
+    return "; ".join([*([f"lacks {', '.join(absent)}"] if absent else []), *wrong])
+
+
+def _fault(fault: Any) -> str:
+    place = _path(fault["loc"])
+    if fault["type"] == "value_error":
+        return f"{place}: {fault['ctx']['error']}" if place else str(fault["ctx"]["error"])
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{place}: {message}, not {_shown(fault['input'])}"
+
+
+def _path(place: Sequence[str | int]) -> str:
+    """A field's place in a file: `checkpoints[0].evaluations.report.mean`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

@@ -1,0 +1,283 @@
+"""Folders of results: reading all of them, finding one, storing one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError, did_you_mean
+from bench.files import parse_json, write_atomically
+from bench.results.record import (
+    BaselinesRecord,
+    NotARecord,
+    Record,
+    RunRecord,
+    read,
+    read_baselines,
+    read_run,
+    same_numbers,
+)
+from bench.results.withdrawn import FILE as WITHDRAWN
+from bench.results.withdrawn import Withdrawal, is_withdrawn, withdrawals
+from bench.run import Run
+
+STATE = ".state"
+"""Folder, inside the results, of what a run leaves while it trains: locks, checkpoints, heartbeats."""
+REPLACED = ".replaced"
+"""Folder, beside a result, of files that stood in its place and did not count. It is never read."""
+LONGEST_LABEL = 200
+"""Bytes; file systems take names of 255."""
+
+
+@dataclass
+class Pool:
+    """Every result under a folder.
+
+    Attributes:
+        runs: run results by run id.
+        baselines: baseline results by task id.
+        problems: one line per file that was left out, naming it and why.
+        withdrawn: results that no longer count, by `withdrawn.json`.
+        paths: the file of each result, by kind and id.
+    """
+
+    runs: dict[str, RunRecord] = field(default_factory=dict)
+    baselines: dict[str, BaselinesRecord] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    withdrawn: list[Withdrawal] = field(default_factory=list)
+    paths: dict[tuple[str, str], Path] = field(default_factory=dict)
+
+    def add(self, path: Path, record: Record) -> None:
+        """Take a result in. Of two that claim one id, that under its own file name counts, else the first."""
+        key = (record.kind, record.id)
+        known = self._get(key)
+        if known is not None:
+            first = self.paths[key]
+            wins = _has_own_name(path, record) and not _has_own_name(first, known)
+            if not same_numbers(known, record):
+                loser, winner = (first, path) if wins else (path, first)
+                why = f"differs from {winner}, which has the same id ({record.id}) and counts"
+                self.problems.append(f"{loser}: {why}; set aside")
+            if not wins:
+                return
+        self.paths[key] = path
+        if isinstance(record, RunRecord):
+            self.runs[record.id] = record
+        else:
+            self.baselines[record.id] = record
+
+    def _get(self, key: tuple[str, str]) -> Record | None:
+        return self.runs.get(key[1]) if key[0] == "run" else self.baselines.get(key[1])
+
+
+class NotStored(UserError):
+    """A result that could not be stored where it belongs; the message says where it is instead."""
+
+
+def path_of(results: Path, run: Run) -> Path:
+    """Where the result of `run` is written."""
+    return results / run.task.name / run.file_name
+
+
+def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:
+    """Where a task's baselines are written."""
+    return results / task_name / f"baselines-{task_id}.json"
+
+
+def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> None:
+    """Check one result and write it, whole or not at all; what else stood at `path` is kept in `REPLACED`.
+
+    Args:
+        path: where it belongs.
+        result: as `bench.results.record` describes it.
+        otherwise: the folder that keeps the result, as result.json, when it cannot be written to `path`.
+
+    Raises:
+        NotStored: when it is no whole result or cannot be written, and `otherwise` has it.
+        OSError: when it cannot be written, and there is no `otherwise`; when the disk is full.
+        NotARecord: when it is no whole result, and there is no `otherwise`.
+    """
+    text = json.dumps(result, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        read(parse_json(text.encode()))
+        _keep(path, text.encode())
+        write_atomically(path, text.encode())
+    except (OSError, NotARecord) as error:
+        if otherwise is None or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+            raise
+        kept = otherwise / "result.json"
+        write_atomically(kept, text.encode())
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise NotStored(f"{path}: cannot be stored ({reason}); the result is kept in {kept}") from error
+
+
+def check_writable(results: Path) -> None:
+    """Nothing, when results can be stored there; the folder is made where it is not there yet.
+
+    Raises:
+        UserError: when it cannot be made or written to.
+    """
+    state = results / STATE
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        for folder in (state, results):
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".tmp"):
+                pass
+    except OSError as error:
+        why = f"results cannot be written there ({error.strerror}): give another folder with --results"
+        raise UserError(f"{results}: {why}") from None
+
+
+def require(results: Path) -> Path:
+    """The folder itself, when there is a result file in it.
+
+    Raises:
+        UserError: when there is no such folder, or nothing in it.
+    """
+    if results.is_dir() and any(True for _ in _files(results, [])):
+        return results
+    why = "no result in this folder" if results.is_dir() else "no such folder of results"
+    near = did_you_mean(results.name, _siblings(results)) if not results.is_dir() else ""
+    raise UserError(f"{results}: {why}{near}")
+
+
+def load(results: Path) -> Pool:
+    """Read every result under `results`; files that are not results are named, never fatal.
+
+    Raises:
+        UserError: when the list of withdrawn results cannot be read.
+    """
+    pool = Pool(withdrawn=withdrawals(results))
+    with _without_collector():
+        _fill(pool, results)
+    pool.problems[:] = [problem.encode(errors="backslashreplace").decode() for problem in pool.problems]
+    return pool
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Parsed results hold no cycles; looking for them while there are ever more takes as long as parsing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _fill(pool: Pool, results: Path) -> None:
+    withdrawn = {entry.id for entry in pool.withdrawn}
+    for path in sorted(_files(results, pool.problems)):
+        try:
+            data = path.read_bytes()
+            record = read(parse_json(data))
+        except NotARecord as error:
+            pool.problems.append(f"{path}: {error}; set aside")
+        except OSError as error:
+            pool.problems.append(f"{path}: cannot be read ({error.strerror}); set aside")
+        except ValueError as error:
+            pool.problems.append(f"{path}: is not readable JSON ({error}); set aside")
+        else:
+            if record.id not in withdrawn or not is_withdrawn(record.id, data, pool.withdrawn):
+                pool.add(path, record)
+
+
+def load_run(results: Path, run: Run) -> RunRecord | None:
+    """The result of `run` under its own file name; None when it is absent, unusable or withdrawn."""
+    path = path_of(results, run)
+    with contextlib.suppress(OSError, ValueError):
+        data = path.read_bytes()
+        record = read_run(parse_json(data))
+        if record.id == run.id and not is_withdrawn(run.id, data, withdrawals(results)):
+            return record
+    return None
+
+
+def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesRecord | None:
+    """A task's baselines under their own file name, or None when they are absent or unusable."""
+    with contextlib.suppress(OSError, ValueError):
+        record = read_baselines(parse_json(path_of_baselines(results, task_name, task_id).read_bytes()))
+        return record if record.id == task_id else None
+    return None
+
+
+def _has_own_name(path: Path, record: Record) -> bool:
+    """Whether a file is where its result is written."""
+    if isinstance(record, RunRecord):
+        return path.parent.name == record.run.task.name and path.stem.endswith(f"-{record.id}")
+    return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Copy what stands where another file is about to be written."""
+    if not path.is_file() or path.read_bytes() == data:
+        return
+    folder = path.parent / REPLACED
+    folder.mkdir(exist_ok=True)
+    number = sum(1 for _ in folder.glob("*.json"))
+    shutil.copy2(path, folder / f"{number}-{path.name}"[-LONGEST_LABEL:])
+
+
+def _files(
+    folder: Path, problems: list[str], above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[Path]:
+    """Every file that may be a result: *.json under a folder, links followed, hidden names left out.
+
+    Args:
+        folder: where to look; nothing is found in one that is not there.
+        problems: receives links that lead nowhere or back, and folders that cannot be read.
+        above: device and inode of the folders on the way here.
+    """
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        problems.append(f"{folder}: cannot be read ({error.strerror}); left out")
+        return
+    place = (status.st_dev, status.st_ino)
+    if place in above:
+        problems.append(f"{folder}: is a link to a folder it lies in; not followed")
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") or (entry.name == WITHDRAWN and not above):
+            continue
+        if _is_folder(entry):
+            yield from _files(path, problems, above | {place})
+        elif entry.name.endswith(".json"):
+            if path.is_file():
+                yield path
+            else:
+                problems.append(f"{path}: is no file, or a link that leads nowhere; set aside")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _siblings(folder: Path) -> list[str]:
+    """Folders beside one that is not there which hold results."""
+    try:
+        beside = [path for path in folder.absolute().parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    return [
+        path.name
+        for path in sorted(beside)
+        if not path.name.startswith(".") and (any(path.glob("*/*.json")) or any(path.glob("*.json")))
+    ]

@@ -1,0 +1,94 @@
+"""Results that no longer count: `withdrawn.json` names them, with the reason; their files stay.
+
+    {"format": 1, "withdrawn": [{"id", "sha256", "name", "reason", "date"}]}
+
+A withdrawal names one file's content (`sha256`), so that the same run trained again counts. Copies of a
+withdrawn file are withdrawn with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.errors import UserError
+from bench.files import read_json, write_json
+
+FILE = "withdrawn.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """One result that no longer counts.
+
+    Attributes:
+        id: of the run.
+        sha256: of the file's bytes.
+        name: what it was a result of, in words.
+        reason: why it does not count.
+        date: when it was withdrawn, as YYYY-MM-DD.
+    """
+
+    id: str
+    sha256: str
+    name: str
+    reason: str
+    date: str
+
+
+_ENTRIES = TypeAdapter(list[Withdrawal])
+
+
+def withdrawals(results: Path) -> list[Withdrawal]:
+    """Every withdrawal under `results`, in the order in which they were made.
+
+    Raises:
+        UserError: when the file cannot be read: nobody then knows which results count.
+    """
+    path = results / FILE
+    if not path.exists():
+        return []
+    try:
+        value = read_json(path)
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise ValueError(f"expected an object of format {FORMAT}")
+        return _ENTRIES.validate_python(value.get("withdrawn"))
+    except OSError as error:
+        reason = str(error.strerror)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"withdrawn.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except ValueError as error:
+        reason = str(error)
+    raise UserError(f"{path}: cannot be read ({reason}): it says which results do not count")
+
+
+def is_withdrawn(run_id: str, data: bytes, entries: Iterable[Withdrawal]) -> bool:
+    """Whether a result file's bytes are those of a withdrawn result of the run."""
+    return any(entry.id == run_id and entry.sha256 == sha256(data) for entry in entries)
+
+
+def sha256(data: bytes) -> str:
+    """What a withdrawal knows a file by."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write(results: Path, entries: Sequence[Withdrawal]) -> None:
+    """Replace the list of withdrawals; an empty one leaves no file.
+
+    Raises:
+        UserError: when it cannot be written.
+    """
+    path = results / FILE
+    try:
+        if entries:
+            write_json(path, {"format": FORMAT, "withdrawn": [asdict(entry) for entry in entries]}, indent=1)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
