@@ -33,6 +33,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 SUITES = {
     "paper": (1501, "61011dc0003250c52147001e1f8221e0f7448d6806477f3981d95bed472cc318"),
     "pilot": (6, "870c95dcecf8cc54886b3552b8aeb0c374ac11d7b4986e018b50920d2e14da0b"),
+    "precision": (768, "f42c8cd23a728fafc6e0dd2246eab61b7de103a9ed5670ef2a9aea33e893199a"),
     "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
     "tasks": (18, "4241b56d49a8d5a191debba575e3fb55cc5503ff2072055207bf5d8070c17865"),
 }

@@ -6,11 +6,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from bench.check.kinds import Bound, Count, Requires, Symbol, Trend, Value
+from bench.check.kinds import Bound, Count, Equivalent, Requires, Symbol, Trend, Value
 from bench.check.measure import Measure
 from bench.frozen import Frozen
 
-KINDS = ("value", "bound", "order", "trend", "symbol", "count")
+KINDS = ("value", "bound", "order", "trend", "symbol", "equivalent", "count")
+NOT_BY_SEED = ("of", "at_flops", "relative_to", "minus", "over_seeds", "seed")
+PLACE = ("at", "evaluation", "step")
+"""Fields of a measure that say where its number is read."""
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -27,6 +30,7 @@ class Claim(Frozen):
         order: values rise from the first member to the last.
         trend: values rise, or fall, along a list whose members need not share their prompts.
         symbol: the measured model has this symbol of Table 1 among others.
+        equivalent: two measures have equal mean errors over seeds, within a range of ratios.
         count: so many of several statements hold.
         slack: with `order`, `trend` and `count`, how much (relative) an earlier member may still exceed a
             later one; negative asks for a margin: −0.5 for less than half of it.
@@ -43,6 +47,7 @@ class Claim(Frozen):
     order: tuple[Measure, ...] | None = Field(default=None, min_length=2)
     trend: Trend | None = None
     symbol: Symbol | None = None
+    equivalent: Equivalent | None = None
     count: Count | None = None
     slack: float = Field(default=0.0, gt=-1.0)
     requires: Requires = Requires()
@@ -59,6 +64,23 @@ class Claim(Frozen):
             raise ValueError("slack belongs to an order, a trend or a count of orders")
         return self
 
+    @model_validator(mode="after")
+    def _errors_by_seed(self) -> Self:
+        if self.equivalent is None:
+            return self
+        plain = Measure()
+        for measure in self.measures:
+            extra = [field for field in NOT_BY_SEED if getattr(measure, field) != getattr(plain, field)]
+            if extra:
+                raise ValueError(f"equivalent compares errors over all seeds: leave out {', '.join(extra)}")
+        first, second = self.measures
+        differing = [field for field in PLACE if getattr(first, field) != getattr(second, field)]
+        if differing:
+            raise ValueError(
+                f"equivalent compares one number: its two sides differ in {', '.join(differing)}"
+            )
+        return self
+
     @property
     def kind(self) -> str:
         """Which of `KINDS` it states."""
@@ -73,6 +95,8 @@ class Claim(Frozen):
             return self.trend.members
         if self.symbol:
             return (Measure(), *self.symbol.among)
+        if self.equivalent:
+            return self.equivalent.subject, self.equivalent.reference
         if self.count:
             return tuple(member for pair in self.count.orders or () for member in pair)
         return (Measure(),)
@@ -98,6 +122,8 @@ class Claim(Frozen):
             return f"at {'most' if self.bound.at_most is not None else 'least'} {self.bound.limit:.4g}"
         if self.symbol:
             return self.symbol.expected
+        if self.equivalent:
+            return " ≈ ".join(self.names)
         if self.count:
             return f"at least {self.count.at_least} of {self.count.total}"
         if self.trend and self.trend.falling:
@@ -109,6 +135,8 @@ class Claim(Frozen):
         """How much is allowed, in words."""
         if self.value:
             return self.value.tolerance
+        if self.equivalent:
+            return f"ratio {self.equivalent.low:g} to {self.equivalent.high:g}"
         if self.slack < 0:
             return f"{-100 * self.slack:g} % margin"
         return f"{100 * self.slack:g} % slack" if self.slack else "none"

@@ -37,6 +37,8 @@ def undecidable(name: str, claim: Claim, suite: Suite) -> Iterator[Complaint]:
             for problem in problems_of(part, suite):
                 broken = True
                 yield _placed(name, claim, index, problem.field, problem.text)
+    if claim.equivalent and not broken:
+        yield from _unlike(name, claim, suite)
     if claim.order is None or broken:
         return
     first, *others = claim.measures
@@ -57,13 +59,32 @@ def undecidable(name: str, claim: Claim, suite: Suite) -> Iterator[Complaint]:
         seen.append(subject)
 
 
+def _unlike(name: str, claim: Claim, suite: Suite) -> Iterator[Complaint]:
+    """Why the two sides of an equivalence cannot stand beside each other."""
+    claimed = claim.equivalent
+    assert claimed is not None
+    subject, reference = (runs_of(measure, suite) for measure in claim.measures)
+    here = ("claims", name, "equivalent")
+    if {run.id for run in subject} & {run.id for run in reference}:
+        yield Complaint((*here, "reference"), "this shares runs with the subject: say what tells them apart")
+        return
+    for side, runs in (("subject", subject), ("reference", reference)):
+        if len({run.size for run in runs}) > 1:
+            yield Complaint((*here, side), "this means runs of several sizes: name one")
+        if (seeds := len({run.seed for run in runs})) < claimed.seeds:
+            yield Complaint((*here, side), f"this means {seeds} seeds, the claim takes {claimed.seeds}")
+    for field in ("task", "architecture", "size"):
+        if getattr(subject[0], field) != getattr(reference[0], field):
+            yield Complaint((*here, "reference"), f"its {field} is not that of the subject")
+
+
 def _subject(measure: Measure, suite: Suite) -> tuple[Any, ...]:
     plain = measure.model_dump(exclude={"experiment", "rebuilds", "task", "architecture", "size"})
     parts = tuple(tuple(run.id for run in runs_of(part, suite)) for part in measure.parts)
     return parts, {key: value for key, value in plain.items() if key in READ}
 
 
-READ = ("at", "of", "step", "at_flops", "evaluation", "relative_to", "minus")
+READ = ("at", "of", "step", "at_flops", "evaluation", "relative_to", "minus", "over_seeds")
 """Fields of a measure that say which number is read, and not of which runs."""
 
 
@@ -91,4 +112,6 @@ def _member_place(name: str, claim: Claim, index: int) -> tuple[str | int, ...] 
         )  # fmt: skip
     if claim.symbol:
         return (*here, "among", index - 1) if index else None
+    if claim.equivalent:
+        return (*here, ("subject", "reference")[index])
     return (*here, "orders", *divmod(index, 2)) if claim.count else None

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.check.claim import Claim
-from bench.check.reading import Reading
+from bench.check.equivalence import Comparison, Side, compare
+from bench.check.reading import Reading, count_of
 from bench.check.symbols import symbol
 
 ROUNDING = 1e-9
@@ -17,13 +18,20 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether readings bear a claim out; `shown` says a value that is no number ("✓")."""
+    """Whether readings bear a claim out.
 
-    holds: bool
+    Attributes:
+        holds: None when they do not decide it.
+        shown: the value in words where it is no number ("✓").
+        comparison: of an equivalence, both sides and their ratio.
+    """
+
+    holds: bool | None
     value: float
     standard_error: float | None
     reason: str
     shown: str | None = None
+    comparison: Comparison | None = None
 
 
 def _judge_value(claim: Claim, readings: Sequence[Reading]) -> Finding:
@@ -74,6 +82,56 @@ def _judge_symbol(claim: Claim, readings: Sequence[Reading]) -> Finding:
     return Finding(found == claimed.expected, subject.value, subject.standard_error, reason, found)
 
 
+def _judge_equivalent(claim: Claim, readings: Sequence[Reading]) -> Finding:
+    """The interval of the ratio within its range, all of it on one side of that, or neither: undecided."""
+    claimed, (subject, reference) = claim.equivalent, readings
+    assert claimed is not None
+    found = compare(subject.by_seed, reference.by_seed)
+    ratio = found.ratio
+    sides = "; ".join(
+        f"{name}: {_mean_of(side)}"
+        for name, side in zip(claim.names, (found.subject, found.reference), strict=True)
+    )
+    doubts = _doubts(claim, readings, found)
+    if ratio is None:
+        return Finding(None, math.nan, None, f"{'; '.join(doubts)}; {sides}", None, found)
+    low, high = claimed.low * (1 - ROUNDING), claimed.high * (1 + ROUNDING)
+    holds: bool | None = None
+    if low <= ratio.low and ratio.high <= high:
+        holds = True
+    elif ratio.high < low or ratio.low > high:
+        holds = False
+    interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
+    resampled = "the same seeds" if ratio.paired else "different seeds"
+    reason = "; ".join([*doubts, f"{interval} ({resampled})", sides])
+    return Finding(None if doubts else holds, ratio.value, ratio.standard_error, reason, None, found)
+
+
+def _doubts(claim: Claim, readings: Sequence[Reading], found: Comparison) -> list[str]:
+    """Why the ratio decides nothing, whatever it is."""
+    claimed = claim.equivalent
+    assert claimed is not None
+    doubts = []
+    for name, reading in zip(claim.names, readings, strict=True):
+        if reading.diverged:
+            doubts.append(f"{name}: {reading.diverged} of {reading.seeds + reading.diverged} seeds diverged")
+        elif reading.seeds < claimed.seeds:
+            doubts.append(f"{name}: {reading.seeds} of the {claimed.seeds} seeds it takes finished")
+    if found.reference.mean > claimed.learned:
+        doubts.append(
+            f"nothing was learned: {claim.names[1]} has the mean error {found.reference.mean:.4g}, "
+            f"learned is at most {claimed.learned:g}"
+        )
+    if found.ratio is None and not doubts:
+        doubts.append("there is no ratio: the reference's mean error is 0 for some choice of seeds")
+    return doubts
+
+
+def _mean_of(side: Side) -> str:
+    error = f" ± {side.standard_error:.2g}" if side.standard_error is not None else ""
+    return f"{side.mean:.4g}{error} (mean of {count_of(side.seeds, 'seed')})"
+
+
 def _judge_count(claim: Claim, readings: Sequence[Reading]) -> Finding:
     """Pairs whose first is below their second, up to the slack."""
     claimed = claim.count
@@ -101,6 +159,7 @@ JUDGES: dict[str, Callable[[Claim, Sequence[Reading]], Finding]] = {
     "order": _judge_order,
     "trend": _judge_trend,
     "symbol": _judge_symbol,
+    "equivalent": _judge_equivalent,
     "count": _judge_count,
 }
 """By kind of claim: whether readings, all of them finite, bear it out."""

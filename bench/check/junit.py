@@ -1,7 +1,7 @@
 """Verdicts as JUnit XML, which continuous integration shows: a test case a claim.
 
-Not reproduced is a failure. Missing and not comparable are skipped: they measured nothing, and are
-neither a failure nor a pass.
+Not reproduced is a failure. Missing, undecided and not comparable are skipped: they are neither a failure
+nor a pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.check.verdicts import Verdict
 def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     """The file for one suite."""
     failed = sum(one.verdict == "not reproduced" for one in verdicts)
-    skipped = sum(one.verdict in ("missing", "not comparable") for one in verdicts)
+    skipped = sum(one.verdict not in ("reproduced", "not reproduced") for one in verdicts)
     root = ElementTree.Element(
         "testsuite",
         name=_printable(f"claims of {suite}"),

@@ -111,6 +111,36 @@ class Symbol(Frozen):
     among: tuple[Measure, ...] = Field(min_length=2)
 
 
+class Equivalent(Frozen):
+    """Two measures with equal mean errors over seeds, up to a ratio of `low` to `high`.
+
+    Decided by the 90 % interval of the ratio (`bench.check.equivalence`): it holds where the interval lies
+    within `low` to `high`, fails where all of it lies on one side of them, and is undecided elsewhere.
+
+    Attributes:
+        subject: whose mean error is divided.
+        reference: by whose mean error.
+        learned: the largest mean error at which the reference has learned something. Above it nothing is
+            decided: models that have learned nothing are all alike.
+        low: the smallest ratio that counts as equal.
+        high: the largest one.
+        seeds: how many have to finish on each side; one that diverges leaves the claim undecided too.
+    """
+
+    subject: Measure
+    reference: Measure
+    learned: PositiveFloat
+    low: PositiveFloat = 0.9
+    high: PositiveFloat = 1.1
+    seeds: int = Field(default=8, ge=2)
+
+    @model_validator(mode="after")
+    def _around_one(self) -> Self:
+        if not self.low < 1 < self.high:
+            raise ValueError("equal errors have the ratio 1: give a low below 1 and a high above it")
+        return self
+
+
 class Count(Frozen):
     """How many of several statements hold: pairs of which the first is lower, or other claims by id."""
 

@@ -1,7 +1,7 @@
 """What a claim measures: which runs of an experiment, and which number of theirs.
 
 A measure names the runs that matter and no others. What is left open among learning rates, clips
-and sizes is a choice, made by `bench.selection`; what is left open among seeds is a median.
+and sizes is a choice, made by `bench.selection`; what is left open among seeds is a median, or the lowest.
 Anything else left open (two tasks, two optimizers) is a mistake in the file, said when it is read.
 """
 
@@ -78,6 +78,7 @@ class Measure(Frozen):
         protocol: whose side the task takes where the paper's text and the released code differ.
         relative_to: fields of another measure by which this one is divided.
         minus: fields of another measure that is taken off this one.
+        over_seeds: the median over the seeds that finished, or the lowest of them: what can be reached.
     """
 
     experiment: str | None = None
@@ -101,6 +102,7 @@ class Measure(Frozen):
     at_flops: PositiveFloat | None = None
     relative_to: Measure | None = None
     minus: Measure | None = None
+    over_seeds: Literal["median", "lowest"] = "median"
 
     @model_validator(mode="after")
     def _one_reference(self) -> Self:
@@ -108,6 +110,8 @@ class Measure(Frozen):
             raise ValueError("give one of relative_to and minus")
         if self.at_flops and (self.step or self.of not in ("error", "score")):
             raise ValueError("at_flops reads errors over all checkpoints: leave out step and of")
+        if self.at_flops and self.over_seeds != "median":
+            raise ValueError("at_flops reads medians over seeds: leave out over_seeds")
         return self
 
     def updated(self, other: Measure) -> Measure:

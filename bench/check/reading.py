@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.check.measure import Measure
 from bench.frontier import error_at, frontier
@@ -26,12 +26,15 @@ class Reading:
     """One measured number.
 
     Attributes:
-        value: the median over the seeds that finished; NaN when one of them is not a number.
-        standard_error: over seeds where three or more finished, else over prompts; None when unknown.
+        value: the median, or the lowest, over the seeds that finished; NaN when one is not a number.
+        standard_error: over seeds where three or more finished, else (and for the lowest) over prompts;
+            None when unknown.
         chosen: which setting it belongs to and how that was found, in words.
         run_ids: the runs it was read from.
         seeds: how many of the chosen setting finished.
         accuracy: whether it is of a task that is scored by accuracy.
+        by_seed: the number of each seed that finished, of one setting; empty where numbers were combined.
+        diverged: how many seeds of the chosen setting diverged.
     """
 
     value: float
@@ -40,6 +43,8 @@ class Reading:
     run_ids: tuple[str, ...]
     seeds: int = 1
     accuracy: bool = False
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    diverged: int = 0
 
 
 class NotThere(Exception):
@@ -133,13 +138,16 @@ def read(measure: Measure, runs: Sequence[Run], pool: Pool) -> Reading | str:
     finished = [run for run in seeds if run.id not in diverged]
     values, errors_ = zip(*(_value(measure, results[run.id]) for run in finished), strict=True)
     numbers = all(math.isfinite(value) for value in values)
+    value, error = _over_seeds(measure, values, errors_) if numbers else (math.nan, None)
     return Reading(
-        statistics.median(values) if numbers else math.nan,
-        _standard_error(values, errors_) if numbers else None,
-        _in_words(size, setting, sum(map(len, cells.values())), len(seeds), len(finished)),
+        value,
+        error,
+        _in_words(measure, size, setting, sum(map(len, cells.values())), len(seeds), len(finished)),
         tuple(run.id for run in finished),
         len(finished),
         accuracy,
+        {run.seed: value for run, value in zip(finished, values, strict=True)},
+        len(seeds) - len(finished),
     )
 
 
@@ -196,13 +204,25 @@ def combined(measure: Measure, parts: Sequence[Reading]) -> Reading:
     return Reading(value, error if known else None, said, joined, min(one.seeds, other.seeds), one.accuracy)
 
 
-def _in_words(size: Size, setting: Setting, settings: int, seeds: int, finished: int) -> str:
+def _over_seeds(
+    measure: Measure, values: Sequence[float], errors: Sequence[float]
+) -> tuple[float, float | None]:
+    """The one number of several seeds, all of them finite, and its standard error."""
+    if measure.over_seeds == "median":
+        return statistics.median(values), _standard_error(values, errors)
+    lowest = min(range(len(values)), key=values.__getitem__)
+    return values[lowest], errors[lowest] if math.isfinite(errors[lowest]) else None
+
+
+def _in_words(
+    measure: Measure, size: Size, setting: Setting, settings: int, seeds: int, finished: int
+) -> str:
     rate, clip = setting
     parts = [f"{size.layers}x{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
     if settings > 1:
         parts.append(f"best of {settings} settings")
     if finished > 1:
-        parts.append(f"median of {finished} seeds")
+        parts.append(f"{measure.over_seeds} of {finished} seeds")
     if finished < seeds:
         parts.append(f"{seeds - finished} of {count_of(seeds, 'seed')} diverged")
     return f"({', '.join(parts)})"

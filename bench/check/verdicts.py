@@ -4,7 +4,8 @@ A claim is decided on all the runs it is about or not at all: *missing* while on
 result (or is not planned yet); *not comparable* when runs are not what the claim requires (steps,
 protocol, seeds), were scored on different prompts or are made up for a demonstration; else
 *reproduced* or *not reproduced*. A run that diverged never gives a number, and a value that is not a
-number reproduces nothing.
+number reproduces nothing. An equivalence is *undecided* where its interval leaves both open, where
+nothing was learned, or where a seed diverged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.check.claim import Claim
 from bench.check.claims import Claims
+from bench.check.equivalence import Comparison
 from bench.check.judges import JUDGES, Finding, measured
 from bench.check.measure import runs_of
 from bench.check.reading import NotThere, Reading, combined, incomparable, missing, read
@@ -25,8 +27,8 @@ from bench.results import Pool
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-Word = Literal["reproduced", "not reproduced", "not comparable", "missing"]
-WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "not comparable", "missing")
+Word = Literal["reproduced", "not reproduced", "undecided", "not comparable", "missing"]
+WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not comparable", "missing")
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,16 @@ class Verdict:
         claim: its id in the claims file.
         kind: one of `bench.check.claim.KINDS`.
         value: what was measured; for an order or a trend, the largest ratio of a member to a later one;
-            for a count, how many hold.
+            for an equivalence, the ratio of mean errors; for a count, how many hold.
         shown: the value in words where it is no number (a symbol).
         standard_error: of `value`: over seeds where there are three or more, else over prompts.
         expected: what the claim says, in words.
         tolerance: how much it allows, in words; "none" where it allows nothing.
         why_tolerance: the reason that the claims file gives for the number or the tolerance.
         reason: one sentence.
-        run_ids: the runs the value was read from; without one, all the runs the claim is about.
+        run_ids: the runs the value was read from; without one, all the runs the claim is about. Those of a
+            list's members stand in its order.
+        comparison: of an equivalence that was measured, both sides and their ratio.
     """
 
     claim: str
@@ -60,6 +64,7 @@ class Verdict:
     verdict: Word
     reason: str
     run_ids: tuple[str, ...]
+    comparison: Comparison | None = None
 
 
 def check(
@@ -128,6 +133,7 @@ def _verdict(
     for _, runs in planned:
         if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
             return _said(name, claim, "not comparable", reason, everything)
+    numberless: Word = "undecided" if claim.equivalent else "not reproduced"
     readings: list[Reading] = []
     for member, measure in zip(claim.names, claim.measures, strict=True):
         prefix = f"{member}: " if member else ""
@@ -136,11 +142,11 @@ def _verdict(
         except NotThere as error:
             return _said(name, claim, "not comparable", f"{prefix}{error}", everything)
         if failed := next((part for part in parts if isinstance(part, str)), None):
-            return _said(name, claim, "not reproduced", f"{prefix}{failed}", everything)
+            return _said(name, claim, numberless, f"{prefix}{failed}", everything)
         reading = combined(measure, [part for part in parts if isinstance(part, Reading)])
         if not math.isfinite(reading.value):
             reason = f"{measured(member, reading)}: the value is not a number"
-            return _said(name, claim, "not reproduced", reason, everything)
+            return _said(name, claim, numberless, reason, everything)
         wanted = claim.requires.seeds or 1
         if reading.seeds < wanted:
             reason = f"{prefix}{reading.seeds} of the {wanted} seeds it takes finished"
@@ -148,8 +154,13 @@ def _verdict(
         readings.append(reading)
     finding = JUDGES[claim.kind](claim, readings)
     used = tuple(dict.fromkeys(run_id for reading in readings for run_id in reading.run_ids))
-    word: Word = "reproduced" if finding.holds else "not reproduced"
-    return _said(name, claim, word, finding.reason, used, finding)
+    return _said(name, claim, _word(finding), finding.reason, used, finding)
+
+
+def _word(finding: Finding) -> Word:
+    if finding.holds is None:
+        return "undecided"
+    return "reproduced" if finding.holds else "not reproduced"
 
 
 def _said(
@@ -174,6 +185,7 @@ def _said(
         verdict=word,
         reason=reason,
         run_ids=run_ids,
+        comparison=found.comparison if found else None,
     )
 
 
@@ -183,18 +195,17 @@ def _count_claims(name: str, claim: Claim, found: Mapping[str, Verdict]) -> Verd
     assert count is not None
     others = [found[other] for other in count.claims or ()]
     run_ids = tuple(dict.fromkeys(run_id for other in others for run_id in other.run_ids))
-    for word in ("missing", "not comparable"):
+    undecided: tuple[Word, ...] = ("missing", "not comparable", "undecided")
+    for word in undecided:
         some = [other.claim for other in others if other.verdict == word]
         if some:
             listed = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
-            verdict: Word = "missing" if word == "missing" else "not comparable"
-            return _said(name, claim, verdict, f"{len(some)} of {len(others)} are {word}: {listed}", run_ids)
+            return _said(name, claim, word, f"{len(some)} of {len(others)} are {word}: {listed}", run_ids)
     holding = sum(other.verdict == "reproduced" for other in others)
     broken = ", ".join(other.claim for other in others if other.verdict != "reproduced")
     reason = f"{holding} of {len(others)} hold" + (f"; not: {broken}" if broken else "")
     finding = Finding(holding >= count.at_least, holding, None, reason)
-    word_: Word = "reproduced" if finding.holds else "not reproduced"
-    return _said(name, claim, word_, reason, run_ids, finding)
+    return _said(name, claim, _word(finding), reason, run_ids, finding)
 
 
 def _finite(value: float | None) -> float | None:

@@ -27,6 +27,7 @@ from bench.suite import Suite, owner
 STYLES = {
     "reproduced": "green",
     "not reproduced": "red",
+    "undecided": "yellow",
     "not comparable": "yellow",
     "missing": "dim",
 }
@@ -123,7 +124,7 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
         out.print(format.table(out, columns, rows))
         out.print()
     for one in verdicts:
-        if one.verdict in ("not reproduced", "not comparable"):
+        if one.verdict not in ("reproduced", "missing"):
             source = f" ({one.source})" if one.source else ""
             head = Text.assemble((one.verdict, STYLES[one.verdict]), f" {one.claim}: {one.statement}{source}")
             out.print(head)
@@ -158,6 +159,8 @@ def _show_changes(changed: Sequence[changes_of.Change], since: str, out: format.
 def _value(one: checks.Verdict) -> str:
     if one.value is None:
         return "–"
+    if one.comparison and one.comparison.ratio:
+        return f"{one.value:.4g} [{one.comparison.ratio.low:.4g}, {one.comparison.ratio.high:.4g}]"
     error = "" if one.standard_error is None else f" ± {one.standard_error:.2g}"
     symbol = f"{one.shown} " if one.shown else ""
     return f"{symbol}{one.value:.4g}{error}"

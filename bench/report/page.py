@@ -24,6 +24,7 @@ from bench.report import budgets, estimates, select
 from bench.report.drawing import Drawing
 from bench.report.format import error_text, markdown, plus_minus
 from bench.report.paper.exhibits import Exhibit
+from bench.report.precisions import Precisions
 from bench.report.provenance import Provenance
 from bench.report.save import inline, variable
 from bench.report.sections import ExperimentSection
@@ -63,6 +64,7 @@ class Report:
     Attributes:
         counts: of the suite's runs, each once, by state.
         verdicts: on the suite's claims, where it has a claims file.
+        precisions: comparisons of precisions, where claims make any.
         exhibits: the paper's figures and tables.
         beyond: comparisons at equal FLOPs.
         problems: files of the pool that were set aside.
@@ -75,6 +77,7 @@ class Report:
     planned_flops: int
     done_flops: int
     verdicts: Sequence[Verdict]
+    precisions: Precisions | None
     exhibits: Sequence[Exhibit]
     beyond: Sequence[Table]
     experiments: Sequence[ExperimentSection]
@@ -181,9 +184,12 @@ def _share(done: float, planned: float) -> str:
 
 
 def _measured(verdict: Verdict) -> str:
-    """The number behind a verdict with its standard error; a symbol in front of it where it has one."""
+    """The number behind a verdict: with its standard error, its interval, or its symbol in front."""
     if verdict.value is None:
         return "–"
+    if verdict.comparison and verdict.comparison.ratio:
+        ratio = verdict.comparison.ratio
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
     number = error_text(verdict.value) if verdict.standard_error is None else plus_minus(
         verdict.value, verdict.standard_error
     )  # fmt: skip

@@ -17,6 +17,7 @@ from bench.report import budget_tables, budgets, page, planned, provenance, save
 from bench.report.drawing import Drawing
 from bench.report.paper.exhibits import exhibits
 from bench.report.paper.frame import paper_frame
+from bench.report.precisions import precisions
 from bench.report.runs import run_facts
 from bench.report.sections import section
 from bench.report.tables import Table
@@ -66,6 +67,7 @@ def contents(
     plan = planned.planned(suite.runs, pool, states)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
     beyond = _beyond(suite, pool, states)
+    compared = precisions(suite, verdicts, tasks)
     drawings = [
         *(each.drawing for each in shown if each.drawing),
         *(drawing for experiment in experiments for drawing in experiment.drawings()),
@@ -73,6 +75,7 @@ def contents(
     tables = [
         *(table for each in shown for table in each.tables),
         *beyond,
+        *([compared.table] if compared else []),
         *(table for each in experiments for task in each.tasks for table in (task.results, task.rates)),
     ]
     deviations = provenance.deviations(suite)
@@ -83,6 +86,7 @@ def contents(
         planned.total(plan["planned_flops"]),
         planned.total(plan["done_flops"]),
         verdicts,
+        compared,
         shown,
         beyond,
         experiments,
