@@ -37,17 +37,20 @@ MAY_IMPORT = {
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
     "run": "flops frozen models.architectures models.sizes tasks",
+    "stack": "run",
     "results": "files run tasks",
     "selection": "evaluations",
     # From a file to runs.
     "strict_yaml": "errors",
     "suite": "errors frozen models.architectures models.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
-    "train": "environment files flops kernels models results run tasks",
-    "dispatch": "environment errors files frozen kernels models plugins results run strict_yaml tasks train",
+    "train": "environment files flops kernels models results run stack tasks",
+    "speed": "errors files flops kernels models results run stack tasks train",
+    "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
+    "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
-    "cost": "flops results run",
-    "plan": "cost dispatch.queue dispatch.status errors results run suite tasks",
+    "cost": "results run speed.records",
+    "plan": "cost dispatch.queue dispatch.stacking dispatch.status errors results run suite tasks",
     "report": "check evaluations exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes results run "
@@ -56,14 +59,14 @@ MAY_IMPORT = {
     "export": "errors results",
     # The commands know everything, and nothing knows the commands.
     "cli": "check compare cost dispatch environment errors export files kernels plan plugins protocol report "
-    "results run suite tasks train.backends_agree",
+    "results run speed suite tasks train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
+        "adam adam.reference adam.triton attention.triton convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators scan.official "
         "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
         "triton_sums"
@@ -72,7 +75,8 @@ TORCH_AT_IMPORT = {
         "backbone mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
         "mixers.s4.module mixers.s4_mamba.module verified"
     ),
-    "train": "backends_agree checkpoint evaluate loop optimizer parallel step",
+    "speed": "measure profile",
+    "train": "backends_agree checkpoint evaluate loop meters optimizer parallel parameters step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
 
