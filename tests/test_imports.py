@@ -46,18 +46,20 @@ MAY_IMPORT = {
     "suite": "errors exhibits frozen models.architectures models.sizes names plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops kernels models results run stack tasks",
-    "dispatch": "environment errors files frozen kernels models plugins results run stack strict_yaml tasks "
-    "train",
+    "speed": "errors files flops kernels models precision results run stack tasks train",
+    "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
+    "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
-    "cost": "flops results run",
-    "plan": "cost dispatch.queue dispatch.status errors models.architectures results run suite tasks",
+    "cost": "flops results run speed.records",
+    "plan": "cost dispatch.queue dispatch.stacking dispatch.status errors models.architectures results run "
+    "suite tasks",
     "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch environment errors files kernels plan plugins protocol report "
-    "results run suite tasks train.backends_agree",
+    "results run speed suite tasks train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
@@ -75,6 +77,7 @@ TORCH_AT_IMPORT = {
         "backbone linear mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
         "mixers.s4.module mixers.s4_mamba.module verified"
     ),
+    "speed": "measure profile",
     "train": "backends_agree checkpoint evaluate loop meters optimizer parallel parameters randomness step",
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""

@@ -181,6 +181,53 @@ for command in (judging.report, judging.check, judging.compare, judging.export):
 
 
 @app.command()
+def speed(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Measure this suite's distinct shapes.")
+    ] = None,
+    architectures: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: the paper's six).")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Layers x width, such as 2x128,8x64, or size groups (default: 2x128)."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: linear_regression).")
+    ] = None,
+    precisions: Annotated[
+        str | None, typer.Option(help="fp32,tf32 (default: both; fp32 on a processor).")
+    ] = None,
+    stacks: Annotated[str, typer.Option(help="Members of a stack, separated by commas.")] = "1,16",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Where a step's time goes, by kernel: tables and pictures.")
+    ] = False,
+    peer: Annotated[
+        str | None,
+        typer.Option(metavar="jax", help="Time a plain JAX program of the same step beside the Transformer."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the record to this file instead of the results, where `bench plan` finds it.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+    json: Json = False,
+) -> None:
+    """Time whole training steps on this machine's device, alone and in stacks; plans then use these times."""
+    from bench.cli.speed import Choices, numbers, show_speed, words
+    from bench.speed.cases import Grid
+
+    grid = Grid(
+        words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
+    )
+    show_speed(grid, Choices(suite, results, output, profile, peer, json))
+
+
+@app.command()
 def doctor(
     speed: Annotated[
         bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
@@ -199,9 +246,9 @@ def doctor(
     if speed and train:
         raise UserError("doctor --speed and --train would disturb each other: one at a time")
     if speed:
-        from bench.cli.speed import show_speeds
+        from bench.cli.kernel_speed import show_kernel_speeds
 
-        show_speeds(json)
+        show_kernel_speeds(json)
         return
     if train:
         from bench.cli.agreement import show_agreement

@@ -1,77 +1,281 @@
-"""`bench doctor --speed`: kernels side by side on this GPU, and what drawing a batch of prompts takes."""
+"""`bench speed`: whole training steps side by side on this machine's device, and where their time goes."""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib.util
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
+from bench import suite as suites
 from bench.cli import format
 from bench.cli.format import Column
-from bench.errors import UserError
+from bench.environment import code_identity, device_name
+from bench.errors import UserError, did_you_mean
+from bench.run import Run
+from bench.speed import records
+from bench.speed.cases import Grid, distinct, runs_of
+from bench.speed.picture import draw, largest, short_name
+from bench.speed.records import KernelTime, Record, Row
 
-BATCH = 64
+if TYPE_CHECKING:
+    import torch
+
+PEERS = {"jax": "pip install 'jax[cuda12]' on a GPU, pip install jax on a processor"}
+"""Other programs that can be timed beside this one, and how they are installed."""
+DASH = "–"
 
 
-def show_speeds(as_json: bool) -> None:
-    """Measure and print.
+@dataclass(frozen=True)
+class Choices:
+    """What the command line said beside the grid."""
+
+    suite: Path | None
+    results: Path
+    output: Path | None
+    profile: bool
+    peer: str | None
+    as_json: bool
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """The words of an option that takes several, separated by commas; None where it is not given.
 
     Raises:
-        UserError: where there is no GPU.
+        UserError: when it is given and has none.
     """
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError("doctor --speed times kernels on an NVIDIA GPU, and this machine has none")
-    from bench.kernels import speed
-
-    device = torch.device("cuda", torch.cuda.current_device())
-    found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(device),
-        "torch": torch.__version__,
-        "copy_bytes_per_second": speed.copy_bandwidth(device),
-        "batch_size": speed.BATCH,
-        "kernels": [vars(one) for one in speed.measure(device)],
-        "sampling": _sampling(device),
-    }
-    if as_json:
-        format.Output().json(found)
-    else:
-        _show(found)
+    if text is None:
+        return None
+    if not (found := tuple(word.strip() for word in text.split(",") if word.strip())):
+        raise UserError(f"'{text}' names nothing: expected words separated by commas")
+    return tuple(dict.fromkeys(found))
 
 
-def _sampling(device: Any) -> list[dict[str, Any]]:
-    """Microseconds to draw one training batch of every task, in a captured graph."""
-    import torch
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """The whole numbers of an option, separated by commas.
 
-    from bench.kernels.speed import microseconds
-    from bench.tasks import TASKS
-    from bench.tasks.draws import Draws
-
-    draws = Draws(0, "train", torch.zeros((), dtype=torch.int64, device=device))
-    return [
-        {"task": name, "microseconds": microseconds(lambda task=task: task().batch(draws, BATCH))}  # type: ignore[misc]
-        for name, task in TASKS.items()
-    ]
+    Raises:
+        UserError: when it has anything else.
+    """
+    values = words(text) or ()
+    if wrong := [value for value in values if not value.isdecimal()]:
+        raise UserError(f"{option} {wrong[0]}: expected whole numbers separated by commas, such as 1,16")
+    return tuple(int(value) for value in values)
 
 
-def _show(found: dict[str, Any]) -> None:
+def show_speed(grid: Grid, choices: Choices) -> None:
+    """Measure, store the record, and print it.
+
+    Raises:
+        UserError: for unknown names, precisions that this device lacks, and a peer that is not installed.
+    """
+    _check_peer(choices.peer)
+    cases = distinct(suites.load(choices.suite).runs, grid) if choices.suite else runs_of(grid)
+    device = _prepared()
+    name = device_name(str(device))
+    cases = _possible(cases, grid, device)
     out = format.Output()
-    copy = found["copy_bytes_per_second"] / 1e12
-    out.say(f"{found['device']}, torch {found['torch']}; a copy moves {copy:.2f} TB/s")
-    for kernel in dict.fromkeys(one["kernel"] for one in found["kernels"]):
-        of_kernel = [one for one in found["kernels"] if one["kernel"] == kernel]
-        names = list(dict.fromkeys(one["backend"] for one in of_kernel))
-        times = {(one["channels"], one["length"], one["backend"]): one["microseconds"] for one in of_kernel}
-        columns = [Column(name, number=True) for name in ("channels", "tokens", *names)]
-        rows = [
-            (str(channels), str(length), *(_microseconds(times[channels, length, name]) for name in names))
-            for channels, length in dict.fromkeys((one["channels"], one["length"]) for one in of_kernel)
-        ]
-        title = f"{kernel}: forward and backward of {found['batch_size']} prompts, µs"
-        out.print(format.table(out, columns, rows, title=title))
-    rows = [(one["task"], _microseconds(one["microseconds"])) for one in found["sampling"]]
-    title = f"Drawing a batch of {BATCH} prompts, µs"
-    out.print(format.table(out, [Column("task"), Column("µs", number=True)], rows, title=title))
+    if not choices.as_json:
+        where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
+        out.say(f"{name}{where}")
+    record = _measured(cases, grid.stacks, device, name, choices)
+    path = choices.output or records.path_of(choices.results, name)
+    kept = record if choices.output else record.with_older(records.of_device(choices.results, name))
+    records.store(path, kept)
+    pictures = [_picture(row, record.device, path) for row in record.rows if row.profile]
+    if choices.as_json:
+        out.json(record.plain())
+        return
+    _show(out, record)
+    for row in record.rows:
+        if row.profile:
+            out.print(_profile_table(out, row))
+    out.say(f"Stored: {path}" + "".join(f"\nPicture: {picture}" for picture in pictures))
 
 
-def _microseconds(value: float | None) -> str:
-    return "out of memory" if value is None else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+def _check_peer(peer: str | None) -> None:
+    if peer is None:
+        return
+    if peer not in PEERS:
+        raise UserError(f"--peer {peer}{did_you_mean(peer, PEERS)}")
+    if importlib.util.find_spec(peer) is None:
+        raise UserError(f"--peer {peer}: package {peer} is not installed: {PEERS[peer]}")
+
+
+def _prepared() -> torch.device:
+    """The device to measure; settings of the process as workers have them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own stages otherwise
+    import torch
+
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def _possible(cases: list[Run], grid: Grid, device: torch.device) -> list[Run]:
+    """The cases that a device can compute: fp32 alone on a processor."""
+    if device.type == "cuda":
+        return cases
+    possible = [run for run in cases if run.precision == "fp32"]
+    if not possible or (grid.precisions and len(possible) < len(cases)):
+        raise UserError(
+            "only fp32 can be timed here: other precisions need an NVIDIA GPU; say --precisions fp32"
+        )
+    return possible
+
+
+def _measured(
+    cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: Choices
+) -> Record:
+    import torch
+
+    from bench.kernels.backends import AUTO, resolve
+    from bench.speed.measure import measure, roofline
+
+    backend, _ = resolve(AUTO, str(device))
+    code, date = code_identity(), time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    about = {"torch": str(torch.__version__), "commit": code["commit"], "date": date}
+    precisions = tuple(dict.fromkeys(run.precision for run in cases))
+    rows, peers = [], []
+    with Console(stderr=True).status("measuring a copy and matrix products") as status:
+        limits = roofline(device, precisions)
+        for run in cases:
+            for members in stacks:
+                size = f"{run.size.layers}x{run.size.width}"
+                status.update(
+                    f"{run.architecture.name} {size} {run.task.name} {run.precision}, stack {members}"
+                )
+                row = measure(run, members, device, backend, choices.profile)
+                rows.append(replace(row, **about))
+                if (
+                    choices.peer
+                    and run.architecture.name == "transformer"
+                    and run.task.name == "linear_regression"
+                ):
+                    from bench.speed import peer_jax
+
+                    status.update(f"jax: {run.architecture.name} {size} {run.precision}, stack {members}")
+                    peers.append({**peer_jax.measure(run, members), "date": date})
+    on_gpu = device.type == "cuda"
+    memory = torch.cuda.get_device_properties(device).total_memory >> 20 if on_gpu else None
+    return Record(
+        device=name,
+        device_kind="gpu" if on_gpu else "cpu",
+        memory_mib=memory,
+        dirty=code["dirty"],
+        copy_bytes_per_second=limits.copy_bytes_per_second,
+        product_flops_per_second=limits.product_flops_per_second,
+        rows=tuple(rows),
+        peers=tuple(peers),
+        **about,
+    )
+
+
+def _show(out: format.Output, record: Record) -> None:
+    rates = ", ".join(
+        f"{precision} {format.flops(rate)} FLOP/s"
+        for precision, rate in record.product_flops_per_second.items()
+    )
+    copied = f"{(record.copy_bytes_per_second or 0) / 1e12:.3g} TB/s"
+    out.say(f"torch {record.torch}; a large copy moves {copied}; large matrix products: {rates}.")
+    columns = [
+        Column("architecture", folds=True),
+        Column("size"),
+        Column("task", folds=True),
+        Column("precision"),
+    ]
+    columns += [
+        Column(name, number=True) for name in ("stack", "ms/step", "ms/member", "stack gain", "FLOP/s")
+    ]
+    columns += [Column("of matmul rate", number=True)]
+    columns += [Column("kernels/step", number=True, spare=True), Column("peak MiB", number=True, spare=True)]
+    columns += [Column("", folds=True)]
+    rows = list(_rows(record))
+    out.print(format.table(out, columns, rows, title="Training steps"))
+    out.say(
+        "ms/member: per step and member of the stack. Stack gain: time alone over time per member. "
+        "Of matmul rate: training FLOPs per second over those of the large matrix product in that precision.",
+        style="dim",
+    )
+
+
+def _rows(record: Record) -> Iterator[tuple[str, ...]]:
+    """A line for each case, and beneath it that of the peer."""
+    peers = defaultdict(list)
+    for peer in record.peers:
+        peers[tuple(peer[name] for name in (*records.Shape._fields, "task", "stack"))].append(peer)
+    for row in record.rows:
+        shape = row.shape
+        names = (row.task, shape.precision, str(row.stack))
+        size = f"{shape.layers}×{shape.width}"
+        fraction = record.product_fraction(row)
+        yield (
+            shape.architecture,
+            size,
+            *names,
+            _number(row.ms_per_step),
+            _number(row.ms_per_member),
+            _number(record.stack_gain(row)),
+            DASH if row.flops_per_second is None else format.flops(row.flops_per_second),
+            DASH if fraction is None else f"{100 * fraction:.3g} %",
+            DASH if row.kernels_per_step is None else f"{row.kernels_per_step:,.0f}",
+            DASH if row.peak_memory_mib is None else f"{row.peak_memory_mib:,}",
+            row.failure or "",
+        )
+        for peer in peers[(*shape, row.task, row.stack)]:
+            times = (_number(peer["ms_per_step"]), _number(peer["ms_per_member"]))
+            elsewhere = record.device_kind == "gpu" and peer["device"] != record.device
+            note = peer["failure"] or (f"on {peer['device']}" if elsewhere else "")
+            name = f"  {peer['program']}: {shape.architecture}"
+            yield (name, size, *names, *times, *[DASH] * 5, note)
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _profile_table(out: format.Output, row: Row) -> Any:
+    total = sum(kernel.microseconds for kernel in row.profile)
+    columns = [Column("µs/step", number=True), Column("share", number=True), Column("launches", number=True)]
+    columns += [Column("group"), Column("kernel", folds=True)]
+
+    def line(kernel: KernelTime, name: str) -> tuple[str, ...]:
+        share = f"{100 * kernel.microseconds / total:.1f} %" if total else DASH
+        return (f"{kernel.microseconds:,.1f}", share, f"{kernel.launches:g}", kernel.group, name)
+
+    lines = [line(kernel, short_name(kernel.name)) for kernel in largest(row.profile)]
+    groups = [line(kernel, "") for kernel in by_group(row.profile)]
+    title = f"{row.label}: by group, then by kernel; {total:,.0f} µs in all"
+    return format.table(out, columns, [*groups, ("",) * 5, *lines], title=title)
+
+
+def by_group(profile: Sequence[KernelTime]) -> list[KernelTime]:
+    """The sums of each group, the longest first."""
+    groups: dict[str, list[KernelTime]] = defaultdict(list)
+    for kernel in profile:
+        groups[kernel.group].append(kernel)
+    sums = [
+        KernelTime(
+            "",
+            group,
+            sum(kernel.microseconds for kernel in kernels),
+            sum(kernel.launches for kernel in kernels),
+        )
+        for group, kernels in groups.items()
+    ]
+    return sorted(sums, key=lambda kernel: -kernel.microseconds)
+
+
+def _picture(row: Row, device: str, path: Path) -> Path:
+    picture = path.with_name(f"{path.stem}-{row.label}.png")
+    draw(row, device, picture)
+    return picture

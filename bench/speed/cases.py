@@ -1,0 +1,124 @@
+"""What `bench speed` measures: a grid of shapes from options, or the distinct shapes of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from bench.errors import UserError, did_you_mean
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import SIZE_GROUPS, Size
+from bench.precision import PRECISIONS
+from bench.run import Run
+from bench.speed.records import shape_of
+from bench.stack import Stack
+from bench.tasks import TASKS
+
+PAPER = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
+USUAL_PRECISIONS = ("fp32", "tf32")
+MEMBERS_PER_SEED = 4
+STEPS = 500_000
+RATES = (1e-4, 5e-5, 1e-5, 5e-6)
+"""Learning rates of the members that share a seed. Their values do not affect the time of a step."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the command line asked for; None where it did not."""
+
+    architectures: tuple[str, ...] | None = None
+    sizes: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    stacks: tuple[int, ...] = (1, 16)
+
+
+def runs_of(grid: Grid) -> list[Run]:
+    """One run for each shape of a grid.
+
+    Raises:
+        UserError: for unknown names and sizes that an architecture cannot have.
+    """
+    _check(grid)
+    return [
+        _run(architecture, size, task, precision)
+        for task in grid.tasks or ("linear_regression",)
+        for size in _sizes(grid.sizes or ("2x128",))
+        for architecture in grid.architectures or PAPER
+        for precision in grid.precisions or USUAL_PRECISIONS
+    ]
+
+
+def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
+    """The first run of each shape among `runs`, of those that a grid's options name.
+
+    Raises:
+        UserError: for unknown names, or when nothing is left.
+    """
+    _check(grid)
+    sizes = {(size.layers, size.width) for size in _sizes(grid.sizes)} if grid.sizes else None
+    shapes = {
+        (*shape_of(run), run.task.n_inputs, run.task.n_outputs): run
+        for run in reversed(list(runs))
+        if (grid.architectures is None or run.architecture.name in grid.architectures)
+        and (grid.tasks is None or run.task.name in grid.tasks)
+        and (grid.precisions is None or run.precision in grid.precisions)
+        and (sizes is None or (run.size.layers, run.size.width) in sizes)
+    }
+    if not shapes:
+        raise UserError("no run of the suite has these architectures, sizes, tasks and precisions")
+    return list(shapes.values())[::-1]
+
+
+def stack_of(run: Run, members: int) -> Stack:
+    """A stack of `members` runs of one shape: four learning rates for each seed."""
+    fields = {name: getattr(run, name) for name in Run.model_fields}
+    places = (divmod(index, MEMBERS_PER_SEED) for index in range(members))
+    return Stack.of(
+        *(Run(**{**fields, "learning_rate": RATES[place], "seed": seed}) for seed, place in places)
+    )
+
+
+def _run(architecture: str, size: Size, task: str, precision: str) -> Run:
+    pattern = ARCHITECTURES[architecture]
+    try:
+        return Run(
+            task=TASKS[task].model_validate({}),
+            architecture=pattern,
+            size=size.of(pattern),
+            learning_rate=RATES[0],
+            steps=STEPS,
+            checkpoints=(STEPS,),
+            precision=precision,
+        )
+    except ValidationError as error:
+        reasons = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
+        raise UserError(f"{architecture} {size.layers}x{size.width} on {task}: {reasons}") from None
+
+
+def _check(grid: Grid) -> None:
+    for option, words, valid in (
+        ("--architectures", grid.architectures, ARCHITECTURES),
+        ("--tasks", grid.tasks, TASKS),
+        ("--precisions", grid.precisions, PRECISIONS),
+    ):
+        for word in words or ():
+            if word not in valid:
+                raise UserError(f"{option} {word}{did_you_mean(word, valid)}")
+    if any(stack < 1 for stack in grid.stacks):
+        raise UserError(f"--stacks {min(grid.stacks)}: a stack has at least one member")
+
+
+def _sizes(words: Sequence[str]) -> list[Size]:
+    sizes: list[Size] = []
+    for word in words:
+        layers, cross, width = word.partition("x")
+        if word in SIZE_GROUPS:
+            sizes += SIZE_GROUPS[word]
+        elif cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
+            sizes.append(Size(layers=int(layers), width=int(width)))
+        else:
+            raise UserError(f"--sizes {word}: expected layers x width, such as 2x128, or a size group's name")
+    return list(dict.fromkeys(sizes))

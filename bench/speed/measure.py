@@ -1,0 +1,133 @@
+"""Times whole training steps, draw to Adam: captured on a GPU, eager on a processor."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench.kernels import backends, product
+from bench.run import Run
+from bench.speed.cases import stack_of
+from bench.speed.profile import kernel_times, launches_per_step
+from bench.speed.records import Row, flops_per_step, shape_of
+from bench.stack import Stack, stackable
+from bench.train.loop import configure
+from bench.train.step import captured_step, eager_step, initial_state
+
+REPEATS = 7
+SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
+"""A repeat is as many steps as take about this long, at least one."""
+PRODUCT_WIDTH = {"cuda": 8192, "cpu": 512}
+"""Of the matrices whose product is the roofline."""
+COPY_BYTES = 1 << 26
+"""Of the copy that is timed on a processor."""
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """What a device does at most, as far as two large operations tell.
+
+    Attributes:
+        copy_bytes_per_second: of a large copy, bytes read and bytes written.
+        product_flops_per_second: of a large matrix product, by precision.
+    """
+
+    copy_bytes_per_second: float
+    product_flops_per_second: dict[str, float]
+
+
+def measure(run: Run, members: int, device: torch.device, backend: str, profile: bool = False) -> Row:
+    """The row of one case; a case that fails is a row that says why.
+
+    Args:
+        run: its shape.
+        members: of the stack.
+        device: where.
+        backend: the kernels' backend, by name.
+        profile: whether to record where the time goes, too.
+    """
+    row = Row(shape_of(run), run.task.name, run.size.heads, members, backend, flops_per_step(run))
+    if members > 1 and not stackable(run):
+        return replace(row, failure=f"{run.architecture.name} has blocks that cannot be stacked")
+    try:
+        with (
+            warnings.catch_warnings()
+        ):  # torch warns of what the numbers show: operators that vmap loops over
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            return _measured(row, stack_of(run, members), device, profile)
+    except torch.OutOfMemoryError:
+        failure = "out of memory"
+    except Exception as error:  # of this case alone: the others are measured all the same
+        lines = str(error).strip().splitlines()
+        failure = f"{type(error).__name__}: {lines[0] if lines else ''}"
+    finally:
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return replace(row, failure=failure)
+
+
+def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Row:
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    configure(stack.first, device)
+    torch.manual_seed(stack.first.seed)
+    state = initial_state(stack, device, row.backend)
+    step = captured_step(state) if on_gpu else eager_step(state)
+    seconds = seconds_per_call(step, device)
+    return replace(
+        row,
+        ms_per_step=1e3 * seconds,
+        peak_memory_mib=torch.cuda.max_memory_allocated(device) >> 20 if on_gpu else None,
+        kernels_per_step=launches_per_step(step, device) if on_gpu else None,
+        profile=kernel_times(step, device) if profile else (),
+    )
+
+
+def seconds_per_call(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
+    """Median over repeats of the mean time of one call; the device is waited for around each repeat."""
+    function()
+    once = _seconds(function, 1, device)
+    calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(once, 1e-6))))
+    return statistics.median(_seconds(function, calls, device) for _ in range(repeats)) / calls
+
+
+def _seconds(function: Callable[[], object], calls: int, device: torch.device) -> float:
+    if device.type != "cuda":
+        began = time.perf_counter()
+        for _ in range(calls):
+            function()
+        return time.perf_counter() - began
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize(device)
+    first.record()
+    for _ in range(calls):
+        function()
+    last.record()
+    torch.cuda.synchronize(device)
+    return float(first.elapsed_time(last)) * 1e-3
+
+
+def roofline(device: torch.device, precisions: tuple[str, ...]) -> Roofline:
+    """Measure a large copy, and a large matrix product in each precision."""
+    width = PRODUCT_WIDTH[device.type]
+    a, b = (torch.randn(width, width, device=device) for _ in range(2))
+    multiply = product.linear(backends.resolve(backends.AUTO, str(device))[0])
+    rates: dict[str, float] = {}
+    for precision in precisions:
+        with product.precision(precision), torch.no_grad():
+            rates[precision] = 2 * width**3 / seconds_per_call(lambda: multiply(a, b), device)
+    if device.type == "cuda":
+        from bench.kernels.speed import copy_bandwidth
+
+        return Roofline(copy_bandwidth(device), rates)
+    source = torch.zeros(COPY_BYTES, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return Roofline(2 * COPY_BYTES / seconds_per_call(lambda: target.copy_(source), device), rates)

@@ -1,0 +1,59 @@
+"""A picture of a profile: one bar for each kernel, coloured by what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.speed.records import KernelTime, Row
+
+MOST_BARS = 20
+LONGEST_NAME = 48
+
+
+def short_name(name: str) -> str:
+    """A kernel's name without namespaces' templates and arguments, cut in the middle where it is long."""
+    name = re.sub(r"^void ", "", name)
+    while (plain := re.sub(r"<[^<>]*>|\([^()]*\)", "", name)) != name:
+        name = plain
+    name = name.strip() or "(no name)"
+    if len(name) <= LONGEST_NAME:
+        return name
+    kept = (LONGEST_NAME - 1) // 2
+    return f"{name[:kept]}…{name[-kept:]}"
+
+
+def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[KernelTime]:
+    """The longest kernels, and all others as one more."""
+    head, rest = list(profile[:most]), profile[most:]
+    if rest:
+        times, launches = (
+            sum(kernel.microseconds for kernel in rest),
+            sum(kernel.launches for kernel in rest),
+        )
+        head.append(KernelTime(f"{len(rest)} others", "", times, launches))
+    return head
+
+
+def draw(row: Row, device: str, path: Path) -> None:
+    """Write a horizontal bar chart of a row's profile; the file's suffix says the format."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    kernels = largest(row.profile)
+    groups = list(dict.fromkeys(kernel.group or "others" for kernel in kernels))
+    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    figure = Figure(figsize=(9, 1.2 + 0.28 * len(kernels)), layout="constrained")
+    axes = figure.subplots()
+    for index, group in enumerate(groups):
+        places = [place for place, kernel in enumerate(kernels) if (kernel.group or "others") == group]
+        times = [kernels[place].microseconds for place in places]
+        axes.barh(places, times, color=colours[index % len(colours)], label=group)
+    axes.set_yticks(range(len(kernels)), [short_name(kernel.name) for kernel in kernels], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("µs per step")
+    axes.set_title(f"{row.label} on {device}", fontsize=9)
+    axes.legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)

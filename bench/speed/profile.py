@@ -1,0 +1,96 @@
+"""Where a training step's time goes, by kernel: the profiler's events over a few steps, summed up."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench.speed.records import KernelTime
+
+STEPS = 5
+"""Steps that are profiled; numbers are means over them."""
+
+GROUPS: tuple[tuple[str, str], ...] = (
+    ("copies and fills", r"memcpy|memset|copy_|fill_|zero_|FillFunctor|direct_copy|CatArray|aten::cat"),
+    (
+        "matrix products",
+        r"gemm|gemv|cutlass|cublas|splitK|wgmma|::(add)?mm\b|::(b|baddb)mm\b|::matmul|::linear",
+    ),
+    ("attention", r"attention|attn|flash|fmha|softmax|_for_keys|_for_queries"),
+    ("selective scan", r"scan_(fwd|bwd)|selective|cumsum|\bscan"),
+    ("convolution", r"conv"),
+    ("norms", r"layer_?norm|_standardized|norm_kernel|GammaBeta"),
+    ("clip and Adam", r"adam|sum_squares|\bfinish\b|multi_tensor"),
+    ("draws", r"_draw|_subset|_ramp|random|philox|distribution"),
+    ("Fourier transforms", r"fft"),
+    ("sums", r"reduce|_add_up|_column_sums|::sum|::mean"),
+    (
+        "elementwise",
+        r"elementwise|vectorized|::(add|sub|mul|div|neg|exp|pow|sqrt|gelu|silu|sigmoid|where|to)_?\b",
+    ),
+)
+"""Kinds of kernels and the names that tell them; the first that fits counts, the rest is "other".
+
+Several Triton kernels of this project are called `forward` and `backward`: their names do not tell.
+"""
+OTHER = "other"
+
+
+def group_of(name: str) -> str:
+    """What a kernel is, as far as its name tells."""
+    return next((group for group, pattern in GROUPS if re.search(pattern, name, re.IGNORECASE)), OTHER)
+
+
+def launches_per_step(step: Callable[[], object], device: torch.device) -> float:
+    """Kernels, copies and fills that one step starts on the GPU."""
+    return sum(launches for _, _, launches in _events(step, device)) / STEPS
+
+
+def kernel_times(step: Callable[[], object], device: torch.device) -> tuple[KernelTime, ...]:
+    """Every kernel of one step, the longest first; on a processor every operator, without those it calls."""
+    return summed(_events(step, device), STEPS)
+
+
+def summed(events: Iterable[tuple[str, float, int]], steps: int) -> tuple[KernelTime, ...]:
+    """Events (name, microseconds, launches) of several steps, by name and per step, the longest first."""
+    times: dict[str, float] = defaultdict(float)
+    launches: dict[str, int] = defaultdict(int)
+    for name, microseconds, count in events:
+        times[name] += microseconds
+        launches[name] += count
+    return tuple(
+        KernelTime(name, group_of(name), times[name] / steps, launches[name] / steps)
+        for name in sorted(times, key=lambda name: (-times[name], name))
+    )
+
+
+def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str, float, int]]:
+    """(name, microseconds, launches) of what `STEPS` steps do on the device."""
+    on_gpu = device.type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    if on_gpu:  # the first profile of a process starts the tracer, and may miss events
+        with profile(activities=[activity]):
+            step()
+            torch.cuda.synchronize(device)
+    with profile(activities=[activity]) as profiler:
+        for _ in range(STEPS):
+            step()
+        if on_gpu:
+            torch.cuda.synchronize(device)
+    if on_gpu:
+        return [
+            (event.name, float(event.device_time), 1)
+            for event in profiler.events() or ()
+            if event.device_type.name == "CUDA" and not _is_annotation(event)
+        ]
+    return [(event.key, float(event.self_cpu_time_total), event.count) for event in profiler.key_averages()]
+
+
+def _is_annotation(event: Any) -> bool:
+    """Whether an event on the device's time line is only a range that was marked, such as a profiler step."""
+    return bool(getattr(event, "is_user_annotation", False))
