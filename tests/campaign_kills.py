@@ -29,10 +29,9 @@ experiments:
     architectures: [transformer, s4_mamba]
     sizes: [{layers: 1, width: 16, heads: 4}]
     learning_rates: [1e-3]
-    seeds: [0, 1]
     batch_size: 16
-    steps: 600
-    checkpoints: [300]
+    steps: 800
+    checkpoints: [400]
     evaluation_prompts: 32
 """
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -141,6 +140,13 @@ def _to_the_end(folder: Path) -> tuple[dict[str, str], str | None]:
     if pool.problems or left or len(files) != len(pool.runs) + len(pool.baselines):
         return {}, f"left behind: {pool.problems} {left} {len(files)} files"
     return {
-        key: json.dumps({k: v for k, v in result.items() if k != "provenance"}, sort_keys=True)
+        key: json.dumps(_numbers(result), sort_keys=True)
         for key, result in (pool.runs | pool.baselines).items()
     }, None
+
+
+def _numbers(value: object) -> object:
+    """A result without its provenance and without what computing took."""
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items() if key not in ("provenance", "seconds")}
+    return [_numbers(inner) for inner in value] if isinstance(value, list) else value
