@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cost import Estimate, Speeds
 from bench.dispatch.queue import Queue
 from bench.dispatch.status import NOBODY, Standing, standing
-from bench.errors import UserError, did_you_mean
+from bench.filters import matching
 from bench.results import Pool
 from bench.run import Run, leaves, short
 from bench.tasks import PROTOCOLS, Task
@@ -90,10 +89,6 @@ def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
     return [f"+{key}={value}" for key, value in fields.items()]
 
 
-MOST_LISTED = 30
-"""An error lists no more values than this."""
-
-_NUMBERS = ("layers", "width", "learning_rate", "clip", "steps", "seed")
 _FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
     "task": lambda planned: [planned.run.task.name],
@@ -124,34 +119,4 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
     """
     if not terms:
         return runs
-    chosen = runs
-    for term in terms.split():
-        key, equals, patterns = term.partition("=")
-        if not equals or not patterns:
-            raise UserError(f"filter term '{term}' is not of the form field=pattern")
-        if key not in _FIELDS:
-            raise UserError(f"unknown filter field '{key}'{did_you_mean(key, _FIELDS)}")
-        wanted = [_canonical(key, pattern) for pattern in patterns.split(",")]
-        before, chosen = chosen, [one for one in chosen if _matches(_FIELDS[key](one), wanted)]
-        if not chosen:
-            there = dict.fromkeys(value for one in before for value in _FIELDS[key](one) if value)
-            suggestion = did_you_mean(patterns, there) if len(there) <= MOST_LISTED else ""
-            raise UserError(
-                f"filter '{terms}' matches none of the suite's {len(runs):,} runs: no {term}{suggestion}"
-            )
-    return chosen
-
-
-def _matches(values: list[str], patterns: list[str]) -> bool:
-    return any(fnmatch.fnmatchcase(value, pattern) for value in values for pattern in patterns)
-
-
-def _canonical(key: str, pattern: str) -> str:
-    """Numbers however they are written: 0.0001 finds 1e-4, 5e5 and 500_000 find 500000."""
-    if key in _NUMBERS:
-        try:
-            number = float(pattern)
-        except ValueError:
-            return pattern
-        return short(number) if key in ("learning_rate", "clip") else f"{number:.0f}"
-    return pattern
+    return matching(runs, terms, _FIELDS, f"the suite's {len(runs):,} runs")

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
     "run": "flops frozen models.architectures models.sizes tasks",
+    "filters": "errors run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.
@@ -46,13 +47,13 @@ MAY_IMPORT = {
     "dispatch": "environment errors files frozen kernels models plugins results run strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run",
-    "plan": "cost dispatch.queue dispatch.status errors results run suite tasks",
+    "plan": "cost dispatch.queue dispatch.status filters results run suite tasks",
     "report": "check exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors exhibits frontier frozen models.architectures models.sizes results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files kernels plan plugins protocol report "
+    "cli": "check cost dispatch environment errors files filters kernels plan plugins protocol report "
     "results run suite tasks train.backends_agree",
     "__main__": "cli",
 }

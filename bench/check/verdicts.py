@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.check.claim import Claim
@@ -21,6 +21,7 @@ from bench.check.judges import JUDGES, Finding, measured
 from bench.check.measure import runs_of
 from bench.check.reading import NotThere, Reading, combined, incomparable, missing, read
 from bench.results import Pool
+from bench.results.mixtures import mixtures
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -45,6 +46,7 @@ class Verdict:
         why_tolerance: the reason that the claims file gives for the number or the tolerance.
         reason: one sentence.
         run_ids: the runs the value was read from; without one, all the runs the claim is about.
+        note: in what those runs differ beside what is claimed (devices, kernels, precisions), in words.
     """
 
     claim: str
@@ -60,6 +62,7 @@ class Verdict:
     verdict: Word
     reason: str
     run_ids: tuple[str, ...]
+    note: str | None = None
 
 
 def check(
@@ -149,7 +152,9 @@ def _verdict(
     finding = JUDGES[claim.kind](claim, readings)
     used = tuple(dict.fromkeys(run_id for reading in readings for run_id in reading.run_ids))
     word: Word = "reproduced" if finding.holds else "not reproduced"
-    return _said(name, claim, word, finding.reason, used, finding)
+    verdict = _said(name, claim, word, finding.reason, used, finding)
+    mixed = mixtures(pool.runs[run_id] for run_id in everything)
+    return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
 
 def _said(

@@ -20,7 +20,7 @@ from bench.report.paper.frame import paper_frame
 from bench.report.runs import run_facts
 from bench.report.sections import section
 from bench.report.tables import Table
-from bench.results import Pool
+from bench.results import Pool, withdrawn
 
 if TYPE_CHECKING:
     from bench.check import Verdict
@@ -83,6 +83,7 @@ def contents(
         provenance.summarise(pool, plan["id"], tasks),
         deviations,
         pool.problems,
+        withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
         run_facts(suite, pool, (key for each in drawings for spot in each.spots for key in spot.run_ids)),
     )
     drawn = save.all_encoded({drawing.name: drawing.figure for drawing in drawings})
