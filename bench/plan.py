@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cost import Estimate, Speeds
 from bench.dispatch.queue import Queue
 from bench.dispatch.status import NOBODY, WORDS, Standing, standing
-from bench.errors import UserError, did_you_mean
-from bench.models.architectures import canonical
+from bench.filters import matching
 from bench.results import Pool
 from bench.run import Run, leaves, short
 from bench.tasks import PROTOCOLS, Task
@@ -91,10 +89,6 @@ def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
     return [f"+{key}={value}" for key, value in fields.items()]
 
 
-MOST_LISTED = 30
-"""An error lists no more values than this."""
-
-_NUMBERS = ("layers", "width", "learning_rate", "clip", "steps", "seed")
 _FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
     "task": lambda planned: [planned.run.task.name],
@@ -125,64 +119,4 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
     """
     if not terms:
         return runs
-    chosen = runs
-    for term in terms.split():
-        key, equals, patterns = term.partition("=")
-        if not equals or not patterns:
-            raise UserError(f"filter term '{term}' is not of the form field=pattern")
-        if key not in _FIELDS:
-            raise UserError(f"unknown filter field '{key}'{did_you_mean(key, _FIELDS)}")
-        wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
-        _refuse_strays(runs, key, wanted)
-        before, chosen = chosen, [one for one in chosen if _matches(_FIELDS[key](one), wanted.values())]
-        if not chosen:
-            there = dict.fromkeys(value for one in before for value in _FIELDS[key](one) if value)
-            suggestion = did_you_mean(patterns, there) if len(there) <= MOST_LISTED else ""
-            raise UserError(
-                f"filter '{terms}' matches none of the suite's {len(runs):,} runs: no {term}{suggestion}"
-            )
-    return chosen
-
-
-def _refuse_strays(runs: list[Planned], key: str, wanted: Mapping[str, str]) -> None:
-    """Refuse a list of patterns of which one is no run's: it would be left out in silence.
-
-    A state that no run is in just now is a state nevertheless.
-    """
-    if len(wanted) < 2:  # one that matches nothing leaves nothing
-        return
-    there = dict.fromkeys(value for one in runs for value in _FIELDS[key](one) if value)
-    words = [*there, *WORDS] if key == "state" else list(there)
-    for written, pattern in wanted.items():
-        if not _matches(words, [pattern]):
-            suggestion = did_you_mean(written, words) if len(words) <= MOST_LISTED else ""
-            raise UserError(f"filter: no run of the suite has {key}={written}{suggestion}")
-
-
-def _matches(values: Iterable[str], patterns: Collection[str]) -> bool:
-    return any(fnmatch.fnmatchcase(value, pattern) for value in values for pattern in patterns)
-
-
-def _canonical(key: str, pattern: str) -> str:
-    """A word as runs have it: 0.0001 finds 1e-4, 5e5 and 500_000 find 500000.
-
-    Raises:
-        UserError: a fraction where only whole numbers can be.
-    """
-    if key == "architecture":
-        return canonical(pattern)
-    if key not in _NUMBERS:
-        return pattern
-    try:
-        return str(int(pattern))  # seeds are larger than floats are exact
-    except ValueError:
-        pass
-    try:
-        number = float(pattern)
-    except ValueError:
-        return pattern
-    if key in ("learning_rate", "clip"):
-        return short(number)
-    if not number.is_integer():
-        raise UserError(f"filter: {key} is a whole number, not {pattern}")
-    return str(int(number))
+    return matching(runs, terms, _FIELDS, f"the suite's {len(runs):,} runs", {"state": WORDS})

@@ -241,7 +241,7 @@ def planned(tmp_path: Path) -> list[Any]:
     [
         ("architecture=mamba,transfomer", "architecture=transfomer, did you mean 'transformer'"),
         ("seed=0.4", "seed is a whole number, not 0.4"),
-        ("seed=0,7", "no run of the suite has seed=7"),
+        ("seed=0,7", "has seed=7"),
         ("state=missing,lost", "state=lost"),
     ],
 )

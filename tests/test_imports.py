@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "protocol": "tasks",
     "run": "flops frozen models.architectures models.sizes names precision tasks",
     "stack": "run",
+    "filters": "errors models.architectures run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.
@@ -51,14 +52,13 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "flops results run speed.records",
-    "plan": "cost dispatch.queue dispatch.stacking dispatch.status errors models.architectures results run "
-    "suite tasks",
+    "plan": "cost dispatch.queue dispatch.stacking dispatch.status filters results run suite tasks",
     "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files kernels plan plugins protocol report "
+    "cli": "check cost dispatch environment errors files filters kernels plan plugins protocol report "
     "results run speed suite tasks train.backends_agree",
     "__main__": "cli",
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.check.claim import Claim
@@ -23,6 +23,7 @@ from bench.check.judges import JUDGES, Finding, measured
 from bench.check.measure import runs_of
 from bench.check.reading import NotThere, Reading, combined, incomparable, missing, read
 from bench.results import Pool
+from bench.results.mixtures import mixtures
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -49,6 +50,7 @@ class Verdict:
         run_ids: the runs the value was read from; without one, all the runs the claim is about. Those of a
             list's members stand in its order.
         comparison: of an equivalence that was measured, both sides and their ratio.
+        note: in what those runs differ beside what is claimed (devices, kernels, precisions), in words.
     """
 
     claim: str
@@ -65,6 +67,7 @@ class Verdict:
     reason: str
     run_ids: tuple[str, ...]
     comparison: Comparison | None = None
+    note: str | None = None
 
 
 def check(
@@ -154,7 +157,9 @@ def _verdict(
         readings.append(reading)
     finding = JUDGES[claim.kind](claim, readings)
     used = tuple(dict.fromkeys(run_id for reading in readings for run_id in reading.run_ids))
-    return _said(name, claim, _word(finding), finding.reason, used, finding)
+    verdict = _said(name, claim, _word(finding), finding.reason, used, finding)
+    mixed = mixtures(pool.runs[run_id] for run_id in everything)
+    return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
 
 def _word(finding: Finding) -> Word:

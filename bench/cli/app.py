@@ -228,6 +228,31 @@ def speed(
 
 
 @app.command()
+def withdraw(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Only results of this suite's runs.")
+    ] = None,
+    results: Results = RESULTS,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Which results, e.g. 'commit=1a2b3c* scan=triton'. Fields: id, kind (run, baselines), "
+            "task, architecture, size, layers, width, learning_rate, clip, optimizer, steps, seed, "
+            "precision, scan, commit, device, host, bench.",
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why they no longer count; reports say it.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
+) -> None:
+    """Results found wrong no longer count: files stay, runs are missing. Lists them without --filter."""
+    from bench.cli.withdraw import withdraw_results
+
+    withdraw_results(suite, results, filter, reason, undo)
+
+
+@app.command()
 def doctor(
     speed: Annotated[
         bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")

@@ -129,6 +129,9 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
             head = Text.assemble((one.verdict, STYLES[one.verdict]), f" {one.claim}: {one.statement}{source}")
             out.print(head)
             out.print(Padding(Text(one.reason), (0, 0, 0, 4), expand=False))
+    for note, claims in _by_note(verdicts).items():
+        out.print(Text.assemble(("mixed", "yellow"), f" {', '.join(claims)}"))
+        out.print(Padding(Text(note), (0, 0, 0, 4), expand=False))
     for reason, claims in _by_reason(verdicts).items():
         out.print(Text.assemble(("missing", STYLES["missing"]), f" {', '.join(claims)}"))
         out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
@@ -146,6 +149,15 @@ def _by_reason(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
     for one in verdicts:
         if one.verdict == "missing":
             found.setdefault(one.reason, []).append(one.claim)
+    return found
+
+
+def _by_note(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
+    """Decided claims by what the runs behind them differ in, where they do."""
+    found: dict[str, list[str]] = {}
+    for one in verdicts:
+        if one.note:
+            found.setdefault(one.note, []).append(one.claim)
     return found
 
 

@@ -18,6 +18,7 @@ from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import local_device
 from bench.plan import Planned, plan, select, task_names
+from bench.results import withdrawn
 from bench.run import short
 
 SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
@@ -51,6 +52,8 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     out.print(_totals(out, suite, planned))
     out.say(_basis(planned, speeds), style="dim")
     say_outdated(planned, pool, out)
+    for line in said_withdrawn(suite, pool):
+        out.say(line, style="yellow")
     for problem in pool.problems:
         out.say(problem, style="yellow")
 
@@ -67,6 +70,12 @@ def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output)
     results = [pool.runs[one.run.id] for one in planned if one.run.id in pool.runs]
     for line in plugins.outdated(result.provenance.plugins or [] for result in results):
         out.say(line, style="yellow")
+
+
+def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
+    """What of a suite's results no longer counts, a line a reason."""
+    ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
+    return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 
 
 def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Table:

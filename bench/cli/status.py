@@ -21,7 +21,7 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
 from bench.cli.format import Column
-from bench.cli.plan import known_speeds
+from bench.cli.plan import known_speeds, said_withdrawn
 from bench.dispatch.queue import Queue, ask_queue
 from bench.dispatch.status import WORDS, Word
 from bench.dispatch.submission import last_called_off
@@ -113,6 +113,8 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         yield f"The queue was not asked, {view.queue.problem}: what is queued counts as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
         yield f"{view.results}: only {room >> 20} MiB left on its disk.", "red"
+    for line in said_withdrawn(view.suite, view.pool):
+        yield line, "yellow"
     for problem in view.pool.problems:
         yield problem, "yellow"
 

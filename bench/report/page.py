@@ -68,6 +68,7 @@ class Report:
         exhibits: the paper's figures and tables.
         beyond: comparisons at equal FLOPs.
         problems: files of the pool that were set aside.
+        withdrawn: results that no longer count, and why, a line a reason.
         runs: what is told of the run behind a point, by id.
     """
 
@@ -84,6 +85,7 @@ class Report:
     provenance: Provenance
     deviations: Table
     problems: Sequence[str]
+    withdrawn: Sequence[str]
     runs: Mapping[str, Sequence[tuple[str, str]]]
 
     @property

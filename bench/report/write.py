@@ -21,7 +21,7 @@ from bench.report.precisions import precisions
 from bench.report.runs import run_facts
 from bench.report.sections import section
 from bench.report.tables import Table
-from bench.results import Pool
+from bench.results import Pool, withdrawn
 from bench.suite import owner
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def contents(
         provenance.summarise(pool, plan["id"], tasks),
         deviations,
         pool.problems,
+        withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
         run_facts(suite, pool, (key for each in drawings for spot in each.spots for key in spot.run_ids)),
     )
     drawn = save.all_encoded({drawing.name: drawing.figure for drawing in drawings})

@@ -27,7 +27,7 @@ from bench.results.record import (
     same_numbers,
 )
 from bench.results.withdrawn import FILE as WITHDRAWN
-from bench.results.withdrawn import Withdrawal, is_withdrawn, withdrawals
+from bench.results.withdrawn import Withdrawal, is_withdrawn, sha256, withdrawals
 from bench.run import Run
 
 STATE = ".state"
@@ -47,6 +47,7 @@ class Pool:
         baselines: baseline results by task id.
         problems: one line per file that was left out, naming it and why.
         withdrawn: results that no longer count, by `withdrawn.json`.
+        withdrawn_records: those of them whose files are there, by id and digest of the file.
         paths: the file of each result, by kind and id.
     """
 
@@ -54,6 +55,7 @@ class Pool:
     baselines: dict[str, BaselinesRecord] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     withdrawn: list[Withdrawal] = field(default_factory=list)
+    withdrawn_records: dict[tuple[str, str], Record] = field(default_factory=dict)
     paths: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def add(self, path: Path, record: Record) -> None:
@@ -188,7 +190,9 @@ def _fill(pool: Pool, results: Path) -> None:
         except ValueError as error:
             pool.problems.append(f"{path}: is not readable JSON ({error}); set aside")
         else:
-            if record.id not in withdrawn or not is_withdrawn(record.id, data, pool.withdrawn):
+            if record.id in withdrawn and is_withdrawn(record.id, data, pool.withdrawn):
+                pool.withdrawn_records[record.id, sha256(data)] = record
+            else:
                 pool.add(path, record)
 
 
@@ -204,10 +208,12 @@ def load_run(results: Path, run: Run) -> RunRecord | None:
 
 
 def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesRecord | None:
-    """A task's baselines under their own file name, or None when they are absent or unusable."""
+    """A task's baselines under their own file name, or None when they are absent, unusable or withdrawn."""
     with contextlib.suppress(OSError, ValueError):
-        record = read_baselines(parse_json(path_of_baselines(results, task_name, task_id).read_bytes()))
-        return record if record.id == task_id else None
+        data = path_of_baselines(results, task_name, task_id).read_bytes()
+        record = read_baselines(parse_json(data))
+        if record.id == task_id and not is_withdrawn(task_id, data, withdrawals(results)):
+            return record
     return None
 
 

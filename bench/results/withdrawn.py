@@ -9,7 +9,8 @@ withdrawn file are withdrawn with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bench.files import read_json, write_json
 
 FILE = "withdrawn.json"
 FORMAT = 1
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,33 @@ def is_withdrawn(run_id: str, data: bytes, entries: Iterable[Withdrawal]) -> boo
 def sha256(data: bytes) -> str:
     """What a withdrawal knows a file by."""
     return hashlib.sha256(data).hexdigest()
+
+
+def lines(
+    entries: Iterable[Withdrawal], counted: Container[str], ids: Container[str] | None = None
+) -> list[str]:
+    """What is withdrawn, a line a reason.
+
+    Args:
+        entries: the withdrawals.
+        counted: ids that have a result that counts: those were trained again.
+        ids: runs and tasks of interest; None for all.
+    """
+    groups: dict[tuple[str, str], list[Withdrawal]] = {}
+    for entry in entries:
+        if ids is None or entry.id in ids:
+            groups.setdefault((entry.date, entry.reason), []).append(entry)
+    found = []
+    for (date, reason), group in groups.items():
+        names = Counter(entry.name for entry in group)
+        listed = ", ".join(f"{name} ({count})" for name, count in names.most_common(MOST_NAMED))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        again = sum(entry.id in counted for entry in group)
+        noun = "result" if len(group) == 1 else "results"
+        found.append(
+            f"{len(group)} {noun} withdrawn on {date}: {reason} ({listed}{more}); {again} trained again"
+        )
+    return found
 
 
 def write(results: Path, entries: Sequence[Withdrawal]) -> None:

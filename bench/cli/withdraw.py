@@ -1,0 +1,166 @@
+"""`bench withdraw`: results that were found wrong no longer count; their files stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.cli import format
+from bench.errors import UserError
+from bench.filters import matching
+from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
+from bench.run import short
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A result file, or a withdrawal whose file is gone."""
+
+    id: str
+    record: Record | None
+    path: Path | None = None
+    entry: Withdrawal | None = None
+
+
+def withdraw_results(
+    suite: Path | None, results: Path, terms: str | None, reason: str | None, undo: bool
+) -> None:
+    """Withdraw the results that match, or count them again; without a filter list what is withdrawn.
+
+    Raises:
+        UserError: for options that do not go together, or a filter that matches nothing.
+    """
+    pool_of.require(results)
+    out = format.Output()
+    ids = None if suite is None else _ids(suite)
+    if terms is None:
+        if reason is not None or undo:
+            raise UserError("which results? --filter 'commit=abc1234*', say; --filter 'id=*' for all")
+        _list(results, ids, out)
+    elif undo:
+        _undo(results, ids, terms, out)
+    else:
+        if not (reason or "").strip():
+            raise UserError('why do they no longer count? --reason "the kernel was wrong", say')
+        _withdraw(results, ids, terms, " ".join(str(reason).split()), out)
+
+
+def _ids(suite: Path) -> set[str]:
+    runs = suites.load(suite).runs
+    return {run.id for run in runs} | {run.task_id for run in runs}
+
+
+def _list(results: Path, ids: set[str] | None, out: format.Output) -> None:
+    pool = pool_of.load(results)
+    lines = withdrawn.lines(pool.withdrawn, pool.runs.keys() | pool.baselines.keys(), ids)
+    for line in lines:
+        out.say(line)
+    if not lines:
+        out.say("No result is withdrawn.")
+
+
+def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out: format.Output) -> None:
+    date, entries = time.strftime("%Y-%m-%d"), withdrawn.withdrawals(results)
+    count = 0
+    while chosen := _matching(_counted(results, ids, terms), terms, results, count):
+        for found in chosen:
+            assert found.record is not None
+            assert found.path is not None
+            digest = withdrawn.sha256(found.path.read_bytes())
+            entries.append(Withdrawal(found.id, digest, found.record.name, reason, date))
+        withdrawn.write(results, entries)
+        count += len(chosen)  # and once more: a copy may count now that has other provenance
+    out.say(f"{format.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
+    out.say("They count as missing: bench run trains them again.")
+
+
+def _undo(results: Path, ids: set[str] | None, terms: str, out: format.Output) -> None:
+    entries = withdrawn.withdrawals(results)
+    pool = pool_of.load(results)
+    candidates = [
+        _Found(entry.id, pool.withdrawn_records.get((entry.id, entry.sha256)), entry=entry)
+        for entry in entries
+        if ids is None or entry.id in ids
+    ]
+    chosen = {
+        found.entry
+        for found in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
+    }
+    withdrawn.write(results, [entry for entry in entries if entry not in chosen])
+    out.say(f"{format.count(len(chosen), 'result')} no longer withdrawn.")
+
+
+def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Found]:
+    """Results that count: runs, or baselines where the filter says kind=baselines."""
+    pool = pool_of.load(results)
+    kind = "baselines" if "kind=baselines" in terms.split() else "run"
+    records: dict[str, Record] = {**pool.runs} if kind == "run" else {**pool.baselines}
+    return [
+        _Found(key, record, pool.paths[kind, key])
+        for key, record in records.items()
+        if ids is None or key in ids
+    ]
+
+
+def _matching(found: list[_Found], terms: str, results: Path, before: int) -> list[_Found]:
+    """Those that match; none is an error only where none was withdrawn yet."""
+    try:
+        return matching(found, terms, _FIELDS, f"the {len(found):,} results under {results}")
+    except UserError:
+        if before:
+            return []
+        raise
+
+
+def _of_run(value: Callable[[RunRecord], str | None]) -> Callable[[_Found], list[str]]:
+    def values(found: _Found) -> list[str]:
+        return [value(found.record) or ""] if isinstance(found.record, RunRecord) else []
+
+    return values
+
+
+def _of_origin(value: Callable[[pool_of.Provenance], str | None]) -> Callable[[_Found], list[str]]:
+    def values(found: _Found) -> list[str]:
+        return [] if found.record is None else [value(found.record.provenance) or ""]
+
+    return values
+
+
+def _task(found: _Found) -> list[str]:
+    if found.record is None:
+        return []
+    task = found.record.task if isinstance(found.record, BaselinesRecord) else found.record.run.task
+    return [task.name]
+
+
+def _size(found: _Found) -> list[str]:
+    if not isinstance(found.record, RunRecord):
+        return []
+    size = found.record.run.size
+    return [found.record.facts.size_group or "", f"{size.layers}x{size.width}"]
+
+
+_FIELDS: dict[str, Callable[[_Found], list[str]]] = {
+    "id": lambda found: [found.id],
+    "kind": lambda found: [found.record.kind] if found.record else [],
+    "task": _task,
+    "size": _size,
+    "architecture": _of_run(lambda record: record.run.architecture.name),
+    "layers": _of_run(lambda record: str(record.run.size.layers)),
+    "width": _of_run(lambda record: str(record.run.size.width)),
+    "learning_rate": _of_run(lambda record: short(record.run.learning_rate)),
+    "clip": _of_run(lambda record: short(record.run.clip)),
+    "optimizer": _of_run(lambda record: record.run.optimizer.name),
+    "steps": _of_run(lambda record: str(record.run.steps)),
+    "seed": _of_run(lambda record: str(record.run.seed)),
+    "precision": _of_run(lambda record: record.run.precision),
+    "scan": _of_origin(lambda origin: origin.scan),
+    "commit": _of_origin(lambda origin: origin.commit),
+    "device": _of_origin(lambda origin: origin.device),
+    "host": _of_origin(lambda origin: origin.host),
+    "bench": _of_origin(lambda origin: origin.bench),
+}

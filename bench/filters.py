@@ -1,0 +1,95 @@
+"""Terms such as `task=linear_regression architecture=mamba*,s4`: which of many things are meant."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from bench.errors import UserError, did_you_mean
+from bench.models.architectures import canonical
+from bench.run import short
+
+MOST_LISTED = 30
+"""An error lists no more values than this."""
+_NUMBERS = ("layers", "width", "learning_rate", "clip", "steps", "seed")
+
+Thing = TypeVar("Thing")
+
+
+def matching(
+    things: Sequence[Thing],
+    terms: str,
+    fields: Mapping[str, Callable[[Thing], list[str]]],
+    whole: str,
+    words: Mapping[str, Iterable[str]] | None = None,
+) -> list[Thing]:
+    """The things that match every term.
+
+    A term is a field, `=`, and shell patterns separated by commas.
+
+    Args:
+        things: what to choose from.
+        terms: separated by spaces.
+        fields: by name, the values of a thing; a pattern may match any of them.
+        whole: what all things are, for the message: "the suite's 12 runs".
+        words: by field, values that are right even where no thing has them now.
+
+    Raises:
+        UserError: for an unknown field, a term without `=`, a pattern that matches nothing, or terms that
+            together match nothing.
+    """
+    chosen = list(things)
+    for term in terms.split():
+        key, equals, patterns = term.partition("=")
+        if not equals or not patterns:
+            raise UserError(f"filter term '{term}' is not of the form field=pattern")
+        if key not in fields:
+            raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
+        wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
+        if len(wanted) > 1:
+            values = dict.fromkeys(value for thing in things for value in fields[key](thing) if value)
+            _refuse_strays(key, wanted, [*values, *(words or {}).get(key, ())], whole)
+        before, chosen = chosen, [thing for thing in chosen if _matches(fields[key](thing), wanted.values())]
+        if not chosen:
+            values = dict.fromkeys(value for thing in before for value in fields[key](thing) if value)
+            suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
+            raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
+    return chosen
+
+
+def _refuse_strays(key: str, wanted: Mapping[str, str], values: Collection[str], whole: str) -> None:
+    """Refuse a list of patterns of which one matches nothing: it would be left out in silence."""
+    for written, pattern in wanted.items():
+        if not _matches(values, [pattern]):
+            suggestion = did_you_mean(written, values) if len(values) <= MOST_LISTED else ""
+            raise UserError(f"filter: none of {whole} has {key}={written}{suggestion}")
+
+
+def _matches(values: Iterable[str], patterns: Collection[str]) -> bool:
+    return any(fnmatch.fnmatchcase(value, pattern) for value in values for pattern in patterns)
+
+
+def _canonical(key: str, pattern: str) -> str:
+    """A word as runs have it: 0.0001 finds 1e-4, 5e5 and 500_000 find 500000.
+
+    Raises:
+        UserError: a fraction where only whole numbers can be.
+    """
+    if key == "architecture":
+        return canonical(pattern)
+    if key not in _NUMBERS:
+        return pattern
+    try:
+        return str(int(pattern))  # seeds are larger than floats are exact
+    except ValueError:
+        pass
+    try:
+        number = float(pattern)
+    except ValueError:
+        return pattern
+    if key in ("learning_rate", "clip"):
+        return short(number)
+    if not number.is_integer():
+        raise UserError(f"filter: {key} is a whole number, not {pattern}")
+    return str(int(number))
