@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STATE = ".state"
-"""Folder, inside the results, of what a run leaves while it trains: locks, checkpoints, heartbeats."""
+"""Folder, inside the results, of what a run leaves while it trains (locks, checkpoints, heartbeats), and of
+measured speeds (`bench.speed.records`)."""
 
 
 @dataclass

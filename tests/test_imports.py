@@ -66,7 +66,8 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "adam adam.reference adam.triton attention.triton convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
+        "adam adam.reference adam.triton attention.triton "
+        "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators scan.official "
         "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
         "triton_sums"
