@@ -1,96 +1,166 @@
-"""What a run will cost in hours and memory: measured here, or scaled from that, or assumed and said so."""
+"""What a run will cost in hours and memory: measured on its device, scaled from that, or unknown."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from bench import flops
 from bench.results import Pool, RunRecord
 from bench.run import Run
+from bench.speed.records import Record, Shape, flops_per_step, shape_of
 
-Basis = Literal["measured", "scaled", "assumed"]
+Basis = Literal["measured", "scaled", "unknown"]
 
-ASSUMED_FLOPS_PER_SECOND = {"cpu": 4e9, "gpu": 5e12}
-"""Per worker, where nothing was measured: one core; a recent GPU at this study's small shapes."""
+MOST_FLOPS_FACTOR = 8.0
+"""Times are scaled to shapes whose FLOPs per step are within this factor of a measured shape's."""
+MOST_LENGTH_FACTOR = 2.0
+"""And whose prompts' length is within this factor."""
+CAUTIOUS_FLOPS_PER_SECOND = {"cpu": 1e9, "gpu": 1e12}
+"""Slower than devices usually are. Work of unknown duration is divided into jobs at this rate, and confirmed
+before it starts; it is never shown as a time."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected wall-clock seconds of a run on one worker, and what that expectation rests on."""
+    """What a run is expected to take.
 
-    seconds: float
+    Attributes:
+        seconds: wall-clock seconds of one worker: the run's share of those of its stack; None when unknown.
+        basis: what that rests on.
+        members: of the stack that the run is expected to train in.
+    """
+
+    seconds: float | None
     basis: Basis
-
-
-@dataclass(frozen=True)
-class _Speed:
-    architecture: str
-    flops_per_step: float
-    steps_per_second: float
+    members: int = 1
 
 
 class Speeds:
-    """Measured training speeds of one kind of device.
+    """Measured training speeds of one device, from results and from the records of `bench speed`.
 
     Args:
-        pool: results to learn from.
-        device: the device's name; None takes the device with the most results.
-        kind: "cpu" or "gpu": what to assume where nothing was measured.
+        pool: results.
+        device: the device's name; None takes the device that was measured most.
+        kind: "cpu" or "gpu": what the device is where no measurement tells.
+        records: of `bench speed`, of any devices.
+        memory_mib: of the GPU; None takes what the record says.
+
+    Attributes:
+        device: its name; None where nothing was measured and none was named.
+        kind: "cpu" or "gpu".
+        record: of `bench speed` on this device; None where there is none.
+        memory_mib: of the GPU; None where that is not known.
     """
 
-    def __init__(self, pool: Pool, device: str | None = None, kind: str = "cpu") -> None:
-        measured = [result for result in pool.runs.values() if _speed(result) is not None]
+    def __init__(
+        self,
+        pool: Pool,
+        device: str | None = None,
+        kind: str = "cpu",
+        records: Sequence[Record] = (),
+        memory_mib: int | None = None,
+    ) -> None:
+        results = [result for result in pool.runs.values() if _seconds_per_member(result) is not None]
         if device is None:
-            names = Counter(result.provenance.device for result in measured)
+            names = Counter(result.provenance.device for result in results)
+            names.update(
+                record.device for record in records for row in record.rows if row.ms_per_step is not None
+            )
             device = names.most_common(1)[0][0] if names else None
+        results = [result for result in results if result.provenance.device == device]
         self.device, self.kind = device, kind
-        self._exact: dict[tuple[Any, ...], list[float]] = {}
-        self._all: list[_Speed] = []
-        for result in measured:
-            speed = _speed(result)
-            if result.provenance.device != device or speed is None or (last := result.last) is None:
-                continue
-            self._exact.setdefault(_shape_of_record(result), []).append(speed)
-            per_step = last.training_flops_full_length / last.step
-            self._all.append(_Speed(result.run.architecture.name, per_step, speed))
+        self.record = next((record for record in records if record.device == device), None)
+        if self.record is not None:
+            self.kind = self.record.device_kind
+        elif any(result.provenance.captured for result in results):
+            self.kind = "gpu"
+        self.memory_mib = memory_mib or (self.record.memory_mib if self.record else None)
+        self._times: dict[Shape, dict[int, list[float]]] = {}
+        """Seconds per step and member, by shape and members."""
+        self._flops: dict[Shape, float] = {}
+        for result in results:
+            self._add_result(result)
+        for row in self.record.rows if self.record else ():
+            if row.ms_per_member is not None:
+                self._add(row.shape, row.stack, row.ms_per_member / 1e3, row.flops_per_step)
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return bool(self._times)
 
-    def estimate(self, run: Run) -> Estimate:
-        """Seconds for the whole of `run`."""
-        if exact := self._exact.get(_shape_of_run(run)):
-            return Estimate(run.steps / statistics.median(exact), "measured")
-        size = run.size
-        per_step = flops.training_flops_full_length(
-            run.architecture, size.layers, size.width, run.task, run.batch_size, 1
+    def estimate(self, run: Run, members: int = 1) -> Estimate:
+        """Seconds for the whole of `run` as one of `members` of a stack."""
+        shape = shape_of(run)
+        if by_stack := self._times.get(shape):
+            basis: Basis = "measured" if members in by_stack else "scaled"
+            return Estimate(run.steps * _at_most(by_stack, members), basis, members)
+        per_step = flops_per_step(run)
+        near = self._nearest(shape, per_step)
+        if near is None:
+            return Estimate(None, "unknown", members)
+        # Less work per step is not promised to be faster: small steps are mostly overhead.
+        growth = max(1.0, per_step / self._flops[near])
+        return Estimate(run.steps * growth * _at_most(self._times[near], members), "scaled", members)
+
+    def _nearest(self, shape: Shape, per_step: float) -> Shape | None:
+        """The measured shape whose time may be scaled to another; None where none is close enough."""
+        close = [
+            other
+            for other in self._times
+            if (other.architecture, other.precision) == (shape.architecture, shape.precision)
+            and _factor(other.length, shape.length) <= MOST_LENGTH_FACTOR
+            and _factor(self._flops[other], per_step) <= MOST_FLOPS_FACTOR
+        ]
+        return min(close, key=lambda other: _factor(self._flops[other], per_step), default=None)
+
+    def _add_result(self, result: RunRecord) -> None:
+        run, last, seconds = result.run, result.last, _seconds_per_member(result)
+        if last is None or seconds is None:
+            return
+        shape = Shape(
+            run.architecture.name,
+            run.size.layers,
+            run.size.width,
+            result.facts.length,
+            run.batch_size,
+            run.precision,
         )
-        if self._all:
-            same = [speed for speed in self._all if speed.architecture == run.architecture.name]
-            near = min(same or self._all, key=lambda speed: abs(_log_ratio(speed.flops_per_step, per_step)))
-            return Estimate(run.steps * self._scaled(near, per_step), "scaled")
-        return Estimate(run.steps * per_step / ASSUMED_FLOPS_PER_SECOND[self.kind], "assumed")
+        per_step = last.training_flops_full_length / max(1, last.step)
+        self._add(shape, members_of(result), seconds, per_step)
 
-    def _scaled(self, near: _Speed, flops_per_step: float) -> float:
-        """Seconds a step, from the nearest measured shape.
-
-        A small shape's step is mostly overhead, which does not grow with its FLOPs: a larger one takes
-        longer in proportion at most, and no longer than its further FLOPs take at the assumed speed.
-        """
-        seconds = 1 / near.steps_per_second
-        further = max(0.0, flops_per_step - near.flops_per_step)
-        return min(
-            seconds * max(1.0, flops_per_step / near.flops_per_step),
-            seconds + further / ASSUMED_FLOPS_PER_SECOND[self.kind],
-        )
+    def _add(self, shape: Shape, members: int, seconds: float, per_step: float) -> None:
+        self._times.setdefault(shape, {}).setdefault(members, []).append(seconds)
+        self._flops[shape] = per_step
 
 
-ASSUMED_BYTES = 1000
-"""Activations of one token, channel and layer, where nothing was measured: what Mamba's scan keeps."""
+def cautious_seconds(run: Run, kind: str) -> float:
+    """Seconds to reckon with for a run of unknown duration: see `CAUTIOUS_FLOPS_PER_SECOND`."""
+    return run.steps * flops_per_step(run) / CAUTIOUS_FLOPS_PER_SECOND[kind]
+
+
+def _at_most(by_stack: dict[int, list[float]], members: int) -> float:
+    """Seconds per step and member in a stack of `members`, from those that were measured.
+
+    Where that stack was not measured: a member of a larger stack costs no more than one of a smaller stack,
+    and the step of a smaller stack takes no longer than that of a larger one.
+    """
+    medians = {stack: statistics.median(seconds) for stack, seconds in by_stack.items()}
+    if members in medians:
+        return medians[members]
+    return min(seconds * max(1.0, stack / members) for stack, seconds in medians.items())
+
+
+def members_of(result: RunRecord) -> int:
+    """Members of the stack that a result comes from; 1 for results of before there were stacks."""
+    stack = result.provenance.stack
+    return stack.members if stack else 1
+
+
+BYTES = 1000
+"""Of one token, channel and layer where nothing was measured: what Mamba's scan keeps, more than others."""
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
 MOST_SIDE_BY_SIDE = 1
@@ -100,7 +170,10 @@ two small runs (4×64, captured) had 49 % of the steps a second each that one al
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that a run is expected to take on each GPU it trains on, and what that rests on."""
+    """Memory that a run is expected to take on each GPU it trains on, and what that rests on.
+
+    Where it is unknown, `mib` is that of the architecture that takes most.
+    """
 
     mib: int
     basis: Basis
@@ -125,7 +198,7 @@ class Memories:
             if (mib := result.provenance.peak_memory_mib) is not None:
                 shape = (_activations_of_record(result), result.facts.parameters)
                 peaks = self._peaks.setdefault(result.run.architecture.name, {})
-                peaks[shape] = max(mib, peaks.get(shape, 0.0))
+                peaks[shape] = max(mib / members_of(result), peaks.get(shape, 0.0))
 
     def estimate(self, run: Run) -> Memory:
         """From the nearest measured shape of the run's architecture."""
@@ -139,8 +212,8 @@ class Memories:
             growth = max(activations / near[0], parameters / near[1])
             basis: Basis = "measured" if near == shape else "scaled"
             return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
-        taken = ASSUMED_BYTES * activations + 16 * parameters
-        return Memory(round(CONTEXT_MIB + taken / 2**20), "assumed")
+        size = BYTES * activations + 16 * parameters
+        return Memory(round(CONTEXT_MIB + size / 2**20), "unknown")
 
 
 def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int = MOST_SIDE_BY_SIDE) -> int:
@@ -163,21 +236,17 @@ def _activations_of_record(result: RunRecord) -> float:
     return whole / (result.provenance.processes or 1)
 
 
-def _speed(result: RunRecord) -> float | None:
-    """Measured steps per second; None where none was (made-up results, runs that diverged at once)."""
-    if result.provenance.synthetic or not result.checkpoints:
+def _seconds_per_member(result: RunRecord) -> float | None:
+    """Measured seconds per step and member; None where there are none: in made-up results, say."""
+    speed = result.provenance.steps_per_second
+    if result.provenance.synthetic or not result.checkpoints or not speed:
         return None
-    return result.provenance.steps_per_second or None
+    return 1 / (speed * members_of(result))
 
 
-def _shape_of_run(run: Run) -> tuple[Any, ...]:
-    length = run.task.length(run.task.n_points)
-    return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
-
-
-def _shape_of_record(result: RunRecord) -> tuple[Any, ...]:
-    run, length = result.run, result.facts.length
-    return (run.architecture.name, run.size.layers, run.size.width, length, run.batch_size, run.precision)
+def _factor(a: float, b: float) -> float:
+    """How many times the smaller of two positive numbers goes into the larger."""
+    return max(a, b) / max(min(a, b), 1e-300)
 
 
 def _log_ratio(a: float, b: float) -> float:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cost import Estimate, Speeds
+from bench.cost import Estimate, Speeds, cautious_seconds
 from bench.dispatch.queue import Queue
+from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NOBODY, WORDS, Standing, standing
 from bench.filters import matching
 from bench.results import Pool
 from bench.run import Run, leaves, short
+from bench.stack import stackable
 from bench.tasks import PROTOCOLS, Task
 
 if TYPE_CHECKING:
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a suite: the experiments it serves, its standing, its expected cost."""
+    """One run of a suite: the experiments it serves, its standing, its expected cost.
+
+    Attributes:
+        stack: numbers the stack that it trains in, among the runs that were planned together.
+    """
 
     run: Run
     experiments: tuple[str, ...]
     standing: Standing
     estimate: Estimate
+    stack: int = 0
 
     @cached_property
     def training_flops(self) -> int:
@@ -40,23 +47,92 @@ class Planned:
         return min(1.0, self.standing.step / self.run.steps)
 
     @property
-    def remaining_seconds(self) -> float:
-        """Expected seconds of one worker still to be spent."""
-        if self.standing.word in ("finished", "diverged"):
+    def has_ended(self) -> bool:
+        """Whether it has a result."""
+        return self.standing.word in ("finished", "diverged")
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Expected seconds of one worker still to be spent; None when unknown."""
+        if self.has_ended:
             return 0.0
-        return self.estimate.seconds * (1 - self.share_done)
+        return None if self.estimate.seconds is None else self.estimate.seconds * (1 - self.share_done)
+
+    def cautious_seconds(self, kind: str) -> float:
+        """`remaining_seconds`, or seconds to reckon with on a "cpu" or "gpu" where they are unknown."""
+        if self.remaining_seconds is not None:
+            return self.remaining_seconds
+        return cautious_seconds(self.run, kind) * (1 - self.share_done)
 
 
-def plan(suite: Suite, results: Path, pool: Pool, speeds: Speeds, queue: Queue = NOBODY) -> list[Planned]:
-    """Every run of the suite once, in the order of its experiments."""
-    return [
+@dataclass(frozen=True)
+class Total:
+    """A sum of seconds of which some may be unknown.
+
+    Attributes:
+        seconds: of those that are known; None when none is.
+        unknown: runs whose seconds are not.
+    """
+
+    seconds: float | None
+    unknown: int
+
+    @classmethod
+    def of(cls, seconds: Iterable[float | None]) -> Total:
+        """The sum of what is known."""
+        values = list(seconds)
+        known = [value for value in values if value is not None]
+        return cls(sum(known) if known or not values else None, len(values) - len(known))
+
+
+def plan(
+    suite: Suite,
+    results: Path,
+    pool: Pool,
+    speeds: Speeds,
+    queue: Queue = NOBODY,
+    largest: int | None = None,
+) -> list[Planned]:
+    """Every run of the suite once, in the order of its experiments; `largest` as in `stacked`."""
+    unknown = Estimate(None, "unknown")
+    planned = [
         Planned(
             run,
-            tuple(each.name for each in suite.experiments_of(run.id)),
+            tuple(experiment.name for experiment in suite.experiments_of(run.id)),
             standing(run, results, pool, queue),
-            speeds.estimate(run),
+            unknown,
         )
         for run in suite.runs
+    ]
+    return stacked(planned, results, speeds, largest)
+
+
+def stacked(
+    planned: Sequence[Planned], results: Path, speeds: Speeds, largest: int | None = None
+) -> list[Planned]:
+    """The same runs with the stacks that they form among themselves, and what they then cost.
+
+    Args:
+        planned: the runs that are meant; a part of a plan forms other stacks than the whole.
+        results: where stacks that were begun left their checkpoints.
+        speeds: of the device.
+        largest: members of a stack at most (`--stack`); None for what is advised for the device.
+    """
+    memory = None if speeds.memory_mib is None else float(speeds.memory_mib << 20)
+
+    def size(run: Run) -> int:
+        if largest is not None:
+            return largest if stackable(run) else 1
+        return advised_members(run, speeds.kind, speeds.record, memory)
+
+    ended = [entry.run for entry in planned if entry.has_ended]
+    missing = [entry.run for entry in planned if not entry.has_ended]
+    stacks = [*form(missing, size, begun(results)), *form(ended, size)]
+    places = {run.id: (number, len(stack)) for number, stack in enumerate(stacks) for run in stack}
+    return [
+        replace(entry, estimate=speeds.estimate(entry.run, members), stack=number)
+        for entry in planned
+        for number, members in [places[entry.run.id]]
     ]
 
 

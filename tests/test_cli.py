@@ -20,7 +20,7 @@ from bench import results as pool_of
 from bench import strict_yaml
 from bench import suite as suites
 from bench.cli import format
-from bench.cli.run import _seconds
+from bench.cli.run import cautious_seconds, expected_cost
 from bench.cost import Estimate
 from bench.dispatch.status import Standing
 from bench.plan import Planned
@@ -104,7 +104,8 @@ def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tup
     lines = output.splitlines()
     assert re.fullmatch(r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ FLOPs\.", lines[0])
     assert lines[1] == "Kernels: sequential (the fastest on a processor)."
-    assert re.fullmatch(r"Expected: about \S+ s on 1 worker \(a guess: nothing was measured .*\)\.", lines[2])
+    how = "no run like it was measured on this device; bench speed suites/tiny.yaml measures"
+    assert lines[2] == f"Expected: an unknown time ({how})."
     assert sum(line.startswith("finished  linear_regression/") for line in lines) == 2
     assert lines[-2:] == ["Done: 2 finished.", "Next: bench report suites/tiny.yaml"]
     pool = pool_of.load(folder / "results")
@@ -190,21 +191,35 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
     done = bench("run", suite, "--limit", 1, "--device", "cpu", cwd=tmp_path)
     said(done, 2)
     assert re.fullmatch(
-        r"bench: not started: this takes about \S+ h on 1 worker \(a guess: .*\); say --yes to start it "
-        r"without being asked, or take a part of it with --filter and --limit\n",
+        r"bench: not started: this takes an unknown time \(.*; bench speed \S+ measures\); "
+        r"say --yes to start it without being asked, or take a part of it with --filter and --limit\n",
         done.stderr,
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
-    def costing(seconds: float) -> Planned:
-        return Planned(run_of(), (), Standing("missing"), Estimate(seconds, "measured"))
+    def costing(seconds: float | None) -> Planned:
+        basis = "unknown" if seconds is None else "measured"
+        return Planned(run_of(), (), Standing("missing"), Estimate(seconds, basis))
 
-    assert _seconds([costing(8.0)], workers=4) == 8.0
-    assert _seconds([costing(8.0), costing(1.0), costing(1.0)], workers=2) == 8.0
-    assert _seconds([costing(3.0)] * 4, workers=2) == 6.0
-    assert _seconds([], workers=2) == 0.0
+    def total(*seconds: float | None, workers: int) -> float:
+        return cautious_seconds([costing(value) for value in seconds], workers, "cpu")
+
+    assert total(8.0, workers=4) == 8.0
+    assert total(8.0, 1.0, 1.0, workers=2) == 8.0
+    assert total(*[3.0] * 4, workers=2) == 6.0
+    assert total(workers=2) == 0.0
+    assert total(8.0, None, workers=2) > 3 * 3600.0, "half a million steps are asked about"
+    todo = [costing(7.0), costing(5.0), costing(None)]
+    assert (
+        expected_cost(todo[:2], Path("x.yaml"), 2)
+        == "about 7 s on 2 workers (at speeds measured on this device)"
+    )
+    some = expected_cost(todo, Path("x.yaml"), 1)
+    assert some.startswith("at least 12 s on 1 worker, with 1 run unknown (")
+    assert "bench speed x.yaml" in some
+    assert expected_cost(todo[2:], Path("x.yaml"), 1).startswith("an unknown time (")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +388,8 @@ def test_scripts_read_the_status(done: Path) -> None:
     transformer, mamba = suites.load(done / "suites/tiny.yaml").runs
     assert status["total"]["training_flops_done"] == transformer.training_flops()
     assert status["total"]["training_flops"] == transformer.training_flops() + mamba.training_flops()
-    assert status["total"]["seconds_left"] > 0
+    assert status["total"]["seconds_left"] == 0, "of what is known"
+    assert status["total"]["runs_unknown"] == 1
     assert (status["running"], status["failed"], status["problems"]) == ([], [], [])
 
 

@@ -37,7 +37,7 @@ def planned(*runs: Run) -> list[Planned]:
     return [Planned(run, (), Standing("missing"), Estimate(1.0, "measured")) for run in runs]
 
 
-def test_memory_is_measured_or_scaled_or_assumed() -> None:
+def test_memory_is_measured_or_scaled_or_unknown() -> None:
     memories = Memories(measured(RUN, 300))
     assert memories.estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
     assert memories.estimate(run_of(batch_size=128)) == Memory(CONTEXT_MIB + 600, "scaled")
@@ -46,7 +46,7 @@ def test_memory_is_measured_or_scaled_or_assumed() -> None:
     assert 300 / 16 < smaller < 300 / 4 + 1, "as its activations, which shrink less than its parameters"
     assert 300 * 4 < larger <= 300 * 17, "as its parameters, which grow faster than its activations"
     other = memories.estimate(run_of(architecture="transformer"))
-    assert other.basis == "assumed"
+    assert other.basis == "unknown"
     assert other.mib > CONTEXT_MIB
 
 
@@ -55,6 +55,11 @@ def test_the_most_that_a_shape_ever_took_counts() -> None:
     again = run_of(seed=1)
     pool.runs[again.id] = record_of(result_of(again, provenance={"peak_memory_mib": 400}))
     assert Memories(pool).estimate(RUN).mib == CONTEXT_MIB + 400
+
+
+def test_a_member_of_a_stack_takes_its_share_of_the_stacks_memory() -> None:
+    pool = measured(RUN, 1600, stack={"id": "stack-1", "members": 16, "place": 0})
+    assert Memories(pool).estimate(RUN) == Memory(CONTEXT_MIB + 100, "measured")
 
 
 def test_a_run_spread_over_gpus_takes_its_share_of_each() -> None:
@@ -180,13 +185,13 @@ def test_on_a_cluster_what_fits_on_no_gpu_is_refused_before_anything_is_submitte
     assert "--filter" in said
 
 
-def test_on_a_cluster_what_is_only_assumed_to_be_too_large_is_a_warning(
+def test_on_a_cluster_what_is_not_known_to_be_too_large_is_a_warning(
     suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     would_submit(suite, gpu_memory_gb=0.5)
     printed = " ".join(capsys.readouterr().out.split())
     assert "8 runs are too large" in printed
-    assert "a guess, nothing like it was measured" in printed
+    assert "nothing like it was measured" in printed
     assert "would submit job 0" in printed
     would_submit(suite, gpu_memory_gb=80)
     assert "too large" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -29,13 +30,18 @@ from synthetic import (
 
 from bench import flops
 from bench import results as pool_of
-from bench.cost import ASSUMED_FLOPS_PER_SECOND, Estimate, Speeds
+from bench import suite as suites
+from bench.cli.plan import show_plan
+from bench.cost import Estimate, Speeds, cautious_seconds
+from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.state import Folder
 from bench.dispatch.status import Standing, standing, standings
 from bench.errors import UserError
-from bench.plan import Planned, plan, select, task_names
+from bench.plan import Planned, Total, plan, select, stacked, task_names
 from bench.results import Pool
 from bench.run import AdamW, Run
+from bench.speed import records
+from bench.speed.records import Record, Row, flops_per_step, shape_of
 
 LINEAR, PARITY = task_named("linear_regression"), task_named("sparse_parity")
 FIRST = grid(LINEAR, ("transformer", "mamba"), ((4, 256), (2, 128)), (1e-4, 5e-5), (0, 1))
@@ -272,18 +278,28 @@ def test_the_same_shape_costs_what_was_measured_whatever_it_is_trained_on() -> N
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "basis"),
     [
-        run_of(batch_size=128),
-        run_of(precision="tf32"),
-        run_of(layers=8),
-        run_of(width=512),
-        run_of(architecture="s4"),
-        run_of(task_named(n_points=50)),
+        (run_of(batch_size=128), "scaled"),
+        (run_of(layers=8), "scaled"),
+        (run_of(width=512), "scaled"),
+        (run_of(task_named(n_points=50)), "scaled"),
+        (run_of(task_named(n_points=82)), "scaled"),
+        (run_of(task_named(n_points=83)), "unknown"),  # more than twice as long
+        (run_of(layers=32), "scaled"),
+        (run_of(layers=33), "unknown"),  # more than eight times the FLOPs
+        (run_of(batch_size=8), "scaled"),
+        (run_of(batch_size=7), "unknown"),
+        (run_of(precision="tf32"), "unknown"),
+        (run_of(architecture="s4"), "unknown"),
     ],
 )
-def test_another_shape_is_scaled_from_the_nearest_measured(other: Run) -> None:
-    assert speeds_of(measured(run_of(), 100.0)).estimate(other).basis == "scaled"
+def test_times_are_scaled_to_shapes_near_a_measured_one_and_unknown_for_others(
+    other: Run, basis: str
+) -> None:
+    estimate = speeds_of(measured(run_of(), 100.0)).estimate(other)
+    assert estimate.basis == basis
+    assert (estimate.seconds is None) == (basis == "unknown")
 
 
 def test_twice_the_work_a_step_takes_twice_the_time() -> None:
@@ -296,16 +312,44 @@ def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
     assert speeds.estimate(run_of(layers=1, steps=100)) == Estimate(1.0, "scaled")
 
 
-def test_an_architecture_is_scaled_from_itself_before_others() -> None:
-    speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=40, architecture="s4"), 50.0))
+def test_an_architecture_is_scaled_from_itself_and_never_from_others() -> None:
+    speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=4, architecture="s4"), 50.0))
     other = run_of(layers=1, architecture="s4", steps=100)
     assert speeds.estimate(other) == Estimate(2.0, "scaled")
+
+
+def in_stack(members: int) -> dict[str, Any]:
+    return {"stack": {"id": "stack-1", "members": members, "place": 0}}
+
+
+def test_a_member_of_a_stack_costs_its_share_of_the_stacks_steps() -> None:
+    speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
+    run = run_of(seed=2, steps=800)
+    assert speeds.estimate(run, 16) == Estimate(1.0, "measured", 16)
+    assert speeds.estimate(run, 1) == Estimate(8.0, "measured", 1)
+
+
+def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
+    run = run_of(seed=2, steps=800)
+    alone, large = (
+        speeds_of(measured(run_of(), 100.0)),
+        speeds_of(measured(run_of(), 50.0, **in_stack(16))),
+    )
+    assert alone.estimate(run, 16) == Estimate(8.0, "scaled", 16)
+    assert large.estimate(run, 32) == Estimate(1.0, "scaled", 32)
+    assert large.estimate(run, 4) == Estimate(4.0, "scaled", 4)  # its step takes no longer than that of 16
+    assert large.estimate(run, 1) == Estimate(16.0, "scaled", 1)
+
+
+def test_scaling_and_stacks_go_together() -> None:
+    speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)))
+    assert speeds.estimate(run_of(layers=8, steps=800), 16).seconds == pytest.approx(2.0)
 
 
 def test_speeds_of_another_device_are_not_used() -> None:
     speeds = speeds_of(measured(run_of(), 100.0, device="another device"))
     assert not speeds
-    assert speeds.estimate(run_of()).basis == "assumed"
+    assert speeds.estimate(run_of()) == Estimate(None, "unknown")
 
 
 def test_without_a_device_the_one_with_most_results_speaks() -> None:
@@ -322,12 +366,133 @@ def test_made_up_results_and_diverged_runs_have_no_speed() -> None:
     assert speeds.device is None
 
 
-def test_where_nothing_was_measured_the_cost_is_assumed_from_the_work() -> None:
+def test_unknown_work_is_reckoned_with_by_its_flops_and_what_is_left_of_it() -> None:
     run = run_of(steps=10)
-    on_cpu, on_gpu = (Speeds(Pool(), "a device", kind).estimate(run) for kind in ("cpu", "gpu"))
-    assert on_cpu.basis == on_gpu.basis == "assumed"
-    ratio = ASSUMED_FLOPS_PER_SECOND["gpu"] / ASSUMED_FLOPS_PER_SECOND["cpu"]
-    assert on_cpu.seconds / on_gpu.seconds == pytest.approx(ratio)
+    whole = Planned(run, (), Standing("missing"), Estimate(None, "unknown"))
+    half = replace(whole, standing=Standing("missing", 5))
+    assert whole.remaining_seconds is half.remaining_seconds is None
+    assert whole.cautious_seconds("cpu") == cautious_seconds(run, "cpu") == 2 * half.cautious_seconds("cpu")
+    assert whole.cautious_seconds("gpu") < whole.cautious_seconds("cpu")
+    assert cautious_seconds(run_of(steps=20), "cpu") == 2 * cautious_seconds(run, "cpu")
+    measured_one = replace(whole, estimate=Estimate(3.0, "measured"))
+    assert measured_one.cautious_seconds("cpu") == 3.0
+    assert replace(whole, standing=Standing("finished", 10)).cautious_seconds("cpu") == 0.0
+
+
+@given(st.lists(st.none() | st.floats(0, 1e6), max_size=9))
+def test_a_total_adds_what_is_known_and_counts_the_rest(values: list[float | None]) -> None:
+    total = Total.of(values)
+    known = [value for value in values if value is not None]
+    assert total.unknown == len(values) - len(known)
+    assert total.seconds == (sum(known) if known or not values else None)
+
+
+# Stacks
+
+
+def record_of(run: Run, *times: tuple[int, float], device: str = "this device", **fields: Any) -> Record:
+    """What `bench speed` would have measured: milliseconds per step by members."""
+    rows = [
+        Row(shape_of(run), run.task.name, run.size.heads, members, "triton", flops_per_step(run), ms, 9.0, 99)
+        for members, ms in times
+    ]
+    return Record(device, "gpu", 80_000, rows=tuple(rows), **fields)
+
+
+def test_records_of_bench_speed_count_as_measurements_of_each_stack() -> None:
+    speeds = Speeds(Pool(), "this device", "cpu", [record_of(run_of(), (1, 10.0), (16, 32.0))])
+    assert speeds.kind == "gpu"
+    run = run_of(seed=3, steps=1000)
+    assert speeds.estimate(run, 1) == Estimate(10.0, "measured", 1)
+    assert speeds.estimate(run, 16) == Estimate(2.0, "measured", 16)
+    other = Speeds(Pool(), "another device", "gpu", [record_of(run_of(), (1, 10.0))])
+    assert not other
+    assert Speeds(Pool(), None, "cpu", [record_of(run_of(), (1, 10.0))]).device == "this device"
+
+
+def test_the_smallest_stack_close_to_the_best_time_per_member_is_advised() -> None:
+    run = run_of()
+    record = record_of(run, (1, 10.0), (2, 12.0), (4, 16.0), (8, 31.0), (16, 62.0))
+    assert advised_members(run, "gpu", record, None) == 4  # 4 ms a member, the best is 3.875
+    assert advised_members(run, "gpu", record, 100 << 20) == 3  # 24.75 MiB a member
+    assert advised_members(run, "gpu", record_of(run, (1, 10.0), (16, 200.0)), None) == 1
+    assert advised_members(run, "cpu", record, None) == 1
+
+
+def test_without_a_comparison_of_stacks_width_and_memory_decide() -> None:
+    run = run_of(width=128)
+    assert advised_members(run, "gpu", None, None) == advised_members(run_of(width=64), "gpu", None, None)
+    assert advised_members(run, "gpu", record_of(run, (1, 10.0)), None) == 16
+    assert advised_members(run_of(width=768), "gpu", None, None) == 1
+    assert advised_members(run, "gpu", None, 1.0) == 1
+    assert advised_members(run_of(architecture="lstm", width=128), "gpu", None, None) == 1
+
+
+@given(
+    seeds=st.lists(st.integers(0, 50), unique=True, max_size=12),
+    wide=st.lists(st.integers(0, 50), unique=True, max_size=5),
+    size=st.integers(1, 6),
+)
+def test_stacks_hold_every_run_once_with_its_like(seeds: list[int], wide: list[int], size: int) -> None:
+    runs = [run_of(seed=seed) for seed in seeds] + [run_of(seed=seed, width=512) for seed in wide]
+    stacks = form(runs, lambda run: size if run.size.width == 256 else 1)
+    assert sorted(run.id for stack in stacks for run in stack) == sorted(run.id for run in runs)
+    assert all(len({run.size.width for run in stack}) == 1 for stack in stacks)
+    assert len(stacks) == math.ceil(len(seeds) / size) + len(wide)
+    assert all(len(stack) <= size for stack in stacks)
+
+
+def test_a_stack_that_was_begun_stays_together() -> None:
+    runs = [run_of(seed=seed) for seed in range(6)]
+    begun = [[runs[1].id, runs[4].id]]
+    stacks = {frozenset(run.seed for run in stack) for stack in form(runs, lambda run: 2, begun)}
+    assert stacks == {frozenset({1, 4}), frozenset({0, 2}), frozenset({3, 5})}
+
+
+def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
+    record = record_of(FIRST[0], (1, 10.0), (2, 10.0))
+    speeds = Speeds(Pool(), "this device", "gpu", [record])
+    runs = plan(SUITE, NOWHERE, Pool(), speeds)
+    alike = [entry for entry in runs if shape_of(entry.run) == shape_of(FIRST[0])]
+    assert {entry.estimate for entry in alike} == {Estimate(2500.0, "measured", 2)}
+    assert len(alike) == 2 * len({entry.stack for entry in alike})
+    (alone,) = stacked(alike[:1], NOWHERE, speeds)
+    assert alone.estimate == Estimate(5000.0, "measured", 1)
+    assert {entry.estimate.members for entry in stacked(alike, NOWHERE, speeds, largest=3)} == {1, 3}
+
+
+def test_a_plan_is_printed_and_exported_with_what_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.cli.plan.local_device", lambda: ("this device", "cpu"))
+    suite = Path(__file__).parent.parent / "suites/quick.yaml"
+    runs = suites.load(suite).runs
+    show_plan(suite, tmp_path, None, as_json=True)
+    exported = json.loads(capsys.readouterr().out)
+    assert {(run["estimated_hours"], run["estimate"]) for run in exported["runs"]} == {(None, "unknown")}
+    show_plan(suite, tmp_path, None, as_json=False)
+    printed = capsys.readouterr().out
+    assert f"bench speed {suite}" in printed
+    totals = printed[printed.index("By experiment") :]
+    assert totals.count("unknown") == 3, "two experiments, and all"
+    records.store(
+        records.path_of(tmp_path, "this device"), replace(record_of(runs[0], (1, 3.6)), device_kind="cpu")
+    )
+    show_plan(suite, tmp_path, None, as_json=True)
+    first, *others = json.loads(capsys.readouterr().out)["runs"]
+    assert (first["estimated_hours"], first["estimate"], first["stack"]) == (
+        pytest.approx(runs[0].steps / 1e6),
+        "measured",
+        1,
+    )
+    assert any(run["estimated_hours"] is None for run in others)
+    show_plan(suite, tmp_path, None, as_json=False)
+    printed = capsys.readouterr().out
+    assert re.search(r"all, each run once .*≥ .* s, \d+ runs unknown", printed)
+    records.path_of(tmp_path, "this device").write_text("{}")
+    show_plan(suite, tmp_path, None, as_json=True)
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert "this-device.json: is not a record of bench speed; set aside" in problem
 
 
 SPEED = st.one_of(st.none(), st.integers(0, 2**53), st.floats(0, allow_infinity=False))
@@ -337,6 +502,6 @@ SPEED = st.one_of(st.none(), st.integers(0, 2**53), st.floats(0, allow_infinity=
 def test_no_estimate_is_ever_zero_or_negative_or_nan(speeds: list[Any], layers: int, width: int) -> None:
     results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate(speeds)]
     wanted = run_of(layers=layers, width=width, steps=1, checkpoints=(1,))
-    seconds = speeds_of(*results).estimate(wanted).seconds
-    assert seconds > 0
-    assert not math.isnan(seconds)
+    estimate = speeds_of(*results).estimate(wanted)
+    assert (estimate.seconds is None) == (estimate.basis == "unknown")
+    assert estimate.seconds is None or 0 < estimate.seconds < math.inf

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import write_pool
+from synthetic import result_of, write_pool
 
 from bench import suite as suites
 from bench.cli.cancel import cancel_suite
@@ -18,6 +18,7 @@ from bench.cli.status import show_status
 from bench.dispatch.job import Machine
 from bench.dispatch.state import Folder, log_of
 from bench.errors import UserError
+from bench.results import path_of, store
 from bench.run import Run
 
 SUITE = """
@@ -82,10 +83,36 @@ def test_the_end_is_foretold_from_the_pace_of_what_runs(
         Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0)
     found = status(suite, results, capsys)["total"]
     assert found["states"]["running"] == 2
-    # Two runs of 100 s left each; six more, each as slow as those compared with what was expected of it.
-    pace = found["seconds_left"] - 2 * 100.0
-    assert 0.5 * 6 * 200 < pace < 20 * 6 * 200
+    assert (found["seconds_left"], found["runs_unknown"]) == (200.0, 6)
+    assert found["eta_seconds"] is None, "six runs like none that was measured"
+    # Measured: 10 steps a second of a Transformer. It runs at half of that; so will the two that are scaled.
+    like = runs[0].model_copy(update={"seed": 9, "batch_size": 32})
+    like.__dict__.pop("id", None)
+    others = [run.model_copy(update={"seed": 8}) for run in runs if run.architecture.name == "mamba"]
+    for run, speed in [(like, 10.0), (others[0], 1.0)]:
+        run.__dict__.pop("id", None)
+        result = result_of(run, provenance={"synthetic": False, "device": "d", "steps_per_second": speed})
+        store(path_of(results, run), result)
+    found = status(suite, results, capsys)["total"]
+    transformers, mambas = 2 * 200.0, 4 * 1000.0
+    assert found["seconds_left"] == pytest.approx(200.0 + transformers + mambas)
     assert found["eta_seconds"] == pytest.approx(found["seconds_left"] / 2)
+
+
+def test_members_of_a_stack_share_its_time_and_its_worker(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    for run in runs[:4]:
+        Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0, stack=4)
+    show_status(suite, results, watch=False, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"]["states"]["running"] == 4
+    assert {run["stack"] for run in found["running"]} == {4}
+    assert found["total"]["seconds_left"] == pytest.approx(100.0), "one worker, one stack, 500 steps"
+    for run in runs[4:]:
+        write_pool(results, [run])
+    assert status(suite, results, capsys)["total"]["eta_seconds"] == pytest.approx(100.0)
 
 
 def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(

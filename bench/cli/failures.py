@@ -35,7 +35,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     """Print the failed runs of the suite at `path`, the most frequent cause first; returns how many."""
     suite = suites.load(path)
     pool = pool_of.load(results)
-    planned = plan(suite, results, pool, Speeds(pool), ask_queue(results))
+    planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
     for one in planned:
         if one.standing.word == "failed":

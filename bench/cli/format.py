@@ -154,6 +154,13 @@ def duration(seconds: float) -> str:
     return f"{hours / 1e3:.0f}k h" if hours < 1e6 else f"{hours / 1e6:,.1f}M h"
 
 
+def expected(seconds: float | None, unknown: int) -> str:
+    """A sum of durations of which some may be unknown: `3 h`, `≥ 3 h, 5 runs unknown`, `unknown`."""
+    if seconds is None:
+        return "unknown"
+    return f"≥ {duration(seconds)}, {count(unknown, 'run')} unknown" if unknown else duration(seconds)
+
+
 def count(number: int, noun: str) -> str:
     """`1 run`, `3 runs`, `1,074 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

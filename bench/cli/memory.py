@@ -64,13 +64,13 @@ def check_fit(site: Site, todo: list[Planned], memories: Memories, out: format.O
         return
     large = _too_large(_taken(todo, memories), memory)
     where = f"GPUs of gpu_memory_gb ({memory:,} MiB)"
-    if known := [(one, taken) for one, taken in large if taken.basis != "assumed"]:
+    if known := [(one, taken) for one, taken in large if taken.basis != "unknown"]:
         raise UserError(
             f"{_described(known, where)}: --filter them out, spread each over several GPUs with "
             "--gpus-per-run, or name larger GPUs and their gpu_memory_gb in the site file"
         )
     if large:
-        out.say(f"{_described(large, where)}; a guess, nothing like it was measured.", style="yellow")
+        out.say(f"{_described(large, where)}; nothing like it was measured.", style="yellow")
 
 
 def _taken(todo: list[Planned], memories: Memories) -> list[tuple[Planned, Memory]]:
@@ -84,7 +84,8 @@ def _too_large(taken: list[tuple[Planned, Memory]], memory: int) -> list[tuple[P
 def _described(large: list[tuple[Planned, Memory]], where: str) -> str:
     one, taken = max(large, key=lambda one: one[1].mib)
     verb = "is" if len(large) == 1 else "are"
+    basis = "at most; unknown" if taken.basis == "unknown" else taken.basis
     return (
         f"{format.count(len(large), 'run')} {verb} too large for {where}: "
-        f"{one.run.task.name}/{one.run.label} is expected to take {taken.mib:,} MiB ({taken.basis})"
+        f"{one.run.task.name}/{one.run.label} is expected to take {taken.mib:,} MiB ({basis})"
     )

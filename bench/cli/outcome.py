@@ -37,6 +37,11 @@ def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out
 def agree(seconds: float, cost: str, yes: bool) -> None:
     """Ask before long work; scripts must say --yes.
 
+    Args:
+        seconds: to be reckoned with (`Planned.cautious_seconds`).
+        cost: what the user is told.
+        yes: whether the user has agreed already.
+
     Raises:
         UserError: where nobody can be asked.
         typer.Abort: when the answer is no.

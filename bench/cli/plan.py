@@ -16,10 +16,11 @@ from bench.cli import format
 from bench.cli.format import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
-from bench.environment import local_device
-from bench.plan import Planned, plan, select, task_names
+from bench.environment import gpu_memory_mib, local_device
+from bench.plan import Planned, Total, plan, select, stacked, task_names
 from bench.results import withdrawn
 from bench.run import short
+from bench.speed import records
 
 SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
     "lr": (Column("lr", number=True), lambda one: short(one.run.learning_rate)),
@@ -37,8 +38,8 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     """Print the plan of the suite at `path`."""
     suite = suites.load(path)
     pool = pool_of.load(results)
-    speeds = known_speeds(pool)
-    planned = select(plan(suite, results, pool, speeds), terms)
+    speeds = known_speeds(pool, results)
+    planned = stacked(select(plan(suite, results, pool, speeds), terms), results, speeds)
     out = format.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
@@ -50,7 +51,8 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     if same:
         out.say(f"Every run: {', '.join(same)}.", style="dim")
     out.print(_totals(out, suite, planned))
-    out.say(_basis(planned, speeds), style="dim")
+    for line in _remarks(path, planned, speeds):
+        out.say(line, style="dim")
     say_outdated(planned, pool, out)
     for line in said_withdrawn(suite, pool):
         out.say(line, style="yellow")
@@ -58,11 +60,14 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
         out.say(problem, style="yellow")
 
 
-def known_speeds(pool: pool_of.Pool) -> Speeds:
-    """Speeds measured on this machine's device, or else on the device with the most results."""
+def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
+    """Speeds measured on this machine's device, or else on the device that was measured most."""
     name, kind = local_device()
-    here = Speeds(pool, name, kind)
-    return here if here else Speeds(pool, None, kind)
+    measured = records.load(results, pool.problems)
+    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
+    local = Speeds(pool, name, kind, measured, memory)
+    elsewhere = Speeds(pool, None, kind, measured)
+    return local if local or not elsewhere else elsewhere
 
 
 def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output) -> None:
@@ -102,8 +107,10 @@ def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Tab
 
 
 def _time(one: Planned) -> str:
-    mark = {"measured": "", "scaled": "~", "assumed": "?"}[one.estimate.basis]
-    return mark + format.duration(one.estimate.seconds)
+    seconds = one.estimate.seconds
+    if seconds is None:
+        return "unknown"
+    return ("~" if one.estimate.basis == "scaled" else "") + format.duration(seconds)
 
 
 def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
@@ -123,22 +130,32 @@ def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     states = Counter(one.standing.word for one in planned)
+    total = Total.of(one.estimate.seconds for one in planned)
     return [
         f"{len(planned):,}",
         *(f"{states[word]:,}" if states[word] else "·" for word in words),
-        format.duration(sum(one.estimate.seconds for one in planned)),
+        format.expected(total.seconds, total.unknown),
         format.flops(sum(one.training_flops for one in planned)),
     ]
 
 
-def _basis(planned: list[Planned], speeds: Speeds) -> str:
-    if not speeds:
-        return "Times are of one worker and assumed (?): nothing was measured yet."
+def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
+    """What times are based on, how unknown ones are measured, and the stacks that runs form."""
     bases = Counter(one.estimate.basis for one in planned)
-    return (
-        f"Times are of one worker on {speeds.device}: {bases['measured']:,} from measured speeds, "
-        f"{bases['scaled']:,} scaled from the nearest measured (~)."
-    )
+    if speeds:
+        yield (
+            f"Times are of one worker on {speeds.device}: {bases['measured']:,} from measured speeds, "
+            f"{bases['scaled']:,} scaled from the nearest measured (~), {bases['unknown']:,} unknown."
+        )
+    if bases["unknown"]:
+        how = f"bench speed {path}{plugins.flags()} measures on this machine"
+        yield f"Unknown: no run like it was measured; {how}."
+    missing = [one for one in planned if not one.has_ended]
+    if any(one.estimate.members > 1 for one in missing):
+        sizes = Counter(Counter(one.stack for one in missing).values())
+        described = ", ".join(f"{number:,} of {size}" for size, number in sorted(sizes.items(), reverse=True))
+        stacks = format.count(sum(sizes.values()), "stack")
+        yield f"{format.count(len(missing), 'run')} without a result form {stacks}: {described}."
 
 
 def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any]:
@@ -156,8 +173,9 @@ def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any
                 "state": one.standing.word,
                 "step": one.standing.step,
                 "note": one.standing.note,
-                "estimated_hours": one.estimate.seconds / 3600,
+                "estimated_hours": None if one.estimate.seconds is None else one.estimate.seconds / 3600,
                 "estimate": one.estimate.basis,
+                "stack": one.estimate.members,
             }
             for one in planned
         ],

@@ -68,6 +68,14 @@ class _View:
     holders: set[str] = field(default_factory=set)
     live: Live | None = None
 
+    def __post_init__(self) -> None:
+        known = all(one.estimate.seconds is not None for one in self.todo)
+        self._work = {
+            one.run.id: (one.estimate.seconds or 0.0) if known else float(one.training_flops)
+            for one in self.todo
+        }
+        """What each run is of the whole: its expected seconds, or its FLOPs where any run's are unknown."""
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         if not self.out.is_terminal:
@@ -127,11 +135,11 @@ class _View:
             soft_wrap=True,
         )
 
-    def _done_seconds(self) -> float:
-        """Expected worker-seconds of what this call has done so far."""
+    def _work_done(self) -> float:
+        """The work that this call has done so far."""
         total = 0.0
         for one in self.todo:
-            per_step = one.estimate.seconds / one.run.steps
+            per_step = self._work[one.run.id] / one.run.steps
             if one.run.id in self.ended:
                 steps = one.run.steps - self.first_steps.get(one.run.id, 0)
             elif (active := self.active.get(one.run.id)) is not None:
@@ -141,9 +149,9 @@ class _View:
             total += steps * per_step
         return total
 
-    def _left_seconds(self) -> float:
+    def _work_left(self) -> float:
         return sum(
-            one.estimate.seconds * (1 - self._step(one) / one.run.steps)
+            self._work[one.run.id] * (1 - self._step(one) / one.run.steps)
             for one in self.todo
             if one.run.id not in self.ended
         )
@@ -153,8 +161,8 @@ class _View:
         return active.step if active else one.standing.step
 
     def _eta(self) -> str:
-        """Time left: what is left, at the rate at which expected work has been done so far."""
-        done, left = self._done_seconds(), self._left_seconds()
+        """Time left: what is left, at the rate at which work has been done so far."""
+        done, left = self._work_done(), self._work_left()
         elapsed = time.monotonic() - self.began
         if left <= 0:
             return f"{format.duration(elapsed)} in all"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
@@ -26,9 +27,10 @@ from bench.dispatch.queue import ask_queue
 from bench.dispatch.site import Site, load_site
 from bench.dispatch.slurm import How
 from bench.dispatch.stacking import ended_members
-from bench.environment import code_identity, cpu_name, local_device
+from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned, plan, select
+from bench.plan import Planned, Total, plan, select, stacked
+from bench.speed import records
 
 CLUSTERS = ("local", "slurm")
 
@@ -71,9 +73,9 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
-    speeds = _speeds(pool, choices, site)
-    chosen = select(plan(suite, results, pool, speeds, queue), choices.filter)
-    todo = _todo(chosen, choices)
+    speeds = _speeds(pool, results, choices, site)
+    chosen = select(plan(suite, results, pool, speeds, queue, machine.stack), choices.filter)
+    todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
     jobs = [job for job in _jobs(todo, chosen, pool, results) if site is None or job.id not in queue.runs]
     say_what_is_there(suite.name, chosen, todo, out)
     say_outdated(chosen, pool, out)
@@ -88,17 +90,19 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         if not choices.dry_run:
             pool_of.check_writable(results)
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
-        submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, out)
+        cost = expected_cost(todo, path, 1)
+        submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)
         return
     places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories, out)
+    cost = expected_cost(todo, path, len(places))
     if todo:
-        out.say(f"Expected: {_cost(todo, places)}.")
+        out.say(f"Expected: {cost}.")
     if choices.dry_run:
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
     pool_of.check_writable(results)
-    agree(_seconds(todo, len(places)), _cost(todo, places), choices.yes)
+    agree(cautious_seconds(todo, len(places), speeds.kind), cost, choices.yes)
     if choices.retry:
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
@@ -109,11 +113,15 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         order.forget()
 
 
-def _speeds(pool: pool_of.Pool, choices: Choices, site: Site | None) -> Speeds:
-    """Speeds of the device that the runs will train on; on a cluster the one with the most results."""
+def _speeds(pool: pool_of.Pool, results: Path, choices: Choices, site: Site | None) -> Speeds:
+    """Speeds of the device that the runs will train on; on a cluster the one that was measured most."""
+    measured = records.load(results, pool.problems)
     if site is not None:
-        return Speeds(pool, None, "gpu" if site.wants_gpus else "cpu")
-    return Speeds(pool, *((cpu_name(), "cpu") if choices.device == "cpu" else local_device()))
+        kind = "gpu" if site.wants_gpus else "cpu"
+        return Speeds(pool, None, kind, measured, site.gpu_memory_mib)
+    name, kind = (cpu_name(), "cpu") if choices.device == "cpu" else local_device()
+    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
+    return Speeds(pool, name, kind, measured, memory)
 
 
 def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
@@ -190,20 +198,29 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 
 
-def _cost(todo: list[Planned], places: list[Machine]) -> str:
-    """What the runs will take, and what that is based on."""
-    bases = {one.estimate.basis for one in todo}
-    how = "at speeds measured here" if bases == {"measured"} else "scaled from speeds measured here"
-    if "assumed" in bases:
-        how = "a guess: nothing was measured on this device yet"
-    workers = format.count(min(len(todo), len(places)), "worker")
-    return f"about {format.duration(_seconds(todo, len(places)))} on {workers} ({how})"
+def expected_cost(todo: list[Planned], path: Path, workers: int) -> str:
+    """What the runs will take on so many workers, its basis, and how to measure what is unknown."""
+    total = Total.of(one.remaining_seconds for one in todo)
+    how_to = f"no run like it was measured on this device; bench speed {path}{plugins.flags()} measures"
+    if total.seconds is None:
+        return f"an unknown time ({how_to})"
+    known = [one for one in todo if one.remaining_seconds is not None]
+    used = format.count(min(len(todo), workers), "worker")
+    time = f"{format.duration(_seconds([one.remaining_seconds or 0.0 for one in known], workers))} on {used}"
+    if total.unknown:
+        return f"at least {time}, with {format.count(total.unknown, 'run')} unknown ({how_to})"
+    measured = all(one.estimate.basis == "measured" for one in todo)
+    return f"about {time} ({'at' if measured else 'scaled from'} speeds measured on this device)"
 
 
-def _seconds(todo: list[Planned], workers: int) -> float:
-    """Expected wall-clock time: a run is on one worker, so none ends before the longest does."""
-    each = [one.remaining_seconds for one in todo]
-    return max(sum(each) / workers, max(each, default=0.0))
+def cautious_seconds(todo: list[Planned], workers: int, kind: str) -> float:
+    """Expected wall-clock time on so many workers; unknown runs count as slow ones."""
+    return _seconds([one.cautious_seconds(kind) for one in todo], workers)
+
+
+def _seconds(seconds: list[float], workers: int) -> float:
+    """Wall-clock time of runs that take so long each; the longest is on one worker and ends no sooner."""
+    return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
 def _train(

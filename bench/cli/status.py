@@ -26,7 +26,7 @@ from bench.dispatch.queue import Queue, ask_queue
 from bench.dispatch.status import WORDS, Word
 from bench.dispatch.submission import last_called_off
 from bench.files import room_left
-from bench.plan import Planned, plan
+from bench.plan import Planned, Total, plan
 
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5
@@ -64,7 +64,7 @@ class _View:
     @classmethod
     def of(cls, suite: suites.Suite, path: Path, results: Path) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
-        planned = plan(suite, results, pool, known_speeds(pool), queue)
+        planned = plan(suite, results, pool, known_speeds(pool, results), queue)
         return cls(suite, path, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
@@ -137,8 +137,10 @@ def _table(out: format.Output, view: _View) -> Table:
             Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
-        times = [facts["seconds_left"], facts["eta_seconds"]]
-        shown = [format.duration(time) if time else "–" for time in times]
+        eta, left = facts["eta_seconds"], facts["seconds_left"]
+        none_left = left == 0 and not facts["runs_unknown"]
+        shown = ["–" if none_left else format.expected(left, facts["runs_unknown"])]
+        shown.append(format.duration(eta) if eta else "–")
         percent = format.percent(done, total)
         rows.append((name, *states, percent, *shown, format.flops(done), format.flops(total)))
     return format.table(out, columns, rows)
@@ -156,34 +158,46 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
     words = Counter(one.standing.word for one in planned)
     pace = _pace(planned)
     left = [_seconds_left(one, pace) for one in planned]
-    now = [seconds for one, seconds in zip(planned, left, strict=True) if one.standing.word == "running"]
+    total = Total.of(left)
+    running = [
+        (one.standing.stack, seconds)
+        for one, seconds in zip(planned, left, strict=True)
+        if one.standing.word == "running" and seconds is not None
+    ]
+    workers = sum(1 / members for members, _ in running)
+    longest = max((members * seconds for members, seconds in running), default=0.0)
+    # As many at a time as now; none ends before its longest stack does. Nothing runs: nobody knows.
+    known = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
         "training_flops_done": sum(one.training_flops * one.share_done for one in planned),
         "training_flops": sum(one.training_flops for one in planned),
-        "seconds_left": sum(left),
-        # As many at a time as now; none ends before its longest run does. Nothing runs: nobody knows.
-        "eta_seconds": max(sum(left) / len(now), *now) if now else None,
+        "seconds_left": total.seconds,
+        "runs_unknown": total.unknown,
+        "eta_seconds": max((total.seconds or 0.0) / workers, longest) if known else None,
     }
 
 
 def _pace(planned: list[Planned]) -> float:
     """Measured seconds a step over the expected ones, of what is running now; 1 when nothing is."""
     ratios = [
-        one.run.steps / (one.standing.steps_per_second * one.estimate.seconds)
+        one.run.steps / (one.standing.steps_per_second * one.standing.stack * one.estimate.seconds)
         for one in planned
-        if one.standing.word == "running" and one.standing.steps_per_second > 0
+        if one.standing.word == "running" and one.standing.steps_per_second > 0 and one.estimate.seconds
     ]
     return statistics.median(ratios) if ratios else 1.0
 
 
-def _seconds_left(one: Planned, pace: float) -> float:
-    """Worker-seconds left of a run: at its own pace while it runs, else as expected.
+def _seconds_left(one: Planned, pace: float) -> float | None:
+    """Worker-seconds left of a run: at its own pace while it runs, else as expected; None when unknown.
 
-    What is expected of a run whose like was never measured follows the pace of those that run now.
+    A run's share of its stack counts. What is scaled follows the pace of those that run now.
     """
-    if one.standing.word == "running" and one.standing.steps_per_second > 0:
-        return max(0, one.run.steps - one.standing.step) / one.standing.steps_per_second
+    standing = one.standing
+    if standing.word == "running" and standing.steps_per_second > 0:
+        return max(0, one.run.steps - standing.step) / (standing.steps_per_second * standing.stack)
+    if one.remaining_seconds is None:
+        return None
     return one.remaining_seconds * (1.0 if one.estimate.basis == "measured" else pace)
 
 

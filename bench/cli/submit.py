@@ -16,12 +16,13 @@ from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
-from bench.cost import MOST_SIDE_BY_SIDE, Memories
+from bench.cost import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
 from bench.dispatch.grouping import Piece, Share, chunks, shares
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.queue import queue_of
 from bench.dispatch.slurm import How, check_slurm, largest_array, submit, tidy
+from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
 from bench.dispatch.submission import Submission
 from bench.environment import code_identity
@@ -46,9 +47,22 @@ def submit_order(
     memories: Memories,
     how: How,
     choices: Choices,
+    cost: str,
     out: format.Output,
 ) -> None:
     """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
+
+    Args:
+        path: the suite's file.
+        suite: its name.
+        results: the pool of results, absolute.
+        todo: the runs to train.
+        jobs: those, baselines, and members that have ended of stacks that go on.
+        memories: what runs take.
+        how: where and with what jobs run.
+        choices: of the command line.
+        cost: what the user is told of the time.
+        out: where to say things.
 
     Raises:
         UserError: when there is no Slurm here, it refuses, or runs do not fit on its GPUs.
@@ -56,22 +70,17 @@ def submit_order(
     """
     check_slurm()
     _check_precision(todo, how)
-    seconds = {one.run.id: one.remaining_seconds for one in todo}
+    kind = "gpu" if how.site.wants_gpus else "cpu"
     check_fit(how.site, todo, memories, out)
-    pieces = [
-        Piece((job,), seconds.get(job.id, BASELINES_SECONDS), _gpu_memory(job, memories, how)) for job in jobs
-    ]
+    pieces = _pieces(jobs, todo, results, memories, how)
     grouped = shares(pieces, 3600 * how.site.job_hours, how.room(MOST_SIDE_BY_SIDE))
     arrays = len(chunks(grouped, largest_array()))
-    guess = any(one.estimate.basis == "assumed" for one in todo)
-    how_known = ", a guess: nothing was measured yet" if guess else ""
-    cost = f"about {format.duration(sum(seconds.values()))} of one worker{how_known}"
     out.say(f"{_jobs(grouped)} in {format.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
         for number, share in enumerate(grouped):
             out.say(f"would submit job {number}: {_work(share)}, {format.duration(share.seconds)}")
         return
-    agree(sum(seconds.values()), cost, choices.yes)
+    agree(sum(one.cautious_seconds(kind) for one in todo), cost, choices.yes)
     if choices.retry:
         forgive(jobs, results)
     tidy(results)
@@ -91,8 +100,35 @@ def submit_order(
     conclude(path, order, todo, jobs, out)
 
 
-def _gpu_memory(job: Job, memories: Memories, how: How) -> int:
-    return memories.estimate(job).mib if isinstance(job, Run) and how.site.gpus else 0
+def _pieces(jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, how: How) -> list[Piece]:
+    """Jobs as pieces: the runs of a stack are one, with members that ended before; each baseline is one."""
+    kind = "gpu" if how.site.wants_gpus else "cpu"
+    planned = {one.run.id: one for one in todo}
+    together = {identifier: ids[0] for ids in begun(results) for identifier in ids}
+    pieces: dict[str, list[Job]] = {}
+    for job in jobs:
+        stack = f"stack {planned[job.id].stack}" if job.id in planned else job.id
+        pieces.setdefault(together.get(job.id, stack), []).append(job)
+    return [
+        Piece(
+            tuple(work),
+            sum(_seconds(job, planned.get(job.id), kind) for job in work),
+            _gpu_memory(work, memories, how),
+        )
+        for work in pieces.values()
+    ]
+
+
+def _seconds(job: Job, planned: Planned | None, kind: str) -> float:
+    if planned is not None:
+        return planned.cautious_seconds(kind)
+    return 0.0 if isinstance(job, Run) else BASELINES_SECONDS
+
+
+def _gpu_memory(work: list[Job], memories: Memories, how: How) -> int:
+    """MiB of a stack's members together; 0 for what needs no GPU."""
+    sizes = [memories.estimate(job).mib - CONTEXT_MIB for job in work if isinstance(job, Run)]
+    return CONTEXT_MIB + sum(sizes) if sizes and how.site.gpus else 0
 
 
 def _work(share: Share) -> str:

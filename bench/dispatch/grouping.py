@@ -1,8 +1,7 @@
 """From work to jobs: what one machine is asked to do in one go, and how many jobs make an array.
 
-The unit is a piece: work that is trained together and cannot be divided. Today a piece is one run (or a
-task's baselines). A stack, runs trained as one set of kernels, will be a piece of several, and nothing
-here will change.
+The unit is a piece: work that stays together. A stack, runs trained as one set of kernels, is a piece; so
+are a task's baselines.
 """
 
 from __future__ import annotations

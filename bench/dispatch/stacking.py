@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.dispatch.job import Job, Machine, is_done
 from bench.dispatch.state import Folder
+from bench.environment import device_name
 from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
+from bench.speed.records import Record, of_device, shape_of
 from bench.stack import Stack, shape, stackable
 
 
@@ -55,7 +57,7 @@ def _free(
     run: Run, jobs: Sequence[Job], results: Path, machine: Machine, locks: contextlib.ExitStack
 ) -> Stack:
     """`run` with as many free runs of its shape as a stack may have, and no more than this worker's share."""
-    size = advised_size(run, machine.device) if machine.stack is None else machine.stack
+    size = advised_size(run, machine.device, results) if machine.stack is None else machine.stack
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
     runs = [job for job in jobs if isinstance(job, Run)]
@@ -82,23 +84,65 @@ def _free(
 
 
 ADVISED = ((128, 16), (256, 8), (512, 2))
-"""Members of a stack by the largest width that it is advised for. Wider models fill a GPU alone."""
+"""Members of a stack by the largest width it is advised for, where `bench speed` has compared no sizes."""
 BYTES = 300
 """GPU memory of one token, channel and layer while a model trains: more than any architecture here takes."""
+MEMORY_SHARE = 0.8
+"""Of the memory, what a stack is planned to take at most."""
 
 
-def advised_size(run: Run, device: str) -> int:
-    """How many runs like this one a stack may have on a device: as many as gain, and fit into free memory."""
+def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: float | None) -> int:
+    """How many runs like this one a stack should have: as many as gain, and fit into memory.
+
+    Args:
+        run: one of them.
+        kind: of the device, "gpu" or "cpu"; on a processor runs train alone.
+        record: what `bench speed` measured on the device.
+        memory_bytes: of the device; None where that is not known.
+    """
+    if kind != "gpu" or not stackable(run):
+        return 1
+    width = run.architecture.actual_width(run.size.width)
+    size = next((members for largest, members in ADVISED if width <= largest), 1)
+    tokens = run.batch_size * run.task.length(run.task.n_points)
+    per_member: float = BYTES * tokens * width * run.size.layers + 16 * run.parameters
+    if record is not None and (best := record.best_stack(shape_of(run))) is not None:
+        size, row = best, record.times(shape_of(run))[best]
+        per_member = (row.peak_memory_mib << 20) / best if row.peak_memory_mib else per_member
+    if memory_bytes is None:
+        return size
+    return max(1, min(size, int(MEMORY_SHARE * memory_bytes / per_member)))
+
+
+def advised_size(run: Run, device: str, results: Path) -> int:
+    """`advised_members` for the device of this process, whose record is in `results`."""
     if not device.startswith("cuda"):
         return 1
     import torch
 
-    width = run.architecture.actual_width(run.size.width)
-    size = next((members for largest, members in ADVISED if width <= largest), 1)
-    tokens = run.batch_size * run.task.length(run.task.n_points)
-    taken = BYTES * tokens * width * run.size.layers + 16 * run.parameters
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(size, int(0.8 * free / taken)))
+    return advised_members(run, "gpu", of_device(results, device_name(device)), free)
+
+
+def form(
+    runs: Sequence[Run], size: Callable[[Run], int], begun: Sequence[Sequence[str]] = ()
+) -> list[list[Run]]:
+    """The stacks that one worker makes of runs: those that were begun, then the others by shape, in order.
+
+    Args:
+        runs: what is to be trained.
+        size: how many runs like a given one a stack has at most.
+        begun: members of the stacks that were begun, by id.
+    """
+    places = {identifier: number for number, ids in enumerate(begun) for identifier in ids}
+    groups: dict[int | str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(places.get(run.id, shape(run)), []).append(run)
+    stacks = []
+    for key, group in groups.items():
+        largest = len(group) if isinstance(key, int) else max(1, size(group[0]))
+        stacks += [group[begin : begin + largest] for begin in range(0, len(group), largest)]
+    return stacks
 
 
 def begin(stack: Stack, results: Path) -> Path:

@@ -25,11 +25,12 @@ class Standing:
         word: finished and diverged have a result; running has a live owner; queued is part of a
             job that a cluster has queued; failed has a recorded failure; missing is none of them.
         step: optimisation steps known to be done (0 when nothing is known).
-        steps_per_second: of a running run.
+        steps_per_second: of a running run, and of all members of its stack at once.
         loss: the running run's latest training loss.
         note: what a person may want to know: why it failed, where it can go on from, why it waits.
         silent_seconds: of a running run, the age of a heartbeat that is too old; else 0.
         job: the cluster's number for the job it is or was part of, or "".
+        stack: of a running run, members of the stack that it trains in.
     """
 
     word: Word
@@ -39,6 +40,7 @@ class Standing:
     note: str = ""
     silent_seconds: float = 0.0
     job: str = ""
+    stack: int = 1
 
 
 def standings(runs: Iterable[Run], results: Path, pool: Pool, queue: Queue = NOBODY) -> dict[str, Standing]:
@@ -62,7 +64,8 @@ def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Stan
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         speed = float(beat.get("steps_per_second", 0.0))
-        return Standing("running", step, speed, beat.get("loss"), note, silent, job)
+        members = max(1, int(beat.get("stack", 1)))
+        return Standing("running", step, speed, beat.get("loss"), note, silent, job, members)
     if there and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         note = f"{failure.get('class')}: {message[0] if message else ''}"

@@ -248,6 +248,14 @@ class Tested(Part):
     agrees: bool = False
 
 
+class StackPlace(Part):
+    """The stack that a run trained in."""
+
+    id: str
+    members: Count
+    place: Whole
+
+
 class Provenance(Part):
     """Where a result comes from. Nothing here is compared between results; all of it may be absent."""
 
@@ -274,6 +282,7 @@ class Provenance(Part):
     started: Seconds | None = None
     finished: Seconds | None = None
     resumptions: Whole | None = None
+    stack: StackPlace | None = None
     job: str | None = None
 
 

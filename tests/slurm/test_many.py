@@ -12,8 +12,7 @@ import pytest
 from place import Place
 
 from bench import results as pool_of
-from bench.cost import Speeds
-from bench.results import Pool
+from bench.cost import cautious_seconds
 from bench.run import Run
 
 pytestmark = pytest.mark.slurm
@@ -57,7 +56,7 @@ def test_two_hundred_runs_killed_at_random_end_once_with_the_local_numbers(place
     place.write(suite=SUITE)
     runs = place.runs
     assert len(runs) == RUNS
-    seconds = sum(Speeds(Pool(), None, "cpu").estimate(run).seconds for run in runs)
+    seconds = sum(cautious_seconds(run, "cpu") for run in runs)
     place.write(suite=SUITE, job_hours=seconds / 3600 / (JOBS - 1), array_parallelism=4)
     place.bench("run", "toy.yaml", "--results", "local")
     chance, kills = random.Random(11), []
