@@ -51,8 +51,8 @@ def check(
 ) -> None:
     """Hold results against a suite's claims (suites/x.claims.yaml), and say what changed since last time.
 
-    Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing or not
-    comparable. 3: the suite or its claims file is wrong.
+    Exit code 0: every claim holds. 1: one is out of tolerance. 2: results are missing,
+    undecided or not comparable. 3: the suite or its claims file is wrong.
     """
     from bench.cli.check import Options, check_suite
 
