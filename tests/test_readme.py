@@ -53,3 +53,12 @@ def test_the_table_of_differences_is_the_codes() -> None:
     match = re.search(r"<!-- differences -->\n(.*?)\n\n", README, re.DOTALL)
     assert match
     assert match.group(1) == protocol.markdown()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository's history")
+def test_what_the_first_commands_leave_is_not_for_git() -> None:
+    left = ["results/linear_regression/new.json", "results/.state/x", "reports/quick/index.html"]
+    found = subprocess.run(
+        ["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == left
