@@ -136,3 +136,12 @@ def test_its_plan_and_its_check_are_those_of_the_quick_suite() -> None:
     assert set(shown) <= {run.id for run in suite.runs}
     claims = claims_of.load(claims_of.path_for(suite.path), suite).claims
     assert re.findall(r"^reproduced  (\S+)", README, re.MULTILINE) == list(claims)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository's history")
+def test_what_the_first_commands_leave_is_not_for_git() -> None:
+    left = ["results/linear_regression/new.json", "results/.state/x", "reports/quick/index.html"]
+    found = subprocess.run(
+        ["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == left
