@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "results run speed.records",
-    "plan": "cost dispatch.queue dispatch.stacking dispatch.status errors results run suite tasks",
+    "plan": "cost dispatch.queue dispatch.stacking dispatch.status errors results run stack suite tasks",
     "report": "check evaluations exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors evaluations exhibits frontier frozen models.architectures models.sizes results run "
@@ -66,7 +66,7 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "adam adam.reference adam.triton attention.triton "
+        "adam adam.reference adam.triton attention.reference attention.sequential attention.triton "
         "convolution.official convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators scan.official "
         "scan.reference scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton "
