@@ -51,8 +51,8 @@ MAY_IMPORT = {
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
-    "cost": "flops results run speed.records",
-    "plan": "cost dispatch.queue dispatch.stacking dispatch.status filters results run suite tasks",
+    "cost": "results run speed.records",
+    "plan": "cost dispatch.queue dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "

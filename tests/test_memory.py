@@ -21,6 +21,7 @@ from bench.cost import CONTEXT_MIB, Estimate, Memories, Memory, side_by_side
 from bench.dispatch.job import Machine
 from bench.dispatch.status import Standing
 from bench.errors import UserError
+from bench.files import write_json
 from bench.plan import Planned
 from bench.results import Pool
 from bench.run import Run
@@ -148,7 +149,12 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def would_submit(suite: Path, peak_mib: int | None = None, **site: Any) -> None:
+def would_submit(
+    suite: Path,
+    peak_mib: int | None = None,
+    machine: Machine | None = None,
+    **site: Any,
+) -> None:
     """`bench run --cluster slurm --dry-run`, with a result that says what a large run takes."""
     (suite.parent / "site.yaml").write_text(json.dumps(site))
     results = suite.parent / "results"
@@ -161,7 +167,29 @@ def would_submit(suite: Path, peak_mib: int | None = None, **site: Any) -> None:
         )
     config = suite.parent / "site.yaml"
     choices = Choices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
-    run_suite(suite, results, choices, Machine())
+    run_suite(suite, results, choices, machine or Machine())
+
+
+def test_on_a_cluster_the_runs_of_a_stack_are_in_one_job(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def jobs(machine: Machine) -> list[str]:
+        would_submit(suite, machine=machine, job_hours=1e-9)
+        lines = capsys.readouterr().out.splitlines()
+        return sorted(line.split(": ")[1].split(",")[0] for line in lines if line.startswith("would submit"))
+
+    alone = jobs(Machine(stack=1))
+    assert alone == ["1 run"] * 8 + ["baselines of 1 task"]
+    assert jobs(Machine(stack=3)) == ["1 run", "1 run", "3 runs", "3 runs", "baselines of 1 task"]
+    assert jobs(Machine(stack=None)) == ["4 runs", "4 runs", "baselines of 1 task"]
+
+    results, runs = suite.parent / "results", suites.load(suite).runs
+    begun = results / ".state" / "stack-begun"
+    write_json(begun / "stack.json", {"members": [runs[0].id, runs[1].id]})
+    (begun / "checkpoint.pt").write_bytes(b"")
+    pool_of.store(pool_of.path_of(results, runs[0]), result_of(runs[0]))
+    described = ["1 run"] * 6 + ["2 runs", "baselines of 1 task"]
+    assert jobs(Machine(stack=1)) == described, "a member that has ended goes where its stack goes on"
 
 
 def test_on_a_cluster_large_runs_are_in_jobs_with_fewer_workers(

@@ -227,6 +227,7 @@ HERE = f'"pid": {os.getpid()}, "host": "{socket.gethostname()}"'
         f'{{{HERE}, "time": {time.time()}, "step": [7]}}',
         f'{{{HERE}, "time": {time.time()}, "steps_per_second": "fast"}}',
     ],
+    ids=range(10),
 )  # fmt: skip
 def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
     folder = Folder.of(tmp_path, FIRST[0].id)
