@@ -94,8 +94,9 @@ def _killed(folder: Path, chance: random.Random) -> str | None:
     with contextlib.suppress(ProcessLookupError):
         if whom == "group":
             os.killpg(process.pid, number)
-        elif whom == "worker" and (workers := _workers(folder)):
-            os.kill(chance.choice(workers), signal.SIGKILL)
+        elif whom == "worker" and (workers := _workers(folder, process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
             time.sleep(1.0)
             os.kill(process.pid, number)
         else:
@@ -120,11 +121,14 @@ def _wait_for_steps(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def _workers(folder: Path) -> list[int]:
+def _workers(folder: Path, command: int) -> list[int]:
+    """Workers of a command that have a run; the numbers of dead ones may be others' by now."""
     pids = []
     for path in (folder / "results" / STATE).glob("*/heartbeat.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            pids.append(int(json.loads(path.read_text())["pid"]))
+            pid = int(json.loads(path.read_text())["pid"])
+            if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == command:
+                pids.append(pid)
     return pids
 
 

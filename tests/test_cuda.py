@@ -17,6 +17,7 @@ from bench.kernels.scan import selective_scan  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
 from bench.run import Run  # noqa: E402
+from bench.speed.measure import measure, roofline  # noqa: E402
 from bench.stack import Stack  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
@@ -244,3 +245,25 @@ def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] |
         lambda draws: draws.subsets("f", 3, 2, torch.tensor(5, device=draws.step.device), 10),
     ):
         torch.testing.assert_close(draw(gpu).cpu(), draw(cpu), rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_a_step_is_timed_and_its_kernels_fill_it(members: int) -> None:
+    device = torch.device("cuda")
+    row = measure(small_run("mamba"), members, device, "triton", profile=True)
+    assert row.failure is None
+    assert row.ms_per_step is not None
+    assert row.kernels_per_step is not None
+    assert row.kernels_per_step > 20
+    assert row.kernels_per_step == pytest.approx(sum(kernel.launches for kernel in row.profile))
+    assert row.peak_memory_mib is not None
+    busy = sum(kernel.microseconds for kernel in row.profile) / 1e3
+    assert 0.2 * row.ms_per_step < busy < 1.5 * row.ms_per_step
+    names = " ".join(kernel.name for kernel in row.profile)
+    assert "adam" in names
+
+
+def test_the_roofline_of_tf32_is_above_that_of_fp32() -> None:
+    limits = roofline(torch.device("cuda"), ("fp32", "tf32"))
+    assert limits.product_flops_per_second["tf32"] > 1.5 * limits.product_flops_per_second["fp32"]
+    assert limits.copy_bytes_per_second > 1e11

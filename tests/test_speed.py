@@ -19,6 +19,7 @@ from command import ROOT, as_json, bench, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import run_of, task_named
+from torch.autograd.profiler_util import FunctionEvent
 
 from bench import results as pool_of
 from bench.cli.speed import Choices as SpeedChoices
@@ -30,7 +31,7 @@ from bench.speed import records
 from bench.speed.cases import PAPER, Grid, distinct, runs_of, stack_of
 from bench.speed.measure import measure, roofline, seconds_per_call
 from bench.speed.picture import LONGEST_NAME, draw, largest, short_name
-from bench.speed.profile import group_of, summed
+from bench.speed.profile import device_events, group_of, summed
 from bench.speed.records import KernelTime, Record, Row, flops_per_step, shape_of
 from bench.stack import shape
 
@@ -184,6 +185,22 @@ def test_profiles_add_up(events: list[tuple[str, float, int]], steps: int) -> No
         )
         assert sum(kernel.launches for kernel in kept) == pytest.approx(sum(n for *_, n in events) / steps)
     assert len(largest(profile, 2)) <= 3
+
+
+def test_only_what_ran_on_the_gpu_is_counted() -> None:
+    def event(name: str, device: str, microseconds: float, marked: bool = False) -> FunctionEvent:
+        kind = getattr(torch.autograd.DeviceType, device)
+        return FunctionEvent(
+            0, name, 0, 10.0, 10.0 + microseconds, device_type=kind, is_user_annotation=marked
+        )
+
+    events = [
+        event("cudaGraphLaunch", "CPU", 50.0),
+        event("adam", "CUDA", 3.0),
+        event("step 1", "CUDA", 99.0, marked=True),
+        event("Memset (Device)", "CUDA", 1.0),
+    ]
+    assert device_events(events) == [("adam", 3.0, 1), ("Memset (Device)", 1.0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Runs of one shape that train as one set of kernels (default: by size on a GPU, 1 on a "
-            "processor).",
+            help="Runs of one shape that train as one set of kernels (default: on a GPU as bench speed "
+            "measured, else by size; 1 on a processor).",
         ),
     ] = None,
     gpus_per_run: Annotated[

@@ -69,11 +69,11 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
+    speeds = _speeds(pool, results, choices, site)
     out = format.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
-    speeds = _speeds(pool, results, choices, site)
     chosen = select(plan(suite, results, pool, speeds, queue, machine.stack), choices.filter)
     todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
     jobs = [job for job in _jobs(todo, chosen, pool, results) if site is None or job.id not in queue.runs]

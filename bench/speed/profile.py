@@ -83,12 +83,17 @@ def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str,
         if on_gpu:
             torch.cuda.synchronize(device)
     if on_gpu:
-        return [
-            (event.name, float(event.device_time), 1)
-            for event in profiler.events() or ()
-            if event.device_type.name == "CUDA" and not _is_annotation(event)
-        ]
+        return device_events(profiler.events() or ())
     return [(event.key, float(event.self_cpu_time_total), event.count) for event in profiler.key_averages()]
+
+
+def device_events(events: Iterable[Any]) -> list[tuple[str, float, int]]:
+    """What ran on the GPU, of a profiler's events: without calls on the host and ranges that were marked."""
+    return [
+        (event.name, float(event.time_range.elapsed_us()), 1)
+        for event in events
+        if event.device_type.name == "CUDA" and not _is_annotation(event)
+    ]
 
 
 def _is_annotation(event: Any) -> bool:
