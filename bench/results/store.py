@@ -174,12 +174,14 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            gc.freeze()
+            gc.unfreeze()  # both together: what was loaded counts as old, and is not looked through at once
             gc.enable()
 
 
 def _fill(pool: Pool, results: Path) -> None:
     withdrawn = {entry.id for entry in pool.withdrawn}
-    for path in sorted(_files(results, pool.problems)):
+    for path in _files(results, pool.problems):
         try:
             data = path.read_bytes()
             record = read(parse_json(data))
@@ -257,22 +259,28 @@ def _files(
         problems.append(f"{folder}: is a link to a folder it lies in; not followed")
         return
     for entry in entries:
-        path = folder / entry.name
         if entry.name.startswith(".") or (entry.name == WITHDRAWN and not above):
             continue
         if _is_folder(entry):
-            yield from _files(path, problems, above | {place})
+            yield from _files(folder / entry.name, problems, above | {place})
         elif entry.name.endswith(".json"):
-            if path.is_file():
-                yield path
+            if _is_file(entry):
+                yield folder / entry.name
             else:
-                problems.append(f"{path}: is no file, or a link that leads nowhere; set aside")
+                problems.append(f"{folder / entry.name}: is no file, or a link that leads nowhere; set aside")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
         return False
 
 
