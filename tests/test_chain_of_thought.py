@@ -144,7 +144,7 @@ def test_a_model_that_knows_the_hidden_layer_scores_alike_with_its_own_and_the_t
 
 def test_every_kind_of_token_has_a_map_of_its_own() -> None:
     torch.manual_seed(0)
-    read_in = ReadIns((3, 2, 1), 5)
+    read_in = ReadIns((3, 2, 1), 5, "sequential")
     tokens = torch.randn(4, 12, 3)
     h = read_in(tokens)
     for place in range(12):
@@ -155,7 +155,7 @@ def test_every_kind_of_token_has_a_map_of_its_own() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 10, 11, 12])
 def test_a_prompt_may_end_within_a_point(length: int) -> None:
-    read_in, tokens = ReadIns((3, 2, 1), 5), torch.randn(2, 12, 3)
+    read_in, tokens = ReadIns((3, 2, 1), 5, "sequential"), torch.randn(2, 12, 3)
     torch.testing.assert_close(read_in(tokens[:, :length]), read_in(tokens)[:, :length])
 
 

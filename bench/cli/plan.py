@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from bench import plugins
 from bench import results as pool_of
@@ -52,7 +53,7 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
         out.say(f"Every run: {', '.join(same)}.", style="dim")
     out.print(_totals(out, suite, planned))
     for line in _remarks(path, planned, speeds):
-        out.say(line, style="dim")
+        out.print(Text(line, "dim"))
     say_outdated(planned, pool, out)
     for line in said_withdrawn(suite, pool):
         out.say(line, style="yellow")

@@ -25,11 +25,14 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
         UserError: when there are no results, none is named and none has results, or two have the same name.
     """
     out = format.Output()
+    unusable: list[UserError] = []
+    named = _usable(paths, unusable)
+    if paths and not named:
+        raise_all(unusable)
     pool = pool_of.load(pool_of.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    unusable: list[UserError] = []
-    chosen = _usable(paths, unusable) if paths else _with_results(pool, unusable)
+    chosen = named if paths else _with_results(pool, unusable)
     refuse_same_names(chosen)
     for suite in chosen:
         try:

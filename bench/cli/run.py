@@ -101,8 +101,8 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
-    pool_of.check_writable(results)
     agree(cautious_seconds(todo, len(places), speeds.kind), cost, choices.yes)
+    pool_of.check_writable(results)
     if choices.retry:
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
