@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import experiment_of, result_of, run_of, suite_of, task_named
+from synthetic import experiment_of, pool_with, record_of, result_of, run_of, suite_of, task_named
 
 from bench import suite as suites
 from bench.check import Verdict, check, exit_code, to_json
@@ -23,7 +23,7 @@ from bench.check.claims import Claims
 from bench.check.equivalence import ratio_of_means
 from bench.check.junit import junit
 from bench.errors import InvalidFile
-from bench.results import Pool
+from bench.results import Pool, RunRecord
 from bench.run import Run
 
 ROOT = Path(__file__).parent.parent
@@ -58,25 +58,30 @@ def verdict(
     subject: Errors, reference: Errors = LEARNED, task: str = "linear_regression", **fields: Any
 ) -> Verdict:
     """What becomes of bf16 with the errors of `subject` against fp32 with those of `reference`."""
-    pool, runs = Pool(), []
+    records, runs = {}, []
     for precision, errors in (("bf16", subject), ("fp32", reference)):
         for seed, error in errors.items():
             run = run_of(task_named(task), seed=seed, precision=precision)
             runs.append(run)
-            pool.runs[run.id] = _result(run, error)
+            records[run.id] = _record(run, error)
     claims = Claims(Path("x"), {"c": claim_of(**fields)})
-    (found,) = check(claims, suite_of(experiment_of(runs, "all")), pool)
+    (found,) = check(claims, suite_of(experiment_of(runs, "all")), Pool(runs=records))
     return found
 
 
-def _result(run: Run, error: Any) -> dict[str, Any]:
+def _record(run: Run, error: Any) -> RunRecord:
     if error == DIVERGED:
-        return result_of(run, outcome="diverged", provenance=REAL)
+        return record_of(result_of(run, outcome="diverged", provenance=REAL))
+    if math.isnan(error):  # no file can hold it; a reader must not let it pass nevertheless
+        record = _record(run, 0.5)
+        last = record.checkpoints[-1]
+        report = last.evaluations["report"].model_copy(
+            update={"overall": (error, error), "headline": (error, error)}
+        )
+        broken = last.model_copy(update={"evaluations": {**last.evaluations, "report": report}})
+        return record.model_copy(update={"checkpoints": [*record.checkpoints[:-1], broken]})
     value = 1 - error if run.task.metric == "accuracy" else error
-    result = result_of(run, value, selection=0.5, provenance=REAL)
-    if math.isnan(error):
-        result["checkpoints"][-1]["evaluations"]["report"]["overall"] = [error, error]
-    return result
+    return record_of(result_of(run, value, selection=0.5, provenance=REAL))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +232,7 @@ def test_the_lowest_over_seeds_is_what_can_be_reached() -> None:
             "bound": {"at_most": 0.05},
         }
     )
-    pool = Pool(runs={result["id"]: result for result in results})
+    pool = pool_with(runs={result["id"]: result for result in results})
     (found,) = check(Claims(Path("x"), {"c": claim}), suite_of(experiment_of(runs, "all")), pool)
     assert (found.verdict, found.value) == ("reproduced", pytest.approx(0.01))
     assert "lowest of 4 seeds" in found.reason

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import baselines_of, experiment_of, result_of, run_of, suite_of, task_named
+from synthetic import baselines_of, experiment_of, pool_with, result_of, run_of, suite_of, task_named
 
 from bench.check import Verdict, check
 from bench.check.claim import Claim
@@ -66,7 +66,7 @@ def suite_and_pool(
         for run in RUNS[key]
         if run not in absent
     }
-    return suite_of(experiment_of(runs, "all")), Pool(results, {runs[0].task_id: baselines_of(runs[0])})
+    return suite_of(experiment_of(runs, "all")), pool_with(results, {runs[0].task_id: baselines_of(runs[0])})
 
 
 def section(

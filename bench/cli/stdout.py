@@ -40,7 +40,7 @@ codecs.register_error("bench.plain", _plain)
 
 def data_stream() -> TextIO:
     """Where answers go: the standard output that this process was started with."""
-    stream = _reserved or sys.stdout
+    stream = sys.stdout if _reserved is None or _reserved.closed else _reserved
     reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in may have none
     if reconfigure is not None and not speaks_utf8(stream):
         with contextlib.suppress(ValueError, OSError):
@@ -51,7 +51,7 @@ def data_stream() -> TextIO:
 def reserve() -> None:
     """From now on `print` goes to standard error; only `data_stream` is standard output."""
     global _reserved
-    if _reserved is None:
+    if sys.stdout is not sys.stderr:  # a process that runs several commands may have another one by now
         _reserved, sys.stdout = sys.stdout, sys.stderr
 
 

@@ -34,7 +34,7 @@ STATE = ".state"
 """Folder, inside the results, of what a run leaves while it trains: locks, checkpoints, heartbeats."""
 REPLACED = ".replaced"
 """Folder, beside a result, of files that stood in its place and did not count. It is never read."""
-LONGEST_LABEL = 200
+LONGEST_NAME = 200
 """Bytes; file systems take names of 255."""
 
 
@@ -87,7 +87,12 @@ class NotStored(UserError):
 
 def path_of(results: Path, run: Run) -> Path:
     """Where the result of `run` is written."""
-    return results / run.task.name / run.file_name
+    name = run.file_name
+    if len(name.encode()) > LONGEST_NAME:
+        # Some file systems take fewer bytes than others; the id makes a shortened name unique.
+        ending = f"-{run.id}.json"
+        name = name.encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending
+    return results / run.task.name / name
 
 
 def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:
@@ -233,7 +238,7 @@ def _keep(path: Path, data: bytes) -> None:
     folder = path.parent / REPLACED
     folder.mkdir(exist_ok=True)
     number = sum(1 for _ in folder.glob("*.json"))
-    shutil.copy2(path, folder / f"{number}-{path.name}"[-LONGEST_LABEL:])
+    shutil.copy2(path, folder / f"{number}-{path.name}"[-LONGEST_NAME:])
 
 
 def _files(
