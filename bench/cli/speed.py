@@ -31,6 +31,9 @@ PEERS = {"jax": "pip install 'jax[cuda12]' on a GPU, pip install jax on a proces
 """Other programs that can be timed beside this one, and how they are installed."""
 DASH = "–"
 
+PEER_CASE = ("transformer", "linear_regression")
+"""Architecture and task that a peer's program computes."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -84,10 +87,11 @@ def show_speed(grid: Grid, choices: Choices) -> None:
     if not choices.as_json:
         where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
         out.say(f"{name}{where}")
-    record = _measured(cases, grid.stacks, device, name, choices)
     path = choices.output or records.path_of(choices.results, name)
-    kept = record if choices.output else record.with_older(records.of_device(choices.results, name))
-    records.store(path, kept)
+    older = None if choices.output else records.of_device(choices.results, name)
+    for record in _measured(cases, grid.stacks, device, name, choices):
+        # After every case, so that an interrupted measurement keeps what it has.
+        records.store(path, record.with_older(older))
     pictures = [_picture(row, record.device, path) for row in record.rows if row.profile]
     if choices.as_json:
         out.json(record.plain())
@@ -135,7 +139,8 @@ def _possible(cases: list[Run], grid: Grid, device: torch.device) -> list[Run]:
 
 def _measured(
     cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: Choices
-) -> Record:
+) -> Iterator[Record]:
+    """The record after each case."""
     import torch
 
     from bench.kernels.backends import AUTO, resolve
@@ -145,39 +150,35 @@ def _measured(
     code, date = code_identity(), time.strftime("%Y-%m-%dT%H:%M:%S%z")
     about = {"torch": str(torch.__version__), "commit": code["commit"], "date": date}
     precisions = tuple(dict.fromkeys(run.precision for run in cases))
-    rows, peers = [], []
+    on_gpu = device.type == "cuda"
+    memory = torch.cuda.get_device_properties(device).total_memory >> 20 if on_gpu else None
     with Console(stderr=True).status("measuring a copy and matrix products") as status:
         limits = roofline(device, precisions)
+        record = Record(
+            device=name,
+            device_kind="gpu" if on_gpu else "cpu",
+            memory_mib=memory,
+            dirty=code["dirty"],
+            copy_bytes_per_second=limits.copy_bytes_per_second,
+            product_flops_per_second=limits.product_flops_per_second,
+            rows=(),
+            peers=(),
+            **about,
+        )
         for run in cases:
             for members in stacks:
                 size = f"{run.size.layers}x{run.size.width}"
-                status.update(
-                    f"{run.architecture.name} {size} {run.task.name} {run.precision}, stack {members}"
-                )
-                row = measure(run, members, device, backend, choices.profile)
-                rows.append(replace(row, **about))
-                if (
-                    choices.peer
-                    and run.architecture.name == "transformer"
-                    and run.task.name == "linear_regression"
-                ):
+                case = f"{run.architecture.name} {size} {run.task.name} {run.precision}, stack {members}"
+                status.update(case)
+                row = replace(measure(run, members, device, backend, choices.profile), **about)
+                record = replace(record, rows=(*record.rows, row))
+                if choices.peer and (run.architecture.name, run.task.name) == PEER_CASE:
                     from bench.speed import peer_jax
 
-                    status.update(f"jax: {run.architecture.name} {size} {run.precision}, stack {members}")
-                    peers.append({**peer_jax.measure(run, members), "date": date})
-    on_gpu = device.type == "cuda"
-    memory = torch.cuda.get_device_properties(device).total_memory >> 20 if on_gpu else None
-    return Record(
-        device=name,
-        device_kind="gpu" if on_gpu else "cpu",
-        memory_mib=memory,
-        dirty=code["dirty"],
-        copy_bytes_per_second=limits.copy_bytes_per_second,
-        product_flops_per_second=limits.product_flops_per_second,
-        rows=tuple(rows),
-        peers=tuple(peers),
-        **about,
-    )
+                    status.update(f"jax: {case}")
+                    peer = {**peer_jax.measure(run, members), "date": date}
+                    record = replace(record, peers=(*record.peers, peer))
+                yield record
 
 
 def _show(out: format.Output, record: Record) -> None:
