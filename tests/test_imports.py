@@ -37,7 +37,7 @@ MAY_IMPORT = {
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
     "protocol": "tasks",
-    "run": "flops frozen models.architectures models.sizes names precision tasks",
+    "run": "flops frozen models.architectures models.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures run",
     "results": "errors files run tasks",

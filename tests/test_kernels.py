@@ -357,7 +357,7 @@ def test_fused_draws_are_the_same_bits(name: str, rows: tuple[int, ...] | None) 
 
 def test_self_test_agrees_on_this_machine() -> None:
     outcomes = self_test.self_test(torch.device("cpu"), ("sequential", "mamba_ssm"), (82,))
-    assert {outcome.kernel for outcome in outcomes} == set(self_test.KERNELS)
+    assert {outcome.kernel for outcome in outcomes} == set(registry.KERNELS)
     for outcome in outcomes:
         assert outcome.agrees == (outcome.backend == "sequential")
         assert outcome.unavailable == (None if outcome.agrees else "needs an NVIDIA GPU")

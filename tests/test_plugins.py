@@ -140,7 +140,7 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
         attention = (3 * D * D + 3 * D) + (D * heads + heads) + (D * D + D) + 2 * D
         mlp = (4 * D * D + 4 * D) + (4 * D * D + D) + 2 * D
         assert architecture.parameters(3, D) == 3 * (attention + mlp) + 2 * D
-        assert by_name[architecture.name]["facts"]["table_parameters"] == architecture.parameters(1, D)
+        assert by_name[architecture.name].facts.table_parameters == architecture.parameters(1, D)
 
 
 # --- what is refused ---------------------------------------------------------------------------

@@ -194,7 +194,7 @@ def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -
         assert set(stack.members) == set(runs)
         with Folder.of(tmp_path, runs[1].id).locked() as free:
             assert not free
-    with companions(runs[0], jobs, tmp_path, Machine(stack=16, workers=2)) as stack:
+    with companions(runs[0], jobs, tmp_path, Machine(stack=16, workers=3)) as stack:  # 6 runs in all
         assert len(stack) == 2
     with companions(runs[0], jobs, tmp_path, Machine(stack=3)) as stack:
         assert len(stack) == 3

@@ -336,7 +336,7 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("optimizer: [adam, {name: adam}]", "4:23: optimizer 'adam' with these settings is listed twice"),
         ("protocol: papr", "4:15: protocol: unknown value 'papr', did you mean 'paper'?"),
         ("protocol: [paper, paper]", "4:23: protocol: paper is listed twice"),
-        ("precision: bf16", "4:16: precision: unknown value 'bf16', expected one of: fp32, tf32"),
+        ("precision: fp31", "4:16: precision: unknown value 'fp31', did you mean 'fp32'?"),
         ("seeds: [0, 0]", "4:16: seeds: 0 is listed twice"),
         ("seeds: true", "4:12: seeds: expected a whole number, got true"),
         ("batch_size: 0", "4:17: batch_size: must be greater than 0, got 0"),

@@ -87,8 +87,6 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     _check_spread(choices.gpus_per_run, todo)
     memories = Memories(pool, choices.gpus_per_run)
     if site is not None:
-        if not choices.dry_run:
-            pool_of.check_writable(results)
         how = How(site, machine, choices.gpus_per_run, choices.snapshot)
         cost = expected_cost(todo, path, 1)
         submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)

@@ -28,6 +28,7 @@ from bench.dispatch.submission import Submission
 from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan import Planned
+from bench.results import check_writable
 from bench.run import Run
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def submit_order(
             out.say(f"would submit job {number}: {_work(share)}, {format.duration(share.seconds)}")
         return
     agree(sum(one.cautious_seconds(kind) for one in todo), cost, choices.yes)
+    check_writable(results)
     if choices.retry:
         forgive(jobs, results)
     tidy(results)
