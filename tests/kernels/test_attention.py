@@ -19,6 +19,8 @@ from torch import Tensor
 from bench.kernels import backends, registry
 from bench.kernels.attention import attention
 from bench.kernels.attention.reference import attention as reference
+from bench.kernels.product import precision
+from bench.precision import PRECISIONS
 
 GPU = torch.cuda.is_available()
 needs_triton = pytest.mark.skipif(
@@ -50,7 +52,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(
             kernels,
             "launch",
-            lambda length, head_dim: kernels.Launch(
+            lambda length, head_dim, dot: kernels.Launch(
                 kernels.Blocks(*forward, 1, 1), kernels.Blocks(*backward, 1, 1), whole
             ),
         )
@@ -293,15 +295,11 @@ def test_heads_too_wide_are_refused() -> None:
         attention("triton")(heads_of(2, 129))
 
 
-@pytest.mark.parametrize(("precision", "dot"), [("highest", "tf32x3"), ("high", "tf32")])
+@pytest.mark.parametrize("name", list(PRECISIONS))
 @needs_triton
-def test_products_are_as_precise_as_pytorchs(precision: str, dot: str) -> None:
+def test_products_are_computed_in_the_precision_of_the_process(name: str) -> None:
     from bench.kernels.attention import triton as kernels
 
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision(precision)
-        assert kernels.constants(2, 4, torch.float32)["DOT"] == dot
+    with precision(name):
+        assert kernels.constants(2, 4, torch.float32)["DOT"] == PRECISIONS[name].triton_dot
         assert kernels.constants(2, 4, torch.float64)["DOT"] == "ieee"
-    finally:
-        torch.set_float32_matmul_precision(before)
