@@ -121,7 +121,7 @@ def test_a_run_spread_over_two_tasks_has_the_losses_of_one(place: Place) -> None
     alone = pool_of.load(place.folder / "alone").runs
     assert spread.keys() == alone.keys()
     for run_id, one in alone.items():
-        assert spread[run_id]["curve"]["loss"] == pytest.approx(one["curve"]["loss"], rel=1e-4)
+        assert spread[run_id].curve.loss == pytest.approx(one.curve.loss, rel=1e-4)
 
 
 def test_arrays_are_cut_below_the_clusters_limit(place: Place) -> None:
