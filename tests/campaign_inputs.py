@@ -167,6 +167,8 @@ def _fault(suite: Path, results: Path) -> str | None:
             if strays := [problem for problem in error.problems if not PLACE.match(problem)]:
                 return f"a refusal without a place: {strays[0]}"
         except UserError as error:
+            if "no such folder of results" in str(error):  # all files were read before it was looked for
+                continue
             return f"a refusal without a place: {error}"
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]

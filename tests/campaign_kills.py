@@ -144,7 +144,7 @@ def _to_the_end(folder: Path) -> tuple[dict[str, str], str | None]:
     if pool.problems or left or len(files) != len(pool.runs) + len(pool.baselines):
         return {}, f"left behind: {pool.problems} {left} {len(files)} files"
     return {
-        key: json.dumps(_numbers(result), sort_keys=True)
+        key: json.dumps(_numbers(result.model_dump(mode="json")), sort_keys=True)
         for key, result in (pool.runs | pool.baselines).items()
     }, None
 

@@ -53,6 +53,7 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     """Print the verdicts and return the exit code."""
     suite = suites.load(path)
     before = changes_of.read(options.against) if options.against else None
+    claims_of.load(claims_of.path_for(suite.path), suite)  # a fault there is named before missing results
     pool = pool_of.load(pool_of.require(results))
     verdicts = verdicts_on(suite, results, pool, allow_synthetic=options.allow_synthetic)
     owner.refuse_other(suite, _memory(results, suite).parent, _remembered(results, suite).get("suite"))
