@@ -20,10 +20,10 @@ from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.train import checkpoint
-from bench.train.evaluate import evaluation_set, packed, rounded, scores
+from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
 from bench.train.loop import Interrupted, Options, Progress, train
 from bench.train.optimizer import rate_factor
-from bench.train.step import State, eager_step, initial_state
+from bench.train.step import StackPredictor, State, eager_step, initial_state
 
 CPU = torch.device("cpu")
 NAMES = list(ARCHITECTURES)
@@ -316,7 +316,8 @@ def test_evaluation_is_in_full_precision_and_leaves_the_training_precision_as_it
     try:
         seen = []
         state.model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
-        scores(state.model, run.task, evaluation_set(run.task, "report", 8), CPU)
+        prompts = evaluation_set(run.task, "report", 8)
+        member_scores(StackPredictor(state), [0], state.model, run.task, prompts, CPU)
         assert seen == ["highest"]
         assert torch.get_float32_matmul_precision() == "high"
         assert state.model.training

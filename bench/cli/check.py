@@ -53,9 +53,9 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     """Print the verdicts and return the exit code."""
     suite = suites.load(path)
     before = changes_of.read(options.against) if options.against else None
-    claims_of.load(claims_of.path_for(suite.path), suite)  # a fault there is named before missing results
+    claims = claims_of.load(claims_of.path_for(suite.path), suite)  # before results: a fault is named first
     pool = pool_of.load(pool_of.require(results))
-    verdicts = verdicts_on(suite, results, pool, allow_synthetic=options.allow_synthetic)
+    verdicts = verdicts_on(claims, suite, results, pool, allow_synthetic=options.allow_synthetic)
     owner.refuse_other(suite, _memory(results, suite).parent, _remembered(results, suite).get("suite"))
     last = _last(results, suite) if before is None else before
     changed = [] if last is None else changes_of.changes(last, verdicts)
@@ -80,10 +80,14 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
 
 
 def verdicts_on(
-    suite: Suite, results: Path, pool: pool_of.Pool, *, allow_synthetic: bool = False
+    claims: claims_of.Claims,
+    suite: Suite,
+    results: Path,
+    pool: pool_of.Pool,
+    *,
+    allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
-    """The verdicts on the claims beside a suite's file."""
-    claims = claims_of.load(claims_of.path_for(suite.path), suite)
+    """The verdicts on a suite's claims."""
     words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
     return checks.check(claims, suite, pool, words, allow_synthetic=allow_synthetic)
 

@@ -46,8 +46,8 @@ def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path
     from bench.report import write_report
 
     words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
-    claimed = claims_of.path_for(suite.path).is_file()
-    verdicts = verdicts_on(suite, results, pool) if claimed else []
+    claims = claims_of.path_for(suite.path)
+    verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
     written = write_report(suite, pool, reports / suite.name, words, verdicts)
     have = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"

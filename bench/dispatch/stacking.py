@@ -34,17 +34,27 @@ def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -
         results: the pool of results.
         machine: how many runs a stack may have, and how many workers share the jobs.
     """
+    runs = [job for job in jobs if isinstance(job, Run)]
+    compositions = begun(results)
     with contextlib.ExitStack() as locks:
-        yield _begun(run, jobs, results, locks) or _free(run, jobs, results, machine, locks)
+        yield _begun(run, runs, results, compositions, locks) or _free(
+            run, runs, results, machine, compositions, locks
+        )
 
 
-def _begun(run: Run, jobs: Sequence[Job], results: Path, locks: contextlib.ExitStack) -> Stack | None:
+def _begun(
+    run: Run,
+    runs: Sequence[Run],
+    results: Path,
+    compositions: Sequence[Sequence[str]],
+    locks: contextlib.ExitStack,
+) -> Stack | None:
     """The stack that was begun with `run` and left a checkpoint; None where it cannot be had whole."""
-    known = {job.id: job for job in jobs if isinstance(job, Run)}
-    for ids in begun(results):
-        if run.id not in ids or not all(identifier in known for identifier in ids):
+    by_id = {other.id: other for other in runs}
+    for ids in compositions:
+        if run.id not in ids or not all(identifier in by_id for identifier in ids):
             continue
-        stack = Stack(tuple(known[identifier] for identifier in ids))
+        stack = Stack(tuple(by_id[identifier] for identifier in ids))
         others = [member for member in stack.members if member.id != run.id and not is_done(member, results)]
         with contextlib.ExitStack() as taken:
             if all(taken.enter_context(Folder.of(results, member.id).locked()) for member in others):
@@ -54,16 +64,21 @@ def _begun(run: Run, jobs: Sequence[Job], results: Path, locks: contextlib.ExitS
 
 
 def _free(
-    run: Run, jobs: Sequence[Job], results: Path, machine: Machine, locks: contextlib.ExitStack
+    run: Run,
+    runs: Sequence[Run],
+    results: Path,
+    machine: Machine,
+    compositions: Sequence[Sequence[str]],
+    locks: contextlib.ExitStack,
 ) -> Stack:
     """`run` with as many free runs of its shape as a stack may have, and no more than this worker's share."""
     size = advised_size(run, machine.device, results) if machine.stack is None else machine.stack
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
-    runs = [job for job in jobs if isinstance(job, Run)]
-    alike = [other for other in runs if shape(other) == shape(run)]
+    own_shape = shape(run)
+    alike = [other for other in runs if shape(other) == own_shape]
     largest = min(size, math.ceil(len(runs) / machine.workers))  # no worker takes what others could train
-    reserved = {identifier for ids in begun(results) for identifier in ids}
+    reserved = {identifier for ids in compositions for identifier in ids}
     members = [run]
     for other in alike:
         if len(members) >= largest:

@@ -71,16 +71,6 @@ class Predictor(Protocol):
 
 
 @torch.no_grad()
-def scores(model: Model, task: Task, evaluation: EvaluationSet, device: torch.device) -> dict[str, Array]:
-    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation.
-
-    Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
-    apart.
-    """
-    return member_scores(_Single(model), [0], model, task, evaluation, device)[0]
-
-
-@torch.no_grad()
 def member_scores(
     predictor: Predictor,
     members: Sequence[int],
@@ -89,7 +79,10 @@ def member_scores(
     evaluation: EvaluationSet,
     device: torch.device,
 ) -> list[dict[str, Array]]:
-    """`scores` of several members of a stack, in their order.
+    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation, of each member.
+
+    Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
+    apart.
 
     Args:
         predictor: predicts for any member.
@@ -112,20 +105,6 @@ def member_scores(
         {name: torch.cat([part[name] for part in own_parts]).numpy() for name in own_parts[0]}
         for own_parts in parts
     ]
-
-
-@dataclass
-class _Single:
-    """A model that is no stack, as a predictor."""
-
-    model: Model
-
-    def share(self, tokens: Tensor) -> None:
-        pass
-
-    def predict(self, member: int, tokens: Tensor) -> Tensor:
-        outputs: Tensor = self.model(tokens)
-        return outputs
 
 
 @contextmanager
