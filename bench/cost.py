@@ -19,6 +19,8 @@ MOST_FLOPS_FACTOR = 8.0
 """Times are scaled to shapes whose FLOPs per step are within this factor of a measured shape's."""
 MOST_LENGTH_FACTOR = 2.0
 """And whose prompts' length is within this factor."""
+LEAST_STEPS_PER_SECOND = 1e-6
+"""A slower result, one step in eleven days, measured nothing: a damaged file or a stopped clock."""
 CAUTIOUS_FLOPS_PER_SECOND = {"cpu": 1e9, "gpu": 1e12}
 """Slower than devices usually are. Work of unknown duration is divided into jobs at this rate, and confirmed
 before it starts; it is never shown as a time."""
@@ -239,7 +241,7 @@ def _activations_of_record(result: RunRecord) -> float:
 def _seconds_per_member(result: RunRecord) -> float | None:
     """Measured seconds per step and member; None where there are none: in made-up results, say."""
     speed = result.provenance.steps_per_second
-    if result.provenance.synthetic or not result.checkpoints or not speed:
+    if result.provenance.synthetic or not result.checkpoints or not speed or speed < LEAST_STEPS_PER_SECOND:
         return None
     return 1 / (speed * members_of(result))
 

@@ -15,7 +15,7 @@ def interpret_triton() -> None:
     """Import Triton and its kernels here such that they run in its interpreter.
 
     Triton decides that when a module is imported, its own among them, and any test may be the first to
-    import one. Only tests/test_kernels.py then says that the interpreter may be used.
+    import one. Only the kernels' own tests then say that the interpreter may be used.
     """
     if torch.cuda.is_available() or importlib.util.find_spec("triton") is None:
         return

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command import ROOT
 from synthetic import write_pool
 
 from bench import suite as suites
 
-ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "bench").rglob("*.py"))
 
 MAY_IMPORT = {
@@ -215,6 +215,7 @@ def callers(*functions: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_only_the_commands_exit_and_print() -> None:
     assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
     into_logs = {"dispatch.lock", "dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
@@ -281,6 +282,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded_by("--help") & heavy == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plan", "status", "check"])
 def test_looking_at_a_suite_loads_no_numerics(command: str, tmp_path: Path) -> None:
     write_pool(tmp_path, suites.load(ROOT / "suites/quick.yaml").runs[:1])
@@ -288,6 +290,7 @@ def test_looking_at_a_suite_loads_no_numerics(command: str, tmp_path: Path) -> N
     assert loaded & {"torch", "numpy", "pandas", "matplotlib"} == set()
 
 
+@pytest.mark.slow
 def test_a_report_loads_no_torch(tmp_path: Path) -> None:
     run = suites.load(ROOT / "suites/quick.yaml").runs[0]
     write_pool(tmp_path / "results", [run])

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from command import ROOT
+from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic import (
     experiment_of,
@@ -466,7 +467,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.plan.local_device", lambda: ("this device", "cpu"))
-    suite = Path(__file__).parent.parent / "suites/quick.yaml"
+    suite = ROOT / "suites/quick.yaml"
     runs = suites.load(suite).runs
     show_plan(suite, tmp_path, None, as_json=True)
     exported = json.loads(capsys.readouterr().out)
@@ -499,6 +500,8 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
 SPEED = st.one_of(st.none(), st.integers(0, 2**53), st.floats(0, allow_infinity=False))
 
 
+@pytest.mark.slow
+@example(speeds=[5e-324], layers=1, width=768)
 @given(speeds=st.lists(SPEED, max_size=4), layers=st.integers(1, 64), width=st.sampled_from([8, 64, 768]))
 def test_no_estimate_is_ever_zero_or_negative_or_nan(speeds: list[Any], layers: int, width: int) -> None:
     results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate(speeds)]

@@ -103,6 +103,7 @@ def results_of(folder: Path) -> list[RunRecord]:
 # --- the README's ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
     """The very code block, through `bench run --plugin`, then what every architecture is held to."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
@@ -232,6 +233,7 @@ def test_what_a_plugin_only_uses_is_not_its_own(tmp_path: Path) -> None:
     assert ARCHITECTURES["small_mamba"].layer == ARCHITECTURES["mamba"].layer
 
 
+@pytest.mark.slow
 def test_commands_refuse_in_one_line_with_exit_code_2(tmp_path: Path) -> None:
     suite_file(tmp_path)
     said = printed("plan", "suite.yaml", "--plugin", "absent.py", cwd=tmp_path, code=2)
@@ -304,6 +306,7 @@ def test_text_that_becomes_part_of_a_file_name_is_checked(tmp_path: Path, text: 
         suites.load(suite_file(tmp_path, f"{{name: averaging, window: '{text}'}}"))
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_path: Path) -> None:
     plugin(
         tmp_path,
@@ -389,6 +392,7 @@ def test_dropout_is_no_look_ahead(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_a_causal_model_passes_at_any_length(tmp_path: Path) -> None:
     plugins.load([plugin(tmp_path, AVERAGE)])
     for name in ("averaging", "mamba", "s4", "lstm", "transformer_no_positions"):
@@ -445,6 +449,7 @@ def test_a_width_that_the_heads_of_a_block_do_not_divide_is_refused(tmp_path: Pa
         suites.load(file)
 
 
+@pytest.mark.slow
 def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
     plugin(tmp_path, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
     suite_file(tmp_path, "averaging, transformer")
@@ -458,6 +463,7 @@ def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
 # --- workers, tasks, packages ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -> None:
     path = plugin(tmp_path, NOISY)
     suite_file(tmp_path, "transformer", "noisy_regression")
@@ -486,6 +492,7 @@ print(run.id, run.architecture.parameters(1, 8), plugins.origins(run.task, run.a
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps], ids=["pickle", "cloudpickle"])
 def test_work_travels_with_the_source_that_was_planned(dumps: Callable[[Any], bytes], tmp_path: Path) -> None:
     """As part of something larger too, and by the pickle that submitit uses."""
@@ -536,6 +543,7 @@ def install(folder: Path, source: str, entry_points: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'site'}"}
 
 
+@pytest.mark.slow
 def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path) -> None:
     packages = install(
         tmp_path,
@@ -556,6 +564,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
     jsonschema.validate(strict_yaml.read(suite).data, schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "entry", "message"),
     [
@@ -579,6 +588,7 @@ def test_a_package_that_cannot_be_used_is_named_with_its_version(
     assert message.format(site=tmp_path / "site") in said
 
 
+@pytest.mark.slow
 def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:
     plugin(tmp_path, AVERAGE + NOISY)
     schema = json.loads(printed("schema", "--plugin", "mine.py", cwd=tmp_path))

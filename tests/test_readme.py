@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from command import ROOT
 
 from bench import plugins, protocol
 from bench import suite as suites
@@ -18,7 +19,6 @@ from bench.check import claims as claims_of
 from bench.cli.app import app
 from bench.dispatch.site import load_site
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -42,6 +42,7 @@ def test_files_and_folders_of_the_design_table_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.slow
 def test_commands_and_options_it_names_exist() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "bench", "run", "--help"], capture_output=True, text=True, check=True

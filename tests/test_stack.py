@@ -53,6 +53,7 @@ def numbers(result: dict[str, Any]) -> str:
     return json.dumps({key: value for key, value in result.items() if key != "provenance"}, sort_keys=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKABLE)
 def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
     """Members of one stream of prompts, of another seed, of another task with prompts of one shape."""
@@ -73,6 +74,7 @@ def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
         assert result["provenance"]["stack"]["members"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["chain_of_thought", "vector_mqar", "sparse_parity", "many_outlier_regression"]
 )
@@ -93,6 +95,7 @@ def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path:
         assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path) -> None:
     stack = Stack.of(*(small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
     straight = train_stack(stack, tmp_path / "straight", Options(CPU))

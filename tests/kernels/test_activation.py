@@ -45,6 +45,7 @@ def inputs(kind: str, *shape: int) -> list[Tensor]:
     return [first, normal(*rows, channels) if "gate" in kind else normal(width)]
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("shape", [(2, 9, 64), (3, 130), (1, 1), (0, 4)])
@@ -52,6 +53,7 @@ def test_activations_are_their_references(kind: str, name: str, shape: tuple[int
     assert_same(KINDS[kind](name), KINDS[kind]("reference"), inputs(kind, *shape))
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 @settings(max_examples=4, deadline=None)
@@ -62,6 +64,7 @@ def test_activations_are_their_references_at_any_shape(
     assert_same(KINDS[kind](name), KINDS[kind]("reference"), inputs(kind, rows, channels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reference", *FAST])
 def test_activations_have_their_known_values(name: str) -> None:
     one, log_3 = torch.ones(1, dtype=torch.float64), math.log(3)
@@ -120,6 +123,7 @@ def test_activations_of_a_stack_of_models_are_each_model_alone(kind: str, name: 
     assert_a_stack_is_each_model_alone(KINDS[kind](name), inputs(kind, 2, 3, 5))
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", [TRITON])
 def test_activations_keep_pytorchs_rules(kind: str, name: str) -> None:

@@ -121,6 +121,7 @@ def test_a_member_with_broken_gradients_leaves_the_others_alone(name: str) -> No
     assert not torch.isfinite(ends[1].of_member(1)["0.weight"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

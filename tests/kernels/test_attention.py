@@ -85,6 +85,7 @@ def test_attention_is_its_reference(name: str, length: int, head_dim: int) -> No
     assert_same(name, heads_of(length, head_dim, heads=1 if length > 33 else 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 @shapes
 @given(
@@ -163,6 +164,7 @@ def test_scores_too_large_for_an_exponential_are_no_matter(name: str) -> None:
 # What PyTorch may do with it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 @needs_triton
 def test_a_stack_of_models_is_each_model_alone(shared: bool) -> None:
@@ -193,6 +195,7 @@ def test_the_stacks_dimension_may_stand_anywhere(dim: int) -> None:
     torch.testing.assert_close(torch.func.vmap(function, in_dims=dim)(stack), expected)
 
 
+@pytest.mark.slow
 @needs_triton
 def test_the_operator_keeps_pytorchs_rules() -> None:
     attention("triton")

@@ -32,6 +32,7 @@ def inputs(kind: str, *shape: int) -> list[Tensor]:
     return [*summands, normal(shape[-1]), normal(shape[-1])]
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("shape", [(2, 41, 64), (3, 96), (1, 2, 1344), (5, 2048), (1, 1), (0, 4)])
@@ -72,12 +73,14 @@ def test_rows_are_summed_over_many_programs_and_rounds(name: str, monkeypatch: p
     assert_same(add_norm(name), add_norm("reference"), inputs("add_norm_triton", 8 * 11 + 3, 100))
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 def test_norms_of_a_stack_of_models_are_each_model_alone(kind: str, name: str) -> None:
     assert_a_stack_is_each_model_alone(KINDS[kind](name), inputs(kind, 2, 3, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TRITON])
 def test_a_model_has_the_same_bits_in_a_stack_and_alone(name: str) -> None:
     values = [
@@ -96,6 +99,7 @@ def test_a_model_has_the_same_bits_in_a_stack_and_alone(name: str) -> None:
             assert torch.equal(gradient[k], member)
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", [TRITON])
 def test_norms_keep_pytorchs_rules(kind: str, name: str) -> None:

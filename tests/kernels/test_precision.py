@@ -37,6 +37,7 @@ def error(y: Tensor, a: Tensor, b: Tensor) -> float:
     return float(((y.double() - a.double() @ b.double()) / scale).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequential", TRITON])
 @pytest.mark.parametrize("which", list(ERRORS))
 def test_a_product_is_as_near_to_the_exact_one_as_its_precision_says(name: str, which: str) -> None:
@@ -63,6 +64,7 @@ def test_six_products_of_parts_are_as_accurate_as_single_precision() -> None:
 singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequential", TRITON])
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(singles, min_size=1, max_size=5))
@@ -76,6 +78,7 @@ def test_three_parts_add_up_to_the_number(name: str, values: list[float]) -> Non
     assert (missing <= torch.maximum(2.0**-24 * exact.abs(), torch.tensor(2.0**-134))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequential", TRITON])
 @settings(max_examples=60, deadline=None)
 @given(value=st.floats(width=32, min_value=-(2.0**100), max_value=2.0**100))

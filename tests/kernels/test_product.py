@@ -39,6 +39,7 @@ def test_products_are_their_references(kind: str, name: str, shape: tuple[int, .
     assert_same(KINDS[kind](name), KINDS[kind]("reference"), inputs(kind, *shape, out=out))
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 def test_products_of_a_stack_of_models_are_each_model_alone(kind: str, name: str) -> None:
@@ -128,6 +129,7 @@ def test_products_keep_pytorchs_rules(kind: str, name: str) -> None:
     assert torch.autograd.gradcheck(function, [value.requires_grad_() for value in values], fast_mode=True)
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("which", ["bf16", "bf16x6"])

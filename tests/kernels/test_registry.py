@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import ROOT
 
 from bench.errors import UserError
 from bench.kernels import backends, registry, self_test, speed
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def names(file: Path) -> set[str]:
@@ -64,6 +63,7 @@ def test_a_backend_that_a_kernel_lacks_is_refused_with_those_it_has(monkeypatch:
         registry.load("diagonal", "triton")
 
 
+@pytest.mark.slow
 def test_a_kernel_is_tested_with_the_backends_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = {
         key: place for key, place in registry.backends_of("diagonal SSM").items() if key != "sequential"

@@ -1,0 +1,398 @@
+"""Trends, symbols and counts; what makes runs incomparable; what changed; and the paper's own claims."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from command import ROOT
+from synthetic import experiment_of, grid, pool_with, result_of, run_of, suite_of, task_named
+
+from bench import suite as suites
+from bench.check import Verdict, check, exit_code, to_json
+from bench.check import claims as claims_of
+from bench.check.changes import changes, read
+from bench.check.claim import Claim
+from bench.check.claims import Claims
+from bench.check.junit import junit
+from bench.errors import InvalidFile, UserError
+from bench.exhibits import FIGURES, TABLES, named
+from bench.results import Pool
+from bench.run import Run
+
+LINEAR, PARITY = task_named(), task_named("sparse_parity")
+REAL = {"synthetic": False}
+
+
+def judged(claims: dict[str, dict[str, Any]], errors: dict[Run, Any], **fields: Any) -> dict[str, Verdict]:
+    """Verdicts on claims about one experiment that rebuilds Figure 2, by id."""
+    runs = list(errors)
+    suite = suite_of(experiment_of(runs, "all"))
+    pool = pool_with(runs={run.id: result_of(run, error, provenance=REAL) for run, error in errors.items()})
+    models = {name: Claim.model_validate({"statement": "s", **claim}) for name, claim in claims.items()}
+    return {one.claim: one for one in check(Claims(Path("x"), models, **fields), suite, pool)}
+
+
+def verdict(claim: dict[str, Any], errors: dict[Run, Any]) -> Verdict:
+    return judged({"c": claim}, errors)["c"]
+
+
+SIZES = ((2, 128), (4, 256), (8, 512))
+SMALL, MIDDLE, LARGE = grid(LINEAR, ("mamba",), SIZES)
+
+
+def along(*sizes: Run) -> list[dict[str, Any]]:
+    return [{"size": {"layers": run.size.layers, "width": run.size.width}} for run in sizes]
+
+
+@pytest.mark.parametrize(
+    ("values", "slack", "word"),
+    [
+        ((0.1, 0.2, 0.3), 0.0, "reproduced"),
+        ((0.1, 0.3, 0.2), 0.0, "not reproduced"),
+        ((0.1, 0.22, 0.2), 0.2, "reproduced"),
+        ((0.2, 0.21, 0.2), 0.2, "not reproduced"),  # the last is not above the first
+        ((0.3, 0.2, 0.1), 0.2, "not reproduced"),
+        ((0.2, 0.2, 0.2), 0.2, "not reproduced"),
+    ],
+)
+def test_a_trend_rises_at_each_step_up_to_the_slack_and_as_a_whole(
+    values: tuple[float, ...], slack: float, word: str
+) -> None:
+    errors = dict(zip((SMALL, MIDDLE, LARGE), values, strict=True))
+    base = {"measure": {"rebuilds": "Figure 2"}, "slack": slack}
+    rising = verdict({**base, "trend": {"rising": along(SMALL, MIDDLE, LARGE)}}, errors)
+    falling = verdict({**base, "trend": {"falling": along(LARGE, MIDDLE, SMALL)}}, errors)
+    assert rising.verdict == falling.verdict == word
+    assert rising.expected == "rising: 2x128 < 4x256 < 8x512"
+    assert falling.expected == "falling: 8x512 > 4x256 > 2x128"
+
+
+MODELS = grid(LINEAR, ("transformer", "mamba", "s4"))
+AMONG = [{"architecture": run.architecture.name} for run in MODELS]
+
+
+@pytest.mark.parametrize(
+    ("errors", "found"), [((0.1, 0.11, 0.9), "✓"), ((0.01, 0.1, 0.2), "▲"), ((0.001, 0.1, 0.2), "✗")]
+)
+def test_a_symbol_is_that_of_the_measured_model_among_the_others(
+    errors: tuple[float, ...], found: str
+) -> None:
+    claim = {
+        "measure": {"rebuilds": "Figure 2", "architecture": "mamba"},
+        "symbol": {"expected": "✓", "among": AMONG},
+    }
+    one = verdict(claim, dict(zip(MODELS, errors, strict=True)))
+    assert one.shown == found
+    assert one.verdict == ("reproduced" if found == "✓" else "not reproduced")
+    assert one.value == pytest.approx(errors[1])
+
+
+def test_a_count_of_orders_counts_pairs_whose_first_is_lower() -> None:
+    pairs = [[{"architecture": "mamba"}, {"architecture": other}] for other in ("transformer", "s4")]
+    claim = {"measure": {"rebuilds": "Figure 2"}, "count": {"orders": pairs, "at_least": 2}}
+    errors = dict(zip(MODELS, (0.2, 0.1, 0.05), strict=True))
+    one = verdict(claim, errors)
+    assert (one.verdict, one.value) == ("not reproduced", 1)
+    assert one.reason == "1 of 2 hold; not: mamba 0.1 against s4 0.05"
+    claim["count"] = {"orders": pairs, "at_least": 1}
+    assert verdict(claim, errors).verdict == "reproduced"
+
+
+@pytest.mark.parametrize(("at_least", "word"), [(1, "reproduced"), (2, "not reproduced")])
+def test_a_count_of_claims_counts_those_that_are_reproduced(at_least: int, word: str) -> None:
+    measure = {"rebuilds": "Figure 2", "architecture": "mamba"}
+    claims = {
+        "both": {"count": {"claims": ["low", "high"], "at_least": at_least}},  # may stand before them
+        "low": {"measure": measure, "bound": {"at_most": 0.2}},
+        "high": {"measure": measure, "bound": {"at_least": 0.2}},
+    }
+    found = judged(claims, dict(zip(MODELS, (0.1, 0.1, 0.1), strict=True)))
+    assert list(found) == ["both", "low", "high"]
+    assert found["both"].verdict == word
+    assert found["both"].reason == "1 of 2 hold; not: high"
+
+
+def test_a_count_of_claims_waits_for_all_of_them() -> None:
+    measure = {"rebuilds": "Figure 2", "architecture": "mamba"}
+    claims = {
+        "there": {"measure": measure, "bound": {"at_most": 0.2}},
+        "waiting": {"measure": {"rebuilds": "Table 4"}, "bound": {"at_most": 1}, "awaits": "GINC"},
+        "both": {"count": {"claims": ["there", "waiting"], "at_least": 1}},
+    }
+    found = judged(claims, dict.fromkeys(MODELS, 0.1), awaiting={"waiting": "GINC"})
+    assert (found["waiting"].verdict, found["waiting"].reason) == ("missing", "not planned yet: GINC")
+    assert found["both"].verdict == "missing"
+
+
+# --- which number -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reference", "expected"), [("relative_to", 0.5), ("minus", -0.1)])
+def test_a_measure_can_be_relative_to_another(reference: str, expected: float) -> None:
+    measure = {"rebuilds": "Figure 2", "architecture": "mamba", reference: {"architecture": "s4"}}
+    errors = dict(zip(MODELS, (0.9, 0.1, 0.2), strict=True))
+    one = verdict({"measure": measure, "value": {"expected": expected, "absolute": 1e-6}}, errors)
+    assert one.verdict == "reproduced"
+    assert set(one.run_ids) == {MODELS[1].id, MODELS[2].id}
+    # 1 % of each: of a ratio √2 %, of a difference the root of both squared.
+    spread = math.sqrt(2) * 0.005 if reference == "relative_to" else math.hypot(0.001, 0.002)
+    assert one.standard_error == pytest.approx(spread, rel=1e-6)
+
+
+def test_dividing_by_zero_reproduces_nothing() -> None:
+    measure = {"rebuilds": "Figure 2", "architecture": "mamba", "relative_to": {"architecture": "s4"}}
+    errors = dict(zip(MODELS, (0.9, 0.1, 0.0), strict=True))
+    assert verdict({"measure": measure, "bound": {"at_least": 0}}, errors).verdict == "not reproduced"
+
+
+def test_errors_at_a_budget_lie_on_the_frontier_over_all_sizes() -> None:
+    errors = {run: (run.training_flops() / 1e16) ** -0.5 for run in (SMALL, MIDDLE, LARGE)}
+    claim = {
+        "measure": {"rebuilds": "Figure 2", "at_flops": 5e16},
+        "value": {"expected": 5**-0.5, "relative": 0.02},
+    }
+    one = verdict(claim, errors)
+    assert one.verdict == "not reproduced"  # earlier checkpoints, with errors as low, are on it too
+    last = {run: [error] * 41 for run, error in errors.items()}
+    results = {run.id: result_of(run, error, provenance=REAL) for run, error in last.items()}
+    for result in results.values():
+        result["checkpoints"] = result["checkpoints"][-1:]
+    suite = suite_of(experiment_of([SMALL, MIDDLE, LARGE], "all"))
+    claims = Claims(Path("x"), {"c": Claim.model_validate({"statement": "s", **claim})})
+    (one,) = check(claims, suite, pool_with(runs=results))
+    assert one.verdict == "reproduced", one.reason
+
+
+def test_a_budget_beyond_every_size_is_not_comparable() -> None:
+    claim = {"measure": {"rebuilds": "Figure 2", "at_flops": 1e25}, "bound": {"at_most": 1}}
+    one = verdict(claim, dict.fromkeys((SMALL, MIDDLE, LARGE), 0.1))
+    assert one.verdict == "not comparable"
+    assert "lies outside" in one.reason
+
+
+def test_steps_of_convergence_are_medians_and_the_budget_stands_for_never() -> None:
+    runs = grid(PARITY, ("mamba",), seeds=(0, 1, 2))
+    measure = {"rebuilds": "Figure 2", "of": "convergence_step"}
+    claim = {"measure": measure, "value": {"expected": 500_000, "absolute": 0.5}}
+    assert verdict(claim, dict(zip(runs, (0.97, 0.5, 0.6), strict=True))).verdict == "reproduced"
+    claim["value"] = {"expected": 100_000, "absolute": 0.5}
+    assert verdict(claim, dict(zip(runs, (0.97, 0.99, 0.6), strict=True))).verdict == "reproduced"
+
+
+def test_training_flops_are_those_of_the_checkpoint() -> None:
+    flops = MIDDLE.training_flops(100_000)
+    measure = {"rebuilds": "Figure 2", "of": "training_flops", "step": 100_000}
+    claim = {"measure": measure, "value": {"expected": float(flops), "relative": 1e-9}}
+    assert verdict(claim, {MIDDLE: 0.5}).verdict == "reproduced"
+
+
+def test_another_evaluation_is_read_where_it_is_asked_for() -> None:
+    run = run_of(task_named("many_outlier_regression"))
+    result = result_of(run, 0.5, provenance=REAL)
+    clean = result["checkpoints"][-1]["evaluations"]["clean_prompts"]
+    clean["headline"] = [2.0, 0.1]
+    suite = suite_of(experiment_of([run], "all"))
+    claim = {
+        "statement": "s",
+        "measure": {"rebuilds": "Figure 2", "evaluation": "clean_prompts", "at": "headline"},
+        "value": {"expected": 0.1, "absolute": 1e-9},
+    }
+    claims = Claims(Path("x"), {"c": Claim.model_validate(claim)})
+    (one,) = check(claims, suite, pool_with(runs={run.id: result}))
+    assert one.verdict == "reproduced"
+    del result["checkpoints"][-1]["evaluations"]["clean_prompts"]
+    (one,) = check(claims, suite, pool_with(runs={run.id: result}))
+    assert one.verdict == "not comparable"
+    assert "no score at 'clean_prompts, headline'" in one.reason
+
+
+# --- what is not comparable -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("requires", "reason"),
+    [
+        ({"steps": 300_000}, "its runs train for 500,000 steps, the claim is about 300,000"),
+        ({"seeds": 5}, "1 of the 5 seeds it takes finished"),
+        ({"protocol": "released_code"}, "its task has subset per_prompt, the released code has per_batch"),
+        ({"protocol": "paper", "steps": 500_000, "seeds": 1}, None),
+    ],
+)
+def test_runs_that_are_not_what_the_claim_is_about_are_not_comparable(
+    requires: dict[str, Any], reason: str | None
+) -> None:
+    (run,) = grid(PARITY, ("mamba",))
+    claim = {"measure": {"rebuilds": "Figure 2"}, "bound": {"at_most": 1}, "requires": requires}
+    one = verdict(claim, {run: 0.9})
+    assert one.verdict == ("not comparable" if reason else "reproduced")
+    assert reason is None or one.reason == reason
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "synthetic.claims.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_claim_may_wait_for_what_the_suite_lacks_and_is_decided_once_it_is_there(tmp_path: Path) -> None:
+    text = """\
+suite: synthetic
+requires: {steps: 500_000}
+claims:
+  c:
+    statement: s
+    awaits: Table 3
+    requires: {seeds: 2}
+    measure: {rebuilds: Table 3, architecture: mamba}
+    bound: {at_most: 1}
+"""
+    lacking = suite_of(experiment_of([MIDDLE]))
+    found = claims_of.load(write(tmp_path, text), lacking)
+    assert found.awaiting == {"c": "Table 3"}
+    assert found.claims["c"].requires.steps == 500_000
+    assert found.claims["c"].requires.seeds == 2
+    there = suite_of(experiment_of([MIDDLE], rebuilds="Table 3"))
+    assert claims_of.load(write(tmp_path, text), there).awaiting == {}
+    with pytest.raises(InvalidFile) as caught:
+        claims_of.load(write(tmp_path, text.replace("    awaits: Table 3\n", "")), lacking)
+    assert "no experiment of suite 'synthetic' rebuilds Table 3" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "message"),
+    [
+        (
+            "trend: {rising: [{size: small}, {size: smal}]}",
+            "5:44",
+            "unknown group 'smal', did you mean 'small'?",
+        ),
+        ("trend: {rising: [{size: small}]}", "5:21", "needs at least 2 values"),
+        ("trend: {}", "5:12", "give one of rising and falling"),
+        ("symbol: {expected: '?', among: [{at: 1}, {at: 2}]}", "5:24", "expected one of ✓, ▲, ✗, not '?'"),
+        ("count: {orders: [[{at: 1}, {at: 2}]], at_least: 2}", "5:53", "at_least 2 of 1 can never hold"),
+        ("count: {claims: [x], at_least: 1}", "5:22", "there is no claim 'x'"),
+        ("count: {claims: [c], at_least: 1}", "5:22", "'c' is a count itself"),
+    ],
+)
+def test_a_wrong_kind_is_refused_at_its_place(tmp_path: Path, kind: str, place: str, message: str) -> None:
+    head = "suite: synthetic\nclaims:\n  c:\n    measure: {rebuilds: Figure 2}\n"
+    text = f"{head}    {kind}\n    statement: s\n"
+    with pytest.raises(InvalidFile) as caught:
+        claims_of.load(write(tmp_path, text), suite_of(experiment_of([MIDDLE])))
+    problems = [problem.partition("yaml:")[2] for problem in caught.value.problems]
+    assert any(problem.startswith(place) and message in problem for problem in problems), problems
+
+
+def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -> None:
+    for field, message in (
+        ("evaluation: clean_prompt", "task 'linear_regression' has no evaluation 'clean_prompt'"),
+        ("at: 50th_clean", "task 'linear_regression' has no mark '50th_clean'"),
+    ):
+        text = (
+            "suite: synthetic\nclaims:\n  c:\n    statement: s\n    bound: {at_most: 1}\n"
+            f"    measure: {{rebuilds: Figure 2, {field}}}\n"
+        )
+        with pytest.raises(InvalidFile) as caught:
+            claims_of.load(write(tmp_path, text), suite_of(experiment_of([MIDDLE])))
+        assert message in caught.value.problems[0]
+
+
+# --- what changed, and files for others -------------------------------------------------------
+
+
+def said(claim: str, word: str) -> Verdict:
+    return Verdict(claim, "bound", "s", "Figure 2", 0.1, None, 0.01, "e", "t", None, word, "why", ())  # type: ignore[arg-type]
+
+
+def test_changes_name_what_is_lost_found_new_and_gone() -> None:
+    before = {"kept": "reproduced", "lost": "reproduced", "found": "missing", "gone": "reproduced"}
+    now = [
+        said("kept", "reproduced"),
+        said("lost", "missing"),
+        said("found", "reproduced"),
+        said("new", "missing"),
+    ]
+    found = {each.claim: (each.before, each.after, each.lost) for each in changes(before, now)}
+    assert found == {
+        "lost": ("reproduced", "missing", True),
+        "found": ("missing", "reproduced", False),
+        "new": (None, "missing", False),
+        "gone": ("reproduced", None, True),
+    }
+
+
+def test_an_earlier_check_is_read_back_and_anything_else_refused(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    path.write_text(json.dumps(to_json([said("c", "reproduced")])))
+    assert read(path) == {"c": "reproduced"}
+    for text in ("{", "[]", '{"verdicts": [{"claim": "c", "verdict": "splendid"}]}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"verdicts\.json"):
+            read(path)
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "nowhere.json")
+
+
+def test_junit_fails_what_is_not_reproduced_and_skips_what_measured_nothing() -> None:
+    words = ["reproduced", "not reproduced", "missing", "not comparable"]
+    root = ElementTree.fromstring(junit("quick", [said(f"c{i}\x07", word) for i, word in enumerate(words)]))
+    assert {key: root.get(key) for key in ("tests", "failures", "skipped")} == {
+        "tests": "4",
+        "failures": "1",
+        "skipped": "2",
+    }
+    assert [[child.tag for child in case] for case in root] == [[], ["failure"], ["skipped"], ["skipped"]]
+
+
+# --- the paper --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paper() -> Claims:
+    return claims_of.load(ROOT / "suites/paper.claims.yaml", suites.load(ROOT / "suites/paper.yaml"))
+
+
+@pytest.mark.slow
+def test_the_papers_claims_wait_for_nothing_that_its_suite_plans(paper: Claims) -> None:
+    assert len(paper.claims) > 150
+    plans = {
+        number
+        for each in suites.load(ROOT / "suites/paper.yaml").experiments
+        for number in named(each.rebuilds)
+    }
+    waiting = {number for name in paper.awaiting for number in named(paper.claims[name].source or "")}
+    assert waiting <= {*TABLES, *FIGURES} - (plans - {"Figure 7"})
+
+
+def test_every_claim_of_the_paper_says_where_it_stands_and_why_its_tolerance(paper: Claims) -> None:
+    assert [name for name, claim in paper.claims.items() if not (claim.source and claim.reason)] == []
+    assert {claim.kind for claim in paper.claims.values()} == {
+        "value", "bound", "order", "trend", "symbol", "count",
+    }  # fmt: skip
+
+
+def test_the_papers_claims_agree_with_its_printed_tables(paper: Claims) -> None:
+    from bench.report.paper import printed
+
+    for name, values in printed.TABLE_3.items():
+        for (m, width), value in zip(printed.TABLE_3_COLUMNS, values, strict=True):
+            claimed = paper.claims[f"table3_{name}_{m}_{width}"].value
+            assert claimed is not None
+            assert claimed.expected == float(value)
+    for task, symbols in printed.TABLE_1.items():
+        for architecture, mark in zip(printed.TABLE_1_ARCHITECTURES, symbols, strict=True):
+            claim = paper.claims[f"table1_{task}_{architecture}"]
+            assert claim.symbol is not None
+            assert claim.symbol.expected == mark
+
+
+@pytest.mark.slow
+def test_without_results_the_paper_is_missing_and_nothing_passes(paper: Claims) -> None:
+    verdicts = check(paper, suites.load(ROOT / "suites/paper.yaml"), Pool())
+    assert {one.verdict for one in verdicts} == {"missing"}
+    assert exit_code(verdicts) == 2

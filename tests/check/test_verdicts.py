@@ -1,0 +1,440 @@
+"""Verdicts: every kind of claim passing, failing and on the edge; and everything that must not pass."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import PROMPTS, grid, pool_with, record_of, result_of, run_of, task_named
+
+from bench.check import Verdict, check, exit_code, to_json
+from bench.check.claim import Claim
+from bench.check.claims import Claims
+from bench.results import NotARecord, Pool
+from bench.run import Run
+from bench.selection import choose
+from bench.suite import Experiment, Suite
+
+LINEAR = task_named("linear_regression")
+REAL = {"synthetic": False}
+
+
+def suite_of(runs: Sequence[Run]) -> Suite:
+    return Suite("quick", "", Path("quick.yaml"), (Experiment("linear", "", "", tuple(runs)),))
+
+
+def pool_of(results: Sequence[dict[str, Any]]) -> Pool:
+    return pool_with(runs={result["id"]: result for result in results})
+
+
+def finished(run: Run, errors: Any, **fields: Any) -> dict[str, Any]:
+    """A result that is not marked as made up, with an error of 0.01 of the value over prompts."""
+    return result_of(run, errors, provenance=REAL, **fields)
+
+
+def diverged(run: Run) -> dict[str, Any]:
+    return result_of(run, outcome="diverged", provenance=REAL)
+
+
+def verdict_on(
+    claim: dict[str, Any],
+    runs: Sequence[Run],
+    results: Sequence[dict[str, Any]],
+    states: dict[str, str] | None = None,
+    **options: Any,
+) -> Verdict:
+    """What becomes of one claim about `runs`; its measure is completed with the experiment."""
+    measure = {"experiment": "linear", **claim.pop("measure", {})}
+    model = Claim.model_validate({"statement": "s", "measure": measure, **claim})
+    claims = Claims(Path("quick.claims.yaml"), {"c": model})
+    (verdict,) = check(claims, suite_of(runs), pool_of(results), states, **options)
+    return verdict
+
+
+def on_error(claim: dict[str, Any], error: float) -> Verdict:
+    """What becomes of a claim about a single run with this normalised error."""
+    run = run_of()
+    return verdict_on(claim, [run], [finished(run, error)])
+
+
+def bound(**sides: float) -> dict[str, Any]:
+    return {"bound": sides}
+
+
+def value(**fields: float) -> dict[str, Any]:
+    return {"value": fields}
+
+
+# --- kinds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "error", "word"),
+    [
+        (bound(at_most=0.4), 0.3, "reproduced"),
+        (bound(at_most=0.5), 0.5, "reproduced"),
+        (bound(at_most=0.4), 0.41, "not reproduced"),
+        (bound(at_least=0.4), 0.41, "reproduced"),
+        (bound(at_least=0.5), 0.5, "reproduced"),
+        (bound(at_least=0.4), 0.39, "not reproduced"),
+        (value(expected=0.25, absolute=0.02), 0.26, "reproduced"),
+        (value(expected=0.256, absolute=0.02), 0.276, "reproduced"),  # 0.276 − 0.256 > 0.02 in binary
+        (value(expected=0.25, absolute=0.02), 0.2701, "not reproduced"),
+        (value(expected=0.25, absolute=0.02), 0.2299, "not reproduced"),
+        (value(expected=0.2, relative=0.1), 0.22, "reproduced"),
+        (value(expected=0.2, relative=0.1), 0.221, "not reproduced"),
+        (value(expected=0.01, log10=1), 0.1, "reproduced"),
+        (value(expected=0.01, log10=1), 0.0011, "reproduced"),
+        (value(expected=0.01, log10=1), 0.11, "not reproduced"),
+        (value(expected=0.01, log10=1), 0.0, "not reproduced"),
+    ],
+)
+def test_a_number_is_held_against_its_claim(claim: dict[str, Any], error: float, word: str) -> None:
+    verdict = on_error(claim, error)
+    assert verdict.verdict == word
+    assert verdict.value == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    ("mamba", "s4", "slack", "word"),
+    [
+        (0.1, 0.2, 0.0, "reproduced"),
+        (0.2, 0.1, 0.0, "not reproduced"),
+        (0.2, 0.2, 0.0, "not reproduced"),
+        (0.21, 0.2, 0.1, "reproduced"),
+        (0.23, 0.2, 0.1, "not reproduced"),
+        (0.09, 0.2, -0.5, "reproduced"),
+        (0.11, 0.2, -0.5, "not reproduced"),
+        (0.0, 0.0, 0.1, "not reproduced"),
+        (0.1, 0.0, 0.1, "not reproduced"),
+    ],
+)
+def test_an_order_rises_up_to_its_slack(mamba: float, s4: float, slack: float, word: str) -> None:
+    runs = grid(LINEAR, ("mamba", "s4"))
+    claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}], "slack": slack}
+    verdict = verdict_on(claim, runs, [finished(runs[0], mamba), finished(runs[1], s4)])
+    assert verdict.verdict == word
+    assert verdict.expected == "mamba < s4"
+    assert verdict.run_ids == (runs[0].id, runs[1].id)
+    if s4:
+        assert verdict.value == pytest.approx(mamba / s4)
+        # Both have 1 % over prompts: the ratio has √2 %.
+        assert verdict.standard_error == pytest.approx(math.sqrt(2) * 0.01 * mamba / s4)
+
+
+def test_slack_does_not_add_up_along_an_order() -> None:
+    runs = grid(LINEAR, ("transformer", "mamba", "s4"))
+    names = [{"architecture": name} for name in ("transformer", "mamba", "s4")]
+    results = [finished(run, error) for run, error in zip(runs, (0.118, 0.109, 0.1), strict=True)]
+    verdict = verdict_on({"order": names, "slack": 0.1}, runs, results)
+    assert verdict.verdict == "not reproduced"
+    assert verdict.value == pytest.approx(1.18)
+
+
+# --- which number -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        ({}, 0.5),
+        ({"at": "mean"}, 0.5),
+        ({"at": "last"}, 0.0),
+        ({"at": 0}, 1.0),
+        ({"at": 10}, 0.75),
+        ({"at": 10, "of": "score"}, 15.0),
+        ({"step": 500_000, "at": "last"}, 0.0),
+    ],
+)
+def test_a_measure_says_where_the_number_is_read(measure: dict[str, Any], expected: float) -> None:
+    run = run_of()
+    result = finished(run, [1 - i / 40 for i in range(41)])
+    verdict = verdict_on({**value(expected=expected, absolute=1e-9), "measure": measure}, [run], [result])
+    assert verdict.verdict == "reproduced", verdict.reason
+
+
+def test_an_earlier_checkpoint_is_read_where_it_is_asked_for() -> None:
+    run = run_of()
+    result = finished(run, 0.5)
+    for number, score in zip((0.5, 0.3, 0.1), result["checkpoints"], strict=True):
+        score["evaluations"]["report"]["overall"] = [20 * number, 0.2]
+    for step, expected in ((100_000, 0.5), (300_000, 0.3), (None, 0.1)):
+        claim = {**value(expected=expected, absolute=1e-9), "measure": {"step": step}}
+        assert verdict_on(claim, [run], [result]).verdict == "reproduced"
+
+
+def test_the_learning_rate_is_chosen_on_one_set_of_prompts_and_reported_on_the_other() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3, 1e-2))
+    results = [
+        finished(run, error, selection=selection)
+        for run, error, selection in zip(runs, (0.1, 0.3, 0.2), (0.25, 0.15, 0.2), strict=True)
+    ]
+    verdict = verdict_on(bound(at_most=0.2), runs, results)
+    assert verdict.value == pytest.approx(0.3)
+    assert verdict.verdict == "not reproduced"
+    assert verdict.run_ids == (runs[1].id,)
+    assert "learning rate 1e-3" in verdict.reason
+    assert "best of 3 settings" in verdict.reason
+
+
+def test_seeds_give_a_median_and_a_standard_error() -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    results = [finished(run, error) for run, error in zip(runs, (0.1, 0.2, 0.6), strict=True)]
+    verdict = verdict_on(bound(at_most=0.25), runs, results)
+    assert verdict.verdict == "reproduced"
+    assert verdict.value == pytest.approx(0.2)
+    assert verdict.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
+    assert "median of 3 seeds" in verdict.reason
+
+
+def test_two_seeds_keep_the_standard_error_over_the_prompts_they_share() -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1))
+    verdict = verdict_on(bound(at_most=1), runs, [finished(run, 0.2) for run in runs])
+    assert verdict.standard_error == pytest.approx(0.002)
+
+
+# --- what must not pass -----------------------------------------------------------------------
+
+
+def test_part_of_a_grid_decides_nothing() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3, 1e-2, 1e-1))
+    results = [finished(runs[0], 0.1), diverged(runs[3])]
+    verdict = verdict_on(bound(at_most=0.4), runs, results, {runs[1].id: "failed", runs[2].id: "running"})
+    assert verdict.verdict == "missing"
+    assert verdict.value is None
+    assert verdict.reason == "experiment 'linear' lacks 2 of 4 runs (1 diverged, 1 failed, 1 missing)"
+    assert set(verdict.run_ids) == {run.id for run in runs}
+
+
+def test_one_member_of_an_order_missing_leaves_it_undecided() -> None:
+    runs = grid(LINEAR, ("mamba", "s4"))
+    claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
+    verdict = verdict_on(claim, runs, [finished(runs[0], 0.1)])
+    assert (verdict.verdict, verdict.reason) == (
+        "missing",
+        "experiment 'linear' lacks 1 of 2 runs (1 missing)",
+    )
+
+
+def test_a_result_without_the_checkpoint_asked_for_is_missing() -> None:
+    run = run_of()
+    result = finished(run, 0.1)
+    del result["checkpoints"][0]
+    verdict = verdict_on({**bound(at_most=1), "measure": {"step": 100_000}}, [run], [result])
+    assert verdict.verdict == "missing"
+    assert "1 without its checkpoint" in verdict.reason
+
+
+@pytest.mark.parametrize("kind", [bound(at_most=1e9), bound(at_least=0), value(expected=1, absolute=1e9)])
+def test_runs_that_all_diverged_reproduce_nothing(kind: dict[str, Any]) -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3))
+    verdict = verdict_on(kind, runs, [diverged(run) for run in runs])
+    assert (verdict.verdict, verdict.value) == ("not reproduced", None)
+    assert verdict.reason == "all 2 runs diverged"
+
+
+@pytest.mark.parametrize("broken", ["mamba", "s4"])
+def test_an_order_with_a_member_that_diverged_is_not_reproduced(broken: str) -> None:
+    runs = grid(LINEAR, ("mamba", "s4"))
+    results = [diverged(run) if run.architecture.name == broken else finished(run, 0.1) for run in runs]
+    claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
+    verdict = verdict_on(claim, runs, results)
+    assert (verdict.verdict, verdict.reason) == ("not reproduced", f"{broken}: the run diverged")
+
+
+def test_a_learning_rate_that_diverged_is_passed_over() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3))
+    verdict = verdict_on(bound(at_most=0.4), runs, [finished(runs[0], 0.3), diverged(runs[1])])
+    assert (verdict.verdict, verdict.run_ids) == ("reproduced", (runs[0].id,))
+
+
+def test_a_setting_whose_seeds_all_finished_goes_before_a_better_one_that_lost_some() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1))
+    results = [finished(runs[0], 0.3), finished(runs[1], 0.3), finished(runs[2], 0.1), diverged(runs[3])]
+    assert verdict_on(bound(at_most=1), runs, results).value == pytest.approx(0.3)
+
+
+def test_seeds_that_diverged_are_named_beside_the_value_of_the_others() -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    results = [finished(runs[0], 0.1), finished(runs[1], 0.3), diverged(runs[2])]
+    verdict = verdict_on(bound(at_most=1), runs, results)
+    assert verdict.value == pytest.approx(0.2)
+    assert "1 of 3 seeds diverged" in verdict.reason
+    assert verdict.run_ids == (runs[0].id, runs[1].id)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, None, "0.1"])
+@pytest.mark.parametrize("evaluation", ["report", "selection"])
+def test_what_is_not_a_number_is_no_result(evaluation: str, broken: Any) -> None:
+    result = finished(run_of(), 0.5)
+    result["checkpoints"][-1]["evaluations"][evaluation]["overall"] = [broken, broken]
+    with pytest.raises(NotARecord, match=rf"checkpoints\[2\]\.evaluations\.{evaluation}\.overall\[0\]: "):
+        verdict_on(bound(at_most=1e300), [run_of()], [result])
+
+
+@pytest.mark.parametrize(
+    "kind", [bound(at_most=1e300), bound(at_least=-1e300), value(expected=1, absolute=1e300)]
+)
+def test_a_ratio_to_nothing_never_passes(kind: dict[str, Any]) -> None:
+    run = run_of()
+    measure = {"relative_to": {"at": "last"}}
+    verdict = verdict_on({**kind, "measure": measure}, [run], [finished(run, [0.5] * 40 + [0.0])])
+    assert (verdict.verdict, verdict.value, verdict.standard_error) == ("not reproduced", None, None)
+    assert "not a number" in verdict.reason
+    json.dumps(to_json([verdict]), allow_nan=False)
+
+
+def test_made_up_results_are_not_comparable_unless_allowed() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3))
+    results = [finished(runs[0], 0.2), result_of(runs[1], 0.3)]
+    verdict = verdict_on(bound(at_most=1), runs, results)
+    assert (verdict.verdict, verdict.value) == ("not comparable", None)
+    assert verdict.reason == "1 of 2 results is synthetic: made up, not measured"
+    assert verdict_on(bound(at_most=1), runs, results, allow_synthetic=True).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("kind", ["report", "selection"])
+def test_runs_scored_on_different_prompts_are_not_comparable(kind: str) -> None:
+    runs = grid(LINEAR, ("mamba", "s4"))
+    other = {**PROMPTS, kind: {"count": 1280, "sha256": "c" * 64}}
+    results = [finished(runs[0], 0.1), finished(runs[1], 0.2, prompts=other)]
+    claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
+    verdict = verdict_on(claim, runs, results)
+    assert verdict.verdict == "not comparable"
+    assert f"not scored on the same {kind} prompts" in verdict.reason
+
+
+def test_a_result_that_does_not_say_what_it_was_scored_on_is_none() -> None:
+    unknown = {kind: {"count": 1280} for kind in PROMPTS}
+    with pytest.raises(NotARecord, match=r"lacks prompts\.report\.sha256, prompts\.selection\.sha256"):
+        record_of(finished(run_of(), 0.1, prompts=unknown))
+
+
+def test_a_suite_without_the_runs_leaves_the_claim_missing() -> None:
+    verdict = verdict_on({**bound(at_most=1), "measure": {"experiment": "gone"}}, [run_of()], [])
+    assert verdict.verdict == "missing"
+    assert "no planned run of experiment 'gone'" in verdict.reason
+
+
+# --- the whole --------------------------------------------------------------------------------
+
+
+def verdict_with(word: str) -> Verdict:
+    return Verdict("c", "bound", "s", None, None, None, None, "", "", None, word, "", ())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["reproduced"], 0),
+        (["reproduced", "reproduced"], 0),
+        (["reproduced", "not reproduced"], 1),
+        (["missing", "not reproduced", "not comparable"], 1),
+        (["reproduced", "missing"], 2),
+        (["reproduced", "not comparable"], 2),
+        ([], 2),
+    ],
+)
+def test_exit_codes(words: list[str], code: int) -> None:
+    verdicts = [verdict_with(word) for word in words]
+    assert exit_code(verdicts) == code
+    report = to_json(verdicts)
+    assert report["exit_code"] == code
+    assert sum(report["counts"].values()) == len(words)
+
+
+def test_json_says_everything_a_verdict_does() -> None:
+    verdict = on_error(bound(at_most=0.4), 0.3)
+    (entry,) = to_json([verdict])["verdicts"]
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
+    assert entry["reason"] == "0.3 ± 0.003 (4x256, learning rate 1e-4, clip 10) is below 0.4"
+    assert entry["expected"] == "at most 0.4"
+    assert entry["verdict"] == "reproduced"
+    assert entry["run_ids"] == [run_of().id]
+
+
+ERRORS = st.floats(0, 1e6)
+TOLERANCES = st.floats(1e-6, 10)
+KINDS = ["absolute", "relative", "log10"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ERRORS, st.sampled_from(["absolute", "relative", "log10"]), TOLERANCES, TOLERANCES, st.floats(1e-3, 1e3)
+)
+def test_widening_a_tolerance_never_loses_a_value(
+    error: float, kind: str, first: float, second: float, expected: float
+) -> None:
+    narrow, wide = sorted((first, second))
+    if on_error(value(expected=expected, **{kind: narrow}), error).verdict == "reproduced":
+        assert on_error(value(expected=expected, **{kind: wide}), error).verdict == "reproduced"
+
+
+@settings(max_examples=40, deadline=None)
+@given(ERRORS, ERRORS, ERRORS)
+def test_raising_a_bound_never_loses_a_value(error: float, first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    if on_error(bound(at_most=low), error).verdict == "reproduced":
+        assert on_error(bound(at_most=high), error).verdict == "reproduced"
+    if on_error(bound(at_least=high), error).verdict == "reproduced":
+        assert on_error(bound(at_least=low), error).verdict == "reproduced"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ERRORS, min_size=3, max_size=3), st.floats(-0.99, 5), st.floats(-0.99, 5))
+def test_more_slack_never_loses_an_order(errors: list[float], first: float, second: float) -> None:
+    runs = grid(LINEAR, ("transformer", "mamba", "s4"))
+    results = [finished(run, error) for run, error in zip(runs, errors, strict=True)]
+
+    def word(slack: float) -> str:
+        order = [{"architecture": run.architecture.name} for run in runs]
+        return verdict_on({"order": order, "slack": slack}, runs, results).verdict
+
+    narrow, wide = sorted((first, second))
+    if word(narrow) == "reproduced":
+        assert word(wide) == "reproduced"
+
+
+# --- the choice -------------------------------------------------------------------------------
+
+
+def test_a_choice_prefers_finished_seeds_then_the_lower_mean_then_the_lower_rate() -> None:
+    a, b, c = (1e-4, 10.0), (1e-3, 10.0), (1e-2, 10.0)
+    assert choose({"s": {a: [0.3, 0.3], b: [0.2, 0.3], c: [0.1, None]}}) == ("s", b)
+    assert choose({"s": {c: [0.2], b: [0.2]}}) == ("s", b)
+    assert choose({"s": {a: [math.nan], b: [0.9]}}) == ("s", b)
+    assert choose({"s": {a: [0.3]}, "t": {a: [0.2], b: [0.4]}}) == ("t", a)
+    assert choose({"s": {a: [None]}, "t": {b: [0.4]}}) == ("t", b)
+    assert choose({"s": {a: [None], b: [math.nan]}}) is None
+    assert choose({}) is None
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.floats(0.01, 1)), min_size=8, max_size=8))
+def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> None:
+    from bench.report.planned import measured, planned
+    from bench.report.select import best_sizes, chosen
+    from bench.report.select import settings as settings_of
+
+    runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), (1e-4, 1e-3), (0, 1))
+    results = [
+        diverged(run) if error is None else finished(run, error)
+        for run, error in zip(runs, outcomes, strict=True)
+    ]
+    plan = planned(runs, pool_of(results), {})
+    scores = measured(plan, pool_of(results))
+    table = settings_of(plan, scores)
+    best = best_sizes(table)
+    shown = chosen(plan, table).merge(best[["task_id", "series", "size"]])
+    verdict = verdict_on(bound(at_least=0), runs, results)
+    if verdict.verdict == "reproduced":
+        assert set(verdict.run_ids) == set(shown["id"])
+    else:
+        assert shown.empty

@@ -1,0 +1,266 @@
+"""Dispatch with real processes: killed, interrupted, doubled, dead; the results never notice."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import ROOT
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.dispatch.job import Machine, is_done
+from bench.dispatch.local import MOST_DEATHS, LocalPool, machines
+from bench.dispatch.order import Order
+from bench.dispatch.state import Folder, process_exists
+from bench.dispatch.status import standing
+from bench.results import STATE, Pool
+
+SUITE = """
+name: tiny
+description: Two runs of a few seconds.
+experiments:
+  tiny:
+    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
+    architectures: [transformer, s4_mamba]
+    sizes: [{layers: 1, width: 16, heads: 4}]
+    learning_rates: [1e-3]
+    batch_size: 16
+    steps: 800
+    checkpoints: [400]
+    evaluation_prompts: 32
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def bench(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """The command in a process group of its own, so that the whole of it can be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+def numbers(results: Path) -> dict[str, str]:
+    """Every result without its provenance, as bytes."""
+    pool = pool_of.load(results)
+    assert pool.problems == []
+    return {run_id: result.model_dump_json(exclude={"provenance"}) for run_id, result in pool.runs.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "tiny.yaml").write_text(SUITE)
+    finish(bench("run", "tiny.yaml", cwd=folder))
+    left = {path.name for path in (folder / "results" / STATE).glob("*/")}
+    assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"
+    return numbers(folder / "results")
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.02)
+
+
+def stepping(results: Path) -> bool:
+    """Whether some run has done steps and saved them."""
+    return any((results / STATE).glob("*/checkpoint.pt"))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_results_are_the_same_bytes(
+    suite_file: Path, undisturbed: dict[str, str]
+) -> None:
+    results, chance = suite_file.parent / "results", random.Random(7)
+    for _ in range(4):
+        process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
+        wait_for(lambda process=process: stepping(results) or process.poll() is not None)
+        time.sleep(chance.uniform(0.0, 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(bench("run", suite_file, cwd=suite_file.parent))
+    assert numbers(results) == undisturbed
+    resumptions = [result.provenance.resumptions or 0 for result in pool_of.load(results).runs.values()]
+    assert max(resumptions) >= 1
+
+
+@pytest.mark.slow
+def test_interrupted_it_saves_says_so_and_goes_on(suite_file: Path, undisturbed: dict[str, str]) -> None:
+    results = suite_file.parent / "results"
+    process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
+    wait_for(lambda: stepping(results))
+    os.kill(process.pid, signal.SIGINT)
+    assert "The same command goes on from here." in finish(process, code=130)
+    suite = suites.load(suite_file)
+    states = [standing(run, results, pool_of.load(results)) for run in suite.runs]
+    assert any(state.note == "interrupted; resumable" for state in states)
+    assert all(state.word in ("missing", "finished") for state in states)
+    finish(bench("run", suite_file, cwd=suite_file.parent))
+    assert numbers(results) == undisturbed
+
+
+@pytest.mark.slow
+def test_workers_leave_when_their_parent_is_killed(suite_file: Path) -> None:
+    results = suite_file.parent / "results"
+    process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
+    wait_for(lambda: stepping(results))
+    beats = [json.loads(path.read_text()) for path in (results / STATE).glob("*/heartbeat.json")]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: not any(process_exists(beat["pid"]) for beat in beats), seconds=20)
+
+
+@pytest.mark.slow
+def test_two_commands_share_the_work(suite_file: Path, undisturbed: dict[str, str]) -> None:
+    first, second = (bench("run", suite_file, "--workers", 1, cwd=suite_file.parent) for _ in range(2))
+    finish(first), finish(second)
+    assert numbers(suite_file.parent / "results") == undisturbed
+
+
+@pytest.mark.slow
+def test_a_finished_suite_does_nothing_quickly_and_says_so(suite_file: Path) -> None:
+    finish(bench("run", suite_file, cwd=suite_file.parent))
+    files = {path: path.stat().st_mtime_ns for path in (suite_file.parent / "results").glob("**/*.json")}
+    began = time.monotonic()
+    output = finish(bench("run", suite_file, cwd=suite_file.parent))
+    assert time.monotonic() - began < 10  # two seconds; no worker and no torch is started
+    assert "Nothing to do." in output
+    assert files == {
+        path: path.stat().st_mtime_ns for path in (suite_file.parent / "results").glob("**/*.json")
+    }
+
+
+def _hold(path: Path, ready: Any) -> None:
+    with Folder(path).locked() as mine:
+        assert mine
+        ready.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[multiprocessing.Process]:
+    """Another process that owns a run."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path / "run", ready))
+    process.start()
+    assert ready.wait(30)
+    yield process  # type: ignore[misc]
+    process.kill()
+    process.join()
+
+
+def test_a_run_has_one_owner_and_a_dead_owners_run_is_free(
+    tmp_path: Path, owner: multiprocessing.Process
+) -> None:
+    folder = Folder(tmp_path / "run")
+    with folder.locked() as mine:
+        assert not mine
+    owner.kill()
+    owner.join()
+    with folder.locked() as mine:
+        assert mine
+
+
+def test_states_are_different_words(suite_file: Path) -> None:
+    results, pool = suite_file.parent / "results", Pool()
+    run = suites.load(suite_file).runs[0]
+    assert standing(run, results, pool).word == "missing"
+    folder = Folder.of(results, run.id)
+    folder.beat(step=7, steps=800, steps_per_second=3.0, loss=1.5)
+    running = standing(run, results, pool)
+    assert (running.word, running.step, running.loss) == ("running", 7, 1.5)
+    beat = json.loads((folder.path / "heartbeat.json").read_text())
+    (folder.path / "heartbeat.json").write_text(json.dumps({**beat, "pid": 2**22 + 1}))
+    assert standing(run, results, pool).word == "missing"  # its process does not exist
+    try:
+        raise MemoryError("out of memory on a very small machine")
+    except MemoryError as error:
+        folder.fail(error)
+    failed = standing(run, results, pool)
+    assert (failed.word, failed.note) == ("failed", "MemoryError: out of memory on a very small machine")
+    failure = folder.failure()
+    assert failure is not None
+    assert "test_states_are_different_words" in failure["traceback"]
+    folder.forgive()
+    assert standing(run, results, pool).word == "missing"
+
+
+def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> None:
+    results = suite_file.parent / "results"
+    run = suites.load(suite_file).runs[0]
+    pool = LocalPool([run], Order(results, (run.id,), {}), [Machine()])
+    for _ in range(MOST_DEATHS):
+        process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
+        process.start()
+        process.join()
+        folder = Folder.of(results, run.id)
+        folder.beat(step=1)
+        path = folder.path / "heartbeat.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
+        assert not folder.failure()
+        pool._bury([process], 9)
+    failure = Folder.of(results, run.id).failure()
+    assert failure is not None
+    assert failure["class"] == "WorkerDied"
+    assert not is_done(run, results)
+
+
+def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
+    assert [one.device for one in machines("auto", None, Machine())] == ["cuda:0", "cuda:1"]
+    assert [one.device for one in machines("cuda", 3, Machine())] == ["cuda:0", "cuda:1", "cuda:0"]
+    one_each = machines("cuda", 6, Machine(), side_by_side=1)
+    assert [one.device for one in one_each] == ["cuda:0", "cuda:1"]
+    assert [one.device for one in machines("cuda", 1, Machine(), side_by_side=3)] == ["cuda:0"]
+    assert {one.device for one in machines("cpu", 4, Machine())} == {"cpu"}
+    assert len(machines("cpu", 4, Machine())) == 4
+    cores = len(os.sched_getaffinity(0))
+    assert len(machines("cpu", None, Machine(threads=cores))) == 1
+    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 0)
+    assert machines("auto", 1, Machine())[0].device == "cpu"
+    with pytest.raises(ValueError, match="no CUDA device"):
+        machines("cuda", None, Machine())
+
+
+@pytest.mark.slow
+def test_a_run_whose_state_cannot_be_kept_is_named_and_the_others_finish(suite_file: Path) -> None:
+    results = suite_file.parent / "results"
+    first, second = suites.load(suite_file).runs
+    (results / STATE).mkdir(parents=True)
+    (results / STATE / first.id).write_text("a file where a folder should be")
+    output = finish(bench("run", suite_file, cwd=suite_file.parent), code=1)
+    assert "1 finished, 1 missing" in output
+    assert "worker-*.log" in output
+    assert pool_of.load(results).runs.keys() == {second.id}
+    assert any(first.id in log.read_text() for log in (results / STATE).glob("worker-*.log"))

@@ -1,0 +1,425 @@
+"""The paper's figures and tables: what they are drawn from, what they show, and what they say is missing."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from command import ROOT
+from synthetic import (
+    experiment_of,
+    grid,
+    pool_of,
+    pool_with,
+    prompts_of,
+    record_of,
+    result_of,
+    run_of,
+    scores_of,
+    suite_of,
+    task_named,
+)
+from synthetic_paper import paper_pool, paper_suite
+
+from bench.check import check
+from bench.check import claims as claims_of
+from bench.report import budgets
+from bench.report.budget_tables import matching_table, ranking_table
+from bench.report.paper.convergence import convergence, figure_7
+from bench.report.paper.exhibits import TITLES, Exhibit, exhibit, exhibits
+from bench.report.paper.flops import figure_2, figure_3, figure_9
+from bench.report.paper.frame import known_frame, paper_frame
+from bench.report.paper.tables import table_1, table_3, table_4, table_5
+from bench.report.paper.varied import figure_4, figure_10
+from bench.report.save import all_encoded, inline
+from bench.report.table6 import table_6
+from bench.report.table_files import as_latex, as_markdown
+from bench.results import Pool
+from bench.run import AdamW, Run
+from bench.suite import Suite
+
+LINEAR = task_named(n_points=5)
+
+
+def frame_of(runs: Any, pool: Pool | None = None) -> pd.DataFrame:
+    runs = list(runs)
+    return paper_frame(runs, pool_of(runs) if pool is None else pool, {})
+
+
+def nothing_known() -> pd.DataFrame:
+    return known_frame([], [], Pool())
+
+
+# --- which experiments ------------------------------------------------------------------------
+
+
+def test_figures_are_drawn_from_the_experiments_that_name_them_whatever_they_are_called() -> None:
+    suite = suite_of(
+        experiment_of(grid(LINEAR), "surprise", rebuilds="Figures 2 and 9, left"),
+        experiment_of(grid(task_named("decision_tree")), "another", rebuilds="Figure 2"),
+        experiment_of(grid(task_named("sparse_parity")), "figure2_by_name_only", rebuilds=""),
+    )
+    found = {each.number: each for each in exhibits(suite, Pool(), {}, [])}
+    assert list(found) == ["Figure 2", "Table 6", "Figure 9"]
+    assert found["Figure 2"].tasks == ["Linear regression", "Decision tree"]
+    assert found["Figure 2"].origin == "surprise (Figures 2 and 9, left), another"
+
+
+def test_what_claims_are_about_is_listed_as_missing_when_nothing_rebuilds_it() -> None:
+    suite = suite_of(experiment_of(grid(LINEAR)))
+    found = {each.number: each for each in exhibits(suite, Pool(), {}, ["Figure 3", "Table 4", "Table 5"])}
+    assert found["Figure 3"].notes == ["Missing: no experiment of this suite rebuilds it."]
+    assert found["Figure 3"].drawing is None
+    for number in ("Table 4", "Table 5"):
+        (table,) = found[number].tables
+        assert all(row[-1].text.startswith("missing: no task") and row[-1].absent for row in table.rows)
+        assert table.numbers["ours"].isna().all()
+
+
+# --- what is not there ------------------------------------------------------------------------
+
+
+def test_a_figure_names_what_was_planned_and_is_not_drawn() -> None:
+    runs = grid(LINEAR, ("transformer", "mamba", "s4"), ((2, 128), (4, 256)))
+    pool = pool_with(runs={run.id: result_of(run, 0.5) for run in runs[:3]})
+    drawn = figure_2(frame_of(runs, pool), nothing_known())
+    texts = " ".join(text.get_text() for text in drawn.figure.texts)
+    assert "Mamba 4×256: missing (1 of 1 run)" in texts
+    assert "S4: missing (2 of 2 runs)" in texts
+    assert set(zip(drawn.numbers["series"], drawn.numbers["size"], strict=True)) == {
+        ("Transformer", "2×128"), ("Transformer", "4×256"), ("Mamba", "2×128"),
+    }  # fmt: skip
+
+
+def test_points_that_lack_seeds_are_hollow_and_said_to_be() -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    whole = figure_2(frame_of(runs), nothing_known())
+    part = figure_2(frame_of(runs, pool_of(runs[:2])), nothing_known())
+    said = [any("Hollow" in text.get_text() for text in each.figure.texts) for each in (whole, part)]
+    assert said == [False, True]
+    assert set(part.numbers["seeds"]) == {2}
+    assert set(part.numbers["seeds_planned"]) == {3}
+
+    def hollow(drawing: Any) -> int:
+        scatters = [each for each in drawing.figure.axes[0].collections if len(each.get_offsets()) == 1]
+        return sum(bool((each.get_facecolor()[:, :3] == 1).all()) for each in scatters)
+
+    assert (hollow(whole), hollow(part)) == (0, 3)
+
+
+def test_an_unknown_architecture_and_a_diverged_run_are_drawn_and_named() -> None:
+    plain, other = grid(LINEAR, ("mamba", "s4"))
+    odd = other.model_copy(update={"architecture": other.architecture.model_copy(update={"name": "retnet"})})
+    pool = pool_with(runs={plain.id: result_of(plain, outcome="diverged"), odd.id: result_of(odd, 0.3)})
+    drawn = figure_2(frame_of([plain, odd], pool), nothing_known())
+    assert set(drawn.numbers["series"]) == {"retnet"}
+    assert "Mamba 4×256: diverged (1 of 1 run)" in " ".join(text.get_text() for text in drawn.figure.texts)
+
+
+# --- what they show ---------------------------------------------------------------------------
+
+
+def test_the_rate_is_chosen_on_other_prompts_than_the_figure_shows() -> None:
+    low, high = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 4e-4))
+    results = {low.id: result_of(low, 0.3, selection=0.2), high.id: result_of(high, 0.1, selection=0.25)}
+    drawn = figure_2(frame_of([low, high], pool_with(runs=results)), nothing_known())
+    assert set(drawn.numbers["learning_rate"]) == {1e-4}
+    assert drawn.numbers["value"].tolist() == pytest.approx([0.3] * 3)
+
+
+def test_figure_3_shows_the_headline_on_the_left_and_clean_prompts_on_the_right() -> None:
+    run = run_of(task_named("many_outlier_regression"))
+    result = result_of(run, [1.0] * 49 + [0.25, 1.0])
+    for checkpoint in result["checkpoints"]:
+        clean = [20 * 0.9] * 512
+        clean[49] = 20 * 0.4
+        checkpoint["evaluations"]["clean_prompts"] = scores_of(run.task, clean, "clean_prompts")
+    drawn = figure_3(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
+    by_panel = drawn.numbers.groupby("panel", sort=False)["value"].first()
+    assert by_panel.tolist() == pytest.approx([0.25, 0.4])
+    labels = [axes.get_ylabel() for axes in drawn.figure.axes]
+    assert labels == ["normalised error\nat the 50th clean example", "normalised error\nout of distribution"]
+
+
+def test_figure_3_says_which_runs_were_not_evaluated_on_clean_prompts() -> None:
+    run = run_of(task_named("many_outlier_regression"))
+    result = result_of(run, 0.5)
+    for checkpoint in result["checkpoints"]:
+        del checkpoint["evaluations"]["clean_prompts"]
+    drawn = figure_3(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
+    assert "not evaluated on clean prompts" in " ".join(text.get_text() for text in drawn.figure.texts)
+
+
+def test_figure_4_reads_the_hidden_width_from_the_tasks() -> None:
+    tasks = [task_named("chain_of_thought", hidden=hidden) for hidden in (4, 8, 16)]
+    sizes = ((3, 64), (6, 128), (12, 256))
+    runs = [*grid(tasks[1], sizes=sizes), *(run for task in tasks for run in grid(task, sizes=sizes[1:2]))]
+    drawn = figure_4(frame_of({run.id: run for run in runs}.values()), nothing_known())
+    left, right = (part for _, part in drawn.numbers.groupby("panel", sort=False))
+    assert sorted(set(left["size"])) == ["12×256", "3×64", "6×128"]
+    assert sorted(set(right["x"])) == [4, 8, 16]
+    assert set(right["size"]) == {"6×128"}
+
+
+def test_figure_7_takes_medians_and_counts_a_run_that_never_learned_as_the_whole_budget() -> None:
+    parity = task_named("sparse_parity")
+    runs = grid(parity, ("mamba", "transformer"), seeds=(0, 1, 2))
+    steps = {0: 100_000, 1: 300_000, 2: None}
+    pool = pool_of(runs)
+    for run in runs:
+        learned = steps[run.seed] if run.architecture.name == "mamba" else None
+        pool.runs[run.id] = pool.runs[run.id].model_copy(update={"convergence_step": learned})
+    data, absent = convergence(frame_of(runs, pool))
+    assert absent == []
+    assert data.drop_duplicates("series").set_index("series")["median"].to_dict() == {
+        "Mamba": 300_000,
+        "Transformer": 500_000,
+    }
+    drawn = figure_7(frame_of(runs, pool), nothing_known())
+    written = {text.get_text() for text in drawn.figure.axes[0].texts}
+    assert written == {"300k", "failed"}
+    assert len(drawn.spots) == 6
+
+
+def test_figures_9_and_10_have_an_optimizer_a_side() -> None:
+    adam = grid(LINEAR, ("mamba",), ((2, 128), (8, 64)))
+    adamw = [Run.model_validate({**dict(run), "optimizer": AdamW()}) for run in adam]
+    frame = frame_of([*adam, *adamw])
+    nine, ten = figure_9(frame, nothing_known()), figure_10(frame, nothing_known())
+    assert [axes.get_title(loc="left") for axes in nine.figure.axes] == ["Adam", "AdamW with schedule"]
+    assert set(nine.numbers["series"]) == {"Mamba"}
+    assert ten.numbers["series"].unique().tolist() == ["393K"]  # 12 · 2 · 128² = 12 · 8 · 64²
+    assert sorted(set(ten.numbers["x"])) == [64, 128]
+    assert ten.numbers["value"].tolist() == pytest.approx(
+        [error for optimizer in ("adam", "adamw") for error in frame[
+            (frame["optimizer"] == optimizer) & (frame["step"] == frame["steps"])
+        ]["error_last"]]
+    )  # fmt: skip
+
+
+def test_table_1_puts_our_symbol_beside_the_papers_and_none_without_all_three_models() -> None:
+    runs = grid(task_named("decision_tree"), ("transformer", "mamba", "mambaformer"))
+    errors = dict(zip(runs, (0.01, 0.2, 0.012), strict=True))
+    whole = table_1(
+        frame_of(runs, pool_with(runs={run.id: result_of(run, error) for run, error in errors.items()}))
+    )
+    row = next(row for row in whole.rows if row[0].text == "Decision tree")
+    assert [cell.text for cell in row[1:]] == ["✓ / ✓ 0.01", "▲ / ▲ 0.2", "✓ / ✓ 0.012"]
+    assert all(cell.best for cell in row[1:])
+    part = table_1(frame_of(runs, pool_of(runs[:2])))
+    row = next(row for row in part.rows if row[0].text == "Decision tree")
+    assert [cell.text for cell in row[1:]] == [
+        "✓ / missing: compared with missing models",
+        "▲ / missing: compared with missing models",
+        "✓ / missing: missing (1 of 1 run)",
+    ]
+    assert len(whole.rows) == 9
+    assert len(whole.numbers) == 27
+
+
+def test_table_3_finds_its_cells_by_queries_and_width() -> None:
+    runs = [
+        run
+        for m in (4, 16)
+        for run in grid(task_named("vector_mqar", queries=m), ("mamba",), ((4, 64), (4, 128)))
+    ]
+    pool = pool_with(runs={run.id: result_of(run, 0.1 * (index + 1)) for index, run in enumerate(runs)})
+    table = table_3(frame_of(runs, pool))
+    mamba = table.numbers[table.numbers["architecture"] == "mamba"]
+    assert mamba["ours"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert mamba["paper"].tolist() == [0.864, 0.164, 0.723, 0.15]
+    others = table.numbers[table.numbers["architecture"] != "mamba"]
+    assert set(others["state"]) == {"no experiment"}
+    assert others["ours"].isna().all()
+
+
+# --- spots and files --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_spot_lies_where_its_point_is_drawn() -> None:
+    """The circle of the page against matplotlib's own line through a lone point."""
+    run = run_of(LINEAR, "mamba")
+    result = result_of(run, 0.3)
+    result["checkpoints"] = result["checkpoints"][-1:]
+    drawn = figure_2(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
+    svg = all_encoded({"f": drawn.figure})["f"]["svg"]
+    page = inline(svg, "f", "what it shows", drawn.spots)
+    circle = re.search(r'<circle class="spot" cx="([\d.]+)" cy="([\d.]+)"', page)
+    point = re.search(
+        r'd="M ([\d.]+) ([\d.]+) \n" clip-path="[^"]*" style="fill: none; stroke: var\(--f-d55e00', page
+    )
+    assert circle
+    assert point  # a line of one point
+    drawn_at = (float(point[1]), float(point[2]))
+    assert (float(circle[1]), float(circle[2])) == pytest.approx(drawn_at, abs=0.1)
+    assert f'data-runs="{run.id}"' in page
+    assert 'data-architecture="mamba"' in page
+
+
+@pytest.mark.slow
+def test_figures_are_the_same_whoever_encodes_them() -> None:
+    frame = frame_of(grid(LINEAR, ("mamba",)))
+    figures = {f"f{index}": figure_2(frame, nothing_known()).figure for index in range(12)}
+    together = all_encoded(figures)
+    assert list(together) == list(figures)
+    alone = all_encoded({"f11": figures["f11"]})  # here, not in another process
+    assert together["f0"] == together["f11"] == alone["f11"]
+
+
+@pytest.fixture(scope="module")
+def paper() -> tuple[Suite, Pool]:
+    suite = paper_suite()
+    return suite, paper_pool(suite)
+
+
+@pytest.mark.slow
+def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suite, Pool]) -> None:
+    suite, pool = paper
+    assert all(result.provenance.synthetic for result in pool.runs.values())
+    found: dict[str, Exhibit] = {number: exhibit(number, suite, pool, {}) for number in TITLES}
+    for number, one in found.items():
+        absent = [cell.text for table in one.tables for row in table.rows for cell in row if cell.absent]
+        if number in ("Table 4", "Table 5"):
+            assert absent
+            continue
+        assert absent == [], number
+        assert one.tables[0].rows
+        if number.startswith("Figure"):
+            assert one.drawing is not None
+            texts = " ".join(text.get_text() for text in one.drawing.figure.texts)
+            assert "not drawn" not in texts.lower()
+            assert len(one.drawing.spots) >= 12
+            assert all(0 <= spot.x <= 1 and 0 <= spot.y <= 1 for spot in one.drawing.spots)
+            assert all(key in pool.runs for spot in one.drawing.spots for key in spot.run_ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [0, 2, 3, 7])
+def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_is_missing(
+    paper: tuple[Suite, Pool], every: int
+) -> None:
+    """Of every so many runs one has a result (of none for 0), and some of those diverged."""
+    suite, pool = paper
+    keys = list(pool.runs)[::every] if every else []
+    part = {key: pool.runs[key] for key in keys}
+    for key in keys[::5]:
+        part[key] = part[key].model_copy(update={"outcome": "diverged", "checkpoints": []})
+    for number in TITLES:
+        one = exhibit(number, suite, Pool(runs=part), {})
+        if one.drawing is None or number == "Table 6":
+            continue
+        texts = " ".join([*(text.get_text() for text in one.drawing.figure.texts), *one.notes])
+        assert "missing" in texts, number
+        if not every:
+            assert one.drawing.numbers.empty
+            assert one.drawing.spots == []
+
+
+@pytest.mark.slow
+def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -> None:
+    suite, pool = paper
+    claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
+    assert {one.verdict for one in check(claims, suite, pool)} <= {"not comparable", "missing"}
+    allowed = check(claims, suite, pool, allow_synthetic=True)
+    assert sum(one.verdict == "reproduced" for one in allowed) > 100
+    assert not any(one.verdict == "not comparable" for one in allowed), [
+        one.reason for one in allowed if one.verdict == "not comparable"
+    ]
+
+
+@pytest.mark.slow
+def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suite, Pool]) -> None:
+    suite, pool = paper
+    claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
+    found = {one.claim: one.shown for one in check(claims, suite, pool, allow_synthetic=True)}
+    (table,) = exhibit("Table 1", suite, pool, {}).tables
+    for row in table.numbers.to_dict("records"):
+        assert found[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
+
+
+# --- at equal FLOPs ---------------------------------------------------------------------------
+
+
+def standing(factor: float = 2.0, seeds: tuple[int, ...] = (0,)) -> budgets.Standing:
+    """Two architectures on one power law, the second moved to `factor` times the FLOPs."""
+    runs = grid(LINEAR, ("transformer", "mamba"), ((2, 128), (4, 256), (8, 512)), seeds=seeds)
+    results = {}
+    for run in runs:
+        slow = 1.0 if run.architecture.name == "transformer" else factor
+        error = (run.training_flops() / slow / 1e13) ** -0.25
+        results[run.id] = result_of(run, error)
+    (one,) = budgets.standings(frame_of(runs, pool_with(runs=results)), pool_with(runs=results))
+    return one
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_times_the_flops_are_those_of_a_shifted_power_law(seeds: tuple[int, ...]) -> None:
+    pairs = budgets.matching(standing(2.0, seeds)).set_index(["a", "b"])
+    forth, back = pairs.loc["Transformer", "Mamba"], pairs.loc["Mamba", "Transformer"]
+    assert forth["factor"] == pytest.approx(2.0, rel=1e-6)
+    assert back["factor"] == pytest.approx(0.5, rel=1e-6)
+    assert bool(forth["falls_short"]) is True
+    assert bool(back["falls_short"]) is False
+    assert forth["factor_low"] < 2.0 < forth["factor_high"]
+
+
+def test_ranks_at_a_budget_are_paired_and_nothing_is_said_beyond_a_frontier() -> None:
+    table = budgets.ranking(standing())
+    inside = table[table["error"].notna()]
+    assert set(inside[inside["series"] == "Transformer"]["rank"]) == {1.0}
+    both = inside.groupby("budget").filter(lambda rows: len(rows) == 2)
+    errors = both.pivot_table(index="budget", columns="series", values="error")
+    assert (errors["Mamba"] / errors["Transformer"]).tolist() == pytest.approx([2**0.25] * len(errors))
+    outside = table[table["error"].isna()]
+    assert outside["rank"].isna().all()
+
+
+def test_models_scored_on_different_prompts_get_no_intervals() -> None:
+    runs = grid(LINEAR, ("transformer", "mamba"), ((2, 128), (4, 256)))
+    pool = pool_of(runs)
+    other = {**prompts_of(runs[0]), "report": {"count": 1280, "sha256": "c" * 64}}
+    pool.runs[runs[0].id] = record_of(result_of(runs[0], prompts=other))
+    (one,) = budgets.standings(frame_of(runs, pool), pool)
+    assert not one.paired
+    assert budgets.matching(one)["factor_low"].isna().all()
+    assert "No intervals" in ranking_table(one, set()).caption
+
+
+def test_the_summary_has_the_transformer_as_its_measure() -> None:
+    table = matching_table([standing()])
+    assert table.columns == ["task", "Transformer", "Mamba"]
+    assert table.rows[0][1].text == "×1"
+    assert re.fullmatch(r"×2 \([\d.]+–[\d.]+\)†", table.rows[0][2].text)
+    assert math.isfinite(table.numbers["factor"].iloc[0])
+
+
+# --- LaTeX ------------------------------------------------------------------------------------
+
+
+def test_tables_compile_in_latex(tmp_path: Path) -> None:
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex on the PATH")
+    found = subprocess.run(["kpsewhich", "booktabs.sty", "amssymb.sty"], capture_output=True, text=True)
+    if len(found.stdout.split()) < 2:
+        pytest.skip("no booktabs or amssymb")
+    runs = grid(task_named("decision_tree"), ("transformer", "mamba", "mambaformer"))
+    tables = [
+        table_1(frame_of(runs)), table_3(frame_of([])), table_4(), table_5(), table_6(),
+        matching_table([standing()]), ranking_table(standing(), set()),
+    ]  # fmt: skip
+    body = "\n".join(as_latex(table) for table in tables)
+    head = r"\documentclass{article}\usepackage{booktabs,amssymb}\begin{document}"
+    (tmp_path / "all.tex").write_text(head + body + r"\end{document}", encoding="utf-8")
+    made = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert all(len(as_markdown(table).splitlines()) == len(table.rows) + 2 for table in tables)

@@ -1,0 +1,44 @@
+"""The `bench` command as tests run it: a process of its own, with nobody to ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+"""The repository."""
+
+
+def bench(*arguments: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, as from a script: no terminal, and never a traceback."""
+    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+    )
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done
+
+
+def said(done: subprocess.CompletedProcess[str], code: int = 0) -> str:
+    """What a command printed, which ended with `code` and complained only if that is no success."""
+    assert done.returncode == code, done.stdout + done.stderr
+    if code == 0:
+        assert done.stderr == ""
+    return done.stdout
+
+
+def as_json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    """The JSON that a command printed."""
+    return json.loads(said(done, code), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))

@@ -1,0 +1,204 @@
+"""Compile every Triton kernel for a GPU, which need not be there: the interpreter accepts more.
+
+Run by tests/kernels/test_sequence_kernels.py in a process of its own: Triton either interprets or compiles.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from bench.kernels import triton_sums as sums
+from bench.kernels.activation import triton as activation
+from bench.kernels.adam import triton as adam
+from bench.kernels.attention import triton as attention
+from bench.kernels.convolution import triton as convolution
+from bench.kernels.draws import triton as draws
+from bench.kernels.normalization import triton as normalization
+from bench.kernels.product import triton_split as split
+from bench.kernels.scan import triton as scan
+from bench.kernels.scan import triton_forward as scan_forward
+from bench.kernels.scan import triton_gradient as scan_gradient
+from bench.kernels.ssm import triton as ssm
+from bench.kernels.ssm import triton_parameters as ssm_parameters
+from bench.precision import PRECISIONS
+
+HOPPER = GPUTarget("cuda", 90, 32)
+
+
+def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> str:
+    """What Triton makes of a kernel for a GPU, before that becomes machine code."""
+    return str(compiled(kernel, constants, types, warps).asm["ttgir"])
+
+
+def compiled(
+    kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int, multiples: tuple[str, ...] = ()
+) -> Any:
+    """Compile with aligned pointers to floats and 32-bit integers where `types` says nothing else.
+
+    Args:
+        kernel: to compile.
+        constants: its compile-time arguments.
+        types: of its other arguments.
+        warps: of a program.
+        multiples: integers that are known to be multiples of 16.
+    """
+    integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
+    integers |= {"columns", "high", "size", "universe", "width"}
+    integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
+    integers |= {
+        f"{name}_{axis}" for name in ("z", "out", "values", "stride") for axis in ("k", "row", "part")
+    }
+    signature = {
+        name: "constexpr" if name in constants else types.get(name, "i32" if name in integers else "*fp32")
+        for name in kernel.arg_names
+    }
+    places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    aligned = {
+        (index,): [["tt.divisibility", 16]]
+        for index, name in enumerate(kernel.arg_names)
+        if signature[name].startswith("*") or name in multiples
+    }
+    source = ASTSource(kernel, signature, constexprs=places, attrs=aligned)
+    return triton.compile(source, target=HOPPER, options={"num_warps": warps})
+
+
+def spilled(made: Any) -> int:
+    """Bytes that a thread keeps in memory for want of registers, as NVIDIA's assembler says."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.ptx"
+        file.write_text(made.asm["ptx"])
+        command = [
+            knobs.nvidia.ptxas.path,
+            "-v",
+            "--gpu-name=sm_90a",
+            file,
+            "-o",
+            Path(folder) / "kernel.cubin",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sum(int(count) for count in re.findall(r"(\d+) bytes spill", done.stderr))
+
+
+def fits(kernel: Any, constants: dict[str, Any], types: dict[str, str] | None = None, warps: int = 4) -> None:
+    """A kernel compiles for any number of channels, needs no more registers than there are, and reads
+    four numbers at once where rows are multiples of 16.
+    """
+    for multiples in (
+        (),
+        ("channels", "columns", "z_k", "z_row", "stride_k", "stride_row", "size", "values_k"),
+    ):
+        if multiples:
+            multiples += ("values_row", "out_k", "out_row", "out_part")
+        made = compiled(kernel, constants, types or {}, warps, multiples)
+        assert spilled(made) == 0, kernel
+        assert not multiples or re.search(r"ld\.global\S*\.v4", made.asm["ptx"]), (
+            f"{kernel} reads number by number"
+        )
+
+
+def fused() -> None:
+    """The kernels of what stands between matrix products."""
+    for channels in (32, 512, 1344):
+        launch = normalization.tile(channels)
+        warps = launch.pop("num_warps")
+        for flag in (True, False):
+            fits(normalization._forward, {**launch, "UPDATE": flag}, warps=warps)
+            fits(normalization._backward, {**launch, "TOTAL": flag}, warps=warps)
+    for kernel in (
+        activation._bias_gelu,
+        activation._bias_gelu_gradient,
+        activation._bias_glu,
+        activation._bias_glu_gradient,
+    ):
+        fits(kernel, activation.LAUNCH)
+    fits(activation._gelu, activation.FLAT)
+    fits(activation._gelu_gradient, activation.FLAT)
+    for silu in (True, False):
+        fits(activation._gate, {**activation.LAUNCH, "SILU": silu})
+        fits(activation._gate_gradient, {**activation.LAUNCH, "SILU": silu})
+    fits(sums._column_sums, sums.LAUNCH)
+    for lines in (1, 2):
+        compiled(sums._add_up, {**sums.SUMS, "LINES": lines}, {}, 4)
+    for precision in PRECISIONS.values():
+        for parts in zip(*precision.pairs, strict=True):
+            fits(split._split, {**split.LAUNCH, "PARTS": split.places(parts)}, {"out": "*i16"})
+
+
+def heads_of_attention() -> None:
+    """Every launch of attention at the study's sizes; one product instead of three, which compiles sooner."""
+    launches = {}
+    for length in (82, 1024):
+        for head_dim in (4, 16, 32, 64, 96):
+            for dot in ("tf32", "tf32x3"):
+                sizes = {**attention.constants(8, head_dim, torch.float32), "DOT": "tf32"}
+                size = attention.launch(length, head_dim, dot)
+                launches[sizes["WIDTH"], size] = sizes, size
+    for sizes, size in launches.values():
+        blocks = {"OWN": size.forward.own, "STEP": size.forward.step, "STAGES": size.forward.stages}
+        compiles(attention._forward, {**sizes, **blocks}, {}, size.forward.warps)
+        blocks = {"OWN": size.backward.own, "STEP": size.backward.step, "STAGES": size.backward.stages}
+        blocks["WHOLE"] = size.whole
+        compiles(attention._backward, {**sizes, **blocks}, {}, size.backward.warps)
+
+
+def clip_and_adam() -> None:
+    tables = {"table": "*i64", "addresses": "*i64"}
+    compiles(adam.sum_squares, {"BLOCK": 1024}, tables, 4)
+    scalars = dict.fromkeys(("beta2", "rest1", "rest2", "epsilon", "log_beta1", "log_beta2", "decay"), "fp32")
+    compiles(adam.adam, {"BLOCK": 1024}, {**tables, **scalars}, 4)
+    meters = {"firsts": "*i32", "step": "*i64", "loss_sum": "*fp64", "first_bad": "*i64", "members": "i32"}
+    compiles(adam.finish, {"BLOCK": adam.SUMS}, {**meters, **scalars}, 4)
+
+
+def main() -> None:
+    heads_of_attention()
+    clip_and_adam()
+    chunk = {"STATE": 16, "CHUNK": scan.CHUNK}
+    for wide in (True, False):
+        compiles(scan_forward.forward, {**chunk, **scan.FORWARD, "WIDE": wide}, {})
+        made = compiles(scan_gradient.backward, {**chunk, **scan.BACKWARD, "WIDE": wide}, {})
+        if wide:  # what makes it fast: no tile of the state changes hands between threads
+            tile = f"tensor<4x{scan.BACKWARD['BLOCK']}xf32"
+            assert tile in made
+            assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
+    compiles(scan_gradient.add_up, {"STATE": 16, **scan.SUMS}, {}, warps=4)
+    compiles(convolution._forward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._backward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._add_up, {"TAPS": 4, **convolution.SUMS}, {}, warps=4)
+    modes = {"MODES": 8, **ssm.LAUNCH}
+    for reverse in (True, False):
+        compiles(ssm._recurrence, {**modes, "REVERSE": reverse}, {})
+    compiles(ssm._parameter_gradients, modes, {})
+    compiles(ssm_parameters.add_up, ssm_parameters.SUMS, {}, warps=4)
+    compiles(ssm_parameters.to_parameters, {"MODES": 8, "BLOCK": ssm.LAUNCH["BLOCK"]}, {})
+    words = {
+        "step": "*i64",
+        "rows": "*i64",
+        "out_of": "*i64",
+        "within": "*i64",
+        "key_1": "i64",
+        "key_2": "i64",
+    }
+    for kind, dtype in draws._KINDS.values():
+        out = "*fp32" if dtype.is_floating_point else "*i64"
+        for rows in (True, False):
+            constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": draws.BLOCK}
+            compiles(draws._draw, constants, {**words, "out": out}, warps=4)
+    subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
+    compiles(draws._subset, subset, {**words, "out": "*i64"})
+    fused()
+    print("all compile")
+
+
+if __name__ == "__main__":
+    main()

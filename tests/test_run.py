@@ -1,0 +1,123 @@
+"""A run's id: results that exist keep theirs; a field that came later joins it where it says something."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+from command import ROOT
+
+from bench import results as pool_of
+from bench import suite as suites
+from bench.frozen import Frozen, identity
+from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.blocks import Mamba, S4Mamba
+from bench.run import digest
+
+
+def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
+    pool = pool_of.load(ROOT / "results")
+    runs = suites.load(ROOT / "suites/pilot.yaml").runs
+    assert len(runs) == 6
+    for run in runs:
+        assert run.id in pool.runs, f"{run.label}: the committed result has another id"
+        assert run.identity() == json.loads(pool.paths["run", run.id].read_bytes())["run"]
+        assert run.task_id in pool.baselines
+
+
+SUITES = {
+    "paper": (1501, "61011dc0003250c52147001e1f8221e0f7448d6806477f3981d95bed472cc318"),
+    "pilot": (6, "870c95dcecf8cc54886b3552b8aeb0c374ac11d7b4986e018b50920d2e14da0b"),
+    "precision": (768, "f42c8cd23a728fafc6e0dd2246eab61b7de103a9ed5670ef2a9aea33e893199a"),
+    "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
+    "tasks": (18, "4241b56d49a8d5a191debba575e3fb55cc5503ff2072055207bf5d8070c17865"),
+}
+"""Every suite's number of runs, and the SHA-256 of their ids, sorted, one a line.
+
+Who changes a suite changes its line. Who changes code must not: results on disk would be lost to their runs.
+"""
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_runs_of_every_suite_keep_their_ids(name: str) -> None:
+    ids = sorted(run.id for run in suites.load(ROOT / f"suites/{name}.yaml").runs)
+    assert (len(ids), hashlib.sha256("\n".join(ids).encode()).hexdigest()) == SUITES[name]
+
+
+def test_no_suite_is_left_out() -> None:
+    files = {file.stem for file in (ROOT / "suites").glob("*.yaml") if ".claims" not in file.name}
+    assert files == SUITES.keys()
+
+
+def test_an_id_is_the_digest_of_what_its_result_records() -> None:
+    pool = pool_of.load(ROOT / "results")
+    assert pool.problems == []
+    for kind, key in pool.paths:
+        value = json.loads(pool.paths[kind, key].read_bytes())
+        if kind == "run":
+            assert digest(value["run"]) == key
+        else:
+            prompts = value["prompts"]["report"]["count"]
+            assert digest({"task": value["task"], "evaluation_prompts": prompts}) == key
+
+
+def test_looking_at_a_run_changes_nothing_of_its_identity() -> None:
+    run = suites.load(ROOT / "suites/pilot.yaml").runs[0]
+    before = run.identity()
+    assert (run.id, run.task_id) == (run.id, run.task_id)  # kept on the run from now on
+    assert run.identity() == before
+    assert before == {**run.model_dump(mode="json"), "architecture": before["architecture"]} | {
+        "task": run.task.identity()
+    }
+
+
+class Inner(Frozen):
+    size: int = 1
+
+
+class Grown(Frozen):
+    later_fields: ClassVar[Mapping[str, Any]] = {"late": "old", "inner": Inner()}
+
+    early: float = 0.5
+    late: str = "new"  # a default that changed after the field was added
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = (Inner(), Inner(size=2))
+
+
+def test_a_later_field_is_left_out_at_the_value_it_was_added_with_and_only_there() -> None:
+    base = {"early": 0.5, "many": [{"size": 1}, {"size": 2}]}
+    assert identity(Grown(late="old")) == base
+    assert identity(Grown()) == {**base, "late": "new"}
+    assert identity(Grown(late="old", inner=Inner(size=3))) == {**base, "inner": {"size": 3}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"middle": (Mamba(state=8),)},
+        {"residual": False},
+        {"version": 2},
+        {"layer": (Mamba(), S4Mamba())},
+        {"layer": (Mamba(), S4Mamba(skip="ones"))},
+    ],
+    ids=str,
+)
+def test_whatever_changes_an_architecture_changes_its_identity(changed: dict[str, Any]) -> None:
+    plain = ARCHITECTURES["mamba"]
+    other = plain.model_copy(update=changed)
+    assert digest(identity(other)) != digest(identity(plain))
+    if changed.get("layer"):
+        assert ("skip" in str(identity(other))) == (other.layer[1] == S4Mamba(skip="ones"))
+
+
+def test_no_two_architectures_are_the_same_but_for_their_names() -> None:
+    bare = [digest({**identity(each), "name": ""}) for each in ARCHITECTURES.values()]
+    assert len(set(bare)) == len(bare)
+
+
+def test_every_later_field_names_a_field() -> None:
+    for model in (Architecture, *{type(block) for each in ARCHITECTURES.values() for block in each.pattern}):
+        assert model.later_fields.keys() <= model.model_fields.keys()

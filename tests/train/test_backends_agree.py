@@ -1,0 +1,39 @@
+"""Training with every backend: alike within rounding, or said to differ."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.kernels import registry
+from bench.train import backends_agree
+from bench.train.backends_agree import Agreement, compare
+
+CPU = torch.device("cpu")
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, steps: int = 4) -> dict[str, Agreement]:
+    """S4 alone, with two prompts a step: what remains takes seconds."""
+    monkeypatch.setattr(backends_agree, "TRAINED", {"s4": {}})
+    monkeypatch.setattr(backends_agree, "BATCH", {"cpu": 2})
+    return {one.backend: one for one in compare(CPU, steps)}
+
+
+@pytest.mark.slow
+def test_a_correct_backend_trains_as_the_reference_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = trained(monkeypatch)
+    yardstick, sequential = found["reference, moved"], found["sequential"]
+    assert yardstick.difference is not None
+    assert 0 < yardstick.difference < 1e-5, "the last bits of weights, seen in the loss"
+    assert sequential.agrees is True
+    assert sequential.loss == pytest.approx(found["reference"].loss, rel=1e-5)
+    assert found["mamba_ssm"].unavailable == "needs an NVIDIA GPU"
+
+
+@pytest.mark.slow
+def test_a_backend_that_is_off_by_a_thousandth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    correct = registry.load("diagonal SSM", "sequential")
+    wrong = {"sequential": lambda: lambda *values: 1.001 * correct(*values)}
+    backends = {**registry.backends_of("diagonal SSM"), **wrong}
+    monkeypatch.setitem(registry.KERNELS, "diagonal SSM", backends)
+    assert trained(monkeypatch)["sequential"].agrees is False

@@ -1,0 +1,333 @@
+"""Training: one loop, whose numbers depend on the run alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.results import per_prompt, read_run
+from bench.run import AdamW, Run
+from bench.stack import Stack
+from bench.tasks import TASKS, Task
+from bench.tasks.draws import Draws
+from bench.train import checkpoint
+from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
+from bench.train.loop import Interrupted, Options, Progress, train
+from bench.train.optimizer import rate_factor
+from bench.train.step import StackPredictor, State, eager_step, initial_state
+
+CPU = torch.device("cpu")
+NAMES = list(ARCHITECTURES)
+
+
+def small_run(name: str = "transformer", **fields: Any) -> Run:
+    architecture = ARCHITECTURES[name]
+    return Run.model_validate(
+        {
+            "task": TASKS["linear_regression"](n_dims=3, n_points=5),
+            "architecture": architecture,
+            "size": Size(layers=1, width=16, heads=4).of(architecture),
+            "learning_rate": 2e-3,
+            "steps": 30,
+            "checkpoints": (10, 30),
+            "batch_size": 8,
+            "evaluation_prompts": 32,
+            **fields,
+        }
+    )
+
+
+def fresh(run: Run) -> State:
+    return initial_state(Stack.of(run), CPU, "sequential")
+
+
+def numbers(result: dict[str, Any]) -> str:
+    """A result without its provenance, as bytes would be compared."""
+    return json.dumps({key: value for key, value in result.items() if key != "provenance"}, sort_keys=True)
+
+
+def interrupted_after(steps: int, run: Run, folder: Path) -> None:
+    seen: list[Progress] = []
+    with pytest.raises(Interrupted):
+        train(run, folder, Options(CPU, report=seen.append, stop=lambda: seen[-1].step >= steps))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_path: Path) -> None:
+    run = small_run(name)
+    straight = train(run, tmp_path / "straight", Options(CPU))
+    interrupted_after(4, run, tmp_path / "resumed")
+    interrupted_after(17, run, tmp_path / "resumed")
+    resumed = train(run, tmp_path / "resumed", Options(CPU))
+    assert resumed["provenance"]["resumptions"] == 2
+    assert numbers(resumed) == numbers(straight)
+
+
+@pytest.mark.slow
+def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
+    run = small_run("mamba")
+    quiet = train(run, tmp_path / "a", Options(CPU, save_every=1e9))
+    busy = train(run, tmp_path / "b", Options(CPU, save_every=0.0))
+    assert numbers(quiet) == numbers(busy)
+
+
+@pytest.mark.slow
+def test_the_scan_backend_changes_rounding_only(tmp_path: Path) -> None:
+    run = small_run("mamba")
+    fast, twin = (
+        train(run, tmp_path / scan, Options(CPU, scan=scan)) for scan in ("sequential", "reference")
+    )
+    assert fast["curve"]["loss"] == pytest.approx(twin["curve"]["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_training_lowers_the_error(tmp_path: Path) -> None:
+    run = small_run("mambaformer", steps=400, checkpoints=(400,), batch_size=32, evaluation_prompts=256)
+    result = train(run, tmp_path, Options(CPU))
+    error, standard_error = result["checkpoints"][-1]["evaluations"]["report"]["overall"]
+    assert error + 4 * standard_error < 0.85 * run.task.trivial
+
+
+def test_runs_of_different_architectures_train_on_the_same_prompts() -> None:
+    batches = []
+    for name in ("transformer", "s4_mamba"):
+        run = small_run(name)
+        state = fresh(run)
+        seen: list[torch.Tensor] = []
+        state.model.register_forward_pre_hook(lambda _, tokens, seen=seen: seen.append(tokens[0].clone()))
+        step = eager_step(state)
+        for _ in range(3):
+            step()
+        batches.append(torch.stack(seen))
+    assert torch.equal(*batches)
+    assert not torch.equal(batches[0][0], batches[0][1])
+
+
+def test_a_diverged_run_is_an_outcome_with_its_step_and_no_invented_numbers(tmp_path: Path) -> None:
+    # The task of the released code's unscaled networks at a rate nobody would choose.
+    run = small_run("transformer", learning_rate=1e30, clip=1e30)
+    result = train(run, tmp_path, Options(CPU))
+    assert result["outcome"] == "diverged"
+    assert "is not finite at step" in result["reason"]
+    assert result["checkpoints"] == [] or result["checkpoints"][-1]["step"] < run.steps
+    assert result["per_prompt"] == {"report": None}
+    json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.slow
+def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
+    architecture = ARCHITECTURES["transformer"]
+    run = Run(
+        task=TASKS["sparse_parity"](),
+        architecture=architecture,
+        size=Size(layers=1, width=8, heads=1),
+        learning_rate=1e-3,
+        batch_size=2,
+        steps=300,
+        checkpoints=(100, 200, 300),
+    )
+    result = train(run, tmp_path, Options(CPU))
+    assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB
+    assert len(result["curve"]["loss"]) == 100
+
+
+def test_flops_are_recorded_at_every_checkpoint(tmp_path: Path) -> None:
+    run = small_run()
+    result = train(run, tmp_path, Options(CPU))
+    assert [one["training_flops"] for one in result["checkpoints"]] == [
+        run.training_flops(10),
+        run.training_flops(30),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", "truncate"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
+    tmp_path: Path, damage: bytes | str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = small_run()
+    straight = train(run, tmp_path / "straight", Options(CPU))
+    folder = tmp_path / "damaged"
+    interrupted_after(12, run, folder)
+    path = folder / checkpoint.NAME
+    path.write_bytes(
+        path.read_bytes()[:1000]
+        if damage == "truncate"
+        else bytes(damage, "ascii")
+        if isinstance(damage, str)
+        else damage
+    )
+    result = train(run, folder, Options(CPU))
+    assert "set aside, starting over" in capsys.readouterr().out
+    assert (folder / "checkpoint.pt.unusable").exists()
+    assert numbers(result) == numbers(straight)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupted_after(12, small_run(seed=1), tmp_path)
+    result = train(small_run(), tmp_path, Options(CPU))
+    assert "belongs to" in capsys.readouterr().out
+    assert numbers(result) == numbers(train(small_run(), tmp_path / "fresh", Options(CPU)))
+
+
+def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (Path.touch, (tmp_path / "executed",))  # type: ignore[return-value]
+
+    run = small_run()
+    torch.save({"runs": [run.id], "tensors": Evil()}, tmp_path / checkpoint.NAME)
+    assert checkpoint.restore(tmp_path, fresh(run)) is None
+    assert not (tmp_path / "executed").exists()
+
+
+def test_evaluation_sets_are_disjoint_and_fixed() -> None:
+    task = TASKS["linear_regression"]()
+    selection, report = (evaluation_set(task, purpose, 64) for purpose in ("selection", "report"))
+    assert selection.sha256 != report.sha256
+    assert evaluation_set(task, "report", 64).sha256 == report.sha256
+    known = {tuple(row) for row in selection.prompts.inputs.reshape(-1, 20).tolist()}
+    assert known.isdisjoint(tuple(row) for row in report.prompts.inputs.reshape(-1, 20).tolist())
+
+
+def test_curriculum_reaches_the_loss_on_the_device() -> None:
+    run = small_run(
+        task=TASKS["linear_regression"](
+            n_dims=3,
+            n_points=5,
+            curriculum={
+                "dims": {"start": 1, "increment": 1, "every": 10},
+                "points": {"start": 1, "increment": 1, "every": 10},
+            },
+        )
+    )
+    task, outputs = run.task, torch.zeros(4, 10, 1)
+    for step, points in ((0, 1), (9, 1), (10, 2), (25, 3), (1000, 5)):
+        prompts = task.batch(Draws(0, "train", torch.tensor(step)), 4)
+        expected = (prompts.targets[:, :points] ** 2).mean()
+        torch.testing.assert_close(task.loss(outputs, prompts, torch.tensor(step)), expected)
+
+
+@settings(deadline=None, max_examples=30)
+@given(step=st.integers(0, 499_999))
+def test_adamw_warms_up_and_decays_as_appendix_c_says(step: int) -> None:
+    run = small_run(optimizer=AdamW(), steps=500_000, checkpoints=(500_000,), learning_rate=1e-4)
+    factor = float(rate_factor(run, torch.tensor(step)))
+    if step < 50_000:
+        assert factor == pytest.approx(0.1 + 0.9 * step / 50_000, rel=1e-4)
+    else:
+        assert 0.1 * 0.999 <= factor <= 1.001
+    if step == 275_000:
+        assert factor == pytest.approx(0.55, rel=1e-4)
+
+
+def test_adam_is_pytorchs_at_a_fixed_rate() -> None:
+    run = small_run(steps=5, checkpoints=(5,), clip=1e9)
+    state = fresh(run)
+    twin = fresh(run).model
+    plain = torch.optim.Adam(twin.parameters(), lr=run.learning_rate, foreach=False)
+    step = eager_step(state)
+    for count in range(5):
+        prompts = run.task.batch(Draws(run.seed, "train", torch.tensor(count)), run.batch_size)
+        plain.zero_grad()
+        run.task.loss(twin(prompts.tokens), prompts, torch.tensor(count)).backward()
+        plain.step()
+        step()
+    theirs = dict(twin.named_parameters())
+    for name, mine in state.model.named_parameters():
+        if not name.endswith("qkv.bias"):  # the keys' bias has no gradient but rounding, which Adam enlarges
+            torch.testing.assert_close(mine, theirs[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_is_clipped_by_its_global_norm() -> None:
+    run = small_run(clip=1e-3)
+    state = fresh(run)
+    eager_step(state)()
+    clipped = state.parameters.first_moment / 0.1  # after one step Adam's m is (1 − β₁) times the gradient
+    assert clipped.norm().item() == pytest.approx(1e-3, rel=1e-2)
+    assert float(state.meters.gradient_norm_max) > 1e-2  # the meter holds the norm before clipping
+
+
+def test_rounding_keeps_significant_digits() -> None:
+    assert rounded([1.23456789e-7, 123456.789]) == [1.2346e-07, 123460.0]
+    assert packed(np.array([2.0])) == "AAAAQA=="
+
+
+def trained(task: Task, tmp_path: Path, **fields: Any) -> dict[str, Any]:
+    return train(small_run(task=task, evaluation_prompts=12, **fields), tmp_path, Options(CPU))
+
+
+def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
+    tasks = [
+        TASKS["many_outlier_regression"](n_dims=3, n_points=30, outlier_probability=0.75),
+        TASKS["orthogonal_outlier_regression"](n_dims=3, n_points=102),
+        TASKS["chain_of_thought"](n_dims=3, n_points=5, hidden=2),
+        TASKS["vector_mqar"](n_dims=3, pairs=4, queries=2),
+    ]
+    for task in tasks:
+        result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
+        assert set(result["prompts"]) == {"selection", "report", *task.other_evaluations}
+        for measured in result["checkpoints"]:
+            found = measured["evaluations"]
+            assert set(found) == {"selection", *task.evaluations()}
+            assert set(found["selection"]) == {"overall", "headline"}
+            for name, evaluation in task.evaluations().items():
+                assert len(found[name]["mean"]) == len(evaluation.positions)
+                assert result["facts"]["evaluations"][name]["marks"] == evaluation.marks
+        report = result["checkpoints"][-1]["evaluations"]["report"]
+        assert result["facts"]["headline"] == task.headline
+        if task.headline:
+            column = task.evaluations()["report"].marks[task.headline]
+            assert report["headline"] == [report["mean"][column], report["standard_error"][column]]
+        else:
+            assert report["headline"] == report["overall"]
+        record = read_run(json.loads(json.dumps(result)))
+        assert float(per_prompt(record).mean()) == pytest.approx(report["headline"][0], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_convergence_step_is_the_first_checkpoint_that_is_accurate_enough(tmp_path: Path) -> None:
+    task = TASKS["sparse_parity"](n_dims=1, sparsity=1, n_points=40)  # y is x itself: learned at once
+    result = trained(task, tmp_path, steps=120, checkpoints=tuple(range(2, 121, 2)))
+    accuracies = {c["step"]: c["evaluations"]["report"]["overall"][0] for c in result["checkpoints"]}
+    assert accuracies[2] < 0.95 <= accuracies[120]
+    step = result["convergence_step"]
+    assert accuracies[step] >= 0.95
+    assert all(accuracy < 0.95 for earlier, accuracy in accuracies.items() if earlier < step)
+    other = trained(TASKS["linear_regression"](n_dims=2, n_points=3), tmp_path, steps=2, checkpoints=(2,))
+    assert other["convergence_step"] is None
+    assert other["facts"]["convergence_accuracy"] is None
+
+
+def test_a_run_that_never_learns_has_no_convergence_step(tmp_path: Path) -> None:
+    task = TASKS["sparse_parity"](n_dims=6, n_points=6)
+    result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
+    assert result["convergence_step"] is None
+    assert result["facts"]["convergence_accuracy"] == 0.95
+
+
+def test_evaluation_is_in_full_precision_and_leaves_the_training_precision_as_it_was() -> None:
+    run = small_run(precision="tf32")
+    state = fresh(run)
+    torch.set_float32_matmul_precision("high")
+    try:
+        seen = []
+        state.model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+        prompts = evaluation_set(run.task, "report", 8)
+        member_scores(StackPredictor(state), [0], state.model, run.task, prompts, CPU)
+        assert seen == ["highest"]
+        assert torch.get_float32_matmul_precision() == "high"
+        assert state.model.training
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -1,0 +1,175 @@
+"""One run on several devices: the same batch, the true gradient, the losses of one device."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import results as pool_of
+from bench.dispatch.job import Machine, has_dropout
+from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.order import Order
+from bench.dispatch.state import Folder
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.run import Run
+from bench.stack import Stack
+from bench.tasks import TASKS
+from bench.tasks.draws import Draws
+from bench.train.loop import Options, train
+from bench.train.parallel import Group
+from bench.train.step import initial_state
+
+CPU = torch.device("cpu")
+
+
+def small_run(name: str, **fields: Any) -> Run:
+    architecture = ARCHITECTURES[name]
+    values = {
+        "task": TASKS["linear_regression"](n_dims=3, n_points=5),
+        "architecture": architecture,
+        "size": Size(layers=1, width=16, heads=4).of(architecture),
+        "learning_rate": 2e-3,
+        "clip": 0.5,
+        "steps": 60,
+        "checkpoints": (20, 60),
+        "batch_size": 15,  # not divisible: the shares differ
+        "evaluation_prompts": 32,
+    }
+    return Run.model_validate({**values, **fields})
+
+
+def pool_over(runs: list[Run], results: Path, processes: int, **machine: Any) -> LocalPool:
+    order = Order(results, tuple(run.id for run in runs), {})
+    return LocalPool(list(runs), order, [Machine(devices=("cpu",) * processes, **machine)])
+
+
+def finish(pool: LocalPool, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    try:
+        while pool.busy():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        pool.stop(patience=1)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
+    names = [name for name in ARCHITECTURES if not has_dropout(small_run(name))]
+    runs = [small_run(name) for name in names]
+    runs.append(small_run("transformer", task=TASKS["sparse_parity"](n_dims=4, n_points=6, sparsity=2)))
+    pool = pool_over(runs, tmp_path, 2)
+    pool.start()
+    finish(pool)
+    together = pool_of.load(tmp_path).runs
+    assert together.keys() == {run.id for run in runs}
+    for run in runs:
+        alone, both = train(run, tmp_path / "alone" / run.id, Options(CPU)), together[run.id]
+        assert both.provenance.processes == 2
+        for curve in ("loss", "gradient_norm"):
+            assert getattr(both.curve, curve) == pytest.approx(alone["curve"][curve], rel=1e-3), run.label
+        overall = both.checkpoints[-1].evaluations["report"].overall
+        one = alone["checkpoints"][-1]["evaluations"]["report"]["overall"]
+        assert overall == pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path) -> None:
+    run = small_run("transformer", steps=600, checkpoints=(600,))
+    pool = pool_over([run], tmp_path, 2, save_every=0.0)
+    pool.start()
+    folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + 60
+    while not folder.has_checkpoint():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (crew,) = pool._crews.values()
+    follower = crew[1].pid
+    assert follower
+    os.kill(follower, signal.SIGKILL)
+    finish(pool)
+    result = pool_of.load(tmp_path).runs[run.id]
+    assert (result.provenance.resumptions or 0) >= 1
+    alone = train(run, tmp_path / "alone", Options(CPU))
+    assert result.curve.loss == pytest.approx(alone["curve"]["loss"], rel=2e-2)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
+    broken, good = small_run("mamba"), small_run("transformer")
+    (Folder.of(tmp_path, broken.id).path / "checkpoint.pt.unusable").mkdir(parents=True)
+    (Folder.of(tmp_path, broken.id).path / "checkpoint.pt").write_text("cannot be read or set aside")
+    pool = pool_over([broken, good], tmp_path, 2, save_every=0.0)
+    pool.start()
+    finish(pool)
+    assert Folder.of(tmp_path, broken.id).failure()
+    assert pool_of.load(tmp_path).runs.keys() == {good.id}
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_shares_of_a_batch_are_the_batch(task: str) -> None:
+    prompts = TASKS[task]().batch(Draws(0, "train", torch.tensor(3)), 7)
+    shares = [Group(rank, 3, None, lambda: False).rows(prompts) for rank in range(3)]
+    for name in ("tokens", "targets", "inputs", "counted"):
+        whole = getattr(prompts, name)
+        assert whole is None or torch.equal(torch.cat([getattr(share, name) for share in shares]), whole)
+    for name, whole in prompts.more.items():
+        assert torch.equal(torch.cat([share.more[name] for share in shares]), whole)
+
+
+def test_shares_with_unequal_numbers_of_counted_points_add_up_to_the_batchs_loss() -> None:
+    task = TASKS["many_outlier_regression"](n_dims=3, n_points=40)
+    step = torch.tensor(3)
+    prompts = task.batch(Draws(0, "train", step), 7)
+    outputs = torch.randn(7, 80, 1, generator=torch.Generator().manual_seed(0))
+    parts = []
+    for rank in range(3):
+        group = Group(rank, 3, None, lambda: False)
+        first = sum(len(Group(r, 3, None, lambda: False).rows(prompts).targets) for r in range(rank))
+        share = group.rows(prompts)
+        parts.append(task.loss_sum(outputs[first : first + len(share.targets)], share, step))
+    assert len({float(count) for _, count in parts}) > 1
+    total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
+    assert total / count == pytest.approx(float(task.loss(outputs, prompts, step)), rel=1e-5)
+
+
+def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two shares of unequal counts, as a task that masks positions has them: 3 losses here, 1 there.
+    gradient = torch.tensor([6.0])  # of w(1 + 2 + 3)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(torch.tensor([10.0, 10, 1])))
+    mean = Group(0, 2, None, lambda: False).average([gradient], torch.tensor(6.0), torch.tensor(3.0))
+    assert float(mean) == (6 + 10) / 4
+    assert float(gradient) == (6 + 10) / 4
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
+    run = small_run(name)
+    state, task = initial_state(Stack.of(run), CPU, "sequential"), run.task
+    prompts = task.batch(Draws(0, "train", state.step), 4)
+    outputs = state.model(prompts.tokens)
+    total, count = task.loss_sum(outputs, prompts, state.step)
+    assert torch.equal(total / count, task.loss(outputs, prompts, state.step))
+    assert float(count) == 4 * task.points_at(0)
+
+
+def test_only_dropout_keeps_a_run_from_being_spread() -> None:
+    assert {name for name in ARCHITECTURES if has_dropout(small_run(name))} == {"s4_mamba", "lstm"}
+
+
+def test_machines_are_crews_of_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 5)
+    crews = [one.devices for one in machines("auto", None, Machine(), spread=2)]
+    assert crews == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+    with pytest.raises(ValueError, match="spread over 8 GPUs: 5 can be used"):
+        machines("cuda", None, Machine(), spread=8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
+    assert [one.devices for one in machines("cpu", None, Machine(), spread=2)] == [("cpu",) * 2] * 2
+    assert json.dumps(machines("cpu", 1, Machine())[0].devices) == '["cpu"]'
