@@ -1,4 +1,4 @@
-"""What ran where: recorded inside the process that trains, beside the numbers it produced."""
+"""Facts about the machine, the packages and the code, recorded by the process that trains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "numpy", "triton", "mamba-ssm", "causal-conv1d", "scikit-le
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Code, packages and machine, as plain values.
+    """Describe code, packages and machine as plain values.
 
     Args:
         device: "cpu" or "cuda:<index>".
@@ -39,7 +39,7 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def device_name(device: str) -> str:
-    """What the device calls itself: the GPU's or the processor's model."""
+    """The model name of the GPU or the processor."""
     if device.startswith("cuda"):
         import torch
 
@@ -49,7 +49,7 @@ def device_name(device: str) -> str:
 
 @cache
 def cpu_name() -> str:
-    """The processor's model, or its architecture where the system does not tell."""
+    """The processor's model name, or its architecture where the system does not name the model."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -69,13 +69,13 @@ def package_version(name: str) -> str | None:
 
 @cache
 def code_version() -> tuple[str | None, bool | None]:
-    """Commit of the checkout this package was imported from, and whether it has changes.
+    """Commit of the checkout that this package was imported from, and whether it has changes.
 
-    Code that was copied without its history says its commit in `BENCH_COMMIT`, in the form of
-    `git describe --always --dirty --abbrev=40`, and is believed. None where neither tells.
+    Code that was copied without its history can state its commit in the variable `BENCH_COMMIT`, in the form
+    of `git describe --always --dirty --abbrev=40`. None where neither exists.
     """
-    if told := os.environ.get("BENCH_COMMIT"):
-        commit, dirty, _ = told.partition("-dirty")
+    if description := os.environ.get("BENCH_COMMIT"):
+        commit, dirty, _ = description.partition("-dirty")
         return commit, bool(dirty)
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
@@ -105,7 +105,7 @@ def code_version() -> tuple[str | None, bool | None]:
 def code_identity() -> dict[str, Any]:
     """`commit` and `dirty` as in `code_version`, and `source`: a digest of the package's Python files.
 
-    What it says is fixed at the first call of a process: call it before the files can change.
+    The first call in a process fixes the value, so call it before the files can change.
     """
     commit, dirty = code_version()
     return {"commit": commit, "dirty": dirty, "source": source_digest(Path(bench.__file__).parent)}
@@ -113,15 +113,15 @@ def code_identity() -> dict[str, Any]:
 
 def source_digest(package: Path) -> str:
     """Twelve hexadecimal digits that change with any Python file under `package`."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        found.update(f"{path.relative_to(package).as_posix()}\0".encode())
-        found.update(hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()[:12]
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 def gpu_memory_mib() -> list[int]:
-    """Memory of every GPU that the driver lists, in order; empty where there is no driver."""
+    """Memory of every GPU in the driver's order, in MiB; empty where there is no driver."""
     try:
         return [int(memory) for memory in _of_every_gpu("memory.total")]
     except ValueError:
@@ -129,18 +129,18 @@ def gpu_memory_mib() -> list[int]:
 
 
 def local_device() -> tuple[str, str]:
-    """Name and kind ("gpu" or "cpu") of what a run would use here, found without importing torch."""
+    """Name and kind ("gpu" or "cpu") of the device that a run would use, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):  # CUDA's way of saying: no GPU
+    if visible is not None and visible.strip() in ("", "-1"):  # CUDA's values for no GPU
         return cpu_name(), "cpu"
     names = _of_every_gpu("name")
     return (names[0], "gpu") if names else (cpu_name(), "cpu")
 
 
 def _of_every_gpu(field: str) -> list[str]:
-    """What the driver says of every GPU, in order; empty where there is no driver, or it fails."""
+    """One field of every GPU, from the driver; empty where there is no driver or it fails."""
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
@@ -149,4 +149,4 @@ def _of_every_gpu(field: str) -> list[str]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in found.stdout.strip().splitlines()]
+    return [line.strip() for line in answer.stdout.strip().splitlines()]

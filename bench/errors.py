@@ -1,4 +1,4 @@
-"""The errors a user can cause. `bench.cli` prints them and exits; nothing else does either."""
+"""The errors that a user can cause. Only `bench.cli` prints them and exits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right: what is wrong, where, and what would be right."""
+    """A mistake that the user can correct. The message says what is wrong, where, and what would be right."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ class InvalidFile(UserError):
 
 
 def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
-    """`, did you mean 'x'?` for the nearest valid word, else the list of them all, and `otherwise`."""
+    """The text `, did you mean 'x'?` with the nearest valid word, else the list of all, then `otherwise`."""
     choices = [str(choice) for choice in valid]
     near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
     if near:
@@ -34,17 +34,19 @@ def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
 
 
 def raised_in(error: BaseException, module: str) -> str:
-    """`file:line: Type: message` of an error: the innermost line of `module` that it went through, if any.
+    """Describe an error as `file:line: Type: message`, with the innermost line in `module` that raised it.
 
-    A module that could not be imported is unknown; then it is the innermost line of all.
+    For a module that could not be imported, the line is the innermost of all.
     """
     from pydantic import ValidationError
 
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if isinstance(error, ValidationError):  # whose own text is a page
-        found = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        message = f"{error.title}: {'; '.join(found)}"
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename[0] != "<"]
+    if isinstance(error, ValidationError):  # its own text is a page long
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        message = f"{error.title}: {'; '.join(faults)}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]
     if module in sys.modules:
-        frames = [each for each in frames if each.filename == getattr(sys.modules[module], "__file__", None)]
+        frames = [
+            frame for frame in frames if frame.filename == getattr(sys.modules[module], "__file__", None)
+        ]
     return f"{frames[-1].filename}:{frames[-1].lineno}: {message}" if frames else message

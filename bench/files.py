@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and bad ones that are named instead of fatal."""
+"""Atomic writing, and strict reading of JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic_core import from_json
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it: a reader sees the old file or the new one.
+    """Write to a temporary file, flush it to disk, rename it to `path`: readers see the old or the new file.
 
     Raises:
-        OSError: when the disk is full, say; the old file is untouched and nothing is left beside it.
+        OSError: for example when the disk is full. The old file is untouched, the temporary file removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A file name has at most 255 bytes; the temporary one may not be longer than the one it becomes.
+    # A file name has at most 255 bytes, so the temporary name takes only the beginning of the final one.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -52,7 +52,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse JSON, in a sixth of the time that the standard library takes for a long list of numbers.
+    """Parse JSON. For long lists of numbers this takes a sixth of the standard library's time.
 
     Raises:
         ValueError: when it is not JSON (truncated, binary, NaN), with the reason.
@@ -66,12 +66,12 @@ def parse_json(data: bytes) -> Any:
         raise ValueError(f"{constant} is not a JSON number")
 
     with contextlib.suppress(RecursionError):
-        json.loads(data, parse_constant=refuse)  # for its reason, which says more
+        json.loads(data, parse_constant=refuse)  # its error message says more
     raise ValueError(str(reason))
 
 
 def room_left(path: Path) -> int | None:
-    """Bytes free on the disk under `path`; None where that cannot be told."""
+    """Free bytes on the disk of `path`; None where the system cannot tell."""
     try:
         return shutil.disk_usage(path).free
     except OSError:

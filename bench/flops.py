@@ -1,7 +1,7 @@
-"""Training FLOPs, as the paper counts them (Appendix B), so that architectures meet at equal compute.
+"""Training FLOPs as the paper counts them (Appendix B), so that architectures are compared at equal compute.
 
-Multiplications of one prompt through one block (batch 1), as each block of `bench.models.blocks` states
-them; L tokens, D width, E expansion, N state:
+Multiplications of one prompt (batch 1) in one block, as each block of `bench.models.blocks` states them,
+for L tokens, width D, expansion E and N states:
 
     attention      4LD² + 2L²D                    Table 9: QKV 3LD², outer products 2L²D, output LD²
     mlp            8LD²                           Table 9: feed-forward of width 4D
@@ -9,16 +9,16 @@ them; L tokens, D width, E expansion, N state:
     s4             2LD² + 3LDN + 2LD              not in the paper; derived below
     s4_mamba       3LED² + 3LEDN + 4LED           not in the paper; derived below
 
-L counts tokens, two a point (A.4 calls 1 024 the context length of 512 points); L² is not halved for
-causality; read-in, read-out, positions, norms and activations are left out, as in the tables.
+L counts tokens, two per point (A.4: 512 points have a context length of 1 024). As in the paper's tables,
+L² is not halved for causality, and read-in, read-out, positions, norms and activations are not counted.
 
-The S4 forms count the recurrence the way Table 10 counts Mamba's. Each of N/2 complex modes costs
-one complex product with the state (4 real multiplications) and the real part of one with C (2): 3N
-a token and channel. S4 adds its skip and its GLU gate, 2 a channel; its 1×1 convolution D → 2D is
-2LD², at S4's own (×1.75) width. S4-Mamba keeps Mamba's projections and Mamba's 4LED.
+The S4 formulas count the recurrence as Table 10 counts Mamba's. Each of the N/2 complex modes costs one
+complex product with the state (4 real multiplications) and the real part of a product with C (2
+multiplications): 3N per token and channel. S4 adds its skip and its GLU gate, 2 per channel. Its 1×1
+convolution D → 2D costs 2LD² at S4's own width (×1.75). S4-Mamba keeps Mamba's projections and 4LED.
 
-Training FLOPs = 6 × multiplications × batch × steps: 2 for multiply and add, 3 for forward and
-backward. With a curriculum, a step costs what its current length costs.
+Training FLOPs = 6 × multiplications × batch × steps: a factor of 2 for multiply and add, and of 3 for
+forward and backward. With a curriculum, each step counts at its current length.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.models.architectures import Architecture
 from bench.tasks.task import Task
 
 
-@lru_cache(maxsize=4096)  # a suite asks for few shapes, thousands of times
+@lru_cache(maxsize=4096)  # a suite has few shapes and thousands of runs
 def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
     """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
     D = architecture.actual_width(width)
@@ -42,19 +42,19 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
     D = architecture.actual_width(width)
     for block in architecture.pattern:
         try:
-            found = block.multiplications(length, D)
-        except Exception as error:  # whatever its author's code raises
-            told = raised_in(error, type(block).__module__)
-            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {told}"
-        if not isinstance(found, int) or found < 0:
-            return f"multiplications of block '{block.name}' must be a whole number, got {found!r}"
+            count = block.multiplications(length, D)
+        except Exception as error:  # a plugin's code can raise anything
+            message = raised_in(error, type(block).__module__)
+            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {message}"
+        if not isinstance(count, int) or count < 0:
+            return f"multiplications of block '{block.name}' must be a whole number, got {count!r}"
     return None
 
 
 def training_flops(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
-    """FLOPs of the first `steps` optimisation steps, each at its curriculum's length."""
+    """FLOPs of the first `steps` optimisation steps, each at the curriculum's length at that step."""
     if task.curriculum is None:
         lengths = {task.length(task.n_points): steps}
     else:
@@ -71,17 +71,17 @@ def training_flops(
     return 6 * batch_size * _multiplications_of(architecture, layers, width, tuple(lengths.items()))
 
 
-@lru_cache(maxsize=4096)  # telling architectures apart takes longer than the sum
+@lru_cache(maxsize=4096)  # hashing the architecture takes longer than the sum
 def _multiplications_of(
     architecture: Architecture, layers: int, width: int, lengths: tuple[tuple[int, int], ...]
 ) -> int:
-    """Multiplications of one prompt at every step, from the number of steps at each length."""
+    """Multiplications of one prompt per step, summed over steps; `lengths` holds (length, steps) pairs."""
     return sum(count * multiplications(architecture, layers, width, length) for length, count in lengths)
 
 
 def training_flops_full_length(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
-    """FLOPs of `steps` steps on prompts of full length: what the hardware is asked to do."""
+    """FLOPs of `steps` steps at full length, which the hardware computes: the curriculum is a mask."""
     mults = multiplications(architecture, layers, width, task.length(task.n_points))
     return 6 * batch_size * steps * mults

@@ -1,4 +1,4 @@
-"""Settings: frozen, compared and hashed by their fields, and refusing what they do not know."""
+"""Immutable settings, compared and hashed by their fields; unknown fields are errors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pydantic_core import to_jsonable_python
 
 
 class Frozen(BaseModel):
-    """Base of everything a suite can set; unknown fields, NaN and infinity are errors."""
+    """Base class of everything that a suite can set. Unknown fields, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     later_fields: ClassVar[Mapping[str, Any]] = {}
-    """Fields added after results existed, with the value that stands for how it was before: at that
-    value they are left out of the identity, so that earlier results keep their ids."""
+    """Fields that were added after results existed, each with the value that means the earlier behaviour. A
+    field with that value is left out of the identity, so that earlier results keep their ids."""
 
 
 def identity(value: Any) -> Any:
-    """A setting as JSON data, with every field that moves a number: what a run's id is the hash of.
+    """A setting as JSON data with every field that affects a number; a run's id is the hash of it.
 
     It is `model_dump(mode="json")`, less each model's `later_fields` at their earlier values. A field
     whose default changes one day keeps the value it was added with in `later_fields`.
@@ -34,7 +34,7 @@ def identity(value: Any) -> Any:
             if name not in later or field != later[name]
         }
     if isinstance(value, Mapping):
-        return {str(key): identity(each) for key, each in value.items()}
+        return {str(key): identity(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [identity(each) for each in value]
+        return [identity(inner) for inner in value]
     return to_jsonable_python(value)

@@ -1,8 +1,8 @@
 """Load torch only when something is computed with it.
 
 A task is a definition (fields, lengths, curriculum) and a computation (draw prompts, score them).
-`bench plan` and `bench report` read definitions only, and importing torch would cost them two
-seconds; so task files take `torch` from here, and it is imported at the first use of an attribute.
+`bench plan` and `bench report` read definitions only, and importing torch would cost them two seconds.
+So task files import `torch` from this module, which loads it at the first use of an attribute.
 """
 
 from __future__ import annotations

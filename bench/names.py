@@ -1,15 +1,15 @@
-"""Names that become names of files and folders: which letters they have, and how long they may be."""
+"""Names that become file names: which characters they may have, and how long they may be."""
 
 from __future__ import annotations
 
 import re
 
 PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]*"
-"""A regular expression of every name that a suite, a claims file or a plugin gives."""
+"""A regular expression that every name in a suite, a claims file or a plugin must match."""
 MOST_LETTERS = 100
-"""Of one name: several names and numbers share a file name."""
+"""Longest name. A file name consists of several names and numbers."""
 MOST_BYTES = 255
-"""Of a file name, on every common file system."""
+"""Longest file name on common file systems."""
 
 
 def name_fault(name: str) -> str | None:
@@ -23,9 +23,9 @@ def name_fault(name: str) -> str | None:
 
 
 def option_fault(text: str) -> str | None:
-    """What is wrong with an option's value, as text, in the name of an architecture, or None.
+    """What is wrong with the value of an architecture's option, given as text, or None.
 
-    Spaces and commas separate what `--filter` takes; slashes separate folders.
+    The value becomes part of the architecture's name. `--filter` separates names by spaces and commas.
     """
     if text.isascii() and text.isprintable() and not re.search(r"[\s,/\\]", text):
         return None
@@ -33,6 +33,6 @@ def option_fault(text: str) -> str | None:
 
 
 def file_fault(name: str) -> str | None:
-    """Why a file cannot have a name (its ending included), or None."""
+    """Why a file cannot have this name (with its ending), or None."""
     size = len(name.encode())
     return None if size <= MOST_BYTES else f"a file name of {size} bytes; at most {MOST_BYTES} are allowed"

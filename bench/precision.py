@@ -13,13 +13,13 @@ class Precision:
     """One way to compute a product of fp32 matrices.
 
     Attributes:
-        name: what a run says.
-        summary: how it computes and how accurate that is, in one line.
-        triton_dot: what `tl.dot` takes as its `input_precision`. Where a kernel rounds its operands to
-            bf16 first, as `bf16` has it, every choice gives the same product.
-        pairs: for a split form, which parts of the two operands are multiplied, by number from 1, the
-            largest part. Small products come first: they are then added before they can be lost. Empty
-            where the library multiplies fp32 operands itself.
+        name: the value of a run's field `precision`.
+        summary: how the product is computed and how accurate it is, in one line.
+        triton_dot: the `input_precision` of `tl.dot`. For `bf16`, kernels round the operands to bf16 first,
+            and every choice gives the same product.
+        pairs: for a split precision, which parts of the two operands are multiplied; part 1 is the largest.
+            Small products come first, so that they are summed before a large one absorbs them. Empty where
+            the library multiplies fp32 operands itself.
     """
 
     name: str
@@ -48,4 +48,4 @@ PRECISIONS: dict[str, Precision] = {
         Precision("bf16", "operands rounded to bf16 (8 bits), fp32 sums", "tf32", ((1, 1),)),
     )
 }
-"""Every precision by its name; `fp32` is the one that runs everywhere."""
+"""Every precision by name. `fp32` runs on every device."""

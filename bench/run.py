@@ -1,4 +1,4 @@
-"""A run: one grid point, identified by everything that moves its numbers."""
+"""A run: one grid point, identified by every field that affects its numbers."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ Clip = PositiveFloat
 BatchSize = Annotated[int, Field(gt=0, le=10**9)]
 Steps = Annotated[int, Field(gt=0, le=10**12)]
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
-"""What PyTorch's generators take."""
+"""The range of PyTorch's generators."""
 EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
-"""A standard error needs two."""
+"""At least two, because a standard error needs two."""
 Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
 if TYPE_CHECKING:
     PrecisionName = str
@@ -63,9 +63,20 @@ else:
 class Run(Frozen):
     """One model trained once.
 
-    `seed` fixes initialisation and training data; runs that differ in anything but seed and task
-    train on the same prompts. `precision` is that of matrix products in training (`bench.precision`);
-    parameters, optimiser and evaluation are fp32 whatever it is.
+    Attributes:
+        task: what is learned in context.
+        architecture: the pattern of blocks.
+        size: layers, nominal width, attention heads.
+        learning_rate: peak learning rate.
+        clip: largest norm of the gradient; larger gradients are scaled down to it.
+        optimizer: Adam or AdamW, with its settings.
+        batch_size: prompts per step.
+        steps: optimisation steps.
+        checkpoints: steps after which the model is evaluated; they rise and end at `steps`.
+        seed: fixes initialisation and training data. Runs with equal task and seed train on the same prompts.
+        precision: of matrix products in training (`bench.precision`). Parameters, optimizer and evaluation
+            are always fp32.
+        evaluation_prompts: test prompts, and as many validation prompts.
     """
 
     task: SerializeAsAny[Task]
@@ -107,7 +118,7 @@ class Run(Frozen):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Every field that moves the run's numbers, as it is hashed and recorded."""
+        """Every field that affects the run's numbers, as it is hashed and recorded."""
         return {**identity(self), "task": self.task.identity()}
 
     @cached_property
@@ -117,12 +128,12 @@ class Run(Frozen):
 
     @property
     def file_name(self) -> str:
-        """The name of the file that its result is written to."""
+        """The name of the result's file."""
         return f"{self.label}.json"
 
     @cached_property
     def task_id(self) -> str:
-        """Identifies the evaluation prompts: runs with equal task ids are compared on the same ones."""
+        """Identifies the task and its evaluation prompts; runs with equal task ids share their prompts."""
         return digest({"task": self.task.identity(), "evaluation_prompts": self.evaluation_prompts})
 
     @property
@@ -151,7 +162,7 @@ class Run(Frozen):
         )
 
     def training_flops(self, steps: int | None = None) -> int:
-        """Training FLOPs of the first `steps` steps (all of them by default), curriculum counted."""
+        """Training FLOPs of the first `steps` steps (default: all), with the curriculum counted."""
         size = self.size
         return flops.training_flops(
             self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
@@ -165,7 +176,7 @@ def digest(value: Any) -> str:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """Every scalar (or list of scalars) inside nested dicts and lists, with the names on the way to it."""
+    """Yield every scalar (or list of scalars) inside nested dicts and lists, with its path of keys."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, (*path, str(key)))

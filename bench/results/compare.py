@@ -1,7 +1,7 @@
 """Two pools of results side by side: the same runs on two machines, or of two versions of the code.
 
-A run has the same id in both, so it was trained and scored on the same prompts; its change is judged
-prompt by prompt, which a single bad prompt or a hard set of prompts does not move.
+A run has the same id in both pools, so it was trained and scored on the same prompts. Its change is the
+mean of the differences prompt by prompt: neither a hard set of prompts nor a single bad prompt decides it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Comparison:
     """One run of both pools.
 
     Attributes:
-        name: task, architecture, size and what was tuned, in words.
+        name: task, architecture, size, learning rate, clip and seed, in words.
         before: normalised headline error at the last checkpoint (1 − accuracy); None when it diverged.
         after: the same of the other pool.
         change: after − before.
-        half_width: of the change's 90 % interval over paired prompts; None when it cannot be paired.
-        word: what became of it.
-        reason: why it is not comparable, or what ended differently; "" otherwise.
+        half_width: half of the change's 90 % interval over paired prompts; None when prompts are not paired.
+        word: the judgement.
+        reason: why the run is not comparable, or which outcome changed; "" otherwise.
     """
 
     id: str
@@ -52,8 +52,8 @@ def compare(before: Pool, after: Pool, tolerance: float) -> list[Comparison]:
             the error before; without an interval, the fraction alone decides.
     """
     shared = [key for key in before.runs if key in after.runs]
-    found = [_comparison(before.runs[key], after.runs[key], tolerance) for key in shared]
-    return sorted(found, key=lambda comparison: comparison.name)
+    comparisons = [_comparison(before.runs[key], after.runs[key], tolerance) for key in shared]
+    return sorted(comparisons, key=lambda comparison: comparison.name)
 
 
 def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
@@ -80,16 +80,16 @@ def _error(result: RunRecord) -> float | None:
 
 
 def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]:
-    """Mean difference over prompts and half of its 90 % interval; None where they are not as many."""
-    one, other = per_prompt(old), per_prompt(new)
-    if one.shape != other.shape or len(one) < 2:
+    """Mean difference over prompts and half of its 90 % interval; None where the prompts differ in number."""
+    before, after = per_prompt(old), per_prompt(new)
+    if before.shape != after.shape or len(before) < 2:
         return None, None
     scale = -1.0 if old.facts.metric == "accuracy" else 1 / old.facts.error_scale
-    differences = scale * (other.astype(float) - one.astype(float))
-    return float(differences.mean()), NORMAL_90 * float(differences.std(ddof=1)) / math.sqrt(len(one))
+    differences = scale * (after.astype(float) - before.astype(float))
+    return float(differences.mean()), NORMAL_90 * float(differences.std(ddof=1)) / math.sqrt(len(before))
 
 
 def _name(result: RunRecord) -> str:
     run = result.run
-    tuned = f"lr {run.learning_rate:g}, clip {run.clip:g}, seed {run.seed}"
-    return f"{run.task.name}, {run.architecture.name}, {run.size.layers}x{run.size.width}, {tuned}"
+    settings = f"lr {run.learning_rate:g}, clip {run.clip:g}, seed {run.seed}"
+    return f"{run.task.name}, {run.architecture.name}, {run.size.layers}x{run.size.width}, {settings}"

@@ -1,9 +1,9 @@
-"""Reading one evaluation of a result: where its columns stand, which of them is meant, how it is scaled.
+"""Reading one evaluation of a result: the meaning of its columns, its headline, its scale.
 
-A result's `facts.evaluations` says of each named evaluation what its columns stand for (positions), which
-of them have names (marks) and what a raw score is divided by; `facts.headline` names the mark that is the
-task's one number, or nothing where that is the mean over positions. Older results say none of this: their
-one evaluation, "report", has a column a position, and the mean is its number.
+A result's `facts.evaluations` describes each evaluation: what its columns stand for (positions), which
+columns have names (marks), and what a raw score is divided by. `facts.headline` is the mark whose score is
+the task's headline, or null where the headline is the mean over positions. Older results lack these facts.
+Their one evaluation, "report", has a column per position, and its mean is the headline.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOTHING: Number = (math.nan, math.nan)
 
 
 def positions(result: RunRecord, name: str, columns: int) -> Sequence[int]:
-    """What each column stands for: how many examples were seen before it, unless it is said otherwise."""
+    """What each column stands for: the number of examples before it, unless the result says otherwise."""
     described = result.facts.evaluations.get(name)
     return described.positions if described and len(described.positions) == columns else range(columns)
 
@@ -56,8 +56,8 @@ def number(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) 
 
     Args:
         result: the run's.
-        checkpoint: one of its.
-        name: which evaluation.
+        checkpoint: one of the run's checkpoints.
+        name: the evaluation's.
         at: "headline", "mean", "last", a mark's name, or a position.
 
     Returns:
@@ -75,7 +75,11 @@ def number(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) 
 
 
 def headline(result: RunRecord, checkpoint: Checkpoint, name: str) -> Number:
-    """The stored one; else, in an evaluation beside the main one, the task's own mark or the last column."""
+    """The headline score of an evaluation and its standard error.
+
+    Results store it since headlines exist. In older ones it is the task's mark, the last column of an
+    evaluation beside the main one, or the mean over positions.
+    """
     scores = checkpoint.evaluations[name]
     if scores.headline is not None:
         return _pair(scores.headline)
@@ -112,8 +116,8 @@ def headline_words(mark: str | None) -> str:
 def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
     """The first checkpoint whose mean accuracy reaches `accuracy`; None when none does.
 
-    Results say it themselves (`convergence_step`, by `facts.convergence_accuracy`); that of older ones is
-    found in their checkpoints. Only for accuracies.
+    Results store it (`convergence_step`, for `facts.convergence_accuracy`); for older ones, and for another
+    accuracy, it is read from the checkpoints. None where the metric is not an accuracy.
     """
     if result.facts.metric != "accuracy":
         return None
@@ -129,6 +133,6 @@ def _at(scores: Scores, index: int) -> Number:
     return scores.mean[index], scores.standard_error[index]
 
 
-def _pair(found: Sequence[float]) -> Number:
-    score, error = found
+def _pair(numbers: Sequence[float]) -> Number:
+    score, error = numbers
     return score, error

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:
-    """Every result under a folder, a row a run and checkpoint: `bench export` as a data frame.
+    """Load every result under a folder into a data frame, with a row per run and checkpoint.
 
-    Columns are those of `bench.results.table.DESCRIBED`. Files that are not results are left out and
-    listed in the frame's `attrs["problems"]`.
+    The frame is the one that `bench export` writes; `bench.results.table.DESCRIBED` explains its columns.
+    Files that are not results are left out and listed in the frame's `attrs["problems"]`.
 
     Raises:
         UserError: when there is no such folder.
@@ -26,17 +26,17 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     folder = require(Path(results))
     pool = load(folder)
     frame = frame_of(pool)
-    # Whole numbers that may be missing stay whole numbers; FLOPs can be more than 64 bits hold.
+    # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
     frame = frame.astype({"heads": "Int64", "convergence_step": "Int64", "training_flops": float})
     frame.attrs["problems"] = pool.problems
     return frame
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the table as its ending says, whole or not at all: a failure leaves nothing behind.
+    """Write the table in the format of the file's ending, atomically: a failure leaves nothing behind.
 
     Raises:
-        UserError: for another ending, or without what Parquet needs.
+        UserError: for another ending, or when Parquet's library is not installed.
         OSError: when the file cannot be written.
     """
     if path.suffix not in (".csv", ".parquet"):

@@ -1,4 +1,4 @@
-"""What a result says of its task and its model, as it is written: `bench.results.record` reads it."""
+"""Facts about a task and a model, as a result stores them. `bench.results.record` reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.tasks import Task
 
 
 def task_facts(task: Task, task_id: str) -> dict[str, Any]:
-    """What a reader of a task's scores needs, so that a report has not to draw a prompt for it."""
+    """Facts that a reader of a task's scores needs, stored so that a report need not draw prompts."""
     return {
         "task_id": task_id,
         "metric": task.metric,
@@ -24,7 +24,7 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    """`task_facts`, the size's name and the parameters, with and without read-in and read-out."""
+    """`task_facts`, the size group, and the parameter counts with and without read-in and read-out."""
     return {
         **task_facts(run.task, run.task_id),
         "parameters": run.parameters,

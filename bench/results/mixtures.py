@@ -1,4 +1,4 @@
-"""What results that stand side by side differ in, beside what they are compared for."""
+"""Differences in device, kernels and precision among results that are compared with each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _most_first(item: tuple[str, int]) -> tuple[int, str]:
 def mixtures(results: Iterable[RunRecord]) -> list[str]:
     """A phrase for each of device, kernels and precision that differs: "2 devices (H100: 5, A100: 1)".
 
-    What was not recorded is no difference.
+    Values that were not recorded are ignored.
     """
     results = list(results)
     recorded: dict[str, list[str | None]] = {

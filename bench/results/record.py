@@ -101,7 +101,7 @@ class RecordedRun(Part):
     evaluation_prompts: Count
 
 
-class Evaluation(Part):
+class RecordedEvaluation(Part):
     """How one evaluation's columns are read.
 
     Attributes:
@@ -134,7 +134,7 @@ class TaskFacts(Part):
     length: Count
     headline: str | None = None
     convergence_accuracy: float | None = None
-    evaluations: dict[str, Evaluation] = Field(default_factory=dict)
+    evaluations: dict[str, RecordedEvaluation] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _headline_is_a_mark(self) -> Self:
@@ -193,7 +193,7 @@ class Checkpoint(Part):
         return self
 
 
-class Prompts(Part):
+class RecordedPrompts(Part):
     """The prompts of one evaluation: how many, and a digest of them."""
 
     count: Count
@@ -299,7 +299,7 @@ class RunRecord(Part):
     checkpoints: list[Checkpoint]
     convergence_step: Whole | None = None
     per_prompt: PerPrompt
-    prompts: dict[str, Prompts]
+    prompts: dict[str, RecordedPrompts]
     curve: Curve
     provenance: Provenance
 
@@ -347,11 +347,11 @@ class RunRecord(Part):
 
     @property
     def name(self) -> str:
-        """What it is a result of, in words."""
+        """What the result is of, in words."""
         return f"{self.run.architecture.name} on {self.run.task.name}"
 
 
-class Baseline(Part):
+class RecordedBaseline(Part):
     """One predictor that was not trained: scores at some positions of an evaluation."""
 
     name: str
@@ -378,8 +378,8 @@ class BaselinesRecord(Part):
     id: str
     task: Named
     facts: TaskFacts
-    prompts: dict[str, Prompts]
-    baselines: list[Baseline]
+    prompts: dict[str, RecordedPrompts]
+    baselines: list[RecordedBaseline]
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -390,7 +390,7 @@ class BaselinesRecord(Part):
 
     @property
     def name(self) -> str:
-        """What it is a result of, in words."""
+        """What the result is of, in words."""
         return f"baselines of {self.task.name}"
 
 
@@ -399,7 +399,7 @@ KINDS: dict[str, type[RunRecord] | type[BaselinesRecord]] = {"run": RunRecord, "
 
 
 class NotARecord(ValueError):
-    """A value that is no result; the message says what is wrong with it, field by field."""
+    """A value that is not a result. The message lists its faults, field by field."""
 
 
 def read(value: Any) -> Record:
@@ -440,13 +440,13 @@ def read_baselines(value: Any) -> BaselinesRecord:
     return record
 
 
-def same_numbers(one: Record, other: Record) -> bool:
-    """Whether two records say the same, wherever, whenever and however fast they were made."""
-    return _without_origin(one) == _without_origin(other)
+def same_numbers(record: Record, other: Record) -> bool:
+    """Whether two records are equal apart from their provenance and the time that computing took."""
+    return _without_origin(record) == _without_origin(other)
 
 
 def per_prompt(result: RunRecord) -> np.ndarray[Any, Any]:
-    """Each report prompt's headline score at the last checkpoint, float32 (prompts,)."""
+    """Headline score of each test prompt at the last checkpoint, float32 (prompts,)."""
     import numpy as np
 
     return np.frombuffer(base64.b64decode(result.per_prompt.report or ""), dtype="<f4")
@@ -457,9 +457,9 @@ def _without_origin(record: Record) -> dict[str, Any]:
 
 
 def _identity_fault(record: Record, value: dict[str, Any]) -> str | None:
-    """What of the ids does not fit what was run, as it stands in the file; None when both do.
+    """Which id does not match the run that the file records; None when all match.
 
-    They are computed from the file alone, so that nothing needs the classes that the run was made of.
+    Ids are recomputed from the file's JSON alone: the classes of a plugin need not be installed.
     """
     try:
         if isinstance(record, RunRecord):
@@ -477,19 +477,19 @@ def _identity_fault(record: Record, value: dict[str, Any]) -> str | None:
     return None
 
 
-def _lacking(prompts: dict[str, Prompts], names: Sequence[str]) -> Iterator[str]:
+def _lacking(prompts: dict[str, RecordedPrompts], names: Sequence[str]) -> Iterator[str]:
     yield from (f"prompts lack '{name}'" for name in names if name not in prompts)
 
 
 MOST_FAULTS = 3
-"""A file's description names no more faulty fields than this, beside those that are absent."""
+"""A message names at most this many faulty fields; absent fields are all named."""
 
 
 def _in_words(error: ValidationError) -> str:
-    """Every fault of a file in one line: which fields it lacks, and what is wrong with others."""
+    """All faults of a file in one line: absent fields, then faulty ones."""
     faults = error.errors(include_url=False)
-    absent = sorted(_path(each["loc"]) for each in faults if each["type"] == "missing")
-    wrong = [_fault(each) for each in faults if each["type"] != "missing"]
+    absent = sorted(_path(fault["loc"]) for fault in faults if fault["type"] == "missing")
+    wrong = [_fault(fault) for fault in faults if fault["type"] != "missing"]
     if len(wrong) > MOST_FAULTS:
         wrong[MOST_FAULTS:] = [f"{len(wrong) - MOST_FAULTS} more"]
     return "; ".join([*([f"lacks {', '.join(absent)}"] if absent else []), *wrong])

@@ -1,4 +1,4 @@
-"""Folders of results: reading all of them, finding one, storing one."""
+"""Pools of results, which are folders: read a whole pool, find one result, store one result."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from bench.results.withdrawn import Withdrawal, is_withdrawn, sha256, withdrawal
 from bench.run import Run
 
 STATE = ".state"
-"""Folder, inside the results, of what a run leaves while it trains: locks, checkpoints, heartbeats."""
+"""Folder inside the results with what a run needs while it trains: locks, checkpoints, heartbeats."""
 REPLACED = ".replaced"
-"""Folder, beside a result, of files that stood in its place and did not count. It is never read."""
+"""Folder beside a result with the files that its result replaced. It is never read."""
 LONGEST_NAME = 200
-"""Bytes; file systems take names of 255."""
+"""Bytes of a result's file name. File systems allow 255."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Pool:
         baselines: baseline results by task id.
         problems: one line per file that was left out, naming it and why.
         withdrawn: results that no longer count, by `withdrawn.json`.
-        withdrawn_records: those of them whose files are there, by id and digest of the file.
+        withdrawn_records: withdrawn results whose files exist, by id and digest of the file.
         paths: the file of each result, by kind and id.
     """
 
@@ -59,13 +59,13 @@ class Pool:
     paths: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def add(self, path: Path, record: Record) -> None:
-        """Take a result in. Of two that claim one id, that under its own file name counts, else the first."""
+        """Add a result. Of two with one id, the one under its own file name counts, else the first."""
         key = (record.kind, record.id)
-        known = self._get(key)
-        if known is not None:
+        present = self._get(key)
+        if present is not None:
             first = self.paths[key]
-            wins = _has_own_name(path, record) and not _has_own_name(first, known)
-            if not same_numbers(known, record):
+            wins = _has_own_name(path, record) and not _has_own_name(first, present)
+            if not same_numbers(present, record):
                 loser, winner = (first, path) if wins else (path, first)
                 why = f"differs from {winner}, which has the same id ({record.id}) and counts"
                 self.problems.append(f"{loser}: {why}; set aside")
@@ -82,7 +82,7 @@ class Pool:
 
 
 class NotStored(UserError):
-    """A result that could not be stored where it belongs; the message says where it is instead."""
+    """A result that could not be stored in its place. The message names the file that keeps it."""
 
 
 def path_of(results: Path, run: Run) -> Path:
@@ -101,7 +101,7 @@ def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:
 
 
 def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> None:
-    """Check one result and write it, whole or not at all; what else stood at `path` is kept in `REPLACED`.
+    """Check one result and write it atomically. A different file at `path` is moved to `REPLACED` first.
 
     Args:
         path: where it belongs.
@@ -109,9 +109,9 @@ def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> 
         otherwise: the folder that keeps the result, as result.json, when it cannot be written to `path`.
 
     Raises:
-        NotStored: when it is no whole result or cannot be written, and `otherwise` has it.
-        OSError: when it cannot be written, and there is no `otherwise`; when the disk is full.
-        NotARecord: when it is no whole result, and there is no `otherwise`.
+        NotStored: when the result is not whole or cannot be written, and was kept in `otherwise`.
+        OSError: when it cannot be written and `otherwise` is None; always when the disk is full.
+        NotARecord: when the result is not whole and `otherwise` is None.
     """
     text = json.dumps(result, allow_nan=False, ensure_ascii=False) + "\n"
     try:
@@ -121,14 +121,14 @@ def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> 
     except (OSError, NotARecord) as error:
         if otherwise is None or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
             raise
-        kept = otherwise / "result.json"
-        write_atomically(kept, text.encode())
+        copy = otherwise / "result.json"
+        write_atomically(copy, text.encode())
         reason = error.strerror if isinstance(error, OSError) else error
-        raise NotStored(f"{path}: cannot be stored ({reason}); the result is kept in {kept}") from error
+        raise NotStored(f"{path}: cannot be stored ({reason}); the result is kept in {copy}") from error
 
 
 def check_writable(results: Path) -> None:
-    """Nothing, when results can be stored there; the folder is made where it is not there yet.
+    """Check that results can be stored in a folder. The folder is created if it does not exist.
 
     Raises:
         UserError: when it cannot be made or written to.
@@ -145,10 +145,10 @@ def check_writable(results: Path) -> None:
 
 
 def require(results: Path) -> Path:
-    """The folder itself, when there is a result file in it.
+    """Return the folder if it contains a result file.
 
     Raises:
-        UserError: when there is no such folder, or nothing in it.
+        UserError: when the folder does not exist or contains no results.
     """
     if results.is_dir() and any(True for _ in _files(results, [])):
         return results
@@ -158,7 +158,7 @@ def require(results: Path) -> Path:
 
 
 def load(results: Path) -> Pool:
-    """Read every result under `results`; files that are not results are named, never fatal.
+    """Read every result under `results`. Files that are not results are listed in `problems`.
 
     Raises:
         UserError: when the list of withdrawn results cannot be read.
@@ -172,7 +172,7 @@ def load(results: Path) -> Pool:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Parsed results hold no cycles; looking for them while there are ever more takes as long as parsing."""
+    """Parse without garbage collection: results contain no cycles, and looking for them doubles the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -180,7 +180,7 @@ def _without_collector() -> Iterator[None]:
     finally:
         if enabled:
             gc.freeze()
-            gc.unfreeze()  # both together: what was loaded counts as old, and is not looked through at once
+            gc.unfreeze()  # freeze, then unfreeze: what was loaded is old, so the next collection skips it
             gc.enable()
 
 
@@ -225,14 +225,14 @@ def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesReco
 
 
 def _has_own_name(path: Path, record: Record) -> bool:
-    """Whether a file is where its result is written."""
+    """Whether a file has the name and folder that its result is written to."""
     if isinstance(record, RunRecord):
         return path.parent.name == record.run.task.name and path.stem.endswith(f"-{record.id}")
     return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Copy what stands where another file is about to be written."""
+    """Copy the file that is about to be replaced by another."""
     if not path.is_file() or path.read_bytes() == data:
         return
     folder = path.parent / REPLACED
@@ -247,9 +247,9 @@ def _files(
     """Every file that may be a result: *.json under a folder, links followed, hidden names left out.
 
     Args:
-        folder: where to look; nothing is found in one that is not there.
-        problems: receives links that lead nowhere or back, and folders that cannot be read.
-        above: device and inode of the folders on the way here.
+        folder: where to look. One that does not exist has no files.
+        problems: receives a line for each broken or circular link and each unreadable folder.
+        above: device and inode of the folders that lead to this one.
     """
     try:
         status = folder.stat()
@@ -290,7 +290,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _siblings(folder: Path) -> list[str]:
-    """Folders beside one that is not there which hold results."""
+    """Names of folders with results beside a folder that does not exist."""
     try:
         beside = [path for path in folder.absolute().parent.iterdir() if path.is_dir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""All results as one data frame: a row a run and checkpoint."""
+"""All results as one data frame, with a row per run and checkpoint."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ DESCRIBED = {
     "layers": "layers of two blocks",
     "width": "nominal width",
     "heads": "attention heads; missing without attention",
-    "size_group": "Table 6's name for the size; missing for others",
+    "size_group": "Table 6's name for the size; missing for other sizes",
     "learning_rate": "peak learning rate",
     "clip": "the gradient's norm is clipped to this",
     "optimizer": "adam or adamw",
-    "batch_size": "prompts a step",
+    "batch_size": "prompts per step",
     "steps": "training steps of the whole run",
-    "seed": "of initialisation and data",
-    "precision": "of matrix products: fp32 or tf32",
+    "seed": "seed of initialisation and training data",
+    "precision": "precision of matrix products in training, such as fp32 or tf32",
     "parameters": "trainable parameters, read-in and read-out included",
     "step": "the checkpoint; 0 for a run that diverged before its first",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",
-    "score": "raw headline score on the report prompts: squared error or accuracy",
+    "score": "raw headline score on the test prompts: squared error or accuracy",
     "score_se": "its standard error over prompts",
     "error": "the score as an error: squared error over what the trivial predictor scores, or 1 − accuracy",
     "error_se": "its standard error over prompts",
-    "selection_error": "the same on the selection prompts, by which learning rates are chosen",
+    "selection_error": "the same on the validation prompts, on which learning rates are chosen",
     "selection_error_se": "its standard error over prompts",
-    "convergence_step": "step of the first checkpoint at which a task counts as learned; missing if never",
+    "convergence_step": "step of the first checkpoint at which the task counts as learned; missing if never",
     "steps_per_second": "training speed",
-    "device": "what it was trained on",
+    "device": "the device that trained the run",
 }
 """Columns and what they mean. Scores are of the task's headline: the mean over positions, or a mark."""
 COLUMNS = list(DESCRIBED)

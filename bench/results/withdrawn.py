@@ -1,9 +1,9 @@
-"""Results that no longer count: `withdrawn.json` names them, with the reason; their files stay.
+"""Results that no longer count. `withdrawn.json` lists them with the reason; their files stay.
 
     {"format": 1, "withdrawn": [{"id", "sha256", "name", "reason", "date"}]}
 
-A withdrawal names one file's content (`sha256`), so that the same run trained again counts. Copies of a
-withdrawn file are withdrawn with it.
+A withdrawal names the content of one file (`sha256`), so that a new result of the same run counts. Copies
+of a withdrawn file are withdrawn with it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Withdrawal:
     """One result that no longer counts.
 
     Attributes:
-        id: of the run.
-        sha256: of the file's bytes.
-        name: what it was a result of, in words.
-        reason: why it does not count.
+        id: the run's, or the task's for baselines.
+        sha256: digest of the file's bytes.
+        name: what the result was of, in words.
+        reason: why the result does not count.
         date: when it was withdrawn, as YYYY-MM-DD.
     """
 
@@ -50,7 +50,7 @@ def withdrawals(results: Path) -> list[Withdrawal]:
     """Every withdrawal under `results`, in the order in which they were made.
 
     Raises:
-        UserError: when the file cannot be read: nobody then knows which results count.
+        UserError: when the file cannot be read, because it is then unknown which results count.
     """
     path = results / FILE
     if not path.exists():
@@ -76,39 +76,39 @@ def is_withdrawn(run_id: str, data: bytes, entries: Iterable[Withdrawal]) -> boo
 
 
 def sha256(data: bytes) -> str:
-    """What a withdrawal knows a file by."""
+    """The digest by which a withdrawal identifies a file."""
     return hashlib.sha256(data).hexdigest()
 
 
 def lines(
     entries: Iterable[Withdrawal], counted: Container[str], ids: Container[str] | None = None
 ) -> list[str]:
-    """What is withdrawn, a line a reason.
+    """Describe withdrawals, with a line per reason and date.
 
     Args:
         entries: the withdrawals.
-        counted: ids that have a result that counts: those were trained again.
+        counted: ids with a result that counts; those runs were trained again.
         ids: runs and tasks of interest; None for all.
     """
     groups: dict[tuple[str, str], list[Withdrawal]] = {}
     for entry in entries:
         if ids is None or entry.id in ids:
             groups.setdefault((entry.date, entry.reason), []).append(entry)
-    found = []
+    descriptions = []
     for (date, reason), group in groups.items():
         names = Counter(entry.name for entry in group)
         listed = ", ".join(f"{name} ({count})" for name, count in names.most_common(MOST_NAMED))
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         again = sum(entry.id in counted for entry in group)
         noun = "result" if len(group) == 1 else "results"
-        found.append(
+        descriptions.append(
             f"{len(group)} {noun} withdrawn on {date}: {reason} ({listed}{more}); {again} trained again"
         )
-    return found
+    return descriptions
 
 
 def write(results: Path, entries: Sequence[Withdrawal]) -> None:
-    """Replace the list of withdrawals; an empty one leaves no file.
+    """Replace the list of withdrawals. An empty list removes the file.
 
     Raises:
         UserError: when it cannot be written.
