@@ -1,4 +1,7 @@
-"""A small part of each campaign (tests/campaigns.py); the whole of one is run by hand."""
+"""A tenth of each campaign (tests/campaigns.py); whole campaigns are run by hand.
+
+That of damaged pools is in tests/results/test_damaged_results.py, a test per pool.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from campaign_kills import kills
 
 @pytest.mark.slow
 def test_mutated_inputs_are_planned_or_refused_in_their_place() -> None:
-    assert list(mutated_inputs(60, seed=1)) == []
+    assert list(mutated_inputs(200, seed=1)) == []
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_lost() -> None:
-    assert list(kills(2, seed=1)) == []
+    assert list(kills(6, seed=1)) == []
