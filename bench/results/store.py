@@ -227,7 +227,12 @@ def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesReco
 def _has_own_name(path: Path, record: Record) -> bool:
     """Whether a file has the name and folder that its result is written to."""
     if isinstance(record, RunRecord):
-        return path.parent.name == record.run.task.name and path.stem.endswith(f"-{record.id}")
+        run, size = record.run, record.run.size
+        begin = (
+            f"{run.architecture.name}-{size.layers}x{size.width}-"  # a copy's name may only end as its own
+        )
+        in_place = path.parent.name == run.task.name
+        return in_place and path.stem.startswith(begin) and path.stem.endswith(f"-{record.id}")
     return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"
 
 

@@ -126,11 +126,12 @@ def test_a_result_from_before_headlines_and_evaluations_were_recorded_is_whole()
 # Two files, one id
 
 
+@pytest.mark.parametrize("name", ["a copy.json", f"linear_regression/copy-{RUN.file_name}"])
 def test_of_two_results_that_differ_the_one_under_its_own_name_counts_and_the_message_says_so(
-    tmp_path: Path,
+    name: str, tmp_path: Path
 ) -> None:
     write_pool(tmp_path, [RUN])
-    other = tmp_path / "a copy.json"
+    other = tmp_path / name
     other.write_text(json.dumps(result_of(RUN, 0.9)))
     pool = results.load(tmp_path)
     own = path_of(tmp_path, RUN)
@@ -139,6 +140,17 @@ def test_of_two_results_that_differ_the_one_under_its_own_name_counts_and_the_me
     ]
     assert pool.paths["run", RUN.id] == own
     assert pool.runs[RUN.id] == record_of(result_of(RUN))
+
+
+def test_a_copy_with_another_provenance_does_not_count_for_its_original(tmp_path: Path) -> None:
+    write_pool(tmp_path, [RUN])
+    copy = result_of(RUN)
+    copy["provenance"] = {**copy["provenance"], "device": "another"}
+    own = path_of(tmp_path, RUN)
+    own.with_name(f"copy-{own.name}").write_text(json.dumps(copy))
+    pool = results.load(tmp_path)
+    assert pool.problems == []
+    assert pool.paths["run", RUN.id] == own
 
 
 def test_baselines_that_took_other_seconds_elsewhere_are_the_same(tmp_path: Path) -> None:
