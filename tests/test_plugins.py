@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,16 +99,18 @@ def results_of(folder: Path) -> list[RunRecord]:
     return list(pool.runs.values())
 
 
-# --- the README's ------------------------------------------------------------------------------
+# --- the example -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
-    """The very code block, through `bench run --plugin`, then what every architecture is held to."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert len(code.splitlines()) < 40
-    path = plugin(tmp_path, code, "gla.py")
-    suite = suite_file(tmp_path, "gla, {name: gla, heads: 2}, mamba")
+def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
+    """Both files, with 5 steps, through `bench run --plugin`; then the checks of every architecture."""
+    example = ROOT / "suites/plugins"
+    path = plugin(tmp_path, (example / "gated_linear_attention.py").read_text("utf-8"), "gla.py")
+    text = (example / "gated_linear_attention.yaml").read_text("utf-8")
+    assert "steps: 1000\n    checkpoints: [300, 600]\n" in text
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(text.replace("steps: 1000\n    checkpoints: [300, 600]\n", "steps: 5\n"), "utf-8")
     said = printed("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
     assert "Done: 3 finished." in said
     assert "Next: bench report suite.yaml --plugin gla.py" in said
@@ -129,7 +130,7 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
 
     page = printed("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
     assert "3 of 3 runs have results" in page
-    readme = (tmp_path / "reports/mine/README.md").read_text("utf-8")
+    readme = (tmp_path / "reports/gated_linear_attention/README.md").read_text("utf-8")
     assert f"architecture gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in readme
 
     plugins.load([path])
@@ -137,11 +138,19 @@ def test_the_readmes_plugin_trains_in_a_suite_beside_the_papers_architectures(tm
     assert (gla.name, other.name) == ("gla", "gla+heads=2")
     assert fault(gla, Size(layers=2, width=16, heads=None), 24, CPU, "sequential") is None
     for architecture, heads in ((gla, 4), (other, 2)):
-        D = 8
+        D = 32
         attention = (3 * D * D + 3 * D) + (D * heads + heads) + (D * D + D) + 2 * D
         mlp = (4 * D * D + 4 * D) + (4 * D * D + D) + 2 * D
         assert architecture.parameters(3, D) == 3 * (attention + mlp) + 2 * D
-        assert by_name[architecture.name].facts.table_parameters == architecture.parameters(1, D)
+        assert by_name[architecture.name].facts.table_parameters == architecture.parameters(2, D)
+
+
+def test_the_example_shares_its_mamba_run_with_the_quick_suite() -> None:
+    example = ROOT / "suites/plugins"
+    plugins.load([example / "gated_linear_attention.py"])
+    runs = suites.load(example / "gated_linear_attention.yaml").runs
+    quick = {run.id for run in suites.load(ROOT / "suites/quick.yaml").runs}
+    assert [run.architecture.name for run in runs if run.id in quick] == ["mamba"]
 
 
 # --- what is refused ---------------------------------------------------------------------------

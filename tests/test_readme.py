@@ -1,4 +1,4 @@
-"""What the README says is true: links, blocks and commands are read. `test_plugins` trains its plugin."""
+"""What the README and the guides say is true: links, blocks, commands. `test_plugins` trains the example."""
 
 from __future__ import annotations
 
@@ -13,20 +13,56 @@ import pytest
 import typer
 from command import ROOT
 
-from bench import plugins, protocol
+from bench import plugins, protocol, strict_yaml
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.cli.app import app
 from bench.dispatch.site import load_site
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted(
+        [
+            ROOT / "README.md",
+            *(ROOT / "suites").glob("*.md"),
+            *(ROOT / "bench/guide").glob("*.md"),
+            *(ROOT / ".github").glob("*.md"),
+        ]
+    )
+}
+"""The README and every guide, by path."""
+README = FILES["README.md"]
+ALL = "\n".join(FILES.values())
+PLUGINS = ROOT / "suites/plugins"
 
 
-def test_links_and_pictures_exist() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert targets
-    missing = [target for target in targets if not (ROOT / target).exists()]
+def anchor(heading: str) -> str:
+    """The fragment that forges give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_every_guide_is_read_and_linked_from_the_readme() -> None:
+    guides = FILES.keys() - {"README.md", ".github/CHANGELOG.md"}
+    assert len(guides) >= 7
+    assert [guide for guide in guides if f"]({guide})" not in README] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_links_and_pictures_exist(name: str) -> None:
+    missing = []
+    for target in re.findall(r"\]\(([^)]+)\)", FILES[name]):
+        path, _, fragment = target.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        if not file.exists():
+            missing.append(target)
+        elif fragment:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            missing += [target] if fragment not in map(anchor, headings) else []
     assert missing == []
+
+
+def test_the_readme_has_links() -> None:
+    assert len(re.findall(r"\]\(([^)#]+)\)", README)) > 10
 
 
 @pytest.mark.parametrize("name", ["see it work", "the tests"])
@@ -36,45 +72,80 @@ def test_both_command_lines_stand_behind_their_marks_on_one_line(name: str) -> N
     assert "-c constraints.txt" in match.group(1)
 
 
-def test_files_and_folders_of_the_design_table_exist() -> None:
-    named = re.findall(r"`(bench/[\w./]+)`", README)
-    assert len(set(named)) > 10
-    assert [name for name in named if not (ROOT / name).exists()] == []
+def test_files_and_folders_that_are_named_exist() -> None:
+    named = re.findall(r"`((?:bench|suites|tests|reports)/[\w./]+)`", ALL)
+    assert len(set(named)) > 20
+    examples = {"suites/x.yaml", "suites/x.claims.yaml", "suites/mine.yaml", "suites/typo.yaml"}
+    left = {"reports/quick/index.html"}
+    assert [name for name in set(named) - examples - left if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.slow
-def test_commands_and_options_it_names_exist() -> None:
+def test_commands_and_options_they_name_exist() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "bench", "run", "--help"], capture_output=True, text=True, check=True
     ).stdout
     for option in ("--filter", "--limit", "--dry-run", "--retry", "--yes", "--scan", "--plugin"):
-        assert option in README
+        assert option in ALL
         assert option in known
-    commands = set(re.findall(r"`bench (\w+)", README)) | {"plan", "status"}
+    commands = set(re.findall(r"`bench (\w+)", ALL)) | {"plan", "status"}
     shown = subprocess.run(
         [sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert all(command in shown for command in commands)
+    assert [command for command in commands if command not in shown] == []
+
+
+def test_every_command_is_described() -> None:
+    group = typer.main.get_command(app)
+    names = set(group.commands)  # type: ignore[attr-defined]
+    assert names - {line.split()[1] for line in commands()} == set()
 
 
 def test_the_table_of_differences_is_the_codes() -> None:
-    match = re.search(r"<!-- differences -->\n(.*?)\n\n", README, re.DOTALL)
-    assert match
-    assert match.group(1) == protocol.markdown()
+    (table,) = re.findall(r"<!-- differences -->\n(.*?)\n\n", ALL, re.DOTALL)
+    assert table == protocol.markdown()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", ALL, re.MULTILINE | re.DOTALL)
 
 
-def test_its_suite_and_its_site_file_are_read(tmp_path: Path) -> None:
-    site, suite = blocks("yaml")
-    (tmp_path / "site.yaml").write_text(site, encoding="utf-8")
-    assert load_site(tmp_path / "site.yaml").wants_gpus
-    (tmp_path / "mine.yaml").write_text(suite, encoding="utf-8")
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_a_block_of_yaml_is_a_suite_claims_or_a_site_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "block.yaml"
+    path.write_text(text, encoding="utf-8")
+    data = strict_yaml.read(path).data
+    if "experiments" in data:
+        assert suites.load(path).runs
+    elif "claims" in data:
+        suite = suites.load(ROOT / f"suites/{data['suite']}.yaml")
+        read = claims_of.load(path, suite)
+        assert read.claims.keys() == data["claims"].keys()
+        assert not read.awaiting
+    else:
+        assert load_site(path).wants_gpus
+
+
+def test_there_is_a_block_of_each_kind() -> None:
+    kinds = {
+        key for text in blocks("yaml") for key in ("experiments", "claims", "partition") if f"{key}:" in text
+    }
+    assert kinds == {"experiments", "claims", "partition"}
+
+
+def test_the_suite_of_the_guide_means_what_it_says(tmp_path: Path) -> None:
+    (text,) = (text for text in blocks("yaml") if text.startswith("name: mine\n"))
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     runs = suites.load(tmp_path / "mine.yaml").runs
     assert {run.architecture.base_name for run in runs} == {"transformer", "mamba", "s4_mamba"}
     assert not [run for run in runs if run.architecture.base_name == "s4_mamba" and run.size.width == 32]
+
+
+def test_blocks_of_python_are_parts_of_the_plugin() -> None:
+    source = (PLUGINS / "gated_linear_attention.py").read_text(encoding="utf-8")
+    parts = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert len(parts) == 2
+    assert [part for part in parts if part not in source] == []
 
 
 def test_its_entry_points_are_those_that_are_looked_for() -> None:
@@ -82,18 +153,21 @@ def test_its_entry_points_are_those_that_are_looked_for() -> None:
     assert tomllib.loads(text)["project"]["entry-points"].keys() <= plugins.GROUPS.keys()
 
 
+def prose() -> str:
+    return re.sub(r"^```.*?^```$", "", ALL, flags=re.MULTILINE | re.DOTALL)
+
+
 def commands() -> list[str]:
-    """Every command line of `bench` that the README has: in blocks, and in backticks."""
+    """Every command line of `bench` in the README and the guides: in blocks, and in backticks."""
     lines = [line.removeprefix("$ ") for text in blocks("console") for line in text.splitlines()]
-    lines += [part for text in blocks("sh") for part in re.split(r" && ", text)]
-    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
-    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]
+    lines += [part for text in blocks("sh") for part in re.split(r" && |\n", text)]
+    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose())]
     starts = (re.sub(r"^\S*bin/bench ", "bench ", line.strip()) for line in lines)
     return sorted({line.partition(" > ")[0] for line in starts if line.startswith("bench ")})
 
 
-def test_it_has_many_commands() -> None:
-    assert len(commands()) > 15
+def test_they_have_many_commands() -> None:
+    assert len(commands()) > 30
 
 
 @pytest.mark.parametrize("line", commands())
@@ -101,7 +175,12 @@ def test_a_command_line_is_one_that_bench_takes(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parsed, not run: some take hours or a cluster."""
-    (tmp_path / "gla.py").write_text(blocks("python")[0], encoding="utf-8")
+    folder = tmp_path / "suites/plugins"
+    folder.mkdir(parents=True)
+    for path in (PLUGINS / "gated_linear_attention.py", tmp_path / "mine.py"):
+        (folder / path.name if path.parent == PLUGINS else path).write_bytes(
+            (PLUGINS / "gated_linear_attention.py").read_bytes()
+        )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("bench.cli.arguments.reserve", lambda: None)
     monkeypatch.setattr(plugins, "load", lambda files: [path.read_bytes() for path in files])
@@ -114,7 +193,7 @@ def test_a_command_line_is_one_that_bench_takes(
         pass  # a click.UsageError says what is wrong
 
 
-def test_options_it_names_belong_to_some_command() -> None:
+def test_options_they_name_belong_to_some_command() -> None:
     group = typer.main.get_command(app)
     options = {
         option
@@ -122,9 +201,11 @@ def test_options_it_names_belong_to_some_command() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     named = {
-        match for code in re.findall(r"`([^`]+)`", prose) for match in re.findall(r"(?<!\S)--[a-z-]+", code)
+        match
+        for code in re.findall(r"`([^`]+)`", prose())
+        if not code.startswith(("pytest ", "ruff ", "git "))
+        for match in re.findall(r"(?<!\S)--[a-z-]+", code)
     }
     assert len(named) > 10
     assert named - options == set()
@@ -137,6 +218,11 @@ def test_its_plan_and_its_check_are_those_of_the_quick_suite() -> None:
     assert set(shown) <= {run.id for run in suite.runs}
     claims = claims_of.load(claims_of.path_for(suite.path), suite).claims
     assert re.findall(r"^reproduced  (\S+)", README, re.MULTILINE) == list(claims)
+
+
+def test_its_numbers_of_the_papers_grid_are_those_of_the_suite() -> None:
+    runs = suites.load(ROOT / "suites/paper.yaml").runs
+    assert f"{len(runs):,} runs".replace(",", " ") in " ".join(README.split())
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository's history")

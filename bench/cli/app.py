@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -303,9 +303,15 @@ def tasks(
 
 
 @app.command()
-def schema(plugin: Plugins) -> None:
-    """Print the JSON Schema of suite files, for editors that complete and check YAML."""
+def schema(
+    plugin: Plugins,
+    of: Annotated[
+        Literal["suite", "claims"], typer.Argument(metavar="[suite|claims]", help="Which kind of file.")
+    ] = "suite",
+) -> None:
+    """Print the JSON Schema of suites or claims files, for editors that complete and check YAML."""
+    from bench.check.schema import json_schema as claims_schema
     from bench.cli.format import Output
-    from bench.suite import json_schema
+    from bench.suite import json_schema as suite_schema
 
-    Output().json(json_schema())
+    Output().json(claims_schema() if of == "claims" else suite_schema())

@@ -228,9 +228,7 @@ def _has_own_name(path: Path, record: Record) -> bool:
     """Whether a file has the name and folder that its result is written to."""
     if isinstance(record, RunRecord):
         run, size = record.run, record.run.size
-        begin = (
-            f"{run.architecture.name}-{size.layers}x{size.width}-"  # a copy's name may only end as its own
-        )
+        begin = f"{run.architecture.name}-{size.layers}x{size.width}-"  # copies often keep the ending
         in_place = path.parent.name == run.task.name
         return in_place and path.stem.startswith(begin) and path.stem.endswith(f"-{record.id}")
     return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"

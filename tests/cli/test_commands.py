@@ -284,16 +284,35 @@ def test_a_suite_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_schema_accepts_the_suites_that_are_shipped(tmp_path: Path) -> None:
-    schema = as_json(bench("schema", cwd=tmp_path))
+@pytest.mark.parametrize("kind", ["suite", "claims"])
+def test_the_schemas_that_are_shipped_are_printed_and_accept_every_file(tmp_path: Path, kind: str) -> None:
+    schema = as_json(bench("schema", kind, cwd=tmp_path))
     jsonschema.Draft202012Validator.check_schema(schema)
+    shipped = ROOT / f"suites/.schema/{kind}.json"
+    assert json.loads(shipped.read_text("utf-8")) == schema, f"bench schema {kind} > {shipped}"
     validator = jsonschema.Draft202012Validator(schema)
-    files = [path for path in (ROOT / "suites").glob("*.yaml") if not path.name.endswith(".claims.yaml")]
-    assert files
+    claims = kind == "claims"
+    files = [path for path in (ROOT / "suites").glob("*.yaml") if (".claims." in path.name) == claims]
+    assert len(files) > 3
     for path in files:
         validator.validate(strict_yaml.read(path).data)
+        assert path.read_text("utf-8").startswith(f"# yaml-language-server: $schema=.schema/{kind}.json\n")
+
+
+def test_the_schemas_refuse_a_misspelt_name(tmp_path: Path) -> None:
+    suite = jsonschema.Draft202012Validator(as_json(bench("schema", cwd=tmp_path)))
     with pytest.raises(jsonschema.ValidationError):
-        validator.validate({"name": "x", "experiments": {"a": {"architectures": ["mmaba"]}}})
+        suite.validate({"name": "x", "experiments": {"a": {"architectures": ["mmaba"]}}})
+    claims = jsonschema.Draft202012Validator(as_json(bench("schema", "claims", cwd=tmp_path)))
+    claim = {
+        "statement": "s",
+        "measure": {"experiment": "a", "architecture": "mamba"},
+        "bound": {"at_most": 1},
+    }
+    claims.validate({"suite": "x", "claims": {"c": claim}})
+    for field, value in (("measure", {"architecture": "mmaba"}), ("bound", {"at_mots": 1}), ("bond", {})):
+        with pytest.raises(jsonschema.ValidationError):
+            claims.validate({"suite": "x", "claims": {"c": {**claim, field: value}}})
 
 
 # bench check
