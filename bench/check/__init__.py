@@ -1,4 +1,4 @@
-"""Results held against the claims of a suite: a verdict for each."""
+"""Compare results with the claims about a suite: one verdict per claim."""
 
 from bench.check.verdicts import WORDS, Verdict, check, exit_code, to_json
 

@@ -1,4 +1,4 @@
-"""What changed between two checks of one suite: which verdicts are others than before."""
+"""Verdicts that changed between two checks of one suite, and the file of an earlier check."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.errors import UserError
 
 @dataclass(frozen=True)
 class Change:
-    """One claim whose verdict is not what it was.
+    """One claim whose verdict changed.
 
     Attributes:
-        before: None for a claim that is new.
-        after: None for a claim that is gone.
+        before: None for a new claim.
+        after: None for a claim that was removed.
     """
 
     claim: str
@@ -27,13 +27,13 @@ class Change:
 
     @property
     def lost(self) -> bool:
-        """Whether it was reproduced and no longer is."""
+        """Whether the claim was reproduced before, and is not now."""
         return self.before == "reproduced"
 
 
 def changes(before: Mapping[str, str], verdicts: Sequence[Verdict]) -> list[Change]:
-    """Claims whose verdicts differ: those of now in their order, then those that are gone."""
-    after = {one.claim: str(one.verdict) for one in verdicts}
+    """The changes since `before` (verdict by claim): claims in their order, then removed ones."""
+    after = {verdict.claim: str(verdict.verdict) for verdict in verdicts}
     names = [*after, *(name for name in before if name not in after)]
     return [
         Change(name, before.get(name), after.get(name))
@@ -43,10 +43,10 @@ def changes(before: Mapping[str, str], verdicts: Sequence[Verdict]) -> list[Chan
 
 
 def read(path: Path) -> dict[str, str]:
-    """Verdicts by claim from a file of `bench check --json` or a report's verdicts.json.
+    """Read verdicts by claim from the output of `bench check --json` or a report's verdicts.json.
 
     Raises:
-        UserError: when there is no such file, or it holds something else.
+        UserError: when there is no such file, or it has another format.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -54,20 +54,20 @@ def read(path: Path) -> dict[str, str]:
         raise UserError(f"{path}: no such file; bench check SUITE --json > {path} writes one") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-    found = verdicts_in(value)
-    if found is None:
+    verdicts = verdicts_in(value)
+    if verdicts is None:
         raise UserError(f"{path}: is not the output of bench check --json")
-    return found
+    return verdicts
 
 
 def verdicts_in(value: Any) -> dict[str, str] | None:
-    """Verdicts by claim of a parsed file; None when it is not one of ours."""
+    """Verdicts by claim in a parsed file; None when it has another format."""
     entries = value.get("verdicts") if isinstance(value, dict) else None
     if not isinstance(entries, list):
         return None
-    found = {}
+    verdicts = {}
     for entry in entries:
         if not isinstance(entry, dict) or entry.get("verdict") not in WORDS or "claim" not in entry:
             return None
-        found[str(entry["claim"])] = str(entry["verdict"])
-    return found
+        verdicts[str(entry["claim"])] = str(entry["verdict"])
+    return verdicts

@@ -1,142 +1,165 @@
-"""One claim: a statement, what is measured, and what would bear it out."""
+"""What every claim has: a statement, the quantities it is about, and how it is judged and written.
+
+A kind of claim is a subclass in `bench.check.kinds`: its fields in the claims file, its judgement and its
+words. The rest of bench uses only what `Claim` declares here.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt
 
-from bench.check.kinds import Bound, Count, Equivalent, Requires, Symbol, Trend, Value
-from bench.check.measure import Measure
+from bench.check.equivalence import MeanComparison
+from bench.check.measurement import Measurement
+from bench.check.quantity import Quantity, departure
 from bench.frozen import Frozen
+from bench.strict_yaml.complaints import Complaint
 
-KINDS = ("value", "bound", "order", "trend", "symbol", "equivalent", "count")
-NOT_BY_SEED = ("of", "at_flops", "relative_to", "minus", "over_seeds", "seed")
-PLACE = ("at", "evaluation", "step")
-"""Fields of a measure that say where its number is read."""
+if TYPE_CHECKING:
+    from bench.run import Run
+    from bench.suite import Suite
+
 Text = Annotated[str, Field(min_length=1)]
+Place = tuple[str | int, ...]
+"""Keys and indices from a claim to a part of it in the file."""
+ROUNDING = 1e-9
+"""Relative. A value this little beyond a tolerance is within it: decimals are not exact in binary."""
+
+
+class Requires(Frozen):
+    """What runs must have in common with the paper's. A claim about other runs is not comparable.
+
+    Attributes:
+        steps: training steps.
+        seeds: smallest number of seeds that finished at the chosen setting.
+        protocol: the paper's text or its released code, for tasks in which the two differ.
+    """
+
+    steps: PositiveInt | None = None
+    seeds: PositiveInt | None = None
+    protocol: Literal["paper", "released_code"] | None = None
+
+    def unmet_by(self, run: Run) -> str | None:
+        """How a planned run differs from what is required; None when it does not."""
+        if self.steps is not None and run.steps != self.steps:
+            return f"its runs train for {run.steps:,} steps, the claim is about {self.steps:,}"
+        if self.protocol is None or (difference := departure(run, self.protocol)) is None:
+            return None
+        field, value, required = difference
+        return f"its task has {field} {value}, the {self.protocol.replace('_', ' ')} has {required}"
+
+
+class Member(NamedTuple):
+    """One of the quantities that a claim compares.
+
+    Attributes:
+        quantity: the fields that are set for this member; `Claim.measure` gives the others.
+        place: where the claims file has these fields; None for the common `measure` itself.
+    """
+
+    quantity: Quantity
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether results agree with a claim.
+
+    Attributes:
+        holds: None when the results do not decide it.
+        value: what was measured; NaN when there is no number.
+        reason: one sentence.
+        shown: what stands before the value in words ("✓").
+        comparison: of an equivalence, both means and their ratio.
+    """
+
+    holds: bool | None
+    value: float
+    standard_error: float | None
+    reason: str
+    shown: str | None = None
+    comparison: MeanComparison | None = None
 
 
 class Claim(Frozen):
-    """One statement and what would bear it out.
+    """A statement and the results that would confirm it. Each kind of claim adds its own fields.
 
     Attributes:
         statement: the claim in words.
         source: where it is made: section, figure, table.
         reason: why this number or this tolerance.
-        measure: what is measured; for an order, what its members have in common.
-        value: the number is this one, within a tolerance.
-        bound: the number is on this side of a bound.
-        order: values rise from the first member to the last.
-        trend: values rise, or fall, along a list whose members need not share their prompts.
-        symbol: the measured model has this symbol of Table 1 among others.
-        equivalent: two measures have equal mean errors over seeds, within a range of ratios.
-        count: so many of several statements hold.
-        slack: with `order`, `trend` and `count`, how much (relative) an earlier member may still exceed a
-            later one; negative asks for a margin: −0.5 for less than half of it.
-        requires: what runs must have in common with the paper's; completed from the file's.
-        awaits: what the suite lacks for now; until it is there, the claim is missing.
+        measure: what is measured; with several quantities, what they have in common.
+        requires: what runs must have in common with the paper's; completed from the file's `requires`.
+        awaits: what the suite lacks at present. Until the suite has it, the claim is missing.
     """
+
+    kind: ClassVar[str]
+    """Name of the kind, and the key under which a claims file states it."""
+    without_number: ClassVar[Literal["not reproduced", "undecided"]] = "not reproduced"
+    """The verdict when a quantity is not a number, for example because its runs diverged."""
 
     statement: Text
     source: Text | None = None
     reason: Text | None = None
-    measure: Measure = Measure()
-    value: Value | None = None
-    bound: Bound | None = None
-    order: tuple[Measure, ...] | None = Field(default=None, min_length=2)
-    trend: Trend | None = None
-    symbol: Symbol | None = None
-    equivalent: Equivalent | None = None
-    count: Count | None = None
-    slack: float = Field(default=0.0, gt=-1.0)
+    measure: Quantity = Quantity()
     requires: Requires = Requires()
     awaits: Text | None = None
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            has = f"this one has {' and '.join(given)}" if given else "this one has none"
-            raise ValueError(f"a claim states one of {', '.join(KINDS[:-1])} and {KINDS[-1]}; {has}")
-        slackless = self.order is None and self.trend is None and not (self.count and self.count.orders)
-        if "slack" in self.model_fields_set and slackless:
-            raise ValueError("slack belongs to an order, a trend or a count of orders")
-        return self
-
-    @model_validator(mode="after")
-    def _errors_by_seed(self) -> Self:
-        if self.equivalent is None:
-            return self
-        plain = Measure()
-        for measure in self.measures:
-            extra = [field for field in NOT_BY_SEED if getattr(measure, field) != getattr(plain, field)]
-            if extra:
-                raise ValueError(f"equivalent compares errors over all seeds: leave out {', '.join(extra)}")
-        first, second = self.measures
-        differing = [field for field in PLACE if getattr(first, field) != getattr(second, field)]
-        if differing:
-            raise ValueError(
-                f"equivalent compares one number: its two sides differ in {', '.join(differing)}"
-            )
-        return self
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The quantities it compares, in the order in which `judge` takes their measurements."""
+        return (Member(Quantity()),)
 
     @property
-    def kind(self) -> str:
-        """Which of `KINDS` it states."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
-
-    @property
-    def members(self) -> tuple[Measure, ...]:
-        """What it lists, each completing the common measure: the subject of a symbol comes first."""
-        if self.order:
-            return self.order
-        if self.trend:
-            return self.trend.members
-        if self.symbol:
-            return (Measure(), *self.symbol.among)
-        if self.equivalent:
-            return self.equivalent.subject, self.equivalent.reference
-        if self.count:
-            return tuple(member for pair in self.count.orders or () for member in pair)
-        return (Measure(),)
-
-    @property
-    def measures(self) -> tuple[Measure, ...]:
-        """What has to be measured: one, or one for each member."""
-        return tuple(self.measure.updated(member) for member in self.members)
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The complete quantity of each member."""
+        return tuple(self.measure.updated(member.quantity) for member in self.members)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """For each measure, what tells it from the others, in words; nothing for a single one."""
-        if self.value or self.bound:
+        """A name for each member, by which the others differ from it; empty for a single one."""
+        if len(self.members) == 1:
             return ("",)
-        return tuple(member.text() or self.measure.text() for member in self.members)
+        return tuple(member.quantity.text() or self.measure.text() for member in self.members)
+
+    @property
+    def other_claims(self) -> Mapping[Place, str]:
+        """Ids of the claims of the file that it is about, by place. It then has no members of its own."""
+        return {}
 
     @property
     def expected(self) -> str:
         """What is claimed, in words."""
-        if self.value:
-            return f"{self.value.expected:.4g}"
-        if self.bound:
-            return f"at {'most' if self.bound.at_most is not None else 'least'} {self.bound.limit:.4g}"
-        if self.symbol:
-            return self.symbol.expected
-        if self.equivalent:
-            return " ≈ ".join(self.names)
-        if self.count:
-            return f"at least {self.count.at_least} of {self.count.total}"
-        if self.trend and self.trend.falling:
-            return f"falling: {' > '.join(reversed(self.names))}"
-        return (f"rising: {' < '.join(self.names)}") if self.trend else " < ".join(self.names)
+        raise NotImplementedError
 
     @property
     def tolerance(self) -> str:
-        """How much is allowed, in words."""
-        if self.value:
-            return self.value.tolerance
-        if self.equivalent:
-            return f"ratio {self.equivalent.low:g} to {self.equivalent.high:g}"
-        if self.slack < 0:
-            return f"{-100 * self.slack:g} % margin"
-        return f"{100 * self.slack:g} % slack" if self.slack else "none"
+        """The deviation that is allowed, in words."""
+        return "none"
+
+    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        """Compare the claim with a measurement for each member, all of them finite."""
+        raise NotImplementedError
+
+    def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
+        """Compare the claim with decided verdicts on `other_claims`, by id."""
+        raise NotImplementedError
+
+    def undecidable(self, suite: Suite) -> Iterator[Complaint]:
+        """Why no results of the suite could decide it, though each quantity alone can be measured.
+
+        Locations are relative to the claim.
+        """
+        yield from ()
+
+    def value_text(self, judgement: Judgement) -> str:
+        """The measured value as tables write it."""
+        if not math.isfinite(judgement.value):
+            return "–"
+        error = "" if judgement.standard_error is None else f" ± {judgement.standard_error:.2g}"
+        prefix = f"{judgement.shown} " if judgement.shown else ""
+        return f"{prefix}{judgement.value:.4g}{error}"

@@ -1,4 +1,4 @@
-"""Claims files: what a paper states, written so that results can be held against it.
+"""Claims files: read, and checked against their suite.
 
     suite: quick
     claims:
@@ -9,10 +9,8 @@
         order: [{architecture: mamba}, {architecture: s4}]
         slack: 0.1
 
-A claim has a measure (`bench.check.measure`) and states one of KINDS (`bench.check.kinds`). A file is
-held against its suite when it is read: a claim that no result of the suite could ever decide is an error
-in the file, not a verdict, unless it says what it `awaits`. `bench.check` gives the verdicts; a further
-kind of claim is a model in `kinds` and a function in `judges`.
+A claim has a `measure` (`bench.check.quantity`) and the key of exactly one kind (`bench.check.kinds`).
+A claim that no result of the suite could decide is an error in the file, unless it states what it `awaits`.
 """
 
 from __future__ import annotations
@@ -22,14 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.check.claim import Claim
-from bench.check.decidable import bad_counts, undecidable
-from bench.check.kinds import Requires
+from pydantic import BaseModel, create_model
+
+from bench.check.claim import Claim, Requires
+from bench.check.decidable import bad_references, undecidable
+from bench.check.kinds import KINDS
 from bench.errors import InvalidFile
 from bench.frozen import Frozen
 from bench.names import name_fault
 from bench.strict_yaml.complaints import Complaint
-from bench.strict_yaml.document import check, lines, read
+from bench.strict_yaml.document import Document, check, lines, read
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -40,7 +40,7 @@ class Claims:
     """The claims about one suite, by id, in the order of the file.
 
     Attributes:
-        awaiting: of the claims that the suite cannot decide yet, what they wait for.
+        awaiting: for each claim that the suite cannot decide yet, what it awaits.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class _File(Frozen):
 
 
 def path_for(suite_path: Path) -> Path:
-    """Where the claims about a suite are written: `quick.yaml` → `quick.claims.yaml`, beside it."""
+    """The claims file of a suite: `quick.yaml` → `quick.claims.yaml` in the same folder."""
     return suite_path.with_name(f"{suite_path.stem}.claims.yaml")
 
 
@@ -79,22 +79,66 @@ def load(path: Path, suite: Suite) -> Claims:
         complaints.append(Complaint(("claims",), "there is no claim here"))
     claims: dict[str, Claim] = {}
     awaiting: dict[str, str] = {}
-    common = file.requires if isinstance(file, _File) else Requires()
+    required = file.requires if isinstance(file, _File) else Requires()
     for name in entries if isinstance(entries, dict) else ():
         if fault := name_fault(name):
             complaints.append(Complaint(("claims", name), fault, key=True))
-        claim = check(document, Claim, ("claims", name))
+        claim = _claim(document, name)
         if isinstance(claim, list):
             complaints.extend(claim)
+            continue
+        own = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
+        claims[name] = claim.model_copy(update={"requires": required.model_copy(update=own)})
+        faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
+        if claim.awaits and faults:
+            awaiting[name] = claim.awaits
         else:
-            own = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
-            claims[name] = claim.model_copy(update={"requires": common.model_copy(update=own)})
-            found = [*undecidable(name, claim, suite)]
-            if claim.awaits and found:
-                awaiting[name] = claim.awaits
-            else:
-                complaints.extend(found)
-    complaints.extend(bad_counts(entries, claims))
+            complaints.extend(faults)
+    complaints.extend(bad_references(entries if isinstance(entries, dict) else {}, claims))
     if complaints:
         raise InvalidFile(lines(document, complaints))
     return Claims(path, claims, awaiting)
+
+
+def _claim(document: Document, name: str) -> Claim | list[Complaint]:
+    """One claim of a document, or what is wrong with it."""
+    loc = ("claims", name)
+    entry = document.data["claims"][name]
+    kinds = [kind for kind in KINDS if isinstance(entry, dict) and kind in entry]
+    if len(kinds) != 1:
+        return _without_kind(document, name, kinds)
+    (kind,) = kinds
+    model = KINDS[kind]
+    # A key of other kinds, such as slack, is no spelling mistake: say to which kinds it belongs.
+    foreign = {key: owners for key in entry if key not in model.model_fields and (owners := _owners(key))}
+    complaints = [
+        Complaint((*loc, key), f"{kind} takes no '{key}', which belongs to {', '.join(owners)}")
+        for key, owners in foreign.items()
+    ]
+    claim = check(document, model, loc, {key: entry[key] for key in entry if key not in foreign})
+    if isinstance(claim, list):
+        return [*complaints, *claim]
+    return complaints or claim
+
+
+def _owners(key: str) -> list[str]:
+    """The kinds of claim that have a key."""
+    return [kind for kind, model in KINDS.items() if key in model.model_fields]
+
+
+def _without_kind(document: Document, name: str, kinds: list[str]) -> list[Complaint]:
+    """What is wrong with a claim that has no kind, or several.
+
+    Its other keys are checked first: a misspelt kind should be named as that.
+    """
+    keys = {key: (Any, None) for model in KINDS.values() for key in model.model_fields}
+    common = {key: (info.annotation, info) for key, info in Claim.model_fields.items()}
+    fields: dict[str, Any] = {**keys, **common}
+    model: type[BaseModel] = create_model("Claim", __base__=Frozen, **fields)
+    faults = check(document, model, ("claims", name))
+    if isinstance(faults, list):
+        return faults
+    *others, last = KINDS
+    has = f"this one has {' and '.join(kinds)}" if kinds else "this one has none"
+    text = f"a claim states one of {', '.join(others)} and {last}; {has}"
+    return [Complaint(("claims", name, *kinds[:1]), text)]

@@ -1,117 +1,186 @@
-"""Whether results of a suite could ever decide a claim, and the place of everything that says they cannot."""
+"""Whether results of a suite could ever decide a claim, checked when a claims file is read.
+
+A claim that no result could decide is an error in the file. Each complaint is placed at the field that is
+wrong: at the member of a list if the member sets this field, otherwise at the common `measure`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.check.claim import Claim
-from bench.check.measure import Measure, runs_of
-from bench.check.problems import problems_of
+from bench.check.claim import Claim, Member
+from bench.check.quantity import FILTERS, PLACES, Quantity, field_text, runs_of
 from bench.errors import did_you_mean
+from bench.exhibits import named
+from bench.models.architectures import Architecture
+from bench.run import Run
 from bench.strict_yaml.complaints import Complaint
 
 if TYPE_CHECKING:
     from bench.suite import Suite
 
 
-def bad_counts(entries: Any, claims: Mapping[str, Claim]) -> Iterator[Complaint]:
-    """Counts of claims that are not there, or that are counts themselves."""
-    for name, claim in claims.items():
-        for index, other in enumerate(claim.count.claims or () if claim.count else ()):
-            place = ("claims", name, "count", "claims", index)
-            if other not in entries:
-                near = did_you_mean(other, [one for one in claims if one != name])
-                yield Complaint(place, f"there is no claim '{other}'{near}")
-            elif other in claims and claims[other].count:
-                yield Complaint(place, f"'{other}' is a count itself")
-
-
-def undecidable(name: str, claim: Claim, suite: Suite) -> Iterator[Complaint]:
-    """Why no results of the suite could decide a claim; nothing when they could."""
-    if claim.count and claim.count.claims:
-        return
-    broken = False
-    for index, measure in enumerate(claim.measures):
-        for part in measure.parts:
+def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
+    """Why no results of the suite could decide a claim, with locations relative to the claim."""
+    measurable = True
+    for member, quantity in zip(claim.members, claim.quantities, strict=True):
+        for part in quantity.parts:
             for problem in problems_of(part, suite):
-                broken = True
-                yield _placed(name, claim, index, problem.field, problem.text)
-    if claim.equivalent and not broken:
-        yield from _unlike(name, claim, suite)
-    if claim.order is None or broken:
+                measurable = False
+                yield _placed(member, problem)
+    if measurable:  # what a kind adds compares runs, and there may be none
+        yield from claim.undecidable(suite)
+
+
+def bad_references(entries: Mapping[str, Any], claims: Mapping[str, Claim]) -> Iterator[Complaint]:
+    """Claims about other claims that do not exist, or that are about claims themselves.
+
+    Args:
+        entries: every claim of the file as it is written. A claim that exists but is wrong has its own
+            complaints.
+        claims: those that could be read, by id.
+    """
+    for name, claim in claims.items():
+        for place, other in claim.other_claims.items():
+            loc = ("claims", name, *place)
+            if other not in entries:
+                near = did_you_mean(other, [known for known in claims if known != name])
+                yield Complaint(loc, f"there is no claim '{other}'{near}")
+            elif other in claims and claims[other].other_claims:
+                yield Complaint(loc, f"'{other}' is a {claims[other].kind} itself")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a quantity.
+
+    Attributes:
+        field: the field of the quantity that is wrong; None for the quantity as a whole.
+        text: one sentence.
+    """
+
+    field: str | None
+    text: str
+
+
+def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
+    """Why a quantity can never be measured from results of a suite; nothing when it can."""
+    names = [experiment.name for experiment in suite.experiments]
+    if quantity.experiment is None and quantity.rebuilds is None:
+        yield Problem(None, f"missing key 'experiment'{did_you_mean('', names)}")
         return
-    first, *others = claim.measures
-    seen = [_subject(first, suite)]
-    for index, measure in enumerate(others, start=1):
-        subject = _subject(measure, suite)
-        place = ("claims", name, "order", index)
-        if subject in seen:
-            yield Complaint(place, "this measures the same as an earlier member of the order")
-        elif measure.of != first.of:
-            yield Complaint(
-                place, f"an order compares one quantity: this is {measure.of}, the first {first.of}"
-            )
-        elif runs_of(measure, suite)[0].task_id != runs_of(first, suite)[0].task_id:
-            yield Complaint(
-                place, "this is evaluated on other prompts than the first member, never comparable"
-            )
-        seen.append(subject)
-
-
-def _unlike(name: str, claim: Claim, suite: Suite) -> Iterator[Complaint]:
-    """Why the two sides of an equivalence cannot stand beside each other."""
-    claimed = claim.equivalent
-    assert claimed is not None
-    subject, reference = (runs_of(measure, suite) for measure in claim.measures)
-    here = ("claims", name, "equivalent")
-    if {run.id for run in subject} & {run.id for run in reference}:
-        yield Complaint((*here, "reference"), "this shares runs with the subject: say what tells them apart")
+    if quantity.experiment is not None and quantity.experiment not in names:
+        near = did_you_mean(quantity.experiment, names)
+        yield Problem("experiment", f"suite '{suite.name}' has no experiment '{quantity.experiment}'{near}")
         return
-    for side, runs in (("subject", subject), ("reference", reference)):
-        if len({run.size for run in runs}) > 1:
-            yield Complaint((*here, side), "this means runs of several sizes: name one")
-        if (seeds := len({run.seed for run in runs})) < claimed.seeds:
-            yield Complaint((*here, side), f"this means {seeds} seeds, the claim takes {claimed.seeds}")
-    for field in ("task", "architecture", "size"):
-        if getattr(subject[0], field) != getattr(reference[0], field):
-            yield Complaint((*here, "reference"), f"its {field} is not that of the subject")
+    runs = runs_of(Quantity(experiment=quantity.experiment, rebuilds=quantity.rebuilds), suite)
+    place = quantity.place
+    if quantity.experiment is None and not runs:
+        rebuilt = sorted({number for each in suite.experiments for number in named(each.rebuilds)})
+        near = did_you_mean(str(quantity.rebuilds), rebuilt)
+        yield Problem("rebuilds", f"no experiment of suite '{suite.name}' rebuilds {quantity.rebuilds}{near}")
+        return
+    # Filters are applied one by one, so that the complaint names the first one that leaves no run.
+    for field, (fits, own) in FILTERS.items():
+        if (value := getattr(quantity, field)) is None:
+            continue
+        kept = [run for run in runs if fits(run, value)]
+        if not kept:
+            yield Problem(field, f"no run of {place} {_no_fit(field, value, runs, own)}")
+            return
+        runs, place = kept, f"{place}, {quantity.text([field])}"
+    if not runs:
+        yield Problem("experiment", f"{place} plans no run")
+        return
+    yield from _ambiguities(runs)
+    yield from _unreadable(quantity, runs)
 
 
-def _subject(measure: Measure, suite: Suite) -> tuple[Any, ...]:
-    plain = measure.model_dump(exclude={"experiment", "rebuilds", "task", "architecture", "size"})
-    parts = tuple(tuple(run.id for run in runs_of(part, suite)) for part in measure.parts)
-    return parts, {key: value for key, value in plain.items() if key in READ}
+def _no_fit(field: str, value: Any, runs: list[Run], own: Callable[[Run], str]) -> str:
+    """`has task 'x', did you mean 'y'?`, or which of its fields no run has."""
+    label = field.replace("_", " ")
+    available = list(dict.fromkeys(own(run) for run in runs))
+    name = value["name"] if isinstance(value, dict) else field_text("size", value)
+    if not isinstance(value, dict) or name not in available:
+        return f"has {label} '{name}'{did_you_mean(name, available)}"
+    options = ", ".join(f"{key} = {option}" for key, option in value.items() if key != "name")
+    fields = {key for run in runs if own(run) == name for key in _fields(run, field)}
+    unknown = [key for key in value if key != "name" and key not in fields]
+    hint = f": unknown key '{unknown[0]}'{did_you_mean(unknown[0], sorted(fields))}" if unknown else ""
+    return f"has {label} '{name}' with {options}{hint}"
 
 
-READ = ("at", "of", "step", "at_flops", "evaluation", "relative_to", "minus", "over_seeds")
-"""Fields of a measure that say which number is read, and not of which runs."""
+def _fields(run: Run, field: str) -> set[str]:
+    value = getattr(run, field)
+    if isinstance(value, Architecture):
+        blocks = value.first + value.layer
+        return {key for block in blocks for key in type(block).model_fields} - {"name"}
+    return set(type(value).model_fields) - {"name"}
 
 
-def _placed(name: str, claim: Claim, index: int, field: str | None, text: str) -> Complaint:
-    """A complaint at the field of the list's member where it is set, else at that of the measure."""
-    common, member = ("claims", name, "measure"), _member_place(name, claim, index)
-    set_there = claim.members[index].model_fields_set
-    in_member = member is not None and (field is None or field in set_there)
-    if member is None:
-        member = common
-    if field is None:
-        return Complaint(member, text) if in_member else Complaint(common, text, key=True)
-    # The name within a mapping; where there is none, the place is that of the field.
-    return Complaint((*(member if in_member else common), field, "name"), text)
+def _ambiguities(runs: list[Run]) -> Iterator[Problem]:
+    """Differences between runs that are neither chosen (rate, clip, size) nor averaged over (seed)."""
+    for field in ("task", "architecture", "optimizer"):
+        values = list(dict.fromkeys(getattr(run, field) for run in runs))
+        if len(values) > 1:
+            yield Problem(None, f"this means runs of {len(values)} {field}s ({_contrast(values)}): name one")
+    for field in ("batch_size", "steps", "precision", "evaluation_prompts"):
+        # Within one size: sizes may differ in their budgets, and a size is chosen as a whole.
+        by_size: dict[Any, dict[Any, None]] = {}
+        for run in runs:
+            by_size.setdefault(run.size, {})[getattr(run, field)] = None
+        clash = next((values for values in by_size.values() if len(values) > 1), None)
+        if clash:
+            listed = ", ".join(map(str, clash))
+            yield Problem(None, f"this means runs with {len(clash)} values of {field} ({listed}): name one")
 
 
-def _member_place(name: str, claim: Claim, index: int) -> tuple[str | int, ...] | None:
-    """Where a member of a list is written; None for what is not in a list."""
-    here: tuple[str | int, ...] = ("claims", name, claim.kind)
-    if claim.order:
-        return (*here, index)
-    if claim.trend:
-        return (*here, "rising", index) if claim.trend.rising else (
-            *here, "falling", len(claim.trend.members) - 1 - index,
-        )  # fmt: skip
-    if claim.symbol:
-        return (*here, "among", index - 1) if index else None
-    if claim.equivalent:
-        return (*here, ("subject", "reference")[index])
-    return (*here, "orders", *divmod(index, 2)) if claim.count else None
+def _contrast(values: list[Any]) -> str:
+    """Names where names differ, else the fields that do."""
+    names = list(dict.fromkeys(value.name for value in values))
+    if len(names) > 1:
+        return ", ".join(names)
+    if isinstance(values[0], Architecture):
+        return f"{names[0]} with different options"
+    dumps = [value.model_dump(mode="json") for value in values]
+    differing = [key for key in dumps[0] if len({repr(dump.get(key)) for dump in dumps}) > 1]
+    return f"{names[0]} with different {' and '.join(differing)}"
+
+
+def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
+    """Evaluations, positions and checkpoints that some of the runs do not have."""
+    for task in dict.fromkeys(run.task for run in runs):
+        evaluations = task.evaluations()
+        if quantity.evaluation not in evaluations:
+            near = did_you_mean(quantity.evaluation, evaluations)
+            text = f"task '{task.name}' has no evaluation '{quantity.evaluation}'{near}"
+            yield Problem("evaluation", text)
+            return
+        evaluation = evaluations[quantity.evaluation]
+        if isinstance(quantity.at, int) and quantity.at not in evaluation.positions:
+            first, last = evaluation.positions[0], evaluation.positions[-1]
+            available = f"the task has {len(evaluation.positions)}, {first} to {last}"
+            yield Problem("at", f"position {quantity.at} does not exist: {available}")
+        elif isinstance(quantity.at, str) and quantity.at not in (*PLACES, *evaluation.marks):
+            near = did_you_mean(quantity.at, [*PLACES, *evaluation.marks])
+            yield Problem("at", f"task '{task.name}' has no mark '{quantity.at}'{near}")
+    if quantity.step is not None:
+        lacking = [run for run in runs if quantity.step not in run.checkpoints]
+        if lacking:
+            steps = ", ".join(map(str, lacking[0].checkpoints))
+            yield Problem("step", f"no checkpoint at step {quantity.step}, expected one of: {steps}")
+
+
+def _placed(member: Member, problem: Problem) -> Complaint:
+    """The problem as a complaint, at the member if the member sets the field, else at the common measure."""
+    own = member.place is not None and (
+        problem.field is None or problem.field in member.quantity.model_fields_set
+    )
+    place = member.place if own and member.place is not None else ("measure",)
+    if problem.field is None:
+        # A common measure that is incomplete is pointed at by its key: its value may lie lines below.
+        return Complaint(place, problem.text, key=not own)
+    # "name" leads to the name within a mapping. Without a mapping, the position is that of the field.
+    return Complaint((*place, problem.field, "name"), problem.text)

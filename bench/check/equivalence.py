@@ -11,12 +11,16 @@ from functools import cache
 
 RESAMPLES = 10_000
 SEED = 0
-"""Of the resampling: the same results always give the same interval."""
+"""Fixed, so that the same results always give the same interval."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """The mean error over seeds, and its standard error over them (None for a single seed)."""
+    """The mean error over seeds of one side of a comparison.
+
+    Attributes:
+        standard_error: over seeds; None for a single seed.
+    """
 
     mean: float
     standard_error: float | None
@@ -32,7 +36,7 @@ class Ratio:
         low: the 5 % quantile over resamples of the seeds.
         high: the 95 % quantile: `low` to `high` is the 90 % interval.
         standard_error: the standard deviation over resamples.
-        paired: whether the two had the same seeds, which were then resampled together.
+        paired: whether both sides have the same seeds, which are then resampled together.
     """
 
     value: float
@@ -43,26 +47,30 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two sides and their ratio; None with too few seeds, or where the reference's mean is 0."""
+class MeanComparison:
+    """Two mean errors and their ratio.
+
+    Attributes:
+        ratio: None with fewer than two seeds, or where a resample of the reference has the mean 0.
+    """
 
     subject: Side
     reference: Side
     ratio: Ratio | None
 
 
-def compare(subject: Mapping[int, float], reference: Mapping[int, float]) -> Comparison:
-    """Compare errors by seed, all of them finite; neither mapping is empty."""
-    return Comparison(_side(subject), _side(reference), ratio_of_means(subject, reference))
+def compare(subject: Mapping[int, float], reference: Mapping[int, float]) -> MeanComparison:
+    """Compare two mean errors. Each mapping is error by seed, not empty, all finite."""
+    return MeanComparison(_side(subject), _side(reference), ratio_of_means(subject, reference))
 
 
 def ratio_of_means(subject: Mapping[int, float], reference: Mapping[int, float]) -> Ratio | None:
-    """The ratio of mean errors with its percentile bootstrap interval over seeds.
+    """The ratio of two mean errors with its percentile bootstrap interval over seeds.
 
     Args:
-        subject: error by seed.
-        reference: the same of what it is divided by. With the same seeds as `subject`, pairs are resampled;
-            with others, each side on its own.
+        subject: error by seed, in the numerator.
+        reference: error by seed, in the denominator. If it has the same seeds as `subject`, pairs are
+            resampled; otherwise each side alone.
 
     Returns:
         None with fewer than two seeds on a side, or where a resample has no finite ratio.
@@ -70,16 +78,21 @@ def ratio_of_means(subject: Mapping[int, float], reference: Mapping[int, float])
     if min(len(subject), len(reference)) < 2:
         return None
     paired = subject.keys() == reference.keys()
-    above = [subject[seed] for seed in sorted(subject)]
-    below = [reference[seed] for seed in sorted(reference)]
-    rows = _resamples(len(above), SEED)
-    others = rows if paired else _resamples(len(below), SEED + 1)
-    ratios = [_ratio(_mean(above, row), _mean(below, other)) for row, other in zip(rows, others, strict=True)]
-    value = _ratio(statistics.fmean(above), statistics.fmean(below))
+    numerators = [subject[seed] for seed in sorted(subject)]
+    denominators = [reference[seed] for seed in sorted(reference)]
+    # Runs of one seed share their prompts, so their errors rise and fall together. Resampling pairs keeps
+    # that correlation, which cancels in the ratio; resampling each side alone would widen the interval.
+    rows = _resamples(len(numerators), SEED)
+    reference_rows = rows if paired else _resamples(len(denominators), SEED + 1)
+    ratios = [
+        _ratio(_mean(numerators, row), _mean(denominators, reference_row))
+        for row, reference_row in zip(rows, reference_rows, strict=True)
+    ]
+    value = _ratio(statistics.fmean(numerators), statistics.fmean(denominators))
     if not all(map(math.isfinite, [value, *ratios])):
         return None
-    quantiles = statistics.quantiles(ratios, n=20, method="inclusive")
-    return Ratio(value, quantiles[0], quantiles[-1], statistics.stdev(ratios), paired)
+    low, *_, high = statistics.quantiles(ratios, n=20, method="inclusive")  # at 5 % and 95 %
+    return Ratio(value, low, high, statistics.stdev(ratios), paired)
 
 
 def _side(errors: Mapping[int, float]) -> Side:
@@ -99,5 +112,5 @@ def _mean(values: Sequence[float], row: Sequence[int]) -> float:
     return sum([values[index] for index in row]) / len(row)
 
 
-def _ratio(above: float, below: float) -> float:
-    return above / below if below > 0 else math.nan
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else math.nan

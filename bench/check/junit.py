@@ -1,7 +1,7 @@
-"""Verdicts as JUnit XML, which continuous integration shows: a test case a claim.
+"""Verdicts as JUnit XML for continuous integration: one test case per claim.
 
-Not reproduced is a failure. Missing, undecided and not comparable are skipped: they are neither a failure
-nor a pass.
+A claim that is not reproduced is a failure. Claims that are missing, undecided or not comparable are skipped:
+they are neither a failure nor a pass.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from bench.check.verdicts import Verdict
 
 
 def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
-    """The file for one suite."""
-    failed = sum(one.verdict == "not reproduced" for one in verdicts)
-    skipped = sum(one.verdict not in ("reproduced", "not reproduced") for one in verdicts)
+    """The JUnit file for one suite."""
+    failed = sum(verdict.verdict == "not reproduced" for verdict in verdicts)
+    skipped = sum(verdict.verdict not in ("reproduced", "not reproduced") for verdict in verdicts)
     root = ElementTree.Element(
         "testsuite",
         name=_printable(f"claims of {suite}"),
@@ -24,22 +24,21 @@ def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
         skipped=str(skipped),
         errors="0",
     )
-    for one in verdicts:
-        case = ElementTree.SubElement(
-            root, "testcase", classname=f"{suite}.{one.kind}", name=_printable(one.claim)
-        )
-        said = (
-            f"{one.statement} ({one.source}) {one.reason}" if one.source else f"{one.statement} {one.reason}"
-        )
-        if one.verdict == "not reproduced":
-            ElementTree.SubElement(case, "failure", message=_printable(one.reason)).text = _printable(said)
-        elif one.verdict != "reproduced":
-            ElementTree.SubElement(case, "skipped", message=_printable(f"{one.verdict}: {one.reason}"))
+    for verdict in verdicts:
+        name = _printable(verdict.claim)
+        case = ElementTree.SubElement(root, "testcase", classname=f"{suite}.{verdict.kind}", name=name)
+        if verdict.verdict == "not reproduced":
+            source = f" ({verdict.source})" if verdict.source else ""
+            failure = ElementTree.SubElement(case, "failure", message=_printable(verdict.reason))
+            failure.text = _printable(f"{verdict.statement}{source} {verdict.reason}")
+        elif verdict.verdict != "reproduced":
+            message = f"{verdict.verdict}: {verdict.reason}"
+            ElementTree.SubElement(case, "skipped", message=_printable(message))
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
 
 
 def _printable(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(each for each in text if each >= " " or each in "\t\n")
+    """The text without the control characters that XML cannot contain."""
+    return "".join(character for character in text if character >= " " or character in "\t\n")

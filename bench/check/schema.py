@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import operator
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from bench import suite
-from bench.check.claim import Claim
-from bench.check.kinds import Requires
-from bench.check.measure import Measure
+from bench.check.claim import Claim, Requires
+from bench.check.kinds import KINDS
+from bench.check.quantity import Quantity
 from bench.frozen import Frozen
 
 
 class ClaimsFile(Frozen):
-    """Claims about one suite."""
+    """Claims about one suite. The schema adds the field `claims`, of all registered kinds."""
 
     suite: str = Field(description="Name of the suite that the claims are about.")
     requires: Requires = Field(
         default=Requires(), description="What all runs must have in common with the paper's."
     )
-    claims: dict[str, Claim] = Field(min_length=1, description="Claims by name.")
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a claims file; names of loaded plugins are part of it."""
+    """JSON Schema (2020-12) of a claims file, for all registered kinds and the names of loaded plugins."""
     vocabulary = suite.json_schema()["$defs"]
     tasks, architectures, sizes = (
         vocabulary[name]["enum"] for name in ("TaskName", "ArchitectureName", "SizeGroup")
     )
-    schema: dict[str, Any] = _without_defaults(ClaimsFile.model_json_schema())
-    for definition in schema["$defs"].values():
-        _describe(definition)
-    fields = schema["$defs"][Measure.__name__]["properties"]
+    claim: Any = functools.reduce(operator.or_, KINDS.values())
+    claims: Any = (dict[str, claim], Field(min_length=1, description="Claims by name."))
+    file = create_model("ClaimsFile", __base__=ClaimsFile, claims=claims)
+    schema: dict[str, Any] = _without_defaults(file.model_json_schema())
+    for name, definition in schema["$defs"].items():
+        _describe(definition, definition.get("description", ""))
+        if name in {kind.__name__ for kind in KINDS.values()}:
+            _describe(definition, inspect.getdoc(Claim) or "")
+    fields = schema["$defs"][Quantity.__name__]["properties"]
     # A validator accepts a name in place of a mapping, which pydantic cannot describe. Any task name is
     # accepted: a claim may be about a task that does not exist yet (`awaits`).
     fields["task"] |= _named(tasks, {"type": "string"})
@@ -52,10 +59,10 @@ def _named(names: Iterable[str], *others: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [*name, mapping]}
 
 
-def _describe(definition: dict[str, Any]) -> None:
-    """Move what a model's docstring says under "Attributes:" to the properties it is about."""
-    text, _, attributes = definition.get("description", "").partition("\n\nAttributes:\n")
-    definition["description"] = text
+def _describe(definition: dict[str, Any], docstring: str) -> None:
+    """Describe the properties of a definition by the "Attributes:" of a docstring."""
+    definition["description"] = definition.get("description", "").partition("\n\nAttributes:\n")[0]
+    attributes = docstring.partition("\n\nAttributes:\n")[2]
     for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
         if name in definition["properties"]:  # not so for a computed attribute
             definition["properties"][name]["description"] = " ".join(meaning.split())

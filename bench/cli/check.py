@@ -1,10 +1,10 @@
-"""`bench check`: every claim of a suite with its verdict, and what changed since the last time."""
+"""`bench check`: print the verdict on every claim of a suite, and what changed since the last check."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ STYLES = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is asked for beside the verdicts.
+class CheckOptions:
+    """Options of `bench check`.
 
     Attributes:
+        as_json: print JSON instead of tables.
         junit: a file to write for continuous integration.
-        against: an earlier check; only a claim that it reproduced and this one does not is an error.
-        allow_synthetic: judge results made up for tests as if they were measured.
+        against: the file of an earlier check. The exit code is 1 if a claim that passed there fails now.
+        allow_synthetic: judge synthetic results as if they were measured (tests).
     """
 
     as_json: bool = False
@@ -49,33 +50,39 @@ class Options:
     allow_synthetic: bool = False
 
 
-def check_suite(path: Path, results: Path, options: Options) -> int:
+def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
     suite = suites.load(path)
-    before = changes_of.read(options.against) if options.against else None
-    claims = claims_of.load(claims_of.path_for(suite.path), suite)  # before results: a fault is named first
+    against = changes_of.read(options.against) if options.against else None
+    # Claims are read before results: a mistake in the file matters more than results that are missing.
+    claims = claims_of.load(claims_of.path_for(suite.path), suite)
     pool = pool_of.load(pool_of.require(results))
     verdicts = verdicts_on(claims, suite, results, pool, allow_synthetic=options.allow_synthetic)
-    owner.refuse_other(suite, _memory(results, suite).parent, _remembered(results, suite).get("suite"))
-    last = _last(results, suite) if before is None else before
-    changed = [] if last is None else changes_of.changes(last, verdicts)
-    lost = [each for each in changed if each.lost]
-    code = checks.exit_code(verdicts) if before is None else int(bool(lost))
+    memory = _memory(results, suite)
+    last = _remembered(memory)
+    owner.refuse_other(suite, memory.parent, last.get("suite"))
+    before = changes_of.verdicts_in(last) if against is None else against
+    changes = [] if before is None else changes_of.changes(before, verdicts)
+    lost = any(change.lost for change in changes)
+    code = checks.exit_code(verdicts) if against is None else int(lost)
     if options.junit:
         write_atomically(options.junit, junit(suite.name, verdicts))
     out = format.Output()
     if options.as_json:
-        listed = [{"claim": each.claim, "before": each.before, "after": each.after} for each in changed]
-        found = {**checks.to_json(verdicts), "changes": listed, "problems": pool.problems}
-        out.json({**found, "exit_code": code})
+        listed = [
+            {"claim": change.claim, "before": change.before, "after": change.after} for change in changes
+        ]
+        data = {**checks.to_json(verdicts), "changes": listed, "problems": pool.problems}
+        out.json({**data, "exit_code": code})
     else:
         _show(verdicts, out)
-        _show_changes(changed, "the last check" if before is None else str(options.against), out)
+        _show_changes(changes, "the last check" if against is None else str(options.against), out)
         _show_counts(verdicts, out)
         for problem in pool.problems:
             out.say(problem, style="yellow")
-    if before is None and not options.allow_synthetic:
-        _remember(results, suite, verdicts)
+    # A comparison with a file, or of synthetic results, is not the check that the next one continues.
+    if against is None and not options.allow_synthetic:
+        _remember(memory, suite, verdicts)
     return code
 
 
@@ -88,96 +95,83 @@ def verdicts_on(
     allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
     """The verdicts on a suite's claims."""
-    words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
-    return checks.check(claims, suite, pool, words, allow_synthetic=allow_synthetic)
+    states = {run_id: standing.word for run_id, standing in standings(suite.runs, results, pool).items()}
+    return checks.check(claims, suite, pool, states, allow_synthetic=allow_synthetic)
 
 
 def _memory(results: Path, suite: Suite) -> Path:
+    """The file with the last check of a suite on these results."""
     return results / pool_of.STATE / "checks" / f"{suite.name}.json"
 
 
-def _last(results: Path, suite: Suite) -> dict[str, str] | None:
-    """The verdicts of the last check on these results; None without one."""
-    return changes_of.verdicts_in(_remembered(results, suite))
-
-
-def _remembered(results: Path, suite: Suite) -> dict[str, Any]:
+def _remembered(memory: Path) -> dict[str, Any]:
+    """The last check; empty if there was none or it cannot be read."""
     with contextlib.suppress(OSError, ValueError):
-        value = json.loads(_memory(results, suite).read_text(encoding="utf-8"))
+        value = json.loads(memory.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else {}
     return {}
 
 
-def _remember(results: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -> None:
-    """Keep the verdicts for the next check; results that cannot be written to are no error."""
-    if not results.is_dir():
-        return
-    path = _memory(results, suite)
+def _remember(memory: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -> None:
+    """Keep the verdicts for the next check. Results that are read-only are no error."""
     with contextlib.suppress(OSError):
-        write_json(path, {"suite": owner.note(suite, path.parent), **checks.to_json(verdicts)})
+        write_json(memory, {"suite": owner.note(suite, memory.parent), **checks.to_json(verdicts)})
 
 
 def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
     columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
     columns += [Column("expected", spare=True, folds=True), Column("tolerance", spare=True)]
-    rows = (
-        (Text(one.verdict, STYLES[one.verdict]), one.claim, _value(one), one.expected, one.tolerance)
-        for one in verdicts
-        if one.verdict != "missing"
-    )
-    if any(one.verdict != "missing" for one in verdicts):
+    rows = [
+        (
+            Text(verdict.verdict, STYLES[verdict.verdict]),
+            verdict.claim,
+            verdict.value_text,
+            verdict.expected,
+            verdict.tolerance,
+        )
+        for verdict in verdicts
+        if verdict.verdict != "missing"
+    ]
+    if rows:
         out.print(format.table(out, columns, rows))
         out.print()
-    for one in verdicts:
-        if one.verdict not in ("reproduced", "missing"):
-            source = f" ({one.source})" if one.source else ""
-            head = Text.assemble((one.verdict, STYLES[one.verdict]), f" {one.claim}: {one.statement}{source}")
-            out.print(head)
-            out.print(Padding(Text(one.reason), (0, 0, 0, 4), expand=False))
-    for note, claims in _by_note(verdicts).items():
-        out.print(Text.assemble(("mixed", "yellow"), f" {', '.join(claims)}"))
-        out.print(Padding(Text(note), (0, 0, 0, 4), expand=False))
-    for reason, claims in _by_reason(verdicts).items():
-        out.print(Text.assemble(("missing", STYLES["missing"]), f" {', '.join(claims)}"))
-        out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
+    for verdict in verdicts:
+        if verdict.verdict not in ("reproduced", "missing"):
+            source = f" ({verdict.source})" if verdict.source else ""
+            text = f"{verdict.claim}: {verdict.statement}{source}"
+            _show_reason(verdict.verdict, STYLES[verdict.verdict], text, verdict.reason, out)
+    # Many claims share a note, or wait for the same runs: each reason is printed once.
+    notes = _grouped((verdict.note, verdict.claim) for verdict in verdicts if verdict.note)
+    for note, claims in notes.items():
+        _show_reason("mixed", "yellow", ", ".join(claims), note, out)
+    missing = _grouped(
+        (verdict.reason, verdict.claim) for verdict in verdicts if verdict.verdict == "missing"
+    )
+    for reason, claims in missing.items():
+        _show_reason("missing", STYLES["missing"], ", ".join(claims), reason, out)
+
+
+def _show_reason(word: str, style: str, text: str, reason: str, out: format.Output) -> None:
+    out.print(Text.assemble((word, style), f" {text}"))
+    out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """Claims by what is said about them."""
+    groups: dict[str, list[str]] = {}
+    for text, claim in pairs:
+        groups.setdefault(text, []).append(claim)
+    return groups
 
 
 def _show_counts(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
-    counts = {word: sum(one.verdict == word for one in verdicts) for word in STYLES}
-    found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    out.say(f"{format.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")
+    counts = {word: sum(verdict.verdict == word for verdict in verdicts) for word in STYLES}
+    listed = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    out.say(f"{format.count(len(verdicts), 'claim')}: {listed or 'nothing was checked'}.")
 
 
-def _by_reason(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
-    """Missing claims by why they are missing: many wait for the same runs."""
-    found: dict[str, list[str]] = {}
-    for one in verdicts:
-        if one.verdict == "missing":
-            found.setdefault(one.reason, []).append(one.claim)
-    return found
-
-
-def _by_note(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
-    """Decided claims by what the runs behind them differ in, where they do."""
-    found: dict[str, list[str]] = {}
-    for one in verdicts:
-        if one.note:
-            found.setdefault(one.note, []).append(one.claim)
-    return found
-
-
-def _show_changes(changed: Sequence[changes_of.Change], since: str, out: format.Output) -> None:
-    for each in changed:
-        style = "red" if each.lost else "green" if each.after == "reproduced" else ""
-        before, after = each.before or "not claimed", each.after or "no longer claimed"
-        out.print(Text(f"Since {since}: {each.claim}: {before} → {after}", style))
-
-
-def _value(one: checks.Verdict) -> str:
-    if one.value is None:
-        return "–"
-    if one.comparison and one.comparison.ratio:
-        return f"{one.value:.4g} [{one.comparison.ratio.low:.4g}, {one.comparison.ratio.high:.4g}]"
-    error = "" if one.standard_error is None else f" ± {one.standard_error:.2g}"
-    symbol = f"{one.shown} " if one.shown else ""
-    return f"{symbol}{one.value:.4g}{error}"
+def _show_changes(changes: Sequence[changes_of.Change], since: str, out: format.Output) -> None:
+    for change in changes:
+        style = "red" if change.lost else "green" if change.after == "reproduced" else ""
+        before, after = change.before or "not claimed", change.after or "no longer claimed"
+        out.print(Text(f"Since {since}: {change.claim}: {before} → {after}", style))

@@ -9,7 +9,7 @@ from synthetic import grid, run_of, task_named
 
 from bench import suite as suites
 from bench.check import check, claims, exit_code
-from bench.check.measure import runs_of
+from bench.check.quantity import runs_of
 from bench.errors import InvalidFile
 from bench.results import Pool
 from bench.suite import Experiment, Suite
@@ -81,7 +81,7 @@ def test_members_of_an_order_complete_the_common_measure(tmp_path: Path) -> None
         "order: [{architecture: mamba, at: 3}, {architecture: s4}]\n    slack: 0.1",
     )
     claim = claims.load(write(tmp_path, text), SUITE).claims["c"]
-    assert [(m.architecture, m.at) for m in claim.measures] == [
+    assert [(m.architecture, m.at) for m in claim.quantities] == [
         ({"name": "mamba"}, 3),
         ({"name": "s4"}, "last"),
     ]
@@ -123,7 +123,10 @@ def test_each_tolerance_has_its_words(tmp_path: Path, value: str, words: tuple[s
             "one of value, bound, order, trend, symbol, equivalent and count; this one has none",
         ),
         ("bound: {at_most: 1}\n    value: {expected: 1, absolute: 1}", "this one has value and bound"),
-        ("bound: {at_most: 1}\n    slack: 0.1", "slack belongs to an order, a trend or a count of orders"),
+        (
+            "bound: {at_most: 1}\n    slack: 0.1",
+            "bound takes no 'slack', which belongs to order",
+        ),
         (
             "order: [{architecture: mamba}, {architecture: s4}]\n    slack: -1",
             "must be greater than -1",

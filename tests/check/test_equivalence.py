@@ -19,10 +19,11 @@ from synthetic import experiment_of, pool_with, record_of, result_of, run_of, su
 from bench import suite as suites
 from bench.check import Verdict, check, exit_code, to_json
 from bench.check import claims as claims_of
-from bench.check.claim import Claim
 from bench.check.claims import Claims
 from bench.check.equivalence import ratio_of_means
 from bench.check.junit import junit
+from bench.check.kinds.bound import BoundClaim
+from bench.check.kinds.equivalent import EquivalentClaim
 from bench.errors import InvalidFile
 from bench.results import Pool, RunRecord
 from bench.run import Run
@@ -42,14 +43,14 @@ def scaled(factor: float, errors: Mapping[int, float] = LEARNED) -> dict[int, fl
     return {seed: error * factor * (1 + 0.005 * noise.gauss()) for seed, error in errors.items()}
 
 
-def claim_of(**fields: Any) -> Claim:
+def claim_of(**fields: Any) -> EquivalentClaim:
     equivalent = {
         "subject": {"precision": "bf16"},
         "reference": {"precision": "fp32"},
         "learned": 0.5,
         "seeds": 8,
     }
-    return Claim.model_validate(
+    return EquivalentClaim.model_validate(
         {"statement": "s", "measure": {"experiment": "all"}, "equivalent": {**equivalent, **fields}}
     )
 
@@ -225,7 +226,7 @@ def test_the_lowest_over_seeds_is_what_can_be_reached() -> None:
     runs = [run_of(seed=seed) for seed in range(4)]
     errors = [0.3, 0.01, 0.2, 0.4]
     results = [result_of(run, error, provenance=REAL) for run, error in zip(runs, errors, strict=True)]
-    claim = Claim.model_validate(
+    claim = BoundClaim.model_validate(
         {
             "statement": "s",
             "measure": {"experiment": "all", "over_seeds": "lowest"},
@@ -326,8 +327,8 @@ def test_the_precision_suite_decides_every_cheaper_precision() -> None:
     decided = {
         (measure.experiment, measure.architecture["name"], measure.precision)
         for claim in claims.values()
-        if claim.equivalent
-        for measure in claim.measures
+        if isinstance(claim, EquivalentClaim)
+        for measure in claim.quantities
         if measure.architecture
     }
     planned = {
@@ -337,7 +338,7 @@ def test_the_precision_suite_decides_every_cheaper_precision() -> None:
     }
     assert decided == planned
     for claim in claims.values():
-        if claim.equivalent:
+        if isinstance(claim, EquivalentClaim):
             task = (
                 next(each for each in suite.experiments if each.name == claim.measure.experiment).runs[0].task
             )

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 from command import ROOT
-from synthetic import experiment_of, grid, pool_with, result_of, run_of, suite_of, task_named
+from pydantic import PositiveFloat
+from synthetic import claim_of, experiment_of, grid, pool_with, result_of, run_of, suite_of, task_named
 
 from bench import suite as suites
 from bench.check import Verdict, check, exit_code, to_json
 from bench.check import claims as claims_of
 from bench.check.changes import changes, read
-from bench.check.claim import Claim
+from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.junit import junit
+from bench.check.kinds import KINDS
+from bench.check.measurement import Measurement
+from bench.check.schema import json_schema as claims_schema
+from bench.cli.check import CheckOptions, check_suite
+from bench.cli.report import write_reports
 from bench.errors import InvalidFile, UserError
 from bench.exhibits import FIGURES, TABLES, named
-from bench.results import Pool
+from bench.frozen import Frozen
+from bench.results import Pool, path_of, store
 from bench.run import Run
+from bench.strict_yaml import document
 
 LINEAR, PARITY = task_named(), task_named("sparse_parity")
 REAL = {"synthetic": False}
@@ -33,7 +44,7 @@ def judged(claims: dict[str, dict[str, Any]], errors: dict[Run, Any], **fields: 
     runs = list(errors)
     suite = suite_of(experiment_of(runs, "all"))
     pool = pool_with(runs={run.id: result_of(run, error, provenance=REAL) for run, error in errors.items()})
-    models = {name: Claim.model_validate({"statement": "s", **claim}) for name, claim in claims.items()}
+    models = {name: claim_of({"statement": "s", **claim}) for name, claim in claims.items()}
     return {one.claim: one for one in check(Claims(Path("x"), models, **fields), suite, pool)}
 
 
@@ -163,7 +174,7 @@ def test_errors_at_a_budget_lie_on_the_frontier_over_all_sizes() -> None:
     for result in results.values():
         result["checkpoints"] = result["checkpoints"][-1:]
     suite = suite_of(experiment_of([SMALL, MIDDLE, LARGE], "all"))
-    claims = Claims(Path("x"), {"c": Claim.model_validate({"statement": "s", **claim})})
+    claims = Claims(Path("x"), {"c": claim_of({"statement": "s", **claim})})
     (one,) = check(claims, suite, pool_with(runs=results))
     assert one.verdict == "reproduced", one.reason
 
@@ -202,7 +213,7 @@ def test_another_evaluation_is_read_where_it_is_asked_for() -> None:
         "measure": {"rebuilds": "Figure 2", "evaluation": "clean_prompts", "at": "headline"},
         "value": {"expected": 0.1, "absolute": 1e-9},
     }
-    claims = Claims(Path("x"), {"c": Claim.model_validate(claim)})
+    claims = Claims(Path("x"), {"c": claim_of(claim)})
     (one,) = check(claims, suite, pool_with(runs={run.id: result}))
     assert one.verdict == "reproduced"
     del result["checkpoints"][-1]["evaluations"]["clean_prompts"]
@@ -396,3 +407,124 @@ def test_without_results_the_paper_is_missing_and_nothing_passes(paper: Claims) 
     verdicts = check(paper, suites.load(ROOT / "suites/paper.yaml"), Pool())
     assert {one.verdict for one in verdicts} == {"missing"}
     assert exit_code(verdicts) == 2
+
+
+# --- a further kind ---------------------------------------------------------------------------
+
+
+class Multiple(Frozen):
+    """A whole multiple of a number."""
+
+    unit: PositiveFloat
+
+
+class MultipleClaim(Claim):
+    """The number is a whole multiple of a unit."""
+
+    kind: ClassVar[str] = "multiple_of"
+
+    multiple_of: Multiple
+
+    @property
+    def expected(self) -> str:
+        return f"n × {self.multiple_of.unit:g}"
+
+    @property
+    def tolerance(self) -> str:
+        return "a hundredth of the unit"
+
+    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        (measurement,) = measurements
+        units = measurement.value / self.multiple_of.unit
+        holds = abs(units - round(units)) < 0.01
+        return Judgement(holds, measurement.value, None, f"{units:.3g} units", f"{round(units)} times")
+
+
+@pytest.fixture
+def multiple_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, MultipleClaim.kind, MultipleClaim)
+
+
+SMALL_SUITE = """\
+name: quick
+experiments:
+  linear:
+    tasks: [linear_regression]
+    architectures: [mamba]
+    sizes: [{layers: 2, width: 32}]
+    learning_rates: [1e-3]
+    steps: 100
+"""
+MULTIPLES = """\
+suite: quick
+claims:
+  in_units:
+    statement: The error is a multiple.
+    measure: {experiment: linear}
+    multiple_of: {unit: 0.1}
+  in_others:
+    statement: The error is another multiple.
+    measure: {experiment: linear}
+    multiple_of: {unit: 0.07}
+"""
+
+
+@pytest.mark.usefixtures("multiple_of")
+def test_a_further_kind_of_claim_needs_an_entry_in_the_registry_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, results = tmp_path / "quick.yaml", tmp_path / "results"
+    path.write_text(SMALL_SUITE, encoding="utf-8")
+    path.with_name("quick.claims.yaml").write_text(MULTIPLES, encoding="utf-8")
+    suite = suites.load(path)
+    for run in suite.runs:
+        store(path_of(results, run), result_of(run, 0.3, provenance=REAL))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    code = check_suite(path, results, CheckOptions(junit=tmp_path / "claims.xml"))
+    table = capsys.readouterr().out
+    assert code == 1
+    assert re.search(r"^reproduced +in_units +3 times 0\.3 +n × 0\.1 +a hundredth of the unit", table, re.M)
+    assert re.search(r"^not reproduced +in_others +4 times 0\.3 +n × 0\.07", table, re.M)
+    assert "4.29 units" in table
+
+    cases = {case.get("name"): case for case in ElementTree.parse(tmp_path / "claims.xml").getroot()}
+    assert cases["in_units"].get("classname") == "quick.multiple_of"
+    (failure,) = cases["in_others"]
+    assert failure.get("message") == "4.29 units"
+
+    write_reports([path], results, tmp_path / "reports")
+    entries = json.loads((tmp_path / "reports/quick/verdicts.json").read_text())["verdicts"]
+    assert [(entry["kind"], entry["shown"], entry["value"]) for entry in entries] == [
+        ("multiple_of", "3 times", pytest.approx(0.3)),
+        ("multiple_of", "4 times", pytest.approx(0.3)),
+    ]
+    page = (tmp_path / "reports/quick/index.html").read_text(encoding="utf-8")
+    for text in ("3 times", "n × 0.1", "a hundredth of the unit", "4.29 units"):
+        assert text in page
+
+
+@pytest.mark.usefixtures("multiple_of")
+def test_a_further_kind_of_claim_is_read_strictly_and_is_in_the_schema(tmp_path: Path) -> None:
+    head = "suite: synthetic\nclaims:\n  c:\n    statement: s\n    measure: {rebuilds: Figure 2}\n"
+    for kind, problem in (
+        ("multiple_of: {unit: 0}", "6:25: unit: must be greater than 0, got 0"),
+        ("multiple_off: {unit: 1}", "6:5: unknown key 'multiple_off', did you mean 'multiple_of'?"),
+    ):
+        with pytest.raises(InvalidFile) as caught:
+            claims_of.load(write(tmp_path, f"{head}    {kind}\n"), suite_of(experiment_of([MIDDLE])))
+        assert [line.partition("yaml:")[2] for line in caught.value.problems] == [problem]
+    validator = jsonschema.Draft202012Validator(claims_schema())
+    claim = {"statement": "s", "multiple_of": {"unit": 0.1}}
+    assert validator.is_valid({"suite": "x", "claims": {"c": claim}})
+    assert not validator.is_valid({"suite": "x", "claims": {"c": {**claim, "multiple_of": {"unit": 0}}}})
+
+
+@pytest.mark.parametrize("name", ["quick", "pilot", "precision", "paper"])
+def test_the_schema_describes_claims_files(name: str) -> None:
+    schema = claims_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    file = document.read(ROOT / f"suites/{name}.claims.yaml").data
+    validator.validate(file)
+    assert not validator.is_valid({**file, "claims": {"c": {"statement": "s", "bound": {"at_mots": 1}}}})

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import PROMPTS, grid, pool_with, record_of, result_of, run_of, task_named
+from synthetic import PROMPTS, claim_of, grid, pool_with, record_of, result_of, run_of, task_named
 
 from bench.check import Verdict, check, exit_code, to_json
-from bench.check.claim import Claim
 from bench.check.claims import Claims
 from bench.results import NotARecord, Pool
 from bench.run import Run
@@ -51,7 +50,7 @@ def verdict_on(
 ) -> Verdict:
     """What becomes of one claim about `runs`; its measure is completed with the experiment."""
     measure = {"experiment": "linear", **claim.pop("measure", {})}
-    model = Claim.model_validate({"statement": "s", "measure": measure, **claim})
+    model = claim_of({"statement": "s", "measure": measure, **claim})
     claims = Claims(Path("quick.claims.yaml"), {"c": model})
     (verdict,) = check(claims, suite_of(runs), pool_of(results), states, **options)
     return verdict

@@ -16,8 +16,8 @@ import pytest
 from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 
 from bench.check import check
-from bench.check.claim import Claim
 from bench.check.claims import Claims
+from bench.check.kinds.bound import BoundClaim
 from bench.report import write_report
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     pool = pool_of([*regression, *parity, *outliers])
     measure = {"experiment": "regression", "architecture": "mamba"}
     claims = {
-        name: Claim.model_validate(
+        name: BoundClaim.model_validate(
             {"statement": name, "source": "Figure 2", "measure": measure, "bound": bound}
         )
         for name, bound in (("It learns.", {"at_most": 2.0}), ("It is perfect.", {"at_most": 1e-9}))

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import baselines_of, experiment_of, pool_with, result_of, run_of, suite_of, task_named
+from synthetic import (
+    baselines_of,
+    claim_of,
+    experiment_of,
+    pool_with,
+    result_of,
+    run_of,
+    suite_of,
+    task_named,
+)
 
 from bench.check import Verdict, check
-from bench.check.claim import Claim
 from bench.check.claims import Claims
 from bench.report.precisions import Precisions, precisions
 from bench.report.write import contents
@@ -49,7 +57,7 @@ def claims_on(*architectures: str, **more: dict[str, Any]) -> Claims:
     models = {}
     for name, claim in {**claims, **more}.items():
         measure = {"experiment": "all", **claim["measure"]}
-        models[name] = Claim.model_validate({"statement": name, **claim, "measure": measure})
+        models[name] = claim_of({"statement": name, **claim, "measure": measure})
     return Claims(Path("x"), models)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from command import ROOT
 
-from bench.cli.check import Options, check_suite
+from bench.cli.check import CheckOptions, check_suite
 from bench.cli.plan import show_plan
 from bench.errors import InvalidFile, UserError
 
@@ -160,7 +160,7 @@ def _fault(suite: Path, results: Path) -> str | None:
     """What is wrong with how a suite and its claims are read, or None."""
     commands: list[Callable[[], object]] = [lambda: show_plan(suite, results, None, as_json=True)]
     if suite.with_name(f"{suite.stem}.claims.yaml").exists():
-        commands.append(lambda: check_suite(suite, results, Options(as_json=True)))
+        commands.append(lambda: check_suite(suite, results, CheckOptions(as_json=True)))
     for command in commands:
         try:
             with _limited(), contextlib.redirect_stdout(io.StringIO()):

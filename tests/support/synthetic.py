@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.check.claim import Claim
+from bench.check.kinds import KINDS
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.results import (
@@ -251,6 +253,12 @@ def pool_of(runs: Iterable[Run], **arguments: Any) -> Pool:
         {run.id: result_of(run, **arguments) for run in runs},
         {run.task_id: baselines_of(run) for run in runs},
     )
+
+
+def claim_of(fields: Mapping[str, Any]) -> Claim:
+    """A claim from what a claims file would say, of the kind that is among its keys."""
+    (kind,) = KINDS.keys() & fields.keys()
+    return KINDS[kind].model_validate(fields)
 
 
 def record_of(result: dict[str, Any]) -> RunRecord:

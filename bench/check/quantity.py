@@ -1,8 +1,8 @@
-"""What a claim measures: which runs of an experiment, and which number of theirs.
+"""The quantity a claim is about: runs of an experiment, and one number of these runs.
 
-A measure names the runs that matter and no others. What is left open among learning rates, clips
-and sizes is a choice, made by `bench.selection`; what is left open among seeds is a median, or the lowest.
-Anything else left open (two tasks, two optimizers) is a mistake in the file, said when it is read.
+A claims file writes it under `measure`. Learning rates, clips and sizes that it does not fix are chosen by
+`bench.selection`. Seeds that it does not fix become a median, or the lowest. It must fix everything else:
+runs of two tasks or two optimizers are an error in the file (`bench.check.decidable`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.suite import Experiment, Suite
 
 
-def _named(value: Any) -> Any:
+def _with_name(value: Any) -> Any:
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and isinstance(value.get("name"), str):
@@ -38,54 +38,54 @@ def _size(value: Any) -> Any:
 
 
 PLACES = ("mean", "last", "headline")
-"""Where a score can be read in every task; positions and the task's own marks are further places."""
+"""Values of `at` that every task has. Positions and the task's own marks are valid too."""
 _MARK = re.compile(r"[a-z0-9_]*[0-9][a-z0-9_]*")
 
 
 def _position(value: Any) -> Any:
-    named = isinstance(value, str) and (value in PLACES or _MARK.fullmatch(value))
-    if named or (type(value) is int and value >= 0):
+    place = isinstance(value, str) and (value in PLACES or _MARK.fullmatch(value))
+    if place or (type(value) is int and value >= 0):
         return value
     raise ValueError(f"expected mean, last, headline, a mark's name or a position from 0, not {value!r}")
 
 
-Named = Annotated[dict[str, Any], BeforeValidator(_named)]
+Named = Annotated[dict[str, Any], BeforeValidator(_with_name, json_schema_input_type=str | dict[str, Any])]
 """A task, architecture or optimizer: its name, or name and fields: `{name: decision_tree, depth: 3}`."""
 
 
-class Shape(Frozen):
-    """One size: layers and nominal width."""
+class LayersAndWidth(Frozen):
+    """One size: layers and nominal width. All numbers of heads are meant."""
 
     layers: PositiveInt
     width: PositiveInt
 
 
-class Measure(Frozen):
-    """Runs and a number. `experiment` or `rebuilds` says where runs are; other fields narrow them.
+class Quantity(Frozen):
+    """Runs and one number of them. `experiment` or `rebuilds` names the runs; other fields narrow them.
 
     Attributes:
         experiment: the experiment that plans the runs.
         rebuilds: instead, a figure or table of the paper: the runs of all experiments that rebuild it.
-        at: the mean over positions, the last one, one counted from 0 (so many examples were seen), a
-            mark of the task ("50th_clean"), or "headline": the number that the task is judged by.
-        evaluation: which one; "report", or another that the task has ("clean_prompts").
+        at: the mean over positions, the last position, a position counted from 0 (the number of examples
+            before it), a mark of the task ("50th_clean"), or "headline": the task's headline number.
+        evaluation: "report", or another evaluation of the task ("clean_prompts").
         of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "score" (raw),
-            "convergence_step" (the step by which a task is learned, the whole budget when it never is)
+            "convergence_step" (the step at which the task is learned; the training budget if it never is)
             or "training_flops".
-        step: the checkpoint the number is read at; the last one when absent.
-        at_flops: a budget; the number is then the frontier's over all sizes and checkpoints there.
+        step: the checkpoint at which the number is read; the last one by default.
+        at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.
-        protocol: whose side the task takes where the paper's text and the released code differ.
-        relative_to: fields of another measure by which this one is divided.
-        minus: fields of another measure that is taken off this one.
-        over_seeds: the median over the seeds that finished, or the lowest of them: what can be reached.
+        protocol: the paper's text or its released code, for tasks in which the two differ.
+        relative_to: fields of another quantity; the number is divided by that quantity's.
+        minus: fields of another quantity; that quantity's number is subtracted.
+        over_seeds: the median over the seeds that finished, or the lowest of them.
     """
 
     experiment: str | None = None
     rebuilds: str | None = None
     task: Named | None = None
     architecture: Named | None = None
-    size: Annotated[str | Shape, BeforeValidator(_size)] | None = None
+    size: Annotated[str | LayersAndWidth, BeforeValidator(_size)] | None = None
     optimizer: Named | None = None
     learning_rate: PositiveFloat | None = None
     clip: PositiveFloat | None = None
@@ -100,8 +100,8 @@ class Measure(Frozen):
     of: Literal["error", "score", "convergence_step", "training_flops"] = "error"
     step: PositiveInt | None = None
     at_flops: PositiveFloat | None = None
-    relative_to: Measure | None = None
-    minus: Measure | None = None
+    relative_to: Quantity | None = None
+    minus: Quantity | None = None
     over_seeds: Literal["median", "lowest"] = "median"
 
     @model_validator(mode="after")
@@ -114,74 +114,74 @@ class Measure(Frozen):
             raise ValueError("at_flops reads medians over seeds: leave out over_seeds")
         return self
 
-    def updated(self, other: Measure) -> Measure:
-        """This measure with the fields that `other` sets."""
+    def updated(self, other: Quantity) -> Quantity:
+        """This quantity with the fields that `other` sets."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @property
-    def parts(self) -> tuple[Measure, ...]:
-        """The measure itself, and what it is divided by or what is taken off it, completed from it."""
+    def parts(self) -> tuple[Quantity, ...]:
+        """The quantity alone, then its reference (`relative_to` or `minus`), completed from it."""
         reference = self.relative_to or self.minus
         own = self.model_copy(update={"relative_to": None, "minus": None})
         return (own, own.updated(reference)) if reference else (own,)
 
     @property
     def place(self) -> str:
-        """Where its runs are, in words."""
+        """Where the runs are planned, in words."""
         if self.experiment is None and self.rebuilds:
             return self.rebuilds
         return f"experiment '{self.experiment}'"
 
     def text(self, fields: Iterable[str] | None = None) -> str:
-        """The fields that are set (or those named), for people: `mamba, x-small, at last`."""
-        shown = {name: getattr(self, name) for name in type(self).model_fields}
-        wanted = self.model_fields_set if fields is None else fields
-        return ", ".join(said(*item) for item in shown.items() if item[0] in wanted and item[1] is not None)
+        """The fields that are set (or those named) in words: `mamba, x-small, at last`."""
+        names = self.model_fields_set if fields is None else set(fields)
+        values = {name: getattr(self, name) for name in type(self).model_fields if name in names}
+        return ", ".join(field_text(name, value) for name, value in values.items() if value is not None)
 
 
-def said(field: str, value: Any) -> str:
-    """A field of a measure for people."""
-    if isinstance(value, Shape):
+def field_text(field: str, value: Any) -> str:
+    """A field of a quantity in words."""
+    if isinstance(value, LayersAndWidth):
         return f"{value.layers}x{value.width}"
     if isinstance(value, dict):
-        options = ", ".join(f"{key} {given}" for key, given in value.items() if key != "name")
+        options = ", ".join(f"{key} {option}" for key, option in value.items() if key != "name")
         return f"{value['name']} ({options})" if options else str(value["name"])
-    if isinstance(value, Measure):
+    if isinstance(value, Quantity):
         return f"{field.replace('_', ' ')} {value.text()}"
-    shown = short(value) if isinstance(value, float) else str(value)
-    return shown if field in ("experiment", "rebuilds", "size") else f"{field.replace('_', ' ')} {shown}"
+    text = short(value) if isinstance(value, float) else str(value)
+    return text if field in ("experiment", "rebuilds", "size") else f"{field.replace('_', ' ')} {text}"
 
 
 def _fields_fit(field: str) -> Callable[[Run, Any], bool]:
-    def fits(run: Run, wanted: Any) -> bool:
+    def fits(run: Run, options: Any) -> bool:
         fields = getattr(run, field).model_dump(mode="json")
-        return all(key in fields and fields[key] == value for key, value in wanted.items())
+        return all(key in fields and fields[key] == value for key, value in options.items())
 
     return fits
 
 
-def _architecture_fits(run: Run, wanted: Any) -> bool:
-    options = {key: value for key, value in wanted.items() if key != "name"}
-    if wanted["name"] not in (run.architecture.name, run.architecture.base_name):
+def _architecture_fits(run: Run, value: Any) -> bool:
+    options = {key: option for key, option in value.items() if key != "name"}
+    if value["name"] not in (run.architecture.name, run.architecture.base_name):
         return False
     try:
         return run.architecture.with_options(options) == run.architecture
-    except (UserError, ValueError):  # no block of it has such a field, or no such value
+    except (UserError, ValueError):  # no block of this architecture has such a field, or no such value
         return False
 
 
-def _size_fits(run: Run, wanted: Any) -> bool:
-    sizes = SIZE_GROUPS[wanted] if isinstance(wanted, str) else (wanted,)
+def _size_fits(run: Run, value: Any) -> bool:
+    sizes = SIZE_GROUPS[value] if isinstance(value, str) else (value,)
     return any((size.layers, size.width) == (run.size.layers, run.size.width) for size in sizes)
 
 
 def follows(run: Run, protocol: str) -> bool:
-    """Whether the run's task takes one side wherever the text and the released code differ."""
+    """Whether the run's task follows a protocol, "paper" or "released_code", wherever the two differ."""
     return departure(run, protocol) is None
 
 
 def departure(run: Run, protocol: str) -> tuple[str, Any, Any] | None:
-    """The first field in which a task does not follow a protocol: its name, its value and the protocol's."""
+    """The first field in which a task departs from a protocol: its name, its value and the protocol's."""
     for field, values in type(run.task).protocol_fields.items():
         if getattr(run.task, field) != values[protocol]:
             return field, getattr(run.task, field), values[protocol]
@@ -193,7 +193,7 @@ def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]
         value = getattr(run, field)
         return short(value) if isinstance(value, float) else str(value)
 
-    return (lambda run, wanted: bool(getattr(run, field) == wanted)), own
+    return (lambda run, value: bool(getattr(run, field) == value)), own
 
 
 FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
@@ -207,19 +207,20 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
         for field in ("learning_rate", "clip", "batch_size", "steps", "precision", "seed")
     },
 }
-"""By field of a measure: whether a run is meant by a value, and the run's own value in words."""
+"""By field of a quantity: whether a run fits a value of the field, and the run's own value in words."""
 
 
-def runs_of(measure: Measure, suite: Suite) -> list[Run]:
-    """The planned runs a measure means, in the suite's order; none when its experiment is unknown."""
-    runs = [run for each in suite.experiments if _is_meant(measure, each) for run in each.runs]
+def runs_of(quantity: Quantity, suite: Suite) -> list[Run]:
+    """The planned runs of a quantity, in the suite's order; none when its experiment is unknown."""
+    experiments = [experiment for experiment in suite.experiments if _is_meant(quantity, experiment)]
+    runs = [run for experiment in experiments for run in experiment.runs]
     for field, (fits, _) in FILTERS.items():
-        if (wanted := getattr(measure, field)) is not None:
-            runs = [run for run in runs if fits(run, wanted)]
+        if (value := getattr(quantity, field)) is not None:
+            runs = [run for run in runs if fits(run, value)]
     return list(dict.fromkeys(runs))
 
 
-def _is_meant(measure: Measure, experiment: Experiment) -> bool:
-    if measure.experiment is not None:
-        return experiment.name == measure.experiment
-    return measure.rebuilds is not None and measure.rebuilds in named(experiment.rebuilds)
+def _is_meant(quantity: Quantity, experiment: Experiment) -> bool:
+    if quantity.experiment is not None:
+        return experiment.name == quantity.experiment
+    return quantity.rebuilds is not None and quantity.rebuilds in named(experiment.rebuilds)

@@ -1,0 +1,61 @@
+"""Claims that a model has a symbol of Table 1: `symbol: {expected: ✓, among: [...]}`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from bench.check.claim import Claim, Judgement, Member
+from bench.check.measurement import Measurement
+from bench.check.quantity import Quantity
+from bench.check.symbols import SYMBOLS, symbol
+from bench.frozen import Frozen
+
+
+def _symbol(value: Any) -> Any:
+    if value in SYMBOLS:
+        return value
+    raise ValueError(f"expected one of {', '.join(SYMBOLS)}, not {value!r}")
+
+
+class ExpectedSymbol(Frozen):
+    """A symbol (`bench.check.symbols`).
+
+    Attributes:
+        among: the models that are compared, the measured one among them.
+    """
+
+    expected: Annotated[str, BeforeValidator(_symbol)]
+    among: tuple[Quantity, ...] = Field(min_length=2)
+
+
+class SymbolClaim(Claim):
+    """The measured model has this symbol when compared with several models."""
+
+    kind: ClassVar[str] = "symbol"
+
+    symbol: ExpectedSymbol
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The measured model, then the models it is compared with."""
+        among = enumerate(self.symbol.among)
+        return (
+            Member(Quantity()),
+            *(Member(quantity, ("symbol", "among", index)) for index, quantity in among),
+        )
+
+    @property
+    def expected(self) -> str:
+        return self.symbol.expected
+
+    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        subject, *compared = measurements
+        errors = [measurement.value for measurement in compared]
+        measured = symbol(subject.value, errors, accuracy=subject.accuracy)
+        others = ", ".join(f"{name}: {error:.4g}" for name, error in zip(self.names[1:], errors, strict=True))
+        reason = f"{subject.text()} is {measured} among {others}"
+        holds = measured == self.symbol.expected
+        return Judgement(holds, subject.value, subject.standard_error, reason, measured)

@@ -1,0 +1,61 @@
+"""Claims that values rise or fall along a list: `trend: {falling: [{size: small}, {size: large}]}`.
+
+Unlike the members of an order, those of a trend may be evaluated on different prompts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from bench.check.claim import ROUNDING, Judgement, Member
+from bench.check.measurement import Measurement
+from bench.check.quantity import Quantity
+from bench.check.slack import SlackClaim, is_below, largest_ratio
+from bench.frozen import Frozen
+
+
+class Trend(Frozen):
+    """A list along which values rise, or one along which they fall."""
+
+    rising: tuple[Quantity, ...] | None = Field(default=None, min_length=2)
+    falling: tuple[Quantity, ...] | None = Field(default=None, min_length=2)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.rising is None) == (self.falling is None):
+            raise ValueError("give one of rising and falling")
+        return self
+
+
+class TrendClaim(SlackClaim):
+    """Each step of a list rises (or falls), up to the slack, and so does the last member from the first."""
+
+    kind: ClassVar[str] = "trend"
+
+    trend: Trend
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """In the order in which values are claimed to rise: a falling list backwards."""
+        way = "rising" if self.trend.rising else "falling"
+        listed = self.trend.rising or self.trend.falling or ()
+        members = [Member(quantity, ("trend", way, index)) for index, quantity in enumerate(listed)]
+        return tuple(members if way == "rising" else reversed(members))
+
+    @property
+    def expected(self) -> str:
+        if self.trend.rising:
+            return f"rising: {' < '.join(self.names)}"
+        return f"falling: {' > '.join(reversed(self.names))}"
+
+    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        steps = list(itertools.pairwise(measurements))
+        # A step between equal values is allowed; the whole list has to rise.
+        holds = all(is_below(step, max(self.slack, ROUNDING)) for step in steps)
+        holds = holds and measurements[0].value < measurements[-1].value
+        texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
+        return Judgement(holds, *largest_ratio(steps), "; ".join(texts))
