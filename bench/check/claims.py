@@ -127,18 +127,18 @@ def _owners(key: str) -> list[str]:
 
 
 def _without_kind(document: Document, name: str, kinds: list[str]) -> list[Complaint]:
-    """What is wrong with a claim that has no kind, or several.
-
-    Its other keys are checked first: a misspelt kind should be named as that.
-    """
+    """What is wrong with a claim that has no kind, or several."""
+    # Without a kind no model applies. This one knows the keys of all kinds, so that a misspelt kind gets a
+    # suggestion, and checks the values of the common keys.
     keys = {key: (Any, None) for model in KINDS.values() for key in model.model_fields}
     common = {key: (info.annotation, info) for key, info in Claim.model_fields.items()}
     fields: dict[str, Any] = {**keys, **common}
     model: type[BaseModel] = create_model("Claim", __base__=Frozen, **fields)
-    faults = check(document, model, ("claims", name))
-    if isinstance(faults, list):
-        return faults
+    outcome = check(document, model, ("claims", name))
+    complaints = outcome if isinstance(outcome, list) else []
+    if complaints and not kinds:
+        return complaints  # an unknown key may be the kind
     *others, last = KINDS
-    has = f"this one has {' and '.join(kinds)}" if kinds else "this one has none"
-    text = f"a claim states one of {', '.join(others)} and {last}; {has}"
-    return [Complaint(("claims", name, *kinds[:1]), text)]
+    number = f"this one has {' and '.join(kinds)}" if kinds else "this one has none"
+    text = f"a claim states one of {', '.join(others)} and {last}; {number}"
+    return [*complaints, Complaint(("claims", name, *kinds[:1]), text)]

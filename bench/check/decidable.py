@@ -46,7 +46,7 @@ def bad_references(entries: Mapping[str, Any], claims: Mapping[str, Claim]) -> I
         for place, other in claim.other_claims.items():
             loc = ("claims", name, *place)
             if other not in entries:
-                near = did_you_mean(other, [known for known in claims if known != name])
+                near = did_you_mean(other, [claim_id for claim_id in claims if claim_id != name])
                 yield Complaint(loc, f"there is no claim '{other}'{near}")
             elif other in claims and claims[other].other_claims:
                 yield Complaint(loc, f"'{other}' is a {claims[other].kind} itself")
@@ -78,7 +78,8 @@ def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
     runs = runs_of(Quantity(experiment=quantity.experiment, rebuilds=quantity.rebuilds), suite)
     place = quantity.place
     if quantity.experiment is None and not runs:
-        rebuilt = sorted({number for each in suite.experiments for number in named(each.rebuilds)})
+        experiments = suite.experiments
+        rebuilt = sorted({number for experiment in experiments for number in named(experiment.rebuilds)})
         near = did_you_mean(str(quantity.rebuilds), rebuilt)
         yield Problem("rebuilds", f"no experiment of suite '{suite.name}' rebuilds {quantity.rebuilds}{near}")
         return

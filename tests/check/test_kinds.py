@@ -69,6 +69,8 @@ def along(*sizes: Run) -> list[dict[str, Any]]:
         ((0.2, 0.21, 0.2), 0.2, "not reproduced"),  # the last is not above the first
         ((0.3, 0.2, 0.1), 0.2, "not reproduced"),
         ((0.2, 0.2, 0.2), 0.2, "not reproduced"),
+        ((0.1, 0.2, 0.4), -0.4, "reproduced"),  # a margin: each is below 0.6 of the next
+        ((0.1, 0.2, 0.3), -0.4, "not reproduced"),
     ],
 )
 def test_a_trend_rises_at_each_step_up_to_the_slack_and_as_a_whole(

@@ -54,8 +54,9 @@ class TrendClaim(SlackClaim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         steps = list(itertools.pairwise(measurements))
-        # A step between equal values is allowed; the whole list has to rise.
-        holds = all(is_below(step, max(self.slack, ROUNDING)) for step in steps)
+        # Equal neighbours are allowed, unless a margin is asked for; the whole list has to rise.
+        slack = self.slack if self.slack < 0 else max(self.slack, ROUNDING)
+        holds = all(is_below(step, slack) for step in steps)
         holds = holds and measurements[0].value < measurements[-1].value
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
         return Judgement(holds, *largest_ratio(steps), "; ".join(texts))
