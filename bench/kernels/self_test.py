@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
@@ -205,7 +205,7 @@ def _compare_updates(name: str, device: torch.device) -> Outcome:
     buffers, milliseconds = {}, 0.0
     for backend in ("reference", name):
         buffers[backend] = _update_buffers(device)
-        update = registry.load(UPDATE, backend)(buffers[backend], Settings(0.9, 0.999, 1e-8))
+        update = registry.load(UPDATE, backend)(buffers[backend], AdamSettings(0.9, 0.999, 1e-8))
         for step in range(3):
             normal = _normal(step)
             gradients = [normal(2, count).to(device) for count in buffers[backend].counts]

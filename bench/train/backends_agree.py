@@ -19,7 +19,7 @@ from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
-from bench.train.loop import Options, prepare
+from bench.train.loop import TrainingOptions, prepare
 from bench.train.step import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
@@ -93,7 +93,7 @@ def training_losses(
     run: Run, device: torch.device, scan: str, moved: bool = False
 ) -> tuple[list[float], float]:
     """The training loss of every step (of the first only, where weights are moved), and steps per second."""
-    options = Options(device, scan)
+    options = TrainingOptions(device, scan)
     state = prepare(Stack.of(run), options)
     if moved:
         _move(state)

@@ -53,7 +53,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """How to train; nothing here changes a number beyond rounding.
 
     Attributes:
@@ -111,12 +111,12 @@ class _Notes:
         return cls(**{**saved, "members": [_MemberNotes(**member) for member in saved["members"]]})
 
 
-def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
+def train(run: Run, folder: Path, options: TrainingOptions) -> dict[str, Any]:
     """`train_stack` for a run that trains alone: its result."""
     return train_stack(Stack.of(run), folder, options)[0]
 
 
-def train_stack(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
+def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     """Train a stack, from its checkpoint in `folder` if there is one, to its members' results (format 1).
 
     A result lacks only `provenance` beyond the speed measured here.
@@ -131,14 +131,14 @@ def train_stack(stack: Stack, folder: Path, options: Options) -> list[dict[str, 
             options.group.tell(0)  # however it ended: the others train no further
 
 
-def prepare(stack: Stack, options: Options) -> State:
+def prepare(stack: Stack, options: TrainingOptions) -> State:
     """Settings of the process and the stack's first state; the same in every process of a group."""
     configure(stack.first, options.device)
     seed_random(stack.first.seed)  # dropout, and what a user's own model draws; restored with the checkpoint
     return initial_state(stack, options.device, options.scan)
 
 
-def _train(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
+def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepare(stack, options)
     saved = checkpoint.restore(folder, state)
     if options.group is not None:
@@ -156,7 +156,7 @@ class _Training:
 
     stack: Stack
     folder: Path
-    options: Options
+    options: TrainingOptions
     state: State
     notes: _Notes
 

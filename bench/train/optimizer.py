@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from bench.kernels.adam import Buffers, Settings, Update, update
+from bench.kernels.adam import AdamSettings, Buffers, Update, update
 from bench.run import Adam, Optimizer, Run
 from bench.stack import Stack
 from bench.train.meters import Meters
@@ -54,10 +54,10 @@ class StackOptimizer:
         self.update(gradients, losses)
 
 
-def settings(optimizer: Optimizer) -> Settings:
+def settings(optimizer: Optimizer) -> AdamSettings:
     """What the update needs of an optimiser's settings."""
     decay = 0.0 if isinstance(optimizer, Adam) else optimizer.weight_decay
-    return Settings(optimizer.beta1, optimizer.beta2, optimizer.epsilon, decay)
+    return AdamSettings(optimizer.beta1, optimizer.beta2, optimizer.epsilon, decay)
 
 
 def rate_factor(run: Run, step: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from bench.stack import Stack
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:
-    from bench.train.loop import Options
+    from bench.train.loop import TrainingOptions
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others to arrive, or in one sum."""
@@ -148,7 +148,7 @@ class Group:
             distributed.destroy_process_group()
 
 
-def follow(run: Run, options: Options) -> None:
+def follow(run: Run, options: TrainingOptions) -> None:
     """Compute this process's rows of a run that another process leads."""
     from bench.train.loop import prepare
 

@@ -57,7 +57,7 @@ class Buffers:
 
 
 @dataclass(frozen=True)
-class Settings:
+class AdamSettings:
     """Adam's settings, equal for all members; `decay` is AdamW's decoupled weight decay."""
 
     beta1: float
@@ -76,6 +76,6 @@ class Update(Protocol):
         """Called after a CUDA graph captured a call: what the graph reads must be where it looks for it."""
 
 
-def update(name: str) -> Callable[[Buffers, Settings], Update]:
+def update(name: str) -> Callable[[Buffers, AdamSettings], Update]:
     """What the backend `name` updates parameters with."""
     return load("clip and Adam", name)

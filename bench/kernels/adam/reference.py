@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 
 
 class Reference:
     """The update as its formulas have it, one parameter after the other."""
 
-    def __init__(self, buffers: Buffers, settings: Settings) -> None:
+    def __init__(self, buffers: Buffers, settings: AdamSettings) -> None:
         self.buffers, self.settings = buffers, settings
         flat = (buffers.values, buffers.first_moment, buffers.second_moment)
         members = len(buffers.rates)

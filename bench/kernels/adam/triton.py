@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 
 BLOCKS = (1024, 4096)
 """Entries of a block: of small models, and of those with more than `LARGE` parameters in all."""
@@ -115,7 +115,7 @@ def adam(
 class Fused:
     """The update of one stack, with its table of blocks."""
 
-    def __init__(self, buffers: Buffers, settings: Settings) -> None:
+    def __init__(self, buffers: Buffers, settings: AdamSettings) -> None:
         self.buffers, self.settings = buffers, settings
         members, device = len(buffers.rates), buffers.values.device
         self.block = BLOCKS[members * sum(buffers.counts) > LARGE]
