@@ -19,7 +19,7 @@ class LSTM(Block):
     name: Literal["lstm"] = "lstm"
 
     def parameters(self, D: int) -> int:
-        """Four gates, each with D² weights and a bias for the input and again for the hidden state (cuDNN)."""
+        """Four gates, each with D² weights and a bias for the input, and the same for the hidden state."""
         return 4 * D * (2 * D + 2)
 
     def multiplications(self, L: int, D: int) -> int:
