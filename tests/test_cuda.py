@@ -22,7 +22,7 @@ from bench.stack import Stack  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
 from bench.train.backends_agree import training_losses  # noqa: E402
-from bench.train.loop import Interrupted, Options, Progress, configure, train  # noqa: E402
+from bench.train.loop import Interrupted, Progress, TrainingOptions, configure, train  # noqa: E402
 from bench.train.step import captured_step, eager_step, initial_state  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -100,11 +100,13 @@ def test_training_prompts_are_those_of_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     run, device = small_run(name), torch.device("cuda")
-    straight = train(run, tmp_path / "a", Options(device))
+    straight = train(run, tmp_path / "a", TrainingOptions(device))
     last: list[Progress] = []
     with pytest.raises(Interrupted):
-        train(run, tmp_path / "b", Options(device, report=last.append, stop=lambda: last[-1].step >= 7))
-    resumed = train(run, tmp_path / "b", Options(device))
+        train(
+            run, tmp_path / "b", TrainingOptions(device, report=last.append, stop=lambda: last[-1].step >= 7)
+        )
+    resumed = train(run, tmp_path / "b", TrainingOptions(device))
     assert resumed["provenance"]["resumptions"] == 1
     straight.pop("provenance"), resumed.pop("provenance")
     assert straight == resumed
@@ -113,7 +115,7 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
 def test_a_process_keeps_no_memory_of_the_runs_it_trained(tmp_path: Path) -> None:
     left = []
     for name in ("mamba", "transformer", "mamba", "transformer"):
-        train(small_run(name), tmp_path / name, Options(torch.device("cuda"), "triton"))
+        train(small_run(name), tmp_path / name, TrainingOptions(torch.device("cuda"), "triton"))
         gc.collect()
         left.append(torch.cuda.memory_allocated())
     assert left[3] - left[1] < 2**20, left

@@ -20,7 +20,7 @@ from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack, shape, stackable
 from bench.tasks import TASKS
-from bench.train.loop import Interrupted, Options, Progress, train, train_stack
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
 
 CPU = torch.device("cpu")
 STACKABLE = [name for name, architecture in ARCHITECTURES.items() if name != "lstm"]
@@ -64,8 +64,10 @@ def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
         small_run(name, seed=1, task=SPARSE),
     ]
     stack = Stack.of(*runs)
-    for run, result in zip(stack.members, train_stack(stack, tmp_path / "stack", Options(CPU)), strict=True):
-        alone = train(run, tmp_path / run.id, Options(CPU))
+    for run, result in zip(
+        stack.members, train_stack(stack, tmp_path / "stack", TrainingOptions(CPU)), strict=True
+    ):
+        alone = train(run, tmp_path / run.id, TrainingOptions(CPU))
         assert result["id"] == run.id
         assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
         assert result["curve"]["gradient_norm"] == pytest.approx(alone["curve"]["gradient_norm"], rel=1e-3)
@@ -90,20 +92,22 @@ def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path:
     ]
     runs[1] = runs[1].model_copy(update={"learning_rate": 1e-3})
     stack = Stack.of(*runs)
-    for run, result in zip(stack.members, train_stack(stack, tmp_path / "stack", Options(CPU)), strict=True):
-        alone = train(run, tmp_path / run.id, Options(CPU))
+    for run, result in zip(
+        stack.members, train_stack(stack, tmp_path / "stack", TrainingOptions(CPU)), strict=True
+    ):
+        alone = train(run, tmp_path / run.id, TrainingOptions(CPU))
         assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
 
 
 @pytest.mark.slow
 def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path) -> None:
     stack = Stack.of(*(small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
-    straight = train_stack(stack, tmp_path / "straight", Options(CPU))
+    straight = train_stack(stack, tmp_path / "straight", TrainingOptions(CPU))
     seen: list[Progress] = []
-    options = Options(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
+    options = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
     with pytest.raises(Interrupted):
         train_stack(stack, tmp_path / "resumed", options)
-    resumed = train_stack(stack, tmp_path / "resumed", Options(CPU))
+    resumed = train_stack(stack, tmp_path / "resumed", TrainingOptions(CPU))
     assert [numbers(result) for result in resumed] == [numbers(result) for result in straight]
     assert resumed[0]["provenance"]["resumptions"] == 1
 
@@ -114,7 +118,7 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
     stack = Stack.of(*calm, wild)
     ended: list[tuple[int, int]] = []
     last: list[Progress] = []
-    options = Options(
+    options = TrainingOptions(
         CPU,
         report=last.append,
         ended=lambda k, result: ended.append((k, last[-1].step if last else 0)),
@@ -127,7 +131,7 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
     other = small_run("transformer", learning_rate=3e-3, clip=1e30)
     peaceful = Stack(tuple(other if run == wild else run for run in stack.members))
     expected = dict(
-        zip(peaceful.members, train_stack(peaceful, tmp_path / "other", Options(CPU)), strict=True)
+        zip(peaceful.members, train_stack(peaceful, tmp_path / "other", TrainingOptions(CPU)), strict=True)
     )
     for run in calm:
         assert results[run]["outcome"] == "finished"
@@ -136,7 +140,7 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
 
 def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:
     stack = Stack.of(*(small_run("transformer", learning_rate=1e30, clip=1e30, seed=seed) for seed in (0, 1)))
-    results = train_stack(stack, tmp_path, Options(CPU))
+    results = train_stack(stack, tmp_path, TrainingOptions(CPU))
     assert [result["outcome"] for result in results] == ["diverged", "diverged"]
 
 

@@ -109,14 +109,14 @@ class _Worker:
         """Train what the leader trains, until it says that nothing is left."""
         import torch
 
-        from bench.train.loop import Options
+        from bench.train.loop import TrainingOptions
         from bench.train.parallel import follow
 
         assert self.group is not None
         while (index := self.group.hear()) >= 0:
             job = jobs[index]
             assert isinstance(job, Run)
-            options = Options(torch.device(self.machine.device), self.machine.scan, group=self.group)
+            options = TrainingOptions(torch.device(self.machine.device), self.machine.scan, group=self.group)
             follow(job, options)
 
     def _halted(self) -> bool:
@@ -206,7 +206,7 @@ class _Worker:
         """Train a stack and store its results; nothing is stored of members that stopped half-way."""
         import torch
 
-        from bench.train.loop import Interrupted, Options, Progress, train_stack
+        from bench.train.loop import Interrupted, Progress, TrainingOptions, train_stack
 
         results = self.order.results
         trust(self.kernels)
@@ -272,7 +272,7 @@ class _Worker:
 
         print(_header(stack, self.machine), flush=True)
         remember(last)
-        options = Options(
+        options = TrainingOptions(
             device=torch.device(self.machine.device),
             scan=self.machine.scan,
             save_every=self.machine.save_every,

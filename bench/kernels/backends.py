@@ -1,4 +1,4 @@
-"""Names of the kernel backends, and which of them this machine can run: readable without torch.
+"""Names of the kernel backends, and whether this machine can run them. Readable without torch.
 
 | name         | selective scan      | short convolution | diagonal SSM           | attention   | runs on    |
 |--------------|---------------------|-------------------|------------------------|-------------|------------|
@@ -7,8 +7,8 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
-One name is chosen for a run (`--scan`), printed, and stored with its result. `auto` stands for
-`triton` on a GPU and `sequential` on a processor; it becomes that name before anything is computed.
+A run uses one backend for all kernels. Its name (`--scan`) is printed and stored with the result. `auto`
+means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import os
 AUTO = "auto"
 NAMES = ("sequential", "triton", "mamba_ssm", "reference")
 SCAN_NAMES = (AUTO, *NAMES)
-"""What `--scan` may say."""
+"""Values of `--scan`."""
 _PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
-"""Backends that need packages, and which."""
+"""Packages that a backend needs."""
 INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
-"""How those are had."""
+"""Commands that install these packages."""
 
 
 def unavailable(name: str, device: str) -> str | None:
-    """Why the backend `name` cannot run on `device` ("cpu", "cuda:0"), with what to do; None when it can."""
+    """Why the backend `name` cannot run on `device` ("cpu", "cuda:0") and what to do; None if it can."""
     if name not in _PACKAGES:
         return None
     if not device.startswith("cuda") and not (name == "triton" and interpreted()):
@@ -45,12 +45,12 @@ def _is_installed(package: str) -> bool:
 
 
 def interpreted() -> bool:
-    """Whether Triton runs its kernels in its interpreter, on a processor: for tests, it is slow."""
+    """Whether Triton interprets its kernels on the CPU, which is slow and meant for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def resolve(name: str, device: str) -> tuple[str, str]:
-    """The backend that `name` means on `device`, and why. Everything but `auto` means itself."""
+    """The backend that `name` means on `device`, and the reason. Only `auto` is not its own meaning."""
     if name != AUTO:
         return name, "as --scan says"
     if not device.startswith("cuda"):

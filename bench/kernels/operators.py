@@ -1,8 +1,8 @@
-"""A kernel as a PyTorch operator: what autograd, torch.compile, CUDA graphs and vmap see of it.
+"""Kernels as PyTorch operators, for use with autograd, torch.compile, CUDA graphs and vmap.
 
-A kernel here is written for a stack of models: every tensor carries a leading dimension K, one entry
-a model. Used plainly K is 1; under `torch.func.vmap` the mapped dimension is folded into it, so that
-a stack of models runs as one launch instead of K.
+Kernels are written for a stack of models: every tensor has a leading dimension K with an entry per model. A
+plain call has K = 1. Under `torch.func.vmap`, the mapped dimension is folded into K, so that a stack of
+models runs as one launch instead of K launches.
 """
 
 from __future__ import annotations
@@ -30,73 +30,73 @@ def operator(
     gradients: tuple[str, ...] | None = None,
     selective: bool = False,
 ) -> Callable[..., Any]:
-    """Register `bench::name` and its gradient; returns the function of unstacked tensors.
+    """Register `bench::name` and its gradient; return the function of unstacked tensors.
 
-    The function returns one tensor, or a tuple where there are several `outputs`.
+    The function returns a tensor, or a tuple if there are several `outputs`.
 
     Args:
-        name: of the operator; its gradient is `bench::name_backward`.
+        name: name of the operator. Its gradient is `bench::name_backward`.
         arguments: names of the inputs, all tensors.
-        kept: names of what the forward pass computes for the backward pass beside its outputs; K comes
-            first in them too.
-        forward: stacked inputs → (*outputs, *kept), none of them a view of an input or of another.
-        backward: (one gradient per output, then the tensors that `needs` names) → one tensor for each of
-            `gradients`, contiguous and of its input's shape.
+        kept: names of further tensors that the forward pass computes for the backward pass. K is their first
+            dimension too.
+        forward: stacked inputs → (*outputs, *kept). None of them may be a view of an input or of another one.
+        backward: (a gradient per output, then the tensors of `needs`) → a tensor for each distinct entry of
+            `gradients`, contiguous, with the shape of that input.
         shapes: stacked inputs → empty tensors like those of `forward`, for tracing without computing.
         outputs: names of the differentiable outputs.
-        needs: which inputs, outputs and kept tensors the backward pass reads, in the order it takes them;
-            all inputs and all kept ones by default. Anything else is freed after the forward pass.
-        gradient_shapes: what `backward` takes → empty tensors like those it returns. Required where `needs`
-            leaves out an input; by default the gradients have the shapes of the inputs.
-        gradients: the input whose gradient is also this input's, for each input; by default every input has
-            its own. The gradient of a sum, say, is that of its first summand, written once.
-        selective: whether `backward` takes one more argument, a list that says of each of its results
-            whether it is wanted. In place of one that is not it returns `unwanted` of the output's gradient.
+        needs: names of the inputs, outputs and kept tensors that `backward` reads, in its order of arguments;
+            by default all inputs and all kept tensors. Other tensors are freed after the forward pass.
+        gradient_shapes: arguments of `backward` → empty tensors like its results. Required if `needs` lacks
+            an input; by default gradients have the shapes of the inputs.
+        gradients: for each input, the input whose gradient is equal to its own; by default itself. For
+            example, both summands of a sum have the same gradient, which is then written once.
+        selective: whether `backward` takes a last argument, a list of bools that states which results are
+            needed. It returns `unwanted(dy)` in place of the others.
     """
     available = (*arguments, *outputs, *kept)
     needs = (*arguments, *kept) if needs is None else needs
     places = [available.index(value) for value in needs]
     owners = arguments if gradients is None else gradients
     sources = tuple(argument for argument in arguments if argument in owners)
-    assert gradient_shapes or needs[: len(sources)] == sources, "say which shapes the gradients have"
+    assert gradient_shapes or needs[: len(sources)] == sources, "`needs` lacks inputs: give `gradient_shapes`"
     users = [[place for place, owner in enumerate(owners) if owner == argument] for argument in sources]
     inputs = ", ".join(f"Tensor {argument}" for argument in arguments)
-    given = ", ".join(
+    backward_inputs = ", ".join(
         [*(f"Tensor d_{output}" for output in outputs), *(f"Tensor {value}" for value in needs)]
     )
-    given += ", bool[] wanted" if selective else ""
-    made = len(outputs) + len(kept)
-    # A schema knows no tuple of one: an operator that makes one tensor returns it alone.
+    backward_inputs += ", bool[] wanted" if selective else ""
+    count = len(outputs) + len(kept)
+    # Operator schemas have no tuple with one entry: an operator with one result returns the tensor itself.
     run = torch.library.custom_op(
-        f"bench::{name}", _alone(forward, made), mutates_args=(), schema=f"({inputs}) -> {_tuple(made)}"
+        f"bench::{name}", _alone(forward, count), mutates_args=(), schema=f"({inputs}) -> {_tuple(count)}"
     )
     gradient = torch.library.custom_op(
         f"bench::{name}_backward",
         _alone(backward, len(sources)),
         mutates_args=(),
-        schema=f"({given}) -> {_tuple(len(sources))}",
+        schema=f"({backward_inputs}) -> {_tuple(len(sources))}",
     )
 
     def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
-        ctx.set_materialize_grads(False)  # the kept tensors are large, and nothing flows back to them
-        made = _as_tuple(output)
-        ctx.shapes = [value.shape for value in made[: len(outputs)]]
-        tensors = (*inputs, *made)
+        ctx.set_materialize_grads(False)  # autograd would fill zeros for the kept tensors, which are large
+        results = _as_tuple(output)
+        ctx.shapes = [value.shape for value in results[: len(outputs)]]
+        tensors = (*inputs, *results)
         ctx.save_for_backward(*(tensors[place] for place in places))
 
     def differentiate(
         ctx: Any, *gradients: Tensor | None, through: Callable[..., Tensor | Tensors] = gradient
     ) -> tuple[Tensor | None, ...]:
         incoming = gradients[: len(outputs)]
-        some = next((value for value in incoming if value is not None), None)
-        if some is None:
+        example = next((value for value in incoming if value is not None), None)
+        if example is None:
             return (None,) * len(arguments)
-        whole = [
-            some.new_zeros(shape) if value is None else value
+        complete = [
+            example.new_zeros(shape) if value is None else value
             for value, shape in zip(incoming, ctx.shapes, strict=True)
         ]
-        wanted = [any(ctx.needs_input_grad[place] for place in same) for same in users]
-        results = _as_tuple(through(*whole, *ctx.saved_tensors, *([wanted] if selective else [])))
+        wanted = [any(ctx.needs_input_grad[place] for place in own_places) for own_places in users]
+        results = _as_tuple(through(*complete, *ctx.saved_tensors, *([wanted] if selective else [])))
         by_owner = {
             owner: result if want else None
             for owner, result, want in zip(sources, results, wanted, strict=True)
@@ -112,13 +112,14 @@ def operator(
             for value, want in zip(like, wanted, strict=True)
         )
 
-    run.register_fake(_alone(shapes, made))
+    run.register_fake(_alone(shapes, count))
     gradient.register_fake(_alone(gradient_shapes or shapes_of_inputs, len(sources)))
     run.register_autograd(differentiate, setup_context=keep)
     run.register_vmap(_folded(run))
     gradient.register_vmap(_folded(gradient))
 
-    # A second registration of the gradient: `torch.func` cannot differentiate through custom operators.
+    # A second registration of the gradient, because `torch.func` cannot differentiate through custom
+    # operators.
 
     class Gradient(torch.autograd.Function):
         generate_vmap_rule = True
@@ -155,35 +156,36 @@ def operator(
 
     def apply(*values: Tensor) -> Any:
         stacked = [value.unsqueeze(0) for value in values]
-        made = _as_tuple(run(*stacked) if torch.compiler.is_compiling() else through(*stacked))
-        results = tuple(value.squeeze(0) for value in made[: len(outputs)])
+        # Under torch.compile, the custom operator and its own registration of the gradient are used.
+        tensors = _as_tuple(run(*stacked) if torch.compiler.is_compiling() else through(*stacked))
+        results = tuple(value.squeeze(0) for value in tensors[: len(outputs)])
         return results if len(outputs) > 1 else results[0]
 
     return apply
 
 
 def unwanted(gradient: Tensor) -> Tensor:
-    """What a selective operator returns in place of a gradient that nobody wants: (K, 0)."""
+    """The placeholder (K, 0) that a selective operator returns for a gradient that is not needed."""
     return gradient.new_empty(gradient.shape[0], 0)
 
 
 def rows(value: Tensor) -> Tensor:
-    """`value` with its last dimension contiguous; the others may have any stride (a slice stays one)."""
+    """`value` with its last dimension contiguous, copied only if necessary; other strides are arbitrary."""
     return value if value.stride(-1) == 1 else value.contiguous()
 
 
 def unfolded(value: Tensor, like: Tensor) -> Tensor:
-    """(B, K·E, L) → (K, B, L, E): what a kernel returns that takes a stack of models as channels."""
+    """(B, K·E, L) → (K, B, L, E), for results of kernels that take the stack as further channels."""
     return torch.unflatten(value, 1, (like.shape[0], -1)).permute(1, 0, 3, 2).contiguous()
 
 
 def like_first(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
-    """The `shapes` of an operator with one output that is like its first input."""
+    """The `shapes` of an operator whose only output has the shape of its first input."""
     return (x.new_empty(x.shape),)
 
 
 def _alone(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
-    """`function`, without the tuple around the one tensor where it returns one."""
+    """`function`, but returning a tensor instead of a tuple of one tensor if `count` is 1."""
     return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]
 
 
@@ -196,7 +198,7 @@ def _as_tuple(values: Any) -> Tensors:
 
 
 def _folded(run: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """The operator over one more dimension: that dimension becomes part of the stack."""
+    """The operator's vmap rule: fold the mapped dimension into the stack, (size, K, …) → (size · K, …)."""
 
     def rule(info: Any, dims: tuple[int | None, ...], *values: Any) -> tuple[Any, Any]:
         size = info.batch_size
@@ -204,6 +206,7 @@ def _folded(run: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         def stack(value: Any, dim: int | None) -> Any:
             if not isinstance(value, Tensor):
                 return value
+            # An unmapped tensor is expanded with stride 0. Kernels that accept any stride do not copy it.
             stacked = value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)
             return stacked.flatten(0, 1)
 

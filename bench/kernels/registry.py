@@ -1,7 +1,8 @@
-"""Every kernel, and where each of its backends is; readable without torch.
+"""The registry of kernels: for every kernel, the location of each backend. Readable without torch.
 
-A new backend is a file in the kernel's folder and a line in `KERNELS`. A new kernel is a folder and an entry:
-its backends here, or the place of a table that the folder keeps itself ("bench.kernels.mine:BACKENDS").
+To add a backend, add a file to the kernel's folder and a line to `KERNELS`. To add a kernel, add a folder and
+an entry to `KERNELS`: either its table of backends, or the location of a table
+("bench.kernels.mine:BACKENDS").
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from bench.errors import UserError
 
 Function: TypeAlias = Callable[..., Any]
 Backends: TypeAlias = Mapping[str, str | Callable[[], Function]]
-"""Where a kernel's backends are, by name. Each is one of
+"""Locations of a kernel's backends, by name. A location is one of
 
-- "module:attribute", the function itself, imported when it is asked for;
-- the name of another backend of the same kernel, which then stands in for this one;
+- "module:attribute": the function, imported on first use;
+- the name of another backend of the same kernel, which replaces this one;
 - a callable without arguments that returns the function.
 """
 
 
 def _backends(folder: str, function: str) -> Backends:
-    """A kernel whose function has one name in all files of its folder, and no official kernel."""
+    """Backends of a kernel without official CUDA kernel whose function has the same name in all files."""
     own = {
         name: f"bench.kernels.{folder}.{name}:{function}" for name in ("reference", "sequential", "triton")
     }
@@ -67,14 +68,14 @@ KERNELS: dict[str, Backends | str] = {
     "product": _backends("product", "linear"),
     "product and bias": _backends("product", "linear_bias"),
 }
-"""Backends by kernel; a string is where the table of a kernel's backends is."""
+"""Backends by kernel. A string is the location of a kernel's table of backends."""
 
 
 def backends_of(kernel: str) -> Backends:
     """The table of a kernel's backends.
 
     Raises:
-        UserError: there is no such kernel.
+        UserError: unknown kernel.
     """
     if kernel not in KERNELS:
         raise UserError(f"there is no kernel '{kernel}': there are {', '.join(KERNELS)}")
@@ -84,21 +85,21 @@ def backends_of(kernel: str) -> Backends:
 
 
 def own_backends(kernel: str) -> tuple[str, ...]:
-    """Names of a kernel's backends, without those that another one stands in for.
+    """Names of a kernel's backends, without those that another backend replaces.
 
     Raises:
-        UserError: there is no such kernel.
+        UserError: unknown kernel.
     """
     backends = backends_of(kernel)
-    return tuple(name for name, place in backends.items() if not _stands_in(place))
+    return tuple(name for name, place in backends.items() if not _is_substitute(place))
 
 
 def load(kernel: str, backend: str) -> Function:
-    """The function that computes `kernel` with `backend`; imports what it needs.
+    """The function that computes `kernel` with `backend`; imports the packages of that backend.
 
     Raises:
-        UserError: there is no such kernel, or it has no such backend.
-        ImportError: a package that the backend needs is not installed (`bench.kernels.backends.unavailable`).
+        UserError: unknown kernel, or the kernel has no such backend.
+        ImportError: a package of the backend is not installed (`bench.kernels.backends.unavailable`).
     """
     backends = backends_of(kernel)
     if backend not in backends:
@@ -106,13 +107,13 @@ def load(kernel: str, backend: str) -> Function:
     place = backends[backend]
     if not isinstance(place, str):
         return place()
-    if _stands_in(place):
+    if _is_substitute(place):
         return load(kernel, place)
     function: Function = _attribute(place)
     return function
 
 
-def _stands_in(place: object) -> bool:
+def _is_substitute(place: object) -> bool:
     return isinstance(place, str) and ":" not in place
 
 

@@ -1,8 +1,8 @@
-"""Hold every kernel this machine has against its naive twin: outputs and all gradients.
+"""Compare the outputs and all gradients of every kernel with its reference implementation.
 
-The twin runs in float64 on the same inputs, so the error found is the kernel's own. `bench doctor`
-prints it; every training process tests the kernels it is about to use and stores the outcome with
-its result.
+The reference runs in float64 on the same inputs, so the measured error is the kernel's. `bench doctor` prints
+the errors. Every training process tests the kernels that it will use, and stores the outcome with its
+results.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
-"""The study's prompt lengths: all but one are no power of two."""
+"""Prompt lengths of the study. Only 1024 is a power of two."""
 BRIEF = (82,)
 TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
 BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
@@ -28,16 +28,16 @@ BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """One kernel at one length.
+    """The test of a kernel's backend at a length.
 
     Attributes:
-        kernel: what is computed.
-        backend: which implementation.
-        length: tokens.
+        kernel: name of the kernel.
+        backend: name of the backend.
+        length: tokens of a prompt.
         outputs: largest error of the outputs, relative to the largest output.
-        gradients: the same over all gradients, each relative to its own largest entry.
-        milliseconds: forward and backward, once, after a warm-up.
-        unavailable: why it could not run; the numbers are then None.
+        gradients: largest error of all gradients, each relative to its own largest entry.
+        milliseconds: time of one forward and backward pass, after a warm-up.
+        unavailable: why the backend could not run; the numbers are then None.
     """
 
     kernel: str
@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def agrees(self) -> bool:
-        """Whether the errors are numbers within the tolerances."""
+        """Whether both errors were measured and are within the tolerances."""
         return (
             self.outputs is not None
             and self.gradients is not None
@@ -60,10 +60,10 @@ class Outcome:
 
 
 def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, ...]) -> list[Outcome]:
-    """Test every kernel that the named backends have on `device`."""
+    """Test every kernel of the named backends on `device`, at every length."""
     outcomes = []
     for kernel, inputs in KERNELS.items():
-        twin = registry.load(kernel, "reference")
+        reference = registry.load(kernel, "reference")
         for name in names:
             if name not in registry.backends_of(kernel):
                 continue
@@ -72,13 +72,15 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
                 continue
             for length in lengths:
                 values = [value.to(device) for value in inputs(length)]
-                outcomes.append(_compare(kernel, name, length, registry.load(kernel, name), twin, values))
+                outcomes.append(
+                    _compare(kernel, name, length, registry.load(kernel, name), reference, values)
+                )
     usable = [name for name in names if not backends.unavailable(name, str(device))]
     return outcomes + [_compare_updates(name, device) for name in usable]
 
 
 def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    """Inputs of the sizes and signs a trained Mamba produces."""
+    """Inputs with magnitudes and signs as in a trained Mamba."""
     normal = _normal(length)
     return [
         normal(batch, length, channels),
@@ -98,7 +100,7 @@ def _convolution_inputs(length: int, batch: int = BATCH, channels: int = CHANNEL
 
 
 def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    """Modes and step sizes as S4D-Lin starts with."""
+    """Modes and step sizes of S4D-Lin's initialisation."""
     normal, modes = _normal(length), STATE // 2
     return [
         normal(batch, length, channels),
@@ -176,12 +178,12 @@ def _compare(
     name: str,
     length: int,
     backend: Callable[..., Any],
-    twin: Callable[..., Any],
+    reference: Callable[..., Any],
     inputs: list[Tensor],
 ) -> Outcome:
     doubled = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in inputs]
-    exact_y, exact_gradients = _outputs_and_gradients(twin, doubled)
-    with precision("fp32"):  # it is kernels that are tested, not what a run rounds its products to
+    exact_y, exact_gradients = _outputs_and_gradients(reference, doubled)
+    with precision("fp32"):  # the test is about kernels, not about rounding of a run's products
         _outputs_and_gradients(backend, inputs)  # warm-up
         began = time.perf_counter()
         y, gradients = _outputs_and_gradients(backend, inputs)
@@ -197,15 +199,15 @@ def _compare(
 
 
 UPDATE = "clip and Adam"
-"""The kernel that is no function of tensors: it changes parameters, and has no gradient."""
+"""The kernel that is not a function of tensors. It changes parameters in place and has no gradient."""
 
 
 def _compare_updates(name: str, device: torch.device) -> Outcome:
-    """Three updates of two members: errors of the parameters, and of Adam's moments in place of gradients."""
+    """Compare three updates of two members. Errors of Adam's moments stand in for those of gradients."""
     buffers, milliseconds = {}, 0.0
     for backend in ("reference", name):
         buffers[backend] = _update_buffers(device)
-        update = registry.load(UPDATE, backend)(buffers[backend], Settings(0.9, 0.999, 1e-8))
+        update = registry.load(UPDATE, backend)(buffers[backend], AdamSettings(0.9, 0.999, 1e-8))
         for step in range(3):
             normal = _normal(step)
             gradients = [normal(2, count).to(device) for count in buffers[backend].counts]
@@ -214,16 +216,16 @@ def _compare_updates(name: str, device: torch.device) -> Outcome:
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             milliseconds = 1e3 * (time.perf_counter() - began)
-    exact, made = buffers["reference"], buffers[name]
+    exact, tested = buffers["reference"], buffers[name]
     moments = (
-        (made.first_moment, exact.first_moment),
-        (made.second_moment, exact.second_moment),
-        (made.gradient_norm_max, exact.gradient_norm_max),
+        (tested.first_moment, exact.first_moment),
+        (tested.second_moment, exact.second_moment),
+        (tested.gradient_norm_max, exact.gradient_norm_max),
     )
     return Outcome(
         UPDATE,
         name,
-        outputs=_relative(made.values, exact.values),
+        outputs=_relative(tested.values, exact.values),
         gradients=max(_relative(value, other) for value, other in moments),
         milliseconds=milliseconds,
     )
@@ -252,9 +254,9 @@ def _outputs_and_gradients(
     function: Callable[..., Any], values: list[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     inputs = [value.detach().clone().requires_grad_() for value in values]
-    made = function(*inputs)
-    # Outputs behind each other are one: each is held to the same tolerance.
-    y = made if isinstance(made, Tensor) else torch.stack(list(made))
+    outputs = function(*inputs)
+    # Several outputs are stacked: all have the same tolerance.
+    y = outputs if isinstance(outputs, Tensor) else torch.stack(list(outputs))
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)
     gradients = torch.autograd.grad((y * weights).sum(), inputs)
     if y.is_cuda:

@@ -1,4 +1,4 @@
-"""How long kernels take on this GPU, side by side in one run: forward and backward, in captured graphs."""
+"""Time the kernels of all backends on a GPU: forward and backward, in captured graphs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OWN_LAYOUT = "mamba_ssm, own layout"
 
 @dataclass(frozen=True)
 class Speed:
-    """One kernel at one size.
+    """The time of a kernel at a size.
 
     Attributes:
-        kernel: what is computed.
-        backend: which implementation; `FLOOR` is the time to move what must be moved, at the speed of a copy.
+        kernel: name of the kernel.
+        backend: name of the backend; `FLOOR` is the time to copy as many bytes as the kernel must move.
         channels: inner width E.
         length: tokens L.
-        microseconds: forward and backward of `BATCH` prompts; None where memory does not suffice.
+        microseconds: forward and backward of `BATCH` prompts; None if memory does not suffice.
     """
 
     kernel: str
@@ -46,7 +46,7 @@ def microseconds(function: Callable[[], object], repeats: int = 9) -> float:
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second of a large copy, those read and those written."""
+    """Bytes per second of a large copy, read and written bytes."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
     return 2 * source.numel() / (microseconds(lambda: target.copy_(source)) * 1e-6)
@@ -63,8 +63,8 @@ def measure(device: torch.device) -> Iterator[Speed]:
                     if name == "reference" or backends.unavailable(name, str(device)):
                         continue
                     function = registry.load(kernel, name)
-                    taken = _forward_and_backward(function, values)
-                    yield Speed(kernel, name, channels, length, taken)
+                    time = _forward_and_backward(function, values)
+                    yield Speed(kernel, name, channels, length, time)
                     if name == "mamba_ssm" and kernel == "selective scan":
                         yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
                 floor = 4e6 * _FLOATS[kernel](channels, length) / bandwidth
@@ -78,7 +78,7 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
         function()
         function()
     torch.cuda.current_stream().wait_stream(side)
-    torch.cuda.empty_cache()  # what the side stream held is of no use to the graph
+    torch.cuda.empty_cache()  # the graph cannot reuse memory that the side stream cached
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(calls):
@@ -99,8 +99,8 @@ def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) ->
     inputs = [value.clone().requires_grad_() for value in values]
 
     def outputs() -> tuple[Tensor, ...]:
-        made = function(*inputs)
-        return (made,) if isinstance(made, Tensor) else tuple(made)
+        results = function(*inputs)
+        return (results,) if isinstance(results, Tensor) else tuple(results)
 
     def both() -> None:
         torch.autograd.grad(outputs(), inputs, gradients)
@@ -166,7 +166,7 @@ def _glu_floats(channels: int, length: int) -> int:
 
 
 def _product_floats(channels: int, length: int) -> int:
-    """Forward: x in, y out. Backward: x and dy in, dx out. What it takes to multiply is not counted."""
+    """Forward: x in, y out. Backward: x and dy in, dx out. The time of multiplication is not counted."""
     return 5 * BATCH * length * channels
 
 
@@ -186,4 +186,4 @@ _FLOATS = {
     "product": _product_floats,
     "product and bias": _product_floats,
 }
-"""Floats that a kernel must move at least, by channels and length."""
+"""The smallest number of floats that a kernel must move, by channels and length."""

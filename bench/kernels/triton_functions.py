@@ -1,4 +1,4 @@
-"""Functions that the Triton kernels of several folders call."""
+"""Triton functions that kernels of several folders call."""
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 
@@ -12,12 +12,14 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def sigmoid_of(v):
-    return 1 / (1 + tl.exp2(-v * LOG2_E))  # exp would guard against numbers too small for a float
+    """1 / (1 + exp(−v))."""
+    # exp(v) = 2^(v log₂ e). `tl.exp` would also guard against underflow, which does not matter here.
+    return 1 / (1 + tl.exp2(-v * LOG2_E))
 
 
 @triton.jit
 def one_minus_exp(s):
-    """1 − exp(−s) of s ≥ 0, by its series where the difference would cancel."""
+    """1 − exp(−s) for s ≥ 0, by its Taylor series for small s, where the difference would cancel."""
     series = s * (
         1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
     )

@@ -1,7 +1,8 @@
-"""Column sums in Triton: partial sums of many programs, and one launch that adds them in one order.
+"""Column sums in Triton: many programs write partial sums, then a second launch adds them in a fixed order.
 
-Gradients of weights and biases that every row shares are such sums. How rows are divided among programs
-depends on their number alone, not on how many models are stacked: a model has the same bits in any stack.
+Gradients of weights and biases that all rows share are such sums. Atomic additions would need one launch
+only, but their order changes from run to run. The division of rows among programs depends on the number of
+rows, not on the number of stacked models, so a model has the same bits in every stack.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -14,11 +15,11 @@ import triton.language as tl
 from torch import Tensor
 
 PROGRAMS = 528
-"""At most, of a model, in a launch that leaves partial sums: four for each multiprocessor of an H100."""
+"""Largest number of programs per model that write partial sums: four per multiprocessor of an H100."""
 SUMS = {"PARTS": 128, "CHANNELS": 16}
-"""Partial sums that a program adds at once, and channels it takes."""
+"""Partial sums that a program of `add_up` adds at once, and its channels."""
 LAUNCH = {"ROWS": 16, "BLOCK": 128}
-"""Rows that a program of `column_sums` reads at once, and columns it takes."""
+"""Rows that a program of `column_sums` reads at once, and its columns."""
 
 
 @triton.jit(do_not_specialize=["parts"])
@@ -61,12 +62,12 @@ def _column_sums(
 
 
 def add_up(partial: Tensor, first: Tensor, second: Tensor | None = None) -> None:
-    """Write the sums over the parts: line 0 into `first`, line 1 into `second`.
+    """Sum over the parts and write line 0 into `first` and line 1 into `second`.
 
     Args:
         partial: (K, parts, lines, channels), contiguous.
         first: (K, channels).
-        second: the same, where there are two lines.
+        second: (K, channels), if there are two lines.
     """
     K, parts, lines, channels = partial.shape
     _add_up[(K, lines, triton.cdiv(channels, SUMS["CHANNELS"]))](
@@ -75,7 +76,7 @@ def add_up(partial: Tensor, first: Tensor, second: Tensor | None = None) -> None
 
 
 def column_sums(values: Tensor) -> Tensor:
-    """Sums over rows, (K, rows, channels) → (K, channels); the last dimension of `values` is contiguous."""
+    """Sum over rows, (K, rows, channels) → (K, channels). The last dimension must be contiguous."""
     K, rows, channels = values.shape
     sums = values.new_empty(K, channels)
     if not values.numel():
@@ -91,13 +92,14 @@ def column_sums(values: Tensor) -> Tensor:
 
 
 def division(rows: int, tile: int, blocks: int = 1) -> tuple[int, int]:
-    """How many programs share the rows, and how many tiles of `tile` rows each of them takes.
+    """Divide rows among programs: (number of programs, tiles per program).
 
     Args:
-        rows: to be divided.
-        tile: rows taken at once.
-        blocks: of columns; each has as many programs.
+        rows: number of rows.
+        tile: rows of a tile, which a program reads at once.
+        blocks: number of blocks of columns; each has as many programs.
     """
     tiles = triton.cdiv(rows, tile)
+    # Fewer programs may suffice for so many rounds: no program is without a tile.
     rounds = triton.cdiv(tiles, max(1, PROGRAMS // blocks))
     return triton.cdiv(tiles, rounds), rounds

@@ -1,9 +1,9 @@
 """The architectures of the paper as patterns of blocks (§5, Figure 6; A.1), described without torch.
 
 A *layer* is two blocks (Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed forward
-network as 1 layer"). An architecture is the blocks that come first, the blocks of one layer, blocks
-that replace others in the middle, and whether positions are learned; hybrids and ablations are
-patterns, not classes:
+network as 1 layer"). An architecture lists the blocks before the first layer, the blocks of a
+layer, blocks that replace the middle of the model, and whether positions are learned. Hybrids and
+ablations are patterns too, not classes of their own:
 
     mambaformer        mamba [attention mamba] × layers
     mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
@@ -25,8 +25,10 @@ from bench.names import option_fault
 class Positions(Frozen):
     """A learned table added to the tokens once, before the first block.
 
-    `rows` is what the released configurations allocate (and the paper's Table 6 counts); a longer
-    prompt gets as many rows as it has tokens. Rows beyond the prompt never receive a gradient.
+    Attributes:
+        rows: rows that the released configurations allocate, and that the paper's Table 6 counts. A longer
+            prompt gets as many rows as it has tokens. Rows beyond the prompt never receive a gradient.
+        std: standard deviation of the initial values.
     """
 
     rows: PositiveInt
@@ -34,13 +36,17 @@ class Positions(Frozen):
 
 
 class Architecture(Frozen):
-    """Blocks that come first, blocks of each layer, positions, and a factor on the nominal width.
+    """A pattern of blocks, learned positions, and a factor on the nominal width.
 
     Attributes:
-        middle: blocks that replace as many in the middle of the layers.
-        residual: h + block(LayerNorm(h)) with a LayerNorm at the end; a plain stack, block(h) without
-            any, when false.
-        version: raised by an author whenever the same fields would give other numbers than before.
+        first: blocks before the first layer.
+        layer: blocks of a layer, in order.
+        middle: blocks that replace the same number of blocks in the middle of the layers.
+        positions: the learned positions; None for an architecture without them.
+        width_factor: actual width over nominal width.
+        residual: if true, h + block(LayerNorm(h)) with a LayerNorm at the end; if false, a plain stack
+            block(h) without LayerNorms.
+        version: raised by an author whenever the same fields give other numbers than before.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "version": 1}
@@ -62,11 +68,11 @@ class Architecture(Frozen):
 
     @property
     def pattern(self) -> tuple[Block, ...]:
-        """Every block that is stated."""
+        """The blocks of all fields, without repetition of the layer."""
         return self.first + self.layer + self.middle
 
     def blocks(self, layers: int) -> tuple[Block, ...]:
-        """Every block, in order, of a model of `layers` layers."""
+        """All blocks, in order, of a model with `layers` layers."""
         repeated = self.layer * layers
         begin = (len(repeated) - len(self.middle)) // 2
         end = begin + len(self.middle)
@@ -82,7 +88,7 @@ class Architecture(Frozen):
 
     @property
     def base_name(self) -> str:
-        """The name without its options: what a variant is a variant of."""
+        """The name without options: `s4_mamba` for `s4_mamba+dropout=0.0`."""
         return self.name.partition("+")[0]
 
     def needs_heads(self) -> bool:
@@ -98,11 +104,11 @@ class Architecture(Frozen):
         n_inputs: int | tuple[int, ...] = 0,
         n_outputs: int = 0,
     ) -> int:
-        """Trainable parameters in closed form.
+        """Number of trainable parameters in closed form.
 
-        Without `n_inputs` and `n_outputs` the read-in and read-out are left out: the paper's
-        convention for Table 6 (blocks with their LayerNorms, the final one, the positional table).
-        Tokens of several kinds have a read-in each.
+        Without `n_inputs` and `n_outputs`, the count excludes the read-in and the read-out. This is the
+        convention of the paper's Table 6: blocks with their LayerNorms, the final LayerNorm, and the
+        table of positions. Each kind of token has its own read-in.
         """
         D = self.actual_width(width)
         kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
@@ -114,14 +120,14 @@ class Architecture(Frozen):
         return own + norms + self.position_rows(length) * D + read_in + read_out
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
-        """This architecture with block fields replaced wherever a block has them.
+        """This architecture with fields replaced in every block that has them.
 
-        The variant's name says what differs, `s4_mamba+dropout=0.0`: two architectures never share a
-        name, and one never has two.
+        The variant's name lists the fields that differ (`s4_mamba+dropout=0.0`), sorted and without
+        defaults. So every architecture has exactly one name, and no two share a name.
 
         Raises:
-            UserError: when no block has such a field, or a value cannot be part of a name.
-            pydantic.ValidationError: when a value does not fit.
+            UserError: no block has such a field, or a value cannot be part of a name.
+            pydantic.ValidationError: a value does not fit its field.
         """
         valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
         for option in options:
@@ -129,17 +135,14 @@ class Architecture(Frozen):
                 raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
         differing: dict[str, Any] = {}
 
-        def changed(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-            return tuple(one(block) for block in blocks)
-
-        def one(block: Block) -> Block:
-            mine = {key: value for key, value in options.items() if key in type(block).model_fields}
-            other = type(block).model_validate({**block.model_dump(), **mine})
-            values = {key: getattr(other, key) for key in mine}
+        def with_fields(block: Block) -> Block:
+            fields = {key: value for key, value in options.items() if key in type(block).model_fields}
+            variant = type(block).model_validate({**block.model_dump(), **fields})
+            values = {key: getattr(variant, key) for key in fields}
             differing.update({key: value for key, value in values.items() if value != getattr(block, key)})
-            return other
+            return variant
 
-        patterns = {key: changed(getattr(self, key)) for key in ("first", "layer", "middle")}
+        patterns = {key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")}
         for key, value in differing.items():
             if fault := option_fault(str(value)):
                 raise UserError(f"{key}: {value!r}: {fault}")
@@ -160,15 +163,15 @@ ARCHITECTURES: dict[str, Architecture] = {
             positions=Positions(rows=256, std=1.0),
         ),
         Architecture(name="mambaformer", first=(Mamba(),), layer=(Attention(init="torch"), Mamba())),
-        # Table 3: the Transformer without positional encoding; "6 Mamba blocks + 1 Standard Hybrid", which
-        # replaces the middle two of 8 blocks and has no positions either.
+        # Table 3: the Transformer without positional encoding, and "6 Mamba blocks + 1 Standard Hybrid". The
+        # hybrid layer replaces the middle two of 8 Mamba blocks. It has no positions either.
         Architecture(name="transformer_no_positions", layer=(Attention(), MLP())),
         Architecture(
             name="mamba_one_hybrid", layer=(Mamba(), Mamba()), middle=(Attention(init="torch"), Mamba())
         ),
         # Figure 7: the Transformer with an initial Mamba block in place of positional encoding.
         Architecture(name="transformer_first_mamba", first=(Mamba(),), layer=(Attention(), MLP())),
-        # Tables 4 and 5, as Xie et al. have it: dropout before, between and after the layers, no residual.
+        # Tables 4 and 5, the LSTM of Xie et al.: dropout before, between and after the layers; no residual.
         Architecture(name="lstm", first=(Dropout(),), layer=(LSTM(), Dropout()), residual=False),
     )
 }
@@ -178,22 +181,23 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": No
 
 
 def canonical(word: str) -> str:
-    """The name of the variant that a word means, however its options are written; else the word itself.
+    """The canonical name of the variant that `word` names; `word` itself if it names no valid variant.
 
-    `s4_mamba+dropout=0` is `s4_mamba+dropout=0.0`, and `s4_mamba+dropout=0.1`, its default, is `s4_mamba`.
+    `s4_mamba+dropout=0` becomes `s4_mamba+dropout=0.0`. `s4_mamba+dropout=0.1` becomes `s4_mamba`, because
+    0.1 is the default.
     """
     name, *options = word.split("+")
     if not options or name not in ARCHITECTURES or not all("=" in option for option in options):
         return word
-    given = dict(option.split("=", 1) for option in options)
+    texts = dict(option.split("=", 1) for option in options)
     try:
-        return ARCHITECTURES[name].with_options({key: _value(text) for key, text in given.items()}).name
+        return ARCHITECTURES[name].with_options({key: _value(text) for key, text in texts.items()}).name
     except (UserError, ValueError):  # pydantic's ValidationError is a ValueError
         return word
 
 
 def _value(text: str) -> Any:
-    """An option's value from its text in a name."""
+    """The value of an option from its text in a name: a number, a boolean, None or a string."""
     for kind in (int, float):
         try:
             return kind(text)

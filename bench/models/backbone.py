@@ -4,10 +4,10 @@
     h = h + block(norm(h))          for every block of the pattern
     outputs = read_out(norm(h))
 
-A plain stack (`residual: false`) is block after block, without residuals or norms.
+A plain stack (`residual: false`) applies block after block, without residuals or norms.
 
-Whoever creates a parameter initialises it: the backbone touches only its own, and PyTorch's
-defaults stand where nothing is said (LayerNorm ε 1e-5, uniform read-in and read-out).
+Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
+have PyTorch's defaults (LayerNorm with ε = 1e-5, uniform read-in and read-out), except the positions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Model(nn.Module):
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
-        n_inputs: width of a token; of each kind in turn where tokens are of several kinds.
+        n_inputs: width of a token; a width for each kind, in turn, if there are several kinds of tokens.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
         scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
@@ -88,10 +88,12 @@ class Model(nn.Module):
         return outputs
 
     def _residual_blocks(self, h: Tensor) -> Tensor:
-        """Every block in turn, then the final norm; an addition and the norm after it are one kernel."""
+        """All blocks and the final norm, (B, L, D) → (B, L, D)."""
         norms = [
             (norm.weight, norm.bias) for norm in cast("list[nn.LayerNorm]", [*self.norms, self.final_norm])
         ]
+        # A residual addition and the norm after it are one kernel: h is read and written once instead of
+        # twice. So the loop is shifted by one: `normed` is the input of the next block.
         normed = self.norm(h, *norms[0])
         for block, parameters in zip(self.blocks[:-1], norms[1:-1], strict=True):
             h, normed = self.add_norm(h, block(normed), *parameters)
@@ -99,10 +101,10 @@ class Model(nn.Module):
 
 
 class ReadIns(nn.Module):
-    """A linear map for each kind of token, kinds taking turns: (B, L, widest) → (B, L, D).
+    """A linear map for each kind of token, (B, L, largest of `widths`) → (B, L, D). Kinds alternate.
 
     Args:
-        widths: of the kinds in turn; a token of a narrower kind is padded with zeros.
+        widths: width of each kind, in the order of the tokens. Narrower tokens are padded with zeros.
         width: D.
         scan: name of the kernels' backend.
     """
@@ -115,12 +117,12 @@ class ReadIns(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         B, L, _ = tokens.shape
         kinds = len(self.widths)
-        points = -(-L // kinds)  # the last point may be cut short
+        points = -(-L // kinds)  # the last point may lack tokens
         whole = nn.functional.pad(tokens, (0, 0, 0, points * kinds - L)).view(B, points, kinds, -1)
         read = [map(whole[:, :, i, : self.widths[i]]) for i, map in enumerate(self.maps)]
         return torch.stack(read, dim=2).view(B, points * kinds, -1)[:, :L]
 
 
 def learned_positions(rows: int, width: int, std: float) -> nn.Parameter:
-    """A table of positions, (rows, D), drawn from N(0, std²)."""
+    """A trainable table of positions, (rows, width), drawn from N(0, std²)."""
     return nn.Parameter(torch.randn(rows, width) * std)

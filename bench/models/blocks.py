@@ -1,4 +1,4 @@
-"""Every block by name: what architectures are patterns of, and what a plugin's own block derives from."""
+"""All block classes. Architectures are patterns of them; a plugin's own block derives from `Block`."""
 
 from bench.models.mixers.attention import Attention
 from bench.models.mixers.block import Block, Place

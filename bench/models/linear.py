@@ -1,4 +1,4 @@
-"""Linear maps whose products are computed by a chosen backend, in the run's precision."""
+"""Linear maps. A kernel backend computes their products, in the precision of the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.kernels import product
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, initialised and named like it: (..., inputs) → (..., outputs).
+    """`nn.Linear` with the backend's product: (..., inputs) → (..., outputs). Initialised like `nn.Linear`.
 
     Args:
         inputs: width of an input.
@@ -27,5 +27,5 @@ class Linear(nn.Linear):
         return self.with_bias(x, self.weight, self.bias)
 
     def product(self, x: Tensor) -> Tensor:
-        """The product alone, for a caller that fuses the bias with what follows."""
+        """X weightᵀ without the bias, for callers that fuse the bias into the next operation."""
         return self.without_bias(x, self.weight)

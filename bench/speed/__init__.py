@@ -1,4 +1,4 @@
-"""How long whole training steps take on a device: cases, measuring, profiles, and the record that plans read.
+"""Speed of whole training steps on a device: cases, measurements, profiles, and the records that plans read.
 
-`records` and `cases` need no torch: plans read what was measured.
+`records` and `cases` do not import torch, because plans read records.
 """

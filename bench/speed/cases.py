@@ -1,4 +1,4 @@
-"""What `bench speed` measures: a grid of shapes from options, or the distinct shapes of a suite."""
+"""The cases of `bench speed`: a grid of shapes from options, or the distinct shapes of a suite."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATES = (1e-4, 5e-5, 1e-5, 5e-6)
 
 @dataclass(frozen=True)
 class Grid:
-    """What the command line asked for; None where it did not."""
+    """Options of the command line; None for options that were not given."""
 
     architectures: tuple[str, ...] | None = None
     sizes: tuple[str, ...] | None = None
@@ -36,10 +36,10 @@ class Grid:
 
 
 def runs_of(grid: Grid) -> list[Run]:
-    """One run for each shape of a grid.
+    """A run for each shape of a grid.
 
     Raises:
-        UserError: for unknown names and sizes that an architecture cannot have.
+        UserError: a name is unknown, or an architecture cannot have a size.
     """
     _check(grid)
     return [
@@ -52,10 +52,10 @@ def runs_of(grid: Grid) -> list[Run]:
 
 
 def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
-    """The first run of each shape among `runs`, of those that a grid's options name.
+    """The first run of each shape among those of `runs` that a grid's options select.
 
     Raises:
-        UserError: for unknown names, or when nothing is left.
+        UserError: a name is unknown, or no run is selected.
     """
     _check(grid)
     sizes = {(size.layers, size.width) for size in _sizes(grid.sizes)} if grid.sizes else None

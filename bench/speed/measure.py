@@ -1,4 +1,4 @@
-"""Times whole training steps, draw to Adam: captured on a GPU, eager on a processor."""
+"""Time whole training steps, from the draw to Adam: captured on a GPU, eager on a CPU."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from bench.train.step import captured_step, eager_step, initial_state
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
-"""A repeat is as many steps as take about this long, at least one."""
+"""Target duration of a repeat; it has at least one step."""
 PRODUCT_WIDTH = {"cuda": 8192, "cpu": 512}
-"""Of the matrices whose product is the roofline."""
+"""Width of the matrices whose product is the roofline."""
 COPY_BYTES = 1 << 26
-"""Of the copy that is timed on a processor."""
+"""Bytes of the copy that is timed on a CPU."""
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """What a device does at most, as far as two large operations tell.
+    """Peak rates of a device, measured by two large operations.
 
     Attributes:
         copy_bytes_per_second: of a large copy, bytes read and bytes written.
@@ -43,27 +43,26 @@ class Roofline:
 
 
 def measure(run: Run, members: int, device: torch.device, backend: str, profile: bool = False) -> Row:
-    """The row of one case; a case that fails is a row that says why.
+    """Measure a case and return its row. The row of a case that fails states the reason.
 
     Args:
-        run: its shape.
-        members: of the stack.
-        device: where.
-        backend: the kernels' backend, by name.
-        profile: whether to record where the time goes, too.
+        run: a run of the shape.
+        members: members of the stack.
+        device: device of the measurement.
+        backend: name of the kernels' backend.
+        profile: whether to record the times of all kernels too.
     """
     row = Row(shape_of(run), run.task.name, run.size.heads, members, backend, flops_per_step(run))
     if members > 1 and not stackable(run):
         return replace(row, failure=f"{run.architecture.name} has blocks that cannot be stacked")
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # torch warns of what the numbers show: operators that vmap loops over
+        with warnings.catch_warnings():
+            # The warning is about operators over which vmap loops. The measured times show their cost.
             warnings.filterwarnings("ignore", "There is a performance drop")
             return _measured(row, stack_of(run, members), device, profile)
     except torch.OutOfMemoryError:
         failure = "out of memory"
-    except Exception as error:  # of this case alone: the others are measured all the same
+    except Exception as error:  # a failure concerns this case only; the others are still measured
         lines = str(error).strip().splitlines()
         failure = f"{type(error).__name__}: {lines[0] if lines else ''}"
     finally:
@@ -92,7 +91,7 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
 
 
 def seconds_per_call(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """Median over repeats of the mean time of one call; the device is waited for around each repeat."""
+    """Median over repeats of the mean time of a call. Each repeat begins and ends with a synchronization."""
     function()
     once = _seconds(function, 1, device)
     calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(once, 1e-6))))
@@ -116,7 +115,7 @@ def _seconds(function: Callable[[], object], calls: int, device: torch.device) -
 
 
 def roofline(device: torch.device, precisions: tuple[str, ...]) -> Roofline:
-    """Measure a large copy, and a large matrix product in each precision."""
+    """Measure the rates of a large copy and of a large matrix product in each precision."""
     width = PRODUCT_WIDTH[device.type]
     a, b = (torch.randn(width, width, device=device) for _ in range(2))
     multiply = product.linear(backends.resolve(backends.AUTO, str(device))[0])

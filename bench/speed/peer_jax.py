@@ -1,8 +1,8 @@
 """The same training step as a plain JAX program, for comparison: the Transformer on linear regression.
 
-A jitted `lax.scan` over steps; members of a stack are a `vmap` over seeds, each with its prompts, and over
-learning rates. Left out of the step: the curriculum's mask, which changes no shape, and the meters. This
-module needs JAX.
+The program is a jitted `lax.scan` over steps. A stack is a `vmap` over seeds, each with its own prompts, and
+over learning rates. The step lacks the curriculum's mask, which changes no shape, and the meters. This module
+needs JAX.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Array: TypeAlias = Any
 Tree: TypeAlias = Any
 PRECISIONS = {"fp32": "float32", "tf32": "tensorfloat32"}
 STEPS = {"gpu": 100, "cpu": 2}
-"""Steps in one call."""
+"""Steps per call."""
 REPEATS = 5
 
 
 def initial(run: Run, key: Array) -> Tree:
-    """Parameters of one model."""
+    """Initial parameters of a model."""
     task, D, layers = run.task, run.size.width, run.size.layers
     keys = iter(jax.random.split(key, 4 + 4 * layers))
 
@@ -94,14 +94,14 @@ def draw(key: Array, batch: int, points: int, dims: int) -> tuple[Array, Array]:
 
 
 def loss(params: Tree, tokens: Array, targets: Array, heads: int) -> Array:
-    """Mean squared error of what is said at the x tokens."""
+    """Mean squared error of the outputs at the x tokens."""
     return ((forward(params, tokens, heads)[:, 0::2, 0] - targets) ** 2).mean()
 
 
 def update(
     params: Tree, m: Tree, v: Tree, rate: Array, tokens: Array, targets: Array, t: Array, run: Run
 ) -> tuple[Tree, Tree, Tree, Array]:
-    """One member's step `t` (from 1): gradient, clip by the global norm, Adam. The loss comes last."""
+    """A member's step `t` (from 1): gradient, clip by the global norm, Adam; returns the loss last."""
     adam, tree_map = run.optimizer, jax.tree_util.tree_map
     value, gradient = jax.value_and_grad(loss)(params, tokens, targets, run.size.heads)
     norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree_util.tree_leaves(gradient)))
@@ -145,7 +145,7 @@ def program(run: Run, members: int, steps: int) -> tuple[Callable[[Tree], tuple[
 
 
 def measure(run: Run, members: int) -> Mapping[str, Any]:
-    """A row of the record's `peers`; a case that fails is a row that says why."""
+    """Measure a row of the record's `peers`. The row of a case that fails states the reason."""
     row = {
         "program": f"jax {jax.__version__}",
         "architecture": run.architecture.name,
@@ -164,7 +164,7 @@ def measure(run: Run, members: int) -> Mapping[str, Any]:
     try:
         with jax.default_matmul_precision(PRECISIONS[run.precision]):
             ms = 1e3 * _seconds_per_step(run, members)
-    except Exception as error:  # of this case alone; XLA's errors have no common class
+    except Exception as error:  # a failure concerns this case only; XLA's errors have no common class
         lines = str(error).strip().splitlines()
         return {**row, "failure": f"{type(error).__name__}: {lines[0] if lines else ''}"}
     return {**row, "ms_per_step": ms, "ms_per_member": ms / members}

@@ -1,4 +1,4 @@
-"""A picture of a profile: one bar for each kernel, coloured by what it is."""
+"""A bar chart of a profile: a bar per kernel, coloured by its group."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ LONGEST_NAME = 48
 
 
 def short_name(name: str) -> str:
-    """A kernel's name without namespaces' templates and arguments, cut in the middle where it is long."""
+    """A kernel's name without template parameters and arguments, shortened in the middle if it is long."""
     name = re.sub(r"^void ", "", name)
     while (plain := re.sub(r"<[^<>]*>|\([^()]*\)", "", name)) != name:
         name = plain
     name = name.strip() or "(no name)"
     if len(name) <= LONGEST_NAME:
         return name
-    kept = (LONGEST_NAME - 1) // 2
-    return f"{name[:kept]}…{name[-kept:]}"
+    half = (LONGEST_NAME - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[KernelTime]:
-    """The longest kernels, and all others as one more."""
+    """The `most` longest kernels, and an entry that sums up all others."""
     head, rest = list(profile[:most]), profile[most:]
     if rest:
         times, launches = (
@@ -37,7 +37,7 @@ def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[Kernel
 
 
 def draw(row: Row, device: str, path: Path) -> None:
-    """Write a horizontal bar chart of a row's profile; the file's suffix says the format."""
+    """Write a horizontal bar chart of a row's profile. The suffix of `path` determines the format."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

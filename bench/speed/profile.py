@@ -1,4 +1,4 @@
-"""Where a training step's time goes, by kernel: the profiler's events over a few steps, summed up."""
+"""The time of each kernel in a training step: the profiler's events of a few steps, summed by kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from bench.speed.records import KernelTime
 
 STEPS = 5
-"""Steps that are profiled; numbers are means over them."""
+"""Profiled steps. Times and launches are means over them."""
 
 GROUPS: tuple[tuple[str, str], ...] = (
     ("copies and fills", r"memcpy|memset|copy_|fill_|zero_|FillFunctor|direct_copy|CatArray|aten::cat"),
@@ -34,15 +34,16 @@ GROUPS: tuple[tuple[str, str], ...] = (
         r"elementwise|vectorized|::(add|sub|mul|div|neg|exp|pow|sqrt|gelu|silu|sigmoid|where|to)_?\b",
     ),
 )
-"""Kinds of kernels and the names that tell them; the first that fits counts, the rest is "other".
+"""Groups of kernels and patterns of their names. The first match counts; without a match the group is
+"other".
 
-Several Triton kernels of this project are called `forward` and `backward`: their names do not tell.
+Several Triton kernels of this project are named `forward` or `backward`, which matches no group.
 """
 OTHER = "other"
 
 
 def group_of(name: str) -> str:
-    """What a kernel is, as far as its name tells."""
+    """The group of a kernel, by its name."""
     return next((group for group, pattern in GROUPS if re.search(pattern, name, re.IGNORECASE)), OTHER)
 
 
@@ -52,7 +53,7 @@ def launches_per_step(step: Callable[[], object], device: torch.device) -> float
 
 
 def kernel_times(step: Callable[[], object], device: torch.device) -> tuple[KernelTime, ...]:
-    """Every kernel of one step, the longest first; on a processor every operator, without those it calls."""
+    """All kernels of a step, longest first. On a CPU: all operators with their own time."""
     return summed(_events(step, device), STEPS)
 
 
@@ -73,7 +74,7 @@ def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str,
     """(name, microseconds, launches) of what `STEPS` steps do on the device."""
     on_gpu = device.type == "cuda"
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
-    if on_gpu:  # the first profile of a process starts the tracer, and may miss events
+    if on_gpu:  # the first profile of a process starts the tracer and may miss events
         with profile(activities=[activity]):
             step()
             torch.cuda.synchronize(device)
@@ -88,7 +89,7 @@ def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str,
 
 
 def device_events(events: Iterable[Any]) -> list[tuple[str, float, int]]:
-    """What ran on the GPU, of a profiler's events: without calls on the host and ranges that were marked."""
+    """Those of a profiler's events that ran on the GPU, without host calls and annotated ranges."""
     return [
         (event.name, float(event.time_range.elapsed_us()), 1)
         for event in events
@@ -97,5 +98,5 @@ def device_events(events: Iterable[Any]) -> list[tuple[str, float, int]]:
 
 
 def _is_annotation(event: Any) -> bool:
-    """Whether an event on the device's time line is only a range that was marked, such as a profiler step."""
+    """Whether an event on the device's timeline is only an annotated range, such as a profiler step."""
     return bool(getattr(event, "is_user_annotation", False))

@@ -1,4 +1,4 @@
-"""What `bench speed` measured, one file per device; plans, estimates and stacks are based on it.
+"""Records of `bench speed`, a file per device. Plans, estimates and stack sizes use them.
 
     results/.state/speed/<device>.json
 
@@ -39,7 +39,7 @@ CLOSE_TO_BEST = 1.05
 
 
 class Shape(NamedTuple):
-    """What decides how long a training step takes."""
+    """The properties of a run that determine the time of a training step."""
 
     architecture: str
     layers: int
@@ -66,13 +66,13 @@ def flops_per_step(run: Run) -> int:
 
 @dataclass(frozen=True)
 class KernelTime:
-    """One kernel's part of a training step.
+    """A kernel's part of a training step.
 
     Attributes:
-        name: as the profiler has it.
-        group: what it is, where its name tells.
-        microseconds: per step.
-        launches: per step.
+        name: name in the profiler.
+        group: group of the kernel (`bench.speed.profile.GROUPS`).
+        microseconds: time per step.
+        launches: launches per step.
     """
 
     name: str
@@ -83,14 +83,14 @@ class KernelTime:
 
 @dataclass(frozen=True)
 class Row:
-    """One case: a stack of `stack` runs of one shape.
+    """The measurement of a case: a stack of `stack` runs of the same shape.
 
     Attributes:
-        flops_per_step: full-length training FLOPs of one step of one member.
-        ms_per_step: of the whole stack; None for a case that failed.
-        kernels_per_step: kernels, copies and fills on the device; None on a processor.
-        peak_memory_mib: GPU memory of the whole stack; None on a processor.
-        failure: why there is no time.
+        flops_per_step: full-length training FLOPs of a step of a member.
+        ms_per_step: time of the whole stack; None for a case that failed.
+        kernels_per_step: kernels, copies and fills on the device; None on a CPU.
+        peak_memory_mib: GPU memory of the whole stack; None on a CPU.
+        failure: why the case failed; None if it did not.
     """
 
     shape: Shape
@@ -131,7 +131,7 @@ class Row:
         return f"{model}-{self.task}-{shape.batch_size}x{shape.length}-{shape.precision}-stack{self.stack}"
 
     def plain(self) -> dict[str, Any]:
-        """As it is stored, without what depends on other rows."""
+        """The row as stored, without values that depend on other rows."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "shape"}
         values["profile"] = [vars(kernel) for kernel in self.profile]
         derived = {"ms_per_member": self.ms_per_member, "flops_per_second": self.flops_per_second}
@@ -139,7 +139,7 @@ class Row:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Row:
-        """From what `plain` returned."""
+        """The row that `plain` stored."""
         names = {item.name for item in fields(cls)} - {"shape", "profile"}
         row = cls(
             shape=Shape(*(value[name] for name in Shape._fields)),
@@ -160,7 +160,7 @@ class Record:
     Attributes:
         device: its name (`bench.environment.device_name`).
         device_kind: "gpu" or "cpu".
-        memory_mib: of the GPU; None on a processor.
+        memory_mib: of the GPU; None on a CPU.
         copy_bytes_per_second: of a large copy, bytes read and bytes written.
         product_flops_per_second: of a large matrix product, by precision.
         rows: cases of this project's own training step.
@@ -190,7 +190,7 @@ class Record:
         return fastest
 
     def best_stack(self, shape: Shape) -> int | None:
-        """The smallest stack within 5 % of the best time per member; None where sizes were not compared."""
+        """The smallest stack within 5 % of the best time per member; None if fewer than two were measured."""
         per_member = {stack: row.ms_per_member or math.inf for stack, row in self.times(shape).items()}
         if len(per_member) < 2:
             return None
@@ -198,7 +198,7 @@ class Record:
         return min(stack for stack, time in per_member.items() if time <= CLOSE_TO_BEST * best)
 
     def stack_gain(self, row: Row) -> float | None:
-        """Time of the same case alone over its time per member in this stack."""
+        """Time of the same case as a stack of one, divided by its time per member in this stack."""
         alone = next(
             (other.ms_per_step for other in self.rows if other.key == replace(row, stack=1).key), None
         )
@@ -210,7 +210,7 @@ class Record:
         return row.flops_per_second / rate if row.flops_per_second is not None and rate else None
 
     def with_older(self, older: Record | None) -> Record:
-        """This record and those rows of an older one that it does not replace."""
+        """This record with those rows of an older record that it does not replace."""
         if older is None or older.device != self.device:
             return self
         keys = {row.key for row in self.rows}
@@ -219,7 +219,7 @@ class Record:
         return replace(self, rows=rows, product_flops_per_second=rates, peers=self.peers or older.peers)
 
     def plain(self) -> dict[str, Any]:
-        """As it is stored."""
+        """The record as stored."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         rows = [
             {
@@ -233,10 +233,10 @@ class Record:
 
     @classmethod
     def of(cls, value: Any) -> Record:
-        """From what `plain` returned.
+        """The record that `plain` stored.
 
         Raises:
-            ValueError: with the reason, when it is no such record.
+            ValueError: the value is not such a record; the message states the reason.
         """
         if not isinstance(value, dict) or value.get("kind") != "speed":
             raise ValueError("is not a record of bench speed")
@@ -251,13 +251,13 @@ class Record:
 
 
 def path_of(results: Path, device: str) -> Path:
-    """Where the record of a device is stored."""
+    """The path of a device's record."""
     slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-") or "device"
     return results / STATE / FOLDER / f"{slug}.json"
 
 
 def store(path: Path, record: Record) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record atomically."""
     write_json(path, record.plain(), indent=1)
 
 
@@ -265,14 +265,14 @@ def read(path: Path) -> Record:
     """The record in a file.
 
     Raises:
-        OSError: when it cannot be read.
-        ValueError: when it is no record, with the reason.
+        OSError: the file cannot be read.
+        ValueError: the file is not a record; the message states the reason.
     """
     return Record.of(read_json(path))
 
 
 def of_device(results: Path, device: str) -> Record | None:
-    """The record of a device; None where there is none, or none that can be used."""
+    """The record of a device; None if it is missing or unusable."""
     try:
         record = read(path_of(results, device))
     except (OSError, ValueError, RecursionError):
@@ -281,7 +281,7 @@ def of_device(results: Path, device: str) -> Record | None:
 
 
 def load(results: Path, problems: list[str]) -> Sequence[Record]:
-    """Every record under `results`; a line about each file that cannot be used is added to `problems`."""
+    """All records under `results`. For each unusable file, a line is added to `problems`."""
     records = []
     for path in sorted((results / STATE / FOLDER).glob("*.json")):
         try:

@@ -1,8 +1,10 @@
-"""The same model trained with every kernel backend: do they learn the same?
+"""Train the same model with every kernel backend and compare the losses.
 
-Training amplifies the last bits: two correct backends drift apart, and so does one from itself after its
-weights were moved by less than can be stored. That is the yardstick here: over the first hundred steps,
-a backend may differ from the reference `SLACK` times as much as the reference from itself so moved.
+Training amplifies rounding errors, so the losses of two correct backends drift apart. The losses of one
+backend drift in the same way after a one-ulp change of its initial weights. This drift of the reference is
+the
+yardstick: over the first hundred steps, a backend may differ from the reference by at most `SLACK`
+    yardsticks.
 """
 
 from __future__ import annotations
@@ -19,30 +21,31 @@ from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
-from bench.train.loop import Options, prepare
+from bench.train.loop import TrainingOptions, prepare
 from bench.train.step import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
-"""Architectures that have all kernels between them, and their options: without dropout, which draws."""
+"""Architectures and their options. Together they use every sequence kernel. No dropout: its draws differ."""
 BATCH = {"cuda": 64, "cpu": 4}
 COMPARED_STEPS = 100
 SLACK = 10.0
-MOVED = 2.0**-24
-"""Half a unit in the last place of a float32, relative to its value."""
+HALF_ULP = 2.0**-24
+"""Half a unit in the last place (ulp) of a float32 in [1, 2)."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One backend's training of one architecture, beside the reference's.
+    """A backend's training of an architecture, compared with the reference's.
 
     Attributes:
-        architecture: its name.
-        backend: its name; "reference, moved" is the yardstick.
-        difference: largest relative difference of a step's loss over the first `COMPARED_STEPS`.
-        loss: mean training loss of the last `COMPARED_STEPS` steps; None of the yardstick, which ends early.
-        steps_per_second: of the whole training.
-        agrees: whether the difference is within `SLACK` yardsticks; None of those that measure it.
-        unavailable: why it could not be trained; the numbers are then None.
+        architecture: name of the architecture.
+        backend: name of the backend; "reference, moved" is the yardstick.
+        difference: largest relative difference of a step's loss over the first `COMPARED_STEPS` steps.
+        loss: mean training loss of the last `COMPARED_STEPS` steps; None for the yardstick, which ends early.
+        steps_per_second: speed of the whole training.
+        agrees: whether the difference is at most `SLACK` yardsticks; None for the reference and the
+            yardstick.
+        unavailable: why the backend could not be trained; the numbers are then None.
     """
 
     architecture: str
@@ -55,13 +58,13 @@ class Agreement:
 
 
 def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
-    """Train each of `TRAINED` on linear regression, 2 layers of 64, with every backend."""
+    """Train each architecture of `TRAINED` with every backend: linear regression, 2 layers of width 64."""
     for name, options in TRAINED.items():
         run = _run(name, options, steps, BATCH[device.type])
         expected, speed = training_losses(run, device, "reference")
         yield Agreement(name, "reference", None, _last(expected), speed)
-        moved, speed = training_losses(run, device, "reference", moved=True)
-        yardstick = _difference(moved, expected)
+        perturbed, speed = training_losses(run, device, "reference", perturbed=True)
+        yardstick = _difference(perturbed, expected)
         yield Agreement(name, "reference, moved", yardstick, None, speed)
         for backend in backends.NAMES:
             if backend == "reference":
@@ -90,16 +93,27 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
 
 
 def training_losses(
-    run: Run, device: torch.device, scan: str, moved: bool = False
+    run: Run, device: torch.device, scan: str, perturbed: bool = False
 ) -> tuple[list[float], float]:
-    """The training loss of every step (of the first only, where weights are moved), and steps per second."""
-    options = Options(device, scan)
+    """Train a run without evaluating it.
+
+    Args:
+        run: the run; it trains alone.
+        device: device of the training.
+        scan: name of the kernels' backend.
+        perturbed: whether to change every initial weight by about an ulp. Only the first `COMPARED_STEPS`
+            steps are then trained.
+
+    Returns:
+        The training loss of every step, and steps per second.
+    """
+    options = TrainingOptions(device, scan)
     state = prepare(Stack.of(run), options)
-    if moved:
-        _move(state)
+    if perturbed:
+        _perturb(state)
     step = options.step(state)
     losses, began = [], time.perf_counter()
-    steps = min(run.steps, COMPARED_STEPS) if moved else run.steps
+    steps = min(run.steps, COMPARED_STEPS) if perturbed else run.steps
     for _ in range(steps):
         step()
         losses.append(float(state.meters.loss_sum))
@@ -107,18 +121,18 @@ def training_losses(
     return losses, steps / (time.perf_counter() - began)
 
 
-def _move(state: State) -> None:
-    """Change every weight by about its last bit, up or down."""
+def _perturb(state: State) -> None:
+    """Change every weight by about one ulp, up or down at random."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in state.parameters.leaves:
-            up = torch.randint(0, 2, parameter.shape, generator=generator).to(parameter.device) * 2 - 1
-            parameter.mul_(1 + up.to(torch.float64) * 2 * MOVED)
+            sign = torch.randint(0, 2, parameter.shape, generator=generator).to(parameter.device) * 2 - 1
+            parameter.mul_(1 + sign.to(torch.float64) * 2 * HALF_ULP)
 
 
 def _difference(losses: list[float], expected: list[float]) -> float:
-    both = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
-    return max(abs(loss - exact) / abs(exact) for loss, exact in both)
+    pairs = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
+    return max(abs(loss - exact) / abs(exact) for loss, exact in pairs)
 
 
 def _last(losses: list[float]) -> float:

@@ -1,4 +1,8 @@
-"""Checkpoints: enough to go on as if nothing had happened, whole or absent; one file for a stack."""
+"""Checkpoints of a stack in training, one file per stack.
+
+A checkpoint contains everything that the next steps depend on, so a resumed stack computes the same bits. The
+file is written atomically: after a crash it is the old checkpoint or the new one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,13 @@ NAME = "checkpoint.pt"
 
 
 def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
-    """Write the state, its stack's composition and the host's notes (plain values), atomically."""
+    """Write a checkpoint into `folder`, atomically.
+
+    Args:
+        folder: folder of the stack.
+        state: tensors and composition of the stack.
+        notes: the host's notes, as plain values that `torch.load(weights_only=True)` accepts.
+    """
     buffer = io.BytesIO()
     torch.save(
         {
@@ -33,22 +43,24 @@ def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
 
 
 def restore(folder: Path, state: State) -> dict[str, Any] | None:
-    """Put the saved state into `state`, in place, and return the notes; None when there is none.
+    """Copy the saved state into the tensors of `state` and return the notes; None without a checkpoint.
 
-    A file that is not a checkpoint of this very stack (truncated, foreign, another version's) is renamed to
-    `checkpoint.pt.unusable` and training starts over: it is an optimisation, never the record.
+    A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version) is
+    renamed to `checkpoint.pt.unusable`, and training starts over. This is safe because a checkpoint only
+    saves time; results do not depend on it.
     """
     path = folder / NAME
     if not path.exists():
         return None
     try:
+        # `weights_only` refuses arbitrary pickles, so a foreign file cannot run code.
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["runs"] != [run.id for run in state.stack.members]:
-            raise ValueError(f"belongs to {', '.join(map(str, saved['runs']))}")
+            raise ValueError(f"it belongs to the runs {', '.join(map(str, saved['runs']))}")
         tensors = state.tensors()
         pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
         if any(tensor.shape != value.shape for tensor, value in pairs):
-            raise ValueError("has other shapes")
+            raise ValueError("its tensors have other shapes")
         notes: dict[str, Any] = saved["notes"]
         restore_random_states(saved["random"], state.step.device)
     except (
@@ -62,9 +74,12 @@ def restore(folder: Path, state: State) -> dict[str, Any] | None:
         pickle.UnpicklingError,
     ) as error:
         os.replace(path, path.with_suffix(".pt.unusable"))
-        print(f"{path}: not usable ({error}); set aside, starting over", flush=True)
-        seed_random(state.stack.first.seed)  # some states may have been put back before the fault showed
+        print(f"{path}: unusable checkpoint ({error}); renamed, training starts over", flush=True)
+        # `restore_random_states` may have failed halfway, with some generators already overwritten.
+        seed_random(state.stack.first.seed)
         return None
+    # In place: a captured graph, the optimizer and the model's parameters refer to this memory. And last: a
+    # fault in the file is found before the first tensor changes.
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value)

@@ -1,4 +1,4 @@
-"""Scores on fixed prompts: the same bits for every model, machine and checkpoint of a task."""
+"""Scores on fixed prompts. All models, machines and checkpoints of a task use the same bits of prompts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,21 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 EVALUATION_SEED = 20_240_206
 PURPOSES = ("selection", "report")
-"""Learning rates are chosen on the selection prompts; everything else is said of the report prompts."""
+"""Learning rates are chosen on the selection prompts. All reported numbers are measured on the report
+prompts."""
 CHUNK = 64
+"""Prompts that are evaluated at once."""
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Prompts of one evaluation, on the CPU, with a digest of their bits."""
+    """Prompts of an evaluation, on the CPU.
+
+    Attributes:
+        evaluation: name of the task's evaluation.
+        prompts: the prompts.
+        sha256: digest of the bits of their tokens and targets.
+    """
 
     evaluation: str
     prompts: Prompts
@@ -43,10 +51,15 @@ class EvaluationSet:
 
 @lru_cache(maxsize=8)
 def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
-    """`count` prompts of a task at full size, disjoint from training by their draws' purpose.
+    """Draw `count` prompts of a task at full size.
 
-    `purpose` is one of `PURPOSES`, or one of the task's other evaluations. A worker's next run is
-    often of the same task: the sets last used are kept.
+    The purpose is part of the random generator's key, so no prompt is drawn from the stream of training.
+    The cache holds the last sets, because the next run of a worker often has the same task.
+
+    Args:
+        task: the task.
+        purpose: one of `PURPOSES`, or one of the task's other evaluations.
+        count: number of prompts.
     """
     draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
     evaluation = MAIN if purpose in PURPOSES else purpose
@@ -56,18 +69,18 @@ def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
 
 
 def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
-    """All the sets that a run of `task` is evaluated on, by purpose."""
+    """All sets on which a run of `task` is evaluated, by purpose."""
     return {purpose: evaluation_set(task, purpose, count) for purpose in (*PURPOSES, *task.other_evaluations)}
 
 
 class Predictor(Protocol):
-    """What a stack of models predicts."""
+    """Predictions of a stack of models."""
 
     def share(self, tokens: Tensor) -> None:
-        """Say that every member will be asked about `tokens`: (B, L, n_inputs)."""
+        """Announce tokens (B, L, n_inputs) that every member will predict, so that all can do so at once."""
 
     def predict(self, member: int, tokens: Tensor) -> Tensor:
-        """Outputs (B, L, n_outputs) of one member."""
+        """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""
 
 
 @torch.no_grad()
@@ -79,21 +92,21 @@ def member_scores(
     evaluation: EvaluationSet,
     device: torch.device,
 ) -> list[dict[str, Array]]:
-    """Raw score of every prompt at every position, float64 (prompts, columns), by evaluation, of each member.
+    """Raw scores of each member: float64 (prompts, columns) by name of the evaluation.
 
-    Dropout is off, and matrix products are fp32 whatever the run trains with: losses down to 1e-7 are told
-    apart.
+    Dropout is off. Matrix products are computed in fp32, whatever precision the run trains with, because
+    losses go down to 1e-7, below the rounding errors of TF32.
 
     Args:
         predictor: predicts for any member.
-        members: numbers of the members that are scored.
-        model: the module that all of them compute with, for its modes.
-        task: what is predicted.
+        members: numbers of the members to score.
+        model: the module of all members; it is switched to evaluation mode and back.
+        task: the task.
         evaluation: its prompts.
-        device: where.
+        device: device of the evaluation.
     """
     parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
-    with _as_it_is(model):
+    with _evaluation_mode(model):
         for begin in range(0, evaluation.count, CHUNK):
             prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
             predictor.share(prompts.tokens)
@@ -108,8 +121,8 @@ def member_scores(
 
 
 @contextmanager
-def _as_it_is(model: Model) -> Iterator[None]:
-    """Without dropout and in full precision, whatever it trains with."""
+def _evaluation_mode(model: Model) -> Iterator[None]:
+    """Without dropout and with fp32 products."""
     training = model.training
     model.eval()
     try:
@@ -120,25 +133,25 @@ def _as_it_is(model: Model) -> Iterator[None]:
 
 
 def summary(values: Array, headline: Array, positions: bool) -> dict[str, Any]:
-    """Means and standard errors over prompts.
+    """Means and standard errors over prompts, as [mean, standard error].
 
     Args:
         values: scores (prompts, columns).
-        headline: each prompt's score that stands for all, (prompts,).
-        positions: whether every position is summarised too.
+        headline: headline score of each prompt, (prompts,).
+        positions: whether to add the mean and the standard error at every position.
     """
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         "overall": _mean_and_error(values.mean(axis=1)),
         "headline": _mean_and_error(headline),
     }
     if positions:
         mean, error = _mean_and_error(values)
-        found = {"mean": mean, "standard_error": error, **found}
-    return found
+        statistics = {"mean": mean, "standard_error": error, **statistics}
+    return statistics
 
 
 def headline(task: Task, evaluation: str, values: Array) -> Array:
-    """Each prompt's score at the task's headline mark, or its mean over positions: (prompts,)."""
+    """Headline score of each prompt, (prompts,): at the task's headline mark, or the mean over positions."""
     mark = task.headline
     if mark is None:
         return np.asarray(values.mean(axis=1))
@@ -146,12 +159,12 @@ def headline(task: Task, evaluation: str, values: Array) -> Array:
 
 
 def packed(values: Array) -> str:
-    """One number a prompt, as base64 of little-endian float32."""
+    """A number per prompt, as base64 of little-endian float32."""
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
 def rounded(values: Any, digits: int = 5) -> Any:
-    """Numbers to significant digits, as plain floats (or nested lists of them)."""
+    """Numbers rounded to `digits` significant digits, as a float or nested lists of floats."""
     if isinstance(values, list | np.ndarray):
         return [rounded(value, digits) for value in values]
     return float(f"{float(values):.{digits}g}")

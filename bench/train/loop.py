@@ -1,8 +1,8 @@
-"""One training loop for every architecture and task: a stack of runs → their results.
+"""The training loop of all architectures and tasks: from a stack of runs to their results.
 
-The loop replays steps and, between them, reads the meters, evaluates at the runs' checkpoints, saves its
-state and reports progress. None of that changes a number: a stack killed at any instruction and resumed ends
-with the same results as one that was not. A member that diverges has its result at once; the others train on.
+The loop replays steps. Between them it reads the meters, evaluates at the runs' checkpoints, saves the state
+and reports progress. None of this affects a number: a stack that is killed at any instruction and resumed has
+the same results as an uninterrupted one. A member that diverges gets its result at once; the others continue.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ if TYPE_CHECKING:
     from bench.train.parallel import Group
 
 CURVE_POINTS = 100
+"""Points of a training curve; a window is the steps from one point to the next."""
 MOST_STEPS_BETWEEN_LOOKS = 500
+"""A look is a pause between steps in which the host waits for the device and does its own work."""
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; its state is saved."""
+    """Training stopped on request, after saving its state."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stack is.
+    """Progress of a stack.
 
     Attributes:
         step: optimisation steps done.
-        losses: mean training loss of the latest window, of each member; None before the first window ends.
-        steps_per_second: of the whole stack, now.
+        losses: each member's mean training loss in the last whole window; None before the first one ends.
+        steps_per_second: speed of the stack since the last look.
     """
 
     step: int
@@ -53,17 +55,17 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to train; nothing here changes a number beyond rounding.
+class TrainingOptions:
+    """How to train. These options affect results by rounding errors at most.
 
     Attributes:
-        device: where.
-        scan: the kernels' backend, by name.
+        device: device of the training.
+        scan: name of the kernels' backend.
         save_every: seconds between checkpoints.
-        report: called at every look.
-        ended: called with a member's number and result as soon as it has ended.
-        stop: asked at every look; True saves and raises `Interrupted`.
-        group: the processes that share each batch, of which this one leads; None trains alone.
+        report: called with the progress at every look.
+        ended: called with a member's number and its result as soon as the member finished or diverged.
+        stop: called at every look; if it returns True, the state is saved and `Interrupted` raised.
+        group: the processes that share each batch, led by this process; None to train alone.
     """
 
     device: torch.device
@@ -75,14 +77,14 @@ class Options:
     group: Group | None = None
 
     def step(self, state: State) -> Callable[[], None]:
-        """The optimisation step as it is computed on this device."""
+        """The optimisation step for this device: captured on a GPU, eager on a CPU."""
         make = captured_step if self.device.type == "cuda" else eager_step
         return make(state, self.group)
 
 
 @dataclass
 class _MemberNotes:
-    """What the host remembers of one member."""
+    """The host's record of a member."""
 
     curve: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "loss": [], "gradient_norm": []}
@@ -90,14 +92,14 @@ class _MemberNotes:
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     per_prompt: str | None = None
     diverged: str | None = None
-    """Why it diverged; None for a member that has not."""
+    """Why the member diverged; None if it did not."""
     seconds: float = 0.0
     """Of training, until it ended."""
 
 
 @dataclass
 class _Notes:
-    """What the host remembers: saved with every checkpoint, as plain values."""
+    """The host's record of a stack, saved with every checkpoint as plain values."""
 
     members: list[_MemberNotes]
     train_seconds: float = 0.0
@@ -111,34 +113,35 @@ class _Notes:
         return cls(**{**saved, "members": [_MemberNotes(**member) for member in saved["members"]]})
 
 
-def train(run: Run, folder: Path, options: Options) -> dict[str, Any]:
-    """`train_stack` for a run that trains alone: its result."""
+def train(run: Run, folder: Path, options: TrainingOptions) -> dict[str, Any]:
+    """Train a run alone and return its result (see `train_stack`)."""
     return train_stack(Stack.of(run), folder, options)[0]
 
 
-def train_stack(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
-    """Train a stack, from its checkpoint in `folder` if there is one, to its members' results (format 1).
+def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
+    """Train a stack and return the results of its members (format 1).
 
-    A result lacks only `provenance` beyond the speed measured here.
+    Training resumes from the checkpoint in `folder` if there is one. The results are complete except for
+    those parts of `provenance` that do not come from training.
 
     Raises:
-        Interrupted: when `options.stop` said so; the state is saved in `folder`.
+        Interrupted: `options.stop` returned True; the state is saved in `folder`.
     """
     try:
         return _train(stack, folder, options)
     finally:
         if options.group is not None:
-            options.group.tell(0)  # however it ended: the others train no further
+            options.group.tell(0)  # also after an exception: the followers must not wait for more steps
 
 
-def prepare(stack: Stack, options: Options) -> State:
-    """Settings of the process and the stack's first state; the same in every process of a group."""
+def prepare(stack: Stack, options: TrainingOptions) -> State:
+    """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
-    seed_random(stack.first.seed)  # dropout, and what a user's own model draws; restored with the checkpoint
+    seed_random(stack.first.seed)  # for dropout and for draws of a user's model; a checkpoint has the states
     return initial_state(stack, options.device, options.scan)
 
 
-def _train(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]:
+def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepare(stack, options)
     saved = checkpoint.restore(folder, state)
     if options.group is not None:
@@ -152,11 +155,11 @@ def _train(stack: Stack, folder: Path, options: Options) -> list[dict[str, Any]]
 
 @dataclass
 class _Training:
-    """A stack on its way from a state to its results."""
+    """A stack in training."""
 
     stack: Stack
     folder: Path
-    options: Options
+    options: TrainingOptions
     state: State
     notes: _Notes
 
@@ -166,16 +169,17 @@ class _Training:
         self.evaluations = {
             run.task_id: evaluation_sets(run.task, run.evaluation_prompts) for run in self.stack.members
         }
-        self.told: set[int] = set()
+        self.reported: set[int] = set()
 
     def advance(self) -> None:
-        """Train to the end, or until every member has diverged."""
+        """Train to the end, or until all members diverged."""
         run, options, state, notes = self.stack.first, self.options, self.state, self.notes
         step = options.step(state)
         done = int(state.step)
         look, saved_at = 1, time.monotonic()
-        self._tell_ended(done)
-        while done < run.steps and len(self.told) < len(self.stack):
+        self._report_ended(done)  # members that diverged before a resumption
+        while done < run.steps and len(self.reported) < len(self.stack):
+            # A block of steps ends where the host has work to do: a meter reading, the end, a checkpoint.
             stops_at = [
                 done - done % self.window + self.window,
                 run.steps,
@@ -187,7 +191,7 @@ class _Training:
                 options.group.tell(count)
             for _ in range(count):
                 step()
-            bad = state.meters.first_bad_step.tolist()  # the host waits for the device here, and only here
+            bad = state.meters.first_bad_step.tolist()  # the host waits for the device: this ends the timing
             seconds = time.monotonic() - began
             done += count
             notes.train_seconds += seconds
@@ -198,19 +202,21 @@ class _Training:
                 self._read_meters(done)
             if done in run.checkpoints:
                 self._evaluate(done)
-            self._tell_ended(done)
+            self._report_ended(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
             options.report(Progress(done, self._losses(), speed))
+            # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
+            # a resumed training neither repeats nor skips them.
             stop = options.stop()
             if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
                 checkpoint.save(self.folder, state, notes.plain())
                 saved_at = time.monotonic()
-            if stop and done < run.steps and len(self.told) < len(self.stack):
+            if stop and done < run.steps and len(self.reported) < len(self.stack):
                 raise Interrupted
 
     def result(self, k: int) -> dict[str, Any]:
-        """The result of member `k`, which has ended."""
+        """The result of member `k`, which finished or diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
         done = int(self.state.step)
         return {
@@ -241,18 +247,18 @@ class _Training:
         }
 
     def _training(self) -> list[int]:
-        """Members that have not diverged."""
+        """Numbers of the members that did not diverge."""
         return [k for k, member in enumerate(self.notes.members) if member.diverged is None]
 
     def _diverged(self, k: int, reason: str) -> None:
         if self.notes.members[k].diverged is None:
             self.notes.members[k].diverged = reason
 
-    def _tell_ended(self, done: int) -> None:
-        """Hand over the results of members that ended since the last look."""
+    def _report_ended(self, done: int) -> None:
+        """Pass the results of members that ended since the last look to `options.ended`."""
         for k, member in enumerate(self.notes.members):
-            if k not in self.told and (member.diverged is not None or done == self.stack.first.steps):
-                self.told.add(k)
+            if k not in self.reported and (member.diverged is not None or done == self.stack.first.steps):
+                self.reported.add(k)
                 self.options.ended(k, self.result(k))
 
     def _losses(self) -> tuple[float | None, ...]:
@@ -260,6 +266,7 @@ class _Training:
         return tuple(curve[-1] if curve else None for curve in curves)
 
     def _read_meters(self, done: int) -> None:
+        # The last window may be shorter than the others.
         steps = done % self.window or self.window
         losses = self.state.meters.loss_sum.tolist()
         norms = self.state.meters.gradient_norm_max.tolist()
@@ -271,7 +278,7 @@ class _Training:
         self.state.meters.reset()
 
     def _evaluate(self, done: int) -> None:
-        """Score every member that trains on every set of its task, those of one task together."""
+        """Score every member that did not diverge on all sets of its task. Members of a task run together."""
         by_task: dict[str, list[int]] = {}
         for k in self._training():
             by_task.setdefault(self.stack.members[k].task_id, []).append(k)
@@ -289,7 +296,7 @@ class _Training:
                 self._keep_scores(k, done, measured[k])
 
     def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, Any]]) -> None:
-        """Note a member's scores by purpose and evaluation; one that is not finite says that it diverged."""
+        """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
         task, size, summaries = run.task, run.size, {}
         if not all(np.isfinite(values).all() for scores in measured.values() for values in scores.values()):
@@ -298,6 +305,7 @@ class _Training:
         for purpose, scores in measured.items():
             for name, values in scores.items():
                 main = name == self.evaluations[run.task_id][purpose].evaluation
+                # A task may measure several evaluations on one set. Selection needs the main one only.
                 if purpose == "selection" and not main:
                     continue
                 per_prompt = headline(task, name, values)
@@ -319,7 +327,7 @@ class _Training:
 
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
-    """Step of the first checkpoint whose mean accuracy counts as learned; None where there is none."""
+    """Step of the first checkpoint whose mean accuracy reaches the task's threshold; None without one."""
     threshold = run.task.convergence_accuracy
     if threshold is None:
         return None
@@ -328,10 +336,11 @@ def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None
 
 
 def configure(run: Run, device: torch.device) -> None:
-    """Precision and determinism of everything that follows, for the whole process."""
+    """Set precision and determinism for the whole process."""
     product.use(run.precision)
     torch.backends.cudnn.allow_tf32 = False
-    # `torch.use_deterministic_algorithms` does the same and imports the compiler first, which takes seconds.
+    # `torch.use_deterministic_algorithms` does the same but imports the compiler, which takes seconds.
     torch.set_deterministic_debug_mode("error" if device.type == "cuda" else "default")
-    # Every new tensor would be filled first; nothing here reads what it did not write.
+    # In deterministic mode PyTorch fills every new tensor by default. No kernel reads memory that was not
+    # written, so the fills would only add launches to every step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

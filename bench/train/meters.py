@@ -1,4 +1,4 @@
-"""What is measured of every training step, on the device, until the host takes a reading."""
+"""Losses and gradient norms of training steps, accumulated on the device until the host reads them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 @dataclass
 class Meters:
-    """One entry per member of a stack. The update of the parameters writes them (`bench.kernels.adam`).
+    """Device tensors with an entry per member. The parameter update writes them (`bench.kernels.adam`).
 
     Attributes:
         loss_sum: sum of the training losses since the last reading, (K,) float64.
-        gradient_norm_max: largest gradient norm since the last reading, before the clip, (K,).
-        first_bad_step: first step whose loss or gradient norm was not finite, −1 while there is none, (K,).
+        gradient_norm_max: largest gradient norm since the last reading, before clipping, (K,).
+        first_bad_step: first step with a non-finite loss or gradient norm; −1 if there is none, (K,).
     """
 
     loss_sum: Tensor
@@ -24,7 +24,7 @@ class Meters:
 
     @classmethod
     def new(cls, members: int, device: torch.device) -> Meters:
-        """Meters that have seen no step."""
+        """Meters before the first step."""
         return cls(
             loss_sum=torch.zeros(members, dtype=torch.float64, device=device),
             gradient_norm_max=torch.zeros(members, device=device),
@@ -32,6 +32,6 @@ class Meters:
         )
 
     def reset(self) -> None:
-        """Begin a new window; the first bad step stays."""
+        """Begin a new window. The first bad step is kept: it describes the whole training."""
         self.loss_sum.zero_()
         self.gradient_norm_max.zero_()

@@ -1,15 +1,14 @@
-"""Data parallelism: one run on several devices of a node, each with its rows of every batch.
+"""Data parallelism: a run on several devices of a node. Each process computes some rows of every batch.
 
-Every process draws the whole batch (a draw depends on its place alone) and keeps its rows. What is
-added up over the processes are sums and counts, never means, so that prompts and positions weigh the
-same wherever they are computed:
+Every process draws the whole batch and keeps its rows; this works because a draw depends only on its index.
+The processes add up sums and counts, never means, so that all prompts and positions have the same weight:
 
-    gradient of Σ losses, Σ losses, number of losses   →  one sum over all processes  →  divided by the number
+    (∇ Σ losses, Σ losses, number of losses)  →  all-reduce (sum)  →  divide by the number
 
-The clip then sees the true gradient of the batch, and every process takes the same step. The first
-process leads: it looks, evaluates, saves, and tells the others how many steps to take; they follow.
-Losses equal those of one device up to the order of additions. Dropout draws from each device's own
-stream, which nothing can split alike: a run with dropout is refused.
+Clipping therefore uses the true gradient of the batch, and all processes take the same step. The process of
+rank 0 leads: it evaluates, saves, reports, and tells the followers how many steps to take. Losses equal those
+of a single device up to the order of additions. A run with dropout is refused: every device draws dropout
+masks from its own generator, so the masks would differ from those of a single device.
 """
 
 from __future__ import annotations
@@ -29,28 +28,29 @@ from bench.stack import Stack
 from bench.tasks.task import Prompts
 
 if TYPE_CHECKING:
-    from bench.train.loop import Options
+    from bench.train.loop import TrainingOptions
 
 PATIENCE = timedelta(minutes=10)
-"""How long a process waits for the others to arrive, or in one sum."""
-KEPT = 100
-"""Messages that stay readable: no follower is further behind."""
+"""How long a process waits for the others to join, or in a collective operation."""
+KEPT_MESSAGES = 100
+"""Messages that stay in the store. No follower is this many messages behind: every step needs all
+processes."""
 
 
 class Abandoned(Exception):
-    """The leader is gone, or this process was asked to stop while it waited for it."""
+    """The leader ended, or this process was asked to stop while it waited for the leader."""
 
 
 @dataclass
 class Group:
-    """The processes that train one run together.
+    """The processes that train a run together.
 
     Attributes:
-        rank: this one's number; 0 leads.
-        size: how many they are.
-        store: where the leader leaves its messages.
-        stopped: whether this process should wait no longer.
-        lost: whether a sum failed, because another process is gone.
+        rank: number of this process; 0 leads.
+        size: number of processes.
+        store: key-value store for the leader's messages.
+        stopped: returns whether this process was asked to stop.
+        lost: whether a collective operation failed because another process ended.
     """
 
     rank: int
@@ -64,7 +64,7 @@ class Group:
     def join(
         cls, rank: int, size: int, address: str, device: torch.device, stopped: Callable[[], bool]
     ) -> Group:
-        """Meet the others at `address` (host:port); NCCL between GPUs, gloo between processors."""
+        """Join the group at `address` (host:port); it communicates by NCCL on GPUs, by gloo on CPUs."""
         host, _, port = address.rpartition(":")
         store = TCPStore(host, int(port), size, is_master=rank == 0, timeout=PATIENCE)
         distributed.init_process_group(
@@ -77,56 +77,60 @@ class Group:
         return cls(rank, size, store, stopped)
 
     def tell(self, message: int) -> None:
-        """Leader: say a number to all others."""
+        """Leader: send a number to all followers."""
         self.store.set(f"told/{self._messages}", str(message))
-        if self._messages >= KEPT:
-            self.store.delete_key(f"told/{self._messages - KEPT}")
+        if self._messages >= KEPT_MESSAGES:
+            self.store.delete_key(f"told/{self._messages - KEPT_MESSAGES}")
         self._messages += 1
 
     def hear(self) -> int:
-        """Follower: the leader's next number.
+        """Follower: wait for the leader's next number.
 
         Raises:
-            Abandoned: when there will be none.
+            Abandoned: this process was asked to stop and no number came within a minute.
         """
         key, began = f"told/{self._messages}", time.monotonic()
         while not self.store.check([key]):
-            if self.stopped() and time.monotonic() - began > 60:  # the leader saves first, then says so
+            if self.stopped() and time.monotonic() - began > 60:  # time for the leader to save and send
                 raise Abandoned
             time.sleep(0.001 if time.monotonic() - began < 5 else 0.05)
         self._messages += 1
         return int(self.store.get(key))
 
     def rows(self, prompts: Prompts) -> Prompts:
-        """This process's share of a batch."""
-        each, over = divmod(len(prompts.targets), self.size)
-        first = self.rank * each + min(self.rank, over)
-        return prompts.part(slice(first, first + each + (self.rank < over)))
+        """The rows of a batch that this process computes; shares differ by one row at most."""
+        share, remainder = divmod(len(prompts.targets), self.size)
+        first = self.rank * share + min(self.rank, remainder)
+        return prompts.part(slice(first, first + share + (self.rank < remainder)))
 
     def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> Tensor:
-        """Turn gradients of a sum over own rows into those of the mean over all; returns that mean.
+        """Replace gradients of this process's sum by gradients of the mean over all processes.
 
         Args:
-            gradients: of `total`; overwritten.
+            gradients: gradients of `total`; overwritten.
             total: sum of the losses of this process's rows, scalar.
-            count: how many losses that is.
+            count: number of these losses, scalar.
+
+        Returns:
+            The mean loss over all processes, scalar.
         """
+        # One collective operation instead of one per parameter: every operation has a latency of its own.
         sums = torch.stack((total.detach(), count.to(total.dtype)))
-        flat = torch.cat([*(each.reshape(-1) for each in gradients), sums])
-        self._together(distributed.all_reduce, flat)
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), sums])
+        self._collective(distributed.all_reduce, flat)
         flat /= flat[-1].clamp(min=1.0)
-        sizes = [each.numel() for each in gradients]
-        for mine, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
-            mine.copy_(mean.view_as(mine))
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
+            gradient.copy_(mean.view_as(gradient))
         return flat[-2]
 
     def share(self, tensors: Sequence[Tensor]) -> None:
-        """Make all tensors what they are for the leader."""
+        """Overwrite the tensors of all processes with the leader's."""
         with torch.no_grad():
             for tensor in tensors:
-                self._together(distributed.broadcast, tensor.data, 0)
+                self._collective(distributed.broadcast, tensor.data, 0)
 
-    def _together(self, operation: Callable[..., Any], *arguments: Any) -> None:
+    def _collective(self, operation: Callable[..., Any], *arguments: Any) -> None:
         try:
             operation(*arguments)
         except RuntimeError:
@@ -134,7 +138,7 @@ class Group:
             raise
 
     def leave(self) -> None:
-        """Part: the leader says that nothing is left and waits for the others to have heard it."""
+        """Leave the group. The leader announces the end and waits up to 10 s until all followers read it."""
         if self.lost:
             return
         if self.rank == 0:
@@ -144,12 +148,17 @@ class Group:
                 time.sleep(0.01)
         else:
             self.store.add("left", 1)
-        if distributed.get_backend() == "gloo":  # NCCL's ends with the process: captured graphs still hold it
+        # Captured graphs still use NCCL's group. It ends with the process.
+        if distributed.get_backend() == "gloo":
             distributed.destroy_process_group()
 
 
-def follow(run: Run, options: Options) -> None:
-    """Compute this process's rows of a run that another process leads."""
+def follow(run: Run, options: TrainingOptions) -> None:
+    """Compute this process's rows of every batch of a run that another process leads.
+
+    Raises:
+        Abandoned: see `Group.hear`.
+    """
     from bench.train.loop import prepare
 
     group: Any = options.group

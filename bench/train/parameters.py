@@ -1,7 +1,8 @@
-"""The parameters of a stack of models in flat buffers, so that one launch updates all of them.
+"""The parameters of a stack of models in flat buffers, so that a few kernels update all of them.
 
-A buffer holds parameter after parameter, and inside each the members side by side: (K, *shape). What a model
-computes with are views of it.
+A step of a small model takes about as long as its launches, and one launch per parameter would dominate it.
+A buffer contains one parameter after the other, each with all members: (K, *shape). The models compute with
+views of the buffer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 ALIGNMENT = 32
-"""Entries: every parameter begins at a multiple of 128 bytes, where wide loads may begin."""
+"""In entries. Every parameter begins at a multiple of 128 bytes, because vector loads need aligned
+addresses."""
 
 
 @dataclass
@@ -22,15 +24,15 @@ class Parameters:
     """All trainable parameters of a stack, with Adam's two moments.
 
     Attributes:
-        names: of the parameters, as the model has them.
-        shapes: of one member.
-        offsets: where each begins in the flat buffers.
+        names: names of the parameters in the model.
+        shapes: shapes of the parameters of a member.
+        offsets: first entry of each parameter in the flat buffers.
         values: the parameters, flat.
         first_moment: Adam's m, flat.
         second_moment: Adam's v, flat.
-        leaves: views of `values` that gradients are taken of: (K, *shape), or of the shape itself for a stack
-            of one.
-        members: K.
+        leaves: views of `values` with respect to which gradients are computed: (K, *shape), or shape for a
+            stack of one.
+        members: number of members, K.
     """
 
     names: list[str]
@@ -44,13 +46,15 @@ class Parameters:
 
     @classmethod
     def of(cls, models: Sequence[nn.Module], device: torch.device) -> Parameters:
-        """Copy the parameters of models of one kind; the first of them, if alone, computes with the copy.
+        """Copy the trainable parameters of equal models (K of them) into new buffers on `device`.
 
-        A stack of one needs no stack dimension: its model's parameters become views of the buffer.
+        A stack of one needs no stack dimension. The parameters of its model become views of the buffer, so
+        that the model itself computes with the buffer.
         """
         first = {name: value for name, value in models[0].named_parameters() if value.requires_grad}
         names, shapes = list(first), [value.shape for value in first.values()]
         offsets, total = [], 0
+        # Each parameter takes K · count entries, rounded up to the alignment. The gaps stay zero.
         for shape in shapes:
             offsets.append(total)
             total += -(-len(models) * math.prod(shape) // ALIGNMENT) * ALIGNMENT
@@ -62,25 +66,27 @@ class Parameters:
             for name, view in zip(names, views, strict=True):
                 view[k].copy_(own[name].detach())
         if len(models) == 1:
+            # `data` keeps the Parameter object, which the module and autograd know, and replaces its memory.
             for parameter, view in zip(first.values(), views, strict=True):
                 parameter.data = view[0]
             parameters.leaves = list(first.values())
         else:
+            # `vmap` passes these to the model (`bench.train.step`), whose own parameters are not used.
             parameters.leaves = [view.requires_grad_() for view in views]
         return parameters
 
     @property
     def counts(self) -> list[int]:
-        """Entries of each parameter of one member."""
+        """Number of entries of each parameter of a member."""
         return [math.prod(shape) for shape in self.shapes]
 
     def views(self, buffer: Tensor) -> list[Tensor]:
-        """Every parameter's part of a flat buffer, (K, *shape)."""
+        """A view (K, *shape) of a flat buffer for each parameter, without gradients."""
         return [
             buffer.detach()[offset : offset + self.members * count].view(self.members, *shape)
             for offset, count, shape in zip(self.offsets, self.counts, self.shapes, strict=True)
         ]
 
     def of_member(self, k: int) -> dict[str, Tensor]:
-        """One member's parameters by name, as views that need no gradient."""
+        """The parameters of member `k` by name, as views without gradients."""
         return {name: view[k] for name, view in zip(self.names, self.views(self.values), strict=True)}

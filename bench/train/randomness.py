@@ -1,7 +1,7 @@
-"""The state of every random generator that code on the host may draw from: Python's, NumPy's, PyTorch's.
+"""States of the random generators of Python, NumPy and PyTorch, for checkpoints.
 
-Nothing of bench draws from Python's or NumPy's. A user's own architecture may; after a resumption it goes on
-with the same numbers only if their states are part of the checkpoint.
+The project itself draws from PyTorch's generators only. A user's architecture may draw from the others too.
+It continues with the same numbers after a resumption only if the checkpoint contains all states.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import torch
 
 
 def seed_random(seed: int) -> None:
-    """Start every generator anew from a seed below 2^64."""
+    """Seed every generator; 0 ≤ seed < 2⁶⁴."""
     random.seed(seed)
+    # NumPy accepts 32-bit words only.
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
     torch.manual_seed(seed)
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states as plain data and tensors: what `torch.load(weights_only=True)` reads.
+    """The states as plain values and tensors, which `torch.load(weights_only=True)` accepts.
 
-    Dropout draws from the device's own generator.
+    The state of the device's generator is included because dropout draws from it.
     """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -36,10 +37,10 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Put the states back that `random_states` returned.
+    """Restore the states that `random_states` returned.
 
     Raises:
-        KeyError, TypeError, ValueError: when it is something else.
+        KeyError, TypeError, ValueError: `states` is not such a value. Some generators may be restored then.
     """
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))

@@ -1,4 +1,4 @@
-"""A task's reference predictors, computed on the very prompts that every model is scored on."""
+"""Baselines of a task, computed on the same prompts on which models are scored."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from bench.train.evaluate import evaluation_set
 
 
 def baselines(task: Task, task_id: str, count: int) -> dict[str, Any]:
-    """The baselines of `task` on the `count` prompts of each evaluation, as a result (format 1)."""
+    """Compute the baselines of a task and return them as a result (format 1).
+
+    Args:
+        task: the task.
+        task_id: id of the task, which becomes the result's id.
+        count: prompts of each evaluation.
+    """
     began = time.time()
     sets = {name: evaluation_set(task, name, count) for name in (MAIN, *task.other_evaluations)}
-    found = task.baselines(sets[MAIN].prompts)
+    rows = task.baselines(sets[MAIN].prompts)
     for name in task.other_evaluations:
-        found += [replace(one, evaluation=name) for one in task.other_baselines(sets[name].prompts, name)]
+        rows += [replace(row, evaluation=name) for row in task.other_baselines(sets[name].prompts, name)]
     return {
         "format": FORMAT,
         "kind": "baselines",
         "id": task_id,
         "task": task.identity(),
         "facts": task_facts(task, task_id),
-        "prompts": {name: {"count": one.count, "sha256": one.sha256} for name, one in sets.items()},
-        "baselines": [asdict(baseline) for baseline in found],
+        "prompts": {
+            name: {"count": prompts.count, "sha256": prompts.sha256} for name, prompts in sets.items()
+        },
+        "baselines": [asdict(baseline) for baseline in rows],
         "provenance": {
             "seconds": round(time.time() - began, 3),
             "finished": round(time.time(), 3),

@@ -1,14 +1,14 @@
-"""One optimisation step of a stack, eager or captured: everything in it happens on the device.
+"""The optimisation step of a stack, eager or captured. All of it runs on the device.
 
     draw a batch → forward → loss of each member → backward → clip, Adam, meters, step + 1
 
-A stack of one computes with its model as it is. In a larger one, `torch.func.vmap` runs the same model over
-all members' parameters at once: the operators of `bench.kernels` take the stack as one more dimension.
-Members of one task and one seed share their prompts.
+A stack of one runs its model as it is. For a larger stack, `torch.func.vmap` runs the model over the
+parameters of all members at once; the operators of `bench.kernels` take the stack as a leading dimension.
+Members with the same task and the same seed share their prompts.
 
-The host neither waits nor looks: the meters are device tensors that `bench.train.loop` reads every few
-hundred steps. On CUDA the whole step is captured once and replayed (`capture`), because every shape in it is
-static and the step counter it depends on lives on the device.
+The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
+hundred steps. On CUDA the whole step is captured once and replayed (`captured_step`). This works because all
+shapes are static and everything that changes from step to step depends on a step counter on the device.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """Everything that training changes; a checkpoint is exactly this and the host's notes.
+    """Everything that a step reads and writes. A checkpoint contains its tensors and the host's notes.
 
     Attributes:
-        stack: the runs that are trained.
-        model: the module that all members compute with; it holds the parameters of a stack of one.
-        parameters: of all members, with Adam's moments.
-        optimizer: updates them.
+        stack: the runs in training.
+        model: the module of all members. Its own parameters are used only by a stack of one.
+        parameters: parameters of all members, with Adam's moments.
+        optimizer: updates the parameters.
         step: optimisation steps done, int64 scalar on the device.
-        meters: of all members.
+        meters: meters of all members.
     """
 
     stack: Stack
@@ -57,7 +57,7 @@ class State:
     meters: Meters
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that a step overwrites, by name."""
+        """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
         parameters = self.parameters
         return {
             "values": parameters.values,
@@ -72,8 +72,8 @@ class State:
 class StackPredictor:
     """Predictions of a stack's members (`bench.train.evaluate.Predictor`).
 
-    All members predict at once what all of them are asked about; what only one of them is asked, as when a
-    model reads its own predictions, it predicts by itself.
+    The outputs of all members for shared tokens are computed at once, when the first member asks for them.
+    Other tokens are computed for a single member, as when a model reads its own predictions.
     """
 
     state: State
@@ -81,15 +81,16 @@ class StackPredictor:
     outputs: Tensor | None = None
 
     def share(self, tokens: Tensor) -> None:
-        """Say that every member will be asked about `tokens`."""
+        """Announce tokens (B, L, n_inputs) that every member will predict."""
         self.shared, self.outputs = tokens, None
 
     def predict(self, member: int, tokens: Tensor) -> Tensor:
-        """Outputs (B, L, n_outputs) of one member."""
+        """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""
         state = self.state
         if len(state.stack) == 1:
             outputs: Tensor = state.model(tokens)
             return outputs
+        # Identity, not equality: comparing values would make the host wait for the device.
         if tokens is not self.shared:
             return _predict(state.model, state.parameters.of_member(member), tokens)
         if self.outputs is None:
@@ -98,12 +99,19 @@ class StackPredictor:
 
 
 def _predict_all(state: State, tokens: Tensor, dim: int | None) -> Tensor:
-    """Outputs (K, B, L, n_outputs) of all members; dimension `dim` of the tokens counts members."""
+    """Outputs (K, B, L, n_outputs) of all members.
+
+    Args:
+        state: the stack.
+        tokens: (B, L, n_inputs) if `dim` is None, for all members; else with a dimension of size K at `dim`.
+        dim: the tokens' dimension of members.
+    """
     names = state.parameters.names
 
     def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
         return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
 
+    # "different": every member draws its own dropout mask.
     outputs: Tensor = vmap(predict, in_dims=(0, dim), randomness="different")(state.parameters.leaves, tokens)
     return outputs
 
@@ -114,10 +122,10 @@ def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Ten
 
 
 def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
-    """Freshly initialised models and their optimiser.
+    """New models and their optimiser.
 
-    Each member's parameters are drawn on the CPU from a generator seeded by its `seed`, so that every device
-    and every stack starts from the same numbers; the caller's random state is left as it was.
+    Each member's parameters are drawn on the CPU from a generator with the run's seed, so that a run starts
+    from the same numbers on every device and in every stack. Torch's random state on the CPU does not change.
     """
     models = [_initial_model(run, scan) for run in stack.members]
     model = models[0].to(device).train()
@@ -144,11 +152,12 @@ def _initial_model(run: Run, scan: str) -> Model:
 
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
-    """The step, as ordinary PyTorch; with a group, this process computes its rows of the batch."""
+    """The step as ordinary PyTorch. With a group, this process computes its rows of the batch only."""
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
+        # A user's block may have parameters that no output depends on. Their gradient is zero.
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
         pairs = zip(gradients, leaves, strict=True)
         return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
@@ -166,7 +175,8 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
             gradients = gradients_of(losses)
         else:
             losses = _stacked_losses(state, streams)
-            gradients = gradients_of(losses.sum())  # no member's loss depends on another's parameters
+            # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
+            gradients = gradients_of(losses.sum())
         state.optimizer(gradients, losses.detach())
 
     return step
@@ -174,29 +184,31 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class _Stream:
-    """Members that train on the same prompts: those of one task and one seed."""
+    """Members with the same prompts, because they have the same task and the same seed."""
 
     first: Run
     members: int
 
 
 def _streams(stack: Stack) -> list[_Stream]:
+    # `groupby` joins neighbours only; a stack orders its members by task and seed.
     together = groupby(stack.members, key=lambda run: (run.task_id, run.seed))
     runs = [list(members) for _, members in together]
     return [_Stream(members[0], len(members)) for members in runs]
 
 
 def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
-    """The training loss of every member, (K,)."""
+    """The training loss of every member, (K,), in the order of the stack."""
     batches = [
         stream.first.task.batch(Draws(stream.first.seed, "train", state.step), stream.first.batch_size)
         for stream in streams
     ]
+    # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
     outputs = _predict_all(state, tokens, None if shared else 0)
     losses, begin = [], 0
-    # Streams of one task differ in their seed only: one loss for all of them.
+    # Streams of a task differ in their seed only, so one call computes the losses of all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
         indices = list(group)
         own = [streams[index] for index in indices]
@@ -208,14 +220,14 @@ def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
 
 
 def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
-    """One tensor per stream → one per member, stacked."""
+    """Stack tensors of streams, each repeated for every member of its stream."""
     return torch.stack(
         [value for value, stream in zip(values, streams, strict=True) for _ in range(stream.members)]
     )
 
 
 def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
-    """Prompts of several streams, with their members in front; those of one stream as they are."""
+    """The prompts of all members, stacked; those of a single stream without a dimension of members."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
@@ -231,7 +243,7 @@ def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
 
 
 def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> Tensor:
-    """Losses (members,) from outputs (members, B, L, n_outputs) and prompts, shared or per member."""
+    """Losses (members,) of outputs (members, B, L, n_outputs). Prompts are shared or stacked by member."""
     dim = None if shared else 0
 
     def loss(
@@ -248,12 +260,13 @@ def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Ten
 
 
 def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
-    """The same step as one CUDA graph, replayed.
+    """The step as a CUDA graph; returns the function that replays it.
 
-    Capture needs a few warm-up steps, for libraries to choose their kernels and allocate. They
-    train: afterwards the state and the random generator are put back as they were.
+    Capture needs a few warm-up steps, in which libraries choose kernels and allocate workspaces. These steps
+    train, so the state and the device's random generator are restored afterwards.
     """
     step, device = eager_step(state, group), state.step.device
+    # Copies of the values: the graph reads and writes the tensors at their addresses, which must not change.
     before = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
     generator = torch.cuda.get_rng_state(device)
     side = _side_stream(device)
@@ -263,10 +276,11 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
             step()
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # NCCL's own threads go on asking the device for news: only this thread is held to the rules of capture.
+    # NCCL's threads query the device during capture, which "global" forbids to all threads.
     mode = "global" if group is None else "thread_local"
     with torch.cuda.graph(graph, stream=side, capture_error_mode=mode):
         step()
+    # After the capture, because only now the addresses of the graph's gradients are known.
     state.optimizer.update.bind()
     with torch.no_grad():
         for name, tensor in state.tensors().items():
@@ -277,5 +291,5 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
 
 @functools.cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Where steps are captured: one for the process, as cuBLAS keeps a workspace for every stream it saw."""
+    """The stream for captures, one per process: cuBLAS keeps a workspace for every stream it used."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench.kernels.adam import Buffers, Settings, update
+from bench.kernels.adam import AdamSettings, Buffers, update
 from bench.train.meters import Meters
 from bench.train.parameters import Parameters
 
@@ -65,7 +65,7 @@ def gradients(parameters: Parameters, seed: int, scale: float = 1.0) -> list[Ten
 def test_every_member_is_updated_as_pytorch_updates_it_alone(name: str, decay: float) -> None:
     rates, clips = [1e-2, 3e-3], [0.5, 1e9]
     parameters = Parameters.of(models(2), DEVICE)
-    apply = update(name)(buffers_of(parameters, rates, clips), Settings(0.9, 0.95, 1e-8, decay))
+    apply = update(name)(buffers_of(parameters, rates, clips), AdamSettings(0.9, 0.95, 1e-8, decay))
     alone = models(2)
     kind = torch.optim.AdamW if decay else torch.optim.Adam
     optimizers = [
@@ -89,7 +89,7 @@ def test_every_member_is_updated_as_pytorch_updates_it_alone(name: str, decay: f
 def test_meters_hold_losses_largest_norms_and_the_first_bad_step_of_each_member(name: str) -> None:
     parameters = Parameters.of(models(3), DEVICE)
     buffers = buffers_of(parameters, [1e-3] * 3, [1.0] * 3)
-    apply = update(name)(buffers, Settings(0.9, 0.999, 1e-8))
+    apply = update(name)(buffers, AdamSettings(0.9, 0.999, 1e-8))
     infinite = float("inf")
     losses = [[1.0, 2.0, 3.0], [1.5, float("nan"), 2.0], [0.5, 1.0, infinite]]
     for step, values in enumerate(losses):
@@ -108,7 +108,7 @@ def test_a_member_with_broken_gradients_leaves_the_others_alone(name: str) -> No
     for broken in (False, True):
         parameters = Parameters.of(models(3), DEVICE)
         buffers = buffers_of(parameters, [1e-3] * 3, [1.0] * 3)
-        apply = update(name)(buffers, Settings(0.9, 0.999, 1e-8))
+        apply = update(name)(buffers, AdamSettings(0.9, 0.999, 1e-8))
         for step in range(3):
             stacked = gradients(parameters, step)
             if broken:
@@ -136,7 +136,7 @@ def test_the_fused_update_is_the_reference_at_any_shape(
     for name in ("reference", "triton"):
         parameters = Parameters.of(models(members, widths), DEVICE)
         buffers = buffers_of(parameters, [1e-2] * members, [clip] * members)
-        apply = update(name)(buffers, Settings(0.9, 0.999, 1e-8))
+        apply = update(name)(buffers, AdamSettings(0.9, 0.999, 1e-8))
         for step in range(2):
             apply(
                 [g.view(members, -1) for g in gradients(parameters, step)], torch.ones(members, device=DEVICE)

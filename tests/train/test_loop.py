@@ -21,7 +21,7 @@ from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
-from bench.train.loop import Interrupted, Options, Progress, train
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 from bench.train.optimizer import rate_factor
 from bench.train.step import StackPredictor, State, eager_step, initial_state
 
@@ -58,17 +58,17 @@ def numbers(result: dict[str, Any]) -> str:
 def interrupted_after(steps: int, run: Run, folder: Path) -> None:
     seen: list[Progress] = []
     with pytest.raises(Interrupted):
-        train(run, folder, Options(CPU, report=seen.append, stop=lambda: seen[-1].step >= steps))
+        train(run, folder, TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= steps))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_path: Path) -> None:
     run = small_run(name)
-    straight = train(run, tmp_path / "straight", Options(CPU))
+    straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
     interrupted_after(4, run, tmp_path / "resumed")
     interrupted_after(17, run, tmp_path / "resumed")
-    resumed = train(run, tmp_path / "resumed", Options(CPU))
+    resumed = train(run, tmp_path / "resumed", TrainingOptions(CPU))
     assert resumed["provenance"]["resumptions"] == 2
     assert numbers(resumed) == numbers(straight)
 
@@ -76,8 +76,8 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_p
 @pytest.mark.slow
 def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
     run = small_run("mamba")
-    quiet = train(run, tmp_path / "a", Options(CPU, save_every=1e9))
-    busy = train(run, tmp_path / "b", Options(CPU, save_every=0.0))
+    quiet = train(run, tmp_path / "a", TrainingOptions(CPU, save_every=1e9))
+    busy = train(run, tmp_path / "b", TrainingOptions(CPU, save_every=0.0))
     assert numbers(quiet) == numbers(busy)
 
 
@@ -85,7 +85,7 @@ def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
 def test_the_scan_backend_changes_rounding_only(tmp_path: Path) -> None:
     run = small_run("mamba")
     fast, twin = (
-        train(run, tmp_path / scan, Options(CPU, scan=scan)) for scan in ("sequential", "reference")
+        train(run, tmp_path / scan, TrainingOptions(CPU, scan=scan)) for scan in ("sequential", "reference")
     )
     assert fast["curve"]["loss"] == pytest.approx(twin["curve"]["loss"], rel=1e-4)
 
@@ -93,7 +93,7 @@ def test_the_scan_backend_changes_rounding_only(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training_lowers_the_error(tmp_path: Path) -> None:
     run = small_run("mambaformer", steps=400, checkpoints=(400,), batch_size=32, evaluation_prompts=256)
-    result = train(run, tmp_path, Options(CPU))
+    result = train(run, tmp_path, TrainingOptions(CPU))
     error, standard_error = result["checkpoints"][-1]["evaluations"]["report"]["overall"]
     assert error + 4 * standard_error < 0.85 * run.task.trivial
 
@@ -116,7 +116,7 @@ def test_runs_of_different_architectures_train_on_the_same_prompts() -> None:
 def test_a_diverged_run_is_an_outcome_with_its_step_and_no_invented_numbers(tmp_path: Path) -> None:
     # The task of the released code's unscaled networks at a rate nobody would choose.
     run = small_run("transformer", learning_rate=1e30, clip=1e30)
-    result = train(run, tmp_path, Options(CPU))
+    result = train(run, tmp_path, TrainingOptions(CPU))
     assert result["outcome"] == "diverged"
     assert "is not finite at step" in result["reason"]
     assert result["checkpoints"] == [] or result["checkpoints"][-1]["step"] < run.steps
@@ -136,14 +136,14 @@ def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
         steps=300,
         checkpoints=(100, 200, 300),
     )
-    result = train(run, tmp_path, Options(CPU))
+    result = train(run, tmp_path, TrainingOptions(CPU))
     assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB
     assert len(result["curve"]["loss"]) == 100
 
 
 def test_flops_are_recorded_at_every_checkpoint(tmp_path: Path) -> None:
     run = small_run()
-    result = train(run, tmp_path, Options(CPU))
+    result = train(run, tmp_path, TrainingOptions(CPU))
     assert [one["training_flops"] for one in result["checkpoints"]] == [
         run.training_flops(10),
         run.training_flops(30),
@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
     tmp_path: Path, damage: bytes | str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = small_run()
-    straight = train(run, tmp_path / "straight", Options(CPU))
+    straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
     folder = tmp_path / "damaged"
     interrupted_after(12, run, folder)
     path = folder / checkpoint.NAME
@@ -167,8 +167,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
         if isinstance(damage, str)
         else damage
     )
-    result = train(run, folder, Options(CPU))
-    assert "set aside, starting over" in capsys.readouterr().out
+    result = train(run, folder, TrainingOptions(CPU))
+    assert "training starts over" in capsys.readouterr().out
     assert (folder / "checkpoint.pt.unusable").exists()
     assert numbers(result) == numbers(straight)
 
@@ -176,9 +176,9 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
 @pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     interrupted_after(12, small_run(seed=1), tmp_path)
-    result = train(small_run(), tmp_path, Options(CPU))
+    result = train(small_run(), tmp_path, TrainingOptions(CPU))
     assert "belongs to" in capsys.readouterr().out
-    assert numbers(result) == numbers(train(small_run(), tmp_path / "fresh", Options(CPU)))
+    assert numbers(result) == numbers(train(small_run(), tmp_path / "fresh", TrainingOptions(CPU)))
 
 
 def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_rounding_keeps_significant_digits() -> None:
 
 
 def trained(task: Task, tmp_path: Path, **fields: Any) -> dict[str, Any]:
-    return train(small_run(task=task, evaluation_prompts=12, **fields), tmp_path, Options(CPU))
+    return train(small_run(task=task, evaluation_prompts=12, **fields), tmp_path, TrainingOptions(CPU))
 
 
 def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS
 from bench.tasks.draws import Draws
-from bench.train.loop import Options, train
+from bench.train.loop import TrainingOptions, train
 from bench.train.parallel import Group
 from bench.train.step import initial_state
 
@@ -72,7 +72,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
     together = pool_of.load(tmp_path).runs
     assert together.keys() == {run.id for run in runs}
     for run in runs:
-        alone, both = train(run, tmp_path / "alone" / run.id, Options(CPU)), together[run.id]
+        alone, both = train(run, tmp_path / "alone" / run.id, TrainingOptions(CPU)), together[run.id]
         assert both.provenance.processes == 2
         for curve in ("loss", "gradient_norm"):
             assert getattr(both.curve, curve) == pytest.approx(alone["curve"][curve], rel=1e-3), run.label
@@ -97,7 +97,7 @@ def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path)
     finish(pool)
     result = pool_of.load(tmp_path).runs[run.id]
     assert (result.provenance.resumptions or 0) >= 1
-    alone = train(run, tmp_path / "alone", Options(CPU))
+    alone = train(run, tmp_path / "alone", TrainingOptions(CPU))
     assert result.curve.loss == pytest.approx(alone["curve"]["loss"], rel=2e-2)
 
 

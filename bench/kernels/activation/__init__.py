@@ -1,4 +1,4 @@
-"""Elementwise functions between two matrix products, with the bias of the first and their gradients.
+"""Elementwise functions between two matrix products, fused with the first product's bias.
 
 | function    | computes                              | used by                        |
 |-------------|---------------------------------------|--------------------------------|
@@ -10,8 +10,8 @@
 
 The tanh approximation is v · (1 + tanh(√(2/π) (v + 0.044715 v³))) / 2. Shapes: u, y, z (..., E); bias (E,);
 of the GLU, u (..., 2E) and bias (2E,). z may be a slice of wider rows; it is not copied. `reference` is
-the specification, `sequential` is PyTorch's function, `triton` one launch each way, and one more where
-there is a gradient of the bias.
+the specification, `sequential` is PyTorch's function, `triton` has a launch forward and a launch backward,
+and one more for the gradient of a bias.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The elementwise functions in Triton: one launch each way, and one that adds up gradients of biases.
+"""The elementwise functions in Triton: a launch per direction, and one that adds up gradients of biases.
 
-A program takes a tile of rows and columns; where it sums over rows, several tiles one after the other.
+A program has a tile of rows and columns; if it sums over rows, several tiles in turn.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -21,9 +21,9 @@ from bench.kernels.triton_functions import sigmoid_of
 from bench.kernels.triton_sums import add_up, division
 
 LAUNCH = {"ROWS": 8, "BLOCK": 128}
-"""Rows and columns of a program's tile."""
+"""Rows and columns of a tile."""
 FLAT = {"BLOCK": 1024}
-"""Numbers that a program takes where rows do not matter."""
+"""Numbers of a program in kernels for which rows do not matter."""
 CUBIC = tl.constexpr(activation.CUBIC)
 SLOPE = tl.constexpr(1.5957691216057308)  # 2 √(2/π): (1 + tanh t) / 2 is sigmoid(2 t)
 ROOT_HALF = tl.constexpr(0.7071067811865476)
@@ -57,7 +57,7 @@ def _bias_gelu_gradient(
         v = tl.load(u + place, mask=inside, other=0.0) + biases
         square = v * v
         sigmoid = sigmoid_of(v * SLOPE * (1 + square * CUBIC))
-        # The last factor grows as v² where 1 − sigmoid is 0: v (1 − sigmoid) comes first.
+        # The last factor grows like v² where 1 − sigmoid is 0, so v (1 − sigmoid) is multiplied first.
         slope = sigmoid + sigmoid * (v * (1 - sigmoid)) * ((1 + square * (3 * CUBIC)) * SLOPE)
         d = tl.load(dy + place, mask=inside, other=0.0) * slope
         tl.store(du + place, d, mask=inside)

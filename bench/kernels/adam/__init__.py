@@ -1,15 +1,15 @@
-"""Clip and Adam for a stack of models: one update of all parameters, each member by itself.
+"""Clipping and Adam for a stack of models: one update of all parameters, with a norm and a rate per member.
 
-With g the gradient of one member, over all of its parameters, and t = step + 1:
+With g the gradient of a member with respect to all its parameters, and t = step + 1:
 
     g ← g · min(1, clip / (|g| + 1e-6))
     m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
     p ← (1 − rate · decay) p − rate / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
 
-as `torch.nn.utils.clip_grad_norm_` and `torch.optim.Adam` (decay 0) or `AdamW` compute it. Afterwards the
-loss and the norm (before the clip) are in the meters, and the step counter has moved on.
+like `torch.nn.utils.clip_grad_norm_` with `torch.optim.Adam` (decay 0) or `AdamW`. The update also adds the
+loss and the norm before clipping to the meters, and increments the step counter.
 
-A backend is made for one stack: `update(name)(buffers, settings)`, and called once per step with the
+`update(name)(buffers, settings)` creates the update of a stack. It is called once per step with the
 gradients.
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Buffers:
-    """What an update reads and writes besides the gradients.
+    """Tensors that an update reads and writes, besides the gradients.
 
     Attributes:
-        offsets: where each parameter begins in the flat buffers; it takes members × count entries from there.
-        counts: entries of each parameter of one member.
+        offsets: first entry of each parameter in the flat buffers; it has members × count entries.
+        counts: entries of each parameter of a member.
         values: parameters of all members, flat.
         first_moment: m, flat.
         second_moment: v, flat.
@@ -40,7 +40,7 @@ class Buffers:
         clips: largest gradient norm of each member, (K,).
         loss_sum: sum of each member's losses since the last reading, (K,) float64.
         gradient_norm_max: largest gradient norm since the last reading, (K,).
-        first_bad_step: first step whose loss or norm was not finite, −1 while there is none, (K,) int64.
+        first_bad_step: first step with a non-finite loss or norm; −1 if there is none; (K,) int64.
     """
 
     offsets: Sequence[int]
@@ -57,8 +57,8 @@ class Buffers:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Adam's settings, equal for all members; `decay` is AdamW's decoupled weight decay."""
+class AdamSettings:
+    """Settings of Adam, equal for all members. `decay` is AdamW's decoupled weight decay."""
 
     beta1: float
     beta2: float
@@ -70,12 +70,12 @@ class Update(Protocol):
     """One update of all parameters."""
 
     def __call__(self, gradients: Sequence[Tensor], losses: Tensor) -> None:
-        """Apply gradients, (K, *shape) each in the order of the buffers, of `losses` (K,)."""
+        """Apply the gradients of `losses` (K,): (K, *shape) each, in the order of the buffers."""
 
     def bind(self) -> None:
-        """Called after a CUDA graph captured a call: what the graph reads must be where it looks for it."""
+        """Store the addresses of the graph's gradients. Call it after a CUDA graph has captured a call."""
 
 
-def update(name: str) -> Callable[[Buffers, Settings], Update]:
-    """What the backend `name` updates parameters with."""
+def update(name: str) -> Callable[[Buffers, AdamSettings], Update]:
+    """The backend `name`, which creates the update of a stack."""
     return load("clip and Adam", name)

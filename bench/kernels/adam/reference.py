@@ -1,4 +1,4 @@
-"""Clip and Adam in PyTorch's operations: the specification, and what processors run."""
+"""Clipping and Adam in PyTorch operations. It is the specification, and the update on CPUs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 
 
 class Reference:
-    """The update as its formulas have it, one parameter after the other."""
+    """The update by its formulas, parameter by parameter."""
 
-    def __init__(self, buffers: Buffers, settings: Settings) -> None:
+    def __init__(self, buffers: Buffers, settings: AdamSettings) -> None:
         self.buffers, self.settings = buffers, settings
         flat = (buffers.values, buffers.first_moment, buffers.second_moment)
         members = len(buffers.rates)
@@ -28,6 +28,7 @@ class Reference:
         rows = [gradient.reshape(len(buffers.rates), -1) for gradient in gradients]
         norms = torch.stack([row.norm(dim=1) for row in rows]).norm(dim=0)
         factors = (buffers.clips / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
+        # 1 − βᵗ cancels for small t: in float64, as `torch.optim.Adam` does on the host.
         t = (buffers.step + 1).double()
         step_sizes = (buffers.rates / (1 - settings.beta1**t)).float().unsqueeze(1)
         correction = (1 - settings.beta2**t).sqrt().float()
@@ -46,4 +47,4 @@ class Reference:
         buffers.step.add_(1)
 
     def bind(self) -> None:
-        """Nothing to do: every operation names its tensors."""
+        """Do nothing: a captured operation of PyTorch contains the addresses of its tensors."""

@@ -1,12 +1,14 @@
 """Clip and Adam in Triton: three launches for all parameters of all members.
 
-    1. every block of at most BLOCK entries of one parameter of one member adds up its squares
-    2. one program adds those up by member, and works out each member's factors, the meters and the step
-    3. every block takes its Adam step
+    1. `sum_squares`: a program per block adds up the squares of its gradients
+    2. `finish`: a single program adds the partial sums of each member, then computes the factors of each
+       member's update, the meters and the next step
+    3. `adam`: a program per block updates its parameters
 
-Gradients are where autograd left them. Their addresses lie in a table that the kernels read, because a launch
-cannot take a list of tensors. A captured graph always finds its gradients in the same places: the table is
-filled once after the capture (`bind`).
+A block has at most BLOCK entries, all of the same parameter and member. The gradients stay in the memory that
+autograd allocated, without a copy into a flat buffer. The kernels read their addresses from a table, because
+a launch cannot take a list of tensors. A captured graph has its gradients at the same addresses in every
+replay, so the table is filled once, after the capture (`bind`).
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -22,18 +24,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.kernels.adam import Buffers, Settings
+from bench.kernels.adam import AdamSettings, Buffers
 
 BLOCKS = (1024, 4096)
-"""Entries of a block: of small models, and of those with more than `LARGE` parameters in all."""
+"""Entries of a block, for small stacks and for those with more than `LARGE` parameters in total."""
 LARGE = 1 << 23
 SUMS = 1024
-"""Partial sums that are added at once."""
+"""Partial sums that `finish` adds at once."""
 
 
 @triton.jit
 def _block(table, BLOCK: tl.constexpr):
-    """This program's block: parameter, entries in it, entries in flat buffers, which exist, member."""
+    """This program's block: parameter, entries in it, entries in the flat buffers, mask, member."""
     row = table + 5 * tl.program_id(0)
     entries = tl.arange(0, BLOCK)
     return (
@@ -63,7 +65,7 @@ def finish(
     partial_sums, firsts, rates, clips, losses, factors, step, loss_sum, norm_max, first_bad, members,
     log_beta1, log_beta2, decay, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Each member's norm, what its entries are multiplied with, its meters; then the next step."""
+    """Compute each member's norm, factors and meters; then increment the step."""
     now = tl.load(step)
     t = (now + 1).to(tl.float64)
     correction1 = 1.0 - tl.exp2(t * log_beta1)
@@ -82,12 +84,14 @@ def finish(
         tl.store(factors + 4 * k + 2, tl.sqrt(correction2).to(tl.float32))
         tl.store(factors + 4 * k + 3, 1.0 - rate * decay)
         tl.store(loss_sum + k, tl.load(loss_sum + k) + loss.to(tl.float64))
+        # NaN stays: `norm != norm` is true for NaN only, and a comparison would drop it.
         largest = tl.load(norm_max + k)
         tl.store(norm_max + k, tl.where(norm > largest, norm, tl.where(norm != norm, norm, largest)))
+        # A comparison with NaN is false, so these tests catch infinities and NaN.
         finite = (tl.abs(loss) < float("inf")) & (tl.abs(norm) < float("inf"))
         bad = tl.load(first_bad + k)
         tl.store(first_bad + k, tl.where((bad < 0) & (finite == 0), now, bad))
-    tl.debug_barrier()  # every thread has read the step before one writes it
+    tl.debug_barrier()  # no thread may write the step before all threads have read it
     tl.store(step, now + 1)
 
 
@@ -96,7 +100,7 @@ def adam(
     table, addresses, factors, values, first_moment, second_moment, beta2, rest1, rest2, epsilon,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    # rest1 and rest2 are 1 − β₁ and 1 − β₂, worked out in double precision: in fp32 the difference cancels.
+    # rest1 and rest2 are 1 − β₁ and 1 − β₂, computed on the host in float64: in fp32 the difference cancels.
     parameter, place, flat, inside, member = _block(table, BLOCK)
     clipped, step_size = tl.load(factors + 4 * member), tl.load(factors + 4 * member + 1)
     correction, shrink = tl.load(factors + 4 * member + 2), tl.load(factors + 4 * member + 3)
@@ -113,9 +117,9 @@ def adam(
 
 
 class Fused:
-    """The update of one stack, with its table of blocks."""
+    """The update of a stack, with its table of blocks."""
 
-    def __init__(self, buffers: Buffers, settings: Settings) -> None:
+    def __init__(self, buffers: Buffers, settings: AdamSettings) -> None:
         self.buffers, self.settings = buffers, settings
         members, device = len(buffers.rates), buffers.values.device
         self.block = BLOCKS[members * sum(buffers.counts) > LARGE]
@@ -139,6 +143,7 @@ class Fused:
         buffers, settings, grid = self.buffers, self.settings, (len(self.table),)
         gradients = [gradient.contiguous() for gradient in gradients]
         addresses = [gradient.data_ptr() for gradient in gradients]
+        # During a capture nothing may be copied from the host. `bind` fills the table afterwards.
         if losses.is_cuda and torch.cuda.is_current_stream_capturing():
             self.captured = addresses
         else:
@@ -156,10 +161,10 @@ class Fused:
         )  # fmt: skip
 
     def bind(self) -> None:
-        """Write down where the captured graph has its gradients."""
+        """Write the addresses of the captured graph's gradients into the table."""
         self.addresses.copy_(torch.tensor(self.captured, dtype=torch.int64))
 
 
 def _log2(value: float) -> float:
-    """The logarithm to base 2; of zero, one whose power is zero."""
+    """log₂ of `value`; for 0 a number so small that 2 to its power is 0."""
     return math.log2(value) if value else -1e4

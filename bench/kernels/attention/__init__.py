@@ -1,15 +1,15 @@
-"""Causal multi-head attention (Vaswani et al. 2017): one formula, several ways to compute it.
+"""Causal multi-head attention (Vaswani et al. 2017): one formula, several backends.
 
 For every prompt and head, with queries q, keys k and values v of Dh numbers a token:
 
     y_t = Σ_s P_ts v_s          P_ts = exp(q_t·k_s / √Dh) / Σ_{r ≤ t} exp(q_t·k_r / √Dh),  s ≤ t
 
-Shapes: qkv (B, L, 3, H, Dh), a view of what one linear layer makes, (B, L, 3·D) with D = H·Dh;
+Shapes: qkv (B, L, 3, H, Dh), a view of the output (B, L, 3·D) of a linear layer, with D = H·Dh;
 y (B, L, H, Dh), of which (B, L, D) is a view where y is contiguous.
 
 `reference` is the specification: all scores at once, and autograd. `sequential` is PyTorch's
-`scaled_dot_product_attention`, the fastest on a CPU. `triton` is one launch each way, and needs an NVIDIA
-GPU. The Mamba authors' package has no attention: `mamba_ssm` is `triton`.
+`scaled_dot_product_attention`, the fastest on a CPU. `triton` is a launch forward and a launch backward; it
+needs an NVIDIA GPU. The package mamba_ssm has no attention, so `mamba_ssm` is `triton`.
 """
 
 from __future__ import annotations
@@ -27,5 +27,5 @@ ARGUMENTS = ("qkv",)
 
 
 def attention(name: str) -> Attention:
-    """The attention of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    """The attention of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
     return load("attention", name)

@@ -1,4 +1,4 @@
-"""Causal attention as its formula has it: the naive twin of every other backend."""
+"""Causal attention by its formula. All other backends are compared with it."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
-"""Causal attention in Triton: one launch forward, and one backward.
+"""Causal attention in Triton: one launch forward, one backward.
 
-The forward pass: a program takes one head of one prompt and a block of queries, and goes through the keys
-up to the diagonal block with a running maximum (Dao 2023, FlashAttention-2, Algorithm 1). It keeps the log
-of the sum of exponentials for every query, in base 2, as all exponentials here are.
+Forward: a program has a head of a prompt and a block of queries. It goes through the keys up to the diagonal
+block with a running maximum (Dao 2023, FlashAttention-2, Algorithm 1). It keeps the logarithm of the sum of
+exponentials of every query. All exponentials and logarithms have base 2.
 
-The backward pass computes the scores again. By default its programs have two roles: one owns a block of
-keys and computes their dk and dv, one owns a block of queries and computes their dq. Nothing is summed
-across programs, so that the result does not depend on their order. The alternative, for short prompts,
-is one program a head, which adds up dq in memory: five products a pair of blocks instead of seven, and less
-to run side by side.
+Backward: the scores are computed again. By default, programs have one of two roles: one computes dk and dv of
+a block of keys, the other computes dq of a block of queries. No sum crosses programs, so the result does not
+depend on their order. For short prompts there is an alternative: a program per head, which adds up dq in
+memory. It needs five products per pair of blocks instead of seven, but has fewer programs to run in parallel.
 
-Δ_t = Σ_d dy_td y_td, which the softmax's gradient needs, is computed wherever dy is read.
+The softmax's gradient needs Δ_t = Σ_d dy_td y_td, which is computed wherever dy is read.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -33,17 +32,17 @@ from bench.kernels.product.precision import current
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(1 / LOG2_E)
 LARGEST = 128
-"""Channels a head may have."""
+"""Largest number of channels of a head."""
 
 
 class Blocks(NamedTuple):
-    """How one kernel is launched.
+    """The launch of a kernel.
 
     Attributes:
         own: rows (queries or keys) of a program; a power of two, at least 16.
-        step: rows it meets them with at a time; likewise.
-        warps: of a program.
-        stages: steps whose loads are under way.
+        step: rows (keys or queries) that a program reads at once; likewise.
+        warps: warps of a program.
+        stages: pipeline stages of the loop over steps.
     """
 
     own: int
@@ -53,12 +52,12 @@ class Blocks(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """How one size is computed.
+    """The launches for a size.
 
     Attributes:
-        forward: its launch.
-        backward: its launch.
-        whole: whether a program of the backward pass takes a whole head, `own` keys after `own` keys.
+        forward: launch of the forward pass.
+        backward: launch of the backward pass.
+        whole: whether a program of the backward pass has a whole head, in blocks of `own` keys.
     """
 
     forward: Blocks
@@ -72,14 +71,14 @@ SHORT = {
     64: Launch(Blocks(32, 16, 4, 2), Blocks(32, 16, 4, 1)),
     128: Launch(Blocks(16, 32, 4, 2), Blocks(16, 16, 4, 1)),
 }
-"""By the largest head, for prompts of up to 256 tokens: small blocks, of which the diagonal wastes least."""
+"""By largest head, for up to 256 tokens: small blocks, which waste little on the diagonal."""
 LONG = SHORT | {
     16: Launch(Blocks(64, 32, 4, 2), Blocks(64, 32, 4, 2)),
     32: Launch(Blocks(64, 32, 4, 2), Blocks(64, 16, 4, 2)),
     64: Launch(Blocks(64, 32, 4, 2), Blocks(64, 16, 4, 1)),
 }
-"""For longer ones: blocks that read keys and queries less often, and large
-enough for a warp group to multiply (wgmma). Compiled for sm_90, none of these launches spills registers."""
+"""For longer prompts: larger blocks, which read keys and queries less often and let a warp group multiply
+(wgmma). Compiled for sm_90, none of these launches spills registers."""
 
 
 WHOLE = {
@@ -88,13 +87,14 @@ WHOLE = {
     64: Launch(Blocks(32, 32, 4, 1), Blocks(64, 32, 4, 1), True),
     128: Launch(Blocks(32, 32, 4, 1), Blocks(32, 32, 4, 1), True),
 }
-"""For up to 128 tokens, a product being one instruction of the tensor cores. Measured on an H200: backward of
-64 prompts of 8 heads of 16 channels in 16 µs, with two roles in 20; of 64 channels in 49 µs, not 85."""
+"""For up to 128 tokens, if a product is one tensor-core instruction. Backward of 64 prompts with 8 heads on
+an H200: with heads of 16 channels 16 µs instead of 20 µs with two roles; with 64 channels 49 µs instead of 85
+µs."""
 WHOLE_OF_THREE = SHORT | {
     16: Launch(Blocks(32, 32, 2, 2), Blocks(32, 32, 2, 2), True),
     32: Launch(Blocks(32, 16, 2, 2), Blocks(32, 16, 2, 2), True),
 }
-"""The same for products of three instructions; wider heads would spill registers."""
+"""The same for products of three instructions. Wider heads use `SHORT`: they would spill registers here."""
 
 
 def launch(length: int, head_dim: int, dot: str) -> Launch:
@@ -120,7 +120,7 @@ def _tile(values, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, W
 @triton.jit
 def _put(values, tile, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr,
          ROWS: tl.constexpr):  # fmt: skip
-    """Write what `_tile` reads."""
+    """Write `tile` to the rows that `_tile` reads."""
     t, d = first + tl.arange(0, ROWS), tl.arange(0, WIDTH)
     inside = (t < length)[:, None] & (d < HEAD_DIM)[None, :]
     tl.store(values + t[:, None] * STRIDE + d[None, :], tile, mask=inside)
@@ -135,7 +135,7 @@ def _forward(
     D: tl.constexpr = HEADS * HEAD_DIM
     blocks = tl.cdiv(length, OWN)
     head = tl.program_id(0) // blocks
-    first = (blocks - 1 - tl.program_id(0) % blocks) * OWN  # the longest rows of scores first
+    first = (blocks - 1 - tl.program_id(0) % blocks) * OWN  # blocks with the most keys start first
     row = (head // HEADS).to(tl.int64)
     qkv += row * length * (3 * D) + (head % HEADS) * HEAD_DIM
     y += row * length * D + (head % HEADS) * HEAD_DIM
@@ -165,9 +165,9 @@ def _forward(
 @triton.jit
 def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr,
                 SCALE: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
-    """What the gradient needs of ROWS queries: q scaled, dy, Δ and the log-sum-exp.
+    """Values of ROWS queries for the gradient: scaled q, dy, Δ and the log-sum-exp.
 
-    Queries behind the last have q = dy = 0, hence add nothing.
+    Queries behind the last token have q = dy = 0, so they add nothing.
     """
     q = _tile(qkv, first, length, 3 * D, HEAD_DIM, WIDTH, ROWS) * SCALE
     dy_ = _tile(dy, first, length, D, HEAD_DIM, WIDTH, ROWS)
@@ -180,9 +180,9 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
 def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
               WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
               STAGES: tl.constexpr, DOT: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
-    """The gradients of OWN keys and values. If WHOLE, their share of that of the queries is added to it.
+    """The gradients of OWN keys and values. If WHOLE, also add their part of the queries' gradient.
 
-    Scores stand transposed, (OWN, STEP), so that these two products do not transpose them.
+    Scores are transposed, (OWN, STEP), so that the products for dk and dv need no transposition.
     """
     keys = first + tl.arange(0, OWN)
     k = _tile(qkv + D, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
@@ -199,11 +199,11 @@ def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: t
         ds = p * (dp - delta[None, :])
         dk = tl.dot(ds, q, dk, input_precision=DOT, out_dtype=dk.dtype)
         if WHOLE:
-            # The first keys, which every query sees, find nothing there to add to.
+            # The first block of keys, which all queries see, starts from zero: `_tile` with length 0.
             dq = _tile(dqkv, start, tl.where(first > 0, length, 0), 3 * D, HEAD_DIM, WIDTH, STEP)
             dq += tl.dot(tl.trans(ds), k, input_precision=DOT) * (SCALE * LN_2)
             _put(dqkv, dq, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
-    # q came with the scale and log2 e; the latter is not part of the gradient.
+    # q includes the scale and log₂ e. ds is the gradient in base e, so log₂ e is divided out.
     _put(dqkv + D, dk * LN_2, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
     _put(dqkv + 2 * D, dv, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
 
@@ -248,8 +248,8 @@ def _backward(
         for first in tl.range(0, length, OWN, num_stages=1):
             _for_keys(dy, qkv, y, lse, dqkv, first, length,
                       D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, True)  # fmt: skip
-            tl.debug_barrier()  # the next keys add to what these wrote
-    elif block < blocks:  # in both roles the programs with most to do come first
+            tl.debug_barrier()  # the next block of keys adds to this dq
+    elif block < blocks:  # in both roles, programs with the most work start first
         _for_keys(dy, qkv, y, lse, dqkv, block * OWN, length,
                   D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, False)  # fmt: skip
     else:
@@ -292,7 +292,7 @@ def backward(dy: Tensor, qkv: Tensor, y: Tensor, lse: Tensor) -> tuple[Tensor]:
 
 
 def constants(heads: int, head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
-    """What the kernels are compiled for, beside their launch."""
+    """Compile-time constants of the kernels, besides those of the launch."""
     return {
         "HEADS": heads,
         "HEAD_DIM": head_dim,
@@ -303,7 +303,7 @@ def constants(heads: int, head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _dot(dtype: torch.dtype) -> str:
-    """How products are computed: in the precision of the process."""
+    """`input_precision` of `tl.dot`: the precision of the process for fp32."""
     if dtype != torch.float32:
         return "ieee"
     return current().triton_dot

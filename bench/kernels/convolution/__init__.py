@@ -1,4 +1,4 @@
-"""Mamba's short convolution: a few taps, causal, one channel at a time, and the SiLU behind it.
+"""Mamba's short convolution: causal, depthwise, a few taps, followed by SiLU.
 
     y_t = silu(bias + Σ_k weight[k] x_{t−K+1+k})          zeros before the start
 
@@ -20,5 +20,5 @@ ARGUMENTS = ("x", "weight", "bias")
 
 
 def short_convolution(name: str) -> Convolution:
-    """The convolution of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    """The convolution of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
     return load("short convolution", name)

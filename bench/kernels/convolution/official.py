@@ -1,7 +1,7 @@
 """The official CUDA short convolution of Mamba (package causal_conv1d) behind this project's interface.
 
-It takes 2 to 4 taps. A stack of models is folded into channels. Gradients are bit-reproducible from
-its version 1.6.2 on, where PyTorch is told to use deterministic algorithms, as training does.
+It takes 2 to 4 taps. A stack of models is folded into channels. Gradients are bit-reproducible
+since its version 1.6.2 if PyTorch's deterministic algorithms are on, as in training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _folded(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def _channels(value: Tensor) -> Tensor:
-    """(K, B, L, E) → (B, K·E, L): channels last in memory where the kernel takes that, else tokens last."""
+    """(K, B, L, E) → (B, K·E, L): channels last in memory if the kernel accepts it, else tokens last."""
     value = value.permute(1, 0, 3, 2).flatten(1, 2) if value.shape[0] > 1 else value[0].transpose(1, 2)
     by_prompt, by_channel, by_token = value.stride()
     whole = not any(n % 8 for n in (value.shape[1], by_prompt, by_token)) and value.data_ptr() % 16 == 0

@@ -1,4 +1,4 @@
-"""The short convolution token by token: what every other backend is held against."""
+"""The short convolution token by token. All other backends are compared with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Token by token."""
+    """The convolution and SiLU, token by token."""
     K = weight.shape[1]
     padded = functional.pad(x, (0, 0, K - 1, 0))
     taps = [(padded[:, t : t + K] * weight.T).sum(1) for t in range(x.shape[1])]

@@ -1,9 +1,9 @@
 """Mamba's short convolution with its SiLU in Triton: one launch forward, two backward.
 
-A program takes a stretch of tokens of one prompt and a block of channels, backward several stretches one
-after the other. A thread owns a channel and slides over a stretch; what the taps need from before and
-after it is read again. Sums over prompts and tokens leave a program as partial sums and are added in one
-order, so that two runs agree to the bit.
+A program processes a stretch of tokens of a prompt and a block of channels; in the backward pass, several
+stretches in turn. A thread computes a channel. Tokens before and after the stretch that its taps need are
+read again. Sums over prompts and tokens are written as partial sums, then added in a fixed order, so that two
+runs agree to the bit.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -22,9 +22,9 @@ from bench.kernels.operators import like_first, operator, rows
 from bench.kernels.triton_functions import sigmoid_of
 
 LAUNCH = {"STRETCH": 16, "BLOCK": 128}
-"""Tokens of a stretch, and channels a program takes."""
+"""Tokens of a stretch, and channels of a program."""
 SUMS = {"PARTS": 128, "CHANNELS": 16}
-"""Partial sums that a program adds at once."""
+"""Partial sums that a program adds at once, and its channels."""
 
 
 @triton.jit(do_not_specialize=["batch", "length", "channels"])
@@ -142,7 +142,8 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
     if not dx.numel():
         return dx, dweight.zero_(), dbias.zero_()
     stretches = triton.cdiv(length, LAUNCH["STRETCH"])
-    rounds = round(math.sqrt(stretches))  # as many stretches a program as programs a prompt
+    # As many stretches per program as programs per prompt, so that both sums are short.
+    rounds = round(math.sqrt(stretches))
     programs = triton.cdiv(stretches, rounds)
     partial = x.new_empty(K, batch * programs, taps + 1, channels)
     _backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](

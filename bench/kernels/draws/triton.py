@@ -1,7 +1,7 @@
-"""Counter-based random numbers in Triton: one launch a draw. `bench.tasks.draws` is the specification.
+"""Counter-based random numbers in Triton: one launch per draw. `bench.tasks.draws` is the specification.
 
-The hash is the same 64-bit integer arithmetic, and what follows it is computed in the same order and
-precision, so integers are the same bits and floating-point numbers the same after rounding.
+The hash uses the same 64-bit integer arithmetic. Later operations have the same order and precision. So
+integers have the same bits, and floating-point numbers are equal after rounding.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -22,7 +22,7 @@ MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
 MIX_2 = tl.constexpr(0x94D049BB133111EB)
 TWO_PI = tl.constexpr(2.0 * math.pi)
 MOST_ELEMENTS = 128
-"""The largest universe whose elements are ranked by comparing every pair."""
+"""The largest universe for ranking by comparison of all pairs."""
 BLOCK = 256
 
 
@@ -35,7 +35,7 @@ def _mix(x):
 
 @triton.jit
 def _word(index, step, key_1, key_2):
-    """The word numbered `index`; `step` and the keys are as many values, all alike."""
+    """The random word of `index`. `step` and the keys have the shape of `index`, with equal entries."""
     walk = step.to(tl.uint64) * GOLDEN
     first, second = _mix(walk + key_1.to(tl.uint64)), _mix(walk + key_2.to(tl.uint64))
     return _mix(_mix(index.to(tl.uint64) * GOLDEN + first) ^ second)
@@ -77,7 +77,7 @@ def _subset(
     step, rows, out_of, out, key_1, key_2, size, universe,
     ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
-    """One subset a program: element i goes to place |{j : rank_j < rank_i}|, ties in order."""
+    """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order."""
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, ELEMENTS)
     index = (tl.load(rows + row) if ROWS else row) * universe + i

@@ -1,4 +1,4 @@
-"""LayerNorm, alone and with the addition that stands before it in a residual model.
+"""LayerNorm, alone and fused with the residual addition before it.
 
     total = h + update          normed = weight · (total − mean) / √(variance + ε) + bias
 
@@ -6,9 +6,9 @@ with mean and variance of each row over its channels, and ε = 1e-5. Shapes: h, 
 (..., D); weight and bias (D,).
 
 `norm` normalises h. `add_norm` adds first and returns both tensors: the total goes on as the residual
-stream. `norm_of_sum` adds first and returns the normed tensor alone, as behind a model's last block.
-h and update have the same gradient; it is written once. `reference` is the specification, `sequential`
-is PyTorch's LayerNorm, `triton` one launch forward and two backward.
+stream. `norm_of_sum` adds first and returns only the normed tensor, for a model's last block.
+h and update have the same gradient, which is written once. `reference` is the specification, `sequential` is
+PyTorch's LayerNorm, `triton` has one launch forward and two backward.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """LayerNorm in Triton: one launch forward; backward one, and one that adds up partial sums.
 
-A program takes some whole rows at once, backward several such tiles one after the other. Mean and
-standard deviation are computed again in the backward pass: the row is read there anyway.
+A program has a tile of whole rows; in the backward pass, several tiles in turn. The backward pass computes
+mean and standard deviation again, because it reads the rows anyway. With x̂ the standardized row, g = weight
+· dy and means over channels, the gradient is
+
+    dh = (g − mean(g) − x̂ · mean(g · x̂)) / √(variance + ε)
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -19,12 +22,12 @@ from bench.kernels.triton_sums import add_up, division
 
 EPSILON = tl.constexpr(normalization.EPSILON)
 ELEMENTS = 1024
-"""Numbers in a tile of rows; one row where that is longer."""
+"""Numbers in a tile; a longer row is a tile of its own."""
 
 
 @triton.jit
 def _standardized(total, inside, channels):
-    """Rows with mean 0 and variance 1, and what they were divided by, inverted."""
+    """Rows with mean 0 and variance 1, and the inverse standard deviations."""
     mean = tl.sum(total, axis=1) / channels
     centered = tl.where(inside, total - mean[:, None], 0.0)
     variance = tl.sum(centered * centered, axis=1) / channels
@@ -131,7 +134,7 @@ def _shapes(h: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
-    """Like what was normalised, its weight and the bias; the first two are the last of `values`."""
+    """Empty tensors like the normalised tensor, weight and bias; `values` ends with the first two."""
     total, weight = values[-2:]
     return total.new_empty(total.shape), *(weight.new_empty(weight.shape) for _ in range(2))
 

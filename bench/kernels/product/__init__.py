@@ -1,13 +1,14 @@
-"""Products with a weight matrix, in the precision of the process (`bench.precision`).
+"""Matrix products with weights, in the precision of the process (`bench.precision`).
 
     y = x weightᵀ + bias
 
 Shapes: x (..., I), weight (O, I), bias (O,); y (..., O). A stack of models is one batched product; an x
-that they share is not copied. `use` sets the precision for the process, `precision` for a `with` block.
+that all models share is not copied. `use` sets the precision of the process, `precision` that of a `with`
+block.
 
-`reference` is PyTorch's linear function, in fp32 or TF32. `sequential` is the same, and splits the operands
-in PyTorch where the precision is a split form. `triton` has the gradient by hand: fused sums for the bias,
-fused splitting, and no gradient that nobody wants.
+`reference` is PyTorch's linear function, in fp32 or TF32. `sequential` is the same, but splits the operands
+in PyTorch if the precision is a split form. `triton` has a hand-written gradient with fused sums for the bias
+and fused splitting, and it skips gradients that are not needed.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ __all__ = ["current", "linear", "linear_bias", "precision", "unavailable", "use"
 
 
 def linear(name: str) -> Linear:
-    """(x, weight) → x weightᵀ, as the backend `name` computes it."""
+    """(x, weight) → x weightᵀ, computed by the backend `name`."""
     return load("product", name)
 
 
 def linear_bias(name: str) -> LinearBias:
-    """(x, weight, bias) → x weightᵀ + bias, as the backend `name` computes it."""
+    """(x, weight, bias) → x weightᵀ + bias, computed by the backend `name`."""
     return load("product and bias", name)

@@ -1,4 +1,4 @@
-"""The precision of matrix products in this process, and what a device can do."""
+"""The precision of matrix products in this process, and which precisions a device supports."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ _current = "fp32"
 
 
 def current() -> Precision:
-    """What matrix products are computed in now."""
+    """The current precision of matrix products."""
     return PRECISIONS[_current]
 
 
 def use(name: str) -> None:
-    """Compute matrix products in `name` from now on, PyTorch's own (attention's, say) in it or in fp32.
+    """Compute matrix products in the precision `name` from now on.
+
+    PyTorch's own products, such as those of its attention, use TF32 if `name` is "tf32", and fp32 otherwise.
 
     Raises:
-        UserError: there is no such precision.
+        UserError: unknown precision.
     """
     import torch
 
@@ -34,27 +36,27 @@ def use(name: str) -> None:
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Compute in `name` within the block, and as before after it.
+    """Compute matrix products in the precision `name` within a `with` block.
 
     Raises:
-        UserError: there is no such precision.
+        UserError: unknown precision.
     """
     import torch
 
-    before, of_torch = _current, torch.get_float32_matmul_precision()
+    before, torch_setting = _current, torch.get_float32_matmul_precision()
     use(name)
     try:
         yield
     finally:
         use(before)
-        torch.set_float32_matmul_precision(of_torch)
+        torch.set_float32_matmul_precision(torch_setting)
 
 
 def unavailable(name: str, device: str) -> str | None:
-    """Why `device` ("cpu", "cuda:0") cannot compute in the precision `name`; None when it can.
+    """Why `device` ("cpu", "cuda:0") cannot compute in the precision `name`; None if it can.
 
     Raises:
-        UserError: there is no such precision.
+        UserError: unknown precision.
     """
     if name not in PRECISIONS:
         raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")

@@ -1,4 +1,4 @@
-"""Products with a weight matrix by PyTorch's linear function."""
+"""Matrix products with weights by PyTorch's linear function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products with a weight matrix in plain PyTorch, on any device."""
+"""Matrix products with weights in plain PyTorch, on any device."""
 
 from __future__ import annotations
 

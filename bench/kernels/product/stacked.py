@@ -1,4 +1,4 @@
-"""Products of a stack of models with their weight matrices, and the gradient by hand."""
+"""Matrix products of a stack of models with their weights, with a hand-written gradient."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def operators(
     """The product without and with a bias, as operators.
 
     Args:
-        suffix: of their names.
-        split: an operand into its parts, where the precision is a split form.
-        column_sums: (K, rows, channels) → (K, channels).
+        suffix: suffix of the operators' names.
+        split: splits an operand into parts, for precisions that are split forms.
+        column_sums: sums over rows, (K, rows, channels) → (K, channels), for the bias's gradient.
     """
 
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensors:
@@ -31,14 +31,14 @@ def operators(
         return (y.view(*x.shape[:-1], weight.shape[1]),)
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
-        """Dx = dy W, dW = dyᵀ x and dbias = Σ dy, where they are wanted."""
+        """Those of dx = dy W, dW = dyᵀ x and dbias = Σ dy that are needed."""
         dy = _flat(dy)
         gradients: list[Callable[[], Tensor]] = [
             lambda: multiply(dy, rows(weight), split).view(x.shape),
             lambda: multiply(dy.mT, _flat(x), split),
             lambda: column_sums(dy),
         ]
-        pairs = zip(gradients, wanted, strict=False)  # without a bias, it has no gradient
+        pairs = zip(gradients, wanted, strict=False)  # `wanted` has two entries if there is no bias
         return tuple(gradient() if want else unwanted(dy) for gradient, want in pairs)
 
     def gradient_shapes(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
@@ -67,20 +67,20 @@ def operators(
 
 
 def multiply(a: Tensor, b: Tensor, split: Split, bias: Tensor | None = None) -> Tensor:
-    """(K, M, I) times (K, I, N), plus a bias (K, N), in the precision of the process.
+    """(K, M, I) times (K, I, N) plus a bias (K, N) → (K, M, N), in the precision of the process.
 
-    Operands may be transposed, rows of wider tensors, or the same for all models; they are not copied.
+    Operands may be transposed, slices of wider rows, or shared by all models; they are not copied.
     """
     pairs = current().pairs if a.dtype == torch.float32 else ()
     if pairs:
         y = product(a, b, pairs, split)
         return y if bias is None else y.add_(bias.unsqueeze(1))
-    if len(a) == 1:
-        alone = torch.mm(a[0], b[0]) if bias is None else torch.addmm(bias[0], a[0], b[0])
-        return alone.unsqueeze(0)
+    if len(a) == 1:  # a plain product instead of a batch of one
+        y = torch.mm(a[0], b[0]) if bias is None else torch.addmm(bias[0], a[0], b[0])
+        return y.unsqueeze(0)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
 
 
 def _flat(value: Tensor) -> Tensor:
-    """(K, ..., I) → (K, rows, I), a view where the rows are equally far apart."""
+    """(K, ..., I) → (K, rows, I), a view if the rows are equally far apart."""
     return rows(value.reshape(value.shape[0], -1, value.shape[-1]))

@@ -1,4 +1,4 @@
-"""Products with a weight matrix: by cuBLAS, with what stands around them in Triton."""
+"""Matrix products with weights by cuBLAS. Splitting and the bias's gradient are Triton kernels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Splitting fp32 numbers into bf16 parts in Triton: one launch, each number read once.
+"""Splitting fp32 numbers into bf16 parts in Triton, in one launch that reads each number once.
 
-Rounding is done on the bits: it is then the same in Triton's interpreter, and a number that would round up
-to infinity can be kept finite.
+The rounding works on the bits. So it is the same in Triton's interpreter, and numbers that would round up to
+infinity can be kept finite.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -19,14 +19,16 @@ from torch import Tensor
 from bench.kernels.operators import rows as with_rows
 
 LAUNCH = {"ROWS": 8, "BLOCK": 128}
-"""Rows and columns of a program's tile."""
+"""Rows and columns of the tile of a program."""
 
 
 @triton.jit
 def _rounded(v):
-    """The nearest bf16 number, ties to even, as fp32; never infinite where v is not."""
+    """The nearest bf16 number (ties to even) as fp32; finite for every finite v."""
     bits = v.to(tl.int32, bitcast=True)
-    # Added below the last bit that stays; not from the largest bf16 number on, which would become infinite.
+    # bf16 is the upper half of fp32. Adding 0x7FFF plus the last kept bit and cutting the lower half rounds
+    # to nearest, ties to even. From the largest bf16 number on nothing is added, because it would become
+    # infinite.
     up = tl.where((bits & 0x7FFFFFFF) < 0x7F7F0000, 0x7FFF + ((bits >> 16) & 1), 0)
     return tl.where(v == v, (bits + up) & -65536, 0x7FC00000).to(tl.float32, bitcast=True)
 
@@ -36,7 +38,7 @@ def _split(
     values, out, values_k, values_row, rows, columns, out_k, out_row, out_part,
     PARTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """PARTS: the number of the part at each place, two bits a place, from the lowest."""
+    """Write the parts. PARTS: number of the part at each place, two bits each, lowest bits first."""
     k = tl.program_id(2).to(tl.int64)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
@@ -63,12 +65,12 @@ def _high_half(v):
 
 
 def places(parts: Sequence[int]) -> int:
-    """`parts` in one number, as the kernel takes them."""
+    """`parts` as a number, the kernel's PARTS."""
     return sum(part << 2 * place for place, part in enumerate(parts))
 
 
 def split(values: Tensor, parts: Sequence[int], dim: int) -> Tensor:
-    """As `bench.kernels.product.split.split`, of (K, rows, columns)."""
+    """`bench.kernels.product.split.split` for values (K, rows, columns)."""
     K, rows, columns = values.shape
     values = with_rows(values)
     side_by_side = dim == -1

@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (Gu & Dao 2023, Algorithm 2): one recurrence, several ways to compute it.
+"""The selective scan of Mamba (Gu & Dao 2023, Algorithm 2): one recurrence, several backends.
 
 For every prompt and channel, with a state h of N numbers that starts at zero:
 
@@ -7,10 +7,10 @@ For every prompt and channel, with a state h of N numbers that starts at zero:
 
 Shapes: x, step, z (B, L, E); bias, skip (E,); A (E, N); B, C (B, L, N); y (B, L, E).
 
-`reference` is the specification: a loop that autograd differentiates. `sequential` computes the same
-with the gradient derived by hand, and runs everywhere without a compiler. `triton` is one fused kernel
-each way, and needs an NVIDIA GPU. `mamba_ssm` calls the official CUDA kernel. A backend is chosen by
-name; none replaces another silently.
+`reference` is the specification: a loop that autograd differentiates. `sequential` has a hand-written
+gradient and runs on any device without a compiler. `triton` is a fused kernel for the forward pass and one
+for the gradient; it needs an NVIDIA GPU. `mamba_ssm` calls the official CUDA kernel. A backend is chosen by
+name and never replaced silently.
 """
 
 from __future__ import annotations
@@ -28,5 +28,5 @@ ARGUMENTS = ("x", "step", "bias", "A", "B", "C", "skip", "z")
 
 
 def selective_scan(name: str) -> Scan:
-    """The scan of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    """The scan of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
     return load("selective scan", name)

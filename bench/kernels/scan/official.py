@@ -1,7 +1,7 @@
 """The official CUDA scan of Mamba (package mamba_ssm) behind this project's interface.
 
-A stack of models is folded into channels, with one group of B and C a model. Gradients of the scan
-are summed with float atomics: they are not bit-reproducible.
+A stack of models is folded into channels, with a group of B and C per model. The kernel sums gradients with
+floating-point atomics, so they are not bit-reproducible.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bench.kernels.operators import operator, unfolded
 from bench.kernels.scan import ARGUMENTS
 
 PIECE = 2048
-"""Tokens the scan takes at once; it keeps one state for each such piece."""
+"""Tokens of a piece. The kernel keeps a state per piece for the gradient."""
 
 
 def forward(
@@ -43,7 +43,7 @@ def backward(
 def _folded(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> tuple[Tensor, ...]:
-    """The kernel's own order of arguments and dimensions."""
+    """The inputs in the kernel's order of arguments and dimensions."""
     x, step, z = (_channels_first(value) for value in (x, step, z))
     B, C = (value.permute(1, 0, 3, 2).contiguous() for value in (B, C))
     A, skip, bias = (value.flatten(0, 1).contiguous() for value in (A, skip, bias))

@@ -1,4 +1,4 @@
-"""The selective scan as it is written: what every other backend is held against."""
+"""The selective scan by its formula. All other backends are compared with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 def reference(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> Tensor:
-    """The recurrence as it is written, one token after the other."""
+    """The recurrence, token by token."""
     delta = functional.softplus(step + bias)
     state = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
     outputs = []

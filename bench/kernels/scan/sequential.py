@@ -1,6 +1,7 @@
-"""The selective scan with its gradient derived by hand, in plain PyTorch: any device, no compiler.
+"""The selective scan with a hand-written gradient in plain PyTorch, for any device, without a compiler.
 
-It keeps the states and reads each large array once.
+It keeps the states of all tokens and reads each large array once. Autograd of the reference would instead
+keep several arrays per token and launch its operations token by token.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bench.kernels.operators import operator
 def sequential(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> Tensor:
-    """`reference` with a hand-derived gradient; any device, capturable in a CUDA graph."""
+    """The scan; a CUDA graph can capture it."""
     y: Tensor = _recurrence(x, functional.softplus(step + bias), A, B, C, skip)
     return y * functional.silu(z)
 
@@ -23,15 +24,15 @@ def sequential(
 def _run_recurrence(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Time first: every array over (L, K, B, E, N) is made once, and only one product runs token by token."""
+    """The recurrence with time first. Only `addcmul_` runs token by token, on slices (K, B, E, N)."""
     x_, delta_, B_, C_ = (_time_first(value) for value in (x, delta, B, C))
     decay = (delta_.unsqueeze(-1) * A.unsqueeze(1)).exp_()
     states = (delta_ * x_).unsqueeze(-1) * B_.unsqueeze(3)
     for t in range(1, states.shape[0]):
         states[t].addcmul_(decay[t], states[t - 1])
     y = torch.matmul(states, C_.unsqueeze(-1)).squeeze(-1) + skip.unsqueeze(1) * x_
-    # On a CPU the exponential is a fifth of a training step and memory is plenty; on a GPU it is
-    # the other way round, and it is computed again.
+    # On a CPU the exponential takes a fifth of a training step and memory suffices to keep its result. On a
+    # GPU memory is scarce and the exponential cheap, so the backward pass computes it again.
     kept = decay[:0].clone() if x.is_cuda else decay
     return y.movedim(0, 2).contiguous(), states.movedim(1, 0), kept.movedim(1, 0)
 
@@ -47,13 +48,13 @@ def _differentiate_recurrence(
     states: Tensor,
     decay: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The gradient by hand.
+    """The hand-written gradient.
 
-    With g_t the gradient with respect to h_t,
+    With g_t the gradient with respect to h_t:
 
-        g_t = C_t dy_t + exp(Δ_{t+1} A) g_{t+1}
-
-    and the rest are sums over all tokens of g_t with what stands beside h_t in the recurrence.
+    g_t = C_t dy_t + exp(Δ_{t+1} A) g_{t+1}
+    d(Δ_t x_t) = B_t · g_t            dB_t = Σ_e Δ_t x_t g_t          dC_t = Σ_e dy_t h_t
+    d(Δ_t A) = g_t exp(Δ_t A) h_{t−1}       dA = Σ_t Δ_t d(Δ_t A)
     """
     dy, x, delta, B, C = (_time_first(value) for value in (dy, x, delta, B, C))
     A_, states, decay = A.unsqueeze(1), states.movedim(0, 1), decay.movedim(0, 1)

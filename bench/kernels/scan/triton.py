@@ -1,4 +1,4 @@
-"""The selective scan in Triton: a launch forward, and two backward (the second adds up partial sums)."""
+"""The selective scan in Triton: one launch forward, two backward (the second adds partial sums)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from bench.kernels.operators import operator, rows
 from bench.kernels.scan import ARGUMENTS, triton_forward, triton_gradient
 
 CHUNK = 8
-"""Tokens from one kept state to the next: the states of as many, of all programs on a multiprocessor,
-should fit into its cache."""
+"""Tokens between two kept states. The backward pass recomputes the states of a chunk. Those of all programs
+on a multiprocessor should fit into its cache."""
 FORWARD = {"BLOCK": 32, "UNROLL": 4}
-"""Channels a program takes, and tokens it computes together: a divisor of `CHUNK`."""
+"""Channels of a program, and tokens that it computes together; the latter divides `CHUNK`."""
 REGISTERS = 168
-"""At most, of a thread of the forward pass: three warps a scheduler then run side by side, not two."""
+"""Limit of registers per thread in the forward pass. With it, three warps fit per scheduler instead of
+two."""
 BACKWARD = {"BLOCK": 32, "STAGES_AGAIN": 4, "STAGES": 3}
-"""Channels a program takes; tokens whose loads are under way, as states are computed again and later."""
+"""Channels of a program; pipeline stages (tokens) of the loop that recomputes states and of the
+gradient's."""
 SUMS = {"PROMPTS": 64, "CHANNELS": 32, "TOKENS": 16, "BLOCKS": 8}
-"""Partial sums that a program adds at once."""
+"""Partial sums that a program of `add_up` adds at once."""
 
 
 def forward(
@@ -80,7 +82,7 @@ def backward(
 
 
 def _aligned(value: Tensor) -> Tensor:
-    """`value` with rows that a thread reads four numbers at once from: a copy where a slice is not."""
+    """`value` with rows from which a thread can load four numbers at once; copied if it is not aligned."""
     fits = (
         value.stride(-1) == 1 and value.data_ptr() % 16 == 0 and not any(n % 4 for n in value.stride()[:-1])
     )

@@ -1,8 +1,9 @@
 """The selective scan in Triton, forward; `bench.kernels.scan.triton` launches it.
 
-A program, one warp, takes one prompt and a block of channels through time, with its state in registers.
-Softplus, skip and gate happen on the way; what the next tokens need is being loaded meanwhile. The state
-at the start of every chunk of tokens is kept for the backward pass (`bench.kernels.scan.triton_gradient`).
+A program is one warp. It processes a prompt and a block of channels token by token, with the state in
+registers; softplus, skip and gate are fused. It loads the inputs of the next tokens while it computes. It
+stores the state at the start of every chunk of tokens for the gradient
+(`bench.kernels.scan.triton_gradient`).
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -24,9 +25,9 @@ def forward(
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, UNROLL: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
-    if WIDE:  # a multiple of 16, and the compiler may know it
+    if WIDE:  # tell the compiler that it is a multiple of 16, so that it emits vector loads
         channels = channels // 16 * 16
-    if STATE >= 4:  # `_aligned` sees to it
+    if STATE >= 4:  # the same for strides; the launch's `_aligned` guarantees it
         B_k, B_b, B_t = B_k // 4 * 4, B_b // 4 * 4, B_t // 4 * 4
         C_k, C_b, C_t = C_k // 4 * 4, C_b // 4 * 4, C_t // 4 * 4
     blocks = tl.cdiv(channels, BLOCK)
@@ -36,6 +37,7 @@ def forward(
     n = tl.arange(0, STATE)
     inside = e < channels
     tile, within = inside[None, :], n[:, None] * channels + e[None, :]
+    # exp(Δ A) = 2^(Δ A log₂ e): the factor is applied once, and exp2 is a single instruction.
     rate = tl.load(A + k * STATE * channels + within, mask=tile, other=0.0) * LOG2_E
     skips = tl.load(skip + k * channels + e, mask=inside, other=0.0)
     biases = tl.load(bias + k * channels + e, mask=inside, other=0.0)
@@ -46,7 +48,7 @@ def forward(
     z += k * z_k + b * z_b + e
     starts += row * tl.cdiv(length, CHUNK) * STATE * channels + within
     h = tl.zeros_like(rate)
-    tokens = ()  # loaded a round ahead, and no further: a thread has no registers for more
+    tokens = ()  # loaded one round ahead; registers do not suffice for more
     for i in tl.static_range(UNROLL):
         tokens += (_token(x, step, z, B, C, i, length, channels, z_t, B_t, C_t, inside),)
     for first in tl.range(0, length, UNROLL, num_stages=1):
@@ -68,7 +70,7 @@ def forward(
 
 @triton.jit
 def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
-    """What the forward pass needs of token `t`; nothing behind the last one."""
+    """Inputs of token `t`; zeros behind the last token."""
     inward = t < length
     here = inside & inward
     return (
@@ -82,7 +84,8 @@ def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
 
 @triton.jit
 def _softplus(v):
-    """Returns log(1 + exp v), to the last bits also where it is tiny: 1 + w's rounding is corrected for."""
+    """log(1 + exp v) = max(v, 0) + log1p(w) with w = exp(−|v|)."""
+    # u = 1 + w is rounded. log1p(w) = log(u) · w / (u − 1) corrects for the rounding error.
     w = tl.exp2(-tl.abs(v) * LOG2_E)
     u = 1 + w
     rounded = u - 1

@@ -1,10 +1,11 @@
 """The gradient of the selective scan in Triton; `bench.kernels.scan.triton` launches it.
 
-A program, one warp, takes one prompt and a block of channels through the chunks of tokens from the last:
-it computes a chunk's states again, into memory that stays in cache, and takes the gradient back through
-them. A thread has 4 channels by a quarter of the state, so that sums over either are additions within
-the thread and two or three exchanges between threads. Sums over channels (dB, dC) and over prompts
-(dA, …) leave a program as partial sums and are added in one order, so that two runs agree to the bit.
+A program is one warp. It processes a prompt and a block of channels, chunk by chunk from the last. For a
+chunk, it recomputes the states from the kept one into memory that stays in cache, then computes the gradient
+token by token in reversed order. A thread has 4 channels and a quarter of the state, so that sums over
+channels or over the state are additions within the thread and two or three exchanges between threads. Sums
+over channels (dB, dC) and over prompts (dA, dbias, dskip) are written as partial sums, which `add_up` adds in
+a fixed order, so that two runs agree to the bit.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -28,15 +29,16 @@ def backward(
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, STAGES_AGAIN: tl.constexpr,
     STAGES: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    if WIDE:  # a multiple of 16, and the compiler may know it; `_aligned` sees to z
+    if WIDE:  # tell the compiler about divisibility, for vector loads; `_aligned` guarantees it for z
         channels = channels // 16 * 16
         z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
     blocks = tl.cdiv(channels, BLOCK)
     block = tl.program_id(0) % blocks
     row = (tl.program_id(0) // blocks).to(tl.int64)
     k, b = row // batch, row % batch
-    # The state is STATE / LOW tiles (LOW, channels), and what all states share is such a tile too, with LOW
-    # times the same: every thread then has it of its own channels, and none has to be handed over.
+    # The state consists of STATE / LOW tiles (LOW, channels). Values without a dimension of states are such
+    # tiles too, with LOW equal rows: every thread then has the values of its own channels, without any
+    # exchange.
     LOW: tl.constexpr = 4 if STATE >= 4 else STATE
     low = tl.arange(0, LOW)[:, None]
     e = tl.broadcast_to(block * BLOCK + tl.arange(0, BLOCK)[None, :], (LOW, BLOCK))
@@ -55,7 +57,7 @@ def backward(
     starts += row * chunks * STATE * channels + within
     states += row * CHUNK * STATE * channels + within
     by_block += (row * length * blocks + block) * STATE + low
-    half = rows.to(tl.int64) * length * blocks * STATE  # behind the parts of dB come those of dC
+    half = rows.to(tl.int64) * length * blocks * STATE  # the partial sums of dC follow those of dB
     sum_skip = tl.zeros_like(skips)
     sum_bias = tl.zeros_like(skips)
     rate, carry, sum_A, start = (), (), (), ()  # carry: exp(Δ_{t+1} A) g_{t+1}
@@ -67,6 +69,7 @@ def backward(
     for back in range(chunks):
         first = (chunks - 1 - back) * CHUNK
         steps = tl.minimum(CHUNK, length - first)
+        # Recompute the states before each token of the chunk.
         h = start
         for j in tl.range(0, steps, num_stages=STAGES_AGAIN):
             t = first + j
@@ -78,11 +81,11 @@ def backward(
                 input = step_x * tl.load(B + t * B_t + i * LOW)
                 after += (tl.exp2(delta_t * rate[i]) * h[i] + input,)
             h = after
-        before = tl.maximum(chunks - 2 - back, 0)  # the next chunk's, long before it is needed
+        before = tl.maximum(chunks - 2 - back, 0)  # the next chunk's start, loaded long before it is used
         start = ()
         for i in tl.static_range(STATE // LOW):
             start += (tl.load(starts + before * STATE * channels + i * tile, mask=inside, other=0.0),)
-        tl.debug_barrier()
+        tl.debug_barrier()  # the states must be written before other threads read them
         for done in tl.range(0, steps, num_stages=STAGES):
             j = steps - 1 - done
             t = first + j
@@ -115,7 +118,7 @@ def backward(
             ungated = tl.sum(ungated, axis=0, keep_dims=True) + skips * x_t
             d_input = tl.sum(d_input, axis=0, keep_dims=True)
             d_step = d_input * x_t + tl.sum(d_decay, axis=0, keep_dims=True) * LN_2
-            d_step *= one_minus_exp(delta_t)  # the derivative of Δ = softplus(v)
+            d_step *= one_minus_exp(delta_t)  # dΔ/dv = sigmoid(v) = 1 − exp(−Δ) for Δ = softplus(v)
             sum_bias += d_step
             sum_skip += d * x_t
             tl.store(dz + t * channels, ungated * (slope + d * (1 - sigmoid)), mask=once)
@@ -135,11 +138,11 @@ def add_up(
     STATE: tl.constexpr, PROMPTS: tl.constexpr, CHANNELS: tl.constexpr,
     TOKENS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums over prompts and over blocks of channels, each in one order."""
+    """Add partial sums over prompts and over blocks of channels, in a fixed order."""
     n = tl.arange(0, STATE)
     parts = tl.cdiv(tokens, TOKENS)
     program = tl.program_id(0)
-    if program < 2 * parts:  # names differ between the branches: Triton would join them
+    if program < 2 * parts:  # the branches use different names, because Triton would merge equal ones
         t = (program % parts) * TOKENS + tl.arange(0, TOKENS).to(tl.int64)
         j = tl.arange(0, BLOCKS)
         source = by_block + (program // parts).to(tl.int64) * tokens * blocks * STATE

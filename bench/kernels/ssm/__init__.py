@@ -1,18 +1,18 @@
-"""S4D's diagonal state-space model (Gu et al. 2022): one time-invariant recurrence a channel.
+"""S4D's diagonal state-space model (Gu et al. 2022): a time-invariant recurrence per channel.
 
-With M complex modes a channel, A = −exp(log_decay) + i frequency, and a step Δ = exp(log_step),
+With M complex modes per channel, A = −exp(log_decay) + i frequency, and a step Δ = exp(log_step),
 
     w = exp(Δ A)    c = C (w − 1)/A                  (zero-order hold, B = 1)
     h_t = w h_{t−1} + x_t          y_t = 2 Re Σ_n c_n h_{t,n} + skip x_t
 
-or, the same thing, a causal convolution with K_l = 2 Re Σ_n c_n w_n^l.
+which equals a causal convolution with K_l = 2 Re Σ_n c_n w_n^l.
 
 Shapes: x (B, L, E); log_step, skip (E,); log_decay, frequency (E, M); C (E, M, 2), real and imaginary
 part; y (B, L, E).
 
-`reference` is the specification: the kernel and its Toeplitz product. `sequential`, through the Fourier
-transform, runs everywhere; `triton` is the recurrence itself, which moves the fewest bytes at the study's
-lengths. mamba_ssm has no such kernel: `sequential` stands in for it.
+`reference` is the specification: the convolution kernel and its Toeplitz product. `sequential` uses the
+Fourier transform and runs on any device. `triton` computes the recurrence, which moves the fewest bytes at
+the study's lengths. The package mamba_ssm has no such kernel, so `mamba_ssm` is `sequential`.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ ARGUMENTS = ("x", "log_step", "log_decay", "frequency", "C", "skip")
 
 
 def diagonal_ssm(name: str) -> SSM:
-    """The SSM of the backend `name` (`bench.kernels.backends.NAMES`); imports what it needs."""
+    """The SSM of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
     return load("diagonal SSM", name)

@@ -1,4 +1,4 @@
-"""The diagonal SSM by the formula of its kernel: what every other backend is held against."""
+"""The diagonal SSM by the formula of its convolution kernel. All other backends are compared with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def reference(
     x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
 ) -> Tensor:
-    """The kernel as its formula has it, and a product with the matrix of all its shifts."""
+    """The convolution as a product with the Toeplitz matrix of its kernel."""
     L = x.shape[1]
     exponent, weight = discretised(log_step, log_decay, frequency, C)
     powers = torch.exp(exponent.unsqueeze(-1) * torch.arange(L, device=x.device))  # (E, M, L)

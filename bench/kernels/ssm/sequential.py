@@ -11,7 +11,7 @@ from bench.kernels.ssm.reference import discretised
 def fourier(
     x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
 ) -> Tensor:
-    """Through the Fourier transform, zero-padded so that nothing wraps around."""
+    """The convolution by Fourier transform, padded with zeros to at least 2L so that nothing wraps around."""
     L = x.shape[1]
     n = smooth_length(2 * L)
     taps = kernel(*discretised(log_step, log_decay, frequency, C), L)
@@ -21,24 +21,24 @@ def fourier(
 
 
 def kernel(exponent: Tensor, weight: Tensor, L: int) -> Tensor:
-    """The convolution kernel (E, L), from powers at about 2√L places instead of L.
+    """The convolution kernel (E, L), from exponentials at about 2√L positions instead of L.
 
-    With l = aS + b, exp(exponent l) = exp(exponent aS) exp(exponent b): a product of two small
-    tables, summed over modes by one matrix product a channel.
+    With l = aS + b, exp(exponent · l) = exp(exponent · aS) · exp(exponent · b): a product of two small
+    tables. A matrix product per channel sums over modes.
     """
     S = max(1, round(L**0.5))
     places = torch.arange(S, device=weight.device)
     strides = torch.arange(0, L, S, device=weight.device)
     coarse = weight.unsqueeze(1) * torch.exp(exponent.unsqueeze(1) * strides.unsqueeze(-1))  # (E, ⌈L/S⌉, M)
     fine = torch.exp(exponent.unsqueeze(-1) * places)  # (E, M, S)
-    # The real part only: a product of twice the width, without complex arithmetic.
+    # Re(u v) = Re u Re v − Im u Im v: a real product of twice the width gives the real part.
     left = torch.cat((coarse.real, -coarse.imag), dim=2)
     right = torch.cat((fine.real, fine.imag), dim=1)
     return 2 * torch.matmul(left, right).flatten(1)[:, :L]
 
 
 def smooth_length(at_least: int) -> int:
-    """The smallest even length ≥ `at_least` without prime factors above 5: libraries are fast at those."""
+    """The smallest even length ≥ `at_least` without prime factors above 5, for which FFTs are fast."""
     length = at_least + at_least % 2
     while True:
         rest = length

@@ -1,11 +1,10 @@
-"""The diagonal SSM in Triton, from its parameters on, in real arithmetic: a launch forward, four backward.
+"""The diagonal SSM in Triton, in real arithmetic: one launch forward, four backward.
 
-A thread owns a channel and holds its modes in registers: nothing is exchanged between threads. A program,
-one warp, takes one prompt and a block of channels, and works out what its modes are.
-Nothing has to be kept for the gradient: dx is the same recurrence in reversed time, and since w does
-not change with time, its gradient is carried forward beside h (p_t = ∂h_t/∂w = w p_{t−1} + h_{t−1}).
-What each prompt adds to the gradients of log w and c is summed over prompts in one order, and goes from
-there to the parameters. Complex numbers are pairs.
+A program is one warp; it processes a prompt and a block of channels. A thread computes a channel and has its
+modes in registers, so that threads exchange nothing. The forward pass keeps no tensors for the gradient: dx
+is the same recurrence in reversed time. Because w does not depend on time, its derivative is computed forward
+beside h: p_t = ∂h_t/∂w = w p_{t−1} + h_{t−1}. Each prompt's gradients of log w and c are summed over prompts
+in a fixed order; the chain rule then gives those of the parameters. Complex numbers are pairs.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -22,7 +21,7 @@ from bench.kernels.ssm import ARGUMENTS
 from bench.kernels.ssm.triton_parameters import SUMS, add_up, complex_at, mode, times_plus, to_parameters
 
 LAUNCH = {"BLOCK": 32, "UNROLL": 8, "STAGES": 3}
-"""Channels a program takes, tokens it computes together, and how many such are under way."""
+"""Channels of a program, tokens that it computes together, and pipeline stages of such groups."""
 
 
 @triton.jit(do_not_specialize=["batch", "length", "channels"])
@@ -69,8 +68,9 @@ def _parameter_gradients(
     dy, x, log_step, log_decay, frequency, C, by_prompt, x_k, x_b, x_t, batch, length, channels,
     MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """One prompt's share of the gradients of log w, 2 w c Σ_t dy_t p_t, and of c, 2 Σ_t dy_t h_t, both
-    conjugated, as PyTorch has it; and of the skip, Σ_t dy_t x_t.
+    """A prompt's part of the gradients: log w, 2 w c Σ_t dy_t p_t; c, 2 Σ_t dy_t h_t; skip, Σ_t dy_t x_t.
+
+    The complex ones are conjugated, which is PyTorch's convention.
     """
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)

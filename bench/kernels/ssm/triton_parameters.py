@@ -1,7 +1,7 @@
-"""The parameters of the diagonal SSM in Triton: what its modes are made of, and the gradient of that.
+"""Parameters of the diagonal SSM in Triton: modes from parameters, and the gradients of the parameters.
 
-`bench.kernels.ssm.triton` runs the recurrence and leaves gradients of log w and c by prompt; here they are
-summed over prompts in one order and taken on to the parameters. Complex numbers are pairs.
+`bench.kernels.ssm.triton` computes each prompt's gradients of log w and c. Here they are summed over prompts
+in a fixed order, and the chain rule gives the gradients of the parameters. Complex numbers are pairs.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -15,12 +15,12 @@ import triton.language as tl
 from bench.kernels.triton_functions import one_minus_exp
 
 SUMS = {"PROMPTS": 64, "CHANNELS": 32}
-"""Partial sums that a program adds at once."""
+"""Partial sums that a program of `add_up` adds at once."""
 
 
 @triton.jit(do_not_specialize=["batch", "channels"])
 def add_up(by_prompt, sums, batch, channels, PROMPTS: tl.constexpr, CHANNELS: tl.constexpr):
-    """One of a prompt's lines summed over prompts, always in the same order."""
+    """Sum a line over prompts, in a fixed order."""
     k, lines = tl.program_id(0).to(tl.int64), tl.num_programs(1)
     line = tl.program_id(1)
     e = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
@@ -39,7 +39,7 @@ def to_parameters(
     sums, log_step, log_decay, frequency, C, dlog_step, dlog_decay, dfrequency, dC, dskip, channels,
     MODES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From gradients of log w = Δ A and c = C (w − 1)/A to those of what they are made of."""
+    """From gradients of log w = Δ A and c = C (w − 1)/A to those of Δ, A and C, by the chain rule."""
     k = tl.program_id(0).to(tl.int64)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
@@ -73,7 +73,7 @@ def mode(log_step, log_decay, frequency, mask):
     a = (-tl.exp(tl.load(log_decay, mask=mask, other=0.0)), tl.load(frequency, mask=mask, other=0.0))
     size, turn = tl.exp(step * a[0]), step * a[1]
     w = (size * tl.cos(turn), size * tl.sin(turn))
-    half = tl.sin(turn / 2)  # w − 1 without a difference that cancels: steps start at a thousandth
+    half = tl.sin(turn / 2)  # w − 1 without cancellation, as Δ starts at 0.001: cos x = 1 − 2 sin²(x/2)
     less = -one_minus_exp(-step * a[0]) * tl.cos(turn) - 2 * half * half
     return step, a, w, _over_conjugate((less, w[1]), (a[0], -a[1]))
 

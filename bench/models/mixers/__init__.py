@@ -1,9 +1,10 @@
-"""The blocks, a folder each: settings and cost in its `__init__.py`, the PyTorch module in its `module.py`.
+"""The blocks, one folder per block: settings and cost in `__init__.py`, the PyTorch module in `module.py`.
 
-Two files, because `bench plan`, `report` and `check` read the settings and must not wait for torch, and a
-class that derives from `nn.Module` needs torch when it is defined. So `build` imports `module.py`, which
-takes plain values and does not know the settings. A block without a module class of its own, like
-`dropout.py`, is one file; so is a plugin's, which may import torch as it likes.
+There are two files because `bench plan`, `report` and `check` read the settings without importing torch,
+which takes seconds. A class that derives from `nn.Module` needs torch when it is defined. So `build` imports
+`module.py` when it is called. The module takes plain values and does not depend on the settings. A block
+without its own module class, such as `dropout.py`, is one file. A plugin's block may be one file and import
+torch at the top.
 
-A new block is such a folder, and a line in `bench/models/blocks.py`.
+To add a block, add such a folder and a line in `bench/models/blocks.py`.
 """

@@ -1,11 +1,11 @@
-"""What every block is, described without torch.
+"""The base class of all blocks, without torch.
 
-A block maps (B, L, D) to (B, L, D) and is used as h + block(LayerNorm(h)). Its class here is its
-settings; it states its own cost and makes its own module.
+A block maps (B, L, D) to (B, L, D) and is used as h + block(LayerNorm(h)). A block's class contains its
+settings, states its cost and builds its PyTorch module.
 
-Parameters are the module's own: the LayerNorm before it is the architecture's. Multiplications are
-those of one prompt of L tokens, as the paper's Appendix B counts them; `bench.flops` says what is
-counted and why.
+A block counts the parameters of its own module only; the LayerNorm before it belongs to the architecture.
+It counts multiplications of a prompt of L tokens as the paper's Appendix B does; `bench.flops` explains what
+is counted and why.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a block stands in a model: what its module may depend on besides its own settings.
+    """The place of a block in a model: everything that its module may depend on besides its settings.
 
     Attributes:
         width: D.
         heads: heads of the model; 1 where no block of the architecture states `uses_heads`.
         layers: layers of the model.
-        blocks: blocks of those layers; one that comes before them does not count.
-        index: the block's position from 0, over all blocks, those before the layers too.
+        blocks: blocks of these layers; blocks before the first layer do not count.
+        index: the block's position among all blocks from 0, including blocks before the first layer.
         scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
     """
 
@@ -44,43 +44,43 @@ class Place:
 
 
 class Block(Frozen):
-    """Settings of one kind of block; subclasses add fields, what it costs and what it builds."""
+    """Settings of a kind of block. Subclasses add fields, the cost and the module."""
 
     uses_heads: ClassVar[bool] = False
-    """Whether its module depends on `Place.heads`, which then divide the width.
+    """Whether the module depends on `Place.heads`, which then must divide the width.
 
-    A suite's `heads` are part of a run where a block says so, and dropped elsewhere. The number of its
-    parameters must not depend on them: such a number is a field of its own."""
+    A suite's `heads` are part of a run only if one of its blocks sets this. The number of parameters must not
+    depend on `Place.heads`: a number of heads that changes it must be a field of the block."""
 
     stackable: ClassVar[bool] = False
-    """Whether `torch.func.vmap` runs its module for a stack of models at once, without a loop."""
+    """Whether `torch.func.vmap` can run the module for a whole stack of models at once."""
 
     name: str
 
     def parameters(self, D: int) -> int:
-        """Trainable parameters of its module at width D.
+        """Number of trainable parameters of the module at width D.
 
-        A block that states no closed form is built to be counted, and only then is torch imported.
+        This default builds the module and counts, which imports torch. Subclasses may state a closed form.
 
         Raises:
-            UserError: its module cannot be built at this width.
+            UserError: the module cannot be built at this width.
         """
         return counted(self, D)
 
     @abstractmethod
     def multiplications(self, L: int, D: int) -> int:
-        """Forward multiplications of one prompt of L tokens at width D."""
+        """Number of forward multiplications for a prompt of L tokens at width D."""
 
     @abstractmethod
     def build(self, place: Place) -> nn.Module:
-        """A freshly initialised module (B, L, D) → (B, L, D), drawn from torch's global generator."""
+        """A new module (B, L, D) → (B, L, D). Initial values come from torch's global random generator."""
 
 
 def counted(block: Block, D: int) -> int:
-    """Trainable parameters of the module that `block` builds at width D.
+    """Number of trainable parameters of the module that `block` builds at width D, by building it.
 
     Raises:
-        UserError: it cannot be built.
+        UserError: the module cannot be built.
     """
     return _counted(type(block), block.model_dump_json(), D)
 
@@ -94,7 +94,7 @@ def _counted(kind: type[Block], settings: str, D: int) -> int:
     try:
         with torch.random.fork_rng(devices=[]):
             module = block.build(place)
-    except Exception as error:  # whatever its author's code raises
-        told = raised_in(error, kind.__module__)
-        raise UserError(f"block '{block.name}' cannot be built at width {D}: {told}") from error
+    except Exception as error:  # a plugin's code may raise anything
+        reason = raised_in(error, kind.__module__)
+        raise UserError(f"block '{block.name}' cannot be built at width {D}: {reason}") from error
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Dropout(Block):
-    """Zeroes single values while training: a block of plain stacks, where Xie et al.'s LSTM has 0.2."""
+    """Dropout of single values in training, for plain stacks. The LSTM of Xie et al. uses 0.2."""
 
     stackable: ClassVar[bool] = True
 

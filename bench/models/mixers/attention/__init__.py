@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Attention(Block):
     """Causal multi-head attention with biases.
 
-    `init`: "gpt2" draws weights from N(0, 0.02²), the output projection divided by √(2·layers);
-    "torch" keeps PyTorch's uniform weights and sets biases to zero (the released hybrids).
+    Attributes:
+        init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / (2·layers)).
+            "torch" keeps PyTorch's uniform weights, as the released hybrids do. Biases start at zero.
     """
 
     uses_heads: ClassVar[bool] = True
@@ -27,7 +28,7 @@ class Attention(Block):
         return 4 * D**2 + 4 * D
 
     def multiplications(self, L: int, D: int) -> int:
-        """Table 9: QKV 3LD², outer product and multiply V 2L²D, outer projection LD²."""
+        """Table 9: QKV 3LD², outer product and multiplication with V 2L²D, outer projection LD²."""
         return 4 * L * D**2 + 2 * L**2 * D
 
     def build(self, place: Place) -> nn.Module:

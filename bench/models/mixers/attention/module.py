@@ -16,10 +16,10 @@ class AttentionModule(nn.Module):
 
     Args:
         width: D.
-        heads: how many; divides D.
+        heads: number of heads; divides D.
         scan: name of the kernels' backend.
-        layers: layers of the whole model, which GPT-2's initialisation depends on.
-        init: one of the two initialisations that the settings explain.
+        layers: layers of the whole model, for GPT-2's initialisation.
+        init: the initialisation (`bench.models.mixers.attention.Attention.init`).
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class AttentionModule(nn.Module):
         self.out = Linear(width, width, scan)
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
+        # GPT-2 scales the projections that write to the residual stream by 1/√N for N = 2·layers additions.
         if init == "gpt2":
             nn.init.normal_(self.qkv.weight, std=0.02)
             nn.init.normal_(self.out.weight, std=0.02 / math.sqrt(2 * layers))

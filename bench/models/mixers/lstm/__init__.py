@@ -1,4 +1,4 @@
-"""The recurrent network that came before."""
+"""The LSTM, a recurrent baseline."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 class LSTM(Block):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), one layer of hidden size D.
 
-    Weights and biases start as PyTorch's, uniform within 1/√D (so does Xie et al.'s code for GINC).
+    Weights and biases have PyTorch's initialisation, uniform in ±1/√D, as in Xie et al.'s code for GINC.
     """
 
     name: Literal["lstm"] = "lstm"
 
     def parameters(self, D: int) -> int:
-        """Four gates, each from the input and from the hidden state, with a bias each (cuDNN's two)."""
+        """Four gates, each with D² weights and a bias for the input, and the same for the hidden state."""
         return 4 * D * (2 * D + 2)
 
     def multiplications(self, L: int, D: int) -> int:
-        """Not in the paper: the gates' projections 8LD², three products with gates 3LD."""
+        """Not in the paper. Projections of the gates 8LD², three elementwise products with gates 3LD."""
         return 8 * L * D**2 + 3 * L * D
 
     def build(self, place: Place) -> nn.Module:

@@ -16,7 +16,8 @@ class LSTMModule(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         with warnings.catch_warnings():
-            # A run's parameters lie in one buffer; cuDNN wants an LSTM's own, and copies them at every call.
+            # cuDNN needs an LSTM's weights in one block of its own. Here they are views of the buffer with
+            # all parameters (`bench.train.parameters`), so cuDNN copies them at every call and torch warns.
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
             y: Tensor = self.lstm(h)[0]
         return y

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Mamba(Block):
-    """Gu & Dao's selective state-space block: state size N, inner width E·D, short convolution, SiLU gate."""
+    """Gu & Dao's selective state-space block, with a short convolution and a SiLU gate.
+
+    Attributes:
+        state: numbers in the state of a channel, N.
+        expand: inner width over D, E.
+        convolution: taps of the short convolution.
+    """
 
     stackable: ClassVar[bool] = True
 
@@ -23,7 +29,7 @@ class Mamba(Block):
     convolution: PositiveInt = 4
 
     def rank(self, D: int) -> int:
-        """Width of the projection that makes the step size Δ: ⌈D/16⌉."""
+        """Rank of the projection that produces the step size Δ: ⌈D/16⌉."""
         return -(-D // 16)
 
     def parameters(self, D: int) -> int:

@@ -1,10 +1,10 @@
-"""Mamba's block (Gu & Dao 2023, Figure 3), in plain PyTorch around kernels that are chosen by name.
+"""Mamba's block (Gu & Dao 2023, Figure 3) in PyTorch. The kernels are chosen by name.
 
 x, z = in(h)                    two halves of width E·D
 x = silu(conv(x))               causal, depthwise, 4 taps
 r, B, C = project(x)            r of low rank
 y = scan(x, Δ, −exp(log A), B, C, skip) · silu(z)
-                                Δ = softplus(step(r) + bias), one step size a channel
+                                Δ = softplus(step(r) + bias), one step size per channel
 out(y)
 """
 
@@ -27,12 +27,12 @@ class MambaModule(nn.Module):
 
     Args:
         width: D.
-        blocks: residual blocks of the model's layers; the output projection starts 1/√blocks smaller.
+        blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
         scan: name of the kernels' backend.
         state: N.
         expand: E, the inner width over D.
-        taps: of the short convolution.
-        rank: of the projection that makes the step size.
+        taps: taps of the short convolution.
+        rank: rank of the projection that produces the step size.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class MambaModule(nn.Module):
         self.skip = nn.Parameter(torch.ones(inner))
         self.output = output_projection(inner, width, blocks, scan)
 
-        # Step sizes start log-uniform on [STEP_MIN, STEP_MAX]; the bias is their inverse softplus.
+        # Initial step sizes Δ are log-uniform on [STEP_MIN, STEP_MAX]. The bias is their inverse softplus,
+        # Δ + log(1 − exp(−Δ)); expm1 keeps it accurate for small Δ.
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
         steps = torch.exp(torch.rand(inner) * (high - low) + low).clamp(min=STEP_FLOOR)
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
@@ -67,7 +68,7 @@ class MambaModule(nn.Module):
 
 
 class ShortConvolution(nn.Module):
-    """Causal depthwise convolution and its SiLU, (B, L, E) → (B, L, E), initialised like `nn.Conv1d`."""
+    """Causal depthwise convolution with SiLU, (B, L, E) → (B, L, E). Initialised like `nn.Conv1d`."""
 
     def __init__(self, channels: int, taps: int, scan: str) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class ShortConvolution(nn.Module):
 
 
 def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
-    """Inner width back to D, PyTorch's initialisation divided by √blocks (GPT-2's residual scaling)."""
+    """Projection from the inner width to D: PyTorch's initial values divided by √blocks, as GPT-2 scales."""
     projection = Linear(inner, width, scan, bias=False)
     with torch.no_grad():
         projection.weight /= math.sqrt(blocks)

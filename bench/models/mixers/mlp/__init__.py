@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MLP(Block):
-    """Feed-forward D → 4D → D with tanh-approximated GELU, initialised like GPT-2."""
+    """Feed-forward network D → expand·D → D with tanh-approximated GELU, initialised like GPT-2's."""
 
     stackable: ClassVar[bool] = True
 

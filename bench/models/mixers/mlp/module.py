@@ -11,7 +11,14 @@ from bench.models.linear import Linear
 
 
 class MLPModule(nn.Module):
-    """D → expand·D → D with GPT-2's GELU (tanh approximation) and initialisation."""
+    """Feed-forward network (B, L, D) → (B, L, D) with GPT-2's GELU (tanh approximation) and initialisation.
+
+    Args:
+        width: D.
+        scan: name of the kernels' backend.
+        expand: inner width over D.
+        layers: layers of the whole model, for GPT-2's initialisation.
+    """
 
     def __init__(self, width: int, scan: str, *, expand: int, layers: int) -> None:
         super().__init__()

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 class S4(Block):
-    """S4D, the diagonal S4 (released code's `s4d`): one time-invariant SSM a channel, GELU, 1×1 mixing, GLU.
+    """S4D, diagonal S4 (the released `s4d`): a time-invariant SSM per channel, GELU, 1×1 mixing, GLU.
 
-    State size N counts real numbers: N/2 complex modes.
+    Attributes:
+        state: state size N of a channel in real numbers, that is N/2 complex modes.
+        dropout: probability with which training zeroes a whole channel between GELU and mixing.
     """
 
     stackable: ClassVar[bool] = True
@@ -29,7 +31,7 @@ class S4(Block):
         return ssm + 2 * D**2 + 2 * D
 
     def multiplications(self, L: int, D: int) -> int:
-        """Not in the paper: 1×1 mixing 2LD², recurrence 3LDN, skip and gate 2LD (see `bench.flops`)."""
+        """Not in the paper. 1×1 mixing 2LD², recurrence 3LDN, skip and gate 2LD (see `bench.flops`)."""
         return 2 * L * D**2 + 3 * L * D * self.state + 2 * L * D
 
     def build(self, place: Place) -> nn.Module:

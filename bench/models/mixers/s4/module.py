@@ -1,10 +1,10 @@
 """S4 with a diagonal state (S4D: Gu et al. 2022) in PyTorch.
 
-A channel's SSM is a convolution whose kernel is a sum of N/2 damped complex exponentials:
+The SSM of a channel is a convolution. Its kernel is a sum of N/2 damped complex exponentials:
 
     K_l = 2 Re Σ_n C_n (exp(Δ A_n) − 1)/A_n · exp(Δ A_n l)          (zero-order hold, B = 1)
 
-Nothing depends on the input: it is a convolution or a recurrence, whichever `bench.kernels` finds faster.
+The kernel does not depend on the input, so a backend may compute a convolution or a recurrence.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from bench.models.mixers.mamba.module import STEP_MAX, STEP_MIN
 
 
 class DiagonalSSM(nn.Module):
-    """`channels` independent SSMs with a skip: (B, L, E) → (B, L, E).
+    """An independent SSM with a skip per channel, (B, L, E) → (B, L, E).
 
-    Initialised as S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
-    [STEP_MIN, STEP_MAX], skip standard normal (or ones). Everything trains at the global learning rate.
+    The initialisation is S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
+    [STEP_MIN, STEP_MAX], skip standard normal or ones. All parameters have the run's learning rate.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DiagonalSSM(nn.Module):
 
 
 class S4Module(nn.Module):
-    """SSM, GELU, and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
+    """SSM, GELU and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
 
     def __init__(self, width: int, scan: str, *, state: int, dropout: float) -> None:
         super().__init__()
@@ -55,5 +55,6 @@ class S4Module(nn.Module):
         self.gelu, self.bias_glu = gelu(scan), bias_glu(scan)
 
     def forward(self, h: Tensor) -> Tensor:
+        # Dropout1d drops whole rows of its second dimension: channels must come before tokens.
         y = self.dropout(self.gelu(self.ssm(h)).transpose(1, 2)).transpose(1, 2)
         return self.bias_glu(self.mix.product(y), self.mix.bias)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class S4Mamba(Block):
     """Mamba's block with its selective SSM replaced by S4D (§3.1).
 
-    The text says that selection is the only difference to Mamba. The released code has three more,
-    kept as the default: dropout 0.1 of whole channels on the SSM's output, a gate without its SiLU,
-    and a skip drawn from N(0, 1). `dropout: 0.0`, `gate: silu` and `skip: ones` take them back.
+    The paper says that selection is the only difference from Mamba. The released code has three more
+    differences, which are the defaults here: dropout 0.1 of whole channels on the SSM's output, a gate
+    without SiLU, and a skip drawn from N(0, 1). `dropout: 0.0`, `gate: silu` and `skip: ones` undo them.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"skip": "normal"}
@@ -38,7 +38,7 @@ class S4Mamba(Block):
         return 3 * inner * D + inner * (self.convolution + 1) + ssm
 
     def multiplications(self, L: int, D: int) -> int:
-        """Not in the paper: Mamba's projections 3LED² and 4LED, recurrence 3LEDN (see `bench.flops`)."""
+        """Not in the paper. Mamba's projections 3LED² and 4LED, recurrence 3LEDN (see `bench.flops`)."""
         E, N = self.expand, self.state
         return 3 * L * E * D**2 + 3 * L * E * D * N + 4 * L * E * D
 

@@ -40,6 +40,7 @@ class S4MambaModule(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
+        # Dropout1d drops whole rows of its second dimension: channels must come before tokens.
         y = self.ssm(self.convolution(x)).transpose(1, 2)
         y = self.dropout(y).transpose(1, 2)
         out: Tensor = self.output(self.gate(y, z))
