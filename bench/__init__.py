@@ -1,4 +1,4 @@
-"""bench: which sequence architecture learns in context what, settled at equal training FLOPs.
+"""bench compares what sequence architectures learn in context, at equal training FLOPs.
 
 In a notebook, `bench.load_results("results")` gives every result as a pandas data frame.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`load_results` comes with pandas, which nothing else here needs: it is imported when asked for."""
+    """Import `load_results` on first use: it needs pandas, and the commands should start without pandas."""
     if name == "load_results":
         from bench.results.export import load_results
 

@@ -1,12 +1,12 @@
-"""Architectures and tasks of a user's own, from files named on the command line and from installed packages.
+"""Plugins: architectures and tasks of users, from files on the command line and from installed packages.
 
-A plugin file is Python. Each `Architecture` it assigns to a name and each class of `Task` it defines can be
-named in suites from then on. A package offers the same by the entry point groups `bench.architectures` (the
-`Architecture`) and `bench.tasks` (the class), under the name that suites will use.
+A plugin file is Python. Suites can name each `Architecture` that it assigns to a variable, and each subclass
+of `Task` that it defines. A package offers the same through the entry point groups `bench.architectures` (an
+`Architecture`) and `bench.tasks` (a class), under the name that suites use.
 
-Loading holds for the process, like an import: the names join `ARCHITECTURES` and `TASKS`. A suite cannot ask
-for a plugin: reading one executes nothing. Other processes get a file's source with their work (`carried`),
-so that they compute with what was planned even if the file has changed since.
+Loading lasts for the process, like an import: the names join `ARCHITECTURES` and `TASKS`. A suite cannot name
+a plugin, so reading a suite executes nothing. Other processes receive a file's source with their work
+(`carried`). They therefore compute what was planned, even if the file has changed since.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
 VERSION = ("sha256", "distribution", "version")
-"""What tells two versions of a plugin apart; the path it was given by does not."""
+"""Fields that differ between two versions of a plugin. Its path is not one of them."""
 GROUPS = {"bench.architectures": "architecture", "bench.tasks": "task"}
 
 _files: dict[str, bytes] = {}
-"""Source of every file loaded, by its path as given."""
+"""Source of every loaded file, by its path as given."""
 _origins: dict[tuple[str, str], dict[str, str]] = {}
-"""Where a name comes from, by kind and name; absent for bench's own."""
+"""Origin of each plugin name, by kind and name. Names of bench itself are absent."""
 
 
-class Found(NamedTuple):
-    """Something a plugin offers, and where it is written."""
+class Offer(NamedTuple):
+    """An architecture or a task of a plugin, and where it is written."""
 
     kind: str
     name: str
@@ -58,10 +58,10 @@ class Found(NamedTuple):
 
 
 def load(files: Iterable[Path]) -> None:
-    """Load plugin files; one that is loaded already is left alone.
+    """Load plugin files; skip those that are loaded already.
 
     Raises:
-        UserError: a file is missing, fails, offers nothing, or takes a name that exists.
+        UserError: a file is missing, fails, offers nothing, or uses a name that exists.
     """
     for path in files:
         try:
@@ -73,10 +73,10 @@ def load(files: Iterable[Path]) -> None:
 
 @cache
 def load_installed() -> None:
-    """Load what installed packages offer, once a process.
+    """Load the plugins of installed packages, once per process.
 
     Raises:
-        UserError: a package's entry point fails, is something else, or takes a name that exists.
+        UserError: an entry point fails, is neither an architecture nor a task, or uses a name that exists.
     """
     for group, kind in GROUPS.items():
         for entry in entry_points(group=group):
@@ -85,14 +85,14 @@ def load_installed() -> None:
 
 
 def flags() -> str:
-    """What a command line needs to load the same files again: ` --plugin mine.py`, or nothing."""
+    """Options that load the same files in another command, such as ` --plugin mine.py`; or an empty text."""
     return "".join(f" --plugin {shlex.quote(file)}" for file in _files)
 
 
 def origins(task: Task, architecture: Architecture | None = None) -> list[dict[str, str]]:
-    """Where a task and an architecture come from, for the record; empty when both are bench's own.
+    """The origins of a task and an architecture, for the record; empty if both belong to bench.
 
-    Each names what it is about and its source: {"architecture": …, "file": …, "sha256": …}, or
+    An origin contains the name and its source: {"architecture": …, "file": …, "sha256": …}, or
     {"task": …, "distribution": …, "version": …}.
     """
     names = [("task", task.name)]
@@ -102,18 +102,18 @@ def origins(task: Task, architecture: Architecture | None = None) -> list[dict[s
 
 
 def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
-    """A sentence for each name whose results were made with another version of what is loaded.
+    """A sentence for each name whose results were made with another version of the plugin.
 
     Args:
-        recorded: `origins` as they stand in results, one list each.
+        recorded: `origins` of results, one list per result.
     """
     others: Counter[tuple[str, str]] = Counter()
-    for each in recorded:
+    for origins_of_result in recorded:
         for kind in KINDS:
-            for origin in each:
+            for origin in origins_of_result:
                 name = origin.get(kind, "")
-                mine = _origins.get((kind, name))
-                if mine is not None and any(origin.get(key) != mine.get(key) for key in VERSION):
+                loaded = _origins.get((kind, name))
+                if loaded is not None and any(origin.get(key) != loaded.get(key) for key in VERSION):
                     others[kind, name] += 1
     return [
         f"{count} of the results with {kind} '{name}' were made with another version of "
@@ -131,7 +131,7 @@ class _Parcel:
 
 
 def carried(value: Any) -> Any:
-    """`value` for another process: unpickling loads the plugins first and gives the value itself."""
+    """`value` for another process. Unpickling it loads the plugins first and returns `value`."""
     return _Parcel(value)
 
 
@@ -143,10 +143,10 @@ def _unpacked(files: tuple[tuple[str, bytes], ...], data: bytes) -> Any:
 
 
 def _load_source(file: str, source: bytes) -> None:
-    if source in _files.values():  # by this path or another
+    if source in _files.values():  # under this path or another
         return
     sha256 = hashlib.sha256(source).hexdigest()
-    # Named by its content: a class pickled here is never taken for another version's elsewhere.
+    # The module's name contains its hash. So a pickled class is never mistaken for that of another version.
     module = ModuleType(f"bench_plugin_{re.sub(r'[^0-9A-Za-z]', '_', Path(file).stem)}_{sha256[:12]}")
     module.__file__ = file
     sys.modules[module.__name__] = module
@@ -166,11 +166,11 @@ def _load_source(file: str, source: bytes) -> None:
     _files[file] = source
 
 
-def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Found]:
-    """Architectures and tasks of a file, each once.
+def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Offer]:
+    """The architectures and tasks of a file, without repetitions.
 
     Raises:
-        UserError: there is none, or a task lacks a method or a name.
+        UserError: the file offers nothing, or a task lacks a method or a name.
     """
     file = str(module.__file__)
     seen: list[Any] = []
@@ -182,7 +182,7 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Found]:
             kind, name = "task", value.model_fields["name"].default
             lacking = sorted(getattr(value, "__abstractmethods__", ()))
             if lacking and not isinstance(name, str):
-                continue  # a base of tasks
+                continue  # a base class of tasks
             if lacking:
                 raise UserError(f"{where}: task '{name}' lacks {', '.join(lacking)}")
             if not isinstance(name, str):
@@ -191,7 +191,7 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Found]:
             continue
         if not any(value is other for other in seen):
             seen.append(value)
-            yield Found(kind, name, value, where)
+            yield Offer(kind, name, value, where)
     if not seen:
         raise UserError(
             f"{file}: defines no architecture and no task: assign an Architecture to a name, "
@@ -199,7 +199,7 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Found]:
         )
 
 
-def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
+def _of_entry_point(kind: str, entry: EntryPoint) -> Offer:
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
     where = f"{package}: entry point {entry.name} = {entry.value}"
     try:
@@ -214,20 +214,22 @@ def _of_entry_point(kind: str, entry: EntryPoint) -> Found:
         is_task = inspect.isclass(value) and issubclass(value, Task)
         name = value.model_fields["name"].default if is_task else None
     if name is None:
-        raise UserError(f"{where}: is no {'Architecture' if kind == 'architecture' else 'subclass of Task'}")
+        raise UserError(
+            f"{where}: is not {'an Architecture' if kind == 'architecture' else 'a subclass of Task'}"
+        )
     if name != entry.name:
         raise UserError(f"{where}: is named '{name}'; the entry point must have that name")
-    return Found(kind, name, value, where)
+    return Offer(kind, name, value, where)
 
 
-def _register(found: list[Found], origin: dict[str, str]) -> None:
-    """Add names to the vocabulary, all of them or none.
+def _register(offers: list[Offer], origin: dict[str, str]) -> None:
+    """Add all names, or none.
 
     Raises:
         UserError: a name exists already, or cannot be part of a file name.
     """
     new: dict[tuple[str, str], Any] = {}
-    for kind, name, value, where in found:
+    for kind, name, value, where in offers:
         if fault := name_fault(name):
             raise UserError(f"{where}: {kind}: {fault}")
         if name in KINDS[kind] or (kind, name) in new:
@@ -242,10 +244,10 @@ def _register(found: list[Found], origin: dict[str, str]) -> None:
 
 
 def _not_plain(kind: str, value: Any) -> str | None:
-    """Why the settings of an architecture, or of a task's defaults, cannot be written down, or None."""
+    """Why the settings of an architecture, or the defaults of a task, cannot be recorded as JSON; or None."""
     try:
         json.dumps(identity(value if kind == "architecture" else value.model_validate({})), allow_nan=False)
-    except ValidationError:  # a task that must be given something
+    except ValidationError:  # a task with required fields
         return None
     except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
         return f"{error}; its fields must be text, numbers, lists and mappings"
@@ -257,7 +259,7 @@ def _source(origin: dict[str, str]) -> str:
 
 
 def _line(tree: ast.Module, name: str) -> int:
-    """The line of the last top-level statement that names something."""
+    """The line of the last top-level statement that assigns or defines a name."""
     lines = [
         statement.lineno
         for statement in tree.body

@@ -578,7 +578,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
     ("source", "entry", "message"),
     [
         ("x = nothing\n", "averaging", "cannot be loaded: {site}/averaging_package.py:1: NameError: name"),
-        ("average = 3\n", "averaging", "is no Architecture"),
+        ("average = 3\n", "averaging", "is not an Architecture"),
         (AVERAGE, "other_name", "is named 'averaging'; the entry point must have that name"),
         (
             AVERAGE.replace('name="averaging"', 'name="s4"'),

@@ -1,4 +1,4 @@
-"""YAML without its traps: numbers are numbers, keys are unique, and every error has a line and column."""
+"""Strict YAML: numbers are numbers, keys are unique, and every error has a line and a column."""
 
 from bench.strict_yaml.document import Document, check, lines, read, validate
 

@@ -1,8 +1,7 @@
-"""What pydantic finds wrong with plain data, in plain words and at places that exist in the data.
+"""Translate pydantic's errors into plain complaints at places that exist in the data.
 
-Pydantic locates errors in its own model of the input: union members and missing keys are parts of
-its locations. Here every complaint is about a key or a value somebody wrote (or about the mapping
-that lacks one), and says what would be right.
+Pydantic's locations include union members and missing keys. A complaint is about a key or a value that is
+in the file, or about the mapping that lacks a key, and states what would be right.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Complaint:
-    """One thing that is wrong.
+    """One fault in the data.
 
     Attributes:
         loc: keys and indices from the root to a value that exists.
@@ -37,34 +36,34 @@ class Complaint:
     key: bool = False
 
     def under(self, loc: Sequence[str | int]) -> Complaint:
-        """The same complaint about data that stands at `loc` of something larger."""
+        """The complaint with its location moved under `loc`, for data that is a part of other data."""
         return replace(self, loc=(*loc, *self.loc))
 
 
 def validated(model: type[T], data: Any) -> T | list[Complaint]:
-    """`data` as a `model`, or everything that is wrong with it.
+    """`data` as a `model`, or all complaints about it.
 
-    Text is never taken for a number, nor true for 1; 5e5 is as whole a number as 500000.
+    Text is never read as a number, nor true as 1. 5e5 is a whole number, like 500000.
     """
     text = json.dumps(_whole(data), allow_nan=False)
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        errors: list[Any] = [each for each in error.errors() if not _is_list_for_tuple(each)]
+        errors: list[Any] = [item for item in error.errors() if not _is_list_for_tuple(item)]
         spurious = len(errors) < error.error_count()
     if spurious:
         try:
             lax = model.model_validate_json(text)
         except ValidationError as error:
-            seen = {each["loc"] for each in errors}
-            errors += [each for each in error.errors() if each["loc"] not in seen]
+            seen = {item["loc"] for item in errors}
+            errors += [item for item in error.errors() if item["loc"] not in seen]
         if not errors:
             return lax
     return list(_complaints(errors, model, data))
 
 
 def shown(value: Any) -> str:
-    """A value as a message names it."""
+    """A value as text for a message."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, Mapping):
@@ -87,12 +86,12 @@ def _whole(data: Any) -> Any:
 
 
 def _is_list_for_tuple(error: Any) -> bool:
-    """Behind a "before" validator pydantic's strict mode refuses every list where a tuple is meant."""
+    """Whether pydantic refused a list for a tuple, as its strict mode does behind a "before" validator."""
     return error["type"] == "tuple_type" and isinstance(error["input"], list)
 
 
 def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Iterator[Complaint]:
-    """One complaint an error; the members of a union that expected something else become one."""
+    """One complaint per error; errors of several members of a union become one complaint."""
     expected: dict[tuple[str | int, ...], dict[str, Any]] = {}
     deeper: set[tuple[str | int, ...]] = set()
     for error in errors:
@@ -108,7 +107,7 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
         if loc not in deeper:
             got = shown(next(iter(wanted.values())))
             if len(wanted) > 1:
-                wanted.pop("null", None)  # where a key may be left out, null is no advice
+                wanted.pop("null", None)  # a key that may be left out needs no null
             yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {got}"))
 
 
@@ -177,14 +176,14 @@ def _message(kind: str, context: Mapping[str, Any], value: Any, otherwise: str) 
 
 
 def _bound(value: Any) -> str:
-    """A bound in full where it is a whole number: 18446744073709551616, 0.5."""
+    """A bound as text, whole numbers in full: 18446744073709551616, 0.5."""
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...], Any]:
     """The parts of a pydantic location that exist in the data, and the value there.
 
-    The rest are names of union members, or of keys that are missing.
+    The other parts are names of union members, or of missing keys.
     """
     path: list[str | int] = []
     for part in loc:
@@ -196,7 +195,7 @@ def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...
 
 
 def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str | int, ...]:
-    """A rule about a whole mapping names the key it is about: the first key named is the place."""
+    """The location of the first key that a rule about a whole mapping names in its message."""
     if isinstance(value, Mapping):
         for word in re.findall(r"\w+", message):
             if word in value:
@@ -217,16 +216,16 @@ def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Keys a mapping at a pydantic location may have."""
     candidates: list[Any] = [model]
     for part in loc:
-        options = [option for each in candidates for option in _members(each)]
+        options = [option for candidate in candidates for option in _members(candidate)]
         inner = [below for option in options if (below := _below(option, part)) is not None]
         chosen = [option for option in options if isinstance(part, str) and _is_member(option, part)]
         candidates = inner or chosen or options
-    models = [option for each in candidates for option in _members(each) if _is_model(option)]
+    models = [option for candidate in candidates for option in _members(candidate) if _is_model(option)]
     return list(dict.fromkeys(field.alias or name for m in models for name, field in m.model_fields.items()))
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The members of a union, aliases and metadata taken off; a type that is none, alone."""
+    """The members of a union, without aliases and metadata. Any other type is its only member."""
     origin = get_origin(annotation)
     if origin is typing.Annotated:
         return _members(get_args(annotation)[0])
@@ -236,7 +235,7 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _below(annotation: Any, part: str | int) -> Any:
-    """The type of what stands under `part` of a value of this type, or None."""
+    """The type of the value under key or index `part` of a value of this type, or None."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if _is_model(annotation):
         field = annotation.model_fields.get(part)
@@ -249,7 +248,7 @@ def _below(annotation: Any, part: str | int) -> Any:
 
 
 def _is_member(option: Any, tag: str) -> bool:
-    """Whether a union member is what a tag in a location names: its class, or its literal `name`."""
+    """Whether a tag in a location names this union member, by its class or its literal `name`."""
     if not _is_model(option):
         return False
     literals = (f.annotation for f in option.model_fields.values() if get_origin(f.annotation) is Literal)

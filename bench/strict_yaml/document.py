@@ -1,13 +1,13 @@
-"""YAML files people write: read strictly, with the position of every key and value kept.
+"""Read YAML files strictly, and keep the position of every key and value.
 
-YAML as people expect it (the 1.2 core schema, near enough): `no` and `on` are text, `1e-4` is a
-number, `500_000` is a whole number, `0123`, `1:30` and `2024-02-04` are text. A key given twice, a
+The rules are close to those of the YAML 1.2 core schema: `no` and `on` are text, `1e-4` is a
+number, `500_000` is a whole number, `0123`, `1:30` and `2024-02-04` are text. A duplicate key, a
 key that is not text, NaN, an infinity and a tag outside the core schema are errors.
 
     document = read(Path("suites/paper.yaml"))
     suite = validate(document, SuiteFile)          # raises InvalidFile, every problem on its own line
 
-`bench.strict_yaml.complaints` turns what pydantic finds into those lines.
+`bench.strict_yaml.complaints` turns pydantic's errors into those lines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Problems = list[tuple[tuple[int, int], str]]
 _CORE = "tag:yaml.org,2002:"
 _NOT_FINITE = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 _DIGITS, _POWER = r"[0-9]+(?:_[0-9]+)*", r"[eE][-+]?[0-9]+"
-_PLAIN = (  # what unquoted text is taken for, and the characters it may start with
+_PLAIN = (  # types of unquoted text, and the characters that each may start with
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)", list("-+0123456789")),
@@ -45,7 +45,7 @@ _PLAIN = (  # what unquoted text is taken for, and the characters it may start w
 
 
 class _TooMuch(Exception):
-    """More than anybody writes: what aliases stand for, or levels."""
+    """Too many levels, or too many values that aliases stand for."""
 
     def __init__(self, mark: yaml.Mark, message: str) -> None:
         self.line, self.column = mark.line, mark.column
@@ -55,7 +55,7 @@ class _TooMuch(Exception):
 class _Loader(yaml.SafeLoader):
     """PyYAML's parser and composer with the resolvers of YAML 1.2 in place of those of 1.1.
 
-    What aliases stand for is counted while it is composed: aliases of aliases multiply.
+    The values that aliases stand for are counted while composing, because aliases of aliases multiply.
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own declaration)
@@ -67,7 +67,7 @@ class _Loader(yaml.SafeLoader):
         self._repeated = self._level = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As PyYAML's, and counted."""
+        """Compose a node as PyYAML does, and count its values and levels."""
         alias = self.check_event(yaml.AliasEvent)
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._level += 1
@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
         if node is None:
             return None
         if alias:
-            self._repeated += self._values.get(node, 0)  # 0: it contains itself, which is refused later
+            self._repeated += self._values.get(node, 0)  # 0: the node contains itself, which `_plain` refuses
             if self._repeated > MOST_REPEATED:
                 raise _TooMuch(mark, f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
             if self._level + self._levels.get(node, 0) > MOST_LEVELS:
@@ -94,9 +94,9 @@ class _Loader(yaml.SafeLoader):
 
 
 MOST_LEVELS = 100
-"""Of lists and mappings inside each other."""
+"""Largest depth of nested lists and mappings."""
 MOST_REPEATED = 100_000
-"""Values that all aliases of a file together may stand for."""
+"""Largest number of values that all aliases of a file together may stand for."""
 
 
 for _kind, _pattern, _first in _PLAIN:
@@ -105,10 +105,10 @@ for _kind, _pattern, _first in _PLAIN:
 
 @dataclass(frozen=True)
 class Document:
-    """A file as plain data, and where in the file each piece of it stands.
+    """A file as plain data, with the position of each value.
 
     Attributes:
-        path: as the user gave it.
+        path: as given by the user.
         data: dict, list, str, int, float, bool or None.
     """
 
@@ -117,19 +117,19 @@ class Document:
     _root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def where(self, loc: Loc, key: bool = False) -> str:
-        """`path:line:column` of the value at `loc`, or of its key; of the nearest ancestor if absent."""
+        """`path:line:column` of the value at `loc` or of its key; if absent, of the nearest ancestor."""
         line, column = self.position(loc, key)
         return f"{self.path}:{line}:{column}"
 
     def position(self, loc: Loc, key: bool = False) -> tuple[int, int]:
-        """Line and column, from 1, of what `where` names."""
+        """Line and column, from 1, of the same place as `where`."""
         node = named = self._root
         for part in loc:
             step = _child(node, part)
             if step is not None:
                 named, node = step
             elif isinstance(node, yaml.SequenceNode) or isinstance(part, str):
-                break  # an index into what is no list is passed over: one value stands for a list of one
+                break  # skip an index if there is no list: one value stands for a list of one
         shown = named if key else node
         return (1, 1) if shown is None else (shown.start_mark.line + 1, shown.start_mark.column + 1)
 
@@ -143,7 +143,7 @@ def read(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        claims = ".claims." in path.name  # a suite is no claims file, however near its name is
+        claims = ".claims." in path.name  # never suggest a claims file for a suite, or the reverse
         others = (other.name for other in path.parent.glob("*.y*ml"))
         near = sorted(name for name in others if (".claims." in name) == claims)
         raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
@@ -170,11 +170,11 @@ def read(path: Path) -> Document:
 def check(document: Document, model: type[T], loc: Loc = (), data: Any = ...) -> T | list[Complaint]:
     """Validate the value at `loc` of `document`, or `data` standing in for it.
 
-    `data` is for values completed before they are checked; what was added has no position of its
-    own, and complaints about it point at `loc`.
+    `data` is for values that are completed before the check. The additions have no position in the file, so
+    complaints about them point at `loc`.
 
     Returns:
-        The model, or what is wrong with locations relative to the document's root.
+        The model, or complaints with locations relative to the document's root.
     """
     if data is ...:
         data = document.data
@@ -199,8 +199,10 @@ def validate(document: Document, model: type[T]) -> T:
 
 
 def lines(document: Document, complaints: Sequence[Complaint]) -> list[str]:
-    """`path:line:column: …` for each complaint, in the order of the file, none twice."""
-    placed = {(document.position(each.loc, each.key), each.message) for each in complaints}
+    """`path:line:column: …` for each complaint, in the order of the file, without repetitions."""
+    placed = {
+        (document.position(complaint.loc, complaint.key), complaint.message) for complaint in complaints
+    }
     return [f"{document.path}:{line}:{column}: {message}" for (line, column), message in sorted(placed)]
 
 
@@ -232,7 +234,7 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
-    """The key's and the value's node (the same twice in a list), or None where there is no such part."""
+    """The key's and the value's node (the same twice in a list), or None if there is no such part."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == part:
@@ -243,7 +245,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Nod
 
 
 def _plain(node: yaml.Node, problems: _Problems, inside: tuple[yaml.Node, ...]) -> Any:
-    """Plain data of a node; what is wrong with it goes to `problems`, and None stands in its place."""
+    """A node as plain data. Faults are added to `problems`, with None in place of the faulty value."""
     if any(node is outer for outer in inside):
         problems.append((_at(node), "an alias refers to the value that contains it"))
         return None

@@ -1,7 +1,7 @@
-"""What a suite's tasks, architectures and sizes stand for, looked up by name and checked in their place.
+"""Look up a suite's tasks, architectures and sizes by name, and check their fields.
 
-Nothing here raises for a user's mistake: complaints are gathered, so that one reading of a suite
-shows them all.
+A user's mistake raises nothing here. Complaints are collected, so that one reading of a suite reports all of
+them.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ def tasks(
     entries: Sequence[At], protocols: Sequence[str], complaints: list[Complaint]
 ) -> list[tuple[Task, str]]:
     """Every task under every protocol, with the protocol's name."""
-    found = []
+    pairs = []
     for protocol in protocols:
         under = [At(task, entry.loc) for entry in entries for task in _task(entry, protocol, complaints)]
         distinct(under, lambda task: f"task '{task.name}' with these fields", complaints)
-        found += [(task, protocol) for task, _ in under]
-    return found
+        pairs += [(task, protocol) for task, _ in under]
+    return pairs
 
 
 def architectures(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
     """Architectures with their options, each with the place of its entry."""
-    found = [At(each, entry.loc) for entry in entries for each in _architecture(entry, complaints)]
-    distinct(found, lambda architecture: f"architecture '{architecture.name}' with these options", complaints)
-    return found
+    variants = [At(variant, entry.loc) for entry in entries for variant in _architecture(entry, complaints)]
+    distinct(variants, lambda variant: f"architecture '{variant.name}' with these options", complaints)
+    return variants
 
 
 def sizes(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
     """Sizes, each with the place of the size or of the group that lists it."""
-    found = [At(size, entry.loc) for entry in entries for size in _sizes(entry, complaints)]
-    distinct(found, lambda size: f"size {size.layers} × {size.width}", complaints)
-    return found
+    listed = [At(size, entry.loc) for entry in entries for size in _sizes(entry, complaints)]
+    distinct(listed, lambda size: f"size {size.layers} × {size.width}", complaints)
+    return listed
 
 
 def distinct(values: Sequence[At], name: Callable[[Any], str], complaints: list[Complaint]) -> None:
-    """Complain about every value that is listed before."""
+    """Complain about every value that is listed a second time."""
     before: list[Any] = []
     for value, loc in values:
         if value in before:
@@ -68,8 +68,8 @@ def is_pattern(word: str) -> bool:
     return any(sign in word for sign in "*?[")
 
 
-def known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: list[Complaint]) -> bool:
-    """Whether a word names one of the valid things; complains if not."""
+def is_known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: list[Complaint]) -> bool:
+    """Whether a word is one of the valid names; complains if it is not."""
     if isinstance(word, str) and word in valid:
         return True
     if isinstance(word, str):
@@ -83,14 +83,14 @@ def known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints: li
 def _named(
     entry: At, valid: Collection[str], noun: str, complaints: list[Complaint]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name and the other fields of an entry; nothing when the name is no valid one."""
+    """The name and the other fields of an entry; nothing if the name is not valid."""
     value, loc = entry
     if not isinstance(value, dict):
-        if known(value, valid, noun, loc, complaints):
+        if is_known(value, valid, noun, loc, complaints):
             yield value, {}
     elif "name" not in value:
         complaints.append(Complaint(loc, "missing key 'name'"))
-    elif known(value["name"], valid, noun, (*loc, "name"), complaints):
+    elif is_known(value["name"], valid, noun, (*loc, "name"), complaints):
         yield value["name"], {key: field for key, field in value.items() if key != "name"}
 
 
@@ -109,7 +109,8 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
     for name, options in _named(entry, ARCHITECTURES, "architecture", complaints):
         architecture, before = ARCHITECTURES[name], len(complaints)
         for option, value in options.items():
-            complaints.extend(each.under(entry.loc) for each in _option(architecture, option, value))
+            faults = _option(architecture, option, value)
+            complaints.extend(complaint.under(entry.loc) for complaint in faults)
         if len(complaints) > before:
             continue
         try:
@@ -117,9 +118,9 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
             json.dumps(identity(variant), allow_nan=False)
         except UserError as error:
             complaints.append(Complaint(entry.loc, str(error)))
-        except (TypeError, ValueError) as error:  # of a plugin's own field
+        except (TypeError, ValueError) as error:  # a field of a plugin
             complaints.append(
-                Complaint(entry.loc, f"architecture '{name}': its options are no plain data: {error}")
+                Complaint(entry.loc, f"architecture '{name}': its options are not plain data: {error}")
             )
         else:
             yield variant
@@ -136,7 +137,7 @@ def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Com
     except UserError as error:
         yield Complaint((option,), str(error), key=True)
     except ValueError:
-        pass  # what `validated` said
+        pass  # `validated` has complained
 
 
 def _sizes(entry: At, complaints: list[Complaint]) -> Iterator[Size]:
@@ -146,5 +147,5 @@ def _sizes(entry: At, complaints: list[Complaint]) -> Iterator[Size]:
             complaints.extend(complaint.under(entry.loc) for complaint in outcome)
         else:
             yield outcome
-    elif known(entry.value, SIZE_GROUPS, "size group", entry.loc, complaints):
+    elif is_known(entry.value, SIZE_GROUPS, "size group", entry.loc, complaints):
         yield from SIZE_GROUPS[entry.value]

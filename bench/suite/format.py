@@ -1,7 +1,7 @@
-"""What may be written in a suite file, as models: the source of its checks and of its JSON Schema.
+"""The suite format as pydantic models, from which the checks and the JSON Schema follow.
 
-Every setting that makes a grid is optional here, because `defaults` may state it; `bench.suite.grid` says
-what is missing once both are known. A list of settings may be given as one value.
+Every setting of a grid is optional here, because `defaults` may contain it. `bench.suite.grid` complains
+about missing settings once both are read. One value may stand for a list of one.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ def _by_name(value: Any) -> Any:
 
 
 def checked_name(name: str) -> str:
-    """A suite's or an experiment's name: it becomes the name of a folder.
+    """The name of a suite or an experiment, which becomes the name of a folder.
 
     Raises:
-        ValueError: it holds a space, say.
+        ValueError: it cannot be a folder's name, for example because of a space.
     """
     if fault := name_fault(name):
         raise ValueError(fault)
     return name
 
 
-# Names are checked by `bench.suite.grid`, against what is known when a suite is read: plugins add to it.
-# Pydantic cannot refer to a definition that is not its own, hence a mark that `json_schema` replaces.
+# `bench.suite.grid` checks names when a suite is read, because plugins add names. Pydantic cannot refer to a
+# definition of another source, hence a mark that `json_schema` replaces.
 _ENTRY = "x-entry"
 
 
@@ -107,10 +107,10 @@ _LISTED = _OneOrMore()
 
 
 class Settings(Frozen):
-    """What an experiment is made of; the grid is the product of everything that is a list."""
+    """Settings of an experiment. The grid is the product of its lists."""
 
     tasks: Annotated[list[TaskEntry], _SOME, _LISTED] = Field(
-        default=[], description="What is learned: names, or mappings of a name and the task's own fields."
+        default=[], description="Tasks to learn: names, or mappings of a name and the task's own fields."
     )
     architectures: Annotated[list[ArchitectureEntry], _SOME, _LISTED] = Field(
         default=[], description="Names, or mappings of a name and options of the architecture's blocks."
@@ -129,8 +129,8 @@ class Settings(Frozen):
     )
     protocol: Annotated[list[Protocol], _SOME, _LISTED] = Field(
         default=["paper"],
-        description="Whose word counts where the paper's text and its released code differ; "
-        "fills the task fields that an entry does not state.",
+        description="Follow the paper's text or its released code where they differ; "
+        "sets the task fields that an entry does not state.",
     )
     precision: Annotated[list[PrecisionName], _SOME, _LISTED] = Field(
         default=["fp32"], description="Precision of matrix products."
@@ -142,13 +142,13 @@ class Settings(Frozen):
     steps: Steps | NotStated = Field(default=None, description="Training steps.")
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(
         default=[],
-        description="Steps after which to evaluate, or {every: N}; the last step always is one.",
+        description="Steps after which to evaluate, or {every: N}; the last step is always included.",
     )
     evaluation_prompts: EvaluationPrompts = Field(default=1280, description="Prompts in each evaluation set.")
 
 
 class Exclusion(Frozen):
-    """Grid points to leave out: those that match every field given."""
+    """Grid points to leave out: those that match every field."""
 
     task: Annotated[str | NotStated, _defined_as("TaskName")] = None
     architecture: Annotated[str | NotStated, _defined_as("ArchitectureWord")] = None
@@ -165,7 +165,7 @@ class Exclusion(Frozen):
 
 
 class Point(Frozen):
-    """One more run beside the grid; what it leaves out is the experiment's, where that is one value."""
+    """One run beside the grid. Missing fields are those of the experiment, if it has one value for them."""
 
     task: TaskEntry = None
     architecture: ArchitectureEntry = None
@@ -186,7 +186,7 @@ class Point(Frozen):
 
 
 class Entry(Settings):
-    """One experiment: a grid, what is left out of it, and points beside it."""
+    """One experiment: a grid, exclusions, and single points."""
 
     rebuilds: str = Field(default="", description="The table or figure of the paper that this rebuilds.")
     description: str = Field(default="", description="What the experiment is for.")
@@ -207,20 +207,20 @@ class SuiteFile(Frozen):
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a suite file, for editors and other programs; plugins' names are in it."""
+    """JSON Schema (2020-12) of a suite file, for editors and other programs, with the names of plugins."""
     plugins.load_installed()
     schema = _referring(SuiteFile.model_json_schema())
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
 
     def add(model: type[Frozen], required: list[str]) -> dict[str, Any]:
-        mine = model.model_json_schema()
-        definitions.update(mine.pop("$defs", {}))
-        definitions[model.__name__] = {**mine, "required": required}
+        own = model.model_json_schema()
+        definitions.update(own.pop("$defs", {}))
+        definitions[model.__name__] = {**own, "required": required}
         return {"$ref": f"#/$defs/{model.__name__}"}
 
     def names(definition: str, valid: Iterable[str]) -> dict[str, Any]:
-        definitions[definition] = found = {"enum": list(valid)}
-        return found
+        definitions[definition] = enum = {"enum": list(valid)}
+        return enum
 
     definitions["TaskEntry"] = {
         "description": "A task by name, or with fields of its own.",
@@ -242,7 +242,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _referring(schema: Any) -> Any:
-    """The schema with references in place of their marks, and without defaults that mean "not stated"."""
+    """The schema with references in place of marks, and without defaults that mean "not stated"."""
     if isinstance(schema, list):
         return [_referring(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""From an experiment's settings to its runs: a product of lists, less exclusions, and points beside it."""
+"""Expand an experiment into its runs: the product of its lists without exclusions, and single points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.models.sizes import SIZE_GROUPS, Size
 from bench.names import file_fault
 from bench.run import Adam, AdamW, Optimizer, Run, short
 from bench.strict_yaml.complaints import Complaint
-from bench.suite.entries import At, Loc, architectures, distinct, is_pattern, known, sizes, tasks
+from bench.suite.entries import At, Loc, architectures, distinct, is_known, is_pattern, sizes, tasks
 from bench.suite.format import Entry, Every, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
@@ -31,44 +31,44 @@ AXES = {
     "precision": "precision",
     "seed": "seeds",
 }
-"""What a point calls the things that a grid lists."""
+"""Keys of a point, and the lists of a grid that they correspond to."""
 
 MOST_RUNS = 1_000_000
-"""Grid points of one experiment."""
+"""Largest number of grid points of one experiment."""
 MOST_CHECKPOINTS = 10_000
-"""Of one run; it is evaluated at each."""
+"""Largest number of checkpoints of one run, which is evaluated at each."""
 
 NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
-"""Lists without which there is no grid."""
+"""Lists that every grid needs."""
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What holds for an experiment: its own settings, then the defaults'.
+    """The settings of an experiment, completed from the defaults.
 
     Attributes:
-        places: where each setting was written; those that nobody wrote are absent.
-        broken: settings that were written and refused; complained about already.
+        places: where each setting is written; settings that are not written are absent.
+        broken: settings that were refused; complaints about them exist already.
     """
 
     settings: Settings
     places: Mapping[str, Loc]
     broken: frozenset[str] = frozenset()
 
-    def each(self, key: str) -> list[At]:
+    def listed(self, key: str) -> list[At]:
         """The values of a list, each with its place."""
         place = self.places.get(key, ())
         return [At(value, (*place, index)) for index, value in enumerate(getattr(self.settings, key))]
 
     def lacks(self, key: str) -> bool:
-        """Whether nobody said anything about a setting that has no default."""
+        """Whether a setting without a default is missing."""
         return not getattr(self.settings, key) and key not in self.broken
 
 
 class Cell(NamedTuple):
-    """One grid point before it is a run: `nominal` is the size as listed, `size` what is made of it."""
+    """One grid point before it is a run: `nominal` is the size as listed, `size` the architecture's own."""
 
     task: Task
     protocol: str
@@ -82,17 +82,17 @@ class Cell(NamedTuple):
     seed: int
 
     def matches(self, exclusion: Exclusion) -> bool:
-        """Whether every field that an exclusion gives is this point's."""
+        """Whether the point has the value of every field of the exclusion."""
         given = exclusion.model_dump(exclude_none=True)
         group, architecture = given.pop("size", None), given.pop("architecture", None)
-        mine = {
+        values = {
             **self._asdict(),
             "task": self.task.name,
             "optimizer": self.optimizer.name,
             **self.size.model_dump(),
         }
         return (
-            all(mine[key] == value for key, value in given.items())
+            all(values[key] == value for key, value in given.items())
             and (group is None or self.nominal in SIZE_GROUPS[group])
             and (architecture is None or fnmatchcase(self.architecture.name, canonical(architecture)))
         )
@@ -101,13 +101,13 @@ class Cell(NamedTuple):
 def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) -> tuple[Run, ...]:
     """The runs of the experiment at `loc`, each once, in the order of the file.
 
-    Points make a grid optional; a grid is meant when any list that it needs has several values.
+    With points a grid is optional. There is a grid if any list that it needs has several values.
 
     Args:
-        stated: what holds for the experiment.
-        entry: the experiment as it stands in the file.
-        loc: its location there.
-        complaints: everything that is wrong is added here.
+        stated: the settings of the experiment.
+        entry: the experiment as written in the file.
+        loc: its location in the file.
+        complaints: receives everything that is wrong.
     """
     before = len(complaints)
     missing = [key for key in NEEDED if stated.lacks(key)]
@@ -118,8 +118,8 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
     runs = [] if missing and entry.points else list(_product(stated, entry.exclude, loc, complaints))
     for index, point in enumerate(entry.points):
         place = (*loc, "points", index)
-        if one := _single(stated, point, place, complaints):
-            runs += _product(one, [], place, complaints)
+        if single := _single(stated, point, place, complaints):
+            runs += _product(single, [], place, complaints)
     if not runs and len(complaints) == before and not stated.broken:
         complaints.append(Complaint(loc, "there is nothing to run: every grid point is excluded"))
     return tuple({run.id: run for run in runs}.values())
@@ -128,7 +128,7 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
 def _product(
     stated: Stated, exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint]
 ) -> Iterator[Run]:
-    """The runs of a product of lists, less those excluded."""
+    """The runs of the product of the lists, without those excluded."""
     before = len(complaints)
     if stated.lacks("steps"):
         complaints.append(Complaint(loc, "missing key 'steps'"))
@@ -136,16 +136,16 @@ def _product(
     if _too_many(stated, loc, complaints):
         return
     _warm_up(stated, complaints)
-    found_sizes = sizes(stated.each("sizes"), complaints)
-    places = dict(found_sizes)
-    found_architectures = architectures(stated.each("architectures"), complaints)
-    places_of_architectures = {each.name: place for each, place in found_architectures}
+    placed_sizes = sizes(stated.listed("sizes"), complaints)
+    places = dict(placed_sizes)
+    placed_architectures = architectures(stated.listed("architectures"), complaints)
+    places_of_architectures = {variant.name: place for variant, place in placed_architectures}
     cells = [
         Cell(task, protocol, architecture, size, size.of(architecture), *rest)
         for (task, protocol), architecture, (size, _), *rest in product(
-            tasks(stated.each("tasks"), stated.settings.protocol, complaints),
-            [architecture for architecture, _ in found_architectures],
-            found_sizes,
+            tasks(stated.listed("tasks"), stated.settings.protocol, complaints),
+            [architecture for architecture, _ in placed_architectures],
+            placed_sizes,
             *(
                 _values(stated, key, complaints)
                 for key in ("learning_rates", "clip", "optimizer", "precision", "seeds")
@@ -183,31 +183,32 @@ def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:
 
 
 def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]:
-    """Steps after which to evaluate, rising; the last step always is one."""
+    """Steps after which a run is evaluated, in ascending order, including the last step."""
     steps = stated.settings.steps
     if steps is None:
         return ()
-    for value, loc in stated.each("checkpoints"):
+    for value, loc in stated.listed("checkpoints"):
         first = value.every if isinstance(value, Every) else value
         if first > steps:
             complaints.append(Complaint(loc, f"checkpoint {first} is beyond the last step, {steps}"))
-    every = [value.every for value, _ in stated.each("checkpoints") if isinstance(value, Every)]
-    if (count := sum(steps // each for each in every)) > MOST_CHECKPOINTS:
+    intervals = [value.every for value, _ in stated.listed("checkpoints") if isinstance(value, Every)]
+    if (count := sum(steps // interval for interval in intervals)) > MOST_CHECKPOINTS:
         place = stated.places.get("checkpoints", ())
         needed = -(-steps // MOST_CHECKPOINTS)
         message = (
-            f"{count:,} checkpoints are too many (at most {MOST_CHECKPOINTS:,}): say every: {needed} or more"
+            f"{count:,} checkpoints are too many (at most {MOST_CHECKPOINTS:,}): "
+            f"write every: {needed} or more"
         )
         complaints.append(Complaint(place, message))
         return (steps,)
-    found = {steps}
+    checkpoints = {steps}
     for value in _values(stated, "checkpoints", complaints):
-        found.update(range(value.every, steps, value.every) if isinstance(value, Every) else {value})
-    return tuple(sorted(step for step in found if step <= steps))
+        checkpoints.update(range(value.every, steps, value.every) if isinstance(value, Every) else {value})
+    return tuple(sorted(step for step in checkpoints if step <= steps))
 
 
 def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
-    """Whether the lists of a grid multiply to more runs than anybody trains; complains."""
+    """Whether the grid has more than `MOST_RUNS` points; complains if it has."""
     count = math.prod(len(getattr(stated.settings, setting)) or 1 for setting in AXES.values())
     if count > MOST_RUNS:
         complaints.append(
@@ -219,17 +220,17 @@ def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
 def _warm_up(stated: Stated, complaints: list[Complaint]) -> None:
     """Complain about a warm-up that no run of the experiment outlasts."""
     steps = stated.settings.steps or 0
-    for value, loc in stated.each("optimizer") if steps else ():
+    for value, loc in stated.listed("optimizer") if steps else ():
         if isinstance(value, AdamW) and value.warmup_steps >= steps:
             message = (
                 f"optimizer: its warm-up of {value.warmup_steps} steps is not over when the run ends, after "
-                f"{steps}: say {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
+                f"{steps}: write {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
             )
             complaints.append(Complaint(loc, message))
 
 
 def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
-    """The values of a list of plain settings; complains about repeated ones."""
+    """The values of a list of plain settings; complains about repeated values."""
 
     def name(value: Any) -> str:
         if isinstance(value, Adam | AdamW):
@@ -238,7 +239,7 @@ def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
             return f"{key}: every {value.every}"
         return f"{key}: {short(value) if isinstance(value, float) else value}"
 
-    values = stated.each(key)
+    values = stated.listed(key)
     distinct(values, name, complaints)
     return [value for value, _ in values]
 
@@ -246,12 +247,12 @@ def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
 def _less(
     cells: Sequence[Cell], exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint], whole: bool
 ) -> list[Cell]:
-    """The cells that no exclusion matches; of a `whole` grid, an exclusion that matches none is a slip."""
+    """The cells that no exclusion matches. In a `whole` grid, each exclusion must match something."""
     left = list(cells)
     for index, exclusion in enumerate(exclude):
         place = (*loc, index)
         named = [
-            known(word, valid, noun, (*place, key), complaints)
+            is_known(word, valid, noun, (*place, key), complaints)
             for key, noun, valid in (
                 ("task", "task", TASKS),
                 ("size", "size group", SIZE_GROUPS),
@@ -262,7 +263,7 @@ def _less(
         if (word := exclusion.architecture) is not None and not is_pattern(word):
             place_of = (*place, "architecture")
             base = word.partition("+")[0]
-            named.append(known(base, ARCHITECTURES, "architecture", place_of, complaints))
+            named.append(is_known(base, ARCHITECTURES, "architecture", place_of, complaints))
         if not all(named):
             continue
         if whole and not any(cell.matches(exclusion) for cell in cells):
@@ -274,7 +275,7 @@ def _less(
 
 
 def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
-    """How the variants of an architecture are spelled that an exclusion names without its options."""
+    """The names of an architecture's variants, if an exclusion names the architecture without options."""
     names = dict.fromkeys(
         cell.architecture.name
         for cell in cells
@@ -285,7 +286,7 @@ def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
 
 
 def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
-    """What holds for a point: its own fields, then the experiment's where that is one value."""
+    """The settings of a point: its own fields, completed from the experiment where that has one value."""
     before = len(complaints)
     given = {key: getattr(point, key) for key in point.model_fields_set}
     given = {key: value for key, value in given.items() if value is not None}
@@ -296,7 +297,7 @@ def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint])
         complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
     elif shape:
         update["sizes"], places["sizes"] = [shape], loc
-    if "steps" in given:  # the experiment's checkpoints are those of its own number of steps
+    if "steps" in given:  # the experiment's checkpoints belong to the experiment's number of steps
         update["checkpoints"] = []
     for key, value in given.items():
         setting = AXES.get(key, key)

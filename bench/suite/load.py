@@ -9,8 +9,8 @@
         architectures: [transformer, mamba]
         sizes: [large, {layers: 2, width: 128}]
 
-`bench.suite.format` says what may be written, `bench.suite.grid` what it means. Every problem of a suite
-and of the files it includes is reported at once, with its place.
+`bench.suite.format` defines the keys, `bench.suite.grid` expands them into runs. All problems of a suite and
+of the files that it includes are reported together, each with its place.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ class Suite:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Every run once: experiments that ask for the same run share it."""
-        return tuple({run.id: run for each in self.experiments for run in each.runs}.values())
+        """Every run once, because experiments that list the same run share it."""
+        return tuple({run.id: run for experiment in self.experiments for run in experiment.runs}.values())
 
     def experiments_of(self, run_id: str) -> tuple[Experiment, ...]:
-        """The experiments that ask for a run."""
+        """The experiments that list a run."""
         return self._experiments_by_run.get(run_id, ())
 
     @cached_property
     def _experiments_by_run(self) -> dict[str, tuple[Experiment, ...]]:
-        found: dict[str, tuple[Experiment, ...]] = {}
-        for each in self.experiments:
-            for run in each.runs:
-                found[run.id] = (*found.get(run.id, ()), each)
-        return found
+        by_run: dict[str, tuple[Experiment, ...]] = {}
+        for experiment in self.experiments:
+            for run in experiment.runs:
+                by_run[run.id] = (*by_run.get(run.id, ()), experiment)
+        return by_run
 
 
 def load(path: Path) -> Suite:
@@ -89,7 +89,7 @@ def load(path: Path) -> Suite:
     header = reading.file(path, ())
     if reading.problems or header is None:  # a file without a header has a problem
         raise InvalidFile(reading.problems)
-    experiments = tuple(experiment for experiment, _ in reading.found.values())
+    experiments = tuple(experiment for experiment, _ in reading.experiments.values())
     return Suite(header.name, header.description, path, experiments)
 
 
@@ -98,17 +98,17 @@ class _Reading:
     """What was read so far.
 
     Attributes:
-        found: experiments by name, and where each was written.
-        files: files read, resolved; one that is included twice counts once.
-        problems: one line each.
+        experiments: experiments by name, each with the place where it is written.
+        files: the files read, as resolved paths. A file that is included twice counts once.
+        problems: one line per problem.
     """
 
-    found: dict[str, tuple[Experiment, str]]
+    experiments: dict[str, tuple[Experiment, str]]
     files: set[Path]
     problems: list[str]
 
     def file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
-        """Read one file after those it includes; its header, or None when that cannot be used."""
+        """Read one file after the files it includes. Returns its header, or None if it cannot be read."""
         self.files.add(path.resolve())
         try:
             document = read(path)
@@ -120,8 +120,8 @@ class _Reading:
         header = _header(document, complaints)
         for index, name in enumerate(header.include):
             target, chain = path.parent / name, (*includers, path)
-            if target.resolve() in [each.resolve() for each in chain]:
-                circle = " → ".join(str(each) for each in (*chain, target))
+            if target.resolve() in [file.resolve() for file in chain]:
+                circle = " → ".join(str(file) for file in (*chain, target))
                 complaints.append(Complaint(("include", index), f"files include each other: {circle}"))
             elif not target.is_file():
                 complaints.append(Complaint(("include", index), f"include: no such file: {target}"))
@@ -152,14 +152,14 @@ class _Reading:
         defaults: tuple[Settings, frozenset[str]],
         complaints: list[Complaint],
     ) -> None:
-        """Read one experiment, completed from its file's defaults."""
+        """Read one experiment and complete it from the defaults of its file."""
         loc = ("experiments", name)
         try:
             checked_name(name)
         except ValueError as error:
             complaints.append(Complaint(loc, str(error), key=True))
-        if name in self.found:
-            where = self.found[name][1]
+        if name in self.experiments:
+            where = self.experiments[name][1]
             complaints.append(Complaint(loc, f"duplicate experiment '{name}', first at {where}", key=True))
         entry, broken = _usable(Entry, data, loc, complaints)
         if what := unknown(entry.rebuilds):
@@ -177,11 +177,11 @@ class _Reading:
         )
         runs = expand(stated, entry, loc, complaints)
         experiment = Experiment(name, entry.rebuilds, entry.description.strip(), runs)
-        self.found.setdefault(name, (experiment, document.where(loc, key=True)))
+        self.experiments.setdefault(name, (experiment, document.where(loc, key=True)))
 
 
 def _header(document: Document, complaints: list[Complaint]) -> SuiteFile:
-    """The file without its experiments; what can be used of it when something is wrong."""
+    """The file without its experiments. If something is wrong, only its usable parts."""
     data = document.data
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if key not in ("defaults", "experiments")}
@@ -197,7 +197,7 @@ def _header(document: Document, complaints: list[Complaint]) -> SuiteFile:
 def _usable(
     model: type[T], data: Any, loc: tuple[str, ...], complaints: list[Complaint]
 ) -> tuple[T, frozenset[str]]:
-    """A model of the keys that can be used, and the keys that cannot."""
+    """A model of the valid keys, and the invalid keys."""
     outcome = validated(model, data)
     if not isinstance(outcome, list):
         return outcome, frozenset()

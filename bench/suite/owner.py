@@ -1,8 +1,8 @@
-"""Whose a folder is: what is written under a suite's name says which file has that name.
+"""Which suite file a folder belongs to, so that two suites of one name do not overwrite each other.
 
-Names are not unique: a copied suite file has the name of the first. A note of the file's path, relative to
-what is written so that both can move together, tells them apart. A file that is gone or has another name by
-now owns nothing.
+Names are not unique: a copied suite file has the name of the original. Therefore a folder contains a note
+with the path of its suite file. The path is relative, so that both can move together. A note of a file that
+does not exist any more, or has another name now, has no effect.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bench.suite.load import Suite
 
 
 def note(suite: Suite, folder: Path) -> str:
-    """The suite's file as seen from `folder`."""
+    """The path of the suite's file, relative to `folder`."""
     return Path(os.path.relpath(suite.path.resolve(), folder.resolve())).as_posix()
 
 
 def refuse_other(suite: Suite, folder: Path, noted: object) -> None:
-    """Refuse to write into a folder whose note names another suite file of the same name.
+    """Refuse to write into a folder that belongs to another suite file of the same name.
 
     Raises:
         UserError: with both files.
@@ -36,7 +36,7 @@ def refuse_other(suite: Suite, folder: Path, noted: object) -> None:
 
 
 def refuse_same_names(suites: Iterable[Suite]) -> None:
-    """Refuse suites of different files that have one name: each would overwrite the other's report.
+    """Refuse two suite files with one name, because each would overwrite the report of the other.
 
     Raises:
         UserError: with both files.

@@ -1,4 +1,4 @@
-"""The tasks, by name. A new one is a file and a line here."""
+"""All tasks by name. A new task is a module in this folder and a line in `TASKS`."""
 
 from __future__ import annotations
 

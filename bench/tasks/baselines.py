@@ -1,9 +1,9 @@
-"""Predictors drawn beside the models: what they are, how they are scored, and those any task can use.
+"""Baselines, which reports draw beside the models: their record, their scoring, and those of every task.
 
 A baseline reads the very prompts that the models are evaluated on, so comparisons are paired. At
 position i (from 0) it has seen the i examples before it and predicts the next value; its score is
-the task's raw metric. Expensive ones use the first prompts only, or some positions only, and say so
-in their record. All of it runs on the CPU, in float64 but where said otherwise.
+the task's raw metric. Expensive baselines use only the first prompts, or only some positions, and their
+record states it. Everything runs on the CPU, in float64 unless stated otherwise.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -31,7 +31,7 @@ class Baseline:
     """One predictor's scores by position.
 
     Attributes:
-        name: what people call it.
+        name: as reports show it.
         kind: "trivial" has learned nothing; "floor" is the Bayes optimum, or the best predictor
             known, or a bound no predictor can pass (for accuracy, a ceiling); "baseline" is what a
             practitioner would try.
@@ -105,7 +105,7 @@ def examples(prompts: Prompts, limit: int | None = None) -> tuple[Tensor, Tensor
 
 
 def double(values: Tensor) -> Tensor:
-    """The same in float64 on the CPU."""
+    """The values in float64 on the CPU."""
     return values.to("cpu", torch.float64)
 
 
@@ -130,12 +130,12 @@ def spread(n_points: int) -> list[int]:
 
 
 def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
-    """Those that could be computed: None stands for too large a search or a package not installed."""
+    """The baselines without None, which stands for a search that is too large or a missing package."""
     return [baseline for baseline in baselines if baseline is not None]
 
 
 def trivial(task: Task, prompts: Prompts) -> Baseline:
-    """Says zero at the points that count; for accuracy, tosses a coin (its expectation, one half)."""
+    """Predict zero at the points that count. For accuracy, flip a coin; its expected score is one half."""
     started = time.perf_counter()
     positions = counted_positions(prompts)
     _, targets = examples(prompts)

@@ -2,7 +2,7 @@
 
     s = relu(x W), columns of W drawn from N(0, σ²I)      y = s·v, v ~ N(0, I)
 
-Knowing s takes the network apart. Where a unit was active, s_j = x·w_j is a linear equation in its
+With s known, the network separates. Where a unit was active, s_j = x·w_j is a linear equation in its
 weights; where it was not, x·w_j ≤ 0. And y = s·v is linear regression. W and v are independent given
 the pairs, so the best prediction at a new x is the expectation of s there times that of v.
 
@@ -29,10 +29,10 @@ _NOISE = 1e-6
 
 
 def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> list[Baseline]:
-    """All that make use of the hidden units, each beside the evaluation it belongs to.
+    """All baselines that use the hidden units, each with the evaluation it belongs to.
 
-    "report": y said from the predictor's own ŝ. "hidden": ŝ itself, squared norm summed over units.
-    "teacher_forced": y said from the true s.
+    "report": y predicted from the predictor's own ŝ. "hidden": ŝ itself, squared norm summed over units.
+    "teacher_forced": y predicted from the true s.
 
     Args:
         prompts: `more["hidden"]` is s, (P, N, k).

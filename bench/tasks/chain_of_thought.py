@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks import baselines as known
+from bench.tasks import baselines as predictors
 from bench.tasks import chain_baselines as chain
 from bench.tasks import linear_baselines as linear
 from bench.tasks.draws import Draws
@@ -148,7 +148,7 @@ class ChainOfThought(Examples):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
-            known.trivial(self, prompts),
+            predictors.trivial(self, prompts),
             *chain.chain_baselines(prompts),
             linear.least_squares(prompts),
             linear.arc_cosine_process(prompts, kind="baseline"),

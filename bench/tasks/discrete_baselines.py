@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def tree_oracle(prompts: Prompts) -> Baseline:
-    """Knows the tree, recalls the leaves it has seen, and says zero, the prior mean, at a new one.
+    """An oracle that knows the tree: it recalls seen leaves and predicts 0, the prior mean, at new ones.
 
     No predictor without that knowledge can do better on average. Leaf values are continuous, so two
     inputs fall into the same leaf exactly when their values are the same bits: the tree itself is
@@ -65,8 +65,8 @@ def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
 def product_least_squares(prompts: Prompts, sparsity: int) -> Baseline:
     """The sign of minimum-norm least squares on the products of all sets of `sparsity` coordinates.
 
-    What a linear learner reaches that was told which features to look at: for d = 10 and k = 2 it needs
-    45 independent examples, where the Bayes rule needs a handful. Inputs ±1, of which m differ, have
+    A linear learner that knows which features matter. For d = 10 and k = 2 it needs 45 independent
+    examples, where the Bayes rule needs a handful. Inputs ±1, of which m differ, have
     inner product Σⱼ (−1)ʲ C(m, j) C(d − m, k − j) in these features (a Krawtchouk polynomial), so
     the products are never formed.
     """
@@ -90,9 +90,9 @@ def product_least_squares(prompts: Prompts, sparsity: int) -> Baseline:
 
 
 def copying(prompts: Prompts) -> Baseline:
-    """Repeats the value of an identical earlier input, and tosses a coin when there is none.
+    """Repeat the value of an identical earlier input; if there is none, flip a coin.
 
-    A lookup table: what it reaches needs no insight into the function. For x uniform on {−1, +1}^d
+    This is a lookup table. It needs no knowledge of the function. For x uniform on {−1, +1}^d
     the accuracy after i examples is ½ + ½(1 − (1 − 2⁻ᵈ)^i).
     """
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a draw depends on where it is made, never on what was drawn before.
+"""Counter-based random numbers. A draw depends on its place, never on earlier draws.
 
 Training batch `t` must be a function of (task, data seed, t) alone, and evaluation prompts the same
 bits on every machine. A stateful generator gives neither: its stream depends on the device, on the
@@ -51,7 +51,7 @@ def _kernels() -> Any:
 
 @dataclass(frozen=True)
 class Draws:
-    """All the random numbers of one batch.
+    """The random numbers of one batch.
 
     Attributes:
         seed: the data seed.
@@ -89,7 +89,7 @@ class Draws:
         within: int | Tensor | None = None,
         double: bool = False,
     ) -> Tensor:
-        """A fused draw; of the rows that are numbered, unless of the first."""
+        """A draw by one kernel launch: of the rows `self.rows` if `numbered`, otherwise of the first rows."""
         rows = self.rows if numbered else None
         keys = self._keys(name)
         drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
@@ -113,8 +113,9 @@ class Draws:
         """Number of every entry of a batch of `shape` in the endless batch, int64 (entries,)."""
         if self.rows is None:
             return torch.arange(math.prod(shape), dtype=torch.int64, device=self.step.device)
-        each = math.prod(shape[1:])
-        return (self.rows.unsqueeze(1) * each + torch.arange(each, device=self.step.device)).reshape(-1)
+        entries = math.prod(shape[1:])  # of one row
+        columns = torch.arange(entries, device=self.step.device)
+        return (self.rows.unsqueeze(1) * entries + columns).reshape(-1)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""

@@ -52,9 +52,9 @@ def running_least_squares(inputs: Tensor, targets: Tensor, positions: Sequence[i
     count, _, d = inputs.shape
     rows = torch.cat((inputs, targets.unsqueeze(-1)), dim=2)
     weights = torch.zeros(count, len(positions), d, dtype=inputs.dtype)
-    kept, taken = rows[:, :0], 0
+    kept, start = rows[:, :0], 0
     for column, seen in enumerate(positions):
-        kept, taken = torch.cat((kept, rows[:, taken:seen]), dim=1), seen
+        kept, start = torch.cat((kept, rows[:, start:seen]), dim=1), seen
         if seen > d:
             kept = torch.linalg.qr(kept, mode="r").R
             diagonal = kept.diagonal(dim1=1, dim2=2)[:, :d].abs()

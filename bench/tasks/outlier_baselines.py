@@ -84,11 +84,11 @@ def orthogonal_least_squares(prompts: Prompts) -> Baseline:
     outliers = _unit(inputs), _unit(double(prompts.more["values"]))
     moments = torch.zeros(len(x), x.shape[2], x.shape[2], dtype=x.dtype)
     predictions = torch.zeros_like(y)
-    taken = 0
+    start = 0
     for column, position in enumerate(positions):
-        for vectors in outliers:  # those since the clean pair before
-            moments += vectors[:, taken:position].mT @ vectors[:, taken:position]
-        taken = position + 1
+        for vectors in outliers:  # the outliers after the previous clean pair
+            moments += vectors[:, start:position].mT @ vectors[:, start:position]
+        start = position + 1
         lengths, axes = torch.linalg.eigh(moments)
         # Along axes outside the plane float32's rounding of the outliers leaves 1e-14 of the longest.
         # Before any outlier all are zero, and nothing is ruled out.

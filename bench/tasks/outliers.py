@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks import baselines as known
-from bench.tasks import outlier_baselines as known_outliers
+from bench.tasks import baselines as predictors
+from bench.tasks import outlier_baselines as outlier_predictors
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import interleave
 from bench.tasks.regression import LinearRegression
@@ -93,8 +93,8 @@ class OutlierRegression(LinearRegression):
 
     def _evaluation(self, positions: tuple[int, ...]) -> Evaluation:
         marks = {"50th_clean": CLEAN_SEEN - 1, "after_50_clean": CLEAN_SEEN, "last": len(positions) - 1}
-        there = {name: column for name, column in marks.items() if column < len(positions)}
-        return Evaluation(positions, there, self.error_scale, axis="pairs before, outliers included")
+        present = {name: column for name, column in marks.items() if column < len(positions)}
+        return Evaluation(positions, present, self.error_scale, axis="pairs before, outliers included")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         clean = draws.uniform("outlier", batch, self.n_points) >= self.outlier_probability
@@ -117,7 +117,7 @@ class OutlierRegression(LinearRegression):
 
     def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
         """Clean prompts are linear regression: least squares is Bayes-optimal."""
-        return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+        return [predictors.trivial(self, prompts), outlier_predictors.clean_least_squares(prompts)]
 
     @abstractmethod
     def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
@@ -193,11 +193,11 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         if self.plane == "unrelated":  # outliers say nothing of w
-            return [known.trivial(self, prompts), known_outliers.clean_least_squares(prompts)]
+            return [predictors.trivial(self, prompts), outlier_predictors.clean_least_squares(prompts)]
         return [
-            known.trivial(self, prompts),
-            known_outliers.orthogonal_least_squares(prompts),
-            known_outliers.clean_least_squares(prompts, kind="baseline"),
+            predictors.trivial(self, prompts),
+            outlier_predictors.orthogonal_least_squares(prompts),
+            outlier_predictors.clean_least_squares(prompts, kind="baseline"),
         ]
 
 
@@ -235,9 +235,9 @@ class ManyOutlierRegression(OutlierRegression):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
-            known.trivial(self, prompts),
-            known_outliers.clean_least_squares(prompts),
-            known_outliers.indiscriminate_least_squares(prompts),
+            predictors.trivial(self, prompts),
+            outlier_predictors.clean_least_squares(prompts),
+            outlier_predictors.indiscriminate_least_squares(prompts),
         ]
 
 

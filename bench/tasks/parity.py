@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks import baselines as known
+from bench.tasks import baselines as predictors
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws, shown
@@ -88,13 +88,13 @@ class SparseParity(InContext, Sparse):
         return (torch.sign(self.predictions(outputs)) == prompts.targets).to(torch.float32)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return known.present(
+        return predictors.present(
             [
-                known.trivial(self, prompts),
+                predictors.trivial(self, prompts),
                 discrete.parity_version_space(prompts, self.sparsity),
                 discrete.product_least_squares(prompts, self.sparsity),
                 discrete.copying(prompts),
-                known.nearest_neighbours(prompts, k=1, classify=True),
-                known.nearest_neighbours(prompts, k=3, classify=True),
+                predictors.nearest_neighbours(prompts, k=1, classify=True),
+                predictors.nearest_neighbours(prompts, k=3, classify=True),
             ]
         )

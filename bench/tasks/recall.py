@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks import baselines as known
+from bench.tasks import baselines as predictors
 from bench.tasks.draws import Draws
 from bench.tasks.recall_baselines import recall_baselines
 from bench.tasks.task import MAIN, Evaluation, Prompts, Settled, Task
@@ -132,13 +132,13 @@ class VectorMQAR(Task):
         return self.losses(outputs, prompts)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return [known.trivial(self, prompts), *recall_baselines(prompts)]
+        return [predictors.trivial(self, prompts), *recall_baselines(prompts)]
 
 
 def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:
     """Which of `count` prompts make the batch of step `draws.step`: (size,) int64.
 
-    Prompts are taken in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn
+    Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn
     for each epoch. It visits every prompt once because a − 1 is a multiple of every prime factor of
     `count`, so that a shares none with it.
     """
@@ -152,16 +152,16 @@ def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:
 
 
 def _prime_factors(number: int) -> set[int]:
-    found, divisor = set(), 2
+    factors, divisor = set(), 2
     while number > 1:
         if divisor * divisor > number:
             divisor = number
         if number % divisor == 0:
-            found.add(divisor)
+            factors.add(divisor)
             number //= divisor
         else:
             divisor += 1
-    return found
+    return factors
 
 
 def _on_sphere(vectors: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from bench.lazy import torch
-from bench.tasks import baselines as known
+from bench.tasks import baselines as predictors
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks import network_baselines as networks
@@ -49,10 +49,10 @@ class LinearRegression(InContext):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [
-            known.trivial(self, prompts),
+            predictors.trivial(self, prompts),
             linear.least_squares(prompts, kind="floor"),
             linear.averaging(prompts),
-            known.nearest_neighbours(prompts, k=3),
+            predictors.nearest_neighbours(prompts, k=3),
             linear.ridge(prompts, penalty=1.0),
         ]
 
@@ -89,12 +89,12 @@ class SparseLinearRegression(LinearRegression, Sparse):
         return (inputs @ kept.unsqueeze(-1)).squeeze(-1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return known.present(
+        return predictors.present(
             [
-                known.trivial(self, prompts),
+                predictors.trivial(self, prompts),
                 sparse.sparse_bayes(prompts, self.sparsity),
                 linear.least_squares(prompts),
-                known.nearest_neighbours(prompts, k=3),
+                predictors.nearest_neighbours(prompts, k=3),
                 sparse.lasso(prompts, alpha=0.1),
                 sparse.lasso(prompts, alpha=0.01),
                 sparse.lasso(prompts, alpha=0.001),
@@ -139,11 +139,11 @@ class TwoLayerNetwork(InContext):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         # The best linear rule leaves half of the variance: as noise d/2, against weights of variance 1/2.
         return [
-            known.trivial(self, prompts),
+            predictors.trivial(self, prompts),
             linear.arc_cosine_process(prompts),
             linear.least_squares(prompts),
             linear.ridge(prompts, penalty=float(self.n_dims)),
-            known.nearest_neighbours(prompts, k=3),
+            predictors.nearest_neighbours(prompts, k=3),
             *networks.trained_networks(prompts, steps=(100, 1000)),
         ]
 
@@ -190,9 +190,9 @@ class DecisionTree(InContext):
         return draws.integers("coordinate", self.n_dims, batch, inner), draws.normal("leaf", batch, leaves)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        return known.present(
+        return predictors.present(
             [
-                known.trivial(self, prompts),
+                predictors.trivial(self, prompts),
                 discrete.tree_oracle(prompts),
                 trees.greedy_tree(prompts, self.depth, signs=False),
                 trees.greedy_tree(prompts, self.depth, signs=True),
@@ -200,6 +200,6 @@ class DecisionTree(InContext):
                 trees.greedy_tree(prompts, None, signs=True),
                 trees.boosted_trees(prompts, signs=False),
                 trees.boosted_trees(prompts, signs=True),
-                known.nearest_neighbours(prompts, k=3),
+                predictors.nearest_neighbours(prompts, k=3),
             ]
         )

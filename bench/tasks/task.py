@@ -1,10 +1,10 @@
-"""What a task is: what is drawn, what is scored, and how prompts grow while a model learns.
+"""The base class of tasks: drawing prompts, scoring predictions, and growing prompts during training.
 
 A task is a frozen model of its own settings: two tasks with equal fields are the same task, and the
-fields (with `version`) are part of a run's identity. Adding one is a file with a subclass and a
+fields (with `version`) are part of a run's identity. A new task is a module with a subclass and a
 line in `bench.tasks.TASKS`.
 
-Shapes: B prompts of N points; L tokens; d input coordinates. A point is what is asked once: an
+Shapes: B prompts of N points; L tokens; d input coordinates. A point is one question: an
 in-context example, or a query.
 """
 
@@ -36,11 +36,11 @@ class Prompts:
     """A batch of prompts.
 
     Attributes:
-        tokens: (B, L, width) float32, what a model reads.
-        targets: (B, N) float32, or (B, N, n_outputs), what it should say at the task's query positions.
-        inputs: (B, N, d) float32, the inputs behind the tokens: what baselines read.
+        tokens: (B, L, width) float32, the model's input.
+        targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions.
+        inputs: (B, N, d) float32, the inputs that the tokens contain. Baselines read them.
         counted: (B, N) bool, the points that the loss and the scores count; None for all.
-        more: what else the task's scores and baselines need, by name, B prompts each.
+        more: other tensors that the task's scores and baselines need, by name, with B rows.
     """
 
     tokens: Tensor
@@ -65,10 +65,10 @@ class Prompts:
 
 
 class Evaluation(NamedTuple):
-    """What one list of scores by position says; known without drawing a prompt.
+    """The meaning of a list of scores by position. No prompt has to be drawn for it.
 
     Attributes:
-        positions: what each column stands for: the number of points before it in the prompt.
+        positions: for each column the number of points before it in the prompt.
         marks: columns with a name of their own, {"last": 40}.
         error_scale: what a raw error is divided by, so that the trivial predictor scores 1.
         axis: what `positions` counts.
@@ -83,7 +83,7 @@ class Evaluation(NamedTuple):
 class Settled(NamedTuple):
     """A difference between text and released code that the protocol does not decide.
 
-    The field's default holds under both protocols; either value can be asked for by name.
+    The field's default holds under both protocols. A suite can set either value by name.
     """
 
     paper: Any
@@ -92,7 +92,7 @@ class Settled(NamedTuple):
 
 
 MOST_POINTS = 100_000
-"""Of a prompt, and coordinates of an input; far beyond what can be trained."""
+"""Largest number of points of a prompt, and of coordinates of an input. Far more than can be trained."""
 
 MAIN = "report"
 """Name of a task's main evaluation."""
@@ -102,12 +102,12 @@ class Task(Frozen):
     """A family of functions to be learned in context."""
 
     version: ClassVar[int] = 1
-    """Raised whenever the same fields would give other numbers than before."""
+    """Raise it whenever the same fields give other numbers than before."""
     metric: ClassVar[Literal["squared_error", "accuracy"]] = "squared_error"
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Where the paper's text and the authors' released code differ: {field: {protocol: value}}."""
     settled_fields: ClassVar[Mapping[str, Settled]] = {}
-    """Where they differ and one of them is the default under both protocols."""
+    """Where they differ, and one value is the default under both protocols."""
     convergence_accuracy: ClassVar[float | None] = None
     """Mean accuracy at which the task counts as learned (Figure 7)."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()

@@ -90,7 +90,7 @@ def test_a_suites_numbers_have_the_bounds_of_the_runs(model: Any) -> None:
             "left_out leaves nothing",
         ),
         ("optimizer: adamw", "x.yaml:4:16: optimizer: its warm-up of 50000 steps"),
-        ("optimizer: {name: adamw, warmup_steps: 100}", "say {name: adamw, warmup_steps: 10}"),
+        ("optimizer: {name: adamw, warmup_steps: 100}", "write {name: adamw, warmup_steps: 10}"),
         ("rebuilds: Figure 99", "x.yaml:4:15: rebuilds: there is no 'Figure 99' to draw"),
         ("rebuilds: figure 2", "x.yaml:4:15: rebuilds: there is no 'figure 2' to draw"),
     ],
@@ -120,7 +120,7 @@ def test_everything_a_report_draws_can_be_rebuilt() -> None:
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        (["steps: 50_000_000", "checkpoints: {every: 1}"], "say every: 5000 or more"),
+        (["steps: 50_000_000", "checkpoints: {every: 1}"], "write every: 5000 or more"),
         (
             [f"{key}: [{', '.join(map(str, range(1, 200)))}]" for key in ("seeds", "clip", "learning_rates")],
             "runs",
