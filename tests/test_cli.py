@@ -20,9 +20,10 @@ from bench import results as pool_of
 from bench import strict_yaml
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.app import COMMANDS, load
 from bench.cli.run import cautious_seconds, expected_cost
-from bench.cost import Estimate
-from bench.dispatch.status import Standing
+from bench.cost import TimeEstimate
+from bench.dispatch.status import RunStatus
 from bench.plan import Planned
 from bench.results import path_of
 
@@ -201,7 +202,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
 def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     def costing(seconds: float | None) -> Planned:
         basis = "unknown" if seconds is None else "measured"
-        return Planned(run_of(), (), Standing("missing"), Estimate(seconds, basis))
+        return Planned(run_of(), (), RunStatus("missing"), TimeEstimate(seconds, basis))
 
     def total(*seconds: float | None, workers: int) -> float:
         return cautious_seconds([costing(value) for value in seconds], workers, "cpu")
@@ -226,8 +227,8 @@ def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     ("options", "message"),
     [
         (["--device", "tpu"], "bench: --device tpu, did you mean 'cpu'?"),
-        (["--device", "cpu", "--scan", "parallel"], "bench: --scan parallel, expected one of: auto"),
-        (["--device", "cpu", "--scan", "mamba_ssm"], "bench: --scan mamba_ssm: needs an NVIDIA GPU"),
+        (["--device", "cpu", "--kernels", "parallel"], "bench: --kernels parallel, expected one of: auto"),
+        (["--device", "cpu", "--kernels", "mamba_ssm"], "bench: --kernels mamba_ssm: needs an NVIDIA GPU"),
         (["--retry", "all"], "bench: --retry all: only failed runs can be tried again (--retry failed)"),
         (["--limit", "0"], "Invalid value for '--limit'"),
         (["--results", "suites/tiny.yaml"], "'suites/tiny.yaml' is a file"),
@@ -578,6 +579,18 @@ def test_a_reader_that_leaves_early_hears_nothing(tmp_path: Path) -> None:
         with process.stderr:
             assert process.stderr.read() == b""
         assert process.wait(60) == 141  # what a shell says of SIGPIPE
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_the_first_line_of_each_docstring(name: str) -> None:
+    assert COMMANDS[name][1] == load(name).help.partition("\n")[0]
+
+
+def test_the_former_name_of_kernels_works_and_says_the_new_one(fresh: Path) -> None:
+    done = bench("run", "suites/tiny.yaml", "--device", "cpu", "--scan", "parallel", cwd=fresh)
+    assert done.returncode == 2
+    assert "--scan is now called --kernels" in done.stderr
+    assert "bench: --kernels parallel, expected one of: auto" in done.stderr
 
 
 def test_without_a_command_there_is_help(tmp_path: Path) -> None:

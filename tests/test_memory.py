@@ -16,10 +16,10 @@ from bench import suite as suites
 from bench.cli import format
 from bench.cli import memory as memory_of
 from bench.cli.memory import share_gpus
-from bench.cli.run import Choices, run_suite
-from bench.cost import CONTEXT_MIB, Estimate, Memories, Memory, side_by_side
+from bench.cli.run import RunChoices, run_suite
+from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
 from bench.dispatch.job import Machine
-from bench.dispatch.status import Standing
+from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json
 from bench.plan import Planned
@@ -35,7 +35,7 @@ def measured(run: Run, peak_mib: int, **provenance: Any) -> Pool:
 
 
 def planned(*runs: Run) -> list[Planned]:
-    return [Planned(run, (), Standing("missing"), Estimate(1.0, "measured")) for run in runs]
+    return [Planned(run, (), RunStatus("missing"), TimeEstimate(1.0, "measured")) for run in runs]
 
 
 def test_memory_is_measured_or_scaled_or_unknown() -> None:
@@ -166,7 +166,7 @@ def would_submit(
             pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
         )
     config = suite.parent / "site.yaml"
-    choices = Choices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
+    choices = RunChoices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
     run_suite(suite, results, choices, machine or Machine())
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from synthetic import run_of
 
-from bench.dispatch import slurm_job
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
-from bench.dispatch.slurm_job import MOST_FRUITLESS, SlurmJob
+from bench.dispatch.slurm import job as slurm_job
+from bench.dispatch.slurm.job import MOST_FRUITLESS, SlurmJob
 from bench.dispatch.state import Folder
 from bench.errors import UserError
 
@@ -48,6 +48,16 @@ def test_a_job_survives_being_pickled(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(job))
     assert again.ids == job.ids
     assert again._pool().jobs == [run_of()]
+
+
+def test_a_job_that_an_earlier_version_pickled_is_read(tmp_path: Path) -> None:
+    """Jobs may wait in a queue for days. Their pickles name `bench.dispatch.slurm_job` and `Machine.scan`."""
+    job = job_of(tmp_path, machine=Machine(kernels="triton"))
+    text = pickle.dumps(job, protocol=0).replace(b"bench.dispatch.slurm.job", b"bench.dispatch.slurm_job")
+    assert text.count(b"Vkernels\n") == 1
+    earlier = pickle.loads(text.replace(b"Vkernels\n", b"Vscan\n"))
+    assert earlier == job
+    assert vars(earlier.machine) == vars(job.machine)
 
 
 def test_a_run_that_the_code_takes_for_another_is_not_trained(tmp_path: Path) -> None:

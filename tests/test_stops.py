@@ -25,7 +25,7 @@ from bench.dispatch import lock
 from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool
 from bench.dispatch.order import Order
-from bench.dispatch.slurm import CLEANING
+from bench.dispatch.slurm.submit import CLEANING
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder
 from bench.results import STATE
 from bench.train.randomness import random_states, restore_random_states, seed_random
@@ -288,8 +288,8 @@ def test_a_heartbeat_of_a_clock_ahead_is_no_sign_of_life_for_ever(tmp_path: Path
 def test_a_jobs_last_lines_touch_the_results_they_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.dispatch import slurm
-    from bench.dispatch.site import Site
+    from bench.dispatch.slurm import submit as slurm
+    from bench.dispatch.slurm.site import Site
 
     told: dict[str, list[str]] = {}
 
@@ -308,7 +308,7 @@ def test_a_jobs_last_lines_touch_the_results_they_name(
     order.folder.mkdir(parents=True)
     for name in ("7_0_0_result.pkl", "7_0_submitted.pkl"):
         (order.folder / name).touch()
-    how = slurm.How(Site(), Machine(), snapshot=True)
+    how = slurm.SlurmOptions(Site(), Machine(), snapshot=True)
     assert slurm._submit_array(order, "x", [], how, 1) == "7"
     assert told["teardown"][: len(CLEANING)] == list(CLEANING)
     script = "\n".join(["(exit 3)", *told["setup"], "(exit 3)", *told["teardown"]])

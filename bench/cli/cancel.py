@@ -8,8 +8,17 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
-from bench.dispatch.slurm import cancel
-from bench.dispatch.status import standings
+from bench.cli.arguments import RESULTS, Plugins, Results, SuitePath
+from bench.dispatch.slurm.submit import cancel
+from bench.dispatch.status import run_statuses
+
+
+def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
+    """Take a suite's jobs out of the cluster's queue. Running jobs save first.
+
+    The same `bench run` resumes them.
+    """
+    cancel_suite(suite, results)
 
 
 def cancel_suite(path: Path, results: Path) -> None:
@@ -25,7 +34,7 @@ def cancel_suite(path: Path, results: Path) -> None:
         out.say(f"To go on from there: bench run {path}{plugins.flags()} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in a queue.")
-    found = standings(suite.runs, results, pool_of.load(results))
+    found = run_statuses(suite.runs, results, pool_of.load(results))
     here = sum(one.word == "running" and not one.job for one in found.values())
     if here:
         out.say(f"{format.count(here, 'run')} trains in a `bench run` without a cluster: press ctrl-C there.")

@@ -20,7 +20,7 @@ from bench.check import claims as claims_of
 from bench.check.junit import junit
 from bench.cli import format
 from bench.cli.format import Column
-from bench.dispatch.status import standings
+from bench.dispatch.status import run_statuses
 from bench.files import write_atomically, write_json
 from bench.suite import Suite, owner
 
@@ -88,7 +88,7 @@ def verdicts_on(
     allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
     """The verdicts on a suite's claims."""
-    words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
+    words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
     return checks.check(claims, suite, pool, words, allow_synthetic=allow_synthetic)
 
 

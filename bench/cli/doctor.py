@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import shutil
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from bench import __version__
 from bench.cli import format
+from bench.cli.arguments import Json
 from bench.cli.format import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
+from bench.errors import UserError
 from bench.kernels.backends import INSTALL
 
 EXTRAS = {
@@ -22,6 +25,35 @@ EXTRAS = {
     "triton": f"{INSTALL['triton']}  (this project's fused GPU kernels; CUDA builds of torch bring it)",
 }
 VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
+
+
+def command(
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
+    ] = False,
+    train: Annotated[
+        int | None,
+        typer.Option(
+            "--train",
+            min=1,
+            help="Train small models for this many steps with every backend; compare their losses.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show this machine's versions, devices and kernels, checked against their references."""
+    if speed and train:
+        raise UserError("doctor: --speed and --train disturb each other; choose one of them")
+    if speed:
+        from bench.cli.doctor_speed import show_kernel_speeds
+
+        show_kernel_speeds(json)
+        return
+    if train:
+        from bench.cli.doctor_train import show_agreement
+
+        raise typer.Exit(show_agreement(train, json))
+    raise typer.Exit(examine(json))
 
 
 def examine(as_json: bool) -> int:
@@ -69,14 +101,14 @@ def _examine() -> dict[str, Any]:
 
 
 def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
-    """The backend that a run uses on `device` unless --scan says otherwise, and why."""
+    """The backend that a run uses on `device` unless --kernels says otherwise, and why."""
     from bench.kernels.backends import AUTO, resolve
 
     name, reason = resolve(AUTO, device)
     mine = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
     wrong = ", ".join(dict.fromkeys(test["kernel"] for test in mine if test["verdict"] != "agrees"))
     if wrong:
-        reason += f"; but its {wrong} disagrees, and runs refuse it: name another with --scan"
+        reason += f"; but its {wrong} disagrees, and runs refuse it: name another with --kernels"
     return {"device": device, "backend": name, "reason": reason}
 
 

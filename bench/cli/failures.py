@@ -8,19 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cost import Speeds
-from bench.dispatch.causes import Cause, cause
-from bench.dispatch.queue import ask_queue
+from bench.dispatch.failure_causes import Cause, cause
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import last_called_off
 from bench.dispatch.state import Folder
-from bench.dispatch.submission import last_called_off
 from bench.plan import Planned, plan
 
 MOST_NAMED = 5
 TRACEBACK_LINES = 12
+
+
+def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+    """List failed runs by cause: one traceback each, the runs, the command to try them again.
+
+    Exit code 1 when anything failed.
+    """
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
     for one in planned:
-        if one.standing.word == "failed":
+        if one.status.word == "failed":
             record = Folder.of(results, one.run.id).failure() or {}
             causes[cause(record)].append(_Failed(one, record))
     groups = sorted(causes.items(), key=lambda each: -len(each[1]))
@@ -95,7 +106,7 @@ def _as_json(each: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:
             {
                 "id": one.planned.run.id,
                 "label": one.planned.run.label,
-                "step": one.planned.standing.step,
+                "step": one.planned.status.step,
                 "message": one.record.get("message"),
                 "time": one.record.get("time"),
             }

@@ -5,16 +5,32 @@ from __future__ import annotations
 import time
 from collections import deque
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench import results as pool_of
 from bench.cli import format
-from bench.dispatch.queue import ask_queue
+from bench.cli.arguments import RESULTS, Results
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import submissions
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.submission import submissions
 from bench.errors import UserError, did_you_mean
 from bench.results import STATE
 
 FOLLOW_SECONDS = 0.5
+
+
+def command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    results: Results = RESULTS,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 40,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the run ends.")
+    ] = False,
+) -> None:
+    """Print the output of a run's training, on whatever machine it trains."""
+    show_log(run, results, lines, follow)
 
 
 def show_log(name: str, results: Path, lines: int, follow: bool) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from bench.cli import format
 from bench.cost import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
 from bench.dispatch.job import Machine
-from bench.dispatch.site import Site
+from bench.dispatch.slurm.site import Site
 from bench.environment import gpu_memory_mib
 from bench.errors import UserError
 from bench.plan import Planned

@@ -15,9 +15,9 @@ from bench import results as pool_of
 from bench.cli import format
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
-from bench.dispatch.queue import ask_queue
+from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.state import Folder
-from bench.dispatch.status import WORDS, standings
+from bench.dispatch.status import WORDS, run_statuses
 from bench.errors import UserError
 from bench.plan import Planned
 from bench.results import STATE
@@ -27,7 +27,7 @@ ASK_BEYOND_SECONDS = 3 * 3600.0
 
 def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out: format.Output) -> None:
     """One line: the suite's runs by state, and those that are to be trained."""
-    words = Counter(one.standing.word for one in chosen)
+    words = Counter(one.status.word for one in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     flops = format.flops(sum(one.training_flops for one in todo))
     ahead = f" {format.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
@@ -75,15 +75,15 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     """
     results, suite = order.results, f"{path}{plugins.flags()}"
     pool = pool_of.load(results)
-    found = standings([one.run for one in todo], results, pool, ask_queue(results))
-    words = Counter(standing.word for standing in found.values())
+    found = run_statuses([one.run for one in todo], results, pool, ask_queue(results))
+    words = Counter(status.word for status in found.values())
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     if summary:
         out.say(f"Done: {summary}.")
     for one in todo:
-        standing = found[one.run.id]
-        if standing.note and standing.word in ("failed", "diverged"):
-            out.say(f"  {name_of(one.run)}: {standing.word}: {standing.note}")
+        status = found[one.run.id]
+        if status.note and status.word in ("failed", "diverged"):
+            out.say(f"  {name_of(one.run)}: {status.word}: {status.note}")
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
     for job in lost:
         failure = Folder.of(results, job.id).failure() or {}
@@ -112,9 +112,9 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
 
 def say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
     """Name the runs that failed earlier, and how they are tried again."""
-    failed = [one for one in chosen if one.standing.word == "failed"]
+    failed = [one for one in chosen if one.status.word == "failed"]
     for one in failed:
-        out.say(f"  {name_of(one.run)}: failed: {one.standing.note}")
+        out.say(f"  {name_of(one.run)}: failed: {one.status.note}")
     if failed:
         suite = f"{path}{plugins.flags()}"
         out.say(f"Failed runs are not repeated unless asked: bench run {suite} --retry failed")

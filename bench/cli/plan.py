@@ -14,6 +14,7 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
 from bench.cli.format import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
@@ -33,6 +34,17 @@ SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
     "steps": (Column("steps", number=True, spare=True), lambda one: f"{one.run.steps:,}"),
 }
 """What is a column where runs differ in it, and said once where they do not."""
+
+
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
+    """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
+    show_plan(suite, results, filter, json)
 
 
 def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
@@ -97,7 +109,7 @@ def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Tab
             one.run.architecture.name,
             f"{one.run.size.layers}×{one.run.size.width}",
             *(SETTINGS[name][1](one) for name in varying),
-            format.state(one.standing.word),
+            format.state(one.status.word),
             _time(one),
             format.flops(one.training_flops),
             format.parameters(one.run.parameters),
@@ -115,7 +127,7 @@ def _time(one: Planned) -> str:
 
 
 def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
-    words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
+    words = [word for word in WORDS if any(one.status.word == word for one in planned)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
     columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
@@ -130,7 +142,7 @@ def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> 
 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
-    states = Counter(one.standing.word for one in planned)
+    states = Counter(one.status.word for one in planned)
     total = Total.of(one.estimate.seconds for one in planned)
     return [
         f"{len(planned):,}",
@@ -171,9 +183,9 @@ def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any
                 "run": one.run.identity(),
                 "parameters": one.run.parameters,
                 "training_flops": one.training_flops,
-                "state": one.standing.word,
-                "step": one.standing.step,
-                "note": one.standing.note,
+                "state": one.status.word,
+                "step": one.status.step,
+                "note": one.status.note,
                 "estimated_hours": None if one.estimate.seconds is None else one.estimate.seconds / 3600,
                 "estimate": one.estimate.basis,
                 "stack": one.estimate.members,

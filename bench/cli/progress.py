@@ -158,7 +158,7 @@ class _View:
 
     def _step(self, one: Planned) -> int:
         active = self.active.get(one.run.id)
-        return active.step if active else one.standing.step
+        return active.step if active else one.status.step
 
     def _eta(self) -> str:
         """Time left: what is left, at the rate at which work has been done so far."""

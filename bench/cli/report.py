@@ -10,7 +10,7 @@ from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.cli import format
 from bench.cli.check import verdicts_on
-from bench.dispatch.status import standings
+from bench.dispatch.status import run_statuses
 from bench.errors import InvalidFile, UserError
 from bench.suite.owner import refuse_same_names
 
@@ -45,7 +45,7 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
 def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: format.Output) -> None:
     from bench.report import write_report
 
-    words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
+    words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
     claims = claims_of.path_for(suite.path)
     verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
     written = write_report(suite, pool, reports / suite.name, words, verdicts)

@@ -9,12 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.arguments import RESULTS, Json, Plugins, Results
 from bench.cli.format import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
@@ -35,8 +37,51 @@ PEER_CASE = ("transformer", "linear_regression")
 """Architecture and task that a peer's program computes."""
 
 
+def command(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Measure this suite's distinct shapes.")
+    ] = None,
+    architectures: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: the paper's six).")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Layers x width, such as 2x128,8x64, or size groups (default: 2x128)."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: linear_regression).")
+    ] = None,
+    precisions: Annotated[
+        str | None, typer.Option(help="fp32,tf32 (default: both; fp32 on a processor).")
+    ] = None,
+    stacks: Annotated[str, typer.Option(help="Members of a stack, separated by commas.")] = "1,16",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Where a step's time goes, by kernel: tables and pictures.")
+    ] = False,
+    peer: Annotated[
+        str | None,
+        typer.Option(metavar="jax", help="Time a plain JAX program of the same step beside the Transformer."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the record to this file instead of the results, where `bench plan` finds it.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+    json: Json = False,
+) -> None:
+    """Time whole training steps on this machine's device, alone and in stacks. Plans use these times."""
+    grid = Grid(
+        words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
+    )
+    show_speed(grid, SpeedChoices(suite, results, output, profile, peer, json))
+
+
 @dataclass(frozen=True)
-class Choices:
+class SpeedChoices:
     """What the command line said beside the grid."""
 
     suite: Path | None
@@ -72,7 +117,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def show_speed(grid: Grid, choices: Choices) -> None:
+def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     """Measure, store the record, and print it.
 
     Raises:
@@ -138,7 +183,7 @@ def _possible(cases: list[Run], grid: Grid, device: torch.device) -> list[Run]:
 
 
 def _measured(
-    cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: Choices
+    cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: SpeedChoices
 ) -> Iterator[Record]:
     """The record after each case."""
     import torch

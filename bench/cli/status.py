@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -20,11 +21,12 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cli.format import Column
 from bench.cli.plan import known_speeds, said_withdrawn
-from bench.dispatch.queue import Queue, ask_queue
-from bench.dispatch.status import WORDS, Word
-from bench.dispatch.submission import last_called_off
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import last_called_off
+from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan import Planned, Total, plan
 
@@ -32,6 +34,19 @@ WATCH_SECONDS = 2.0
 MOST_NOTES = 5
 LITTLE_ROOM = 256 << 20
 """Bytes: below this a few checkpoints fill the disk."""
+
+
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the table on screen, refreshed every 2 seconds.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
+    show_status(suite, results, watch, json)
 
 
 def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
@@ -68,7 +83,7 @@ class _View:
         return cls(suite, path, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
-        return [one for one in self.planned if one.standing.word == word]
+        return [one for one in self.planned if one.status.word == word]
 
 
 def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -> None:
@@ -88,12 +103,12 @@ def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -
 def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     """What the table does not say, and what to do about it; each with its style."""
     for one in view.with_word("running"):
-        if one.standing.silent_seconds:
-            job = f" in job {one.standing.job}: scancel {one.standing.job}" if one.standing.job else ""
+        if one.status.silent_seconds:
+            job = f" in job {one.status.job}: scancel {one.status.job}" if one.status.job else ""
             name = f"{one.run.task.name}/{one.run.label}"
-            silence = format.duration(one.standing.silent_seconds)
+            silence = format.duration(one.status.silent_seconds)
             yield f"silent for {silence}, it may hang: {name}{job}", "red"
-    causes = Counter(one.standing.note for one in view.with_word("failed"))
+    causes = Counter(one.status.note for one in view.with_word("failed"))
     for note, count in causes.most_common(MOST_NOTES):
         yield f"failed, {format.count(count, 'run')}: {note}", "red"
     if causes:
@@ -101,10 +116,10 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
             f"More of what failed, and how to try it again: bench failures {view.path}{plugins.flags()}",
             "red",
         )
-    ended = Counter(_without_job(one.standing.note) for one in view.with_word("missing") if one.standing.note)
+    ended = Counter(_without_job(one.status.note) for one in view.with_word("missing") if one.status.note)
     for note, count in ended.most_common(MOST_NOTES):
         yield f"missing, {format.count(count, 'run')}: {note}", "yellow"
-    waiting = Counter(_without_job(one.standing.note) for one in view.with_word("queued"))
+    waiting = Counter(_without_job(one.status.note) for one in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
         yield f"queued, {format.count(count, 'run')}: {note}", "dim"
     if why := last_called_off(view.results, view.suite.name):
@@ -155,14 +170,14 @@ def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list
 
 
 def _facts(planned: list[Planned]) -> dict[str, Any]:
-    words = Counter(one.standing.word for one in planned)
+    words = Counter(one.status.word for one in planned)
     pace = _pace(planned)
     left = [_seconds_left(one, pace) for one in planned]
     total = Total.of(left)
     running = [
-        (one.standing.stack, seconds)
+        (one.status.stack, seconds)
         for one, seconds in zip(planned, left, strict=True)
-        if one.standing.word == "running" and seconds is not None
+        if one.status.word == "running" and seconds is not None
     ]
     workers = sum(1 / members for members, _ in running)
     longest = max((members * seconds for members, seconds in running), default=0.0)
@@ -181,9 +196,9 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
 def _pace(planned: list[Planned]) -> float:
     """Measured seconds a step over the expected ones, of what is running now; 1 when nothing is."""
     ratios = [
-        one.run.steps / (one.standing.steps_per_second * one.standing.stack * one.estimate.seconds)
+        one.run.steps / (one.status.steps_per_second * one.status.stack * one.estimate.seconds)
         for one in planned
-        if one.standing.word == "running" and one.standing.steps_per_second > 0 and one.estimate.seconds
+        if one.status.word == "running" and one.status.steps_per_second > 0 and one.estimate.seconds
     ]
     return statistics.median(ratios) if ratios else 1.0
 
@@ -193,9 +208,9 @@ def _seconds_left(one: Planned, pace: float) -> float | None:
 
     A run's share of its stack counts. What is scaled follows the pace of those that run now.
     """
-    standing = one.standing
-    if standing.word == "running" and standing.steps_per_second > 0:
-        return max(0, one.run.steps - standing.step) / (standing.steps_per_second * standing.stack)
+    status = one.status
+    if status.word == "running" and status.steps_per_second > 0:
+        return max(0, one.run.steps - status.step) / (status.steps_per_second * status.stack)
     if one.remaining_seconds is None:
         return None
     return one.remaining_seconds * (1.0 if one.estimate.basis == "measured" else pace)
@@ -206,7 +221,7 @@ def _as_json(view: _View) -> dict[str, Any]:
 
     def runs(word: Word) -> list[dict[str, Any]]:
         return [
-            {"id": one.run.id, "label": one.run.label, **vars(one.standing)} for one in view.with_word(word)
+            {"id": one.run.id, "label": one.run.label, **vars(one.status)} for one in view.with_word(word)
         ]
 
     return {

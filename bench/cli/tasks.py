@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated
+
+import typer
 
 from bench import plugins, protocol
 from bench.cli import format
+from bench.cli.arguments import Json, Plugins
 from bench.cli.format import Column
 from bench.errors import UserError, did_you_mean
 from bench.tasks import TASKS, Task
+
+
+def command(
+    plugin: Plugins,
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this task in full.")] = None,
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences", help="Where the paper's text and its released code differ, in Markdown."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the tasks; show one task's prompt, fields and evaluations."""
+    show_tasks(name, differences, json)
 
 
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:

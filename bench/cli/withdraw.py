@@ -6,14 +6,40 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import format
+from bench.cli.arguments import RESULTS, Plugins, Results
 from bench.errors import UserError
 from bench.filters import matching
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
 from bench.run import short
+
+
+def command(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Only results of this suite's runs.")
+    ] = None,
+    results: Results = RESULTS,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
+            "task, architecture, size, layers, width, learning_rate, clip, optimizer, steps, seed, "
+            "precision, kernels, commit, device, host, bench.",
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
+) -> None:
+    """Exclude wrong results: files stay, runs become missing. Without --filter, list them."""
+    withdraw_results(suite, results, filter, reason, undo)
 
 
 @dataclass(frozen=True)
@@ -158,7 +184,8 @@ _FIELDS: dict[str, Callable[[_Found], list[str]]] = {
     "steps": _of_run(lambda record: str(record.run.steps)),
     "seed": _of_run(lambda record: str(record.run.seed)),
     "precision": _of_run(lambda record: record.run.precision),
-    "scan": _of_origin(lambda origin: origin.scan),
+    "kernels": _of_origin(lambda origin: origin.scan),
+    "scan": _of_origin(lambda origin: origin.scan),  # the field's name in result files
     "commit": _of_origin(lambda origin: origin.commit),
     "device": _of_origin(lambda origin: origin.device),
     "host": _of_origin(lambda origin: origin.host),

@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench import plugins
-from bench.dispatch.job import Job, Machine, Seat, cluster_job
+from bench.dispatch.job import Job, Machine, Seat
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
@@ -57,6 +57,7 @@ class LocalPool:
         patience: seconds a worker waits while others hold all that is left.
         seat: when the crew is spread over tasks of a cluster's job, the seat this process starts.
         logs: folder for what workers print outside of runs; by default the results' state folder.
+        cluster_job: number of the cluster job that this process is part of; "" outside of one.
     """
 
     jobs: list[Job]
@@ -65,6 +66,7 @@ class LocalPool:
     patience: float = math.inf
     seat: Seat | None = None
     logs: Path | None = None
+    cluster_job: str = ""
     _crews: dict[int, list[BaseProcess]] = field(default_factory=dict)
     _deaths: int = 0
     _regroups: int = 0
@@ -126,18 +128,19 @@ class LocalPool:
         crew: list[BaseProcess] = []
         self._crews[index] = crew  # before any is started: whatever happens meanwhile, `stop` knows them
         for seat in seats:
-            job = "".join(f"{one}-" for one in cluster_job().values())
-            name = f"{job}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
-            mine = replace(machine, workers=len(self.machines))
+            prefix = f"{self.cluster_job}-" if self.cluster_job else ""
+            name = f"{prefix}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            settings = replace(machine, workers=len(self.machines))
             if seat.rank:
-                mine = replace(mine, devices=machine.devices[seat.rank :])
+                settings = replace(settings, devices=machine.devices[seat.rank :])
             arguments = (
                 plugins.carried(jobs),
                 self.order,
-                mine,
+                settings,
                 (self.logs or self.order.results / STATE) / f"{name}.log",
                 seat,
                 self.patience,
+                self.cluster_job,
             )
             process = context.Process(target=work, args=arguments, name=f"bench-{name}")
             with _deferred(signal.SIGTERM), _ignored(NOT_FOR_WORKERS):
@@ -164,11 +167,11 @@ class LocalPool:
                 raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
         held = False
-        pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
+        pids, job_of_crew = {worker.pid for worker in crew}, self.cluster_job if self.seat is not None else ""
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
-            if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
+            if beat is None or not (beat["pid"] in pids or (job_of_crew and job_of_crew == beat.get("job"))):
                 continue
             held = True
             why = _how(code)

@@ -7,7 +7,7 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
-One name is chosen for a run (`--scan`), printed, and stored with its result. `auto` stands for
+One name is chosen for a run (`--kernels`), printed, and stored with its result. `auto` stands for
 `triton` on a GPU and `sequential` on a processor; it becomes that name before anything is computed.
 """
 
@@ -20,7 +20,7 @@ import os
 AUTO = "auto"
 NAMES = ("sequential", "triton", "mamba_ssm", "reference")
 SCAN_NAMES = (AUTO, *NAMES)
-"""What `--scan` may say."""
+"""What `--kernels` may say."""
 _PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
 """Backends that need packages, and which."""
 INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
@@ -52,7 +52,7 @@ def interpreted() -> bool:
 def resolve(name: str, device: str) -> tuple[str, str]:
     """The backend that `name` means on `device`, and why. Everything but `auto` means itself."""
     if name != AUTO:
-        return name, "as --scan says"
+        return name, "as --kernels says"
     if not device.startswith("cuda"):
         return "sequential", "the fastest on a processor"
     if why := unavailable("triton", device):

@@ -17,8 +17,8 @@ from place import ENDLESS, REQUIRED, STEPS, Place
 
 from bench import results as pool_of
 from bench.dispatch import state
-from bench.dispatch.queue import ask_queue
-from bench.dispatch.status import standing
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.status import run_status
 from bench.results import STATE, Pool
 
 pytestmark = pytest.mark.slurm
@@ -181,7 +181,7 @@ def test_a_job_that_hangs_is_reported(place: Place, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bench.dispatch.status.SILENT_AFTER_SECONDS", 1.5)
     monkeypatch.setenv("SLURM_CONF", place.cluster.environment["SLURM_CONF"])
     time.sleep(2)
-    found = standing(run, place.results, Pool(), ask_queue(place.results))
+    found = run_status(run, place.results, Pool(), ask_queue(place.results))
     assert (found.word, found.job) == ("running", beat["job"])
     assert found.silent_seconds > 1.5
     assert found.note.startswith("silent for")

@@ -35,7 +35,7 @@ def prepare(machine: Machine) -> Tested:
         torch.cuda.set_device(machine.device)
     from bench.kernels.self_test import BRIEF, self_test
 
-    outcomes = self_test(torch.device(machine.device), (machine.scan,), BRIEF)
+    outcomes = self_test(torch.device(machine.device), (machine.kernels,), BRIEF)
     return [
         {
             "kernel": one.kernel,

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.grouping import Room, Share, chunks
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
-from bench.dispatch.queue import Queue, queue_of
-from bench.dispatch.site import Site
-from bench.dispatch.slurm_job import SlurmJob
-from bench.dispatch.submission import Array, Submission, submissions, user_name
+from bench.dispatch.slurm.grouping import Capacity, JobPlan, chunks
+from bench.dispatch.slurm.job import SlurmJob
+from bench.dispatch.slurm.queue import queue_of
+from bench.dispatch.slurm.site import Site
+from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
+from bench.dispatch.status import Queue
 from bench.errors import UserError
 
 REQUEUES = 10_000
@@ -30,12 +31,12 @@ CLEANING = (
 
 
 @dataclass(frozen=True)
-class How:
+class SlurmOptions:
     """How an order is computed on the cluster.
 
     Attributes:
         site: the cluster's site file.
-        machine: threads, scan backend, seconds between checkpoints.
+        machine: threads, backend of the kernels, seconds between checkpoints.
         spread: GPUs that each run is spread over.
         snapshot: whether jobs run a copy of the code as it is now.
     """
@@ -45,20 +46,20 @@ class How:
     spread: int = 1
     snapshot: bool = False
 
-    def room(self, side_by_side: int = 1) -> Room:
+    def capacity(self, side_by_side: int = 1) -> Capacity:
         """What each job has to work with.
 
         Args:
-            side_by_side: runs that share a GPU of known memory where the site names no `workers`.
+            side_by_side: runs that plan a GPU of known memory where the site names no `workers`.
         """
         if self.spread > 1:  # a job is one crew then: a task for each of its processes
-            return Room(1, 1, self.site.gpu_memory_mib)
+            return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
-            return Room(self.site.workers or max(1, cores))
+            return Capacity(self.site.workers or max(1, cores))
         sharing = side_by_side if self.site.gpu_memory_mib else 1
         workers = self.site.workers or sharing * self.site.gpus
-        return Room(workers, self.site.gpus, self.site.gpu_memory_mib)
+        return Capacity(workers, self.site.gpus, self.site.gpu_memory_mib)
 
 
 def check_slurm() -> None:
@@ -94,7 +95,7 @@ def largest_array() -> int:
     raise UserError(f"Slurm's controller does not answer: {said}; nothing was submitted")
 
 
-def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submission:
+def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOptions) -> Submission:
     """Submit every job of an order, one `sbatch` for each array.
 
     Raises:
@@ -112,11 +113,11 @@ def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submiss
         ),
     )
     submission.write()  # first: what Slurm accepts is then known even if this process dies here
-    side_by_side = max(1, how.site.array_parallelism // len(arrays))
+    side_by_side = max(1, options.site.array_parallelism // len(arrays))
     for number, array in enumerate(arrays):
-        functions = [_function(order, job, how) for job in array]
+        functions = [_function(order, job, options) for job in array]
         try:
-            job_id = _submit_array(order, submission.arrays[number].name, functions, how, side_by_side)
+            job_id = _submit_array(order, submission.arrays[number].name, functions, options, side_by_side)
         except UserError as error:
             submission = replace(submission, arrays=submission.arrays[:number])
             submission.tidy()
@@ -132,39 +133,43 @@ def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submiss
     return submission
 
 
-def _ids(share: Share) -> tuple[str, ...]:
-    return tuple(job.id for job in share.work)
+def _ids(plan: JobPlan) -> tuple[str, ...]:
+    return tuple(job.id for job in plan.work)
 
 
-def _function(order: Order, share: Share, how: How) -> SlurmJob:
+def _function(order: Order, plan: JobPlan, options: SlurmOptions) -> SlurmJob:
     return SlurmJob(
-        ids=_ids(share),
-        jobs=share.work,
+        ids=_ids(plan),
+        jobs=plan.work,
         order=order,
-        machine=how.machine,
-        device="cuda" if how.site.wants_gpus else "cpu",  # a job that asked for a GPU trains on nothing else
-        workers=share.workers,
-        memory_mib=share.memory_mib,
-        spread=how.spread,
-        save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),
-        limit_seconds=60.0 * how.site.minutes,
+        machine=options.machine,
+        device="cuda"
+        if options.site.wants_gpus
+        else "cpu",  # a job that asked for a GPU trains on nothing else
+        workers=plan.workers,
+        memory_mib=plan.memory_mib,
+        spread=options.spread,
+        save_seconds=max(5.0, 0.75 * options.site.signal_delay_s),
+        limit_seconds=60.0 * options.site.minutes,
     )
 
 
-def _submit_array(order: Order, name: str, functions: list[SlurmJob], how: How, side_by_side: int) -> str:
+def _submit_array(
+    order: Order, name: str, functions: list[SlurmJob], options: SlurmOptions, side_by_side: int
+) -> str:
     import submitit
 
-    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=how.site.python)
-    told = how.site.parameters(name, how.spread)
+    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=options.site.python)
+    told = options.site.parameters(name, options.spread)
     told["array_parallelism"] = side_by_side
     folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
     told["teardown"] = [
         *CLEANING,
-        *how.site.teardown,
+        *options.site.teardown,
         f'[ -e {folder}/"${{job}}_0_result.pkl" ] && rm -f {folder}/"${{job}}"_*.pkl',
         "exit $ended",
     ]
-    if how.snapshot:
+    if options.snapshot:
         code = shlex.quote(str(snapshot(order)))
         told["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
         if commit := described(order.code):
