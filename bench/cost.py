@@ -207,7 +207,7 @@ class Memories:
         if peaks := self._peaks.get(run.architecture.name):
             shape = (activations, parameters)
             near = min(
-                peaks, key=lambda one: (abs(_log_ratio(one[0], activations)), one != shape, -peaks[one])
+                peaks, key=lambda peak: (abs(_log_ratio(peak[0], activations)), peak != shape, -peaks[peak])
             )
             growth = max(activations / near[0], parameters / near[1])
             basis: Basis = "measured" if near == shape else "scaled"

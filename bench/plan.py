@@ -80,8 +80,8 @@ class Total:
     def of(cls, seconds: Iterable[float | None]) -> Total:
         """The sum of what is known."""
         values = list(seconds)
-        known = [value for value in values if value is not None]
-        return cls(sum(known) if known or not values else None, len(values) - len(known))
+        numbers = [value for value in values if value is not None]
+        return cls(sum(numbers) if numbers or not values else None, len(values) - len(numbers))
 
 
 def plan(
@@ -143,8 +143,8 @@ def task_names(runs: Iterable[Planned]) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     firsts: dict[str, dict[str, Any]] = {}
-    for one in runs:
-        run = one.run
+    for entry in runs:
+        run = entry.run
         if run.task_id not in names:
             settings = {**run.task.identity(), "evaluation_prompts": run.evaluation_prompts}
             fields = {".".join(path): value for path, value in leaves(settings)}

@@ -167,7 +167,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     kept = fresh / "results/.state" / broken.id / "result.json"
     assert f"the result is kept in {kept}" in output
     assert json.loads(kept.read_text())["id"] == broken.id
-    assert "What failed is tried again with: bench run suites/tiny.yaml --retry failed" in output
+    assert "Try failed runs again with: bench run suites/tiny.yaml --retry failed" in output
     assert pool_of.load(fresh / "results").runs.keys() == {other.id}
 
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
@@ -178,7 +178,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again
     assert "Nothing to do." in again
-    assert "Failed runs are not repeated unless asked: bench run suites/tiny.yaml --retry failed" in again
+    assert "Try failed runs again with: bench run suites/tiny.yaml --retry failed" in again
 
     in_the_way.rmdir()
     retried = said(bench("run", "suites/tiny.yaml", "--retry", "failed", "--workers", 1, cwd=fresh))
@@ -193,7 +193,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
     said(done, 2)
     assert re.fullmatch(
         r"bench: not started: this takes an unknown time \(.*; bench speed \S+ measures\); "
-        r"say --yes to start it without being asked, or take a part of it with --filter and --limit\n",
+        r"use --yes to start it without a question, or select fewer runs with --filter and --limit\n",
         done.stderr,
     )
     assert list(tmp_path.iterdir()) == []

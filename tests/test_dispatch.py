@@ -117,7 +117,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(suite_file: Path, undisturbed:
     process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
     wait_for(lambda: stepping(results))
     os.kill(process.pid, signal.SIGINT)
-    assert "The same command goes on from here." in finish(process, code=130)
+    assert "Run the same command again to resume." in finish(process, code=130)
     suite = suites.load(suite_file)
     states = [run_status(run, results, pool_of.load(results)) for run in suite.runs]
     assert any(state.note == "interrupted; resumable" for state in states)

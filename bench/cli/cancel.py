@@ -31,10 +31,10 @@ def cancel_suite(path: Path, results: Path) -> None:
     out = format.Output()
     if count := cancel(results, suite.name):
         out.say(f"Cancelled {format.count(count, 'job')} of suite {suite.name}. Running ones save first.")
-        out.say(f"To go on from there: bench run {path}{plugins.flags()} --cluster slurm")
+        out.say(f"To resume: bench run {path}{plugins.flags()} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in a queue.")
-    found = run_statuses(suite.runs, results, pool_of.load(results))
-    here = sum(one.word == "running" and not one.job for one in found.values())
-    if here:
-        out.say(f"{format.count(here, 'run')} trains in a `bench run` without a cluster: press ctrl-C there.")
+    statuses = run_statuses(suite.runs, results, pool_of.load(results))
+    running = sum(status.word == "running" and not status.job for status in statuses.values())
+    if running:
+        out.say(f"{format.count(running, 'run')} trains in a `bench run` on a machine: press Ctrl-C there.")

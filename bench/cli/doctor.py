@@ -58,12 +58,12 @@ def command(
 
 def examine(as_json: bool) -> int:
     """Print the findings; exit code 1 when a kernel disagrees with its reference."""
-    found = _examine()
+    facts = _examine()
     if as_json:
-        format.Output().json(found)
+        format.Output().json(facts)
     else:
-        _show(found)
-    return 1 if any(test["verdict"] == "disagrees" for test in found["self_test"]) else 0
+        _show(facts)
+    return 1 if any(test["verdict"] == "disagrees" for test in facts["self_test"]) else 0
 
 
 def _examine() -> dict[str, Any]:
@@ -105,10 +105,10 @@ def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
     from bench.kernels.backends import AUTO, resolve
 
     name, reason = resolve(AUTO, device)
-    mine = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
-    wrong = ", ".join(dict.fromkeys(test["kernel"] for test in mine if test["verdict"] != "agrees"))
+    own_tests = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
+    wrong = ", ".join(dict.fromkeys(test["kernel"] for test in own_tests if test["verdict"] != "agrees"))
     if wrong:
-        reason += f"; but its {wrong} disagrees, and runs refuse it: name another with --kernels"
+        reason += f"; but its {wrong} disagrees, so runs refuse it: choose another with --kernels"
     return {"device": device, "backend": name, "reason": reason}
 
 
@@ -128,16 +128,16 @@ def _device(device: Any) -> dict[str, Any]:
     }
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(facts: dict[str, Any]) -> None:
     out = format.Output()
-    commit = found["commit"][:12] if found["commit"] else "not a checkout"
-    commit += " with changes" if found["dirty"] else ""
-    out.say(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
-    out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
-    for device in found["devices"]:
+    commit = facts["commit"][:12] if facts["commit"] else "not a checkout"
+    commit += " with changes" if facts["dirty"] else ""
+    out.say(f"bench {facts['bench']} ({commit}), Python {facts['python']}, CUDA of torch: {facts['cuda']}")
+    out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in facts["packages"].items() if v))
+    for device in facts["devices"]:
         details = (f"{key} {value}" for key, value in device.items() if key not in ("device", "name"))
         out.say(f"Device {device['device']}: {device['name']} ({', '.join(details)})")
-    out.say(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
+    out.say(f"Slurm: {facts['slurm'] or 'no sbatch on the path'}")
     columns = [Column("device"), Column("kernel"), Column("backend"), Column("tokens", number=True)]
     columns += [
         Column("outputs", number=True),
@@ -145,12 +145,12 @@ def _show(found: dict[str, Any]) -> None:
         Column("verdict", folds=True),
     ]
     columns += [Column("ms", number=True, spare=True)]
-    rows = [_row(test) for test in found["self_test"]]
+    rows = [_row(test) for test in facts["self_test"]]
     out.print(format.table(out, columns, rows, title="Kernels against their references"))
     out.say("Errors are relative to the largest entry of each output and gradient, against float64.")
-    for chosen in found["kernels"]:
+    for chosen in facts["kernels"]:
         out.say(f"Runs on {chosen['device']} use {chosen['backend']} ({chosen['reason']}).")
-    for name, how in found["missing"].items():
+    for name, how in facts["missing"].items():
         out.say(f"Missing {name}: {how}")
 
 

@@ -1,4 +1,4 @@
-"""`bench run`: say what will be done, do it, say what came of it."""
+"""`bench run`: train a suite's missing runs on this machine, or submit them to a cluster."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLUSTERS = ("local", "slurm")
 
 @dataclass(frozen=True)
 class RunChoices:
-    """What the command line said of which runs to start, and where."""
+    """Options of the command line: which runs to start, and where."""
 
     filter: str | None
     limit: int | None
@@ -163,9 +163,9 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
     say_what_is_there(suite.name, chosen, todo, out)
     say_outdated(chosen, pool, out)
     if not jobs:
-        out.print("Nothing to do." if not queue.runs else "Nothing to submit: what is missing is queued.")
+        out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
         say_failed(chosen, path, out)
-        raise typer.Exit(1 if any(one.status.word == "failed" for one in chosen) else 0)
+        raise typer.Exit(1 if any(entry.status.word == "failed" for entry in chosen) else 0)
     _check_kernels(machine)
     _check_spread(choices.gpus_per_run, todo)
     memories = Memories(pool, choices.gpus_per_run)
@@ -186,7 +186,7 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
     pool_of.check_writable(results)
     if choices.retry:
         forgive(jobs, results)
-    order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
+    order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
         _train(jobs, todo, order, places, out)
         conclude(path, order, todo, jobs, out)
@@ -207,9 +207,9 @@ def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site |
 
 def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
     wanted = {"missing"} | ({"failed"} if choices.retry else set())
-    if choices.cluster == "local":  # what others hold is waited for here, and taken over if they die
+    if choices.cluster == "local":  # wait for runs of other processes, and take over if those die
         wanted |= {"running", "queued"}
-    todo = [one for one in chosen if one.status.word in wanted]
+    todo = [entry for entry in chosen if entry.status.word in wanted]
     return todo[: choices.limit]
 
 
@@ -218,7 +218,7 @@ def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, result
 
     A stack that was begun is resumed whole: its members that have ended come last.
     """
-    tasks = {one.run.task_id: one.run for one in (todo or chosen)}
+    tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
     baselines = [
         Baselines(run.task, task_id, run.evaluation_prompts)
         for task_id, run in tasks.items()
@@ -233,7 +233,7 @@ def _places(choices: RunChoices, machine: Machine, todo: list[Planned], out: for
     from bench.kernels import backends
 
     if choices.device not in ("auto", "cpu", "cuda"):
-        devices = ("auto", "cpu", "cuda")  # whose letters are not nearest to what is meant by "gpu"
+        devices = ("auto", "cpu", "cuda")  # by its letters, "gpu" is closer to cpu than to cuda
         meant = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
         raise UserError(f"--device {choices.device}{meant or did_you_mean(choices.device, devices)}")
     try:
@@ -265,38 +265,39 @@ def _check_kernels(machine: Machine) -> None:
 
 
 def _check_spread(spread: int, todo: list[Planned]) -> None:
-    """Refuse runs that cannot be spread over several devices and stay what they are."""
+    """Refuse runs whose result would differ when spread over several devices."""
     if spread == 1:
         return
-    random = [one for one in todo if has_dropout(one.run)]
+    random = [entry for entry in todo if has_dropout(entry.run)]
     if random:
-        names = ", ".join(sorted({one.run.architecture.name for one in random}))
+        names = ", ".join(sorted({entry.run.architecture.name for entry in random}))
         raise UserError(
             f"--gpus-per-run {spread}: {format.count(len(random), 'run')} of {names} have dropout, which "
-            "draws other numbers on several devices; train them on one, the others with --filter"
+            "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
-    if small := [one for one in todo if one.run.batch_size < spread]:
+    if small := [entry for entry in todo if entry.run.batch_size < spread]:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 
 
 def expected_cost(todo: list[Planned], path: Path, workers: int) -> str:
-    """What the runs will take on so many workers, its basis, and how to measure what is unknown."""
-    total = Total.of(one.remaining_seconds for one in todo)
+    """The expected time as text: its basis, and how to measure what is unknown."""
+    total = Total.of(entry.remaining_seconds for entry in todo)
     how_to = f"no run like it was measured on this device; bench speed {path}{plugins.flags()} measures"
     if total.seconds is None:
         return f"an unknown time ({how_to})"
-    known = [one for one in todo if one.remaining_seconds is not None]
+    estimated = [entry for entry in todo if entry.remaining_seconds is not None]
     used = format.count(min(len(todo), workers), "worker")
-    time = f"{format.duration(_seconds([one.remaining_seconds or 0.0 for one in known], workers))} on {used}"
+    seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
+    time = f"{format.duration(seconds)} on {used}"
     if total.unknown:
         return f"at least {time}, with {format.count(total.unknown, 'run')} unknown ({how_to})"
-    measured = all(one.estimate.basis == "measured" for one in todo)
+    measured = all(entry.estimate.basis == "measured" for entry in todo)
     return f"about {time} ({'at' if measured else 'scaled from'} speeds measured on this device)"
 
 
 def cautious_seconds(todo: list[Planned], workers: int, kind: str) -> float:
     """Expected wall-clock time on so many workers; unknown runs count as slow ones."""
-    return _seconds([one.cautious_seconds(kind) for one in todo], workers)
+    return _seconds([entry.cautious_seconds(kind) for entry in todo], workers)
 
 
 def _seconds(seconds: list[float], workers: int) -> float:
@@ -317,7 +318,7 @@ def _train(
             out.print(f"\n{said}: saving what is being trained …")
         workers.stop()
         with contextlib.suppress(OSError):
-            out.print("Saved. The same command goes on from here.")
+            out.print("Saved. Run the same command again to resume.")
         raise typer.Exit(exit_code(stop)) from None
     except BaseException:
         workers.stop(patience=5.0)

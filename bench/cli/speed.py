@@ -100,9 +100,9 @@ def words(text: str | None) -> tuple[str, ...] | None:
     """
     if text is None:
         return None
-    if not (found := tuple(word.strip() for word in text.split(",") if word.strip())):
+    if not (names := tuple(word.strip() for word in text.split(",") if word.strip())):
         raise UserError(f"'{text}' names nothing: expected words separated by commas")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(names))
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:

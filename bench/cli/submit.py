@@ -1,4 +1,4 @@
-"""`bench run --cluster slurm`: from runs to jobs in a queue, and, with `--wait`, to their end."""
+"""`bench run --cluster slurm`: submit runs as jobs; with `--wait`, follow them until they end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.cli.run import RunChoices
 
 BASELINES_SECONDS = 60.0
-"""What a task's baselines are taken to cost; they are not worth measuring."""
+"""Assumed time of a task's baselines, which is not measured."""
 ASK_QUEUE_EVERY_SECONDS = 5.0
 
 
@@ -81,23 +81,23 @@ def submit_order(
         for number, plan in enumerate(plans):
             out.say(f"would submit job {number}: {_work(plan)}, {format.duration(plan.seconds)}")
         return
-    agree(sum(one.cautious_seconds(kind) for one in todo), cost, choices.yes)
+    agree(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
     check_writable(results)
     if choices.retry:
         forgive(jobs, results)
     tidy(results)
-    order = Order(results, tuple(one.run.id for one in todo), code_identity())
+    order = Order(results, tuple(entry.run.id for entry in todo), code_identity())
     submission = submit(order, suite, plans, options)
-    said = f"{path}{plugins.flags()}"
+    arguments = f"{path}{plugins.flags()}"
     for array in submission.arrays:
         out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
     if not choices.wait:
-        out.say(f"Watch: bench status {said} --watch   Stop: bench cancel {said}")
+        out.say(f"Watch: bench status {arguments} --watch   Stop: bench cancel {arguments}")
         return
     try:
         follow(_Cluster(jobs, results, submission), todo, results, out)
     except (KeyboardInterrupt, Terminated) as stop:
-        out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
+        out.print(f"\nStopped waiting. The jobs continue: bench status {arguments}; bench cancel {arguments}")
         raise typer.Exit(exit_code(stop)) from None
     conclude(path, order, todo, jobs, out)
 
@@ -107,7 +107,7 @@ def _work_items(
 ) -> list[WorkItem]:
     """Jobs as items: the runs of a stack are one, with members that ended before; each baseline is one."""
     kind = "gpu" if options.site.wants_gpus else "cpu"
-    planned = {one.run.id: one for one in todo}
+    planned = {entry.run.id: entry for entry in todo}
     together = {identifier: ids[0] for ids in begun(results) for identifier in ids}
     items: dict[str, list[Job]] = {}
     for job in jobs:
@@ -157,10 +157,10 @@ def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
 
 @dataclass
 class _Cluster:
-    """Jobs in a queue, as something to follow: busy until none is queued, or all that was asked for is done.
+    """Submitted jobs, as `follow` needs them: busy until all are done, or none is queued.
 
-    Our own files decide; the queue only says when nothing more can come. An empty queue must be seen
-    twice: a job that is being put back is in no list for a moment.
+    The results folder decides; the queue only tells when no more jobs will start. An empty queue must be
+    seen twice: a job that is put back is absent from the queue for a moment.
     """
 
     jobs: list[Job]

@@ -38,7 +38,11 @@ def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
     if as_json:
         out.json(
-            {each: _facts(kind.model_validate({})) for each, kind in TASKS.items() if name in (None, each)}
+            {
+                task_name: _facts(kind.model_validate({}))
+                for task_name, kind in TASKS.items()
+                if name in (None, task_name)
+            }
         )
     elif differences:
         out.say(protocol.markdown())
@@ -57,7 +61,7 @@ def _facts(task: Task) -> dict[str, object]:
         "n_outputs": task.n_outputs,
         "trivial": task.trivial,
         "headline": task.headline,
-        "evaluations": {each: one._asdict() for each, one in task.evaluations().items()},
+        "evaluations": {name: evaluation._asdict() for name, evaluation in task.evaluations().items()},
         "protocol": {field: dict(choices) for field, choices in task.protocol_fields.items()},
     }
 

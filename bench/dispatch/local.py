@@ -1,9 +1,9 @@
-"""A pool of workers on this machine: one per GPU, or a few on the CPU, and an eye on them.
+"""A pool of workers on this machine: one per GPU, or a few on the CPU.
 
 The pool starts workers and restarts one that dies (killed by the system for memory, say); the run
 it held resumes from its checkpoint, and after `MOST_DEATHS` deaths without getting further that run
-has failed. Everything else the workers settle among themselves through the results folder. A job on
-a cluster is such a pool too, over the devices it was given.
+has failed. Workers coordinate everything else through the results folder. A job on a cluster is such
+a pool too, over the devices it was given.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_DEATHS = 3
 # takes the same ones over and over: keeping them saves a third of its time. Read at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-"""What the pool hears for its workers: ctrl-C, a closed terminal, a cluster's warning. They get SIGTERM."""
+"""Signals for the pool alone: Ctrl-C, a closed terminal, a cluster's warning. Workers get SIGTERM from it."""
 
 
 class NoRoom(UserError):
@@ -89,7 +89,7 @@ class LocalPool:
             if any(codes):
                 self._kill(crew)
                 del self._crews[index]
-                # Who lost the others is not to blame, if any of them died of something.
+                # REGROUP is a consequence of another process's death: prefer that process's exit code.
                 self._bury(crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP))
                 if self.seat is not None:
                     raise CrewLost
@@ -158,8 +158,8 @@ class LocalPool:
         """Find what a dead worker held; give up on a run that keeps killing its workers."""
         if code == NO_ROOM:
             raise NoRoom(
-                f"{self.order.results}: no room left on its disk. Nothing is broken: free some, and the same "
-                "command goes on from the last checkpoints"
+                f"{self.order.results}: no room left on its disk. Nothing is broken: free some space, then "
+                "run the same command again to resume from the last checkpoints"
             )
         if code == REGROUP:
             self._regroups += 1
@@ -196,7 +196,7 @@ def _how(code: int) -> str:
 
 
 def _note(log: Path, why: str) -> None:
-    """Say in a run's log what its process could not say any more."""
+    """Write into a run's log how its process ended."""
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
@@ -205,30 +205,30 @@ def _note(log: Path, why: str) -> None:
 
 @contextmanager
 def _deferred(number: signal.Signals) -> Iterator[None]:
-    """Hear a signal only afterwards: half-way a started process would be known to nobody."""
-    heard: list[int] = []
-    previous = signal.signal(number, lambda number, frame: heard.append(number))
+    """Defer a signal until the context ends: a process that is just starting must be recorded first."""
+    received: list[int] = []
+    previous = signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(number, previous)
-        for each in heard:
-            signal.raise_signal(each)
+        for signal_number in received:
+            signal.raise_signal(signal_number)
 
 
 @contextmanager
 def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Children start deaf to these, until they have their own handlers.
+    """Let children ignore these signals until they install their own handlers.
 
-    Blocked here meanwhile, so that one which arrives just then is not lost to this process.
+    This process blocks them meanwhile, so that a signal that arrives is pending instead of lost.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    previous = [signal.signal(each, signal.SIG_IGN) for each in signals]
+    previous = [signal.signal(signal_number, signal.SIG_IGN) for signal_number in signals]
     try:
         yield
     finally:
-        for each, handler in zip(signals, previous, strict=True):
-            signal.signal(each, handler)
+        for signal_number, handler in zip(signals, previous, strict=True):
+            signal.signal(signal_number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

@@ -96,8 +96,8 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
             return RunStatus("finished", step)
         return RunStatus("diverged", step, note=result.reason or "")
     folder = Folder.of(results, run.id)
-    there = folder.path.exists()
-    beat = (folder.heartbeat() or {}) if there else {}
+    exists = folder.path.exists()
+    beat = (folder.heartbeat() or {}) if exists else {}
     step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
     if beat and "ended" not in beat and _has_owner(folder, beat, queue):
         age = folder.silence(beat)
@@ -106,7 +106,7 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
         speed = float(beat.get("steps_per_second", 0.0))
         members = max(1, int(beat.get("stack", 1)))
         return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members)
-    if there and (failure := folder.failure()) is not None:
+    if exists and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         note = f"{failure.get('class')}: {message[0] if message else ''}"
         return RunStatus("failed", step, note=note, job=job)
@@ -114,7 +114,7 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
         note = f"job {queued.job} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
         return RunStatus("queued", step, note=note, job=queued.job)
     note = _how_it_ended(beat, queue.gone.get(run.id))
-    if there and folder.has_checkpoint():
+    if exists and folder.has_checkpoint():
         return RunStatus("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)
     return RunStatus("missing", note=note, job=job)
 

@@ -142,7 +142,7 @@ def test_the_controller_may_crash_and_restart_during_an_array(
     assert "nothing was submitted" in refused.communicate(timeout=60)[0]
     assert refused.returncode == 2
     assert not (place.folder / "elsewhere").exists()
-    assert "The queue was not asked" in status.communicate(timeout=60)[0]
+    assert "The queue did not answer" in status.communicate(timeout=60)[0]
     place.cluster.start_daemon("slurmctld")
     place.await_finish()
     assert place.numbers() == undisturbed
@@ -194,7 +194,7 @@ def test_two_submissions_of_one_suite_train_no_run_twice(place: Place, undisturb
     both = [place.start(*options) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert all(process.returncode == 0 for process in both), outputs
-    assert "Nothing to submit: what is missing is queued." in place.submit()
+    assert "Nothing to submit: all missing runs are queued." in place.submit()
     place.await_finish()
     assert place.numbers() == undisturbed
     assert [place.log(run).count(run.label) for run in place.runs] == [1, 1], "begun once"

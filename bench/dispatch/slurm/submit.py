@@ -1,4 +1,4 @@
-"""Slurm through submitit: an order becomes arrays of jobs, is submitted, and can be taken back."""
+"""Submit an order to Slurm (through submitit) as arrays of jobs, and cancel it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bench.dispatch.status import Queue
 from bench.errors import UserError
 
 REQUEUES = 10_000
-"""How often submitit may put a job back; `SlurmJob` itself stops one that gets no further."""
+"""How often submitit may requeue a job; `SlurmJob` itself stops a job that makes no progress."""
 
 CLEANING = (
-    # A job whose function returned leaves its result's pickle; one that was put back must keep its own.
+    # Pickles are removed only when the function has returned a result: a requeued job needs them.
     "ended=$?",
     'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"; job="${job:-$SLURM_JOB_ID}"',
 )
@@ -32,7 +32,7 @@ CLEANING = (
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """How an order is computed on the cluster.
+    """How the jobs of an order run on the cluster.
 
     Attributes:
         site: the cluster's site file.
@@ -47,12 +47,12 @@ class SlurmOptions:
     snapshot: bool = False
 
     def capacity(self, side_by_side: int = 1) -> Capacity:
-        """What each job has to work with.
+        """What each job can do at a time.
 
         Args:
             side_by_side: runs that plan a GPU of known memory where the site names no `workers`.
         """
-        if self.spread > 1:  # a job is one crew then: a task for each of its processes
+        if self.spread > 1:  # then a job is one crew, with a task for each of its processes
             return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
@@ -99,7 +99,7 @@ def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOpti
     """Submit every job of an order, one `sbatch` for each array.
 
     Raises:
-        UserError: when Slurm refuses; what it said, and what was accepted before.
+        UserError: when Slurm refuses, with its message and the number of accepted arrays.
     """
     arrays = chunks(jobs, largest_array())
     order.folder.mkdir(parents=True)
@@ -112,7 +112,7 @@ def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOpti
             for number, array in enumerate(arrays)
         ),
     )
-    submission.write()  # first: what Slurm accepts is then known even if this process dies here
+    submission.write()  # first, so that accepted jobs are known even if this process dies
     side_by_side = max(1, options.site.array_parallelism // len(arrays))
     for number, array in enumerate(arrays):
         functions = [_function(order, job, options) for job in array]
@@ -126,9 +126,9 @@ def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOpti
                 raise UserError(f"{error}; {number} of {len(arrays)} arrays are queued") from None
             order.forget()
             raise
-        known = list(submission.arrays)
-        known[number] = replace(known[number], job_id=job_id)
-        submission = replace(submission, arrays=tuple(known))
+        submitted = list(submission.arrays)
+        submitted[number] = replace(submitted[number], job_id=job_id)
+        submission = replace(submission, arrays=tuple(submitted))
         submission.write()
     return submission
 
@@ -160,10 +160,10 @@ def _submit_array(
     import submitit
 
     executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=options.site.python)
-    told = options.site.parameters(name, options.spread)
-    told["array_parallelism"] = side_by_side
+    parameters = options.site.parameters(name, options.spread)
+    parameters["array_parallelism"] = side_by_side
     folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
-    told["teardown"] = [
+    parameters["teardown"] = [
         *CLEANING,
         *options.site.teardown,
         f'[ -e {folder}/"${{job}}_0_result.pkl" ] && rm -f {folder}/"${{job}}"_*.pkl',
@@ -171,11 +171,11 @@ def _submit_array(
     ]
     if options.snapshot:
         code = shlex.quote(str(snapshot(order)))
-        told["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
+        parameters["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
         if commit := described(order.code):
-            told["setup"].append(f"export BENCH_COMMIT={commit}")
+            parameters["setup"].append(f"export BENCH_COMMIT={commit}")
     try:
-        executor.update_parameters(**told)
+        executor.update_parameters(**parameters)
         submitted: list[Any] = executor.submit_array(functions)
     except submitit.core.utils.FailedJobError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
@@ -209,9 +209,9 @@ def cancel(results: Path, suite: str) -> int:
     Raises:
         UserError: when Slurm cannot be asked.
     """
-    mine = [each for each in submissions(results) if each.suite == suite]
-    queue = queue_of(mine)
-    if mine and not queue.answered:
+    own = [submission for submission in submissions(results) if submission.suite == suite]
+    queue = queue_of(own)
+    if own and not queue.answered:
         raise UserError(f"nothing was cancelled: {queue.problem}")
     if queue.jobs:
         done = subprocess.run(
@@ -223,21 +223,21 @@ def cancel(results: Path, suite: str) -> int:
         )
         if done.returncode:
             raise UserError(f"scancel: {done.stderr.strip() or 'failed'}")
-    for each in mine:
-        if _is_queued(each, queue):
-            each.mark_cancelled()
+    for submission in own:
+        if _is_queued(submission, queue):
+            submission.mark_cancelled()
     return len(queue.jobs)
 
 
 def tidy(results: Path) -> None:
     """Remove what submitit left of submissions that have no job in the queue any more."""
-    known = list(submissions(results))  # before the queue: what was accepted by now is in it
-    queue = queue_of(known)
+    submitted = list(submissions(results))  # before the queue: what was accepted by now is in it
+    queue = queue_of(submitted)
     if not queue.answered:
         return
-    for each in known:
-        if not each.going_on and not _is_queued(each, queue):
-            each.tidy()
+    for submission in submitted:
+        if not submission.going_on and not _is_queued(submission, queue):
+            submission.tidy()
 
 
 def _is_queued(submission: Submission, queue: Queue) -> bool:
