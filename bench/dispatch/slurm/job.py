@@ -9,6 +9,7 @@ checkpoints of their own, so a job only does what is left. Signals from Slurm:
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -81,6 +82,8 @@ class SlurmJob:
 
     def __call__(self) -> str:
         """Do what is left. Returns a word for submitit's record; nobody reads it."""
+        # Blocked since Python started. Submitit's handler is there now: a pending warning is handled here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         _clear_half_written()
         if self.order.stopped():
             _cancel_pending()
@@ -113,9 +116,10 @@ class SlurmJob:
             pool.stop(patience=self.save_seconds)
         began = _RUNNING.get("began", time.monotonic())
         fruitless = self.fruitless
-        if self._steps() > _RUNNING.get("before", -1):
+        warned_after = self.limit_seconds - self.save_seconds  # the limit's warning; a preemption is earlier
+        if self._steps() > _RUNNING.get("before", math.inf):
             fruitless = 0
-        elif time.monotonic() - began > self.limit_seconds / 2:  # the limit, not somebody with more rights
+        elif time.monotonic() - began > warned_after / 2:
             fruitless += 1
         if fruitless >= MOST_FRUITLESS:
             self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,15 @@ from bench.errors import UserError
 
 REQUEUES = 10_000
 """How often submitit may requeue a job; `SlurmJob` itself stops a job that makes no progress."""
+
+LAUNCHER = (
+    'sh -c \'if env --block-signal=USR2 true 2>/dev/null; then exec env --block-signal=USR2 "$@"; fi; '
+    'exec "$@"\' sh'
+)
+"""Start Python with USR2 blocked: a warning that comes before its handler is then pending, and does not kill.
+
+`SlurmJob` unblocks it. Where `env` has no such option (coreutils before 8.31), the signal is not blocked.
+"""
 
 CLEANING = (
     # Pickles are removed only when the function has returned a result: a requeued job needs them.
@@ -159,7 +169,9 @@ def _submit_array(
 ) -> str:
     import submitit
 
-    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=options.site.python)
+    # Submitit does not quote this parameter: it is part of a shell command.
+    python = f"{LAUNCHER} {options.site.python or shlex.quote(sys.executable)}"
+    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=python)
     parameters = options.site.parameters(name, options.spread)
     parameters["array_parallelism"] = side_by_side
     folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
