@@ -19,7 +19,7 @@ from synthetic import run_of, write_pool
 from bench import results as pool_of
 from bench import strict_yaml
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.app import COMMANDS, load
 from bench.cli.run import cautious_seconds, expected_cost
 from bench.cost import TimeEstimate
@@ -140,7 +140,7 @@ def test_a_dry_run_names_what_would_run_and_starts_nothing(fresh: Path) -> None:
 def test_limit_and_filter_take_a_part(fresh: Path, options: list[Any], architectures: list[str]) -> None:
     output = said(bench("run", "suites/tiny.yaml", "--dry-run", *options, cwd=fresh))
     assert re.findall(r"would run linear_regression/(\w+)-", output) == architectures
-    assert f"{format.count(len(architectures), 'run')} to train" in output
+    assert f"{printing.count(len(architectures), 'run')} to train" in output
 
 
 def test_a_filter_that_matches_nothing_is_an_error(fresh: Path) -> None:
@@ -641,14 +641,14 @@ def test_a_made_up_result_is_no_evidence(fresh: Path) -> None:
     ],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
-    assert format.duration(seconds) == text
+    assert printing.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0"), (1.37e18, "1.37e18"), (5e5, "5.00e5"), (3.0, "3.00e0")]
 )
 def test_flops_are_short(count: float, text: str) -> None:
-    assert format.flops(count) == text
+    assert printing.flops(count) == text
 
 
 @pytest.mark.parametrize(
@@ -656,11 +656,11 @@ def test_flops_are_short(count: float, text: str) -> None:
     [(86_440_000, "86M"), (3_200_000, "3.2M"), (467_000, "467K"), (6_600, "6.6K"), (120, "0.1K")],
 )
 def test_parameters_are_counted_as_in_the_paper(count: int, text: str) -> None:
-    assert format.parameters(count) == text
+    assert printing.parameters(count) == text
 
 
 @pytest.mark.parametrize(
     ("part", "whole", "text"), [(0, 7, "0 %"), (6.999, 7, "99 %"), (7, 7, "100 %"), (0, 0, "100 %")]
 )
 def test_a_hundred_percent_is_all_of_it(part: float, whole: float, text: str) -> None:
-    assert format.percent(part, whole) == text
+    assert printing.percent(part, whole) == text

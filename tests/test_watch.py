@@ -146,7 +146,7 @@ def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) 
     choices = RunChoices(f"id={runs[0].id},{runs[2].id}", None, True, "failed", True, "cpu", 1)
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.cli.format.Output.say", lambda self, text, style="": said.append(text))
+        patch.setattr("bench.cli.printing.Output.say", lambda self, text, style="": said.append(text))
         run_suite(suite, results, choices, Machine())
     started = [line for line in said if line.startswith("would run linear_regression/")]
     assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]

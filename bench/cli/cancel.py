@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Plugins, Results, SuitePath
 from bench.dispatch.slurm.submit import cancel
 from bench.dispatch.status import run_statuses
@@ -28,13 +28,13 @@ def cancel_suite(path: Path, results: Path) -> None:
         UserError: when the queue cannot be asked or refuses.
     """
     suite = suites.load(path)
-    out = format.Output()
+    out = printing.Output()
     if count := cancel(results, suite.name):
-        out.say(f"Cancelled {format.count(count, 'job')} of suite {suite.name}. Running ones save first.")
+        out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running ones save first.")
         out.say(f"To resume: bench run {path}{plugins.flags()} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in a queue.")
     statuses = run_statuses(suite.runs, results, pool_of.load(results))
     running = sum(status.word == "running" and not status.job for status in statuses.values())
     if running:
-        out.say(f"{format.count(running, 'run')} trains in a `bench run` on a machine: press Ctrl-C there.")
+        out.say(f"{printing.count(running, 'run')} trains in a `bench run` on a machine: press Ctrl-C there.")

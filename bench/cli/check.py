@@ -18,8 +18,8 @@ from bench import suite as suites
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
 from bench.check.junit import junit
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.dispatch.status import run_statuses
 from bench.files import write_atomically, write_json
 from bench.suite import Suite, owner
@@ -63,7 +63,7 @@ def check_suite(path: Path, results: Path, options: Options) -> int:
     code = checks.exit_code(verdicts) if before is None else int(bool(lost))
     if options.junit:
         write_atomically(options.junit, junit(suite.name, verdicts))
-    out = format.Output()
+    out = printing.Output()
     if options.as_json:
         listed = [{"claim": each.claim, "before": each.before, "after": each.after} for each in changed]
         found = {**checks.to_json(verdicts), "changes": listed, "problems": pool.problems}
@@ -117,7 +117,7 @@ def _remember(results: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -
         write_json(path, {"suite": owner.note(suite, path.parent), **checks.to_json(verdicts)})
 
 
-def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
+def _show(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
     columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
     columns += [Column("expected", spare=True, folds=True), Column("tolerance", spare=True)]
     rows = (
@@ -126,7 +126,7 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
         if one.verdict != "missing"
     )
     if any(one.verdict != "missing" for one in verdicts):
-        out.print(format.table(out, columns, rows))
+        out.print(printing.table(out, columns, rows))
         out.print()
     for one in verdicts:
         if one.verdict not in ("reproduced", "missing"):
@@ -142,10 +142,10 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
         out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
 
 
-def _show_counts(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
+def _show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
     counts = {word: sum(one.verdict == word for one in verdicts) for word in STYLES}
     found = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    out.say(f"{format.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")
+    out.say(f"{printing.count(len(verdicts), 'claim')}: {found or 'nothing was checked'}.")
 
 
 def _by_reason(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
@@ -166,7 +166,7 @@ def _by_note(verdicts: Sequence[checks.Verdict]) -> Mapping[str, list[str]]:
     return found
 
 
-def _show_changes(changed: Sequence[changes_of.Change], since: str, out: format.Output) -> None:
+def _show_changes(changed: Sequence[changes_of.Change], since: str, out: printing.Output) -> None:
     for each in changed:
         style = "red" if each.lost else "green" if each.after == "reproduced" else ""
         before, after = each.before or "not claimed", each.after or "no longer claimed"

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.text import Text
 
 from bench import results as pool_of
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.results import compare as comparing
 
 STYLES = {"same": "dim", "better": "green", "worse": "red", "not comparable": "yellow"}
@@ -27,7 +27,7 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
     counts: Counter[str] = Counter(comparison.word for comparison in comparisons)
     only = [len(pools[index].runs) - len(comparisons) for index in (0, 1)]
     code = 2 if not comparisons else int(counts["worse"] > 0)
-    out = format.Output()
+    out = printing.Output()
     if as_json:
         listed = [asdict(comparison) for comparison in comparisons]
         out.json({"runs": listed, "counts": {word: counts[word] for word in STYLES}, "exit_code": code})
@@ -35,13 +35,13 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
     if comparisons:
         columns = [Column("run", folds=True), Column("before", number=True), Column("after", number=True)]
         columns += [Column("change"), Column("is")]
-        out.print(format.table(out, columns, (_row(comparison) for comparison in comparisons)))
+        out.print(printing.table(out, columns, (_row(comparison) for comparison in comparisons)))
         out.print()
     words = ", ".join(f"{counts[word]} {word}" for word in STYLES if counts[word])
-    out.say(f"{format.count(len(comparisons), 'run')} in both: {words or 'nothing to compare'}.")
+    out.say(f"{printing.count(len(comparisons), 'run')} in both: {words or 'nothing to compare'}.")
     for folder, count in zip((before, after), only, strict=True):
         if count:
-            out.say(f"{format.count(count, 'run')} only in {folder}.")
+            out.say(f"{printing.count(count, 'run')} only in {folder}.")
     for pool in pools:
         for problem in pool.problems:
             out.say(problem, style="yellow")

@@ -11,9 +11,9 @@ import typer
 from rich.text import Text
 
 from bench import __version__
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import Json
-from bench.cli.format import Column
+from bench.cli.printing import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
 from bench.errors import UserError
 from bench.kernels.backends import INSTALL
@@ -60,7 +60,7 @@ def examine(as_json: bool) -> int:
     """Print the findings; exit code 1 when a kernel disagrees with its reference."""
     facts = _examine()
     if as_json:
-        format.Output().json(facts)
+        printing.Output().json(facts)
     else:
         _show(facts)
     return 1 if any(test["verdict"] == "disagrees" for test in facts["self_test"]) else 0
@@ -129,7 +129,7 @@ def _device(device: Any) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    out = format.Output()
+    out = printing.Output()
     commit = facts["commit"][:12] if facts["commit"] else "not a checkout"
     commit += " with changes" if facts["dirty"] else ""
     out.say(f"bench {facts['bench']} ({commit}), Python {facts['python']}, CUDA of torch: {facts['cuda']}")
@@ -146,7 +146,7 @@ def _show(facts: dict[str, Any]) -> None:
     ]
     columns += [Column("ms", number=True, spare=True)]
     rows = [_row(test) for test in facts["self_test"]]
-    out.print(format.table(out, columns, rows, title="Kernels against their references"))
+    out.print(printing.table(out, columns, rows, title="Kernels against their references"))
     out.say("Errors are relative to the largest entry of each output and gradient, against float64.")
     for chosen in facts["kernels"]:
         out.say(f"Runs on {chosen['device']} use {chosen['backend']} ({chosen['reason']}).")
@@ -154,7 +154,7 @@ def _show(facts: dict[str, Any]) -> None:
         out.say(f"Missing {name}: {how}")
 
 
-def _row(test: dict[str, Any]) -> tuple[format.Cell, ...]:
+def _row(test: dict[str, Any]) -> tuple[printing.Cell, ...]:
     names = test["device"], test["kernel"], test["backend"]
     verdict = Text(test["verdict"], VERDICT_STYLES[test["verdict"]])
     if test["unavailable"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.errors import UserError
 
 BATCH = 64
@@ -33,7 +33,7 @@ def show_kernel_speeds(as_json: bool) -> None:
         "sampling": _sampling(device),
     }
     if as_json:
-        format.Output().json(measurements)
+        printing.Output().json(measurements)
     else:
         _show(measurements)
 
@@ -54,7 +54,7 @@ def _sampling(device: Any) -> list[dict[str, Any]]:
 
 
 def _show(measurements: dict[str, Any]) -> None:
-    out = format.Output()
+    out = printing.Output()
     copy = measurements["copy_bytes_per_second"] / 1e12
     out.say(f"{measurements['device']}, torch {measurements['torch']}; a copy moves {copy:.2f} TB/s")
     for kernel in dict.fromkeys(row["kernel"] for row in measurements["kernels"]):
@@ -67,10 +67,10 @@ def _show(measurements: dict[str, Any]) -> None:
             for channels, length in dict.fromkeys((row["channels"], row["length"]) for row in of_kernel)
         ]
         title = f"{kernel}: forward and backward of {measurements['batch_size']} prompts, µs"
-        out.print(format.table(out, columns, rows, title=title))
+        out.print(printing.table(out, columns, rows, title=title))
     rows = [(row["task"], _microseconds(row["microseconds"])) for row in measurements["sampling"]]
     title = f"Drawing a batch of {BATCH} prompts, µs"
-    out.print(format.table(out, [Column("task"), Column("µs", number=True)], rows, title=title))
+    out.print(printing.table(out, [Column("task"), Column("µs", number=True)], rows, title=title))
 
 
 def _microseconds(value: float | None) -> str:

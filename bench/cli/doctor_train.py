@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.doctor import VERDICT_STYLES
-from bench.cli.format import Column
+from bench.cli.printing import Column
 
 if TYPE_CHECKING:
     from bench.train.backends_agree import Agreement
@@ -25,7 +25,7 @@ def show_agreement(steps: int, as_json: bool) -> int:
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", torch.cuda.current_device())
-    out = format.Output()
+    out = printing.Output()
     agreements = []
     for agreement in compare(device, steps):
         if not as_json:
@@ -43,7 +43,7 @@ def show_agreement(steps: int, as_json: bool) -> int:
         ]
         compared = min(COMPARED_STEPS, steps)
         title = f"{steps:,} steps of {BATCH[device.type]} prompts on {device}, with every backend"
-        out.print(format.table(out, columns, [_row(agreement) for agreement in agreements], title=title))
+        out.print(printing.table(out, columns, [_row(agreement) for agreement in agreements], title=title))
         out.say(
             f"difference: the largest of a step's loss from the reference's over the first {compared} steps, "
             f"relative; up to {SLACK:g} times what moving the reference's weights by their last bit makes. "
@@ -62,7 +62,7 @@ def _line(agreement: Agreement) -> str:
     )
 
 
-def _row(agreement: Agreement) -> tuple[format.Cell, ...]:
+def _row(agreement: Agreement) -> tuple[printing.Cell, ...]:
     if agreement.unavailable:
         verdict = Text(f"not available: {agreement.unavailable}", VERDICT_STYLES["not available"])
         return agreement.architecture, agreement.backend, "", "", "", verdict

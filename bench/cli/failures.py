@@ -13,7 +13,7 @@ import typer
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cost import Speeds
 from bench.dispatch.failure_causes import Cause, cause
@@ -54,7 +54,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
             causes[cause(record)].append(_Failed(entry, record))
     groups = sorted(causes.items(), key=lambda reason: -len(reason[1]))
     called_off = last_called_off(results, suite.name)
-    out = format.Output()
+    out = printing.Output()
     if as_json:
         out.json(
             {
@@ -75,16 +75,16 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     return sum(map(len, causes.values()))
 
 
-def _show(reason: Cause, failed: list[_Failed], path: Path, out: format.Output) -> None:
+def _show(reason: Cause, failed: list[_Failed], path: Path, out: printing.Output) -> None:
     kind, message = reason
-    out.say(f"{format.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
+    out.say(f"{printing.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
     for line in _traceback(failed[-1].record):
         out.say(f"  {line}", style="dim")
     for entry in failed[:MOST_NAMED]:
         run = entry.planned.run
         out.say(f"  {run.task.name}/{run.label}")
     if len(failed) > MOST_NAMED:
-        out.say(f"  … and {format.count(len(failed) - MOST_NAMED, 'run')} more")
+        out.say(f"  … and {printing.count(len(failed) - MOST_NAMED, 'run')} more")
     out.say(f"  try again: {_retry(failed, path)}")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bench import results as pool_of
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Results
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import submissions
@@ -46,7 +46,7 @@ def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
         UserError: when no run of that name left anything.
     """
     run_id = _find(name, results)
-    out = format.Output()
+    out = printing.Output()
     path = log_of(results, run_id)
     if not path.exists():
         _explain(run_id, results, out)
@@ -89,7 +89,7 @@ def _find(name: str, results: Path) -> str:
     return matches[0]
 
 
-def _explain(run_id: str, results: Path, out: format.Output) -> None:
+def _explain(run_id: str, results: Path, out: printing.Output) -> None:
     """Explain why a run has no log yet; show its job's output if the job began."""
     queue = ask_queue(results)
     if (job := queue.runs.get(run_id)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.cli import format
+from bench.cli import printing
 from bench.cost import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
 from bench.dispatch.job import Machine
 from bench.dispatch.slurm.site import Site
@@ -18,7 +18,7 @@ def share_gpus(
     asked: int | None,
     todo: list[Planned],
     memories: Memories,
-    out: format.Output,
+    out: printing.Output,
     most: int = MOST_SIDE_BY_SIDE,
 ) -> list[Machine]:
     """The workers to start: as many per GPU as are expected to fit.
@@ -54,7 +54,7 @@ def share_gpus(
     return places
 
 
-def check_fit(site: Site, todo: list[Planned], memories: Memories, out: format.Output) -> None:
+def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing.Output) -> None:
     """Refuse runs that do not fit on a GPU of the cluster; where that is a guess, warn of them.
 
     Raises:
@@ -86,6 +86,6 @@ def _described(large: list[tuple[Planned, Memory]], where: str) -> str:
     verb = "is" if len(large) == 1 else "are"
     basis = "at most; unknown" if need.basis == "unknown" else need.basis
     return (
-        f"{format.count(len(large), 'run')} {verb} too large for {where}: "
+        f"{printing.count(len(large), 'run')} {verb} too large for {where}: "
         f"{entry.run.task.name}/{entry.run.label} is expected to take {need.mib:,} MiB ({basis})"
     )

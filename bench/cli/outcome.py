@@ -12,7 +12,7 @@ import typer
 
 from bench import plugins
 from bench import results as pool_of
-from bench.cli import format
+from bench.cli import printing
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.queue import ask_queue
@@ -25,13 +25,13 @@ from bench.results import STATE
 ASK_BEYOND_SECONDS = 3 * 3600.0
 
 
-def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out: format.Output) -> None:
+def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out: printing.Output) -> None:
     """Print one line: the suite's runs by state, and how many are to be trained."""
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
-    flops = format.flops(sum(entry.training_flops for entry in todo))
-    ahead = f" {format.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
-    out.say(f"Suite {name}: {format.count(len(chosen), 'run')} ({states}).{ahead}")
+    flops = printing.flops(sum(entry.training_flops for entry in todo))
+    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
+    out.say(f"Suite {name}: {printing.count(len(chosen), 'run')} ({states}).{ahead}")
 
 
 def agree(seconds: float, cost: str, yes: bool) -> None:
@@ -67,7 +67,7 @@ def name_of(job: Job) -> str:
     return f"baselines of {job.task.name}" if isinstance(job, Baselines) else f"{job.task.name}/{job.label}"
 
 
-def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out: format.Output) -> None:
+def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out: printing.Output) -> None:
     """Print how every run ended.
 
     Raises:
@@ -90,7 +90,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
         reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
         out.say(f"  {name_of(job)}: failed: {reason}")
     if why := order.stopped():
-        out.say(f"Called off: {why}. {format.count(words['missing'], 'run')} not started.", style="red")
+        out.say(f"Called off: {why}. {printing.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
         out.say(f"Try failed runs again with: bench run {suite} --retry failed")
         raise typer.Exit(1)
@@ -110,7 +110,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     out.say(f"Next: bench report {suite}")
 
 
-def say_failed(chosen: list[Planned], path: Path, out: format.Output) -> None:
+def say_failed(chosen: list[Planned], path: Path, out: printing.Output) -> None:
     """Print the runs that failed earlier, and the command that tries them again."""
     failed = [entry for entry in chosen if entry.status.word == "failed"]
     for entry in failed:

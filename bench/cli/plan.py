@@ -13,9 +13,9 @@ from rich.text import Text
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
-from bench.cli.format import Column
+from bench.cli.printing import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
@@ -53,7 +53,7 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
     planned = stacked(select(plan(suite, results, pool, speeds), terms), results, speeds)
-    out = format.Output()
+    out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
@@ -83,7 +83,7 @@ def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
     return local if local or not elsewhere else elsewhere
 
 
-def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output) -> None:
+def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Output) -> None:
     """Warn of results that another version of a plugin made."""
     results = [pool.runs[entry.run.id] for entry in planned if entry.run.id in pool.runs]
     for line in plugins.outdated(result.provenance.plugins or [] for result in results):
@@ -96,37 +96,37 @@ def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 
 
-def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Table:
+def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> Table:
     columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
     columns += [Column("size"), *(SETTINGS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
     columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
-    rows: Iterator[tuple[format.Cell, ...]] = (
+    rows: Iterator[tuple[printing.Cell, ...]] = (
         (
             entry.run.id,
             tasks[entry.run.task_id],
             entry.run.architecture.name,
             f"{entry.run.size.layers}×{entry.run.size.width}",
             *(SETTINGS[name][1](entry) for name in varying),
-            format.state(entry.status.word),
+            printing.state(entry.status.word),
             _time(entry),
-            format.flops(entry.training_flops),
-            format.parameters(entry.run.parameters),
+            printing.flops(entry.training_flops),
+            printing.parameters(entry.run.parameters),
         )
         for entry in planned
     )
-    return format.table(out, columns, rows)
+    return printing.table(out, columns, rows)
 
 
 def _time(entry: Planned) -> str:
     seconds = entry.estimate.seconds
     if seconds is None:
         return "unknown"
-    return ("~" if entry.estimate.basis == "scaled" else "") + format.duration(seconds)
+    return ("~" if entry.estimate.basis == "scaled" else "") + printing.duration(seconds)
 
 
-def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
+def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
     words = [word for word in WORDS if any(entry.status.word == word for entry in planned)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
@@ -138,7 +138,7 @@ def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> 
                 yield (experiment.name, *_sums(members, words), experiment.rebuilds)
         yield ("all, each run once", *_sums(planned, words), "")
 
-    return format.table(out, columns, rows(), title="By experiment")
+    return printing.table(out, columns, rows(), title="By experiment")
 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
@@ -147,8 +147,8 @@ def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     return [
         f"{len(planned):,}",
         *(f"{states[word]:,}" if states[word] else "·" for word in words),
-        format.expected(total.seconds, total.unknown),
-        format.flops(sum(entry.training_flops for entry in planned)),
+        printing.expected(total.seconds, total.unknown),
+        printing.flops(sum(entry.training_flops for entry in planned)),
     ]
 
 
@@ -167,8 +167,8 @@ def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str
     if any(entry.estimate.members > 1 for entry in missing):
         sizes = Counter(Counter(entry.stack for entry in missing).values())
         described = ", ".join(f"{number:,} of {size}" for size, number in sorted(sizes.items(), reverse=True))
-        stacks = format.count(sum(sizes.values()), "stack")
-        yield f"{format.count(len(missing), 'run')} without a result form {stacks}: {described}."
+        stacks = printing.count(sum(sizes.values()), "stack")
+        yield f"{printing.count(len(missing), 'run')} without a result form {stacks}: {described}."
 
 
 def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
 from bench.plan import Planned
@@ -37,7 +37,7 @@ class Workers(Protocol):
         """Whether anything is still being done, or waits to be."""
 
 
-def follow(workers: Workers, todo: list[Planned], results: Path, out: format.Output) -> None:
+def follow(workers: Workers, todo: list[Planned], results: Path, out: printing.Output) -> None:
     """Show progress until the workers are done."""
     view = _View(todo, results, workers, out)
     with view.shown():
@@ -59,7 +59,7 @@ class _View:
     todo: list[Planned]
     results: Path
     workers: Workers
-    out: format.Output
+    out: printing.Output
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class _View:
             for holder, count in holders.items():
                 if holder is not None and holder not in self.holders:
                     self.holders.add(holder)
-                    held = f"{format.count(count, 'run')} held by {holder}"
+                    held = f"{printing.count(count, 'run')} held by {holder}"
                     self.out.say(f"Waiting for {held}; taken over when that process ends.", style="yellow")
 
     def _outcome(self, entry: Planned, folder: Folder) -> str | None:
@@ -128,7 +128,7 @@ class _View:
     def _say_ended(self, entry: Planned, word: str) -> None:
         self.out.print(
             Text.assemble(
-                (f"{word:9}", format.STATE_STYLES[word]),
+                (f"{word:9}", printing.STATE_STYLES[word]),
                 f" {entry.run.task.name}/{entry.run.label}  ",
                 (f"{len(self.ended)} of {len(self.todo)}, {self._eta()}", "dim"),
             ),
@@ -165,10 +165,10 @@ class _View:
         done, left = self._work_done(), self._work_left()
         elapsed = time.monotonic() - self.began
         if left <= 0:
-            return f"{format.duration(elapsed)} in all"
+            return f"{printing.duration(elapsed)} in all"
         if done <= 0 or elapsed < 3:
             return "time left unknown yet"
-        return f"about {format.duration(elapsed * left / done)} left"
+        return f"about {printing.duration(elapsed * left / done)} left"
 
     def _flops(self) -> tuple[float, float]:
         done = sum(
@@ -182,7 +182,7 @@ class _View:
         columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
         columns += [Column("FLOPs done", number=True, spare=True), Column("", spare=True)]
-        rows: list[tuple[format.Cell, ...]] = []
+        rows: list[tuple[printing.Cell, ...]] = []
         for entry in self.todo:
             if (active := self.active.get(entry.run.id)) is None:
                 continue
@@ -193,18 +193,18 @@ class _View:
                     f"{entry.run.steps:,}",
                     "" if active.loss is None else f"{active.loss:.3g}",
                     f"{active.steps_per_second:,.1f}",
-                    format.flops(entry.training_flops * active.step / entry.run.steps),
+                    printing.flops(entry.training_flops * active.step / entry.run.steps),
                     ProgressBar(entry.run.steps, active.step, width=20),
                 )
             )
         for job in self.workers.jobs:
             if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
                 rows.append((f"baselines of {job.task.name}", "", "", "", "", "", ""))
-        table = format.table(self.out, columns, rows)
+        table = printing.table(self.out, columns, rows)
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
             ProgressBar(max(total, 1.0), done, width=20),
-            f"{len(self.ended)} of {format.count(len(self.todo), 'run')}, "
-            f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}",
+            f"{len(self.ended)} of {printing.count(len(self.todo), 'run')}, "
+            f"{printing.flops(done)} of {printing.flops(total)} FLOPs, {self._eta()}",
         )
         return Group(table, overall)

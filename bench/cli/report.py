@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import results as pool_of
 from bench import suite as suites
 from bench.check import claims as claims_of
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.check import verdicts_on
 from bench.dispatch.status import run_statuses
 from bench.errors import InvalidFile, UserError
@@ -24,7 +24,7 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
         InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
         UserError: when there are no results, none is named and none has results, or two have the same name.
     """
-    out = format.Output()
+    out = printing.Output()
     unusable: list[UserError] = []
     named = _usable(paths, unusable)
     if paths and not named:
@@ -42,7 +42,9 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     raise_all(unusable)
 
 
-def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: format.Output) -> None:
+def _write(
+    suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: printing.Output
+) -> None:
     from bench.report import write_report
 
     words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
@@ -52,7 +54,7 @@ def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path
     have = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"
     out.say(
-        f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
+        f"{suite.name}: {have:,} of {printing.count(len(words), 'run')} have results; "
         f"{len(written)} files written. Open {page}"
     )
 

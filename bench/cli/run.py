@@ -13,7 +13,7 @@ import typer
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Filter, Plugins, Results, SuitePath
 from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
@@ -153,7 +153,7 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
     speeds = _speeds(pool, results, choices, site)
-    out = format.Output()
+    out = printing.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
@@ -228,7 +228,9 @@ def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, result
     return [*baselines, *runs, *ended_members(runs, [planned.run for planned in chosen], results)]
 
 
-def _places(choices: RunChoices, machine: Machine, todo: list[Planned], out: format.Output) -> list[Machine]:
+def _places(
+    choices: RunChoices, machine: Machine, todo: list[Planned], out: printing.Output
+) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
     from bench.kernels import backends
 
@@ -251,7 +253,7 @@ def _places(choices: RunChoices, machine: Machine, todo: list[Planned], out: for
     for name, count in precisions.items():
         if why := product.unavailable(name, places[0].device):
             raise UserError(
-                f"{format.count(count, 'run')} in precision {name} cannot train here: {why}; "
+                f"{printing.count(count, 'run')} in precision {name} cannot train here: {why}; "
                 "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
             )
     return places
@@ -272,7 +274,7 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
     if random:
         names = ", ".join(sorted({entry.run.architecture.name for entry in random}))
         raise UserError(
-            f"--gpus-per-run {spread}: {format.count(len(random), 'run')} of {names} have dropout, which "
+            f"--gpus-per-run {spread}: {printing.count(len(random), 'run')} of {names} have dropout, which "
             "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
     if small := [entry for entry in todo if entry.run.batch_size < spread]:
@@ -286,11 +288,11 @@ def expected_cost(todo: list[Planned], path: Path, workers: int) -> str:
     if total.seconds is None:
         return f"an unknown time ({how_to})"
     estimated = [entry for entry in todo if entry.remaining_seconds is not None]
-    used = format.count(min(len(todo), workers), "worker")
+    used = printing.count(min(len(todo), workers), "worker")
     seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
-    time = f"{format.duration(seconds)} on {used}"
+    time = f"{printing.duration(seconds)} on {used}"
     if total.unknown:
-        return f"at least {time}, with {format.count(total.unknown, 'run')} unknown ({how_to})"
+        return f"at least {time}, with {printing.count(total.unknown, 'run')} unknown ({how_to})"
     measured = all(entry.estimate.basis == "measured" for entry in todo)
     return f"about {time} ({'at' if measured else 'scaled from'} speeds measured on this device)"
 
@@ -306,7 +308,7 @@ def _seconds(seconds: list[float], workers: int) -> float:
 
 
 def _train(
-    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: format.Output
+    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: printing.Output
 ) -> None:
     workers = LocalPool(jobs, order, places[: len(jobs)], cluster_job=cluster_job())
     try:

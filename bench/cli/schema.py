@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.cli.arguments import Plugins
-from bench.cli.format import Output
+from bench.cli.printing import Output
 from bench.suite import json_schema
 
 

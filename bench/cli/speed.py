@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results
-from bench.cli.format import Column
+from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
 from bench.run import Run
@@ -128,7 +128,7 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     device = _prepared()
     name = device_name(str(device))
     cases = _possible(cases, grid, device)
-    out = format.Output()
+    out = printing.Output()
     if not choices.as_json:
         where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
         out.say(f"{name}{where}")
@@ -226,9 +226,9 @@ def _measured(
                 yield record
 
 
-def _show(out: format.Output, record: Record) -> None:
+def _show(out: printing.Output, record: Record) -> None:
     rates = ", ".join(
-        f"{precision} {format.flops(rate)} FLOP/s"
+        f"{precision} {printing.flops(rate)} FLOP/s"
         for precision, rate in record.product_flops_per_second.items()
     )
     copied = f"{(record.copy_bytes_per_second or 0) / 1e12:.3g} TB/s"
@@ -246,7 +246,7 @@ def _show(out: format.Output, record: Record) -> None:
     columns += [Column("kernels/step", number=True, spare=True), Column("peak MiB", number=True, spare=True)]
     columns += [Column("", folds=True)]
     rows = list(_rows(record))
-    out.print(format.table(out, columns, rows, title="Training steps"))
+    out.print(printing.table(out, columns, rows, title="Training steps"))
     out.say(
         "ms/member: per step and member of the stack. Stack gain: time alone over time per member. "
         "Of matmul rate: training FLOPs per second over those of the large matrix product in that precision.",
@@ -271,7 +271,7 @@ def _rows(record: Record) -> Iterator[tuple[str, ...]]:
             _number(row.ms_per_step),
             _number(row.ms_per_member),
             _number(record.stack_gain(row)),
-            DASH if row.flops_per_second is None else format.flops(row.flops_per_second),
+            DASH if row.flops_per_second is None else printing.flops(row.flops_per_second),
             DASH if fraction is None else f"{100 * fraction:.3g} %",
             DASH if row.kernels_per_step is None else f"{row.kernels_per_step:,.0f}",
             DASH if row.peak_memory_mib is None else f"{row.peak_memory_mib:,}",
@@ -289,7 +289,7 @@ def _number(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _profile_table(out: format.Output, row: Row) -> Any:
+def _profile_table(out: printing.Output, row: Row) -> Any:
     total = sum(kernel.microseconds for kernel in row.profile)
     columns = [Column("µs/step", number=True), Column("share", number=True), Column("launches", number=True)]
     columns += [Column("group"), Column("kernel", folds=True)]
@@ -301,7 +301,7 @@ def _profile_table(out: format.Output, row: Row) -> Any:
     lines = [line(kernel, short_name(kernel.name)) for kernel in largest(row.profile)]
     groups = [line(kernel, "") for kernel in by_group(row.profile)]
     title = f"{row.label}: by group, then by kernel; {total:,.0f} µs in all"
-    return format.table(out, columns, [*groups, ("",) * 5, *lines], title=title)
+    return printing.table(out, columns, [*groups, ("",) * 5, *lines], title=title)
 
 
 def by_group(profile: Sequence[KernelTime]) -> list[KernelTime]:

@@ -20,10 +20,10 @@ from rich.text import Text
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
-from bench.cli.format import Column
 from bench.cli.plan import known_speeds, said_withdrawn
+from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import last_called_off
 from bench.dispatch.status import WORDS, Queue, Word
@@ -52,7 +52,7 @@ def command(
 def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
     """Print where the suite at `path` stands, once or until interrupted."""
     suite = suites.load(path)
-    out = format.Output()
+    out = printing.Output()
     if watch and not as_json:
         _watch(suite, path, results, out)
         return
@@ -86,7 +86,7 @@ class _View:
         return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -> None:
+def _watch(suite: suites.Suite, path: Path, results: Path, out: printing.Output) -> None:
     def shown() -> Group:
         view = _View.of(suite, path, results)
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
@@ -106,11 +106,11 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         if entry.status.silent_seconds:
             job = f" in job {entry.status.job}: scancel {entry.status.job}" if entry.status.job else ""
             name = f"{entry.run.task.name}/{entry.run.label}"
-            silence = format.duration(entry.status.silent_seconds)
+            silence = printing.duration(entry.status.silent_seconds)
             yield f"silent for {silence}, it may hang: {name}{job}", "red"
     causes = Counter(entry.status.note for entry in view.with_word("failed"))
     for note, count in causes.most_common(MOST_NOTES):
-        yield f"failed, {format.count(count, 'run')}: {note}", "red"
+        yield f"failed, {printing.count(count, 'run')}: {note}", "red"
     if causes:
         yield (
             f"Tracebacks, and commands to try failed runs again: bench failures {view.path}{plugins.flags()}",
@@ -120,10 +120,10 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         _without_job(entry.status.note) for entry in view.with_word("missing") if entry.status.note
     )
     for note, count in ended.most_common(MOST_NOTES):
-        yield f"missing, {format.count(count, 'run')}: {note}", "yellow"
+        yield f"missing, {printing.count(count, 'run')}: {note}", "yellow"
     waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
-        yield f"queued, {format.count(count, 'run')}: {note}", "dim"
+        yield f"queued, {printing.count(count, 'run')}: {note}", "dim"
     if why := last_called_off(view.results, view.suite.name):
         yield f"called off: {why}", "red"
     if view.queue.problem:
@@ -141,7 +141,7 @@ def _without_job(note: str) -> str:
     return re.sub(r"job \d+(_\d+)?", "job", note)
 
 
-def _table(out: format.Output, view: _View) -> Table:
+def _table(out: printing.Output, view: _View) -> Table:
     words = [word for word in WORDS if view.with_word(word)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in (*words, "done", "worker time left", "ends in")]
@@ -151,16 +151,16 @@ def _table(out: format.Output, view: _View) -> Table:
         facts = _facts(members)
         done, total = facts["training_flops_done"], facts["training_flops"]
         states = (
-            Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word]) if facts["states"][word] else "·"
+            Text(f"{facts['states'][word]:,}", printing.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
         eta, left = facts["eta_seconds"], facts["seconds_left"]
         none_left = left == 0 and not facts["runs_unknown"]
-        shown = ["–" if none_left else format.expected(left, facts["runs_unknown"])]
-        shown.append(format.duration(eta) if eta else "–")
-        percent = format.percent(done, total)
-        rows.append((name, *states, percent, *shown, format.flops(done), format.flops(total)))
-    return format.table(out, columns, rows)
+        shown = ["–" if none_left else printing.expected(left, facts["runs_unknown"])]
+        shown.append(printing.duration(eta) if eta else "–")
+        percent = printing.percent(done, total)
+        rows.append((name, *states, percent, *shown, printing.flops(done), printing.flops(total)))
+    return printing.table(out, columns, rows)
 
 
 def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list[Planned]]]:

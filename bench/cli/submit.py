@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bench import plugins
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
@@ -49,7 +49,7 @@ def submit_order(
     options: SlurmOptions,
     choices: RunChoices,
     cost: str,
-    out: format.Output,
+    out: printing.Output,
 ) -> None:
     """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
 
@@ -76,10 +76,10 @@ def submit_order(
     items = _work_items(jobs, todo, results, memories, options)
     plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
     arrays = len(chunks(plans, largest_array()))
-    out.say(f"{_jobs(plans)} in {format.count(arrays, 'array')}; {cost}.")
+    out.say(f"{_jobs(plans)} in {printing.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
         for number, plan in enumerate(plans):
-            out.say(f"would submit job {number}: {_work(plan)}, {format.duration(plan.seconds)}")
+            out.say(f"would submit job {number}: {_work(plan)}, {printing.duration(plan.seconds)}")
         return
     agree(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
     check_writable(results)
@@ -137,15 +137,15 @@ def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> i
 
 def _work(plan: JobPlan) -> str:
     runs = sum(isinstance(job, Run) for job in plan.work)
-    named = [format.count(runs, "run")] if runs else []
+    named = [printing.count(runs, "run")] if runs else []
     if runs < len(plan.work):
-        named.append(f"baselines of {format.count(len(plan.work) - runs, 'task')}")
+        named.append(f"baselines of {printing.count(len(plan.work) - runs, 'task')}")
     at_a_time = min(plan.workers, len(plan.items))
     return " and ".join(named) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
 def _jobs(group: Sized) -> str:
-    return format.count(len(group), "job")
+    return printing.count(len(group), "job")
 
 
 def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from bench import plugins, protocol
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
-from bench.cli.format import Column
+from bench.cli.printing import Column
 from bench.errors import UserError, did_you_mean
 from bench.tasks import TASKS, Task
 
@@ -33,7 +33,7 @@ def command(
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     """Print all tasks, or one by name, or the table of differences as Markdown."""
     plugins.load_installed()
-    out = format.Output()
+    out = printing.Output()
     if name is not None and name not in TASKS:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
     if as_json:
@@ -66,7 +66,7 @@ def _facts(task: Task) -> dict[str, object]:
     }
 
 
-def _list(out: format.Output) -> None:
+def _list(out: printing.Output) -> None:
     columns = [
         Column("task"),
         Column("d", number=True),
@@ -84,11 +84,11 @@ def _list(out: format.Output) -> None:
         rows.append(
             [name, str(task.n_dims), str(task.n_points), str(task.length(task.n_points)), score, others]
         )
-    out.print(format.table(out, columns, rows))
+    out.print(printing.table(out, columns, rows))
     out.say("bench tasks NAME draws one prompt; bench tasks --differences compares text and code.", "dim")
 
 
-def _one(out: format.Output, kind: type[Task]) -> None:
+def _one(out: printing.Output, kind: type[Task]) -> None:
     task = kind.model_validate({})
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")
@@ -98,7 +98,7 @@ def _one(out: format.Output, kind: type[Task]) -> None:
     for field, value in fields.items():
         differs = protocol.sides(kind, field)
         rows.append([field, protocol.shown(value), *(differs or ("", ""))])
-    out.print(format.table(out, columns, rows))
+    out.print(printing.table(out, columns, rows))
     out.say(
         f"A prompt has {task.length(task.n_points)} tokens; a predictor that has learned nothing scores "
         f"{task.trivial:g} ({task.metric.replace('_', ' ')}).",

@@ -12,7 +12,7 @@ import typer
 
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.arguments import RESULTS, Plugins, Results
 from bench.errors import UserError
 from bench.filters import matching
@@ -61,7 +61,7 @@ def withdraw_results(
         UserError: for options that do not go together, or a filter that matches nothing.
     """
     pool_of.require(results)
-    out = format.Output()
+    out = printing.Output()
     ids = None if suite is None else _ids(suite)
     if terms is None:
         if reason is not None or undo:
@@ -82,7 +82,7 @@ def _ids(suite: Path) -> set[str]:
     return {run.id for run in runs} | {run.task_id for run in runs}
 
 
-def _list(results: Path, ids: set[str] | None, out: format.Output) -> None:
+def _list(results: Path, ids: set[str] | None, out: printing.Output) -> None:
     pool = pool_of.load(results)
     lines = withdrawn.lines(pool.withdrawn, pool.runs.keys() | pool.baselines.keys(), ids)
     for line in lines:
@@ -91,7 +91,7 @@ def _list(results: Path, ids: set[str] | None, out: format.Output) -> None:
         out.say("No result is withdrawn.")
 
 
-def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out: format.Output) -> None:
+def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out: printing.Output) -> None:
     date, entries = time.strftime("%Y-%m-%d"), withdrawn.withdrawals(results)
     count = 0
     while chosen := _matching(_counted(results, ids, terms), terms, results, count):
@@ -102,11 +102,11 @@ def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out:
             entries.append(Withdrawal(candidate.id, digest, candidate.record.name, reason, date))
         withdrawn.write(results, entries)
         count += len(chosen)  # repeat: a copy with other provenance may count now
-    out.say(f"{format.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
+    out.say(f"{printing.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
     out.say("They count as missing: bench run trains them again.")
 
 
-def _undo(results: Path, ids: set[str] | None, terms: str, out: format.Output) -> None:
+def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output) -> None:
     entries = withdrawn.withdrawals(results)
     pool = pool_of.load(results)
     candidates = [
@@ -119,7 +119,7 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: format.Output) -
         for candidate in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
     }
     withdrawn.write(results, [entry for entry in entries if entry not in chosen])
-    out.say(f"{format.count(len(chosen), 'result')} no longer withdrawn.")
+    out.say(f"{printing.count(len(chosen), 'result')} no longer withdrawn.")
 
 
 def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:
