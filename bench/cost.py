@@ -27,7 +27,7 @@ before it starts; it is never shown as a time."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """What a run is expected to take.
 
     Attributes:
@@ -93,19 +93,19 @@ class Speeds:
     def __bool__(self) -> bool:
         return bool(self._times)
 
-    def estimate(self, run: Run, members: int = 1) -> Estimate:
+    def estimate(self, run: Run, members: int = 1) -> TimeEstimate:
         """Seconds for the whole of `run` as one of `members` of a stack."""
         shape = shape_of(run)
         if by_stack := self._times.get(shape):
             basis: Basis = "measured" if members in by_stack else "scaled"
-            return Estimate(run.steps * _at_most(by_stack, members), basis, members)
+            return TimeEstimate(run.steps * _at_most(by_stack, members), basis, members)
         per_step = flops_per_step(run)
         near = self._nearest(shape, per_step)
         if near is None:
-            return Estimate(None, "unknown", members)
+            return TimeEstimate(None, "unknown", members)
         # Less work per step is not promised to be faster: small steps are mostly overhead.
         growth = max(1.0, per_step / self._flops[near])
-        return Estimate(run.steps * growth * _at_most(self._times[near], members), "scaled", members)
+        return TimeEstimate(run.steps * growth * _at_most(self._times[near], members), "scaled", members)
 
     def _nearest(self, shape: Shape, per_step: float) -> Shape | None:
         """The measured shape whose time may be scaled to another; None where none is close enough."""
@@ -209,7 +209,7 @@ class Memories:
         if peaks := self._peaks.get(run.architecture.name):
             shape = (activations, parameters)
             near = min(
-                peaks, key=lambda one: (abs(_log_ratio(one[0], activations)), one != shape, -peaks[one])
+                peaks, key=lambda peak: (abs(_log_ratio(peak[0], activations)), peak != shape, -peaks[peak])
             )
             growth = max(activations / near[0], parameters / near[1])
             basis: Basis = "measured" if near == shape else "scaled"

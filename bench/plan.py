@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cost import Estimate, Speeds, cautious_seconds
-from bench.dispatch.queue import Queue
+from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, begun, form
-from bench.dispatch.status import NOBODY, WORDS, Standing, standing
+from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import matching
 from bench.results import Pool
 from bench.run import Run, leaves, short
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a suite: the experiments it serves, its standing, its expected cost.
+    """One run of a suite: the experiments it serves, its status, its expected cost.
 
     Attributes:
         stack: numbers the stack that it trains in, among the runs that were planned together.
@@ -32,8 +31,8 @@ class Planned:
 
     run: Run
     experiments: tuple[str, ...]
-    standing: Standing
-    estimate: Estimate
+    status: RunStatus
+    estimate: TimeEstimate
     stack: int = 0
 
     @cached_property
@@ -44,12 +43,12 @@ class Planned:
     @property
     def share_done(self) -> float:
         """The part of its steps that is known to be done, from 0 to 1."""
-        return min(1.0, self.standing.step / self.run.steps)
+        return min(1.0, self.status.step / self.run.steps)
 
     @property
     def has_ended(self) -> bool:
         """Whether it has a result."""
-        return self.standing.word in ("finished", "diverged")
+        return self.status.word in ("finished", "diverged")
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -81,8 +80,8 @@ class Total:
     def of(cls, seconds: Iterable[float | None]) -> Total:
         """The sum of what is known."""
         values = list(seconds)
-        known = [value for value in values if value is not None]
-        return cls(sum(known) if known or not values else None, len(values) - len(known))
+        numbers = [value for value in values if value is not None]
+        return cls(sum(numbers) if numbers or not values else None, len(values) - len(numbers))
 
 
 def plan(
@@ -90,16 +89,16 @@ def plan(
     results: Path,
     pool: Pool,
     speeds: Speeds,
-    queue: Queue = NOBODY,
+    queue: Queue = NO_QUEUE,
     largest: int | None = None,
 ) -> list[Planned]:
     """Every run of the suite once, in the order of its experiments; `largest` as in `stacked`."""
-    unknown = Estimate(None, "unknown")
+    unknown = TimeEstimate(None, "unknown")
     planned = [
         Planned(
             run,
             tuple(experiment.name for experiment in suite.experiments_of(run.id)),
-            standing(run, results, pool, queue),
+            run_status(run, results, pool, queue),
             unknown,
         )
         for run in suite.runs
@@ -144,8 +143,8 @@ def task_names(runs: Iterable[Planned]) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     firsts: dict[str, dict[str, Any]] = {}
-    for one in runs:
-        run = one.run
+    for entry in runs:
+        run = entry.run
         if run.task_id not in names:
             settings = {**run.task.identity(), "evaluation_prompts": run.evaluation_prompts}
             fields = {".".join(path): value for path, value in leaves(settings)}
@@ -181,7 +180,7 @@ _FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "steps": lambda planned: [str(planned.run.steps)],
     "seed": lambda planned: [str(planned.run.seed)],
     "id": lambda planned: [planned.run.id],
-    "state": lambda planned: [planned.standing.word],
+    "state": lambda planned: [planned.status.word],
 }
 
 

@@ -51,5 +51,5 @@ def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Settin
 
 def _rank(setting: Setting, errors: Errors) -> tuple[int, float, Setting]:
     """Sorts the best first: seeds finished (negative), their mean error (infinite without any), values."""
-    known = [error for error in errors if error is not None and math.isfinite(error)]
-    return -len(known), math.fsum(known) / len(known) if known else math.inf, setting
+    finished = [error for error in errors if error is not None and math.isfinite(error)]
+    return -len(finished), math.fsum(finished) / len(finished) if finished else math.inf, setting

@@ -13,13 +13,13 @@ from synthetic import pool_with, record_of, result_of, run_of
 
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
 from bench.cli import memory as memory_of
+from bench.cli import printing
 from bench.cli.memory import share_gpus
-from bench.cli.run import Choices, run_suite
-from bench.cost import CONTEXT_MIB, Estimate, Memories, Memory, side_by_side
+from bench.cli.run import RunChoices, run_suite
+from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
 from bench.dispatch.job import Machine
-from bench.dispatch.status import Standing
+from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json
 from bench.plan import Planned
@@ -35,7 +35,7 @@ def measured(run: Run, peak_mib: int, **provenance: Any) -> Pool:
 
 
 def planned(*runs: Run) -> list[Planned]:
-    return [Planned(run, (), Standing("missing"), Estimate(1.0, "measured")) for run in runs]
+    return [Planned(run, (), RunStatus("missing"), TimeEstimate(1.0, "measured")) for run in runs]
 
 
 def test_memory_is_measured_or_scaled_or_unknown() -> None:
@@ -83,7 +83,7 @@ def test_as_many_share_a_gpu_as_fit_and_as_there_are(
     assert more > most or more * largest > memory or count * gpus >= runs
 
 
-OUT = format.Output()
+OUT = printing.Output()
 GPUS = [Machine(devices=("cuda:0",)), Machine(devices=("cuda:1",))]
 
 
@@ -119,11 +119,11 @@ def test_a_run_larger_than_the_gpu_is_warned_of_and_may_try(
 ) -> None:
     monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
     memories = Memories(measured(RUN, 60_000))
-    assert share_gpus(GPUS, None, planned(RUN), memories, format.Output()) == GPUS
+    assert share_gpus(GPUS, None, planned(RUN), memories, printing.Output()) == GPUS
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("1 run is too large for a GPU here (40,000 MiB): ")
     assert said.endswith("is expected to take 60,700 MiB (measured); it may run out of it.")
-    share_gpus(GPUS, None, planned(RUN), Memories(measured(RUN, 6_000)), format.Output())
+    share_gpus(GPUS, None, planned(RUN), Memories(measured(RUN, 6_000)), printing.Output())
     assert capsys.readouterr().out == ""
 
 
@@ -166,7 +166,7 @@ def would_submit(
             pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
         )
     config = suite.parent / "site.yaml"
-    choices = Choices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
+    choices = RunChoices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
     run_suite(suite, results, choices, machine or Machine())
 
 

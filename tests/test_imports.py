@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "results run speed.records",
-    "plan": "cost dispatch.queue dispatch.stacking dispatch.status filters results run stack suite tasks",
+    "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
     "results run selection suite tasks",
     "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "
@@ -190,6 +190,12 @@ def test_settings_and_what_they_build_do_not_import_each_other_even_later(packag
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
 
 
+def test_what_knows_slurm_is_in_one_package() -> None:
+    users = {each.importer for each in INSIDE if within(each.target, "bench.dispatch.slurm")}
+    core = {user for user in users if within(user, "dispatch") and not within(user, "dispatch.slurm")}
+    assert core == {"dispatch.slurm_job"}  # the name in pickles of earlier versions
+
+
 def test_torch_is_loaded_by_those_who_compute_with_it() -> None:
     torch = {each.importer for each in IMPORTS if within(each.target, "torch") and each.at_import}
     assert torch == {f"{top}.{name}" for top, row in TORCH_AT_IMPORT.items() for name in row.split()}
@@ -218,7 +224,7 @@ def callers(*functions: str) -> set[str]:
 @pytest.mark.slow
 def test_only_the_commands_exit_and_print() -> None:
     assert callers("sys.exit", "exit", "quit", "os._exit") == {"cli"}
-    into_logs = {"dispatch.lock", "dispatch.slurm_job", "dispatch.worker", "train.checkpoint"}
+    into_logs = {"dispatch.lock", "dispatch.slurm.job", "dispatch.worker", "train.checkpoint"}
     assert callers("print") <= {"cli", *into_logs}
 
 

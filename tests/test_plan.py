@@ -33,10 +33,10 @@ from bench import flops
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli.plan import show_plan
-from bench.cost import Estimate, Speeds, cautious_seconds
+from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.state import Folder
-from bench.dispatch.status import Standing, standing, standings
+from bench.dispatch.status import RunStatus, run_status, run_statuses
 from bench.errors import UserError
 from bench.plan import Planned, Total, plan, select, stacked, task_names
 from bench.results import Pool
@@ -174,14 +174,14 @@ def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
     beat(Folder.of(tmp_path, killed.id), pid=dead.pid, step=9_000)
     (Folder.of(tmp_path, killed.id).path / "checkpoint.pt").write_bytes(b"")
     Folder.of(tmp_path, failed.id).fail_with("MemoryError", "out of memory\nsomewhere")
-    found = standings(FIRST[:6], tmp_path, pool_of.load(tmp_path))
+    found = run_statuses(FIRST[:6], tmp_path, pool_of.load(tmp_path))
     assert [found[run.id] for run in FIRST[:6]] == [
-        Standing("finished", finished.steps),
-        Standing("diverged", 0, note="the loss was not finite at step 1 234"),
-        Standing("running", 7, 3.5, 1.5),
-        Standing("missing", 9_000, note="interrupted; resumable"),
-        Standing("failed", 0, note="MemoryError: out of memory"),
-        Standing("missing"),
+        RunStatus("finished", finished.steps),
+        RunStatus("diverged", 0, note="the loss was not finite at step 1 234"),
+        RunStatus("running", 7, 3.5, 1.5),
+        RunStatus("missing", 9_000, note="interrupted; resumable"),
+        RunStatus("failed", 0, note="MemoryError: out of memory"),
+        RunStatus("missing"),
     ]
     assert untouched.id in found
 
@@ -196,25 +196,25 @@ def beat(folder: Folder, **fields: Any) -> None:
 def test_a_run_is_not_running_when_its_heartbeat_is_old(tmp_path: Path) -> None:
     folder = Folder.of(tmp_path, FIRST[0].id)
     beat(folder, time=0.0)
-    assert standing(FIRST[0], tmp_path, Pool()).word == "missing"
+    assert run_status(FIRST[0], tmp_path, Pool()).word == "missing"
 
 
 def test_a_run_elsewhere_is_believed_to_be_running(tmp_path: Path) -> None:
     beat(Folder.of(tmp_path, FIRST[0].id), host="another machine", pid=2**22 + 1, step=3)
-    assert standing(FIRST[0], tmp_path, Pool()) == Standing("running", 3)
+    assert run_status(FIRST[0], tmp_path, Pool()) == RunStatus("running", 3)
 
 
 def test_a_result_counts_whatever_the_state_folder_says(tmp_path: Path) -> None:
     write_pool(tmp_path, FIRST[:1])
     Folder.of(tmp_path, FIRST[0].id).fail_with("OSError", "an earlier attempt")
-    assert standing(FIRST[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
+    assert run_status(FIRST[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
 
 
 def test_a_run_tried_again_is_running_not_failed(tmp_path: Path) -> None:
     folder = Folder.of(tmp_path, FIRST[0].id)
     folder.fail_with("OSError", "an earlier attempt")
     folder.beat(step=1)
-    assert standing(FIRST[0], tmp_path, Pool()).word == "running"
+    assert run_status(FIRST[0], tmp_path, Pool()).word == "running"
 
 
 HERE = f'"pid": {os.getpid()}, "host": "{socket.gethostname()}"'
@@ -234,23 +234,23 @@ def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
     folder = Folder.of(tmp_path, FIRST[0].id)
     folder.path.mkdir(parents=True)
     (folder.path / "heartbeat.json").write_text(text)
-    assert standing(FIRST[0], tmp_path, Pool()) == Standing("missing")
+    assert run_status(FIRST[0], tmp_path, Pool()) == RunStatus("missing")
 
 
 @pytest.mark.parametrize(
     ("state", "left"),
     [
-        (Standing("missing"), 100.0),
-        (Standing("failed"), 100.0),
-        (Standing("running", 125_000), 75.0),
-        (Standing("missing", 500_000), 0.0),
-        (Standing("missing", 600_000), 0.0),
-        (Standing("finished", 500_000), 0.0),
-        (Standing("diverged", 10), 0.0),
+        (RunStatus("missing"), 100.0),
+        (RunStatus("failed"), 100.0),
+        (RunStatus("running", 125_000), 75.0),
+        (RunStatus("missing", 500_000), 0.0),
+        (RunStatus("missing", 600_000), 0.0),
+        (RunStatus("finished", 500_000), 0.0),
+        (RunStatus("diverged", 10), 0.0),
     ],
 )
-def test_what_is_left_of_a_run_is_what_it_has_not_done(state: Standing, left: float) -> None:
-    one = Planned(FIRST[0], (), state, Estimate(100.0, "measured"))
+def test_what_is_left_of_a_run_is_what_it_has_not_done(state: RunStatus, left: float) -> None:
+    one = Planned(FIRST[0], (), state, TimeEstimate(100.0, "measured"))
     assert one.remaining_seconds == pytest.approx(left)
 
 
@@ -276,7 +276,7 @@ def speeds_of(*results: dict[str, Any], device: str | None = "this device") -> S
 def test_the_same_shape_costs_what_was_measured_whatever_it_is_trained_on() -> None:
     results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate((90.0, 100.0, 400.0))]
     wanted = run_of(learning_rate=4e-4, clip=50.0, seed=9, steps=1_000)
-    assert speeds_of(*results).estimate(wanted) == Estimate(10.0, "measured")
+    assert speeds_of(*results).estimate(wanted) == TimeEstimate(10.0, "measured")
 
 
 @pytest.mark.parametrize(
@@ -311,13 +311,13 @@ def test_twice_the_work_a_step_takes_twice_the_time() -> None:
 
 def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
     speeds = speeds_of(measured(run_of(), 100.0))
-    assert speeds.estimate(run_of(layers=1, steps=100)) == Estimate(1.0, "scaled")
+    assert speeds.estimate(run_of(layers=1, steps=100)) == TimeEstimate(1.0, "scaled")
 
 
 def test_an_architecture_is_scaled_from_itself_and_never_from_others() -> None:
     speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=4, architecture="s4"), 50.0))
     other = run_of(layers=1, architecture="s4", steps=100)
-    assert speeds.estimate(other) == Estimate(2.0, "scaled")
+    assert speeds.estimate(other) == TimeEstimate(2.0, "scaled")
 
 
 def in_stack(members: int) -> dict[str, Any]:
@@ -327,8 +327,8 @@ def in_stack(members: int) -> dict[str, Any]:
 def test_a_member_of_a_stack_costs_its_share_of_the_stacks_steps() -> None:
     speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
     run = run_of(seed=2, steps=800)
-    assert speeds.estimate(run, 16) == Estimate(1.0, "measured", 16)
-    assert speeds.estimate(run, 1) == Estimate(8.0, "measured", 1)
+    assert speeds.estimate(run, 16) == TimeEstimate(1.0, "measured", 16)
+    assert speeds.estimate(run, 1) == TimeEstimate(8.0, "measured", 1)
 
 
 def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
@@ -337,10 +337,12 @@ def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
         speeds_of(measured(run_of(), 100.0)),
         speeds_of(measured(run_of(), 50.0, **in_stack(16))),
     )
-    assert alone.estimate(run, 16) == Estimate(8.0, "scaled", 16)
-    assert large.estimate(run, 32) == Estimate(1.0, "scaled", 32)
-    assert large.estimate(run, 4) == Estimate(4.0, "scaled", 4)  # its step takes no longer than that of 16
-    assert large.estimate(run, 1) == Estimate(16.0, "scaled", 1)
+    assert alone.estimate(run, 16) == TimeEstimate(8.0, "scaled", 16)
+    assert large.estimate(run, 32) == TimeEstimate(1.0, "scaled", 32)
+    assert large.estimate(run, 4) == TimeEstimate(
+        4.0, "scaled", 4
+    )  # its step takes no longer than that of 16
+    assert large.estimate(run, 1) == TimeEstimate(16.0, "scaled", 1)
 
 
 def test_scaling_and_stacks_go_together() -> None:
@@ -351,14 +353,14 @@ def test_scaling_and_stacks_go_together() -> None:
 def test_speeds_of_another_device_are_not_used() -> None:
     speeds = speeds_of(measured(run_of(), 100.0, device="another device"))
     assert not speeds
-    assert speeds.estimate(run_of()) == Estimate(None, "unknown")
+    assert speeds.estimate(run_of()) == TimeEstimate(None, "unknown")
 
 
 def test_without_a_device_the_one_with_most_results_speaks() -> None:
     results = [measured(run_of(seed=seed), 10.0, device="often") for seed in (0, 1)]
     speeds = speeds_of(measured(run_of(seed=2), 99.0, device="once"), *results, device=None)
     assert speeds.device == "often"
-    assert speeds.estimate(run_of(steps=10)) == Estimate(1.0, "measured")
+    assert speeds.estimate(run_of(steps=10)) == TimeEstimate(1.0, "measured")
 
 
 def test_made_up_results_and_diverged_runs_have_no_speed() -> None:
@@ -370,15 +372,15 @@ def test_made_up_results_and_diverged_runs_have_no_speed() -> None:
 
 def test_unknown_work_is_reckoned_with_by_its_flops_and_what_is_left_of_it() -> None:
     run = run_of(steps=10)
-    whole = Planned(run, (), Standing("missing"), Estimate(None, "unknown"))
-    half = replace(whole, standing=Standing("missing", 5))
+    whole = Planned(run, (), RunStatus("missing"), TimeEstimate(None, "unknown"))
+    half = replace(whole, status=RunStatus("missing", 5))
     assert whole.remaining_seconds is half.remaining_seconds is None
     assert whole.cautious_seconds("cpu") == cautious_seconds(run, "cpu") == 2 * half.cautious_seconds("cpu")
     assert whole.cautious_seconds("gpu") < whole.cautious_seconds("cpu")
     assert cautious_seconds(run_of(steps=20), "cpu") == 2 * cautious_seconds(run, "cpu")
-    measured_one = replace(whole, estimate=Estimate(3.0, "measured"))
+    measured_one = replace(whole, estimate=TimeEstimate(3.0, "measured"))
     assert measured_one.cautious_seconds("cpu") == 3.0
-    assert replace(whole, standing=Standing("finished", 10)).cautious_seconds("cpu") == 0.0
+    assert replace(whole, status=RunStatus("finished", 10)).cautious_seconds("cpu") == 0.0
 
 
 @given(st.lists(st.none() | st.floats(0, 1e6), max_size=9))
@@ -405,8 +407,8 @@ def test_records_of_bench_speed_count_as_measurements_of_each_stack() -> None:
     speeds = Speeds(Pool(), "this device", "cpu", [record_of(run_of(), (1, 10.0), (16, 32.0))])
     assert speeds.kind == "gpu"
     run = run_of(seed=3, steps=1000)
-    assert speeds.estimate(run, 1) == Estimate(10.0, "measured", 1)
-    assert speeds.estimate(run, 16) == Estimate(2.0, "measured", 16)
+    assert speeds.estimate(run, 1) == TimeEstimate(10.0, "measured", 1)
+    assert speeds.estimate(run, 16) == TimeEstimate(2.0, "measured", 16)
     other = Speeds(Pool(), "another device", "gpu", [record_of(run_of(), (1, 10.0))])
     assert not other
     assert Speeds(Pool(), None, "cpu", [record_of(run_of(), (1, 10.0))]).device == "this device"
@@ -456,10 +458,10 @@ def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
     speeds = Speeds(Pool(), "this device", "gpu", [record])
     runs = plan(SUITE, NOWHERE, Pool(), speeds)
     alike = [entry for entry in runs if shape_of(entry.run) == shape_of(FIRST[0])]
-    assert {entry.estimate for entry in alike} == {Estimate(2500.0, "measured", 2)}
+    assert {entry.estimate for entry in alike} == {TimeEstimate(2500.0, "measured", 2)}
     assert len(alike) == 2 * len({entry.stack for entry in alike})
     (alone,) = stacked(alike[:1], NOWHERE, speeds)
-    assert alone.estimate == Estimate(5000.0, "measured", 1)
+    assert alone.estimate == TimeEstimate(5000.0, "measured", 1)
     assert {entry.estimate.members for entry in stacked(alike, NOWHERE, speeds, largest=3)} == {1, 3}
 
 

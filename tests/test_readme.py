@@ -16,8 +16,8 @@ from command import ROOT
 from bench import plugins, protocol, strict_yaml
 from bench import suite as suites
 from bench.check import claims as claims_of
-from bench.cli.app import app
-from bench.dispatch.site import load_site
+from bench.cli.app import COMMANDS, load
+from bench.dispatch.slurm.site import load_site
 
 FILES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def test_commands_and_options_they_name_exist() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "bench", "run", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for option in ("--filter", "--limit", "--dry-run", "--retry", "--yes", "--scan", "--plugin"):
+    for option in ("--filter", "--limit", "--dry-run", "--retry", "--yes", "--kernels", "--plugin"):
         assert option in ALL
         assert option in known
     commands = set(re.findall(r"`bench (\w+)", ALL)) | {"plan", "status"}
@@ -185,8 +185,7 @@ def test_a_command_line_is_one_that_bench_takes(
     monkeypatch.setattr("bench.cli.arguments.reserve", lambda: None)
     monkeypatch.setattr(plugins, "load", lambda files: [path.read_bytes() for path in files])
     name, *arguments = shlex.split(line)[1:]
-    group = typer.main.get_command(app)
-    command = group.commands[name]  # type: ignore[attr-defined]
+    command = load(name)
     if not arguments:  # only named
         return
     with command.make_context(name, arguments):
@@ -194,12 +193,8 @@ def test_a_command_line_is_one_that_bench_takes(
 
 
 def test_options_they_name_belong_to_some_command() -> None:
-    group = typer.main.get_command(app)
     options = {
-        option
-        for command in group.commands.values()  # type: ignore[attr-defined]
-        for parameter in command.params
-        for option in parameter.opts
+        option for command in map(load, COMMANDS) for parameter in command.params for option in parameter.opts
     }
     named = {
         match

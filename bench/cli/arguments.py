@@ -1,4 +1,4 @@
-"""Arguments that several commands take, described once."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Results = Annotated[
 
 
 def _load_plugins(files: list[Path]) -> list[Path]:
-    reserve()  # what a plugin prints, now or when it is asked something, is no part of the answer
+    reserve()  # a plugin's prints, now or later, must not mix with the command's output
     if files:
         from bench import plugins
 

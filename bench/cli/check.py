@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.padding import Padding
 from rich.text import Text
 
@@ -17,10 +18,11 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
-from bench.check.junit import junit
-from bench.cli import format
-from bench.cli.format import Column
-from bench.dispatch.status import standings
+from bench.check.junit import junit as junit_xml
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
+from bench.cli.printing import Column
+from bench.dispatch.status import run_statuses
 from bench.files import write_atomically, write_json
 from bench.suite import Suite, owner
 
@@ -50,6 +52,34 @@ class CheckOptions:
     allow_synthetic: bool = False
 
 
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    as_json: Json = False,
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the verdicts as JUnit XML, for CI.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="The file of an earlier check (a report's verdicts.json, or the output of --json): exit "
+            "code 1 if a claim that passed there fails now, else 0.",
+        ),
+    ] = None,
+    allow_synthetic: Annotated[
+        bool, typer.Option("--allow-synthetic", hidden=True, help="Judge synthetic results (tests).")
+    ] = False,
+) -> None:
+    """Compare results with a suite's claims (suites/x.claims.yaml); list changes since the last check.
+
+    Exit code 0: every claim is reproduced. 1: a claim is not. 2: claims are missing, undecided or
+    not comparable. 3: the suite or its claims file is wrong.
+    """
+    raise typer.Exit(check_suite(suite, results, CheckOptions(as_json, junit, against, allow_synthetic)))
+
+
 def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
     suite = suites.load(path)
@@ -66,8 +96,8 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     lost = any(change.lost for change in changes)
     code = checks.exit_code(verdicts) if against is None else int(lost)
     if options.junit:
-        write_atomically(options.junit, junit(suite.name, verdicts))
-    out = format.Output()
+        write_atomically(options.junit, junit_xml(suite.name, verdicts))
+    out = printing.Output()
     if options.as_json:
         listed = [
             {"claim": change.claim, "before": change.before, "after": change.after} for change in changes
@@ -95,7 +125,7 @@ def verdicts_on(
     allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
     """The verdicts on a suite's claims."""
-    states = {run_id: standing.word for run_id, standing in standings(suite.runs, results, pool).items()}
+    states = {run_id: status.word for run_id, status in run_statuses(suite.runs, results, pool).items()}
     return checks.check(claims, suite, pool, states, allow_synthetic=allow_synthetic)
 
 
@@ -118,7 +148,7 @@ def _remember(memory: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) ->
         write_json(memory, {"suite": owner.note(suite, memory.parent), **checks.to_json(verdicts)})
 
 
-def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
+def _show(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
     columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
     columns += [Column("expected", spare=True, folds=True), Column("tolerance", spare=True)]
     rows = [
@@ -133,7 +163,7 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
         if verdict.verdict != "missing"
     ]
     if rows:
-        out.print(format.table(out, columns, rows))
+        out.print(printing.table(out, columns, rows))
         out.print()
     for verdict in verdicts:
         if verdict.verdict not in ("reproduced", "missing"):
@@ -151,7 +181,7 @@ def _show(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
         _show_reason("missing", STYLES["missing"], ", ".join(claims), reason, out)
 
 
-def _show_reason(word: str, style: str, text: str, reason: str, out: format.Output) -> None:
+def _show_reason(word: str, style: str, text: str, reason: str, out: printing.Output) -> None:
     out.print(Text.assemble((word, style), f" {text}"))
     out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
 
@@ -164,13 +194,13 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     return groups
 
 
-def _show_counts(verdicts: Sequence[checks.Verdict], out: format.Output) -> None:
+def _show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
     counts = {word: sum(verdict.verdict == word for verdict in verdicts) for word in STYLES}
     listed = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    out.say(f"{format.count(len(verdicts), 'claim')}: {listed or 'nothing was checked'}.")
+    out.say(f"{printing.count(len(verdicts), 'claim')}: {listed or 'nothing was checked'}.")
 
 
-def _show_changes(changes: Sequence[changes_of.Change], since: str, out: format.Output) -> None:
+def _show_changes(changes: Sequence[changes_of.Change], since: str, out: printing.Output) -> None:
     for change in changes:
         style = "red" if change.lost else "green" if change.after == "reproduced" else ""
         before, after = change.before or "not claimed", change.after or "no longer claimed"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import shutil
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from bench import __version__
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.arguments import Json
+from bench.cli.printing import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
+from bench.errors import UserError
 from bench.kernels.backends import INSTALL
 
 EXTRAS = {
@@ -24,14 +27,43 @@ EXTRAS = {
 VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 
 
+def command(
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Time kernels side by side, and drawing prompts, on the GPU.")
+    ] = False,
+    train: Annotated[
+        int | None,
+        typer.Option(
+            "--train",
+            min=1,
+            help="Train small models for this many steps with every backend; compare their losses.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show this machine's versions, devices and kernels, checked against their references."""
+    if speed and train:
+        raise UserError("doctor: --speed and --train disturb each other; choose one of them")
+    if speed:
+        from bench.cli.doctor_speed import show_kernel_speeds
+
+        show_kernel_speeds(json)
+        return
+    if train:
+        from bench.cli.doctor_train import show_agreement
+
+        raise typer.Exit(show_agreement(train, json))
+    raise typer.Exit(examine(json))
+
+
 def examine(as_json: bool) -> int:
     """Print the findings; exit code 1 when a kernel disagrees with its reference."""
-    found = _examine()
+    facts = _examine()
     if as_json:
-        format.Output().json(found)
+        printing.Output().json(facts)
     else:
-        _show(found)
-    return 1 if any(test["verdict"] == "disagrees" for test in found["self_test"]) else 0
+        _show(facts)
+    return 1 if any(test["verdict"] == "disagrees" for test in facts["self_test"]) else 0
 
 
 def _examine() -> dict[str, Any]:
@@ -69,14 +101,14 @@ def _examine() -> dict[str, Any]:
 
 
 def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
-    """The backend that a run uses on `device` unless --scan says otherwise, and why."""
+    """The backend that a run uses on `device` unless --kernels says otherwise, and why."""
     from bench.kernels.backends import AUTO, resolve
 
     name, reason = resolve(AUTO, device)
-    mine = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
-    wrong = ", ".join(dict.fromkeys(test["kernel"] for test in mine if test["verdict"] != "agrees"))
+    own_tests = [test for test in tests if (test["device"], test["backend"]) == (device, name)]
+    wrong = ", ".join(dict.fromkeys(test["kernel"] for test in own_tests if test["verdict"] != "agrees"))
     if wrong:
-        reason += f"; but its {wrong} disagrees, and runs refuse it: name another with --scan"
+        reason += f"; but its {wrong} disagrees, so runs refuse it: choose another with --kernels"
     return {"device": device, "backend": name, "reason": reason}
 
 
@@ -96,16 +128,16 @@ def _device(device: Any) -> dict[str, Any]:
     }
 
 
-def _show(found: dict[str, Any]) -> None:
-    out = format.Output()
-    commit = found["commit"][:12] if found["commit"] else "not a checkout"
-    commit += " with changes" if found["dirty"] else ""
-    out.say(f"bench {found['bench']} ({commit}), Python {found['python']}, CUDA of torch: {found['cuda']}")
-    out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in found["packages"].items() if v))
-    for device in found["devices"]:
+def _show(facts: dict[str, Any]) -> None:
+    out = printing.Output()
+    commit = facts["commit"][:12] if facts["commit"] else "not a checkout"
+    commit += " with changes" if facts["dirty"] else ""
+    out.say(f"bench {facts['bench']} ({commit}), Python {facts['python']}, CUDA of torch: {facts['cuda']}")
+    out.say("Packages: " + ", ".join(f"{name} {v}" for name, v in facts["packages"].items() if v))
+    for device in facts["devices"]:
         details = (f"{key} {value}" for key, value in device.items() if key not in ("device", "name"))
         out.say(f"Device {device['device']}: {device['name']} ({', '.join(details)})")
-    out.say(f"Slurm: {found['slurm'] or 'no sbatch on the path'}")
+    out.say(f"Slurm: {facts['slurm'] or 'no sbatch on the path'}")
     columns = [Column("device"), Column("kernel"), Column("backend"), Column("tokens", number=True)]
     columns += [
         Column("outputs", number=True),
@@ -113,16 +145,16 @@ def _show(found: dict[str, Any]) -> None:
         Column("verdict", folds=True),
     ]
     columns += [Column("ms", number=True, spare=True)]
-    rows = [_row(test) for test in found["self_test"]]
-    out.print(format.table(out, columns, rows, title="Kernels against their references"))
+    rows = [_row(test) for test in facts["self_test"]]
+    out.print(printing.table(out, columns, rows, title="Kernels against their references"))
     out.say("Errors are relative to the largest entry of each output and gradient, against float64.")
-    for chosen in found["kernels"]:
+    for chosen in facts["kernels"]:
         out.say(f"Runs on {chosen['device']} use {chosen['backend']} ({chosen['reason']}).")
-    for name, how in found["missing"].items():
+    for name, how in facts["missing"].items():
         out.say(f"Missing {name}: {how}")
 
 
-def _row(test: dict[str, Any]) -> tuple[format.Cell, ...]:
+def _row(test: dict[str, Any]) -> tuple[printing.Cell, ...]:
     names = test["device"], test["kernel"], test["backend"]
     verdict = Text(test["verdict"], VERDICT_STYLES[test["verdict"]])
     if test["unavailable"]:

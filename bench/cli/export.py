@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from bench.cli import format
-from bench.cli.format import Column
+import typer
+
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Results
+from bench.cli.printing import Column
 from bench.errors import UserError
+
+
+def command(
+    file: Annotated[
+        Path | None, typer.Argument(dir_okay=False, help="x.parquet (extra parquet) or x.csv.")
+    ] = None,
+    results: Results = RESULTS,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print the meaning of every column, and stop.")
+    ] = False,
+) -> None:
+    """Write all results as one table, with a row per run and checkpoint."""
+    if describe:
+        describe_columns()
+    else:
+        export_results(file, results)
 
 
 def export_results(path: Path | None, results: Path) -> None:
@@ -24,16 +44,18 @@ def export_results(path: Path | None, results: Path) -> None:
         export.write(frame, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    out = format.Output()
+    out = printing.Output()
     for problem in frame.attrs["problems"]:
         out.say(problem, style="yellow")
-    out.say(f"{format.count(len(frame), 'row')} of {format.count(frame['id'].nunique(), 'run')} in {path}.")
+    out.say(
+        f"{printing.count(len(frame), 'row')} of {printing.count(frame['id'].nunique(), 'run')} in {path}."
+    )
 
 
 def describe_columns() -> None:
     """Print every column and what it means."""
     from bench.results.table import DESCRIBED
 
-    out = format.Output()
+    out = printing.Output()
     columns = [Column("column"), Column("what it is", folds=True)]
-    out.print(format.table(out, columns, DESCRIBED.items()))
+    out.print(printing.table(out, columns, DESCRIBED.items()))

@@ -1,4 +1,4 @@
-"""`bench failures`: what failed, by cause, with one traceback each and the command that tries it again."""
+"""`bench failures`: failed runs by cause, with one traceback each and the command that tries them again."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cost import Speeds
-from bench.dispatch.causes import Cause, cause
-from bench.dispatch.queue import ask_queue
+from bench.dispatch.failure_causes import Cause, cause
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import last_called_off
 from bench.dispatch.state import Folder
-from bench.dispatch.submission import last_called_off
 from bench.plan import Planned, plan
 
 MOST_NAMED = 5
 TRACEBACK_LINES = 12
+
+
+def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+    """List failed runs by cause: one traceback each, the runs, the command to try them again.
+
+    Exit code 1 when anything failed.
+    """
+    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
 
 
 @dataclass(frozen=True)
@@ -37,26 +48,26 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
-    for one in planned:
-        if one.standing.word == "failed":
-            record = Folder.of(results, one.run.id).failure() or {}
-            causes[cause(record)].append(_Failed(one, record))
-    groups = sorted(causes.items(), key=lambda each: -len(each[1]))
+    for entry in planned:
+        if entry.status.word == "failed":
+            record = Folder.of(results, entry.run.id).failure() or {}
+            causes[cause(record)].append(_Failed(entry, record))
+    groups = sorted(causes.items(), key=lambda reason: -len(reason[1]))
     called_off = last_called_off(results, suite.name)
-    out = format.Output()
+    out = printing.Output()
     if as_json:
         out.json(
             {
                 "suite": suite.name,
-                "causes": [_as_json(each, failed, path) for each, failed in groups],
+                "causes": [_as_json(reason, failed, path) for reason, failed in groups],
                 "called_off": called_off,
             }
         )
         return sum(map(len, causes.values()))
-    for number, (each, failed) in enumerate(groups):
+    for number, (reason, failed) in enumerate(groups):
         if number:
             out.print()
-        _show(each, failed, path, out)
+        _show(reason, failed, path, out)
     if not groups:
         out.say(f"Nothing of suite {suite.name} has failed.")
     if called_off:
@@ -64,16 +75,16 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     return sum(map(len, causes.values()))
 
 
-def _show(each: Cause, failed: list[_Failed], path: Path, out: format.Output) -> None:
-    kind, message = each
-    out.say(f"{format.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
+def _show(reason: Cause, failed: list[_Failed], path: Path, out: printing.Output) -> None:
+    kind, message = reason
+    out.say(f"{printing.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
     for line in _traceback(failed[-1].record):
         out.say(f"  {line}", style="dim")
-    for one in failed[:MOST_NAMED]:
-        run = one.planned.run
+    for entry in failed[:MOST_NAMED]:
+        run = entry.planned.run
         out.say(f"  {run.task.name}/{run.label}")
     if len(failed) > MOST_NAMED:
-        out.say(f"  … and {format.count(len(failed) - MOST_NAMED, 'run')} more")
+        out.say(f"  … and {printing.count(len(failed) - MOST_NAMED, 'run')} more")
     out.say(f"  try again: {_retry(failed, path)}")
 
 
@@ -83,23 +94,23 @@ def _traceback(record: dict[str, Any]) -> list[str]:
 
 
 def _retry(failed: list[_Failed], path: Path) -> str:
-    ids = ",".join(one.planned.run.id for one in failed)
+    ids = ",".join(entry.planned.run.id for entry in failed)
     return f"bench run {shlex.quote(str(path))}{plugins.flags()} --retry failed --filter id={ids}"
 
 
-def _as_json(each: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:
+def _as_json(reason: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:
     return {
-        "class": each[0],
-        "message": each[1],
+        "class": reason[0],
+        "message": reason[1],
         "runs": [
             {
-                "id": one.planned.run.id,
-                "label": one.planned.run.label,
-                "step": one.planned.standing.step,
-                "message": one.record.get("message"),
-                "time": one.record.get("time"),
+                "id": entry.planned.run.id,
+                "label": entry.planned.run.label,
+                "step": entry.planned.status.step,
+                "message": entry.record.get("message"),
+                "time": entry.record.get("time"),
             }
-            for one in failed
+            for entry in failed
         ],
         "traceback": failed[-1].record.get("traceback"),
         "retry": _retry(failed, path),

@@ -1,20 +1,36 @@
-"""`bench logs`: what a run printed while it trained, wherever that was, and what it prints now."""
+"""`bench logs`: the output of a run's training."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench import results as pool_of
-from bench.cli import format
-from bench.dispatch.queue import ask_queue
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Results
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import submissions
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.submission import submissions
 from bench.errors import UserError, did_you_mean
 from bench.results import STATE
 
 FOLLOW_SECONDS = 0.5
+
+
+def command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    results: Results = RESULTS,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 40,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the run ends.")
+    ] = False,
+) -> None:
+    """Print the output of a run's training, on whatever machine it trains."""
+    show_log(run, results, lines, follow)
 
 
 def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
@@ -23,14 +39,14 @@ def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
     Args:
         name: the run's id, the beginning of it, or its label (which ends with the id).
         results: the pool of results.
-        lines: how many lines of the end.
-        follow: go on printing until the run ends.
+        lines: number of lines to show.
+        follow: print new lines until the run ends.
 
     Raises:
         UserError: when no run of that name left anything.
     """
     run_id = _find(name, results)
-    out = format.Output()
+    out = printing.Output()
     path = log_of(results, run_id)
     if not path.exists():
         _explain(run_id, results, out)
@@ -53,22 +69,28 @@ def _find(name: str, results: Path) -> str:
     wanted = name.rsplit("-", 1)[-1]
     logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
     submitted = {
-        run for one in submissions(results) for array in one.arrays for job in array.jobs for run in job
+        run
+        for submission in submissions(results)
+        for array in submission.arrays
+        for job in array.jobs
+        for run in job
     }
-    known = sorted(logs | submitted)
-    found = [each for each in known if each == name] or [each for each in known if each.startswith(wanted)]
-    if not found:
+    run_ids = sorted(logs | submitted)
+    matches = [run_id for run_id in run_ids if run_id == name] or [
+        run_id for run_id in run_ids if run_id.startswith(wanted)
+    ]
+    if not matches:
         if any(run_id.startswith(wanted) for run_id in pool_of.load(results).runs):
             raise UserError(f"run {wanted} has a result under {results}, but its log is not here")
-        near = did_you_mean(wanted, known) if len(known) < 30 else ""
+        near = did_you_mean(wanted, run_ids) if len(run_ids) < 30 else ""
         raise UserError(f"no run '{name}' was ever started under {results}{near}")
-    if len(found) > 1:
-        raise UserError(f"'{name}' may be any of {', '.join(found[:10])}")
-    return found[0]
+    if len(matches) > 1:
+        raise UserError(f"'{name}' may be any of {', '.join(matches[:10])}")
+    return matches[0]
 
 
-def _explain(run_id: str, results: Path, out: format.Output) -> None:
-    """Say where a run is that has printed nothing yet; show what its job printed, if it began."""
+def _explain(run_id: str, results: Path, out: printing.Output) -> None:
+    """Explain why a run has no log yet; show its job's output if the job began."""
     queue = ask_queue(results)
     if (job := queue.runs.get(run_id)) is not None:
         out.say(f"{run_id} has printed nothing yet: job {job.job} is {job.state.lower()} ({job.reason})")

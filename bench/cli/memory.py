@@ -1,13 +1,13 @@
-"""GPU memory, looked at before anything starts: how many runs share a GPU, and which fit on none."""
+"""GPU memory, checked before anything starts: how many runs share a GPU, and which runs fit on no GPU."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from bench.cli import format
+from bench.cli import printing
 from bench.cost import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
 from bench.dispatch.job import Machine
-from bench.dispatch.site import Site
+from bench.dispatch.slurm.site import Site
 from bench.environment import gpu_memory_mib
 from bench.errors import UserError
 from bench.plan import Planned
@@ -18,13 +18,13 @@ def share_gpus(
     asked: int | None,
     todo: list[Planned],
     memories: Memories,
-    out: format.Output,
+    out: printing.Output,
     most: int = MOST_SIDE_BY_SIDE,
 ) -> list[Machine]:
-    """The workers to start, as many on each GPU as fit, as far as can be estimated.
+    """The workers to start: as many per GPU as are expected to fit.
 
-    A run that alone is expected to take more than there is gets a warning: it may try, and its failure
-    stops no other.
+    A warning names runs that are expected to need more memory than a GPU has. They start all the same;
+    their failure does not stop other runs.
 
     Args:
         places: as many as `--workers` asked for; where it did not, one for each GPU (or group of them).
@@ -39,22 +39,22 @@ def share_gpus(
     """
     if places[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
         return places
-    memory, taken = min(gpus), _taken(todo, memories)
-    if large := _too_large(taken, memory):
+    memory, needs = min(gpus), _needs(todo, memories)
+    if large := _too_large(needs, memory):
         out.say(f"{_described(large, f'a GPU here ({memory:,} MiB)')}; it may run out of it.", style="yellow")
-    largest, most_taken = max(taken, key=lambda one: one[1].mib)
+    largest, need = max(needs, key=lambda entry: entry[1].mib)
     if asked is None:
-        return places * side_by_side(most_taken.mib, memory, len(todo), len(places), most)
-    sharing = max(Counter(device for one in places for device in one.devices).values())
-    if sharing > 1 and sharing * most_taken.mib > memory:
+        return places * side_by_side(need.mib, memory, len(todo), len(places), most)
+    sharing = max(Counter(device for entry in places for device in entry.devices).values())
+    if sharing > 1 and sharing * need.mib > memory:
         raise UserError(
             f"--workers {asked} puts {sharing} runs on one GPU, and {largest.run.label} is expected to take "
-            f"{most_taken.mib:,} of its {memory:,} MiB: ask for fewer workers, or --filter larger runs out"
+            f"{need.mib:,} of its {memory:,} MiB: ask for fewer workers, or --filter larger runs out"
         )
     return places
 
 
-def check_fit(site: Site, todo: list[Planned], memories: Memories, out: format.Output) -> None:
+def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing.Output) -> None:
     """Refuse runs that do not fit on a GPU of the cluster; where that is a guess, warn of them.
 
     Raises:
@@ -62,30 +62,30 @@ def check_fit(site: Site, todo: list[Planned], memories: Memories, out: format.O
     """
     if (memory := site.gpu_memory_mib) is None:
         return
-    large = _too_large(_taken(todo, memories), memory)
+    large = _too_large(_needs(todo, memories), memory)
     where = f"GPUs of gpu_memory_gb ({memory:,} MiB)"
-    if known := [(one, taken) for one, taken in large if taken.basis != "unknown"]:
+    if measured := [(entry, need) for entry, need in large if need.basis != "unknown"]:
         raise UserError(
-            f"{_described(known, where)}: --filter them out, spread each over several GPUs with "
+            f"{_described(measured, where)}: --filter them out, spread each over several GPUs with "
             "--gpus-per-run, or name larger GPUs and their gpu_memory_gb in the site file"
         )
     if large:
         out.say(f"{_described(large, where)}; nothing like it was measured.", style="yellow")
 
 
-def _taken(todo: list[Planned], memories: Memories) -> list[tuple[Planned, Memory]]:
-    return [(one, memories.estimate(one.run)) for one in todo]
+def _needs(todo: list[Planned], memories: Memories) -> list[tuple[Planned, Memory]]:
+    return [(entry, memories.estimate(entry.run)) for entry in todo]
 
 
-def _too_large(taken: list[tuple[Planned, Memory]], memory: int) -> list[tuple[Planned, Memory]]:
-    return [(one, mine) for one, mine in taken if mine.mib > memory]
+def _too_large(needs: list[tuple[Planned, Memory]], memory: int) -> list[tuple[Planned, Memory]]:
+    return [(entry, need) for entry, need in needs if need.mib > memory]
 
 
 def _described(large: list[tuple[Planned, Memory]], where: str) -> str:
-    one, taken = max(large, key=lambda one: one[1].mib)
+    entry, need = max(large, key=lambda entry: entry[1].mib)
     verb = "is" if len(large) == 1 else "are"
-    basis = "at most; unknown" if taken.basis == "unknown" else taken.basis
+    basis = "at most; unknown" if need.basis == "unknown" else need.basis
     return (
-        f"{format.count(len(large), 'run')} {verb} too large for {where}: "
-        f"{one.run.task.name}/{one.run.label} is expected to take {taken.mib:,} MiB ({basis})"
+        f"{printing.count(len(large), 'run')} {verb} too large for {where}: "
+        f"{entry.run.task.name}/{entry.run.label} is expected to take {need.mib:,} MiB ({basis})"
     )

@@ -13,8 +13,9 @@ from rich.text import Text
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
+from bench.cli.printing import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
@@ -24,15 +25,26 @@ from bench.run import short
 from bench.speed import records
 
 SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
-    "lr": (Column("lr", number=True), lambda one: short(one.run.learning_rate)),
-    "clip": (Column("clip", number=True, spare=True), lambda one: short(one.run.clip)),
-    "seed": (Column("seed", number=True, spare=True), lambda one: str(one.run.seed)),
-    "optimizer": (Column("optimizer", spare=True), lambda one: one.run.optimizer.name),
-    "batch": (Column("batch", number=True, spare=True), lambda one: str(one.run.batch_size)),
-    "precision": (Column("precision", spare=True), lambda one: one.run.precision),
-    "steps": (Column("steps", number=True, spare=True), lambda one: f"{one.run.steps:,}"),
+    "lr": (Column("lr", number=True), lambda entry: short(entry.run.learning_rate)),
+    "clip": (Column("clip", number=True, spare=True), lambda entry: short(entry.run.clip)),
+    "seed": (Column("seed", number=True, spare=True), lambda entry: str(entry.run.seed)),
+    "optimizer": (Column("optimizer", spare=True), lambda entry: entry.run.optimizer.name),
+    "batch": (Column("batch", number=True, spare=True), lambda entry: str(entry.run.batch_size)),
+    "precision": (Column("precision", spare=True), lambda entry: entry.run.precision),
+    "steps": (Column("steps", number=True, spare=True), lambda entry: f"{entry.run.steps:,}"),
 }
 """What is a column where runs differ in it, and said once where they do not."""
+
+
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    json: Json = False,
+) -> None:
+    """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
+    show_plan(suite, results, filter, json)
 
 
 def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
@@ -41,11 +53,11 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
     planned = stacked(select(plan(suite, results, pool, speeds), terms), results, speeds)
-    out = format.Output()
+    out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
-    values = {name: {value(one) for one in planned} for name, (_, value) in SETTINGS.items()}
+    values = {name: {value(entry) for entry in planned} for name, (_, value) in SETTINGS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
     same = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
@@ -71,9 +83,9 @@ def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
     return local if local or not elsewhere else elsewhere
 
 
-def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: format.Output) -> None:
+def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Output) -> None:
     """Warn of results that another version of a plugin made."""
-    results = [pool.runs[one.run.id] for one in planned if one.run.id in pool.runs]
+    results = [pool.runs[entry.run.id] for entry in planned if entry.run.id in pool.runs]
     for line in plugins.outdated(result.provenance.plugins or [] for result in results):
         out.say(line, style="yellow")
 
@@ -84,65 +96,65 @@ def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 
 
-def _runs(out: format.Output, planned: list[Planned], varying: list[str]) -> Table:
+def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> Table:
     columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
     columns += [Column("size"), *(SETTINGS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
     columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
-    rows: Iterator[tuple[format.Cell, ...]] = (
+    rows: Iterator[tuple[printing.Cell, ...]] = (
         (
-            one.run.id,
-            tasks[one.run.task_id],
-            one.run.architecture.name,
-            f"{one.run.size.layers}×{one.run.size.width}",
-            *(SETTINGS[name][1](one) for name in varying),
-            format.state(one.standing.word),
-            _time(one),
-            format.flops(one.training_flops),
-            format.parameters(one.run.parameters),
+            entry.run.id,
+            tasks[entry.run.task_id],
+            entry.run.architecture.name,
+            f"{entry.run.size.layers}×{entry.run.size.width}",
+            *(SETTINGS[name][1](entry) for name in varying),
+            printing.state(entry.status.word),
+            _time(entry),
+            printing.flops(entry.training_flops),
+            printing.parameters(entry.run.parameters),
         )
-        for one in planned
+        for entry in planned
     )
-    return format.table(out, columns, rows)
+    return printing.table(out, columns, rows)
 
 
-def _time(one: Planned) -> str:
-    seconds = one.estimate.seconds
+def _time(entry: Planned) -> str:
+    seconds = entry.estimate.seconds
     if seconds is None:
         return "unknown"
-    return ("~" if one.estimate.basis == "scaled" else "") + format.duration(seconds)
+    return ("~" if entry.estimate.basis == "scaled" else "") + printing.duration(seconds)
 
 
-def _totals(out: format.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
-    words = [word for word in WORDS if any(one.standing.word == word for one in planned)]
+def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
+    words = [word for word in WORDS if any(entry.status.word == word for entry in planned)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
     columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
 
     def rows() -> Iterator[tuple[str, ...]]:
         for experiment in suite.experiments:
-            if mine := [one for one in planned if experiment.name in one.experiments]:
-                yield (experiment.name, *_sums(mine, words), experiment.rebuilds)
+            if members := [entry for entry in planned if experiment.name in entry.experiments]:
+                yield (experiment.name, *_sums(members, words), experiment.rebuilds)
         yield ("all, each run once", *_sums(planned, words), "")
 
-    return format.table(out, columns, rows(), title="By experiment")
+    return printing.table(out, columns, rows(), title="By experiment")
 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
-    states = Counter(one.standing.word for one in planned)
-    total = Total.of(one.estimate.seconds for one in planned)
+    states = Counter(entry.status.word for entry in planned)
+    total = Total.of(entry.estimate.seconds for entry in planned)
     return [
         f"{len(planned):,}",
         *(f"{states[word]:,}" if states[word] else "·" for word in words),
-        format.expected(total.seconds, total.unknown),
-        format.flops(sum(one.training_flops for one in planned)),
+        printing.expected(total.seconds, total.unknown),
+        printing.flops(sum(entry.training_flops for entry in planned)),
     ]
 
 
 def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
     """What times are based on, how unknown ones are measured, and the stacks that runs form."""
-    bases = Counter(one.estimate.basis for one in planned)
+    bases = Counter(entry.estimate.basis for entry in planned)
     if speeds:
         yield (
             f"Times are of one worker on {speeds.device}: {bases['measured']:,} from measured speeds, "
@@ -151,12 +163,12 @@ def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str
     if bases["unknown"]:
         how = f"bench speed {path}{plugins.flags()} measures on this machine"
         yield f"Unknown: no run like it was measured; {how}."
-    missing = [one for one in planned if not one.has_ended]
-    if any(one.estimate.members > 1 for one in missing):
-        sizes = Counter(Counter(one.stack for one in missing).values())
+    missing = [entry for entry in planned if not entry.has_ended]
+    if any(entry.estimate.members > 1 for entry in missing):
+        sizes = Counter(Counter(entry.stack for entry in missing).values())
         described = ", ".join(f"{number:,} of {size}" for size, number in sorted(sizes.items(), reverse=True))
-        stacks = format.count(sum(sizes.values()), "stack")
-        yield f"{format.count(len(missing), 'run')} without a result form {stacks}: {described}."
+        stacks = printing.count(sum(sizes.values()), "stack")
+        yield f"{printing.count(len(missing), 'run')} without a result form {stacks}: {described}."
 
 
 def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any]:
@@ -165,19 +177,19 @@ def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any
         "device": speeds.device,
         "runs": [
             {
-                "id": one.run.id,
-                "label": one.run.label,
-                "experiments": list(one.experiments),
-                "run": one.run.identity(),
-                "parameters": one.run.parameters,
-                "training_flops": one.training_flops,
-                "state": one.standing.word,
-                "step": one.standing.step,
-                "note": one.standing.note,
-                "estimated_hours": None if one.estimate.seconds is None else one.estimate.seconds / 3600,
-                "estimate": one.estimate.basis,
-                "stack": one.estimate.members,
+                "id": entry.run.id,
+                "label": entry.run.label,
+                "experiments": list(entry.experiments),
+                "run": entry.run.identity(),
+                "parameters": entry.run.parameters,
+                "training_flops": entry.training_flops,
+                "state": entry.status.word,
+                "step": entry.status.step,
+                "note": entry.status.note,
+                "estimated_hours": None if entry.estimate.seconds is None else entry.estimate.seconds / 3600,
+                "estimate": entry.estimate.basis,
+                "stack": entry.estimate.members,
             }
-            for one in planned
+            for entry in planned
         ],
     }

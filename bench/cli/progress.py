@@ -1,4 +1,4 @@
-"""What is seen while runs train: a live table on a terminal, a line a finished run elsewhere."""
+"""Progress of training: a live table on a terminal, else one line per finished run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
 from bench.plan import Planned
@@ -25,7 +25,7 @@ from bench.results import load_run
 
 POLL_SECONDS = 0.5
 WAITING_SECONDS = 60.0
-"""Without any run in training; then it is said who holds them."""
+"""After so long without a run in training, a message names the processes that hold the runs."""
 
 
 class Workers(Protocol):
@@ -37,7 +37,7 @@ class Workers(Protocol):
         """Whether anything is still being done, or waits to be."""
 
 
-def follow(workers: Workers, todo: list[Planned], results: Path, out: format.Output) -> None:
+def follow(workers: Workers, todo: list[Planned], results: Path, out: printing.Output) -> None:
     """Show progress until the workers are done."""
     view = _View(todo, results, workers, out)
     with view.shown():
@@ -59,7 +59,7 @@ class _View:
     todo: list[Planned]
     results: Path
     workers: Workers
-    out: format.Output
+    out: printing.Output
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
@@ -69,10 +69,10 @@ class _View:
     live: Live | None = None
 
     def __post_init__(self) -> None:
-        known = all(one.estimate.seconds is not None for one in self.todo)
+        estimated = all(entry.estimate.seconds is not None for entry in self.todo)
         self._work = {
-            one.run.id: (one.estimate.seconds or 0.0) if known else float(one.training_flops)
-            for one in self.todo
+            entry.run.id: (entry.estimate.seconds or 0.0) if estimated else float(entry.training_flops)
+            for entry in self.todo
         }
         """What each run is of the whole: its expected seconds, or its FLOPs where any run's are unknown."""
 
@@ -87,20 +87,20 @@ class _View:
     def update(self) -> None:
         """Read heartbeats and results once and redraw."""
         self.active = {}
-        for one in self.todo:
-            if one.run.id in self.ended:
+        for entry in self.todo:
+            if entry.run.id in self.ended:
                 continue
-            folder = Folder.of(self.results, one.run.id)
+            folder = Folder.of(self.results, entry.run.id)
             beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
                 step = int(beat.get("step", 0))
-                self.first_steps.setdefault(one.run.id, step)
-                self.active[one.run.id] = _Active(
+                self.first_steps.setdefault(entry.run.id, step)
+                self.active[entry.run.id] = _Active(
                     step, float(beat.get("steps_per_second", 0)), beat.get("loss")
                 )
-            elif (word := self._outcome(one, folder)) is not None:
-                self.ended[one.run.id] = word
-                self._say_ended(one, word)
+            elif (word := self._outcome(entry, folder)) is not None:
+                self.ended[entry.run.id] = word
+                self._say_ended(entry, word)
         self._say_waiting()
         if self.live is not None:
             self.live.update(self._table(), refresh=True)
@@ -112,24 +112,24 @@ class _View:
             self.moved = now
         elif now - self.moved > WAITING_SECONDS:
             self.moved = now
-            left = [one for one in self.todo if one.run.id not in self.ended]
-            holders = Counter(Folder.of(self.results, one.run.id).held_by() for one in left)
+            left = [entry for entry in self.todo if entry.run.id not in self.ended]
+            holders = Counter(Folder.of(self.results, entry.run.id).held_by() for entry in left)
             for holder, count in holders.items():
                 if holder is not None and holder not in self.holders:
                     self.holders.add(holder)
-                    held = f"{format.count(count, 'run')} held by {holder}"
-                    self.out.say(f"Waiting for {held}; taken over once that is gone.", style="yellow")
+                    held = f"{printing.count(count, 'run')} held by {holder}"
+                    self.out.say(f"Waiting for {held}; taken over when that process ends.", style="yellow")
 
-    def _outcome(self, one: Planned, folder: Folder) -> str | None:
-        if (result := load_run(self.results, one.run)) is not None:
+    def _outcome(self, entry: Planned, folder: Folder) -> str | None:
+        if (result := load_run(self.results, entry.run)) is not None:
             return result.outcome
         return "failed" if folder.failure() else None
 
-    def _say_ended(self, one: Planned, word: str) -> None:
+    def _say_ended(self, entry: Planned, word: str) -> None:
         self.out.print(
             Text.assemble(
-                (f"{word:9}", format.STATE_STYLES[word]),
-                f" {one.run.task.name}/{one.run.label}  ",
+                (f"{word:9}", printing.STATE_STYLES[word]),
+                f" {entry.run.task.name}/{entry.run.label}  ",
                 (f"{len(self.ended)} of {len(self.todo)}, {self._eta()}", "dim"),
             ),
             soft_wrap=True,
@@ -138,12 +138,12 @@ class _View:
     def _work_done(self) -> float:
         """The work that this call has done so far."""
         total = 0.0
-        for one in self.todo:
-            per_step = self._work[one.run.id] / one.run.steps
-            if one.run.id in self.ended:
-                steps = one.run.steps - self.first_steps.get(one.run.id, 0)
-            elif (active := self.active.get(one.run.id)) is not None:
-                steps = active.step - self.first_steps[one.run.id]
+        for entry in self.todo:
+            per_step = self._work[entry.run.id] / entry.run.steps
+            if entry.run.id in self.ended:
+                steps = entry.run.steps - self.first_steps.get(entry.run.id, 0)
+            elif (active := self.active.get(entry.run.id)) is not None:
+                steps = active.step - self.first_steps[entry.run.id]
             else:
                 steps = 0
             total += steps * per_step
@@ -151,60 +151,60 @@ class _View:
 
     def _work_left(self) -> float:
         return sum(
-            self._work[one.run.id] * (1 - self._step(one) / one.run.steps)
-            for one in self.todo
-            if one.run.id not in self.ended
+            self._work[entry.run.id] * (1 - self._step(entry) / entry.run.steps)
+            for entry in self.todo
+            if entry.run.id not in self.ended
         )
 
-    def _step(self, one: Planned) -> int:
-        active = self.active.get(one.run.id)
-        return active.step if active else one.standing.step
+    def _step(self, entry: Planned) -> int:
+        active = self.active.get(entry.run.id)
+        return active.step if active else entry.status.step
 
     def _eta(self) -> str:
         """Time left: what is left, at the rate at which work has been done so far."""
         done, left = self._work_done(), self._work_left()
         elapsed = time.monotonic() - self.began
         if left <= 0:
-            return f"{format.duration(elapsed)} in all"
+            return f"{printing.duration(elapsed)} in all"
         if done <= 0 or elapsed < 3:
             return "time left unknown yet"
-        return f"about {format.duration(elapsed * left / done)} left"
+        return f"about {printing.duration(elapsed * left / done)} left"
 
     def _flops(self) -> tuple[float, float]:
         done = sum(
-            one.training_flops * (1 if one.run.id in self.ended else self._step(one) / one.run.steps)
-            for one in self.todo
+            entry.training_flops * (1 if entry.run.id in self.ended else self._step(entry) / entry.run.steps)
+            for entry in self.todo
         )
-        return done, float(sum(one.training_flops for one in self.todo))
+        return done, float(sum(entry.training_flops for entry in self.todo))
 
     def _table(self) -> RenderableType:
         done, total = self._flops()
         columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
         columns += [Column("FLOPs done", number=True, spare=True), Column("", spare=True)]
-        rows: list[tuple[format.Cell, ...]] = []
-        for one in self.todo:
-            if (active := self.active.get(one.run.id)) is None:
+        rows: list[tuple[printing.Cell, ...]] = []
+        for entry in self.todo:
+            if (active := self.active.get(entry.run.id)) is None:
                 continue
             rows.append(
                 (
-                    f"{one.run.task.name}/{one.run.label}",
+                    f"{entry.run.task.name}/{entry.run.label}",
                     f"{active.step:,}",
-                    f"{one.run.steps:,}",
+                    f"{entry.run.steps:,}",
                     "" if active.loss is None else f"{active.loss:.3g}",
                     f"{active.steps_per_second:,.1f}",
-                    format.flops(one.training_flops * active.step / one.run.steps),
-                    ProgressBar(one.run.steps, active.step, width=20),
+                    printing.flops(entry.training_flops * active.step / entry.run.steps),
+                    ProgressBar(entry.run.steps, active.step, width=20),
                 )
             )
         for job in self.workers.jobs:
             if isinstance(job, Baselines) and Folder.of(self.results, job.id).alive():
                 rows.append((f"baselines of {job.task.name}", "", "", "", "", "", ""))
-        table = format.table(self.out, columns, rows)
+        table = printing.table(self.out, columns, rows)
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
             ProgressBar(max(total, 1.0), done, width=20),
-            f"{len(self.ended)} of {format.count(len(self.todo), 'run')}, "
-            f"{format.flops(done)} of {format.flops(total)} FLOPs, {self._eta()}",
+            f"{len(self.ended)} of {printing.count(len(self.todo), 'run')}, "
+            f"{printing.flops(done)} of {printing.flops(total)} FLOPs, {self._eta()}",
         )
         return Group(table, overall)

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench import results as pool_of
 from bench import suite as suites
 from bench.check import claims as claims_of
-from bench.cli import format
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Plugins, Results
 from bench.cli.check import verdicts_on
-from bench.dispatch.status import standings
+from bench.dispatch.status import run_statuses
 from bench.errors import InvalidFile, UserError
 from bench.suite.owner import refuse_same_names
+
+
+def command(
+    plugin: Plugins,
+    suites: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SUITE]...", help="Suite files; by default all of suites/ with results."),
+    ] = None,
+    results: Results = RESULTS,
+    reports: Annotated[
+        Path, typer.Option("--reports", file_okay=False, help="Folder the reports are written to.")
+    ] = Path("reports"),
+) -> None:
+    """Write tables, figures and a page from the results that exist."""
+    write_reports(suites or [], results, reports)
 
 
 def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
@@ -24,7 +43,7 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
         InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
         UserError: when there are no results, none is named and none has results, or two have the same name.
     """
-    out = format.Output()
+    out = printing.Output()
     unusable: list[UserError] = []
     named = _usable(paths, unusable)
     if paths and not named:
@@ -42,17 +61,19 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     raise_all(unusable)
 
 
-def _write(suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: format.Output) -> None:
+def _write(
+    suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: printing.Output
+) -> None:
     from bench.report import write_report
 
-    words = {run_id: found.word for run_id, found in standings(suite.runs, results, pool).items()}
+    words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
     claims = claims_of.path_for(suite.path)
     verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
     written = write_report(suite, pool, reports / suite.name, words, verdicts)
     have = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"
     out.say(
-        f"{suite.name}: {have:,} of {format.count(len(words), 'run')} have results; "
+        f"{suite.name}: {have:,} of {printing.count(len(words), 'run')} have results; "
         f"{len(written)} files written. Open {page}"
     )
 

@@ -1,4 +1,4 @@
-"""`bench run`: say what will be done, do it, say what came of it."""
+"""`bench run`: train a suite's missing runs on this machine, or submit them to a cluster."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Filter, Plugins, Results, SuitePath
 from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
@@ -23,9 +25,10 @@ from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
-from bench.dispatch.queue import ask_queue
-from bench.dispatch.site import Site, load_site
-from bench.dispatch.slurm import How
+from bench.dispatch.slurm.environment import cluster_job
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.site import Site, load_site
+from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import ended_members
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
@@ -36,8 +39,8 @@ CLUSTERS = ("local", "slurm")
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What the command line said of which runs to start, and where."""
+class RunChoices:
+    """Options of the command line: which runs to start, and where."""
 
     filter: str | None
     limit: int | None
@@ -53,7 +56,87 @@ class Choices:
     snapshot: bool = False
 
 
-def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> None:
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+    retry: Annotated[
+        str | None, typer.Option(metavar="failed", help="Try failed runs again: --retry failed.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start long work without asking.")] = False,
+    device: Annotated[str, typer.Option(help="auto (GPUs if there are any), cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs trained side by side (default: one per GPU, or one per core)."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each worker.")] = 1,
+    kernels: Annotated[
+        str,
+        typer.Option(
+            help="Backend of all kernels: auto (triton on a GPU, else sequential), sequential, triton, "
+            "mamba_ssm (extra cuda), reference."
+        ),
+    ] = "auto",
+    scan: Annotated[str | None, typer.Option("--scan", hidden=True)] = None,
+    save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    stack: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs of one shape that train as one set of kernels (default: on a GPU as bench speed "
+            "measured, else by size; 1 on a processor).",
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+    ] = 1,
+    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
+    ] = False,
+) -> None:
+    """Train what is missing of a suite, here or on a cluster. Run it again to resume after a stop."""
+    if scan is not None:
+        if kernels != "auto":
+            raise UserError("--scan is the former name of --kernels; give --kernels only")
+        typer.echo("bench: --scan is now called --kernels; the next release removes --scan", err=True)
+        kernels = scan
+    run_suite(
+        suite,
+        results,
+        RunChoices(
+            filter=filter,
+            limit=limit,
+            dry_run=dry_run,
+            retry=retry,
+            yes=yes,
+            device=device,
+            workers=workers,
+            gpus_per_run=gpus_per_run,
+            cluster=cluster,
+            cluster_config=cluster_config,
+            wait=wait,
+            snapshot=snapshot,
+        ),
+        Machine(
+            threads=threads,
+            kernels=kernels,
+            save_every=save_every,
+            stack=stack if gpus_per_run == 1 else 1,
+        ),
+    )
+
+
+def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) -> None:
     """Train what is missing of the suite at `path`.
 
     Raises:
@@ -70,7 +153,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
     speeds = _speeds(pool, results, choices, site)
-    out = format.Output()
+    out = printing.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
@@ -80,14 +163,14 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     say_what_is_there(suite.name, chosen, todo, out)
     say_outdated(chosen, pool, out)
     if not jobs:
-        out.print("Nothing to do." if not queue.runs else "Nothing to submit: what is missing is queued.")
+        out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
         say_failed(chosen, path, out)
-        raise typer.Exit(1 if any(one.standing.word == "failed" for one in chosen) else 0)
-    _check_scan(machine)
+        raise typer.Exit(1 if any(entry.status.word == "failed" for entry in chosen) else 0)
+    _check_kernels(machine)
     _check_spread(choices.gpus_per_run, todo)
     memories = Memories(pool, choices.gpus_per_run)
     if site is not None:
-        how = How(site, machine, choices.gpus_per_run, choices.snapshot)
+        how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
         cost = expected_cost(todo, path, 1)
         submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)
         return
@@ -103,7 +186,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
     pool_of.check_writable(results)
     if choices.retry:
         forgive(jobs, results)
-    order = Order(results.absolute(), tuple(one.run.id for one in todo), code_identity())
+    order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
         _train(jobs, todo, order, places, out)
         conclude(path, order, todo, jobs, out)
@@ -111,7 +194,7 @@ def run_suite(path: Path, results: Path, choices: Choices, machine: Machine) -> 
         order.forget()
 
 
-def _speeds(pool: pool_of.Pool, results: Path, choices: Choices, site: Site | None) -> Speeds:
+def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site | None) -> Speeds:
     """Speeds of the device that the runs will train on; on a cluster the one that was measured most."""
     measured = records.load(results, pool.problems)
     if site is not None:
@@ -122,11 +205,11 @@ def _speeds(pool: pool_of.Pool, results: Path, choices: Choices, site: Site | No
     return Speeds(pool, name, kind, measured, memory)
 
 
-def _todo(chosen: list[Planned], choices: Choices) -> list[Planned]:
+def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
     wanted = {"missing"} | ({"failed"} if choices.retry else set())
-    if choices.cluster == "local":  # what others hold is waited for here, and taken over if they die
+    if choices.cluster == "local":  # wait for runs of other processes, and take over if those die
         wanted |= {"running", "queued"}
-    todo = [one for one in chosen if one.standing.word in wanted]
+    todo = [entry for entry in chosen if entry.status.word in wanted]
     return todo[: choices.limit]
 
 
@@ -135,7 +218,7 @@ def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, result
 
     A stack that was begun is resumed whole: its members that have ended come last.
     """
-    tasks = {one.run.task_id: one.run for one in (todo or chosen)}
+    tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
     baselines = [
         Baselines(run.task, task_id, run.evaluation_prompts)
         for task_id, run in tasks.items()
@@ -145,75 +228,78 @@ def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, result
     return [*baselines, *runs, *ended_members(runs, [planned.run for planned in chosen], results)]
 
 
-def _places(choices: Choices, machine: Machine, todo: list[Planned], out: format.Output) -> list[Machine]:
+def _places(
+    choices: RunChoices, machine: Machine, todo: list[Planned], out: printing.Output
+) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
     from bench.kernels import backends
 
     if choices.device not in ("auto", "cpu", "cuda"):
-        devices = ("auto", "cpu", "cuda")  # whose letters are not nearest to what is meant by "gpu"
+        devices = ("auto", "cpu", "cuda")  # by its letters, "gpu" is closer to cpu than to cuda
         meant = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
         raise UserError(f"--device {choices.device}{meant or did_you_mean(choices.device, devices)}")
     try:
         places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if why := backends.unavailable(machine.scan, places[0].device):
-        raise UserError(f"--scan {machine.scan}: {why}")
-    scan, reason = backends.resolve(machine.scan, places[0].device)
-    if scan != machine.scan:
-        out.say(f"Kernels: {scan} ({reason}).")
+    if why := backends.unavailable(machine.kernels, places[0].device):
+        raise UserError(f"--kernels {machine.kernels}: {why}")
+    kernels, reason = backends.resolve(machine.kernels, places[0].device)
+    if kernels != machine.kernels:
+        out.say(f"Kernels: {kernels} ({reason}).")
     from bench.kernels import product
 
     precisions = Counter(planned.run.precision for planned in todo)
     for name, count in precisions.items():
         if why := product.unavailable(name, places[0].device):
             raise UserError(
-                f"{format.count(count, 'run')} in precision {name} cannot train here: {why}; "
+                f"{printing.count(count, 'run')} in precision {name} cannot train here: {why}; "
                 "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
             )
     return places
 
 
-def _check_scan(machine: Machine) -> None:
+def _check_kernels(machine: Machine) -> None:
     from bench.kernels import backends
 
-    if machine.scan not in backends.SCAN_NAMES:
-        raise UserError(f"--scan {machine.scan}{did_you_mean(machine.scan, backends.SCAN_NAMES)}")
+    if machine.kernels not in backends.SCAN_NAMES:
+        raise UserError(f"--kernels {machine.kernels}{did_you_mean(machine.kernels, backends.SCAN_NAMES)}")
 
 
 def _check_spread(spread: int, todo: list[Planned]) -> None:
-    """Refuse runs that cannot be spread over several devices and stay what they are."""
+    """Refuse runs whose result would differ when spread over several devices."""
     if spread == 1:
         return
-    random = [one for one in todo if has_dropout(one.run)]
+    random = [entry for entry in todo if has_dropout(entry.run)]
     if random:
-        names = ", ".join(sorted({one.run.architecture.name for one in random}))
+        names = ", ".join(sorted({entry.run.architecture.name for entry in random}))
         raise UserError(
-            f"--gpus-per-run {spread}: {format.count(len(random), 'run')} of {names} have dropout, which "
-            "draws other numbers on several devices; train them on one, the others with --filter"
+            f"--gpus-per-run {spread}: {printing.count(len(random), 'run')} of {names} have dropout, which "
+            "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
-    if small := [one for one in todo if one.run.batch_size < spread]:
+    if small := [entry for entry in todo if entry.run.batch_size < spread]:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 
 
 def expected_cost(todo: list[Planned], path: Path, workers: int) -> str:
-    """What the runs will take on so many workers, its basis, and how to measure what is unknown."""
-    total = Total.of(one.remaining_seconds for one in todo)
+    """The expected time as text: its basis, and how to measure what is unknown."""
+    total = Total.of(entry.remaining_seconds for entry in todo)
     how_to = f"no run like it was measured on this device; bench speed {path}{plugins.flags()} measures"
     if total.seconds is None:
         return f"an unknown time ({how_to})"
-    known = [one for one in todo if one.remaining_seconds is not None]
-    used = format.count(min(len(todo), workers), "worker")
-    time = f"{format.duration(_seconds([one.remaining_seconds or 0.0 for one in known], workers))} on {used}"
+    estimated = [entry for entry in todo if entry.remaining_seconds is not None]
+    used = printing.count(min(len(todo), workers), "worker")
+    seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
+    time = f"{printing.duration(seconds)} on {used}"
     if total.unknown:
-        return f"at least {time}, with {format.count(total.unknown, 'run')} unknown ({how_to})"
-    measured = all(one.estimate.basis == "measured" for one in todo)
+        return f"at least {time}, with {printing.count(total.unknown, 'run')} unknown ({how_to})"
+    measured = all(entry.estimate.basis == "measured" for entry in todo)
     return f"about {time} ({'at' if measured else 'scaled from'} speeds measured on this device)"
 
 
 def cautious_seconds(todo: list[Planned], workers: int, kind: str) -> float:
     """Expected wall-clock time on so many workers; unknown runs count as slow ones."""
-    return _seconds([one.cautious_seconds(kind) for one in todo], workers)
+    return _seconds([entry.cautious_seconds(kind) for entry in todo], workers)
 
 
 def _seconds(seconds: list[float], workers: int) -> float:
@@ -222,9 +308,9 @@ def _seconds(seconds: list[float], workers: int) -> float:
 
 
 def _train(
-    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: format.Output
+    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: printing.Output
 ) -> None:
-    workers = LocalPool(jobs, order, places[: len(jobs)])
+    workers = LocalPool(jobs, order, places[: len(jobs)], cluster_job=cluster_job())
     try:
         workers.start()
         follow(workers, todo, order.results, out)
@@ -234,7 +320,7 @@ def _train(
             out.print(f"\n{said}: saving what is being trained …")
         workers.stop()
         with contextlib.suppress(OSError):
-            out.print("Saved. The same command goes on from here.")
+            out.print("Saved. Run the same command again to resume.")
         raise typer.Exit(exit_code(stop)) from None
     except BaseException:
         workers.stop(patience=5.0)

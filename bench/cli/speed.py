@@ -9,13 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 
 from bench import suite as suites
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Json, Plugins, Results
+from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
 from bench.run import Run
@@ -35,8 +37,51 @@ PEER_CASE = ("transformer", "linear_regression")
 """Architecture and task that a peer's program computes."""
 
 
+def command(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Measure this suite's distinct shapes.")
+    ] = None,
+    architectures: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: the paper's six).")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Layers x width, such as 2x128,8x64, or size groups (default: 2x128)."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Names, separated by commas (default: linear_regression).")
+    ] = None,
+    precisions: Annotated[
+        str | None, typer.Option(help="fp32,tf32 (default: both; fp32 on a processor).")
+    ] = None,
+    stacks: Annotated[str, typer.Option(help="Members of a stack, separated by commas.")] = "1,16",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Where a step's time goes, by kernel: tables and pictures.")
+    ] = False,
+    peer: Annotated[
+        str | None,
+        typer.Option(metavar="jax", help="Time a plain JAX program of the same step beside the Transformer."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the record to this file instead of the results, where `bench plan` finds it.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+    json: Json = False,
+) -> None:
+    """Time whole training steps on this machine's device, alone and in stacks. Plans use these times."""
+    grid = Grid(
+        words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
+    )
+    show_speed(grid, SpeedChoices(suite, results, output, profile, peer, json))
+
+
 @dataclass(frozen=True)
-class Choices:
+class SpeedChoices:
     """What the command line said beside the grid."""
 
     suite: Path | None
@@ -55,9 +100,9 @@ def words(text: str | None) -> tuple[str, ...] | None:
     """
     if text is None:
         return None
-    if not (found := tuple(word.strip() for word in text.split(",") if word.strip())):
+    if not (names := tuple(word.strip() for word in text.split(",") if word.strip())):
         raise UserError(f"'{text}' names nothing: expected words separated by commas")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(names))
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
@@ -72,7 +117,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def show_speed(grid: Grid, choices: Choices) -> None:
+def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     """Measure, store the record, and print it.
 
     Raises:
@@ -83,7 +128,7 @@ def show_speed(grid: Grid, choices: Choices) -> None:
     device = _prepared()
     name = device_name(str(device))
     cases = _possible(cases, grid, device)
-    out = format.Output()
+    out = printing.Output()
     if not choices.as_json:
         where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
         out.say(f"{name}{where}")
@@ -138,7 +183,7 @@ def _possible(cases: list[Run], grid: Grid, device: torch.device) -> list[Run]:
 
 
 def _measured(
-    cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: Choices
+    cases: Sequence[Run], stacks: Sequence[int], device: torch.device, name: str, choices: SpeedChoices
 ) -> Iterator[Record]:
     """The record after each case."""
     import torch
@@ -181,9 +226,9 @@ def _measured(
                 yield record
 
 
-def _show(out: format.Output, record: Record) -> None:
+def _show(out: printing.Output, record: Record) -> None:
     rates = ", ".join(
-        f"{precision} {format.flops(rate)} FLOP/s"
+        f"{precision} {printing.flops(rate)} FLOP/s"
         for precision, rate in record.product_flops_per_second.items()
     )
     copied = f"{(record.copy_bytes_per_second or 0) / 1e12:.3g} TB/s"
@@ -201,7 +246,7 @@ def _show(out: format.Output, record: Record) -> None:
     columns += [Column("kernels/step", number=True, spare=True), Column("peak MiB", number=True, spare=True)]
     columns += [Column("", folds=True)]
     rows = list(_rows(record))
-    out.print(format.table(out, columns, rows, title="Training steps"))
+    out.print(printing.table(out, columns, rows, title="Training steps"))
     out.say(
         "ms/member: per step and member of the stack. Stack gain: time alone over time per member. "
         "Of matmul rate: training FLOPs per second over those of the large matrix product in that precision.",
@@ -226,7 +271,7 @@ def _rows(record: Record) -> Iterator[tuple[str, ...]]:
             _number(row.ms_per_step),
             _number(row.ms_per_member),
             _number(record.stack_gain(row)),
-            DASH if row.flops_per_second is None else format.flops(row.flops_per_second),
+            DASH if row.flops_per_second is None else printing.flops(row.flops_per_second),
             DASH if fraction is None else f"{100 * fraction:.3g} %",
             DASH if row.kernels_per_step is None else f"{row.kernels_per_step:,.0f}",
             DASH if row.peak_memory_mib is None else f"{row.peak_memory_mib:,}",
@@ -244,7 +289,7 @@ def _number(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _profile_table(out: format.Output, row: Row) -> Any:
+def _profile_table(out: printing.Output, row: Row) -> Any:
     total = sum(kernel.microseconds for kernel in row.profile)
     columns = [Column("µs/step", number=True), Column("share", number=True), Column("launches", number=True)]
     columns += [Column("group"), Column("kernel", folds=True)]
@@ -256,7 +301,7 @@ def _profile_table(out: format.Output, row: Row) -> Any:
     lines = [line(kernel, short_name(kernel.name)) for kernel in largest(row.profile)]
     groups = [line(kernel, "") for kernel in by_group(row.profile)]
     title = f"{row.label}: by group, then by kernel; {total:,.0f} µs in all"
-    return format.table(out, columns, [*groups, ("",) * 5, *lines], title=title)
+    return printing.table(out, columns, [*groups, ("",) * 5, *lines], title=title)
 
 
 def by_group(profile: Sequence[KernelTime]) -> list[KernelTime]:

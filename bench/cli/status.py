@@ -1,4 +1,4 @@
-"""`bench status`: one line an experiment, from files and the cluster's queue."""
+"""`bench status`: one line per experiment, from files and the cluster's queue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -19,12 +20,13 @@ from rich.text import Text
 from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cli.plan import known_speeds, said_withdrawn
-from bench.dispatch.queue import Queue, ask_queue
-from bench.dispatch.status import WORDS, Word
-from bench.dispatch.submission import last_called_off
+from bench.cli.printing import Column
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import last_called_off
+from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan import Planned, Total, plan
 
@@ -34,10 +36,23 @@ LITTLE_ROOM = 256 << 20
 """Bytes: below this a few checkpoints fill the disk."""
 
 
+def command(
+    suite: SuitePath,
+    plugin: Plugins,
+    results: Results = RESULTS,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the table on screen, refreshed every 2 seconds.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
+    show_status(suite, results, watch, json)
+
+
 def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
     """Print where the suite at `path` stands, once or until interrupted."""
     suite = suites.load(path)
-    out = format.Output()
+    out = printing.Output()
     if watch and not as_json:
         _watch(suite, path, results, out)
         return
@@ -68,10 +83,10 @@ class _View:
         return cls(suite, path, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
-        return [one for one in self.planned if one.standing.word == word]
+        return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -> None:
+def _watch(suite: suites.Suite, path: Path, results: Path, out: printing.Output) -> None:
     def shown() -> Group:
         view = _View.of(suite, path, results)
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
@@ -86,31 +101,33 @@ def _watch(suite: suites.Suite, path: Path, results: Path, out: format.Output) -
 
 
 def _remarks(view: _View) -> Iterator[tuple[str, str]]:
-    """What the table does not say, and what to do about it; each with its style."""
-    for one in view.with_word("running"):
-        if one.standing.silent_seconds:
-            job = f" in job {one.standing.job}: scancel {one.standing.job}" if one.standing.job else ""
-            name = f"{one.run.task.name}/{one.run.label}"
-            silence = format.duration(one.standing.silent_seconds)
+    """Problems that the table does not show, and what to do about them; each with its style."""
+    for entry in view.with_word("running"):
+        if entry.status.silent_seconds:
+            job = f" in job {entry.status.job}: scancel {entry.status.job}" if entry.status.job else ""
+            name = f"{entry.run.task.name}/{entry.run.label}"
+            silence = printing.duration(entry.status.silent_seconds)
             yield f"silent for {silence}, it may hang: {name}{job}", "red"
-    causes = Counter(one.standing.note for one in view.with_word("failed"))
+    causes = Counter(entry.status.note for entry in view.with_word("failed"))
     for note, count in causes.most_common(MOST_NOTES):
-        yield f"failed, {format.count(count, 'run')}: {note}", "red"
+        yield f"failed, {printing.count(count, 'run')}: {note}", "red"
     if causes:
         yield (
-            f"More of what failed, and how to try it again: bench failures {view.path}{plugins.flags()}",
+            f"Tracebacks, and commands to try failed runs again: bench failures {view.path}{plugins.flags()}",
             "red",
         )
-    ended = Counter(_without_job(one.standing.note) for one in view.with_word("missing") if one.standing.note)
+    ended = Counter(
+        _without_job(entry.status.note) for entry in view.with_word("missing") if entry.status.note
+    )
     for note, count in ended.most_common(MOST_NOTES):
-        yield f"missing, {format.count(count, 'run')}: {note}", "yellow"
-    waiting = Counter(_without_job(one.standing.note) for one in view.with_word("queued"))
+        yield f"missing, {printing.count(count, 'run')}: {note}", "yellow"
+    waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
-        yield f"queued, {format.count(count, 'run')}: {note}", "dim"
+        yield f"queued, {printing.count(count, 'run')}: {note}", "dim"
     if why := last_called_off(view.results, view.suite.name):
         yield f"called off: {why}", "red"
     if view.queue.problem:
-        yield f"The queue was not asked, {view.queue.problem}: what is queued counts as missing.", "yellow"
+        yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
         yield f"{view.results}: only {room >> 20} MiB left on its disk.", "red"
     for line in said_withdrawn(view.suite, view.pool):
@@ -124,81 +141,81 @@ def _without_job(note: str) -> str:
     return re.sub(r"job \d+(_\d+)?", "job", note)
 
 
-def _table(out: format.Output, view: _View) -> Table:
+def _table(out: printing.Output, view: _View) -> Table:
     words = [word for word in WORDS if view.with_word(word)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in (*words, "done", "worker time left", "ends in")]
     columns += [Column(name, number=True, spare=True) for name in ("FLOPs done", "of FLOPs")]
     rows = []
-    for name, mine in _groups(view.suite, view.planned):
-        facts = _facts(mine)
+    for name, members in _groups(view.suite, view.planned):
+        facts = _facts(members)
         done, total = facts["training_flops_done"], facts["training_flops"]
         states = (
-            Text(f"{facts['states'][word]:,}", format.STATE_STYLES[word]) if facts["states"][word] else "·"
+            Text(f"{facts['states'][word]:,}", printing.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
         eta, left = facts["eta_seconds"], facts["seconds_left"]
         none_left = left == 0 and not facts["runs_unknown"]
-        shown = ["–" if none_left else format.expected(left, facts["runs_unknown"])]
-        shown.append(format.duration(eta) if eta else "–")
-        percent = format.percent(done, total)
-        rows.append((name, *states, percent, *shown, format.flops(done), format.flops(total)))
-    return format.table(out, columns, rows)
+        shown = ["–" if none_left else printing.expected(left, facts["runs_unknown"])]
+        shown.append(printing.duration(eta) if eta else "–")
+        percent = printing.percent(done, total)
+        rows.append((name, *states, percent, *shown, printing.flops(done), printing.flops(total)))
+    return printing.table(out, columns, rows)
 
 
 def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list[Planned]]]:
     by_experiment = [
-        (experiment.name, [one for one in planned if experiment.name in one.experiments])
+        (experiment.name, [entry for entry in planned if experiment.name in entry.experiments])
         for experiment in suite.experiments
     ]
     return [*by_experiment, ("all, each run once", planned)]
 
 
 def _facts(planned: list[Planned]) -> dict[str, Any]:
-    words = Counter(one.standing.word for one in planned)
+    words = Counter(entry.status.word for entry in planned)
     pace = _pace(planned)
-    left = [_seconds_left(one, pace) for one in planned]
+    left = [_seconds_left(entry, pace) for entry in planned]
     total = Total.of(left)
     running = [
-        (one.standing.stack, seconds)
-        for one, seconds in zip(planned, left, strict=True)
-        if one.standing.word == "running" and seconds is not None
+        (entry.status.stack, seconds)
+        for entry, seconds in zip(planned, left, strict=True)
+        if entry.status.word == "running" and seconds is not None
     ]
     workers = sum(1 / members for members, _ in running)
     longest = max((members * seconds for members, seconds in running), default=0.0)
     # As many at a time as now; none ends before its longest stack does. Nothing runs: nobody knows.
-    known = bool(running) and not total.unknown and total.seconds is not None
+    predictable = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
-        "training_flops_done": sum(one.training_flops * one.share_done for one in planned),
-        "training_flops": sum(one.training_flops for one in planned),
+        "training_flops_done": sum(entry.training_flops * entry.share_done for entry in planned),
+        "training_flops": sum(entry.training_flops for entry in planned),
         "seconds_left": total.seconds,
         "runs_unknown": total.unknown,
-        "eta_seconds": max((total.seconds or 0.0) / workers, longest) if known else None,
+        "eta_seconds": max((total.seconds or 0.0) / workers, longest) if predictable else None,
     }
 
 
 def _pace(planned: list[Planned]) -> float:
     """Measured seconds a step over the expected ones, of what is running now; 1 when nothing is."""
     ratios = [
-        one.run.steps / (one.standing.steps_per_second * one.standing.stack * one.estimate.seconds)
-        for one in planned
-        if one.standing.word == "running" and one.standing.steps_per_second > 0 and one.estimate.seconds
+        entry.run.steps / (entry.status.steps_per_second * entry.status.stack * entry.estimate.seconds)
+        for entry in planned
+        if entry.status.word == "running" and entry.status.steps_per_second > 0 and entry.estimate.seconds
     ]
     return statistics.median(ratios) if ratios else 1.0
 
 
-def _seconds_left(one: Planned, pace: float) -> float | None:
+def _seconds_left(entry: Planned, pace: float) -> float | None:
     """Worker-seconds left of a run: at its own pace while it runs, else as expected; None when unknown.
 
     A run's share of its stack counts. What is scaled follows the pace of those that run now.
     """
-    standing = one.standing
-    if standing.word == "running" and standing.steps_per_second > 0:
-        return max(0, one.run.steps - standing.step) / (standing.steps_per_second * standing.stack)
-    if one.remaining_seconds is None:
+    status = entry.status
+    if status.word == "running" and status.steps_per_second > 0:
+        return max(0, entry.run.steps - status.step) / (status.steps_per_second * status.stack)
+    if entry.remaining_seconds is None:
         return None
-    return one.remaining_seconds * (1.0 if one.estimate.basis == "measured" else pace)
+    return entry.remaining_seconds * (1.0 if entry.estimate.basis == "measured" else pace)
 
 
 def _as_json(view: _View) -> dict[str, Any]:
@@ -206,17 +223,18 @@ def _as_json(view: _View) -> dict[str, Any]:
 
     def runs(word: Word) -> list[dict[str, Any]]:
         return [
-            {"id": one.run.id, "label": one.run.label, **vars(one.standing)} for one in view.with_word(word)
+            {"id": entry.run.id, "label": entry.run.label, **vars(entry.status)}
+            for entry in view.with_word(word)
         ]
 
     return {
         "suite": view.suite.name,
-        "experiments": {name: _facts(mine) for name, mine in groups[:-1]},
+        "experiments": {name: _facts(members) for name, members in groups[:-1]},
         "total": _facts(view.planned),
         "running": runs("running"),
         "queued": runs("queued"),
         "failed": runs("failed"),
-        "missing": [one for one in runs("missing") if one["note"]],
+        "missing": [entry for entry in runs("missing") if entry["note"]],
         "queue_problem": view.queue.problem or None,
         "problems": view.pool.problems,
     }

@@ -1,4 +1,4 @@
-"""`bench run --cluster slurm`: from runs to jobs in a queue, and, with `--wait`, to their end."""
+"""`bench run --cluster slurm`: submit runs as jobs; with `--wait`, follow them until they end."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from bench import plugins
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cost import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
-from bench.dispatch.grouping import Piece, Share, chunks, shares
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
-from bench.dispatch.queue import queue_of
-from bench.dispatch.slurm import How, check_slurm, largest_array, submit, tidy
+from bench.dispatch.slurm.grouping import JobPlan, WorkItem, chunks, plan_jobs
+from bench.dispatch.slurm.queue import queue_of
+from bench.dispatch.slurm.submission import Submission
+from bench.dispatch.slurm.submit import SlurmOptions, check_slurm, largest_array, submit, tidy
 from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
-from bench.dispatch.submission import Submission
 from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan import Planned
@@ -32,10 +32,10 @@ from bench.results import check_writable
 from bench.run import Run
 
 if TYPE_CHECKING:
-    from bench.cli.run import Choices
+    from bench.cli.run import RunChoices
 
 BASELINES_SECONDS = 60.0
-"""What a task's baselines are taken to cost; they are not worth measuring."""
+"""Assumed time of a task's baselines, which is not measured."""
 ASK_QUEUE_EVERY_SECONDS = 5.0
 
 
@@ -46,10 +46,10 @@ def submit_order(
     todo: list[Planned],
     jobs: list[Job],
     memories: Memories,
-    how: How,
-    choices: Choices,
+    options: SlurmOptions,
+    choices: RunChoices,
     cost: str,
-    out: format.Output,
+    out: printing.Output,
 ) -> None:
     """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
 
@@ -60,7 +60,7 @@ def submit_order(
         todo: the runs to train.
         jobs: those, baselines, and members that have ended of stacks that go on.
         memories: what runs take.
-        how: where and with what jobs run.
+        options: where and with what jobs run.
         choices: of the command line.
         cost: what the user is told of the time.
         out: where to say things.
@@ -70,54 +70,56 @@ def submit_order(
         typer.Exit: with `--wait`, as `bench run` on one machine does.
     """
     check_slurm()
-    _check_precision(todo, how)
-    kind = "gpu" if how.site.wants_gpus else "cpu"
-    check_fit(how.site, todo, memories, out)
-    pieces = _pieces(jobs, todo, results, memories, how)
-    grouped = shares(pieces, 3600 * how.site.job_hours, how.room(MOST_SIDE_BY_SIDE))
-    arrays = len(chunks(grouped, largest_array()))
-    out.say(f"{_jobs(grouped)} in {format.count(arrays, 'array')}; {cost}.")
+    _check_precision(todo, options)
+    kind = "gpu" if options.site.wants_gpus else "cpu"
+    check_fit(options.site, todo, memories, out)
+    items = _work_items(jobs, todo, results, memories, options)
+    plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
+    arrays = len(chunks(plans, largest_array()))
+    out.say(f"{_jobs(plans)} in {printing.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
-        for number, share in enumerate(grouped):
-            out.say(f"would submit job {number}: {_work(share)}, {format.duration(share.seconds)}")
+        for number, plan in enumerate(plans):
+            out.say(f"would submit job {number}: {_work(plan)}, {printing.duration(plan.seconds)}")
         return
-    agree(sum(one.cautious_seconds(kind) for one in todo), cost, choices.yes)
+    agree(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
     check_writable(results)
     if choices.retry:
         forgive(jobs, results)
     tidy(results)
-    order = Order(results, tuple(one.run.id for one in todo), code_identity())
-    submission = submit(order, suite, grouped, how)
-    said = f"{path}{plugins.flags()}"
+    order = Order(results, tuple(entry.run.id for entry in todo), code_identity())
+    submission = submit(order, suite, plans, options)
+    arguments = f"{path}{plugins.flags()}"
     for array in submission.arrays:
         out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
     if not choices.wait:
-        out.say(f"Watch: bench status {said} --watch   Stop: bench cancel {said}")
+        out.say(f"Watch: bench status {arguments} --watch   Stop: bench cancel {arguments}")
         return
     try:
         follow(_Cluster(jobs, results, submission), todo, results, out)
     except (KeyboardInterrupt, Terminated) as stop:
-        out.print(f"\nNot waiting any more. The jobs go on: bench status {said}; bench cancel {said}")
+        out.print(f"\nStopped waiting. The jobs continue: bench status {arguments}; bench cancel {arguments}")
         raise typer.Exit(exit_code(stop)) from None
     conclude(path, order, todo, jobs, out)
 
 
-def _pieces(jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, how: How) -> list[Piece]:
-    """Jobs as pieces: the runs of a stack are one, with members that ended before; each baseline is one."""
-    kind = "gpu" if how.site.wants_gpus else "cpu"
-    planned = {one.run.id: one for one in todo}
+def _work_items(
+    jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, options: SlurmOptions
+) -> list[WorkItem]:
+    """Jobs as items: the runs of a stack are one, with members that ended before; each baseline is one."""
+    kind = "gpu" if options.site.wants_gpus else "cpu"
+    planned = {entry.run.id: entry for entry in todo}
     together = {identifier: ids[0] for ids in begun(results) for identifier in ids}
-    pieces: dict[str, list[Job]] = {}
+    items: dict[str, list[Job]] = {}
     for job in jobs:
         stack = f"stack {planned[job.id].stack}" if job.id in planned else job.id
-        pieces.setdefault(together.get(job.id, stack), []).append(job)
+        items.setdefault(together.get(job.id, stack), []).append(job)
     return [
-        Piece(
+        WorkItem(
             tuple(work),
             sum(_seconds(job, planned.get(job.id), kind) for job in work),
-            _gpu_memory(work, memories, how),
+            _gpu_memory(work, memories, options),
         )
-        for work in pieces.values()
+        for work in items.values()
     ]
 
 
@@ -127,38 +129,38 @@ def _seconds(job: Job, planned: Planned | None, kind: str) -> float:
     return 0.0 if isinstance(job, Run) else BASELINES_SECONDS
 
 
-def _gpu_memory(work: list[Job], memories: Memories, how: How) -> int:
+def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> int:
     """MiB of a stack's members together; 0 for what needs no GPU."""
     sizes = [memories.estimate(job).mib - CONTEXT_MIB for job in work if isinstance(job, Run)]
-    return CONTEXT_MIB + sum(sizes) if sizes and how.site.gpus else 0
+    return CONTEXT_MIB + sum(sizes) if sizes and options.site.gpus else 0
 
 
-def _work(share: Share) -> str:
-    runs = sum(isinstance(job, Run) for job in share.work)
-    named = [format.count(runs, "run")] if runs else []
-    if runs < len(share.work):
-        named.append(f"baselines of {format.count(len(share.work) - runs, 'task')}")
-    at_a_time = min(share.workers, len(share.pieces))
+def _work(plan: JobPlan) -> str:
+    runs = sum(isinstance(job, Run) for job in plan.work)
+    named = [printing.count(runs, "run")] if runs else []
+    if runs < len(plan.work):
+        named.append(f"baselines of {printing.count(len(plan.work) - runs, 'task')}")
+    at_a_time = min(plan.workers, len(plan.items))
     return " and ".join(named) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
 def _jobs(group: Sized) -> str:
-    return format.count(len(group), "job")
+    return printing.count(len(group), "job")
 
 
-def _check_precision(todo: list[Planned], how: How) -> None:
+def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
     others = {planned.run.precision for planned in todo} - {"fp32"}
-    if not how.site.wants_gpus and others:
+    if not options.site.wants_gpus and others:
         names = ", ".join(sorted(others))
         raise UserError(f"precision {names} needs GPUs, and the site file says that jobs get none")
 
 
 @dataclass
 class _Cluster:
-    """Jobs in a queue, as something to follow: busy until none is queued, or all that was asked for is done.
+    """Submitted jobs, as `follow` needs them: busy until all are done, or none is queued.
 
-    Our own files decide; the queue only says when nothing more can come. An empty queue must be seen
-    twice: a job that is being put back is in no list for a moment.
+    The results folder decides; the queue only tells when no more jobs will start. An empty queue must be
+    seen twice: a job that is put back is absent from the queue for a moment.
     """
 
     jobs: list[Job]

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated
+
+import typer
 
 from bench import plugins, protocol
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.arguments import Json, Plugins
+from bench.cli.printing import Column
 from bench.errors import UserError, did_you_mean
 from bench.tasks import TASKS, Task
+
+
+def command(
+    plugin: Plugins,
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this task in full.")] = None,
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences", help="Where the paper's text and its released code differ, in Markdown."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the tasks; show one task's prompt, fields and evaluations."""
+    show_tasks(name, differences, json)
 
 
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     """Print all tasks, or one by name, or the table of differences as Markdown."""
     plugins.load_installed()
-    out = format.Output()
+    out = printing.Output()
     if name is not None and name not in TASKS:
         raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
     if as_json:
         out.json(
-            {each: _facts(kind.model_validate({})) for each, kind in TASKS.items() if name in (None, each)}
+            {
+                task_name: _facts(kind.model_validate({}))
+                for task_name, kind in TASKS.items()
+                if name in (None, task_name)
+            }
         )
     elif differences:
         out.say(protocol.markdown())
@@ -38,12 +61,12 @@ def _facts(task: Task) -> dict[str, object]:
         "n_outputs": task.n_outputs,
         "trivial": task.trivial,
         "headline": task.headline,
-        "evaluations": {each: one._asdict() for each, one in task.evaluations().items()},
+        "evaluations": {name: evaluation._asdict() for name, evaluation in task.evaluations().items()},
         "protocol": {field: dict(choices) for field, choices in task.protocol_fields.items()},
     }
 
 
-def _list(out: format.Output) -> None:
+def _list(out: printing.Output) -> None:
     columns = [
         Column("task"),
         Column("d", number=True),
@@ -61,11 +84,11 @@ def _list(out: format.Output) -> None:
         rows.append(
             [name, str(task.n_dims), str(task.n_points), str(task.length(task.n_points)), score, others]
         )
-    out.print(format.table(out, columns, rows))
+    out.print(printing.table(out, columns, rows))
     out.say("bench tasks NAME draws one prompt; bench tasks --differences compares text and code.", "dim")
 
 
-def _one(out: format.Output, kind: type[Task]) -> None:
+def _one(out: printing.Output, kind: type[Task]) -> None:
     task = kind.model_validate({})
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")
@@ -75,7 +98,7 @@ def _one(out: format.Output, kind: type[Task]) -> None:
     for field, value in fields.items():
         differs = protocol.sides(kind, field)
         rows.append([field, protocol.shown(value), *(differs or ("", ""))])
-    out.print(format.table(out, columns, rows))
+    out.print(printing.table(out, columns, rows))
     out.say(
         f"A prompt has {task.length(task.n_points)} tokens; a predictor that has learned nothing scores "
         f"{task.trivial:g} ({task.metric.replace('_', ' ')}).",

@@ -6,18 +6,44 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench import results as pool_of
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Plugins, Results
 from bench.errors import UserError
 from bench.filters import matching
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
 from bench.run import short
 
 
+def command(
+    plugin: Plugins,
+    suite: Annotated[
+        Path | None, typer.Argument(metavar="[SUITE]", help="Only results of this suite's runs.")
+    ] = None,
+    results: Results = RESULTS,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
+            "task, architecture, size, layers, width, learning_rate, clip, optimizer, steps, seed, "
+            "precision, kernels, commit, device, host, bench.",
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
+) -> None:
+    """Exclude wrong results: files stay, runs become missing. Without --filter, list them."""
+    withdraw_results(suite, results, filter, reason, undo)
+
+
 @dataclass(frozen=True)
-class _Found:
+class _Candidate:
     """A result file, or a withdrawal whose file is gone."""
 
     id: str
@@ -35,17 +61,19 @@ def withdraw_results(
         UserError: for options that do not go together, or a filter that matches nothing.
     """
     pool_of.require(results)
-    out = format.Output()
+    out = printing.Output()
     ids = None if suite is None else _ids(suite)
     if terms is None:
         if reason is not None or undo:
-            raise UserError("which results? --filter 'commit=abc1234*', say; --filter 'id=*' for all")
+            raise UserError(
+                "which results? For example --filter 'commit=abc1234*', or --filter 'id=*' for all"
+            )
         _list(results, ids, out)
     elif undo:
         _undo(results, ids, terms, out)
     else:
         if not (reason or "").strip():
-            raise UserError('why do they no longer count? --reason "the kernel was wrong", say')
+            raise UserError('--reason is missing; for example --reason "the kernel was wrong"')
         _withdraw(results, ids, terms, " ".join(str(reason).split()), out)
 
 
@@ -54,7 +82,7 @@ def _ids(suite: Path) -> set[str]:
     return {run.id for run in runs} | {run.task_id for run in runs}
 
 
-def _list(results: Path, ids: set[str] | None, out: format.Output) -> None:
+def _list(results: Path, ids: set[str] | None, out: printing.Output) -> None:
     pool = pool_of.load(results)
     lines = withdrawn.lines(pool.withdrawn, pool.runs.keys() | pool.baselines.keys(), ids)
     for line in lines:
@@ -63,90 +91,92 @@ def _list(results: Path, ids: set[str] | None, out: format.Output) -> None:
         out.say("No result is withdrawn.")
 
 
-def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out: format.Output) -> None:
+def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out: printing.Output) -> None:
     date, entries = time.strftime("%Y-%m-%d"), withdrawn.withdrawals(results)
     count = 0
     while chosen := _matching(_counted(results, ids, terms), terms, results, count):
-        for found in chosen:
-            assert found.record is not None
-            assert found.path is not None
-            digest = withdrawn.sha256(found.path.read_bytes())
-            entries.append(Withdrawal(found.id, digest, found.record.name, reason, date))
+        for candidate in chosen:
+            assert candidate.record is not None
+            assert candidate.path is not None
+            digest = withdrawn.sha256(candidate.path.read_bytes())
+            entries.append(Withdrawal(candidate.id, digest, candidate.record.name, reason, date))
         withdrawn.write(results, entries)
-        count += len(chosen)  # and once more: a copy may count now that has other provenance
-    out.say(f"{format.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
+        count += len(chosen)  # repeat: a copy with other provenance may count now
+    out.say(f"{printing.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
     out.say("They count as missing: bench run trains them again.")
 
 
-def _undo(results: Path, ids: set[str] | None, terms: str, out: format.Output) -> None:
+def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output) -> None:
     entries = withdrawn.withdrawals(results)
     pool = pool_of.load(results)
     candidates = [
-        _Found(entry.id, pool.withdrawn_records.get((entry.id, entry.sha256)), entry=entry)
+        _Candidate(entry.id, pool.withdrawn_records.get((entry.id, entry.sha256)), entry=entry)
         for entry in entries
         if ids is None or entry.id in ids
     ]
     chosen = {
-        found.entry
-        for found in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
+        candidate.entry
+        for candidate in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
     }
     withdrawn.write(results, [entry for entry in entries if entry not in chosen])
-    out.say(f"{format.count(len(chosen), 'result')} no longer withdrawn.")
+    out.say(f"{printing.count(len(chosen), 'result')} no longer withdrawn.")
 
 
-def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Found]:
+def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:
     """Results that count: runs, or baselines where the filter says kind=baselines."""
     pool = pool_of.load(results)
     kind = "baselines" if "kind=baselines" in terms.split() else "run"
     records: dict[str, Record] = {**pool.runs} if kind == "run" else {**pool.baselines}
     return [
-        _Found(key, record, pool.paths[kind, key])
+        _Candidate(key, record, pool.paths[kind, key])
         for key, record in records.items()
         if ids is None or key in ids
     ]
 
 
-def _matching(found: list[_Found], terms: str, results: Path, before: int) -> list[_Found]:
-    """Those that match; none is an error only where none was withdrawn yet."""
+def _matching(candidates: list[_Candidate], terms: str, results: Path, before: int) -> list[_Candidate]:
+    """The results that match. An empty list is an error only if none was withdrawn before."""
     try:
-        return matching(found, terms, _FIELDS, f"the {len(found):,} results under {results}")
+        return matching(candidates, terms, _FIELDS, f"the {len(candidates):,} results under {results}")
     except UserError:
         if before:
             return []
         raise
 
 
-def _of_run(value: Callable[[RunRecord], str | None]) -> Callable[[_Found], list[str]]:
-    def values(found: _Found) -> list[str]:
-        return [value(found.record) or ""] if isinstance(found.record, RunRecord) else []
+def _of_run(value: Callable[[RunRecord], str | None]) -> Callable[[_Candidate], list[str]]:
+    def values(candidate: _Candidate) -> list[str]:
+        return [value(candidate.record) or ""] if isinstance(candidate.record, RunRecord) else []
 
     return values
 
 
-def _of_origin(value: Callable[[pool_of.Provenance], str | None]) -> Callable[[_Found], list[str]]:
-    def values(found: _Found) -> list[str]:
-        return [] if found.record is None else [value(found.record.provenance) or ""]
+def _of_origin(value: Callable[[pool_of.Provenance], str | None]) -> Callable[[_Candidate], list[str]]:
+    def values(candidate: _Candidate) -> list[str]:
+        return [] if candidate.record is None else [value(candidate.record.provenance) or ""]
 
     return values
 
 
-def _task(found: _Found) -> list[str]:
-    if found.record is None:
+def _task(candidate: _Candidate) -> list[str]:
+    if candidate.record is None:
         return []
-    task = found.record.task if isinstance(found.record, BaselinesRecord) else found.record.run.task
+    task = (
+        candidate.record.task if isinstance(candidate.record, BaselinesRecord) else candidate.record.run.task
+    )
     return [task.name]
 
 
-def _size(found: _Found) -> list[str]:
-    if not isinstance(found.record, RunRecord):
+def _size(candidate: _Candidate) -> list[str]:
+    if not isinstance(candidate.record, RunRecord):
         return []
-    size = found.record.run.size
-    return [found.record.facts.size_group or "", f"{size.layers}x{size.width}"]
+    size = candidate.record.run.size
+    return [candidate.record.facts.size_group or "", f"{size.layers}x{size.width}"]
 
 
-_FIELDS: dict[str, Callable[[_Found], list[str]]] = {
-    "id": lambda found: [found.id],
-    "kind": lambda found: [found.record.kind] if found.record else [],
+_FIELDS: dict[str, Callable[[_Candidate], list[str]]] = {
+    "id": lambda candidate: [candidate.id],
+    "kind": lambda candidate: [candidate.record.kind] if candidate.record else [],
     "task": _task,
     "size": _size,
     "architecture": _of_run(lambda record: record.run.architecture.name),
@@ -158,7 +188,8 @@ _FIELDS: dict[str, Callable[[_Found], list[str]]] = {
     "steps": _of_run(lambda record: str(record.run.steps)),
     "seed": _of_run(lambda record: str(record.run.seed)),
     "precision": _of_run(lambda record: record.run.precision),
-    "scan": _of_origin(lambda origin: origin.scan),
+    "kernels": _of_origin(lambda origin: origin.scan),
+    "scan": _of_origin(lambda origin: origin.scan),  # the field's name in result files
     "commit": _of_origin(lambda origin: origin.commit),
     "device": _of_origin(lambda origin: origin.device),
     "host": _of_origin(lambda origin: origin.host),

@@ -1,10 +1,10 @@
-"""What workers are given: jobs to do, and how to compute them."""
+"""Jobs for workers, and the settings with which a worker computes them."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench import results as pool
 from bench.kernels.backends import resolve
@@ -35,7 +35,7 @@ class Machine:
     Attributes:
         devices: what one run trains on: one device, or several of one kind that share each batch.
         threads: processor threads of each process.
-        scan: the kernels' backend, by name, or auto.
+        kernels: the backend of all kernels, by name, or auto.
         save_every: seconds between checkpoints.
         stack: how many runs of one shape may train as one set of kernels; None for what measurements advise.
         workers: how many workers share the same list of work.
@@ -43,7 +43,7 @@ class Machine:
 
     devices: tuple[str, ...] = ("cpu",)
     threads: int = 1
-    scan: str = "sequential"
+    kernels: str = "sequential"
     save_every: float = 60.0
     stack: int | None = 1
     workers: int = 1
@@ -54,18 +54,25 @@ class Machine:
         return self.devices[0]
 
     def resolved(self) -> Machine:
-        """The same with its kernels' backend by name: what `auto` means on this device."""
-        return replace(self, scan=resolve(self.scan, self.device)[0])
+        """The same settings with the backend that `auto` stands for on this device."""
+        return replace(self, kernels=resolve(self.kernels, self.device)[0])
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Read the pickles of earlier versions too, which may be in a queue: `kernels` was `scan`."""
+        if "scan" in state:
+            state = {**state, "kernels": state["scan"]}
+            del state["scan"]
+        self.__dict__.update(state)
 
 
 @dataclass(frozen=True)
 class Seat:
-    """The place of a process among those that train one run together."""
+    """The rank of a process among those that train one run together."""
 
     rank: int = 0
     of: int = 1
     address: str = ""
-    """Where the first of them listens, host:port."""
+    """Where rank 0 listens, host:port."""
 
 
 def is_done(job: Job, results: Path) -> bool:
@@ -73,13 +80,6 @@ def is_done(job: Job, results: Path) -> bool:
     if isinstance(job, Run):
         return pool.load_run(results, job) is not None
     return pool.load_baselines(results, job.task.name, job.task_id) is not None
-
-
-def cluster_job() -> dict[str, str]:
-    """`job`: the cluster's name for the job this process is part of; nothing outside of one."""
-    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
-        return {"job": f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"}
-    return {"job": job} if (job := os.environ.get("SLURM_JOB_ID")) else {}
 
 
 def has_dropout(run: Run) -> bool:

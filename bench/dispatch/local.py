@@ -1,9 +1,9 @@
-"""A pool of workers on this machine: one per GPU, or a few on the CPU, and an eye on them.
+"""A pool of workers on this machine: one per GPU, or a few on the CPU.
 
 The pool starts workers and restarts one that dies (killed by the system for memory, say); the run
 it held resumes from its checkpoint, and after `MOST_DEATHS` deaths without getting further that run
-has failed. Everything else the workers settle among themselves through the results folder. A job on
-a cluster is such a pool too, over the devices it was given.
+has failed. Workers coordinate everything else through the results folder. A job on a cluster is such
+a pool too, over the devices it was given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench import plugins
-from bench.dispatch.job import Job, Machine, Seat, cluster_job
+from bench.dispatch.job import Job, Machine, Seat
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
@@ -35,7 +35,7 @@ MOST_DEATHS = 3
 # takes the same ones over and over: keeping them saves a third of its time. Read at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-"""What the pool hears for its workers: ctrl-C, a closed terminal, a cluster's warning. They get SIGTERM."""
+"""Signals for the pool alone: Ctrl-C, a closed terminal, a cluster's warning. Workers get SIGTERM from it."""
 
 
 class NoRoom(UserError):
@@ -57,6 +57,7 @@ class LocalPool:
         patience: seconds a worker waits while others hold all that is left.
         seat: when the crew is spread over tasks of a cluster's job, the seat this process starts.
         logs: folder for what workers print outside of runs; by default the results' state folder.
+        cluster_job: number of the cluster job that this process is part of; "" outside of one.
     """
 
     jobs: list[Job]
@@ -65,6 +66,7 @@ class LocalPool:
     patience: float = math.inf
     seat: Seat | None = None
     logs: Path | None = None
+    cluster_job: str = ""
     _crews: dict[int, list[BaseProcess]] = field(default_factory=dict)
     _deaths: int = 0
     _regroups: int = 0
@@ -87,7 +89,7 @@ class LocalPool:
             if any(codes):
                 self._kill(crew)
                 del self._crews[index]
-                # Who lost the others is not to blame, if any of them died of something.
+                # REGROUP is a consequence of another process's death: prefer that process's exit code.
                 self._bury(crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP))
                 if self.seat is not None:
                     raise CrewLost
@@ -126,18 +128,19 @@ class LocalPool:
         crew: list[BaseProcess] = []
         self._crews[index] = crew  # before any is started: whatever happens meanwhile, `stop` knows them
         for seat in seats:
-            job = "".join(f"{one}-" for one in cluster_job().values())
-            name = f"{job}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
-            mine = replace(machine, workers=len(self.machines))
+            prefix = f"{self.cluster_job}-" if self.cluster_job else ""
+            name = f"{prefix}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            settings = replace(machine, workers=len(self.machines))
             if seat.rank:
-                mine = replace(mine, devices=machine.devices[seat.rank :])
+                settings = replace(settings, devices=machine.devices[seat.rank :])
             arguments = (
                 plugins.carried(jobs),
                 self.order,
-                mine,
+                settings,
                 (self.logs or self.order.results / STATE) / f"{name}.log",
                 seat,
                 self.patience,
+                self.cluster_job,
             )
             process = context.Process(target=work, args=arguments, name=f"bench-{name}")
             with _deferred(signal.SIGTERM), _ignored(NOT_FOR_WORKERS):
@@ -155,8 +158,8 @@ class LocalPool:
         """Find what a dead worker held; give up on a run that keeps killing its workers."""
         if code == NO_ROOM:
             raise NoRoom(
-                f"{self.order.results}: no room left on its disk. Nothing is broken: free some, and the same "
-                "command goes on from the last checkpoints"
+                f"{self.order.results}: no room left on its disk. Nothing is broken: free some space, then "
+                "run the same command again to resume from the last checkpoints"
             )
         if code == REGROUP:
             self._regroups += 1
@@ -164,11 +167,11 @@ class LocalPool:
                 raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
         held = False
-        pids, seated = {worker.pid for worker in crew}, cluster_job() if self.seat is not None else {}
+        pids, job_of_crew = {worker.pid for worker in crew}, self.cluster_job if self.seat is not None else ""
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
-            if beat is None or not (beat["pid"] in pids or (seated and seated["job"] == beat.get("job"))):
+            if beat is None or not (beat["pid"] in pids or (job_of_crew and job_of_crew == beat.get("job"))):
                 continue
             held = True
             why = _how(code)
@@ -193,7 +196,7 @@ def _how(code: int) -> str:
 
 
 def _note(log: Path, why: str) -> None:
-    """Say in a run's log what its process could not say any more."""
+    """Write into a run's log how its process ended."""
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
@@ -202,30 +205,30 @@ def _note(log: Path, why: str) -> None:
 
 @contextmanager
 def _deferred(number: signal.Signals) -> Iterator[None]:
-    """Hear a signal only afterwards: half-way a started process would be known to nobody."""
-    heard: list[int] = []
-    previous = signal.signal(number, lambda number, frame: heard.append(number))
+    """Defer a signal until the context ends: a process that is just starting must be recorded first."""
+    received: list[int] = []
+    previous = signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(number, previous)
-        for each in heard:
-            signal.raise_signal(each)
+        for signal_number in received:
+            signal.raise_signal(signal_number)
 
 
 @contextmanager
 def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Children start deaf to these, until they have their own handlers.
+    """Let children ignore these signals until they install their own handlers.
 
-    Blocked here meanwhile, so that one which arrives just then is not lost to this process.
+    This process blocks them meanwhile, so that a signal that arrives is pending instead of lost.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    previous = [signal.signal(each, signal.SIG_IGN) for each in signals]
+    previous = [signal.signal(signal_number, signal.SIG_IGN) for signal_number in signals]
     try:
         yield
     finally:
-        for each, handler in zip(signals, previous, strict=True):
-            signal.signal(each, handler)
+        for signal_number, handler in zip(signals, previous, strict=True):
+            signal.signal(signal_number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

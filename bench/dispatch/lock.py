@@ -57,8 +57,8 @@ def held(folder: Path) -> Iterator[bool]:
         finally:
             lock.release()
         return
-    with _created(folder / OWNER) as mine:
-        yield mine
+    with _created(folder / OWNER) as owned:
+        yield owned
 
 
 def is_held(folder: Path) -> bool:
@@ -124,8 +124,8 @@ def _renew(path: Path, over: threading.Event) -> None:
 def _abandoned(path: Path) -> bool:
     """Whether the owner of a file is gone, or was not seen to renew it for long enough."""
     record = _record(path)
-    here = record.get("host") == socket.gethostname()
-    if here and isinstance(pid := record.get("pid"), int) and not process_exists(pid):
+    local = record.get("host") == socket.gethostname()
+    if local and isinstance(pid := record.get("pid"), int) and not process_exists(pid):
         return True
     try:
         changed = path.stat().st_mtime_ns
@@ -148,12 +148,12 @@ def _take_away(path: Path) -> bool:
         os.rename(path, grave)
     except OSError:
         return False
-    mine = _record(grave).get("token") == before
-    if not mine:  # somebody was faster, and owns it by now: give it back
+    owned = _record(grave).get("token") == before
+    if not owned:  # somebody was faster, and owns it by now: give it back
         with contextlib.suppress(OSError):
             os.link(grave, path)
     grave.unlink(missing_ok=True)
-    return mine
+    return owned
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.causes import cause
+from bench.dispatch.failure_causes import cause
 from bench.dispatch.state import Folder
 from bench.files import read_json, write_json
 from bench.results import STATE

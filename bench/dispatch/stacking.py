@@ -56,9 +56,9 @@ def _begun(
             continue
         stack = Stack(tuple(by_id[identifier] for identifier in ids))
         others = [member for member in stack.members if member.id != run.id and not is_done(member, results)]
-        with contextlib.ExitStack() as taken:
-            if all(taken.enter_context(Folder.of(results, member.id).locked()) for member in others):
-                locks.push(taken.pop_all())
+        with contextlib.ExitStack() as acquired:
+            if all(acquired.enter_context(Folder.of(results, member.id).locked()) for member in others):
+                locks.push(acquired.pop_all())
                 return stack
     return None
 
@@ -91,9 +91,9 @@ def _free(
             or folder.deaths() > 1
         ):
             continue
-        with contextlib.ExitStack() as taken:
-            if taken.enter_context(folder.locked()) and not is_done(other, results):
-                locks.push(taken.pop_all())
+        with contextlib.ExitStack() as acquired:
+            if acquired.enter_context(folder.locked()) and not is_done(other, results):
+                locks.push(acquired.pop_all())
                 members.append(other)
     return Stack.of(*members)
 

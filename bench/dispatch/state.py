@@ -50,8 +50,8 @@ class Folder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
         """Try to own the run: yields whether this process does. Never waits."""
-        with lock.held(self.path) as mine:
-            yield mine
+        with lock.held(self.path) as owned:
+            yield owned
 
     def beat(self, **values: Any) -> None:
         """Say where the run is."""

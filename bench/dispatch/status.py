@@ -1,24 +1,62 @@
-"""Where every planned run stands: its files tell the truth, the cluster's queue adds a hint."""
+"""The state of every planned run: from its own files, and from a cluster's queue where those say nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.dispatch.queue import Queue
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
 from bench.results import Pool
 from bench.run import Run
 
 Word = Literal["finished", "diverged", "running", "queued", "failed", "missing"]
 WORDS: tuple[Word, ...] = ("finished", "diverged", "running", "queued", "failed", "missing")
-NOBODY = Queue()
 
 
 @dataclass(frozen=True)
-class Standing:
+class QueuedJob:
+    """A job in a cluster's queue.
+
+    Attributes:
+        job: its number, such as 96_1.
+        state: the cluster's word: PENDING, RUNNING, COMPLETING, …
+        reason: why it waits.
+        waits: whether it has yet to start, or to start again.
+    """
+
+    job: str
+    state: str
+    reason: str = ""
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What is queued of all submissions of a results folder.
+
+    Attributes:
+        answered: whether the scheduler could be asked.
+        jobs: its jobs by number.
+        runs: for a run's id, the queued job it belongs to; a running one before a waiting one.
+        gone: runs whose jobs have left the queue, and whether their last submission was cancelled.
+        problem: why it could not be asked.
+    """
+
+    answered: bool = False
+    jobs: dict[str, QueuedJob] = field(default_factory=dict)
+    runs: dict[str, QueuedJob] = field(default_factory=dict)
+    gone: dict[str, bool] = field(default_factory=dict)
+    problem: str = ""
+
+
+NO_QUEUE = Queue()
+"""Of runs that were submitted to no cluster."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
     """The state of one run.
 
     Attributes:
@@ -43,21 +81,23 @@ class Standing:
     stack: int = 1
 
 
-def standings(runs: Iterable[Run], results: Path, pool: Pool, queue: Queue = NOBODY) -> dict[str, Standing]:
-    """The standing of every run, by id."""
-    return {run.id: standing(run, results, pool, queue) for run in runs}
+def run_statuses(
+    runs: Iterable[Run], results: Path, pool: Pool, queue: Queue = NO_QUEUE
+) -> dict[str, RunStatus]:
+    """The status of every run, by id."""
+    return {run.id: run_status(run, results, pool, queue) for run in runs}
 
 
-def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Standing:
+def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> RunStatus:
     """Where one run stands."""
     if (result := pool.runs.get(run.id)) is not None:
         step = result.last.step if result.last else 0
         if result.finished:
-            return Standing("finished", step)
-        return Standing("diverged", step, note=result.reason or "")
+            return RunStatus("finished", step)
+        return RunStatus("diverged", step, note=result.reason or "")
     folder = Folder.of(results, run.id)
-    there = folder.path.exists()
-    beat = (folder.heartbeat() or {}) if there else {}
+    exists = folder.path.exists()
+    beat = (folder.heartbeat() or {}) if exists else {}
     step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
     if beat and "ended" not in beat and _has_owner(folder, beat, queue):
         age = folder.silence(beat)
@@ -65,18 +105,18 @@ def standing(run: Run, results: Path, pool: Pool, queue: Queue = NOBODY) -> Stan
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         speed = float(beat.get("steps_per_second", 0.0))
         members = max(1, int(beat.get("stack", 1)))
-        return Standing("running", step, speed, beat.get("loss"), note, silent, job, members)
-    if there and (failure := folder.failure()) is not None:
+        return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members)
+    if exists and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         note = f"{failure.get('class')}: {message[0] if message else ''}"
-        return Standing("failed", step, note=note, job=job)
+        return RunStatus("failed", step, note=note, job=job)
     if (queued := queue.runs.get(run.id)) is not None:
         note = f"job {queued.job} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
-        return Standing("queued", step, note=note, job=queued.job)
+        return RunStatus("queued", step, note=note, job=queued.job)
     note = _how_it_ended(beat, queue.gone.get(run.id))
-    if there and folder.has_checkpoint():
-        return Standing("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)
-    return Standing("missing", note=note, job=job)
+    if exists and folder.has_checkpoint():
+        return RunStatus("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)
+    return RunStatus("missing", note=note, job=job)
 
 
 def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import results as pool
-from bench.dispatch.job import Baselines, Job, Machine, Seat, cluster_job, is_done
+from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.order import Order
-from bench.dispatch.own import announce, record, try_out
-from bench.dispatch.process import StopFlag, Tested, output_to, prepare, redirect_output, trust
+from bench.dispatch.plugin_checks import announce, check_architecture, record_plugins
 from bench.dispatch.stacking import begin, companions
 from bench.dispatch.state import Folder, log_of
+from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
 from bench.environment import code_identity
 from bench.run import Run
 from bench.stack import Stack
@@ -51,6 +51,7 @@ def work(
     log: Path,
     seat: Seat = Seat(),  # noqa: B008
     patience: float = math.inf,
+    cluster_job: str = "",
 ) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
 
@@ -66,7 +67,7 @@ def work(
     machine = machine.resolved()
     kernels = prepare(machine)
     stop = StopFlag()  # before, a signal ends the process: there is nothing to save
-    worker = _Worker(order, machine, stop, kernels, _join(seat, machine, stop))
+    worker = _Worker(order, machine, stop, kernels, _join(seat, machine, stop), cluster_job)
     try:
         if worker.group is not None and worker.group.rank:
             worker.follow(jobs)
@@ -90,6 +91,12 @@ class _Worker:
     stop: StopFlag
     kernels: Tested
     group: Group | None
+    cluster_job: str = ""
+
+    @property
+    def _job_field(self) -> dict[str, str]:
+        """`job`, as heartbeats and results record it; no field outside of a cluster's job."""
+        return {"job": self.cluster_job} if self.cluster_job else {}
 
     def walk(self, jobs: list[Job], patience: float) -> None:
         """Do what is free until nothing is left to be done or waited for."""
@@ -116,7 +123,9 @@ class _Worker:
         while (index := self.group.hear()) >= 0:
             job = jobs[index]
             assert isinstance(job, Run)
-            options = TrainingOptions(torch.device(self.machine.device), self.machine.scan, group=self.group)
+            options = TrainingOptions(
+                torch.device(self.machine.device), self.machine.kernels, group=self.group
+            )
             follow(job, options)
 
     def _halted(self) -> bool:
@@ -175,10 +184,10 @@ class _Worker:
         from bench.train.reference import baselines
 
         results = self.order.results
-        folder.beat(label=f"baselines of {job.task.name}", device=self.machine.device, **cluster_job())
+        folder.beat(label=f"baselines of {job.task.name}", device=self.machine.device, **self._job_field)
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
-        record(value, job.task)
+        record_plugins(value, job.task)
         pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
@@ -210,11 +219,11 @@ class _Worker:
 
         results = self.order.results
         trust(self.kernels)
-        for run in stack.members:  # a death while it is tried out is then this run's
+        for run in stack.members:  # a death during the check then counts as this run's
             if not is_done(run, results):
-                announce(run, Folder.of(results, run.id), self.machine.device)
+                announce(run, Folder.of(results, run.id), self.machine.device, **self._job_field)
         with self.stop.at_once():
-            try_out(stack.first, self.machine.device, self.machine.scan)
+            check_architecture(stack.first, self.machine.device, self.machine.kernels)
         if self.group is not None:
             self.group.tell(index)
         began, spoke = time.time(), 0.0
@@ -234,7 +243,7 @@ class _Worker:
                         step=progress.step,
                         loss=progress.losses[k],
                         steps_per_second=progress.steps_per_second,
-                        **cluster_job(),
+                        **self._job_field,
                         **more,
                     )
             if time.monotonic() - spoke >= LINE_EVERY_SECONDS or progress.step == stack.first.steps or more:
@@ -248,7 +257,7 @@ class _Worker:
             result["provenance"].update(self._provenance(began))
             outcome = f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}"
             print(outcome if len(stack) == 1 else f"{run.label}: {outcome}", flush=True)
-            record(result, run.task, run.architecture)
+            record_plugins(result, run.task, run.architecture)
             ended.add(k)
             try:
                 pool.store(pool.path_of(results, run), result, folders[k].path)
@@ -260,21 +269,20 @@ class _Worker:
             folders[k].clear()
             self.order.works()
 
-        known = (
-            folders[0].heartbeat() or {}
-        )  # of an earlier owner: where its checkpoint is, or a little further
-        last = Progress(int(known.get("step", 0)), (None,) * len(stack), 0.0)
+        # An earlier owner's heartbeat is at its checkpoint or a little further.
+        beat = folders[0].heartbeat() or {}
+        last = Progress(int(beat.get("step", 0)), (None,) * len(stack), 0.0)
 
         def remember(progress: Progress) -> None:
             nonlocal last
             last = progress
             report(progress)
 
-        print(_header(stack, self.machine), flush=True)
+        print(_header(stack, self.machine, self.cluster_job), flush=True)
         remember(last)
         options = TrainingOptions(
             device=torch.device(self.machine.device),
-            scan=self.machine.scan,
+            scan=self.machine.kernels,
             save_every=self.machine.save_every,
             report=remember,
             ended=store,
@@ -306,7 +314,7 @@ class _Worker:
             "started": round(began, 3),
             "finished": round(time.time(), 3),
             **environment.describe(self.machine.device),
-            **cluster_job(),
+            **self._job_field,
             "submitted_code": self.order.code,
             "code_changed": self.order.code != code_identity(),
             "self_test": self.kernels,
@@ -326,9 +334,9 @@ def _no_room(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _header(stack: Stack, machine: Machine) -> str:
+def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
     where = f"{os.uname().nodename} {', '.join(machine.devices)}"
-    job = "".join(f", job {name}" for name in cluster_job().values())
+    job = f", job {cluster_job}" if cluster_job else ""
     lines = [
         f"{time.strftime('%Y-%m-%d %H:%M:%S')} {stack.first.task.name}/{stack.label} on {where}{job}",
         *(f"    {run.task.name}/{run.label}" for run in stack.members if len(stack) > 1),

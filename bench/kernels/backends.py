@@ -7,7 +7,7 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
-A run uses one backend for all kernels. Its name (`--scan`) is printed and stored with the result. `auto`
+A run uses one backend for all kernels. Its name (`--kernels`) is printed and stored with the result. `auto`
 means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
 """
 
@@ -20,7 +20,7 @@ import os
 AUTO = "auto"
 NAMES = ("sequential", "triton", "mamba_ssm", "reference")
 SCAN_NAMES = (AUTO, *NAMES)
-"""Values of `--scan`."""
+"""Values of `--kernels`."""
 _PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
 """Packages that a backend needs."""
 INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
@@ -52,7 +52,7 @@ def interpreted() -> bool:
 def resolve(name: str, device: str) -> tuple[str, str]:
     """The backend that `name` means on `device`, and the reason. Only `auto` is not its own meaning."""
     if name != AUTO:
-        return name, "as --scan says"
+        return name, "as --kernels says"
     if not device.startswith("cuda"):
         return "sequential", "the fastest on a processor"
     if why := unavailable("triton", device):

@@ -19,10 +19,11 @@ from synthetic import run_of, write_pool
 from bench import results as pool_of
 from bench import strict_yaml
 from bench import suite as suites
-from bench.cli import format
+from bench.cli import printing
+from bench.cli.app import COMMANDS, load
 from bench.cli.run import cautious_seconds, expected_cost
-from bench.cost import Estimate
-from bench.dispatch.status import Standing
+from bench.cost import TimeEstimate
+from bench.dispatch.status import RunStatus
 from bench.plan import Planned
 from bench.results import path_of
 
@@ -143,7 +144,7 @@ def test_a_dry_run_names_what_would_run_and_starts_nothing(fresh: Path) -> None:
 def test_limit_and_filter_take_a_part(fresh: Path, options: list[Any], architectures: list[str]) -> None:
     output = said(bench("run", "suites/tiny.yaml", "--dry-run", *options, cwd=fresh))
     assert re.findall(r"would run linear_regression/(\w+)-", output) == architectures
-    assert f"{format.count(len(architectures), 'run')} to train" in output
+    assert f"{printing.count(len(architectures), 'run')} to train" in output
 
 
 @pytest.mark.slow
@@ -172,7 +173,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     kept = fresh / "results/.state" / broken.id / "result.json"
     assert f"the result is kept in {kept}" in output
     assert json.loads(kept.read_text())["id"] == broken.id
-    assert "What failed is tried again with: bench run suites/tiny.yaml --retry failed" in output
+    assert "Try failed runs again with: bench run suites/tiny.yaml --retry failed" in output
     assert pool_of.load(fresh / "results").runs.keys() == {other.id}
 
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
@@ -183,7 +184,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     again = said(bench("run", "suites/tiny.yaml", cwd=fresh), 1)
     assert "Suite tiny: 2 runs (1 finished, 1 failed)." in again
     assert "Nothing to do." in again
-    assert "Failed runs are not repeated unless asked: bench run suites/tiny.yaml --retry failed" in again
+    assert "Try failed runs again with: bench run suites/tiny.yaml --retry failed" in again
 
     in_the_way.rmdir()
     retried = said(bench("run", "suites/tiny.yaml", "--retry", "failed", "--workers", 1, cwd=fresh))
@@ -199,7 +200,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
     said(done, 2)
     assert re.fullmatch(
         r"bench: not started: this takes an unknown time \(.*; bench speed \S+ measures\); "
-        r"say --yes to start it without being asked, or take a part of it with --filter and --limit\n",
+        r"use --yes to start it without a question, or select fewer runs with --filter and --limit\n",
         done.stderr,
     )
     assert list(tmp_path.iterdir()) == []
@@ -208,7 +209,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
 def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     def costing(seconds: float | None) -> Planned:
         basis = "unknown" if seconds is None else "measured"
-        return Planned(run_of(), (), Standing("missing"), Estimate(seconds, basis))
+        return Planned(run_of(), (), RunStatus("missing"), TimeEstimate(seconds, basis))
 
     def total(*seconds: float | None, workers: int) -> float:
         return cautious_seconds([costing(value) for value in seconds], workers, "cpu")
@@ -234,8 +235,8 @@ def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     ("options", "message"),
     [
         (["--device", "tpu"], "bench: --device tpu, did you mean 'cpu'?"),
-        (["--device", "cpu", "--scan", "parallel"], "bench: --scan parallel, expected one of: auto"),
-        (["--device", "cpu", "--scan", "mamba_ssm"], "bench: --scan mamba_ssm: needs an NVIDIA GPU"),
+        (["--device", "cpu", "--kernels", "parallel"], "bench: --kernels parallel, expected one of: auto"),
+        (["--device", "cpu", "--kernels", "mamba_ssm"], "bench: --kernels mamba_ssm: needs an NVIDIA GPU"),
         (["--retry", "all"], "bench: --retry all: only failed runs can be tried again (--retry failed)"),
         (["--limit", "0"], "Invalid value for '--limit'"),
         (["--results", "suites/tiny.yaml"], "'suites/tiny.yaml' is a file"),
@@ -636,6 +637,20 @@ def test_a_reader_that_leaves_early_hears_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_the_first_line_of_each_docstring(name: str) -> None:
+    assert COMMANDS[name][1] == load(name).help.partition("\n")[0]
+
+
+@pytest.mark.slow
+def test_the_former_name_of_kernels_works_and_says_the_new_one(fresh: Path) -> None:
+    done = bench("run", "suites/tiny.yaml", "--device", "cpu", "--scan", "parallel", cwd=fresh)
+    assert done.returncode == 2
+    assert "--scan is now called --kernels" in done.stderr
+    assert "bench: --kernels parallel, expected one of: auto" in done.stderr
+
+
+@pytest.mark.slow
 def test_without_a_command_there_is_help(tmp_path: Path) -> None:
     for done in (bench(cwd=tmp_path), bench("--help", cwd=tmp_path)):
         shown = done.stdout + done.stderr
@@ -685,14 +700,14 @@ def test_a_made_up_result_is_no_evidence(fresh: Path) -> None:
     ],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
-    assert format.duration(seconds) == text
+    assert printing.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0"), (1.37e18, "1.37e18"), (5e5, "5.00e5"), (3.0, "3.00e0")]
 )
 def test_flops_are_short(count: float, text: str) -> None:
-    assert format.flops(count) == text
+    assert printing.flops(count) == text
 
 
 @pytest.mark.parametrize(
@@ -700,11 +715,11 @@ def test_flops_are_short(count: float, text: str) -> None:
     [(86_440_000, "86M"), (3_200_000, "3.2M"), (467_000, "467K"), (6_600, "6.6K"), (120, "0.1K")],
 )
 def test_parameters_are_counted_as_in_the_paper(count: int, text: str) -> None:
-    assert format.parameters(count) == text
+    assert printing.parameters(count) == text
 
 
 @pytest.mark.parametrize(
     ("part", "whole", "text"), [(0, 7, "0 %"), (6.999, 7, "99 %"), (7, 7, "100 %"), (0, 0, "100 %")]
 )
 def test_a_hundred_percent_is_all_of_it(part: float, whole: float, text: str) -> None:
-    assert format.percent(part, whole) == text
+    assert printing.percent(part, whole) == text

@@ -13,7 +13,7 @@ from bench import suite as suites
 from bench.cli.cancel import cancel_suite
 from bench.cli.failures import show_failures
 from bench.cli.logs import show_log
-from bench.cli.run import Choices, run_suite
+from bench.cli.run import RunChoices, run_suite
 from bench.cli.status import show_status
 from bench.dispatch.job import Machine
 from bench.dispatch.state import Folder, log_of
@@ -143,10 +143,10 @@ def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) 
     runs = runs_of(suite)
     for run in runs[:3]:
         Folder.of(results, run.id).fail_with("ValueError", "x")
-    choices = Choices(f"id={runs[0].id},{runs[2].id}", None, True, "failed", True, "cpu", 1)
+    choices = RunChoices(f"id={runs[0].id},{runs[2].id}", None, True, "failed", True, "cpu", 1)
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.cli.format.Output.say", lambda self, text, style="": said.append(text))
+        patch.setattr("bench.cli.printing.Output.say", lambda self, text, style="": said.append(text))
         run_suite(suite, results, choices, Machine())
     started = [line for line in said if line.startswith("would run linear_regression/")]
     assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]
@@ -188,9 +188,9 @@ def test_little_room_is_said(
     assert "only 3 MiB left on its disk" in capsys.readouterr().out
 
 
-def choose(**fields: Any) -> Choices:
+def choose(**fields: Any) -> RunChoices:
     values = {"filter": None, "limit": None, "retry": None, "dry_run": False, "yes": True, "device": "cpu"}
-    return Choices(**{**values, "workers": 1, **fields})
+    return RunChoices(**{**values, "workers": 1, **fields})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def choose(**fields: Any) -> Choices:
     ],
 )
 def test_clusters_that_cannot_be_meant_are_refused(
-    suite: Path, results: Path, choices: Choices, message: str, monkeypatch: pytest.MonkeyPatch
+    suite: Path, results: Path, choices: RunChoices, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")

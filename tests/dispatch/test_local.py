@@ -23,7 +23,7 @@ from bench.dispatch.job import Machine, is_done
 from bench.dispatch.local import MOST_DEATHS, LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, process_exists
-from bench.dispatch.status import standing
+from bench.dispatch.status import run_status
 from bench.results import STATE, Pool
 
 SUITE = """
@@ -120,9 +120,9 @@ def test_interrupted_it_saves_says_so_and_goes_on(suite_file: Path, undisturbed:
     process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
     wait_for(lambda: stepping(results))
     os.kill(process.pid, signal.SIGINT)
-    assert "The same command goes on from here." in finish(process, code=130)
+    assert "Run the same command again to resume." in finish(process, code=130)
     suite = suites.load(suite_file)
-    states = [standing(run, results, pool_of.load(results)) for run in suite.runs]
+    states = [run_status(run, results, pool_of.load(results)) for run in suite.runs]
     assert any(state.note == "interrupted; resumable" for state in states)
     assert all(state.word in ("missing", "finished") for state in states)
     finish(bench("run", suite_file, cwd=suite_file.parent))
@@ -195,25 +195,25 @@ def test_a_run_has_one_owner_and_a_dead_owners_run_is_free(
 def test_states_are_different_words(suite_file: Path) -> None:
     results, pool = suite_file.parent / "results", Pool()
     run = suites.load(suite_file).runs[0]
-    assert standing(run, results, pool).word == "missing"
+    assert run_status(run, results, pool).word == "missing"
     folder = Folder.of(results, run.id)
     folder.beat(step=7, steps=800, steps_per_second=3.0, loss=1.5)
-    running = standing(run, results, pool)
+    running = run_status(run, results, pool)
     assert (running.word, running.step, running.loss) == ("running", 7, 1.5)
     beat = json.loads((folder.path / "heartbeat.json").read_text())
     (folder.path / "heartbeat.json").write_text(json.dumps({**beat, "pid": 2**22 + 1}))
-    assert standing(run, results, pool).word == "missing"  # its process does not exist
+    assert run_status(run, results, pool).word == "missing"  # its process does not exist
     try:
         raise MemoryError("out of memory on a very small machine")
     except MemoryError as error:
         folder.fail(error)
-    failed = standing(run, results, pool)
+    failed = run_status(run, results, pool)
     assert (failed.word, failed.note) == ("failed", "MemoryError: out of memory on a very small machine")
     failure = folder.failure()
     assert failure is not None
     assert "test_states_are_different_words" in failure["traceback"]
     folder.forgive()
-    assert standing(run, results, pool).word == "missing"
+    assert run_status(run, results, pool).word == "missing"
 
 
 def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.dispatch.causes import skeleton
+from bench.dispatch.failure_causes import skeleton
 from bench.dispatch.order import STOP_AFTER, Order
-from bench.dispatch.queue import Queued, ask_queue
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
 from bench.dispatch.state import Folder
-from bench.dispatch.submission import Array, Submission, submissions, user_name
+from bench.dispatch.status import QueuedJob
 
 OOM = "CUDA out of memory. Tried to allocate {} MiB. GPU {} has a total capacity of 79.1 GiB"
 
@@ -135,7 +136,7 @@ def test_jobs_are_known_by_name_and_index_not_by_number(tmp_path: Path, squeue: 
         "somebody-else|9_2|RUNNING|None|2\n"  # the number that was recorded, of another's job
     )
     found = ask_queue(tmp_path)
-    assert found.runs["a"] == found.runs["b"] == Queued("77_0", "RUNNING", "None")
+    assert found.runs["a"] == found.runs["b"] == QueuedJob("77_0", "RUNNING", "None")
     assert found.runs["c"].waits
     assert found.gone == {"d": False}
 

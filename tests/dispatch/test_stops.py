@@ -27,7 +27,7 @@ from bench.dispatch import lock
 from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool
 from bench.dispatch.order import Order
-from bench.dispatch.slurm import CLEANING
+from bench.dispatch.slurm.submit import CLEANING
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder
 from bench.results import STATE
 from bench.train.randomness import random_states, restore_random_states, seed_random
@@ -118,7 +118,7 @@ def test_every_stop_signal_saves_and_ends_soon_with_its_code(tmp_path: Path, num
     os.kill(process.pid, number)
     output = finished(process, 128 + number)
     assert time.monotonic() - began < 15  # a second or two where nothing else runs
-    assert "Saved. The same command goes on from here." in output
+    assert "Saved. Run the same command again to resume." in output
     assert any((tmp_path / "results" / STATE).glob("*/checkpoint.pt"))
 
 
@@ -131,7 +131,7 @@ def test_workers_that_are_told_to_stop_are_said_to_be(tmp_path: Path) -> None:
     os.kill(int(str(beat["pid"])), signal.SIGTERM)
     output = finished(process, 143)
     assert "told to stop, and saved" in output
-    assert "could not be recorded" not in output
+    assert "left no result" not in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -301,8 +301,8 @@ def test_a_heartbeat_of_a_clock_ahead_is_no_sign_of_life_for_ever(tmp_path: Path
 def test_a_jobs_last_lines_touch_the_results_they_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.dispatch import slurm
-    from bench.dispatch.site import Site
+    from bench.dispatch.slurm import submit as slurm
+    from bench.dispatch.slurm.site import Site
 
     told: dict[str, list[str]] = {}
 
@@ -321,7 +321,7 @@ def test_a_jobs_last_lines_touch_the_results_they_name(
     order.folder.mkdir(parents=True)
     for name in ("7_0_0_result.pkl", "7_0_submitted.pkl"):
         (order.folder / name).touch()
-    how = slurm.How(Site(), Machine(), snapshot=True)
+    how = slurm.SlurmOptions(Site(), Machine(), snapshot=True)
     assert slurm._submit_array(order, "x", [], how, 1) == "7"
     assert told["teardown"][: len(CLEANING)] == list(CLEANING)
     script = "\n".join(["(exit 3)", *told["setup"], "(exit 3)", *told["teardown"]])

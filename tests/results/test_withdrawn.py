@@ -126,7 +126,7 @@ def test_baselines_are_withdrawn_only_where_they_are_meant(suite: Path) -> None:
     [
         (["--reason", "r"], "which results?"),
         (["--undo"], "which results?"),
-        (["--filter", "commit=bad*"], "why do they no longer count?"),
+        (["--filter", "commit=bad*"], "--reason is missing"),
         (["--filter", "comit=bad*", "--reason", "r"], "unknown filter field 'comit', did you mean 'commit'?"),
         (["--filter", "commit=c*", "--reason", "r"], "matches none of the 5 results under results"),
         (["--filter", "id=*", "--undo"], "matches none of the 0 withdrawn results"),

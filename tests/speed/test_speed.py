@@ -22,8 +22,7 @@ from synthetic import run_of, task_named
 from torch.autograd.profiler_util import FunctionEvent
 
 from bench import results as pool_of
-from bench.cli.speed import Choices as SpeedChoices
-from bench.cli.speed import by_group, numbers, show_speed, words
+from bench.cli.speed import SpeedChoices, by_group, numbers, show_speed, words
 from bench.errors import UserError
 from bench.run import Run
 from bench.speed import measure as measuring

@@ -231,7 +231,7 @@ def planned(tmp_path: Path) -> list[Any]:
         tmp_path, "architectures: [mamba, transformer, {name: s4_mamba, dropout: 0.0}]", "seeds: [0, 1]"
     )
     return [
-        SimpleNamespace(run=run, experiments=("a",), standing=SimpleNamespace(word="missing"))
+        SimpleNamespace(run=run, experiments=("a",), status=SimpleNamespace(word="missing"))
         for run in load(path).runs
     ]
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import shlex
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,11 @@ from typing import Any
 import pytest
 from synthetic import run_of
 
-from bench.dispatch import slurm_job
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
-from bench.dispatch.slurm_job import MOST_FRUITLESS, SlurmJob
+from bench.dispatch.slurm import job as slurm_job
+from bench.dispatch.slurm.job import MOST_FRUITLESS, SlurmJob
+from bench.dispatch.slurm.submit import LAUNCHER
 from bench.dispatch.state import Folder
 from bench.errors import UserError
 
@@ -48,6 +53,16 @@ def test_a_job_survives_being_pickled(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(job))
     assert again.ids == job.ids
     assert again._pool().jobs == [run_of()]
+
+
+def test_a_job_that_an_earlier_version_pickled_is_read(tmp_path: Path) -> None:
+    """Jobs may wait in a queue for days. Their pickles name `bench.dispatch.slurm_job` and `Machine.scan`."""
+    job = job_of(tmp_path, machine=Machine(kernels="triton"))
+    text = pickle.dumps(job, protocol=0).replace(b"bench.dispatch.slurm.job", b"bench.dispatch.slurm_job")
+    assert text.count(b"Vkernels\n") == 1
+    earlier = pickle.loads(text.replace(b"Vkernels\n", b"Vscan\n"))
+    assert earlier == job
+    assert vars(earlier.machine) == vars(job.machine)
 
 
 def test_a_run_that_the_code_takes_for_another_is_not_trained(tmp_path: Path) -> None:
@@ -93,6 +108,41 @@ def test_being_preempted_early_is_nobodys_fault(tmp_path: Path, nothing_running:
     again = job.checkpoint()
     assert again is not None
     assert again.function.fruitless == MOST_FRUITLESS - 1
+
+
+def test_a_limit_that_is_all_warning_ends_after_a_few_attempts(tmp_path: Path) -> None:
+    """With one minute and a warning two minutes before the end, the warning comes before the pool."""
+    job = job_of(tmp_path, save_seconds=90.0)
+    for count in range(1, MOST_FRUITLESS):
+        again = job.checkpoint()
+        assert again is not None
+        job = again.function
+        assert job.fruitless == count
+    assert job.checkpoint() is None
+
+
+def test_a_warning_before_its_handler_is_pending_until_the_job_begins() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+        "signal.signal(signal.SIGUSR2, lambda number, frame: print('warned'))\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})\n"
+        "print(*sys.argv[1:])\n"
+    )
+    command = f"{LAUNCHER} {shlex.quote(sys.executable)} -c {shlex.quote(code)} 'two words' '$HOME'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["warned", "two words $HOME"]
+
+
+def test_a_job_lets_its_warning_through(tmp_path: Path) -> None:
+    """A job that was called off returns at once; by then the signal is no longer blocked."""
+    job = job_of(tmp_path)
+    job.order.stop("a reason")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slurm_job, "_clear_half_written", lambda: None)
+        assert job() == "called off"
+    assert signal.SIGUSR2 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_node_without_a_gpu_is_said_by_the_first_run(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.dispatch.grouping import Room
 from bench.dispatch.job import Machine
-from bench.dispatch.site import Site, default_path, load_site
-from bench.dispatch.slurm import How
+from bench.dispatch.slurm.grouping import Capacity
+from bench.dispatch.slurm.site import Site, default_path, load_site
+from bench.dispatch.slurm.submit import SlurmOptions
 from bench.errors import InvalidFile, UserError
 
 
@@ -119,13 +119,13 @@ def test_the_gpus_of_a_job_are_counted_where_the_site_names_them() -> None:
 
 
 def test_the_room_of_a_job_is_what_the_site_says_of_it() -> None:
-    def room(spread: int = 1, side_by_side: int = 3, **site: Any) -> Room:
-        return How(Site.model_validate(site), Machine(), spread).room(side_by_side)
+    def room(spread: int = 1, side_by_side: int = 3, **site: Any) -> Capacity:
+        return SlurmOptions(Site.model_validate(site), Machine(), spread).capacity(side_by_side)
 
-    assert room() == Room(1, 1, None)  # memory is not known: nothing shares a GPU unless it is asked for
-    assert room(gpus_per_node=2, workers=6) == Room(6, 2, None)
-    assert room(gpus_per_node=2, gpu_memory_gb=80) == Room(6, 2, 81_920)
-    assert room(gpus_per_node=2, gpu_memory_gb=80, workers=2) == Room(2, 2, 81_920)
-    assert room(spread=2, gpus_per_node=4, gpu_memory_gb=80, workers=8) == Room(1, 1, 81_920)
-    assert room(device="cpu", gpu_memory_gb=80, cpus_per_task=4) == Room(4, 1, None)
-    assert room(device="cpu", workers=3) == Room(3, 1, None)
+    assert room() == Capacity(1, 1, None)  # memory is not known: nothing shares a GPU unless it is asked for
+    assert room(gpus_per_node=2, workers=6) == Capacity(6, 2, None)
+    assert room(gpus_per_node=2, gpu_memory_gb=80) == Capacity(6, 2, 81_920)
+    assert room(gpus_per_node=2, gpu_memory_gb=80, workers=2) == Capacity(2, 2, 81_920)
+    assert room(spread=2, gpus_per_node=4, gpu_memory_gb=80, workers=8) == Capacity(1, 1, 81_920)
+    assert room(device="cpu", gpu_memory_gb=80, cpus_per_task=4) == Capacity(4, 1, None)
+    assert room(device="cpu", workers=3) == Capacity(3, 1, None)

@@ -13,7 +13,7 @@ from cluster import eventually
 from place import ROOT, STEPS, SUITE, Place
 
 from bench import results as pool_of
-from bench.dispatch.submission import SUBMITTING_SECONDS, Array, Submission
+from bench.dispatch.slurm.submission import SUBMITTING_SECONDS, Array, Submission
 from bench.results import STATE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

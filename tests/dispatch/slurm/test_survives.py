@@ -17,8 +17,8 @@ from place import ENDLESS, REQUIRED, STEPS, Place
 
 from bench import results as pool_of
 from bench.dispatch import state
-from bench.dispatch.queue import ask_queue
-from bench.dispatch.status import standing
+from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.status import run_status
 from bench.results import STATE, Pool
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -142,7 +142,7 @@ def test_the_controller_may_crash_and_restart_during_an_array(
     assert "nothing was submitted" in refused.communicate(timeout=60)[0]
     assert refused.returncode == 2
     assert not (place.folder / "elsewhere").exists()
-    assert "The queue was not asked" in status.communicate(timeout=60)[0]
+    assert "The queue did not answer" in status.communicate(timeout=60)[0]
     place.cluster.start_daemon("slurmctld")
     place.await_finish()
     assert place.numbers() == undisturbed
@@ -181,7 +181,7 @@ def test_a_job_that_hangs_is_reported(place: Place, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bench.dispatch.status.SILENT_AFTER_SECONDS", 1.5)
     monkeypatch.setenv("SLURM_CONF", place.cluster.environment["SLURM_CONF"])
     time.sleep(2)
-    found = standing(run, place.results, Pool(), ask_queue(place.results))
+    found = run_status(run, place.results, Pool(), ask_queue(place.results))
     assert (found.word, found.job) == ("running", beat["job"])
     assert found.silent_seconds > 1.5
     assert found.note.startswith("silent for")
@@ -194,7 +194,7 @@ def test_two_submissions_of_one_suite_train_no_run_twice(place: Place, undisturb
     both = [place.start(*options) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert all(process.returncode == 0 for process in both), outputs
-    assert "Nothing to submit: what is missing is queued." in place.submit()
+    assert "Nothing to submit: all missing runs are queued." in place.submit()
     place.await_finish()
     assert place.numbers() == undisturbed
     assert [place.log(run).count(run.label) for run in place.runs] == [1, 1], "begun once"

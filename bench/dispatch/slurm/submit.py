@@ -1,41 +1,52 @@
-"""Slurm through submitit: an order becomes arrays of jobs, is submitted, and can be taken back."""
+"""Submit an order to Slurm (through submitit) as arrays of jobs, and cancel it."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.grouping import Room, Share, chunks
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
-from bench.dispatch.queue import Queue, queue_of
-from bench.dispatch.site import Site
-from bench.dispatch.slurm_job import SlurmJob
-from bench.dispatch.submission import Array, Submission, submissions, user_name
+from bench.dispatch.slurm.grouping import Capacity, JobPlan, chunks
+from bench.dispatch.slurm.job import SlurmJob
+from bench.dispatch.slurm.queue import queue_of
+from bench.dispatch.slurm.site import Site
+from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
+from bench.dispatch.status import Queue
 from bench.errors import UserError
 
 REQUEUES = 10_000
-"""How often submitit may put a job back; `SlurmJob` itself stops one that gets no further."""
+"""How often submitit may requeue a job; `SlurmJob` itself stops a job that makes no progress."""
+
+LAUNCHER = (
+    'sh -c \'if env --block-signal=USR2 true 2>/dev/null; then exec env --block-signal=USR2 "$@"; fi; '
+    'exec "$@"\' sh'
+)
+"""Start Python with USR2 blocked: a warning that comes before its handler is then pending, and does not kill.
+
+`SlurmJob` unblocks it. Where `env` has no such option (coreutils before 8.31), the signal is not blocked.
+"""
 
 CLEANING = (
-    # A job whose function returned leaves its result's pickle; one that was put back must keep its own.
+    # Pickles are removed only when the function has returned a result: a requeued job needs them.
     "ended=$?",
     'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"; job="${job:-$SLURM_JOB_ID}"',
 )
 
 
 @dataclass(frozen=True)
-class How:
-    """How an order is computed on the cluster.
+class SlurmOptions:
+    """How the jobs of an order run on the cluster.
 
     Attributes:
         site: the cluster's site file.
-        machine: threads, scan backend, seconds between checkpoints.
+        machine: threads, backend of the kernels, seconds between checkpoints.
         spread: GPUs that each run is spread over.
         snapshot: whether jobs run a copy of the code as it is now.
     """
@@ -45,20 +56,20 @@ class How:
     spread: int = 1
     snapshot: bool = False
 
-    def room(self, side_by_side: int = 1) -> Room:
-        """What each job has to work with.
+    def capacity(self, side_by_side: int = 1) -> Capacity:
+        """What each job can do at a time.
 
         Args:
-            side_by_side: runs that share a GPU of known memory where the site names no `workers`.
+            side_by_side: runs that plan a GPU of known memory where the site names no `workers`.
         """
-        if self.spread > 1:  # a job is one crew then: a task for each of its processes
-            return Room(1, 1, self.site.gpu_memory_mib)
+        if self.spread > 1:  # then a job is one crew, with a task for each of its processes
+            return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
-            return Room(self.site.workers or max(1, cores))
+            return Capacity(self.site.workers or max(1, cores))
         sharing = side_by_side if self.site.gpu_memory_mib else 1
         workers = self.site.workers or sharing * self.site.gpus
-        return Room(workers, self.site.gpus, self.site.gpu_memory_mib)
+        return Capacity(workers, self.site.gpus, self.site.gpu_memory_mib)
 
 
 def check_slurm() -> None:
@@ -94,11 +105,11 @@ def largest_array() -> int:
     raise UserError(f"Slurm's controller does not answer: {said}; nothing was submitted")
 
 
-def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submission:
+def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOptions) -> Submission:
     """Submit every job of an order, one `sbatch` for each array.
 
     Raises:
-        UserError: when Slurm refuses; what it said, and what was accepted before.
+        UserError: when Slurm refuses, with its message and the number of accepted arrays.
     """
     arrays = chunks(jobs, largest_array())
     order.folder.mkdir(parents=True)
@@ -111,12 +122,12 @@ def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submiss
             for number, array in enumerate(arrays)
         ),
     )
-    submission.write()  # first: what Slurm accepts is then known even if this process dies here
-    side_by_side = max(1, how.site.array_parallelism // len(arrays))
+    submission.write()  # first, so that accepted jobs are known even if this process dies
+    side_by_side = max(1, options.site.array_parallelism // len(arrays))
     for number, array in enumerate(arrays):
-        functions = [_function(order, job, how) for job in array]
+        functions = [_function(order, job, options) for job in array]
         try:
-            job_id = _submit_array(order, submission.arrays[number].name, functions, how, side_by_side)
+            job_id = _submit_array(order, submission.arrays[number].name, functions, options, side_by_side)
         except UserError as error:
             submission = replace(submission, arrays=submission.arrays[:number])
             submission.tidy()
@@ -125,52 +136,58 @@ def submit(order: Order, suite: str, jobs: Sequence[Share], how: How) -> Submiss
                 raise UserError(f"{error}; {number} of {len(arrays)} arrays are queued") from None
             order.forget()
             raise
-        known = list(submission.arrays)
-        known[number] = replace(known[number], job_id=job_id)
-        submission = replace(submission, arrays=tuple(known))
+        submitted = list(submission.arrays)
+        submitted[number] = replace(submitted[number], job_id=job_id)
+        submission = replace(submission, arrays=tuple(submitted))
         submission.write()
     return submission
 
 
-def _ids(share: Share) -> tuple[str, ...]:
-    return tuple(job.id for job in share.work)
+def _ids(plan: JobPlan) -> tuple[str, ...]:
+    return tuple(job.id for job in plan.work)
 
 
-def _function(order: Order, share: Share, how: How) -> SlurmJob:
+def _function(order: Order, plan: JobPlan, options: SlurmOptions) -> SlurmJob:
     return SlurmJob(
-        ids=_ids(share),
-        jobs=share.work,
+        ids=_ids(plan),
+        jobs=plan.work,
         order=order,
-        machine=how.machine,
-        device="cuda" if how.site.wants_gpus else "cpu",  # a job that asked for a GPU trains on nothing else
-        workers=share.workers,
-        memory_mib=share.memory_mib,
-        spread=how.spread,
-        save_seconds=max(5.0, 0.75 * how.site.signal_delay_s),
-        limit_seconds=60.0 * how.site.minutes,
+        machine=options.machine,
+        device="cuda"
+        if options.site.wants_gpus
+        else "cpu",  # a job that asked for a GPU trains on nothing else
+        workers=plan.workers,
+        memory_mib=plan.memory_mib,
+        spread=options.spread,
+        save_seconds=max(5.0, 0.75 * options.site.signal_delay_s),
+        limit_seconds=60.0 * options.site.minutes,
     )
 
 
-def _submit_array(order: Order, name: str, functions: list[SlurmJob], how: How, side_by_side: int) -> str:
+def _submit_array(
+    order: Order, name: str, functions: list[SlurmJob], options: SlurmOptions, side_by_side: int
+) -> str:
     import submitit
 
-    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=how.site.python)
-    told = how.site.parameters(name, how.spread)
-    told["array_parallelism"] = side_by_side
+    # Submitit does not quote this parameter: it is part of a shell command.
+    python = f"{LAUNCHER} {options.site.python or shlex.quote(sys.executable)}"
+    executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=python)
+    parameters = options.site.parameters(name, options.spread)
+    parameters["array_parallelism"] = side_by_side
     folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
-    told["teardown"] = [
+    parameters["teardown"] = [
         *CLEANING,
-        *how.site.teardown,
+        *options.site.teardown,
         f'[ -e {folder}/"${{job}}_0_result.pkl" ] && rm -f {folder}/"${{job}}"_*.pkl',
         "exit $ended",
     ]
-    if how.snapshot:
+    if options.snapshot:
         code = shlex.quote(str(snapshot(order)))
-        told["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
+        parameters["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
         if commit := described(order.code):
-            told["setup"].append(f"export BENCH_COMMIT={commit}")
+            parameters["setup"].append(f"export BENCH_COMMIT={commit}")
     try:
-        executor.update_parameters(**told)
+        executor.update_parameters(**parameters)
         submitted: list[Any] = executor.submit_array(functions)
     except submitit.core.utils.FailedJobError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
@@ -204,9 +221,9 @@ def cancel(results: Path, suite: str) -> int:
     Raises:
         UserError: when Slurm cannot be asked.
     """
-    mine = [each for each in submissions(results) if each.suite == suite]
-    queue = queue_of(mine)
-    if mine and not queue.answered:
+    own = [submission for submission in submissions(results) if submission.suite == suite]
+    queue = queue_of(own)
+    if own and not queue.answered:
         raise UserError(f"nothing was cancelled: {queue.problem}")
     if queue.jobs:
         done = subprocess.run(
@@ -218,21 +235,21 @@ def cancel(results: Path, suite: str) -> int:
         )
         if done.returncode:
             raise UserError(f"scancel: {done.stderr.strip() or 'failed'}")
-    for each in mine:
-        if _is_queued(each, queue):
-            each.mark_cancelled()
+    for submission in own:
+        if _is_queued(submission, queue):
+            submission.mark_cancelled()
     return len(queue.jobs)
 
 
 def tidy(results: Path) -> None:
     """Remove what submitit left of submissions that have no job in the queue any more."""
-    known = list(submissions(results))  # before the queue: what was accepted by now is in it
-    queue = queue_of(known)
+    submitted = list(submissions(results))  # before the queue: what was accepted by now is in it
+    queue = queue_of(submitted)
     if not queue.answered:
         return
-    for each in known:
-        if not each.going_on and not _is_queued(each, queue):
-            each.tidy()
+    for submission in submitted:
+        if not submission.going_on and not _is_queued(submission, queue):
+            submission.tidy()
 
 
 def _is_queued(submission: Submission, queue: Queue) -> bool:

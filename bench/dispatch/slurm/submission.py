@@ -1,4 +1,4 @@
-"""What an order left behind when it went to a cluster: which runs are in which job.
+"""The record of an order's submission to a cluster: which runs are in which job.
 
     results/.state/orders/<stamp>/  submission.json  written before anything is submitted
                                     cancelled        `bench cancel` was called
@@ -26,7 +26,7 @@ from bench.dispatch.order import orders_folder, stopped
 from bench.files import read_json, write_json
 
 SUBMITTING_SECONDS = 3600.0
-"""A submission that has not heard of all its jobs for so long was given up: its process is gone."""
+"""After so long without the numbers of all its jobs, the submitting process is considered dead."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Submission:
     Attributes:
         folder: where its record is.
         suite: name of the suite.
-        user: who submitted it: whose queue to look into.
+        user: who submitted it; `squeue` is asked for this user.
         arrays: all of its arrays.
     """
 
@@ -67,7 +67,7 @@ class Submission:
 
     @property
     def going_on(self) -> bool:
-        """Whether another process may be handing it to the cluster right now."""
+        """Whether another process may be submitting it right now."""
         try:
             age = time.time() - (self.folder / "submission.json").stat().st_mtime
         except OSError:
@@ -80,7 +80,7 @@ class Submission:
 
     def write(self) -> None:
         """Store the record."""
-        arrays = [{"name": one.name, "job": one.job_id, "jobs": one.jobs} for one in self.arrays]
+        arrays = [{"name": array.name, "job": array.job_id, "jobs": array.jobs} for array in self.arrays]
         value = {"format": 1, "suite": self.suite, "user": self.user, "arrays": arrays}
         write_json(self.folder / "submission.json", value)
 
@@ -99,19 +99,19 @@ def submissions(results: Path) -> Iterator[Submission]:
         try:
             yield _parse(path.parent, read_json(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # half of a disk, an older format: the runs' own files still tell the truth
+            continue  # damaged, or an older format: the runs' own files suffice
 
 
 def last_called_off(results: Path, suite: str) -> str | None:
     """Why the last submission of a suite was called off; None when it was not, or when there is none."""
-    mine = [each for each in submissions(results) if each.suite == suite]
-    return stopped(mine[-1].folder) if mine else None
+    own = [submission for submission in submissions(results) if submission.suite == suite]
+    return stopped(own[-1].folder) if own else None
 
 
 def _parse(folder: Path, value: dict[str, Any]) -> Submission:
     arrays = tuple(
-        Array(str(one["name"]), tuple(tuple(map(str, runs)) for runs in one["jobs"]), one["job"])
-        for one in value["arrays"]
+        Array(str(array["name"]), tuple(tuple(map(str, runs)) for runs in array["jobs"]), array["job"])
+        for array in value["arrays"]
     )
     return Submission(folder, str(value["suite"]), str(value["user"]), arrays)
 

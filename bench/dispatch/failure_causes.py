@@ -1,4 +1,4 @@
-"""Why runs fail, told apart: the exception's class and its message without what differs from run to run."""
+"""Causes of failures: the exception's class, and its message without the parts that vary between runs."""
 
 from __future__ import annotations
 

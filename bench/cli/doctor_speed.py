@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.cli import format
-from bench.cli.format import Column
+from bench.cli import printing
+from bench.cli.printing import Column
 from bench.errors import UserError
 
 BATCH = 64
@@ -24,18 +24,18 @@ def show_kernel_speeds(as_json: bool) -> None:
     from bench.kernels import speed
 
     device = torch.device("cuda", torch.cuda.current_device())
-    found: dict[str, Any] = {
+    measurements: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device),
         "torch": torch.__version__,
         "copy_bytes_per_second": speed.copy_bandwidth(device),
         "batch_size": speed.BATCH,
-        "kernels": [vars(one) for one in speed.measure(device)],
+        "kernels": [vars(row) for row in speed.measure(device)],
         "sampling": _sampling(device),
     }
     if as_json:
-        format.Output().json(found)
+        printing.Output().json(measurements)
     else:
-        _show(found)
+        _show(measurements)
 
 
 def _sampling(device: Any) -> list[dict[str, Any]]:
@@ -53,24 +53,24 @@ def _sampling(device: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _show(found: dict[str, Any]) -> None:
-    out = format.Output()
-    copy = found["copy_bytes_per_second"] / 1e12
-    out.say(f"{found['device']}, torch {found['torch']}; a copy moves {copy:.2f} TB/s")
-    for kernel in dict.fromkeys(one["kernel"] for one in found["kernels"]):
-        of_kernel = [one for one in found["kernels"] if one["kernel"] == kernel]
-        names = list(dict.fromkeys(one["backend"] for one in of_kernel))
-        times = {(one["channels"], one["length"], one["backend"]): one["microseconds"] for one in of_kernel}
+def _show(measurements: dict[str, Any]) -> None:
+    out = printing.Output()
+    copy = measurements["copy_bytes_per_second"] / 1e12
+    out.say(f"{measurements['device']}, torch {measurements['torch']}; a copy moves {copy:.2f} TB/s")
+    for kernel in dict.fromkeys(row["kernel"] for row in measurements["kernels"]):
+        of_kernel = [row for row in measurements["kernels"] if row["kernel"] == kernel]
+        names = list(dict.fromkeys(row["backend"] for row in of_kernel))
+        times = {(row["channels"], row["length"], row["backend"]): row["microseconds"] for row in of_kernel}
         columns = [Column(name, number=True) for name in ("channels", "tokens", *names)]
         rows = [
             (str(channels), str(length), *(_microseconds(times[channels, length, name]) for name in names))
-            for channels, length in dict.fromkeys((one["channels"], one["length"]) for one in of_kernel)
+            for channels, length in dict.fromkeys((row["channels"], row["length"]) for row in of_kernel)
         ]
-        title = f"{kernel}: forward and backward of {found['batch_size']} prompts, µs"
-        out.print(format.table(out, columns, rows, title=title))
-    rows = [(one["task"], _microseconds(one["microseconds"])) for one in found["sampling"]]
+        title = f"{kernel}: forward and backward of {measurements['batch_size']} prompts, µs"
+        out.print(printing.table(out, columns, rows, title=title))
+    rows = [(row["task"], _microseconds(row["microseconds"])) for row in measurements["sampling"]]
     title = f"Drawing a batch of {BATCH} prompts, µs"
-    out.print(format.table(out, [Column("task"), Column("µs", number=True)], rows, title=title))
+    out.print(printing.table(out, [Column("task"), Column("µs", number=True)], rows, title=title))
 
 
 def _microseconds(value: float | None) -> str:

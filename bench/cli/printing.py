@@ -1,4 +1,4 @@
-"""How things are printed: one way everywhere, and nothing is cut to fit."""
+"""Output of the commands: tables, JSON, and the form of numbers and durations. Nothing is cut to fit."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         gap = 1
     while spare and needed() > out.width:
         kept.remove(spare.pop())
-    left_out = [each.name for index, each in enumerate(columns) if index not in kept and each.name]
+    left_out = [column.name for index, column in enumerate(columns) if index not in kept and column.name]
     built = Table(
         box=None,
         header_style="bold",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench.cli import format
+from bench.cli import printing
 from bench.cli.doctor import VERDICT_STYLES
-from bench.cli.format import Column
+from bench.cli.printing import Column
 
 if TYPE_CHECKING:
     from bench.train.backends_agree import Agreement
@@ -25,15 +25,15 @@ def show_agreement(steps: int, as_json: bool) -> int:
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", torch.cuda.current_device())
-    out = format.Output()
-    found = []
-    for one in compare(device, steps):
+    out = printing.Output()
+    agreements = []
+    for agreement in compare(device, steps):
         if not as_json:
-            out.say(_line(one))  # the table may be minutes away
-        found.append(one)
+            out.say(_line(agreement))  # the table may be minutes away
+        agreements.append(agreement)
     if as_json:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        out.json({"device": name, "steps": steps, "trained": [asdict(one) for one in found]})
+        out.json({"device": name, "steps": steps, "trained": [asdict(agreement) for agreement in agreements]})
     else:
         columns = [Column("architecture"), Column("backend"), Column("difference", number=True)]
         columns += [
@@ -43,28 +43,34 @@ def show_agreement(steps: int, as_json: bool) -> int:
         ]
         compared = min(COMPARED_STEPS, steps)
         title = f"{steps:,} steps of {BATCH[device.type]} prompts on {device}, with every backend"
-        out.print(format.table(out, columns, [_row(one) for one in found], title=title))
+        out.print(printing.table(out, columns, [_row(agreement) for agreement in agreements], title=title))
         out.say(
             f"difference: the largest of a step's loss from the reference's over the first {compared} steps, "
             f"relative; up to {SLACK:g} times what moving the reference's weights by their last bit makes. "
             f"loss: mean of the last {compared} steps."
         )
-    return 1 if any(one.agrees is False for one in found) else 0
+    return 1 if any(agreement.agrees is False for agreement in agreements) else 0
 
 
-def _line(one: Agreement) -> str:
-    _, _, difference, loss, speed, verdict = map(str, _row(one))
+def _line(agreement: Agreement) -> str:
+    _, _, difference, loss, speed, verdict = map(str, _row(agreement))
     numbers = [f"difference {difference}"] if difference else []
     numbers += [f"loss {loss}"] if loss else []
     numbers += [f"{speed} steps/s"] if speed else []
-    return f"{one.architecture} with {one.backend}: {', '.join(filter(None, [*numbers, verdict]))}"
+    return (
+        f"{agreement.architecture} with {agreement.backend}: {', '.join(filter(None, [*numbers, verdict]))}"
+    )
 
 
-def _row(one: Agreement) -> tuple[format.Cell, ...]:
-    if one.unavailable:
-        verdict = Text(f"not available: {one.unavailable}", VERDICT_STYLES["not available"])
-        return one.architecture, one.backend, "", "", "", verdict
-    difference = "" if one.difference is None else f"{one.difference:.1e}"
-    numbers = difference, "" if one.loss is None else f"{one.loss:.5g}", f"{one.steps_per_second:,.1f}"
-    word = "" if one.agrees is None else "agrees" if one.agrees else "disagrees"
-    return one.architecture, one.backend, *numbers, Text(word, VERDICT_STYLES.get(word, ""))
+def _row(agreement: Agreement) -> tuple[printing.Cell, ...]:
+    if agreement.unavailable:
+        verdict = Text(f"not available: {agreement.unavailable}", VERDICT_STYLES["not available"])
+        return agreement.architecture, agreement.backend, "", "", "", verdict
+    difference = "" if agreement.difference is None else f"{agreement.difference:.1e}"
+    numbers = (
+        difference,
+        "" if agreement.loss is None else f"{agreement.loss:.5g}",
+        f"{agreement.steps_per_second:,.1f}",
+    )
+    word = "" if agreement.agrees is None else "agrees" if agreement.agrees else "disagrees"
+    return agreement.architecture, agreement.backend, *numbers, Text(word, VERDICT_STYLES.get(word, ""))

@@ -1,4 +1,4 @@
-"""The site file: what a cluster wants to hear from its users. Nothing in it moves a number.
+"""The site file: cluster settings. None of them affects results.
 
 # ~/.config/bench/cluster.yaml
 partition: gpu
@@ -26,14 +26,14 @@ from bench.strict_yaml.document import read, validate
 
 
 class Site(Frozen):
-    """How jobs are asked for. Everything has a default; what a cluster does not need is left out.
+    """Settings of jobs on a cluster. Every setting has a default.
 
-    `job_hours` is the expected time that runs are gathered to fill; `timeout_min` is what Slurm is asked
-    for (by default that and an hour more) and may be shorter than a run: at the limit a job saves, is put
-    back into the queue, and goes on. `sbatch` takes any further option of sbatch by its long name.
+    `job_hours` is the expected duration of a job, for which runs are gathered. `timeout_min` is its time
+    limit (by default an hour more) and may be shorter than a run: at the limit a job saves, is put back
+    into the queue, and resumes. `sbatch` takes any further option of sbatch by its long name.
 
-    `gpu_memory_gb` is the memory of one GPU there, which the login node cannot know: with it, no more runs
-    share a GPU than are expected to fit. `workers` is how many runs a job trains at a time (by default one
+    `gpu_memory_gb` is the memory of one GPU of the cluster, which a login node cannot measure. It limits how
+    many runs share a GPU. `workers` is how many runs a job trains at a time (by default one
     a GPU); jobs of large runs get fewer.
     """
 
@@ -83,28 +83,30 @@ class Site(Frozen):
         return self.timeout_min or round(60 * self.job_hours) + 60
 
     def parameters(self, name: str, spread: int) -> dict[str, Any]:
-        """What submitit's Slurm executor is told.
+        """Parameters of submitit's Slurm executor.
 
         Args:
             name: the jobs' name.
             spread: GPUs (or processes) that each run is spread over; one task each.
         """
         plain = ("partition", "account", "qos", "constraint", "exclude", "gres", "cpus_per_task")
-        told: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
+        parameters: dict[str, Any] = {
+            key: value for key in plain if (value := getattr(self, key)) is not None
+        }
         if self.mem_gb is not None:
-            told["mem"] = f"{round(1024 * self.mem_gb)}MB"
+            parameters["mem"] = f"{round(1024 * self.mem_gb)}MB"
         if self.wants_gpus and self.gres is None:
-            told["gpus_per_node"] = max(self.gpus_per_node or 1, spread)
+            parameters["gpus_per_node"] = max(self.gpus_per_node or 1, spread)
         if spread > 1:
-            told["ntasks_per_node"] = spread
+            parameters["ntasks_per_node"] = spread
         return {
-            **told,
+            **parameters,
             "job_name": name,
             "nodes": 1,
             "time": self.minutes,
             "signal_delay_s": self.signal_delay_s,
             "setup": list(self.setup),
-            # A rank that dies takes its job along: the others would wait for it.
+            # When a rank dies, the job ends: the other ranks would wait for it forever.
             "srun_args": ["--kill-on-bad-exit=1", *self.srun_args],
             "additional_parameters": {"requeue": True, **self.sbatch},
         }

@@ -1,4 +1,4 @@
-"""A worker's process: what precedes its first use of torch, when it stops, where its output goes."""
+"""The process of a worker: settings before torch is used, signals that stop it, and its output."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class KernelDisagrees(Exception):
 
 
 def prepare(machine: Machine) -> Tested:
-    """Settings of the process that must precede the first use of torch; then the kernels' self-test."""
-    code_identity()  # what is running now, not what the files have become when the first result is stored
+    """Make settings that must precede the first use of torch; then run the kernels' self-test."""
+    code_identity()  # cached now: the files may change before the first result is stored
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     import torch
@@ -35,26 +35,27 @@ def prepare(machine: Machine) -> Tested:
         torch.cuda.set_device(machine.device)
     from bench.kernels.self_test import BRIEF, self_test
 
-    outcomes = self_test(torch.device(machine.device), (machine.scan,), BRIEF)
+    outcomes = self_test(torch.device(machine.device), (machine.kernels,), BRIEF)
     return [
         {
-            "kernel": one.kernel,
-            "backend": one.backend,
-            "outputs": one.outputs,
-            "gradients": one.gradients,
-            "agrees": one.agrees,
+            "kernel": outcome.kernel,
+            "backend": outcome.backend,
+            "outputs": outcome.outputs,
+            "gradients": outcome.gradients,
+            "agrees": outcome.agrees,
         }
-        for one in outcomes
+        for outcome in outcomes
     ]
 
 
 def trust(kernels: Tested) -> None:
     """Refuse to train with a kernel that disagrees with its reference on this device."""
-    for one in kernels:
-        if not one["agrees"]:
+    for outcome in kernels:
+        if not outcome["agrees"]:
             raise KernelDisagrees(
-                f"{one['kernel']} ({one['backend']}) differs from its reference: outputs by "
-                f"{one['outputs']:.1e}, gradients by {one['gradients']:.1e} (relative); see bench doctor"
+                f"{outcome['kernel']} ({outcome['backend']}) differs from its reference: outputs by "
+                f"{outcome['outputs']:.1e}, gradients by {outcome['gradients']:.1e} (relative); "
+                "see bench doctor"
             )
 
 
@@ -75,7 +76,7 @@ class StopFlag:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Meanwhile a signal ends the process: what it does takes long and leaves nothing to be saved."""
+        """Within this context a signal ends the process: the work is long and has nothing to save."""
         self._at_once = True
         try:
             if self._asked:

@@ -1,0 +1,64 @@
+"""Check plugins before training and record where they came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench import plugins
+from bench.dispatch.state import Folder
+from bench.models.architectures import Architecture
+from bench.models.sizes import Size
+from bench.run import Run
+from bench.tasks import Task
+
+
+class NotComparable(Exception):
+    """A plugin's architecture is not causal, or has another size than it states."""
+
+
+def announce(run: Run, folder: Folder, device: str, **facts: Any) -> None:
+    """Write a run's heartbeat before any plugin code is called. The step stays as it was.
+
+    Args:
+        run: the run that this process holds.
+        folder: the run's state folder.
+        device: where the run trains.
+        facts: further fields of the heartbeat.
+    """
+    step = int((folder.heartbeat() or {}).get("step", 0))
+    folder.beat(label=run.label, device=device, step=step, steps=run.steps, **facts)
+
+
+_FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
+"""Faults by settings. An architecture is checked once per process, not for every learning rate and seed."""
+
+
+def check_architecture(run: Run, device: str, kernels: str) -> None:
+    """Refuse a plugin's architecture that cannot be compared with others. Built-in ones pass unchecked.
+
+    Raises:
+        NotComparable: what is wrong with it.
+    """
+    if not any("architecture" in origin for origin in plugins.origins(run.task, run.architecture)):
+        return
+    settings = (
+        run.architecture.model_dump_json(),
+        run.size,
+        run.task.length(run.task.n_points),
+        device,
+        kernels,
+    )
+    if settings not in _FAULTS:
+        import torch
+
+        from bench.models.verified import fault
+
+        _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), kernels)
+    if problem := _FAULTS[settings]:
+        raise NotComparable(f"architecture '{run.architecture.name}': {problem}")
+
+
+def record_plugins(result: dict[str, Any], task: Task, architecture: Architecture | None = None) -> None:
+    """Write into a result's provenance which plugins it depends on, if any."""
+    if origins := plugins.origins(task, architecture):
+        result["provenance"]["plugins"] = origins

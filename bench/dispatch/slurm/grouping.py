@@ -1,0 +1,136 @@
+"""From work to jobs: which work each Slurm job gets, and how many jobs make an array.
+
+The unit is a work item: work that stays together, such as the runs of a stack or the baselines of a task.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.dispatch.job import Job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Work that stays together.
+
+    Attributes:
+        work: its runs and baselines.
+        seconds: expected time on one worker.
+        memory_mib: expected GPU memory; 0 for work that needs no GPU.
+    """
+
+    work: tuple[Job, ...]
+    seconds: float
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What each Slurm job can do at a time.
+
+    Attributes:
+        workers: largest number of items at a time; fewer where GPU memory does not suffice.
+        gpus: GPUs that the items share (groups of GPUs, where runs are spread).
+        memory_mib: memory of one GPU; None where it is unknown or does not matter.
+    """
+
+    workers: int = 1
+    gpus: int = 1
+    memory_mib: int | None = None
+
+    def workers_for(self, item: WorkItem) -> int:
+        """How many items like this one a job works on at a time: at least one per GPU."""
+        if self.memory_mib is None or not item.memory_mib:
+            return self.workers
+        fitting = max(1, self.memory_mib // item.memory_mib)
+        return min(self.workers, fitting * self.gpus)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """The work of one Slurm job: its items in order, and how many of them at a time."""
+
+    items: tuple[WorkItem, ...]
+    workers: int
+
+    @property
+    def work(self) -> tuple[Job, ...]:
+        """All its runs and baselines."""
+        return tuple(job for item in self.items for job in item.work)
+
+    @property
+    def memory_mib(self) -> int:
+        """GPU memory of its largest item."""
+        return max(item.memory_mib for item in self.items)
+
+    @property
+    def seconds(self) -> float:
+        """Expected duration, at least that of its longest item."""
+        durations = [item.seconds for item in self.items]
+        return max(sum(durations) / self.workers, *durations)
+
+
+def plan_jobs(
+    items: Sequence[WorkItem], target_seconds: float, capacity: Capacity = Capacity()
+) -> list[JobPlan]:
+    """Gather items into jobs of about `target_seconds` each, as evenly as possible.
+
+    Items of which equally many fit on a GPU go into jobs together, so that small ones do not wait for
+    large ones. Inside a job, items keep their order.
+
+    Args:
+        items: all work.
+        target_seconds: how long a job should take.
+        capacity: what each job can do at a time.
+    """
+    workers = [capacity.workers_for(item) for item in items]
+    # Work without a GPU (baselines) needs no job of its own: it joins the smallest items that use a GPU.
+    most = max((number for number, item in zip(workers, items, strict=True) if item.memory_mib), default=None)
+    if most is not None:
+        workers = [number if item.memory_mib else most for number, item in zip(workers, items, strict=True)]
+    jobs = [
+        (members, number)
+        for number in sorted(set(workers))
+        for members in _gathered(
+            [(index, item.seconds) for index, item in enumerate(items) if workers[index] == number],
+            target_seconds,
+            number,
+        )
+    ]
+    jobs.sort()  # about in the order of the suite
+    return [JobPlan(tuple(items[index] for index in members), number) for members, number in jobs]
+
+
+def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int) -> list[list[int]]:
+    """Indices of items by job, from their indices and seconds.
+
+    The longest item first, each into the job with the least work. An item longer than the target is a
+    job of its own.
+    """
+    longest_first = sorted(work, key=lambda entry: -entry[1])
+    long = [index for index, seconds in longest_first if seconds >= target_seconds]
+    rest = [(index, seconds) for index, seconds in longest_first if seconds < target_seconds]
+    # `workers` long items side by side take the job no longer than one of them.
+    jobs = [long[begin : begin + workers] for begin in range(0, len(long), workers)]
+    count = math.ceil(sum(seconds for _, seconds in rest) / (target_seconds * workers))
+    bins: list[tuple[float, int, list[int]]] = [(0.0, number, []) for number in range(count)]
+    for index, seconds in rest:
+        load, number, members = heapq.heappop(bins)
+        members.append(index)
+        heapq.heappush(bins, (load + seconds, number, members))
+    jobs += [members for _, _, members in bins if members]
+    return [sorted(members) for members in jobs]
+
+
+def chunks(items: Sequence[T], largest: int) -> list[list[T]]:
+    """Cut a list into parts of at most `largest`, as evenly as possible."""
+    count = math.ceil(len(items) / max(1, largest))
+    size = math.ceil(len(items) / count) if count else 1
+    return [list(items[begin : begin + size]) for begin in range(0, len(items), size)]

@@ -1,0 +1,218 @@
+"""What a Slurm job does: run the local pool on the devices that it was given, and save before it ends.
+
+The job may be started twice, killed at any moment, or put back into the queue: runs have locks and
+checkpoints of their own, so a job only does what is left. Signals from Slurm:
+
+    USR2   the time limit is near, or the job is preempted: save, and back into the queue (through submitit)
+    TERM   cancelled, requeued, or preempted without a warning: save, and wait for the end that follows
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench import plugins
+from bench.dispatch.job import Job, Machine, Seat, is_done
+from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
+from bench.dispatch.order import Order
+from bench.dispatch.slurm.environment import cluster_job
+from bench.dispatch.state import Folder
+from bench.environment import gpu_memory_mib
+from bench.errors import UserError
+from bench.run import Run
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+PATIENCE_SECONDS = 180.0
+"""How long a job waits for runs that others hold: a dying predecessor on another node, say."""
+LAST_SECONDS = 3600.0
+"""How long a job that was told to end waits for being ended; preemption may grant it that much."""
+MOST_FRUITLESS = 3
+"""A job that reached its time limit so often without getting any run further is not put back again."""
+
+
+class CodeChanged(Exception):
+    """The code on the cluster computes another id for a run than the code that submitted it."""
+
+
+class NoProgress(Exception):
+    """The time limit is too short for a single step."""
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """One job, as it is pickled by submitit.
+
+    Attributes:
+        ids: what each job was identified by when it was submitted.
+        jobs: runs and baselines to do.
+        order: the order they belong to.
+        machine: how to compute; its devices are chosen where the job runs.
+        device: "cpu" or "cuda".
+        workers: runs side by side.
+        memory_mib: what the largest of them is expected to take of a GPU; 0 where none takes any.
+        spread: devices that each run is spread over, one task each.
+        save_seconds: how long saving may take.
+        limit_seconds: the time limit it was submitted with.
+        fruitless: how many time limits in a row ended without getting further.
+    """
+
+    ids: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    order: Order
+    machine: Machine
+    device: str
+    workers: int
+    memory_mib: int
+    spread: int
+    save_seconds: float
+    limit_seconds: float
+    fruitless: int = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its jobs bring their plugins: where it is unpickled, their names are known first."""
+        return {**self.__dict__, "jobs": plugins.carried(self.jobs)}
+
+    def __call__(self) -> str:
+        """Do what is left. Returns a word for submitit's record; nobody reads it."""
+        # Blocked since Python started. Submitit's handler is there now: a pending warning is handled here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        _clear_half_written()
+        if self.order.stopped():
+            _cancel_pending()
+            return "called off"
+        try:
+            pool = self._pool()
+            _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())
+            signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(told_to_end=True))
+            pool.start()
+            while pool.busy() and not _RUNNING.get("told_to_end"):
+                time.sleep(0.2)
+            if _RUNNING.get("told_to_end"):
+                self._end(pool)
+        except NoRoom:
+            raise
+        except CrewLost:
+            self._start_over()
+        except UserError as error:  # no GPU on the node, workers that die at start: nothing ran
+            self._record(error)
+            raise
+        if self.order.stopped():
+            _cancel_pending()
+        return "done"
+
+    def checkpoint(self) -> DelayedSubmission | None:
+        """What is put back into the queue when USR2 came (submitit calls this); None: nothing is."""
+        from submitit.helpers import DelayedSubmission
+
+        if (pool := _RUNNING.get("pool")) is not None:
+            pool.stop(patience=self.save_seconds)
+        began = _RUNNING.get("began", time.monotonic())
+        fruitless = self.fruitless
+        warned_after = self.limit_seconds - self.save_seconds  # the limit's warning; a preemption is earlier
+        if self._steps() > _RUNNING.get("before", math.inf):
+            fruitless = 0
+        elif time.monotonic() - began > warned_after / 2:
+            fruitless += 1
+        if fruitless >= MOST_FRUITLESS:
+            self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))
+            return None
+        return DelayedSubmission(replace(self, fruitless=fruitless))
+
+    def _pool(self) -> LocalPool:
+        jobs = []
+        for submitted_id, job in zip(self.ids, self.jobs, strict=True):
+            if isinstance(job, Run):
+                job = job.model_copy()
+                job.__dict__.pop("id", None)  # pickled with the job: compute it again, with this code
+                if job.id != submitted_id:
+                    why = (
+                        f"the code has id {job.id} for run {submitted_id}: it changed after it was submitted"
+                    )
+                    Folder.of(self.order.results, submitted_id).fail(CodeChanged(why))
+                    continue
+            jobs.append(job)
+        try:
+            places = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
+        except ValueError as error:
+            raise UserError(f"{os.uname().nodename}: {error}") from None
+        if len(places) < self.workers:
+            print(f"{len(places)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
+        seat = None
+        if self.spread > 1:
+            from submitit.helpers import TorchDistributedEnvironment
+
+            task = TorchDistributedEnvironment()
+            seat = Seat(task.rank, task.world_size, f"127.0.0.1:{task.master_port}")  # all on one node
+            places = places[:1]  # the other tasks start the other processes
+        places = places[: max(1, len(jobs))]
+        return LocalPool(
+            jobs, self.order, places, PATIENCE_SECONDS, seat, self.order.folder, cluster_job=cluster_job()
+        )
+
+    def _side_by_side(self) -> int | None:
+        """How many of its runs fit on a GPU of this node; None where there is nothing to go by."""
+        memory = gpu_memory_mib() if self.memory_mib and self.device != "cpu" else []
+        return max(1, min(memory) // self.memory_mib) if memory else None
+
+    def _steps(self) -> int:
+        """Steps known to be done of all its runs; a run with a result counts whole."""
+        steps = 0
+        for job in self.jobs:
+            if is_done(job, self.order.results):
+                steps += job.steps if isinstance(job, Run) else 1
+            else:
+                steps += int((Folder.of(self.order.results, job.id).heartbeat() or {}).get("step", 0))
+        return steps
+
+    def _end(self, pool: LocalPool) -> None:
+        """Save, then wait to be killed: a job that left by itself would count as done."""
+        pool.stop(patience=self.save_seconds)
+        print("told to end: saved", flush=True)
+        deadline = time.monotonic() + LAST_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+        raise SystemExit(1)
+
+    def _start_over(self) -> None:
+        """One of the tasks that train a run together is lost: all are started anew, if anything is left."""
+        left = [job for job in self.jobs if not is_done(job, self.order.results)]
+        if any(not Folder.of(self.order.results, job.id).failure() for job in left):
+            command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
+            subprocess.run(command, check=False, timeout=60)  # another task may have been faster
+            time.sleep(LAST_SECONDS)
+        raise SystemExit(1)
+
+    def _record(self, error: Exception) -> None:
+        """Let the first run that is not done say why the job did nothing."""
+        for job in sorted(self.jobs, key=lambda job: not isinstance(job, Run)):
+            folder = Folder.of(self.order.results, job.id)
+            if not is_done(job, self.order.results) and not folder.failure():
+                folder.fail(error)
+                self.order.consider_stopping()
+                return
+
+
+_RUNNING: dict[str, Any] = {}
+"""What signal handlers of this process need of the job that it is; a process is one job."""
+
+
+def _clear_half_written() -> None:
+    """Submitit refuses to save what it finds half saved by a process that was killed."""
+    from submitit import JobEnvironment
+
+    for path in (paths := JobEnvironment().paths).folder.glob(f"{paths.job_id}_*.save_tmp"):
+        path.unlink(missing_ok=True)
+
+
+def _cancel_pending() -> None:
+    """Take the rest of this array out of the queue; what starts nevertheless ends at once."""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        subprocess.run(["scancel", "--state=PENDING", array], check=False, timeout=60)
