@@ -19,7 +19,7 @@ from bench.check.claim import Claim
 from bench.check.claims import Claims
 from bench.check.junit import junit
 from bench.errors import InvalidFile, UserError
-from bench.exhibits import FIGURES, TABLES, named
+from bench.paper.exhibits import EXHIBITS, named
 from bench.results import Pool
 from bench.run import Run
 
@@ -365,7 +365,7 @@ def test_the_papers_claims_wait_for_nothing_that_its_suite_plans(paper: Claims) 
         for number in named(each.rebuilds)
     }
     waiting = {number for name in paper.awaiting for number in named(paper.claims[name].source or "")}
-    assert waiting <= {*TABLES, *FIGURES} - (plans - {"Figure 7"})
+    assert waiting <= set(EXHIBITS) - (plans - {"Figure 7"})
 
 
 def test_every_claim_of_the_paper_says_where_it_stands_and_why_its_tolerance(paper: Claims) -> None:
@@ -376,7 +376,7 @@ def test_every_claim_of_the_paper_says_where_it_stands_and_why_its_tolerance(pap
 
 
 def test_the_papers_claims_agree_with_its_printed_tables(paper: Claims) -> None:
-    from bench.report.paper import printed
+    from bench.paper import printed
 
     for name, values in printed.TABLE_3.items():
         for (m, width), value in zip(printed.TABLE_3_COLUMNS, values, strict=True):

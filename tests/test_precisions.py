@@ -14,7 +14,7 @@ from synthetic import baselines_of, experiment_of, pool_with, result_of, run_of,
 from bench.check import Verdict, check
 from bench.check.claim import Claim
 from bench.check.claims import Claims
-from bench.report.precisions import Precisions, precisions
+from bench.report.tables.precisions import Precisions, precisions
 from bench.report.write import contents
 from bench.results import Pool
 from bench.run import Run

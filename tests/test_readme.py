@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench import plugins, protocol
+from bench import plugins
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.cli.app import app
 from bench.dispatch.site import load_site
+from bench.paper import protocol
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.check.claim import Claim
 from bench.check.equivalence import Comparison, Side, compare
 from bench.check.reading import Reading, count_of
-from bench.check.symbols import symbol
+from bench.paper.symbols import symbol
 
 ROUNDING = 1e-9
 """A difference this much (relative) beyond a tolerance is the rounding of decimals, not a difference."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from bench.check.measure import Measure, departure
-from bench.check.symbols import SYMBOLS
 from bench.frozen import Frozen
+from bench.paper.symbols import SYMBOLS
 
 if TYPE_CHECKING:
     from bench.run import Run
@@ -105,7 +105,7 @@ def _symbol(value: Any) -> Any:
 
 
 class Symbol(Frozen):
-    """A symbol of Table 1 (`bench.check.symbols`): the measured model's, compared with these models."""
+    """A symbol of Table 1 (`bench.paper.symbols`): the measured model's, compared with these models."""
 
     expected: Annotated[str, BeforeValidator(_symbol)]
     among: tuple[Measure, ...] = Field(min_length=2)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.check.measure import FILTERS, PLACES, Measure, runs_of, said
 from bench.errors import did_you_mean
-from bench.exhibits import named
 from bench.models.architectures import Architecture
+from bench.paper.exhibits import named
 from bench.run import Run
 
 if TYPE_CHECKING:

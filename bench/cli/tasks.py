@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 
-from bench import plugins, protocol
+from bench import plugins
 from bench.cli import format
 from bench.cli.format import Column
 from bench.errors import UserError, did_you_mean
+from bench.paper import protocol
 from bench.tasks import TASKS, Task
 
 
