@@ -506,7 +506,7 @@ def test_results_on_different_prompts_are_warned_about() -> None:
     tasks = {one.task_id: "Linear regression"}
     warnings = summarise(pool, [one.id, two.id], tasks).warnings
     assert len(warnings) == 1
-    assert "2 different sets of report prompts" in warnings[0]
+    assert "2 different sets of test prompts" in warnings[0]
     same = pool_of([one, two])
     same.baselines[one.task_id] = baselines_record_of(baselines_of(one))
     assert summarise(same, [one.id, two.id], tasks).warnings == []

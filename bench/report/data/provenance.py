@@ -29,6 +29,10 @@ class ProvenanceSummary:
     warnings: Sequence[str]
 
 
+PURPOSES = {"selection": "validation", MAIN: "test"}
+"""What readers call the prompts that result files call `selection` and `report`."""
+
+
 def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> ProvenanceSummary:
     """Summarise the results of `run_ids` that are in the pool.
 
@@ -61,7 +65,7 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
     rows += _spent(origins)
     digests = _digests([*results, *known], tasks)
     rows += [
-        (f"report prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
+        (f"test prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
         for (task_id, purpose), found in digests.items()
         if purpose == MAIN
     ]
@@ -135,13 +139,15 @@ def _digests(
 
 
 def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Mapping[str, str]) -> list[str]:
-    return [
-        f"{tasks[task_id]}: results were evaluated on {len(found)} different sets of {purpose} prompts "
-        f"({', '.join(f'{digest[:12]}: {count}' for digest, count in found.most_common())}); "
-        "they are not comparable."
-        for (task_id, purpose), found in digests.items()
-        if len(found) > 1
-    ]
+    warnings = []
+    for (task_id, purpose), counts in digests.items():
+        if len(counts) > 1:
+            sets = ", ".join(f"{digest[:12]}: {count}" for digest, count in counts.most_common())
+            warnings.append(
+                f"{tasks[task_id]}: results were evaluated on {len(counts)} different sets of "
+                f"{PURPOSES.get(purpose, purpose)} prompts ({sets}); they are not comparable."
+            )
+    return warnings
 
 
 def _code_warnings(origins: Sequence[results_of.Provenance]) -> list[str]:

@@ -42,7 +42,7 @@ step, training_flops
                 of the checkpoint; missing where there is none
 evaluation      "report", or another that the task has ("clean_prompts")
 error, error_se normalised; 1 − accuracy. Of the evaluation's headline
-selection_error the same on the selection prompts, for "report"
+selection_error the same on the validation prompts, for "report"
 error_last, error_last_se
                 at the last position
 examples, curve, curve_se

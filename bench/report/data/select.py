@@ -1,8 +1,8 @@
 """Which learning rate stands for a model, which size for an architecture, and what a frontier is.
 
-Pure functions of data frames; the rule itself is `bench.selection`'s. A choice looks at the selection
-prompts only; what is shown is measured on the report prompts, so no number is the best of several
-draws of its own noise.
+Pure functions of data frames; `bench.selection` has the rule. Learning rates and sizes are chosen on
+validation prompts. Every reported number is measured on test prompts. Result files call these prompts
+`selection` and `report`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bench.selection import choose
 
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
-    "values whose runs finished for the most seeds, the one with the lowest error on the selection prompts "
-    "at the last checkpoint, averaged over seeds. Every number shown is measured on the report prompts."
+    "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
+    "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts."
 )
 SIZE_RULE = (
-    "Size: for each architecture, the one whose chosen learning rate has the lowest error on the selection "
+    "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
     "prompts at the last checkpoint."
 )
 FRONTIER_RULE = (

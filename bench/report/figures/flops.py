@@ -87,7 +87,7 @@ def panel_of(
 ) -> Panel:
     """The panel of one task: every point at its chosen learning rate, and what was planned and is not there.
 
-    The learning rate is chosen on the selection prompts whatever evaluation is shown.
+    The learning rate is chosen on the validation prompts, whichever evaluation is shown.
     """
     measure = scale_of(rows)
     plan, table = chosen_settings(rows)

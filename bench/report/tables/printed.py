@@ -120,7 +120,7 @@ def table_3(results: pd.DataFrame) -> Table:
     heads = [f"{m} queries, width {width}" for m, width in printed.TABLE_3_COLUMNS]
     caption = (
         "Test loss on vector MQAR (squared norm, summed over dimensions; always answering zero scores 1), "
-        "the paper's / ours ± standard error, each at its best learning rate, chosen on other prompts."
+        "the paper's / ours ± standard error, each at its best learning rate, chosen on validation prompts."
     )
     text = frozenset({"architecture"})
     return Table("table-3", caption, ["architecture", *heads], rows, pd.DataFrame(numbers), text)

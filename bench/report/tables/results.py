@@ -156,7 +156,7 @@ def rates_table(name: str, settings: pd.DataFrame) -> Table:
         for cell, found in cells.items()
     ]
     caption = (
-        "Normalised error on the selection prompts at the last checkpoint (1 − accuracy where accuracy is "
+        "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
         "the metric), averaged over seeds. Bold: the learning rate that was chosen. These errors choose "
         "and are not the ones reported."
     )
