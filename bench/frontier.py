@@ -34,7 +34,7 @@ def error_at(line: Sequence[Point], flops: float) -> float | None:
 
 def flops_at(line: Sequence[Point], error: float) -> float | None:
     """The FLOPs at which the frontier reaches an error; None when it never does, or starts below it."""
-    return _between([(one[1], one[0]) for one in reversed(line)], error)
+    return _between([(error, flops) for flops, error in reversed(line)], error)
 
 
 def _between(line: Sequence[Point], x: float) -> float | None:

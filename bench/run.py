@@ -13,7 +13,8 @@ from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 from bench import flops
 from bench.frozen import Frozen, identity
 from bench.models.architectures import Architecture
-from bench.models.sizes import Size, group_of
+from bench.models.sizes import Size
+from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
 from bench.tasks import Task
 

@@ -13,7 +13,8 @@ from bench import flops
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import LSTM, MLP, S4, Attention, Mamba, S4Mamba
-from bench.models.sizes import TABLE_6, Size
+from bench.models.sizes import Size
+from bench.paper.sizes import TABLE_6
 from bench.tasks import TASKS
 
 BATCH = 64

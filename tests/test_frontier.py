@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import grid, record_of, result_of, run_of, task_named
 
-from bench.check.symbols import FLOOR, symbol
-from bench.exhibits import named
 from bench.frontier import error_at, flops_at, frontier
+from bench.paper.exhibits import named
+from bench.paper.symbols import FLOOR, symbol
 from bench.results import RunRecord, evaluations
 
 POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
@@ -111,7 +111,7 @@ def test_a_worse_error_never_gets_a_better_symbol(first: float, second: float, b
 
 
 def test_no_symbol_is_given_for_what_is_not_a_number() -> None:
-    with pytest.raises(ValueError, match="needs numbers"):
+    with pytest.raises(ValueError, match="finite"):
         symbol(0.1, [0.1, math.nan])
 
 

@@ -24,7 +24,6 @@ MAY_IMPORT = {
     "files": "",
     "frozen": "",
     "lazy": "",
-    "exhibits": "",
     "frontier": "",
     "names": "",
     "environment": "",
@@ -36,29 +35,30 @@ MAY_IMPORT = {
     "plugins": "errors frozen models.architectures names tasks",
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
-    "protocol": "tasks",
-    "run": "flops frozen models.architectures models.sizes precision tasks",
+    "paper": "models.sizes tasks",
+    "run": "flops frozen models.architectures models.sizes paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors exhibits frozen models.architectures models.sizes names plugins run strict_yaml tasks",
+    "suite": "errors frozen models.architectures models.sizes names paper.exhibits paper.sizes plugins run "
+    "strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops kernels models results run stack tasks",
-    "speed": "errors files flops kernels models precision results run stack tasks train",
+    "speed": "errors files flops kernels models paper.sizes precision results run stack tasks train",
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
-    "report": "check errors exhibits files frontier models.architectures models.sizes protocol "
+    "report": "check errors files frontier models.architectures models.sizes paper "
     "results run selection suite tasks",
-    "check": "errors exhibits frontier frozen models.architectures models.sizes names results run "
+    "check": "errors frontier frozen models.architectures models.sizes names paper results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files filters kernels plan plugins protocol report "
+    "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "
     "results run speed suite tasks train.backends_agree",
     "__main__": "cli",
 }
@@ -235,9 +235,9 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 FACE = (
-    "check.verdicts cost environment errors exhibits files flops frontier models.sizes plan plugins report "
-    "results.compare results.evaluations results.export results.record results.store results.table "
-    "results.withdrawn run"
+    "check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits paper.protocol "
+    "paper.sizes paper.symbols plan plugins report results.compare results.evaluations "
+    "results.export results.record results.store results.table results.withdrawn run"
 )
 
 

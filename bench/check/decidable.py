@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bench.check.claim import Claim, Member
 from bench.check.quantity import FILTERS, PLACES, Quantity, field_text, runs_of
 from bench.errors import did_you_mean
-from bench.exhibits import named
 from bench.models.architectures import Architecture
+from bench.paper.exhibits import named
 from bench.run import Run
 from bench.strict_yaml.complaints import Complaint
 

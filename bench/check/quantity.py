@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, PositiveFloat, PositiveInt, model_validator
 
 from bench.errors import UserError, did_you_mean
-from bench.exhibits import named
 from bench.frozen import Frozen
-from bench.models.sizes import SIZE_GROUPS
+from bench.paper.exhibits import named
+from bench.paper.sizes import SIZE_GROUPS
 from bench.run import Run, short
 
 if TYPE_CHECKING:

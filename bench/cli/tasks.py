@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bench import plugins, protocol
+from bench import plugins
 from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
 from bench.cli.printing import Column
 from bench.errors import UserError, did_you_mean
+from bench.paper import protocol
 from bench.tasks import TASKS, Task
 
 

@@ -40,7 +40,7 @@ def write_report(
         OSError: when the folder cannot be written.
         UserError: when the folder is the report of another suite file of that name.
     """
-    from bench.report.settings import import_matplotlib
+    from bench.report.figures.settings import import_matplotlib
 
     import_matplotlib()
     from bench.report.write import write

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.check import to_json
-from bench.exhibits import named
 from bench.files import write_atomically
-from bench.report import budget_tables, budgets, page, planned, provenance, save, table_files
-from bench.report.drawing import Drawing
-from bench.report.paper.exhibits import exhibits
-from bench.report.paper.frame import paper_frame
-from bench.report.precisions import precisions
-from bench.report.runs import run_facts
-from bench.report.sections import section
-from bench.report.tables import Table
+from bench.paper.exhibits import EXHIBITS, named
+from bench.report.data import budgets, planned, provenance
+from bench.report.data.results import results_frame
+from bench.report.figures import save
+from bench.report.figures.drawing import Drawing
+from bench.report.page import render
+from bench.report.page.exhibits import anchor_of, exhibits, experiments_of
+from bench.report.page.runs import run_facts
+from bench.report.page.sections import section
+from bench.report.tables import equal_flops, files
+from bench.report.tables.deviations import deviations
+from bench.report.tables.precisions import precisions
+from bench.report.tables.table import Table
 from bench.results import Pool, withdrawn
 from bench.suite import owner
 
@@ -32,8 +36,6 @@ MANIFEST = "files.txt"
 """Names what a report wrote, so that the next one removes what it no longer writes, and nothing else."""
 OWNER = "suite.txt"
 """Names the suite file, relative to the report: another file of the same name does not overwrite it."""
-AGAINST_FLOPS = {"Figure 2", "Figure 3", "Figure 8"}
-"""Figures whose models are compared at equal FLOPs; every model of a suite that rebuilds none of them is."""
 
 
 def write(
@@ -42,25 +44,25 @@ def write(
     """See `bench.report.write_report`."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         owner.refuse_other(suite, folder, (folder / OWNER).read_text(encoding="utf-8"))
-    files = contents(suite, pool, states, verdicts)
-    files[OWNER] = f"{owner.note(suite, folder)}\n".encode()
-    stale = _listed(folder) - files.keys()
-    files[MANIFEST] = "".join(f"{name}\n" for name in sorted(files)).encode()
-    for name, data in files.items():
+    written = contents(suite, pool, states, verdicts)
+    written[OWNER] = f"{owner.note(suite, folder)}\n".encode()
+    stale = _listed(folder) - written.keys()
+    written[MANIFEST] = "".join(f"{name}\n" for name in sorted(written)).encode()
+    for name, data in written.items():
         write_atomically(folder / name, data)
     for name in stale:
         (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in files]
+    return [folder / name for name in written]
 
 
 def contents(
     suite: Suite, pool: Pool, states: Mapping[str, str], verdicts: Sequence[Verdict] = ()
 ) -> dict[str, bytes]:
     """Every file of the report by its path inside the folder, index.html first."""
-    taken: set[str] = set()
+    names = {anchor_of(name) for name in EXHIBITS}
     architectures = sorted({run.architecture.base_name for run in suite.runs})
     experiments = [
-        section(experiment, pool, states, architectures, taken) for experiment in suite.experiments
+        section(experiment, pool, states, architectures, names) for experiment in suite.experiments
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}
     shown = exhibits(suite, pool, states, cited)
@@ -69,17 +71,22 @@ def contents(
     beyond = _beyond(suite, pool, states)
     compared = precisions(suite, verdicts, tasks)
     drawings = [
-        *(each.drawing for each in shown if each.drawing),
+        *(exhibit.drawing for exhibit in shown if exhibit.drawing),
         *(drawing for experiment in experiments for drawing in experiment.drawings()),
     ]
     tables = [
-        *(table for each in shown for table in each.tables),
+        *(table for exhibit in shown for table in exhibit.tables),
         *beyond,
         *([compared.table] if compared else []),
-        *(table for each in experiments for task in each.tasks for table in (task.results, task.rates)),
+        *(
+            table
+            for experiment in experiments
+            for task in experiment.tasks
+            for table in (task.results, task.rates)
+        ),
     ]
-    deviations = provenance.deviations(suite)
-    report = page.Report(
+    differences = deviations(suite)
+    report = render.Report(
         suite.name,
         suite.description,
         planned.counts(plan),
@@ -91,40 +98,43 @@ def contents(
         beyond,
         experiments,
         provenance.summarise(pool, plan["id"], tasks),
-        deviations,
+        differences,
         pool.problems,
         withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
-        run_facts(suite, pool, (key for each in drawings for spot in each.spots for key in spot.run_ids)),
+        run_facts(
+            suite, pool, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
+        ),
     )
     drawn = save.all_encoded({drawing.name: drawing.figure for drawing in drawings})
     return {
-        "index.html": page.html(report, drawn),
-        "README.md": page.readme(report),
+        "index.html": render.html(report, drawn),
+        "README.md": render.readme(report),
         **({"verdicts.json": _json(verdicts)} if verdicts else {}),
         **{f"figures/{name}.{kind}": data for name, kinds in drawn.items() for kind, data in kinds.items()},
         **{f"tables/{drawing.name}.csv": _numbers(drawing) for drawing in drawings},
-        **_table_files([*tables, deviations]),
+        **_table_files([*tables, differences]),
     }
 
 
 def _beyond(suite: Suite, pool: Pool, states: Mapping[str, str]) -> list[Table]:
     """Comparisons at equal FLOPs: one table for all tasks, then one a task."""
-    chosen = [each for each in suite.experiments if AGAINST_FLOPS & set(named(each.rebuilds))]
-    runs = (run for each in chosen or suite.experiments for run in each.runs)
-    found = budgets.standings(paper_frame(runs, pool, states), pool)
-    standings = [each for each in found if each.has_frontiers]
-    if not standings:
+    # A suite that rebuilds no figure against FLOPs has all its models compared.
+    experiments = experiments_of(suite, [name for name, exhibit in EXHIBITS.items() if exhibit.against_flops])
+    runs = (run for experiment in experiments or suite.experiments for run in experiment.runs)
+    compared = budgets.comparisons(results_frame(runs, pool, states), pool)
+    compared = [comparison for comparison in compared if comparison.has_frontiers]
+    if not compared:
         return []
-    taken: set[str] = set()
-    rankings = [budget_tables.ranking_table(each, taken) for each in standings if each.budgets()]
-    return [budget_tables.matching_table(standings), *rankings]
+    names: set[str] = set()
+    rankings = [
+        equal_flops.ranking_table(comparison, names) for comparison in compared if comparison.budgets()
+    ]
+    return [equal_flops.matching_table(compared), *rankings]
 
 
 def _table_files(tables: Iterable[Table]) -> dict[str, bytes]:
     return {
-        f"tables/{table.name}.{kind}": data
-        for table in tables
-        for kind, data in table_files.encoded(table).items()
+        f"tables/{table.name}.{kind}": data for table in tables for kind, data in files.encoded(table).items()
     }
 
 
@@ -133,13 +143,13 @@ def _json(verdicts: Sequence[Verdict]) -> bytes:
 
 
 def _numbers(drawing: Drawing) -> bytes:
-    return table_files.csv(_plain(drawing.numbers))
+    return files.csv(_plain(drawing.numbers))
 
 
 def _plain(numbers: pd.DataFrame) -> pd.DataFrame:
     """Without columns that hold lists."""
     return numbers[
-        [name for name in numbers if not numbers[name].map(lambda one: isinstance(one, list)).any()]
+        [name for name in numbers if not numbers[name].map(lambda value: isinstance(value, list)).any()]
     ]
 
 

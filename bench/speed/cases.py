@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES
-from bench.models.sizes import SIZE_GROUPS, Size
+from bench.models.sizes import Size
+from bench.paper.sizes import SIZE_GROUPS
 from bench.precision import PRECISIONS
 from bench.run import Run
 from bench.speed.records import shape_of

@@ -14,7 +14,8 @@ from bench import plugins
 from bench.errors import UserError, did_you_mean
 from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES, Architecture
-from bench.models.sizes import SIZE_GROUPS, Size
+from bench.models.sizes import Size
+from bench.paper.sizes import SIZE_GROUPS
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.tasks import TASKS, Task
 

@@ -25,8 +25,9 @@ from pydantic_core import CoreSchema, core_schema
 from bench import plugins
 from bench.frozen import Frozen
 from bench.models.architectures import ARCHITECTURES, Architecture
-from bench.models.sizes import SIZE_GROUPS, Count, Size
+from bench.models.sizes import Count, Size
 from bench.names import PATTERN, name_fault
+from bench.paper.sizes import SIZE_GROUPS
 from bench.run import (
     Adam,
     BatchSize,

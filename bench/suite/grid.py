@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from bench.models.architectures import ARCHITECTURES, Architecture, canonical
-from bench.models.sizes import SIZE_GROUPS, Size
+from bench.models.sizes import Size
 from bench.names import file_fault
+from bench.paper.sizes import SIZE_GROUPS
 from bench.run import Adam, AdamW, Optimizer, Run, short
 from bench.strict_yaml.complaints import Complaint
 from bench.suite.entries import At, Loc, architectures, distinct, is_known, is_pattern, sizes, tasks

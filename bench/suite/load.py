@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import plugins
-from bench.errors import InvalidFile
-from bench.exhibits import FIGURES, TABLES, unknown
+from bench.errors import InvalidFile, did_you_mean
 from bench.frozen import Frozen
+from bench.paper.exhibits import EXHIBITS, unknown
 from bench.run import Run
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.strict_yaml.document import Document, lines, read
@@ -163,10 +163,7 @@ class _Reading:
             complaints.append(Complaint(loc, f"duplicate experiment '{name}', first at {where}", key=True))
         entry, broken = _usable(Entry, data, loc, complaints)
         if what := unknown(entry.rebuilds):
-            drawn = ", ".join(FIGURES + TABLES)
-            message = (
-                f"rebuilds: there is no '{what}' to draw; there is {drawn} (other words say what it is for)"
-            )
+            message = f"rebuilds: there is no '{what}' to draw{did_you_mean(what, EXHIBITS)}"
             complaints.append(Complaint((*loc, "rebuilds"), message))
         settings, refused = defaults
         own = [key for key in Settings.model_fields if key in entry.model_fields_set]

@@ -29,8 +29,8 @@ from bench.check.schema import json_schema as claims_schema
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.report import write_reports
 from bench.errors import InvalidFile, UserError
-from bench.exhibits import FIGURES, TABLES, named
 from bench.frozen import Frozen
+from bench.paper.exhibits import EXHIBITS, named
 from bench.results import Pool, path_of, store
 from bench.run import Run
 from bench.strict_yaml import document
@@ -379,7 +379,7 @@ def test_the_papers_claims_wait_for_nothing_that_its_suite_plans(paper: Claims) 
         for number in named(each.rebuilds)
     }
     waiting = {number for name in paper.awaiting for number in named(paper.claims[name].source or "")}
-    assert waiting <= {*TABLES, *FIGURES} - (plans - {"Figure 7"})
+    assert waiting <= set(EXHIBITS) - (plans - {"Figure 7"})
 
 
 def test_every_claim_of_the_paper_says_where_it_stands_and_why_its_tolerance(paper: Claims) -> None:
@@ -390,7 +390,7 @@ def test_every_claim_of_the_paper_says_where_it_stands_and_why_its_tolerance(pap
 
 
 def test_the_papers_claims_agree_with_its_printed_tables(paper: Claims) -> None:
-    from bench.report.paper import printed
+    from bench.paper import printed
 
     for name, values in printed.TABLE_3.items():
         for (m, width), value in zip(printed.TABLE_3_COLUMNS, values, strict=True):

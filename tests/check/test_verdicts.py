@@ -418,9 +418,9 @@ def test_a_choice_prefers_finished_seeds_then_the_lower_mean_then_the_lower_rate
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.01, 1)), min_size=8, max_size=8))
 def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> None:
-    from bench.report.planned import measured, planned
-    from bench.report.select import best_sizes, chosen
-    from bench.report.select import settings as settings_of
+    from bench.report.data.planned import measured, planned
+    from bench.report.data.select import best_sizes, chosen
+    from bench.report.data.select import settings as settings_of
 
     runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), (1e-4, 1e-3), (0, 1))
     results = [

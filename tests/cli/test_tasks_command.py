@@ -7,8 +7,8 @@ import json
 import pytest
 from command import bench
 
-from bench import protocol
 from bench.models.architectures import ARCHITECTURES
+from bench.paper import protocol
 from bench.tasks import TASKS
 
 

@@ -14,7 +14,8 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, Place, S4Mamba
 from bench.models.mixers.block import counted
-from bench.models.sizes import SIZE_GROUPS, Size
+from bench.models.sizes import Size
+from bench.paper.sizes import SIZE_GROUPS
 
 SIZES = sorted({size for group in SIZE_GROUPS.values() for size in group}, key=Size.model_dump_json)
 

@@ -27,19 +27,23 @@ from synthetic import (
 )
 from synthetic_paper import paper_pool, paper_suite
 
+from bench import suite as suites
 from bench.check import check
 from bench.check import claims as claims_of
-from bench.report import budgets
-from bench.report.budget_tables import matching_table, ranking_table
-from bench.report.paper.convergence import convergence, figure_7
-from bench.report.paper.exhibits import TITLES, Exhibit, exhibit, exhibits
-from bench.report.paper.flops import figure_2, figure_3, figure_9
-from bench.report.paper.frame import known_frame, paper_frame
-from bench.report.paper.tables import table_1, table_3, table_4, table_5
-from bench.report.paper.varied import figure_4, figure_10
-from bench.report.save import all_encoded, inline
-from bench.report.table6 import table_6
-from bench.report.table_files import as_latex, as_markdown
+from bench.errors import InvalidFile
+from bench.paper.exhibits import EXHIBITS, Exhibit
+from bench.report import figures, write_report
+from bench.report.data import budgets
+from bench.report.data.results import references_frame, results_frame
+from bench.report.figures.convergence import convergence, figure_7
+from bench.report.figures.flops import figure_2, figure_3, figure_9
+from bench.report.figures.save import all_encoded, inline
+from bench.report.figures.varied import figure_4, figure_10
+from bench.report.page.exhibits import DrawnExhibit, drawn_exhibit, exhibits
+from bench.report.tables.equal_flops import matching_table, ranking_table
+from bench.report.tables.files import as_latex, as_markdown
+from bench.report.tables.parameters import table_6
+from bench.report.tables.printed import table_1, table_3, table_4, table_5
 from bench.results import Pool
 from bench.run import AdamW, Run
 from bench.suite import Suite
@@ -49,11 +53,11 @@ LINEAR = task_named(n_points=5)
 
 def frame_of(runs: Any, pool: Pool | None = None) -> pd.DataFrame:
     runs = list(runs)
-    return paper_frame(runs, pool_of(runs) if pool is None else pool, {})
+    return results_frame(runs, pool_of(runs) if pool is None else pool, {})
 
 
 def nothing_known() -> pd.DataFrame:
-    return known_frame([], [], Pool())
+    return references_frame([], Pool())
 
 
 # --- which experiments ------------------------------------------------------------------------
@@ -80,6 +84,49 @@ def test_what_claims_are_about_is_listed_as_missing_when_nothing_rebuilds_it() -
         (table,) = found[number].tables
         assert all(row[-1].text.startswith("missing: no task") and row[-1].absent for row in table.rows)
         assert table.numbers["ours"].isna().all()
+
+
+def test_a_figure_of_ones_own_is_a_file_and_a_line_in_the_list_of_exhibits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "error_by_width.py").write_text(OWN_FIGURE, encoding="utf-8")
+    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path)])
+    own = Exhibit("error against width", "figures.error_by_width.draw")
+    monkeypatch.setitem(EXHIBITS, "error_by_width", own)
+    (tmp_path / "x.yaml").write_text(OWN_SUITE, encoding="utf-8")
+    suite = suites.load(tmp_path / "x.yaml")
+    write_report(suite, pool_of(suite.runs), tmp_path / "report")
+    assert (tmp_path / "report/figures/error_by_width.svg").exists()
+    for page in ("index.html", "README.md"):
+        text = (tmp_path / "report" / page).read_text(encoding="utf-8").replace("\\_", "_")
+        assert "error against width" in text
+        assert "figures/error_by_width.png" in text
+    monkeypatch.delitem(EXHIBITS, "error_by_width")
+    monkeypatch.setitem(EXHIBITS, "error_by_widths", own)
+    with pytest.raises(InvalidFile) as refused:
+        suites.load(tmp_path / "x.yaml")
+    (problem,) = refused.value.problems
+    assert "x.yaml:5:15: rebuilds: there is no 'error_by_width'" in problem
+    assert "did you mean 'error_by_widths'?" in problem
+
+
+OWN_FIGURE = """
+from matplotlib.figure import Figure
+from bench.report.figures.drawing import Drawing
+
+def draw(results, references):
+    figure = Figure()
+    figure.add_subplot().plot(results["width"], results["error"], "o")
+    return Drawing("own", figure, "Caption.", "In words.", results[["width", "error"]])
+"""
+OWN_SUITE = """name: x
+defaults: {tasks: linear_regression, learning_rates: 1e-3, steps: 10}
+experiments:
+  widths:
+    rebuilds: error_by_width
+    architectures: mamba
+    sizes: [{layers: 2, width: 16}, {layers: 2, width: 32}]
+"""
 
 
 # --- what is not there ------------------------------------------------------------------------
@@ -283,7 +330,7 @@ def paper() -> tuple[Suite, Pool]:
 def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
     assert all(result.provenance.synthetic for result in pool.runs.values())
-    found: dict[str, Exhibit] = {number: exhibit(number, suite, pool, {}) for number in TITLES}
+    found: dict[str, DrawnExhibit] = {name: drawn_exhibit(name, suite, pool, {}) for name in EXHIBITS}
     for number, one in found.items():
         absent = [cell.text for table in one.tables for row in table.rows for cell in row if cell.absent]
         if number in ("Table 4", "Table 5"):
@@ -311,8 +358,8 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
     part = {key: pool.runs[key] for key in keys}
     for key in keys[::5]:
         part[key] = part[key].model_copy(update={"outcome": "diverged", "checkpoints": []})
-    for number in TITLES:
-        one = exhibit(number, suite, Pool(runs=part), {})
+    for number in EXHIBITS:
+        one = drawn_exhibit(number, suite, Pool(runs=part), {})
         if one.drawing is None or number == "Table 6":
             continue
         texts = " ".join([*(text.get_text() for text in one.drawing.figure.texts), *one.notes])
@@ -339,7 +386,7 @@ def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suit
     suite, pool = paper
     claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
     found = {one.claim: one.shown for one in check(claims, suite, pool, allow_synthetic=True)}
-    (table,) = exhibit("Table 1", suite, pool, {}).tables
+    (table,) = drawn_exhibit("Table 1", suite, pool, {}).tables
     for row in table.numbers.to_dict("records"):
         assert found[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
 
@@ -347,7 +394,7 @@ def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suit
 # --- at equal FLOPs ---------------------------------------------------------------------------
 
 
-def standing(factor: float = 2.0, seeds: tuple[int, ...] = (0,)) -> budgets.Standing:
+def standing(factor: float = 2.0, seeds: tuple[int, ...] = (0,)) -> budgets.FrontierComparison:
     """Two architectures on one power law, the second moved to `factor` times the FLOPs."""
     runs = grid(LINEAR, ("transformer", "mamba"), ((2, 128), (4, 256), (8, 512)), seeds=seeds)
     results = {}
@@ -355,7 +402,7 @@ def standing(factor: float = 2.0, seeds: tuple[int, ...] = (0,)) -> budgets.Stan
         slow = 1.0 if run.architecture.name == "transformer" else factor
         error = (run.training_flops() / slow / 1e13) ** -0.25
         results[run.id] = result_of(run, error)
-    (one,) = budgets.standings(frame_of(runs, pool_with(runs=results)), pool_with(runs=results))
+    (one,) = budgets.comparisons(frame_of(runs, pool_with(runs=results)), pool_with(runs=results))
     return one
 
 
@@ -386,7 +433,7 @@ def test_models_scored_on_different_prompts_get_no_intervals() -> None:
     pool = pool_of(runs)
     other = {**prompts_of(runs[0]), "report": {"count": 1280, "sha256": "c" * 64}}
     pool.runs[runs[0].id] = record_of(result_of(runs[0], prompts=other))
-    (one,) = budgets.standings(frame_of(runs, pool), pool)
+    (one,) = budgets.comparisons(frame_of(runs, pool), pool)
     assert not one.paired
     assert budgets.matching(one)["factor_low"].isna().all()
     assert "No intervals" in ranking_table(one, set()).caption

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.models.architectures import ARCHITECTURES
-from bench.models.sizes import SIZE_GROUPS
-from bench.report.table6 import PAPER, comparison, table_6
-from bench.report.table_files import as_latex, as_markdown
+from bench.paper.sizes import SIZE_GROUPS
+from bench.report.tables.files import as_latex, as_markdown
+from bench.report.tables.parameters import PAPER, comparison, table_6
 
 
 def test_every_architecture_stands_at_every_size_of_every_group() -> None:

@@ -22,7 +22,7 @@ from synthetic import (
 
 from bench.check import Verdict, check
 from bench.check.claims import Claims
-from bench.report.precisions import Precisions, precisions
+from bench.report.tables.precisions import Precisions, precisions
 from bench.report.write import contents
 from bench.results import Pool
 from bench.run import Run

@@ -32,14 +32,17 @@ from synthetic import (
     write_pool,
 )
 
-from bench.report import estimates, planned, select, write_report
-from bench.report.axes import spread, tick_label
-from bench.report.estimates import Measure
-from bench.report.format import latex, markdown, millions, plus_minus, slug
-from bench.report.provenance import deviations, summarise
+from bench.report import write_report
+from bench.report.data import estimates, planned, select
+from bench.report.data.estimates import ScoreScale
+from bench.report.data.provenance import summarise
+from bench.report.figures.axes import spread, tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
-from bench.report.table6 import comparison
-from bench.report.tables import Table, rates_table, results_table
+from bench.report.tables.deviations import deviations
+from bench.report.tables.parameters import comparison
+from bench.report.tables.results import rates_table, results_table
+from bench.report.tables.table import Table
+from bench.report.text import latex, markdown, millions, plus_minus, slug
 from bench.report.write import contents
 from bench.results import Pool, load
 from bench.run import Run
@@ -62,7 +65,7 @@ def chosen_rates(runs: Sequence[Run], pool: Pool) -> list[float]:
 
 def results_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None) -> Table:
     plan, _, table = frames(runs, pool, states)
-    return results_table("results", plan, table, pool, Measure.of(runs[0].task))
+    return results_table("results", plan, table, pool, ScoreScale.of(runs[0].task))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -207,13 +210,13 @@ def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None
     stored = baselines_of(run)
     stored["baselines"][0]["mean"] = [0.7 * value for value in stored["baselines"][0]["mean"]]
     pool = pool_with(baselines={run.task_id: stored})
-    found = estimates.level(estimates.baselines(pool, run.task_id, Measure.of(LINEAR)), "trivial")
+    found = estimates.level(estimates.baselines(pool, run.task_id, ScoreScale.of(LINEAR)), "trivial")
     assert found == ("zero", pytest.approx(0.7))
 
 
 def test_baseline_that_skipped_positions_has_no_level() -> None:
     run = run_of(LINEAR, "mamba")
-    known = estimates.baselines(pool_of([run]), run.task_id, Measure.of(LINEAR))
+    known = estimates.baselines(pool_of([run]), run.task_id, ScoreScale.of(LINEAR))
     assert estimates.level(known, "floor") is not None
     assert estimates.level(known, "baseline") is None
 
@@ -514,7 +517,7 @@ def test_results_on_different_prompts_are_warned_about() -> None:
     tasks = {one.task_id: "Linear regression"}
     warnings = summarise(pool, [one.id, two.id], tasks).warnings
     assert len(warnings) == 1
-    assert "2 different sets of report prompts" in warnings[0]
+    assert "2 different sets of test prompts" in warnings[0]
     same = pool_of([one, two])
     same.baselines[one.task_id] = baselines_record_of(baselines_of(one))
     assert summarise(same, [one.id, two.id], tasks).warnings == []

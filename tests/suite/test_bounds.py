@@ -11,9 +11,9 @@ import pytest
 
 from bench.check import claims as claims_of
 from bench.errors import InvalidFile, UserError
-from bench.exhibits import FIGURES, TABLES, unknown
 from bench.models.architectures import ARCHITECTURES, canonical
 from bench.names import MOST_BYTES, MOST_LETTERS
+from bench.paper.exhibits import EXHIBITS, unknown
 from bench.plan import select
 from bench.run import Run
 from bench.strict_yaml.document import read
@@ -91,7 +91,10 @@ def test_a_suites_numbers_have_the_bounds_of_the_runs(model: Any) -> None:
         ),
         ("optimizer: adamw", "x.yaml:4:16: optimizer: its warm-up of 50000 steps"),
         ("optimizer: {name: adamw, warmup_steps: 100}", "write {name: adamw, warmup_steps: 10}"),
-        ("rebuilds: Figure 99", "x.yaml:4:15: rebuilds: there is no 'Figure 99' to draw"),
+        (
+            "rebuilds: Figure 99",
+            "x.yaml:4:15: rebuilds: there is no 'Figure 99' to draw, did you mean 'Figure 9'?",
+        ),
         ("rebuilds: figure 2", "x.yaml:4:15: rebuilds: there is no 'figure 2' to draw"),
     ],
 )
@@ -110,11 +113,12 @@ def test_a_warm_up_that_the_run_outlasts_is_none_of_our_business(tmp_path: Path)
 
 
 def test_everything_a_report_draws_can_be_rebuilt() -> None:
-    for exhibit in FIGURES + TABLES:
+    for exhibit in EXHIBITS:
         assert unknown(exhibit) is None
     assert unknown("Figures 9 and 10, left") is None
     assert unknown("Section 4.3, parity") is None
     assert unknown("fig. 5") == "fig. 5"
+    assert unknown("Figure 2, error_by_width") == "error_by_width"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 from bench.check.claim import Claim, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.symbols import SYMBOLS, symbol
 from bench.frozen import Frozen
+from bench.paper.symbols import SYMBOLS, symbol
 
 
 def _symbol(value: Any) -> Any:
@@ -21,7 +21,7 @@ def _symbol(value: Any) -> Any:
 
 
 class ExpectedSymbol(Frozen):
-    """A symbol (`bench.check.symbols`).
+    """A symbol (`bench.paper.symbols`).
 
     Attributes:
         among: the models that are compared, the measured one among them.

@@ -1,0 +1,255 @@
+"""Beyond the paper: architectures compared at fixed training FLOPs, with bootstrap intervals.
+
+Only models trained to their last step count: an earlier checkpoint is a longer training cut short, and
+each prompt's score is kept of the last one alone. Intervals resample the prompts, the same ones for all
+models of a task, and the seeds of each model.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.frontier import Point, error_at, flops_at, frontier
+from bench.report.data import select
+from bench.report.data.results import scale_of
+from bench.report.data.select import chosen_settings
+from bench.results import Pool, per_prompt
+from bench.results.record import MAIN
+
+DRAWS = 400
+"""Bootstrap samples."""
+MOST_BUDGETS = 4
+RULE = (
+    "Frontiers of models trained to their last step, each size at its chosen learning rate, straight in "
+    f"log–log between sizes and nowhere beyond them. Intervals are 90 %, from {DRAWS} bootstrap samples of "
+    "prompts (the same for all models: comparisons are paired) and of seeds."
+)
+Floats = npt.NDArray[np.float64]
+Lines = Mapping[str, Sequence[Point]]
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A number with the ends of its 90 % interval; NaN ends where a sample had no number."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FrontierComparison:
+    """One task's frontiers, and as many samples of them.
+
+    Attributes:
+        series: architecture by series, in the order of the plan.
+        lines: the frontier of each series.
+        samples: the same, resampled.
+        paired: whether prompts could be resampled together.
+    """
+
+    task_id: str
+    task: str
+    series: Mapping[str, str]
+    lines: Lines
+    samples: Sequence[Lines]
+    paired: bool
+
+    @property
+    def has_frontiers(self) -> bool:
+        """Whether there is something to compare: two series of at least two sizes that matter."""
+        return sum(len(line) > 1 for line in self.lines.values()) > 1
+
+    def estimate(self, number: Callable[[Lines], float | None]) -> IntervalEstimate | None:
+        """A number of the frontiers; None when they do not have it."""
+        value = number(self.lines)
+        if value is None:
+            return None
+        found = [number(sample) for sample in self.samples]
+        drawn = np.array([math.nan if each is None else each for each in found])
+        known = drawn[np.isfinite(drawn)]
+        if len(known) < 0.9 * len(drawn) or not len(known):
+            return IntervalEstimate(value, math.nan, math.nan)
+        low, high = np.quantile(known, [0.05, 0.95])
+        return IntervalEstimate(value, float(low), float(high))
+
+    def budgets(self) -> list[float]:
+        """Round budgets (1 or 3 times a power of ten) that at least two frontiers span, a few of them."""
+        spans = [(line[0][0], line[-1][0]) for line in self.lines.values() if line]
+        if len(spans) < 2:
+            return []
+        powers = range(math.floor(math.log10(min(low for low, _ in spans))), 25)
+        round_ones = [step * 10.0**power for power in powers for step in (1, 3)]
+        shared = [x for x in round_ones if sum(low <= x <= high for low, high in spans) >= 2]
+        if len(shared) <= MOST_BUDGETS:
+            return shared
+        kept = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)
+        return [shared[index] for index in kept]
+
+
+def comparisons(results: pd.DataFrame, pool: Pool) -> list[FrontierComparison]:
+    """The standing of every task of a frame (`results_frame`) that two series or more have results for."""
+    found = []
+    for task_id, rows in results.groupby("task_id", sort=False):
+        plan, table = chosen_settings(rows)
+        ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
+        chosen = select.chosen(ends[ends["error"].notna()], table)
+        if chosen["series"].nunique() < 2:
+            continue
+        series = dict(zip(plan["series"], plan["architecture"], strict=True))
+        found.append(_standing(str(task_id), str(rows["task"].iloc[0]), series, chosen, rows, pool))
+    return found
+
+
+def _standing(
+    task_id: str,
+    task: str,
+    series: Mapping[str, str],
+    chosen: pd.DataFrame,
+    rows: pd.DataFrame,
+    pool: Pool,
+) -> FrontierComparison:
+    cells = [
+        (str(name), float(runs["training_flops"].iloc[0]), list(runs["id"]), runs["error"].to_numpy(float))
+        for (name, _), runs in chosen.groupby(["series", "size"], sort=False)
+    ]
+    lines = _lines(series, [(name, flops, float(errors.mean())) for name, flops, _, errors in cells])
+    prompts = _prompt_errors(rows, [key for _, _, ids, _ in cells for key in ids], pool)
+    if prompts is None:
+        return FrontierComparison(task_id, task, series, lines, [], False)
+    random = np.random.default_rng(zlib.crc32(task_id.encode()))
+    count = len(next(iter(prompts.values())))
+    weights = random.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
+    drawn = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
+    samples = [
+        _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in drawn])
+        for draw in range(DRAWS)
+    ]
+    return FrontierComparison(task_id, task, series, lines, samples, True)
+
+
+def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) -> Lines:
+    return {
+        name: frontier((flops, error) for other, flops, error in points if other == name) for name in series
+    }
+
+
+def _prompt_errors(rows: pd.DataFrame, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
+    """Each run's normalised error on every prompt; None when they were not scored on the same ones."""
+    results = [pool.runs[key] for key in ids]
+    if len({result.prompts[MAIN].sha256 for result in results}) != 1:
+        return None
+    measure = scale_of(rows)
+    errors: dict[str, Floats] = {}
+    for key, result in zip(ids, results, strict=True):
+        scores = per_prompt(result).astype(float) / measure.scale
+        errors[key] = 1 - scores if measure.higher_is_better else scores
+    lengths = {len(each) for each in errors.values()}
+    return errors if len(lengths) == 1 and lengths != {0} else None
+
+
+def _resampled(
+    ids: Sequence[str], prompts: Mapping[str, Floats], weights: Floats, random: np.random.Generator
+) -> Floats:
+    """Mean error of one cell in every sample, (DRAWS,): prompts by `weights`, seeds drawn with repetition."""
+    by_seed = np.stack([weights @ prompts[key] for key in ids], axis=1)
+    picked = random.integers(len(ids), size=(len(weights), len(ids)))
+    mean: Floats = np.take_along_axis(by_seed, picked, axis=1).mean(axis=1)
+    return mean
+
+
+def ranking(standing: FrontierComparison) -> pd.DataFrame:
+    """Error and rank of every series at each budget: series, architecture, budget, error, rank, intervals.
+
+    A series whose frontier does not reach a budget has no number there; ranks are among those that do.
+    """
+    rows: list[dict[str, Any]] = []
+    for budget in standing.budgets():
+        for name, architecture in standing.series.items():
+            error = standing.estimate(partial(_error, name, budget))
+            rank = standing.estimate(partial(_rank, name, budget))
+            rows.append(
+                {
+                    "task": standing.task, "series": name, "architecture": architecture, "budget": budget,
+                    **_columns("error", error), **_columns("rank", rank),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=RANKING)
+
+
+RANKING = [
+    "task", "series", "architecture", "budget", "error", "error_low", "error_high", "rank", "rank_low",
+    "rank_high",
+]  # fmt: skip
+
+
+def _error(name: str, budget: float, lines: Lines) -> float | None:
+    return error_at(lines[name], budget)
+
+
+def _rank(name: str, budget: float, lines: Lines) -> float | None:
+    mine = error_at(lines[name], budget)
+    if mine is None:
+        return None
+    others = (error_at(line, budget) for other, line in lines.items() if other != name)
+    return 1.0 + sum(error is not None and error < mine for error in others)
+
+
+def matching(standing: FrontierComparison) -> pd.DataFrame:
+    """How many times the FLOPs of `a` series `b` needs to reach the lowest error that both reach.
+
+    Returns:
+        task, a, b, target (that error), factor and its interval, bound ("≤" where even b's cheapest
+        model is better than the target, "≥" where a's is, else "") and falls_short (b's best is worse
+        than a's: it never matches that within its sizes).
+    """
+    rows = []
+    for a in standing.series:
+        for b in standing.series:
+            if a == b or not standing.lines[a] or not standing.lines[b]:
+                continue
+            best_a, best_b = standing.lines[a][-1][1], standing.lines[b][-1][1]
+            target = max(best_a, best_b)
+            factor = standing.estimate(partial(_factor_of, a, b))
+            _, bound = _factor(standing.lines[a], standing.lines[b])
+            rows.append(
+                {
+                    "task": standing.task, "a": a, "b": b, "target": target, **_columns("factor", factor),
+                    "bound": bound, "falls_short": best_b > best_a,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=MATCHING)
+
+
+MATCHING = [
+    "task", "a", "b", "target", "factor", "factor_low", "factor_high", "bound", "falls_short",
+]  # fmt: skip
+
+
+def _factor_of(a: str, b: str, lines: Lines) -> float | None:
+    return _factor(lines[a], lines[b])[0]
+
+
+def _factor(a: Sequence[Point], b: Sequence[Point]) -> tuple[float | None, str]:
+    """FLOPs of b over those of a at the lowest error that both reach, and whether that is a bound."""
+    if not a or not b:
+        return None, ""
+    target = max(a[-1][1], b[-1][1])
+    of_a, of_b = flops_at(a, target), flops_at(b, target)
+    bound = "≤" if of_b is None else "≥" if of_a is None else ""
+    return (b[0][0] if of_b is None else of_b) / (a[0][0] if of_a is None else of_a), bound
+
+
+def _columns(name: str, found: IntervalEstimate | None) -> dict[str, float]:
+    if found is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), math.nan)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

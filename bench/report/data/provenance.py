@@ -1,0 +1,163 @@
+"""Where the numbers come from, and what a reader should know before trusting them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench import results as results_of
+from bench.results.mixtures import mixtures
+from bench.results.record import MAIN
+
+
+@dataclass(frozen=True)
+class ProvenanceSummary:
+    """A summary of the results a report rests on.
+
+    Attributes:
+        rows: what was recorded, and each value with the number of results that have it.
+        newest: when the newest result was finished, UTC, or None.
+        synthetic: how many results are made up for tests.
+        warnings: what makes the numbers less than comparable, one sentence each.
+    """
+
+    rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]
+    newest: str | None
+    synthetic: int
+    warnings: Sequence[str]
+
+
+PURPOSES = {"selection": "validation", MAIN: "test"}
+"""What readers call the prompts that result files call `selection` and `report`."""
+
+
+def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> ProvenanceSummary:
+    """Summarise the results of `run_ids` that are in the pool.
+
+    Args:
+        pool: the results.
+        run_ids: the planned runs.
+        tasks: task id → the task's name for people.
+    """
+    results = [pool.runs[key] for key in run_ids if key in pool.runs]
+    known = [pool.baselines[key] for key in tasks if key in pool.baselines]
+    origins = [result.provenance for result in results]
+    recorded = {
+        "device": [origin.device or "" for origin in origins],
+        "commit": [_commit(origin) for origin in origins],
+        "bench": [origin.bench or "" for origin in origins],
+        "Python": [origin.python or "" for origin in origins],
+        "CUDA": [origin.cuda or "" for origin in origins],
+        **_packages(origins),
+        "precision of matrix products": [result.run.precision for result in results],
+        "seeds": [str(result.run.seed) for result in results],
+        "training steps": [f"{result.run.steps:,}" for result in results],
+        "whole steps captured as one graph": [_yes(origin.captured) for origin in origins],
+        "selective scan": [origin.scan or "" for origin in origins],
+        "kernels against their references": [_self_test(origin) for origin in origins],
+    }
+    plugins = [_plugin(each) for origin in origins for each in origin.plugins or []]
+    if plugins:
+        recorded["plugins"] = plugins
+    rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
+    rows += _spent(origins)
+    digests = _digests([*results, *known], tasks)
+    rows += [
+        (f"test prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
+        for (task_id, purpose), found in digests.items()
+        if purpose == MAIN
+    ]
+    finished = [origin.finished for origin in origins if origin.finished is not None]
+    mixed = [f"Results side by side are of {phrase}." for phrase in mixtures(results)]
+    return ProvenanceSummary(
+        rows=rows,
+        newest=f"{datetime.fromtimestamp(max(finished), UTC):%Y-%m-%d %H:%M} UTC" if finished else None,
+        synthetic=sum(bool(origin.synthetic) for origin in [*origins, *(each.provenance for each in known)]),
+        warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins), *mixed],
+    )
+
+
+def _spent(origins: Sequence[results_of.Provenance]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Training hours by device, each run counted as if it had a device of its own."""
+    hours: dict[str, list[float]] = {}
+    for origin in origins:
+        if origin.train_seconds is not None:
+            hours.setdefault(origin.device or "unknown device", []).append(origin.train_seconds / 3600)
+    return [
+        (f"training hours, {device}", [(f"{sum(each):,.2f}", len(each))]) for device, each in hours.items()
+    ]
+
+
+def _yes(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "no"
+
+
+def _commit(origin: results_of.Provenance) -> str:
+    if not origin.commit:
+        return "unknown: the code had no history where it ran"
+    return f"{origin.commit[:12]} with uncommitted changes" if origin.dirty else origin.commit[:12]
+
+
+def _self_test(origin: results_of.Provenance) -> str:
+    """What the training process found when it held its kernels against their references."""
+    if not origin.self_test:
+        return "not run"
+    verdict = "agree" if all(test.agrees for test in origin.self_test) else "disagree"
+    errors = [error for test in origin.self_test for error in (test.outputs, test.gradients)]
+    worst = max((error for error in errors if error is not None), default=None)
+    return verdict if worst is None else f"{verdict}, largest relative error {worst:.0e}"
+
+
+def _plugin(origin: Mapping[str, str]) -> str:
+    """Where an architecture or a task of somebody's own came from."""
+    kind = "task" if "task" in origin else "architecture"
+    if "file" in origin:
+        source = f"{origin['file']}, SHA-256 {origin.get('sha256', '')[:12]}"
+    else:
+        source = f"{origin.get('distribution')} {origin.get('version')}"
+    return f"{kind} {origin.get(kind)}: {source}"
+
+
+def _packages(origins: Sequence[results_of.Provenance]) -> dict[str, list[str]]:
+    names = sorted({name for origin in origins for name in origin.packages or {}})
+    return {name: [(origin.packages or {}).get(name) or "" for origin in origins] for name in names}
+
+
+def _digests(
+    results: Sequence[results_of.Record], tasks: Mapping[str, str]
+) -> dict[tuple[str, str], Counter[str]]:
+    """How many results were evaluated on which prompts, by task id and purpose."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for result in results:
+        for purpose, prompts in result.prompts.items():
+            key = (result.facts.task_id, purpose)
+            if key[0] in tasks:
+                found.setdefault(key, Counter())[prompts.sha256] += 1
+    return found
+
+
+def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Mapping[str, str]) -> list[str]:
+    warnings = []
+    for (task_id, purpose), counts in digests.items():
+        if len(counts) > 1:
+            sets = ", ".join(f"{digest[:12]}: {count}" for digest, count in counts.most_common())
+            warnings.append(
+                f"{tasks[task_id]}: results were evaluated on {len(counts)} different sets of "
+                f"{PURPOSES.get(purpose, purpose)} prompts ({sets}); they are not comparable."
+            )
+    return warnings
+
+
+def _code_warnings(origins: Sequence[results_of.Provenance]) -> list[str]:
+    dirty = sum(bool(origin.dirty) for origin in origins)
+    commits = {origin.commit for origin in origins}
+    warnings = []
+    if dirty:
+        warnings.append(f"{dirty} of {len(origins)} results come from code with uncommitted changes.")
+    if unknown := sum(origin.commit is None for origin in origins):
+        warnings.append(f"{unknown} of {len(origins)} results do not say which commit made them.")
+    if len(commits) > 1:
+        warnings.append(f"Results come from {len(commits)} versions of the code.")
+    return warnings

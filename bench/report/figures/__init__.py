@@ -1,0 +1,1 @@
+"""How figures are drawn. `bench.paper.exhibits` is the list of those that a suite can name."""

@@ -1,0 +1,125 @@
+"""Figure 7: how soon sparse parity is learned, the median over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.report.data import select
+from bench.report.data.planned import tally
+from bench.report.data.select import chosen_settings
+from bench.report.figures import axes as shared
+from bench.report.figures.drawing import Drawing, Spot, spot, tag
+from bench.report.figures.panel import known_look, marker_size
+from bench.report.style import MUTED, PAPER, Look, in_style, looks
+from bench.report.text import first_few
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEARNED = 0.95
+"""Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
+
+
+def figure_7(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+    """Steps until sparse parity is learned: each seed a point, their median a bar."""
+    data, absent = convergence(results)
+    order = list(dict.fromkeys(results["series"]))
+    budget = int(results["steps"].max())
+    short = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
+    notes = [
+        f"Learned: mean accuracy of at least {LEARNED:g} at a checkpoint. A bar at "
+        f"{shared.steps_label(budget)}: failed, the median seed never got there.",
+        *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
+        *([f"Fewer seeds finished than were planned: {', '.join(short)} (hatched)."] if short else []),
+    ]
+    with in_style():
+        figure, foot = shared.new_figure(max(4.6, 0.7 + 1.05 * len(order)), 3.0, notes)
+        width, height = figure.get_size_inches()
+        axes = figure.add_axes((0.7 / width, (foot + 0.5) / height, 1 - 0.85 / width, 2.15 / height))
+        axes.set_ylim(0, 1.12 * budget)
+        axes.set_xlim(-0.6, len(order) - 0.4)
+        axes.yaxis.set_major_formatter(shared.steps_label)
+        axes.set_ylabel("training steps until learned")
+        axes.set_xticks(range(len(order)), [name.replace(" ", "\n", 1) for name in order])
+        axes.grid(axis="x", visible=False)
+        axes.axhline(budget, linewidth=0.9, **known_look("trivial"))
+        axes.set_title("Sparse parity: median convergence time", pad=8)
+        spots = _draw(axes, data, order, looks(results["architecture"]), budget, short)
+        if data.empty:
+            shared.nothing_here(axes, "No finished run yet")
+    words = ", ".join(
+        f"{row['series']} {row['median']:,.0f}" + (" (failed)" if row["median"] >= budget else "")
+        for row in data.drop_duplicates("series").to_dict("records")
+    )
+    return Drawing(
+        "figure-7",
+        figure,
+        f"Steps until the mean accuracy first reaches {LEARNED:g} at a checkpoint: each seed a point, the "
+        f"median over seeds a bar. A seed that never gets there counts as {budget:,}, which means failure.",
+        f"Median training steps until sparse parity is learned: {words or 'no finished run yet'}.",
+        data,
+        spots,
+    )
+
+
+def _draw(
+    axes: Axes,
+    data: pd.DataFrame,
+    order: Sequence[str],
+    styles: Mapping[str, Look],
+    budget: int,
+    short: Sequence[str],
+) -> list[Spot]:
+    spots: list[Spot] = []
+    for series, rows in data.groupby("series", sort=False):
+        place, architecture = order.index(str(series)), str(rows["architecture"].iloc[0])
+        look, median = styles[architecture], float(rows["median"].iloc[0])
+        bars = axes.bar(
+            [place], [median], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
+            hatch="//" if series in short else None, edgecolor=look.colour,
+        )  # fmt: skip
+        x = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
+        size = (1.3 * marker_size(look.marker)) ** 2
+        points = axes.scatter(
+            x, rows["shown"], color=look.colour, marker=look.marker, s=size, edgecolor=PAPER, linewidth=0.5,
+            zorder=4, clip_on=False,
+        )  # fmt: skip
+        tag([*bars, points], "architecture", architecture)
+        text = shared.steps_label(float(f"{median:.3g}")) if median < budget else "failed"
+        top = float(rows["shown"].max()) + 0.03 * budget
+        axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
+        for at, row in zip(x, rows.to_dict("records"), strict=True):
+            when = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
+            said = f"{series}, seed {row['seed']}: {when}"
+            spots.append(spot(axes, at, float(row["shown"]), architecture, said, [row["id"]]))
+    return spots
+
+
+def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """One row per finished run of the chosen settings: when it learned; and what is not there.
+
+    `shown` is the step, or the whole budget for a run that never learned; `median` is that of its
+    series. A run that diverged has learned nothing, and is named rather than counted.
+    """
+    plan, table = chosen_settings(results)
+    ends = results[(results["evaluation"] == "report") & (results["step"] == results["steps"])]
+    rows = select.chosen(ends, table)
+    learned = rows["convergence_step"].notna()
+    shown = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
+    rows = rows.assign(learned=learned, shown=shown)
+    rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
+    rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
+    planned = {series: count for (series, _), count in select.seeds_planned(plan).items()}
+    rows["seeds_planned"] = [planned[series] for series in rows["series"]]
+    absent = [
+        f"{series}: {tally(runs)}"
+        for series, runs in plan.groupby("series", sort=False)
+        if series not in set(rows["series"])
+    ]
+    columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]
+    data = rows[[*columns, "shown", "median", "seeds", "seeds_planned"]].reset_index(drop=True)
+    return data, absent

@@ -1,0 +1,159 @@
+"""Error against in-context examples: a curve per architecture, and what is known without training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from bench.report.figures import axes as shared
+from bench.report.figures.drawing import Spot, spot, tag
+from bench.report.figures.panel import SMALLEST, Panel, absence_notes, known_look, marker_size
+from bench.report.style import PAPER, Look, in_style
+from bench.report.text import plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DASHES: tuple[Any, ...] = ((0, (1, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (2.5, 1.5)), (0, (1, 3)))
+"""Of practical baselines, in the order of the record."""
+LEFT, WIDE = 0.6, 3.35
+"""Inches left of the axes, and of the axes themselves."""
+
+
+def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Figure, list[Spot]]:
+    """One curve per series with its 90 % band, and what is known without training in grey.
+
+    Returns:
+        The figure, and where the ends of its curves are.
+    """
+    with in_style():
+        notes = list(absence_notes([panel]))
+        limits, logarithmic, below = examples_axis(panel)
+        if below:
+            notes.insert(0, f"Below the axis, drawn at its foot: {', '.join(below)}.")
+        if len(panel.data):
+            kinds = " or ".join(sorted(set(panel.data["interval"])))
+            notes.insert(0, f"Bands: 90 % intervals over {kinds}.")
+        drawn = panel.data.drop_duplicates("series")
+        right = shared.room_for([*(drawn["series"] + "  " + drawn["size"]), *panel.known["name"]])
+        figure, foot = shared.new_figure(LEFT + WIDE + right, 3.3, notes)
+        axes = _axes(figure, foot, right)
+        axes.set_title(panel.title, pad=8)
+        tag(axes, "task", panel.title)
+        axes.set_xlabel("in-context examples")
+        axes.set_ylabel(panel.score_label)
+        axes.set_xlim(0, max(1, last_position(panel)))
+        axes.set_ylim(*limits)
+        if logarithmic:
+            shared.logarithmic(axes, "y", *limits)
+        labels = draw_known(axes, panel, limits[0]) + draw_curves(axes, panel, looks, limits[0])
+        if panel.data.empty:
+            shared.nothing_here(axes, "No finished run yet")
+        shared.end_labels(axes, labels)
+        return figure, end_spots(axes, panel, limits[0])
+
+
+def _axes(figure: Figure, foot: float, right: float) -> Axes:
+    """Axes with `right` inches beside them for labels, above the footnotes."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes(
+        (LEFT / width, (foot + 0.5) / height, (width - LEFT - right) / width, (height - foot - 0.85) / height)
+    )
+
+
+def examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
+    """Limits of the y axis, whether it is logarithmic, and which lines fall below it."""
+    values = panel.data["value"].astype(float)
+    known = panel.known["value"].astype(float)
+    trivial = panel.measure.trivial
+    if panel.measure.higher_is_better:
+        return (min(0.45, float(values.min()) if len(values) else 0.45), 1.01), False, []
+    if not shared.spans_decades([*values, trivial]):
+        highest = max([trivial, *values])
+        bands = [min(2 * highest, high) for high in panel.data["high"].astype(float)]
+        return (0.0, max([1.1 * highest, *bands])), False, []
+    positive = values[values > SMALLEST]
+    low, high = shared.log_limits([*(positive if len(positive) else [SMALLEST]), trivial, values.max()])
+    below = panel.known[known < low]["name"].drop_duplicates()
+    models = panel.data[values < low]["series"].drop_duplicates()
+    return (low, high), True, [*below, *models]
+
+
+def last_position(panel: Panel) -> int:
+    return int(panel.data["examples"].max()) if len(panel.data) else panel.measure.n_points - 1
+
+
+def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
+    """Each curve's last position and some before it, for whoever asks which run it is."""
+    return [
+        spot(
+            axes,
+            row["examples"],
+            max(row["value"], foot),
+            row["architecture"],
+            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.measure.label} "
+            f"{plus_minus(row['value'], row['standard_error'])}",
+            row["run_ids"].split(),
+        )
+        for _, rows in panel.data.groupby("series", sort=False)
+        for row in rows.iloc[_marks(len(rows))].to_dict("records")
+        if math.isfinite(row["value"])
+    ]
+
+
+def draw_curves(
+    axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float
+) -> list[tuple[str, float, dict[str, Any]]]:
+    """A line with its 90 % band for each series; returns what to write at their ends."""
+    styles = panel.styles(looks)
+    labels = []
+    for series, look in styles.items():
+        rows = panel.data[panel.data["series"] == series]
+        if rows.empty:
+            continue
+        x, y = rows["examples"].to_numpy(), rows["value"].astype(float).clip(lower=foot).to_numpy()
+        low, high = (rows[side].astype(float).clip(lower=foot).to_numpy() for side in ("low", "high"))
+        band = axes.fill_between(x, low, high, color=look["color"], alpha=0.16, linewidth=0)
+        size = marker_size(look["marker"])
+        line = axes.plot(
+            x, y, **look, markevery=_marks(len(x)), markersize=size, markeredgecolor=PAPER,
+            markeredgewidth=0.5, zorder=3, clip_on=False,
+        )  # fmt: skip
+        tag([band, *line], "architecture", panel.series[series])
+        label = f"{series}  {rows['size'].iloc[0]}"
+        labels.append((label, float(y[-1]), {key: look[key] for key in ("color", "linestyle")}))
+    return labels
+
+
+def _marks(count: int) -> list[int]:
+    """Some eight positions for markers, the last always one of them."""
+    every = max(1, (count - 1) // 8)
+    return list(range(count - 1, -1, -every))[::-1]
+
+
+def draw_known(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, float, dict[str, Any]]]:
+    """Trivial predictor, floor and baselines in grey; the trivial one is known without any result."""
+    labels = []
+    last = last_position(panel)
+    dashes = cycle(DASHES)
+    kinds = set(panel.known["kind"])
+    if "trivial" not in kinds:
+        look = known_look("trivial")
+        axes.axhline(panel.measure.trivial, linewidth=0.9, **look)
+        labels.append(("trivial predictor", panel.measure.trivial, look))
+    for (name, kind), rows in panel.known.groupby(["name", "kind"], sort=False):
+        look = known_look(str(kind), dashes)
+        shown = rows[rows["examples"] <= last]
+        if shown.empty:
+            continue
+        y = shown["value"].astype(float).clip(lower=foot)
+        width = 1.3 if kind == "floor" else 0.9
+        axes.plot(shown["examples"], y, linewidth=width, zorder=2, **look)
+        best = panel.measure.best_word
+        label = {"trivial": "trivial: ", "floor": f"{best}: "}.get(str(kind), "") + str(name)
+        labels.append((label, float(y.iloc[-1]), look))
+    return labels

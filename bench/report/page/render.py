@@ -1,0 +1,198 @@
+"""The page (index.html) and the README: the same sections, in HTML and in Markdown.
+
+The page is one file: styles, figures and one script are inside it, and nothing is fetched. Without the
+script it shows everything too: the script adds what is told of a point, the filters and the search. Its
+links lead to the files beside it. Whatever comes from a suite or a result is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bench.check import WORDS, Verdict
+from bench.paper.exhibits import named
+from bench.paper.symbols import RULE as SYMBOL_RULE
+from bench.report.data import budgets, estimates, select
+from bench.report.data.provenance import ProvenanceSummary
+from bench.report.figures.drawing import Drawing
+from bench.report.figures.save import inline, variable
+from bench.report.page.exhibits import DrawnExhibit
+from bench.report.page.sections import ExperimentSection
+from bench.report.style import DARK, FIXED, architecture_name, scientific
+from bench.report.tables.files import as_markdown
+from bench.report.tables.precisions import Precisions
+from bench.report.tables.table import Table
+from bench.report.text import error_text, markdown, plus_minus
+
+TEMPLATES = Path(__file__).parent / "templates"
+RULES = (
+    ("Choice of learning rate", select.LEARNING_RATE_RULE),
+    ("Choice of size", select.SIZE_RULE),
+    ("Intervals", estimates.INTERVAL_RULE),
+    ("Equal FLOPs", budgets.RULE),
+    ("Symbols of Table 1", SYMBOL_RULE),
+    (
+        "Normalisation",
+        "Squared errors are divided by what the trivial predictor scores, so that it scores 1; accuracies "
+        "are shown as they are. The floor (ceiling) is the Bayes optimum or the best bound known.",
+    ),
+    (
+        "Training FLOPs",
+        "6 × multiplications of the forward pass × batch × steps, as in Appendix B of the paper, each step "
+        "at the prompt length its curriculum gives it.",
+    ),
+    (
+        "Words",
+        "finished: trained to its last step. diverged: stopped being a number, and is never chosen. failed: "
+        "stopped by an error. missing: no result yet. None of them is ever drawn as zero.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        counts: of the suite's runs, each once, by state.
+        verdicts: on the suite's claims, where it has a claims file.
+        precisions: comparisons of precisions, where claims make any.
+        exhibits: the paper's figures and tables.
+        beyond: comparisons at equal FLOPs.
+        problems: files of the pool that were set aside.
+        withdrawn: results that no longer count, and why, a line a reason.
+        runs: what is told of the run behind a point, by id.
+    """
+
+    name: str
+    description: str
+    counts: Mapping[str, int]
+    planned_flops: int
+    done_flops: int
+    verdicts: Sequence[Verdict]
+    precisions: Precisions | None
+    exhibits: Sequence[DrawnExhibit]
+    beyond: Sequence[Table]
+    experiments: Sequence[ExperimentSection]
+    provenance: ProvenanceSummary
+    deviations: Table
+    problems: Sequence[str]
+    withdrawn: Sequence[str]
+    runs: Mapping[str, Sequence[tuple[str, str]]]
+
+    @property
+    def planned(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def verdict_counts(self) -> dict[str, int]:
+        """Verdicts by word, in the order of `bench.check`."""
+        return {word: sum(one.verdict == word for one in self.verdicts) for word in WORDS}
+
+    def verdicts_on(self, number: str) -> list[Verdict]:
+        """Those whose source names a figure or table."""
+        return [one for one in self.verdicts if number in named(one.source or "")]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Titles of all tasks that something on the page belongs to, for filtering."""
+        shown = [task for each in self.exhibits for task in each.tasks]
+        own = [task.title for each in self.experiments for task in each.tasks]
+        return sorted({*shown, *own})
+
+    @property
+    def architectures(self) -> dict[str, str]:
+        """Name for people by name in suites, of all that have a point."""
+        drawings = [*(each.drawing for each in self.exhibits if each.drawing)]
+        drawings += [drawing for each in self.experiments for drawing in each.drawings()]
+        found = {spot.architecture for drawing in drawings for spot in drawing.spots}
+        return {name: architecture_name(name) for name in sorted(found, key=_place)}
+
+
+def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
+    """The page.
+
+    Args:
+        report: what to say.
+        drawn: by figure name, its files by ending.
+    """
+
+    def picture(drawing: Drawing) -> Markup:
+        # Our own SVG: every name in it was escaped when it was written.
+        svg = inline(drawn[drawing.name]["svg"], drawing.name, drawing.description, drawing.spots)
+        return Markup(svg)
+
+    themes = {
+        "light": [(variable(colour), colour) for colour in DARK],
+        "dark": [(variable(colour), dark) for colour, dark in DARK.items()],
+    }
+    text = _environment().get_template("index.html.j2").render(
+        report=report, picture=picture, rules=RULES, themes=themes, script=_script(),
+        runs=_embedded(report.runs),
+    )  # fmt: skip
+    return text.encode()
+
+
+def _script() -> Markup:
+    return Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+
+
+def _embedded(value: Any) -> Markup:
+    """JSON that can stand inside a script element, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _place(architecture: str) -> tuple[int, str]:
+    return FIXED.get(architecture, len(FIXED)), architecture
+
+
+def readme(report: Report) -> bytes:
+    """The same for a forge: relative links, pictures as PNG."""
+    text = _environment().get_template("README.md.j2").render(report=report, rules=RULES)
+    return text.encode()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=_measured)
+    environment.filters["table"] = lambda table: Markup(as_markdown(table))
+    return environment
+
+
+def _share(done: float, planned: float) -> str:
+    """A fraction as a percentage that says neither 0 nor 100 unless it is that."""
+    if planned <= 0 or done <= 0:
+        return "0 %"
+    if done >= planned:
+        return "100 %"
+    return f"{min(99.9, max(0.1, 100 * done / planned)):.1f} %"
+
+
+def _measured(verdict: Verdict) -> str:
+    """The number behind a verdict: with its standard error, its interval, or its symbol in front."""
+    if verdict.value is None:
+        return "–"
+    if verdict.comparison and verdict.comparison.ratio:
+        ratio = verdict.comparison.ratio
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    number = error_text(verdict.value) if verdict.standard_error is None else plus_minus(
+        verdict.value, verdict.standard_error
+    )  # fmt: skip
+    return f"{verdict.shown} {number}" if verdict.shown else number

@@ -1,0 +1,107 @@
+"""Comparisons at fixed training FLOPs as tables: a ranking per task, and one summary of all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.report.data.budgets import RULE, FrontierComparison, matching, ranking
+from bench.report.style import FIXED, architecture_name, scientific
+from bench.report.tables.table import Table, TableCell
+from bench.report.text import error_text, slug
+
+
+def ranking_table(standing: FrontierComparison, taken: set[str]) -> Table:
+    """Rows are architectures, columns budgets: error with its interval, then the rank with its own."""
+    numbers = ranking(standing)
+    budgets = standing.budgets()
+    by_cell = {(row["series"], row["budget"]): row for row in numbers.to_dict("records")}
+    rows = [
+        [TableCell(name), *(_ranked(by_cell[name, budget]) for budget in budgets)]
+        for name in standing.series
+        if standing.lines[name]
+    ]
+    unpaired = "" if standing.paired else " No intervals: the runs were not scored on the same prompts."
+    caption = (
+        f"{standing.task}: error of each frontier at a budget, its 90 % interval, and its rank among those "
+        f"that reach it (ranks within the interval).{unpaired}"
+    )
+    heads = [f"{scientific(budget, 0)} FLOPs" for budget in budgets]
+    name = slug(f"at-equal-flops-{standing.task}", taken)
+    return Table(name, caption, ["architecture", *heads], rows, numbers, frozenset({"architecture"}))
+
+
+def _ranked(row: dict[Any, Any]) -> TableCell:
+    if math.isnan(row["error"]):
+        return TableCell("outside of its sizes", absent=True)
+    first = error_text(row["error"])
+    if math.isfinite(row["error_low"]):
+        first += f" ({error_text(row['error_low'])}–{error_text(row['error_high'])})"
+    place = f"#{row['rank']:.0f}"
+    if math.isfinite(row["rank_low"]) and row["rank_low"] != row["rank_high"]:
+        place += f" ({row['rank_low']:.0f}–{row['rank_high']:.0f})"
+    return TableCell(f"{first}  {place}", best=row["rank"] == 1)
+
+
+def matching_table(standings: Sequence[FrontierComparison]) -> Table:
+    """Rows are tasks, columns architectures: how many times the Transformer's FLOPs each needs to match it.
+
+    Where a task has no Transformer, the first architecture of its plan stands in its place.
+    """
+    parts = [matching(standing) for standing in standings]
+    numbers = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["task"])
+    architectures = list(dict.fromkeys(name for each in standings for name in each.series.values()))
+    architectures.sort(key=lambda name: FIXED.get(name, len(FIXED)))
+    rows = []
+    for standing, pairs in zip(standings, parts, strict=True):
+        reference = _reference(standing)
+        found = {row["b"]: row for row in pairs[pairs["a"] == reference].to_dict("records")}
+        by_architecture: dict[str, list[str]] = {}
+        for series, architecture in standing.series.items():
+            by_architecture.setdefault(architecture, []).append(series)
+        cells = [_matched(by_architecture.get(name, []), reference, found) for name in architectures]
+        rows.append([TableCell(standing.task), *cells])
+    caption = (
+        "How many times the FLOPs of the Transformer (×1) an architecture needs for the lowest error that "
+        "both reach, with its 90 % interval; below 1 it needs fewer. †: its best error stays above the "
+        "Transformer's best. ≤, ≥: one of them is there with its smallest model already. All pairs are in "
+        f"the CSV. {RULE}"
+    )
+    heads = ["task", *(architecture_name(name) for name in architectures)]
+    return Table("times-the-flops", caption, heads, rows, numbers, frozenset({"task"}))
+
+
+def _reference(standing: FrontierComparison) -> str:
+    there = [name for name in standing.series if standing.lines[name]]
+    transformers = [name for name in there if standing.series[name] == "transformer"]
+    return (transformers or there)[0]
+
+
+def _matched(names: Sequence[str], reference: str, found: dict[Any, dict[Any, Any]]) -> TableCell:
+    """Every series of one architecture: variants stand below each other, told apart by their names."""
+    texts = []
+    for name in names:
+        suffix = "" if len(names) == 1 else f" [{name}]"
+        if name == reference:
+            texts.append(f"×1{suffix}")
+        elif name in found and math.isfinite(found[name]["factor"]):
+            texts.append(_factor_text(found[name]) + suffix)
+    return (
+        TableCell("; ".join(texts))
+        if texts
+        else TableCell("no result" if names else "not planned", absent=True)
+    )
+
+
+def _factor_text(row: dict[Any, Any]) -> str:
+    text = f"{row['bound']}×{_two_digits(row['factor'])}"
+    if not row["bound"] and math.isfinite(row["factor_low"]):
+        text += f" ({_two_digits(row['factor_low'])}–{_two_digits(row['factor_high'])})"
+    return text + ("†" if row["falls_short"] else "")
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

@@ -1,0 +1,120 @@
+"""Parameters of every architecture at every size the paper names, beside the counts it prints.
+
+Table 6 prints one count a size group, Table 4 one a model. Ours, at the widest size of each of Table 6's
+groups and without read-in and read-out, agree with 23 of its 24 under rounding or truncation; the
+Transformer of the large group has 85.2M against 86M, which is GPT-2's own positional table of 1 024 rows
+(Table 4's model, whose prompts are that long).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.paper.sizes import APPENDIX_C, PARITY, TABLE_3, TABLE_4, TABLE_6, TABLE_7, TABLE_8
+from bench.report.style import architecture_name
+from bench.report.tables.table import Table, TableCell
+from bench.report.text import millions
+
+
+class Source(NamedTuple):
+    """Sizes that a part of the paper names.
+
+    Attributes:
+        where: table or section.
+        groups: its size groups.
+        length: tokens of its prompts; a positional table has as many rows, and no fewer than usual.
+    """
+
+    where: str
+    groups: Mapping[str, tuple[Size, ...]]
+    length: int
+
+
+SOURCES = (
+    Source("Table 6", TABLE_6, 202),
+    Source("Table 4", TABLE_4, 1024),
+    Source("Table 7", TABLE_7, 303),
+    Source("Table 8", TABLE_8, 1024),
+    Source("Table 3", TABLE_3, 80),
+    Source("§4.3", PARITY, 280),
+    Source("Appendix C", APPENDIX_C, 82),
+)
+
+PAPER: dict[str, dict[str, str]] = {
+    "transformer": {"large": "86M", "medium": "25M", "small": "3M", "x-small": "420K", "ginc": "86M"},
+    "mamba": {"large": "90M", "medium": "27M", "small": "3M", "x-small": "460K", "ginc": "90M"},
+    "s4": {"large": "88M", "medium": "26M", "small": "3M", "x-small": "430K"},
+    "s4_mamba": {"large": "86M", "medium": "26M", "small": "3M", "x-small": "430K"},
+    "standard_hybrid": {"large": "74M", "medium": "22M", "small": "3M", "x-small": "400K", "ginc": "74M"},
+    "mambaformer": {"large": "77M", "medium": "24M", "small": "3.2M", "x-small": "480K", "ginc": "77M"},
+    "lstm": {"ginc-lstm": "29M"},
+}
+"""Tables 6 and 4, as printed."""
+
+CAPTION = (
+    "Trainable parameters at every size that the paper names: ours, and where it prints a count "
+    "(Tables 6 and 4) that count and how far ours is from it. Counted are blocks with their LayerNorms, the "
+    "final LayerNorm and the positional table, but neither read-in nor read-out nor token embeddings. A "
+    "positional table has 202 rows (Transformer) or 256 (Standard Hybrid), as the released configurations "
+    "allocate, or as many as a prompt has tokens where that is more; S4 is 1.75 times as wide as listed. "
+    "The paper prints one number a size group, with one or two digits, sometimes rounded and sometimes cut "
+    "off; it is the count of the group's widest size (bold)."
+)
+
+
+def counted(printed: str) -> int:
+    """A printed count as a number: "3.2M" → 3 200 000."""
+    return round(float(printed[:-1]) * {"K": 1e3, "M": 1e6}[printed[-1]])
+
+
+def comparison() -> pd.DataFrame:
+    """One row per size and architecture: our count, the paper's (or none) and the deviation in percent."""
+    rows = []
+    for source in SOURCES:
+        for group, sizes in source.groups.items():
+            widest = max(sizes, key=lambda size: size.width)
+            for size in sizes:
+                for name, architecture in ARCHITECTURES.items():
+                    printed = PAPER.get(name, {}).get(group)
+                    ours = architecture.parameters(size.layers, size.width, length=source.length)
+                    rows.append(
+                        {
+                            "source": source.where,
+                            "size_group": group,
+                            **size.model_dump(),
+                            "widest": size == widest,
+                            "architecture": name,
+                            "ours": ours,
+                            "paper_printed": printed,
+                            "paper": counted(printed) if printed else None,
+                            "deviation_percent": 100 * (ours / counted(printed) - 1) if printed else None,
+                        }
+                    )
+    return pd.DataFrame(rows).astype({"paper": "Int64"})
+
+
+def table_6() -> Table:
+    """Sizes × architectures: our count, the paper's, the deviation."""
+    numbers = comparison()
+    columns = ["named in", "group", "layers × width", *map(architecture_name, ARCHITECTURES)]
+    keys = ["source", "size_group", "layers", "width"]
+    rows = []
+    for _, found in numbers.groupby(keys, sort=False):
+        cells = found.to_dict("records")
+        first = cells[0]
+        names = first["source"], first["size_group"], f"{first['layers']}×{first['width']}"
+        rows.append([*map(TableCell, names), *map(_cell, cells)])
+    return Table("table-6-parameters", CAPTION, columns, rows, numbers, frozenset(columns[:2]))
+
+
+def _cell(row: Mapping[Any, Any]) -> TableCell:
+    ours = millions(row["ours"])
+    if not isinstance(row["paper_printed"], str):
+        return TableCell(ours)
+    deviation = f"{row['deviation_percent']:+.1f}".replace("-", "−")
+    return TableCell(f"{ours} / {row['paper_printed']} ({deviation} %)", best=row["widest"])

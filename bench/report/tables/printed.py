@@ -1,0 +1,213 @@
+"""Tables 1, 3, 4 and 5 of the paper, its numbers beside ours. `bench.report.tables.parameters` is Table 6."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.paper import printed
+from bench.paper.symbols import RULE, symbol
+from bench.report.data import estimates, select
+from bench.report.data.planned import PLAN_COLUMNS, tally
+from bench.report.data.results import scale_of, varied_setting
+from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.style import architecture_name, task_name
+from bench.report.tables.table import Table, TableCell
+from bench.report.text import error_text, plus_minus
+
+ABSENT = "missing"
+
+
+def table_1(results: pd.DataFrame) -> Table:
+    """Symbols by a stated rule, the paper's first; each architecture by its best size of each task.
+
+    Of several tasks of one name (chain of thought with three hidden widths), the one with the paper's
+    settings stands for it.
+    """
+    rows, numbers = [], []
+    heads = [architecture_name(name) for name in printed.TABLE_1_ARCHITECTURES]
+    for task, symbols in printed.TABLE_1.items():
+        here = results[
+            (results["task_name"] == task) & results["architecture"].isin(printed.TABLE_1_ARCHITECTURES)
+        ]
+        found = _best_errors(here)
+        errors = {name: error for name, (error, _) in found.items() if error is not None}
+        whole = len(errors) == len(printed.TABLE_1_ARCHITECTURES)
+        row = [TableCell(task_name(task))]
+        for name, theirs in zip(printed.TABLE_1_ARCHITECTURES, symbols, strict=True):
+            error, why = found.get(name, (None, "no experiment"))
+            accuracy = bool(len(here)) and here["metric"].iloc[0] == "accuracy"
+            ours = None
+            if error is not None and (whole or accuracy):
+                ours = symbol(error, list(errors.values()), accuracy=accuracy)
+            shown = error if error is None or not accuracy else 1 - error
+            cell = {"task": task, "architecture": name, "paper": theirs, "ours": ours}
+            numbers.append({**cell, "error": error, "why": why})
+            if ours is None:
+                reason = why if error is None else "compared with missing models"
+                row.append(TableCell(f"{theirs} / {ABSENT}: {reason}", absent=True))
+            else:
+                mark = "" if ours == theirs else " (differs)"
+                row.append(
+                    TableCell(f"{theirs} / {ours} {error_text(shown or 0.0)}{mark}", best=ours == theirs)
+                )
+        rows.append(row)
+    caption = (
+        "The paper's symbol / ours and the error (accuracy for parity) it stands for; bold where they agree. "
+        f"The paper gives words; the rule here: {RULE} {select.SIZE_RULE}"
+    )
+    columns = ["task", *heads]
+    return Table("table-1", caption, columns, rows, pd.DataFrame(numbers), frozenset(columns))
+
+
+def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
+    """By architecture: the error of its best size at its chosen rate, or None and why there is none."""
+    if rows.empty:
+        return {}
+    rows = rows[rows["task_id"] == _standing_task(rows)]
+    plan, table = chosen_settings(rows)
+    best = select.best_sizes(table)
+    ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
+    found: dict[str, tuple[float | None, str]] = {}
+    for architecture, runs in plan.groupby("architecture", sort=False):
+        # Of several series (an architecture trained with other checkpoints, say) one stands for it.
+        mine = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
+        errors = select.chosen(ends, mine)["error"] if len(mine) else ends["error"].iloc[:0]
+        error = float(errors.mean()) if len(errors) else math.nan
+        ended = tally(runs)
+        found[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
+    return found
+
+
+def _standing_task(rows: pd.DataFrame) -> str:
+    """Of tasks of one name the one with the paper's settings, else the one with most runs."""
+    runs = rows.drop_duplicates("id")
+    if runs["as_defined"].any():
+        return str(runs.loc[runs["as_defined"], "task_id"].iloc[0])
+    return str(runs["task_id"].value_counts().index[0])
+
+
+def table_3(results: pd.DataFrame) -> Table:
+    """Vector MQAR: test loss by queries and width, the paper's first; best of the learning rates."""
+    field = varied_setting(results) if len(results) else None
+    queries = {
+        task_id: _queries(rows["settings"].iloc[0], field)
+        for task_id, rows in results.groupby("task_id", sort=False)
+    }
+    asked = results.assign(queries=results["task_id"].map(queries))
+    rows, numbers = [], []
+    for architecture, values in printed.TABLE_3.items():
+        row = [TableCell(_table_3_name(architecture))]
+        for (m, width), theirs in zip(printed.TABLE_3_COLUMNS, values, strict=True):
+            here = asked[
+                (asked["architecture"] == architecture) & (asked["queries"] == m) & (asked["width"] == width)
+            ]
+            found, why = _chosen_error(here)
+            numbers.append(
+                {
+                    "architecture": architecture, "queries": m, "width": width, "paper": float(theirs),
+                    **{key: found.get(key) for key in TABLE_3_FOUND}, "state": why,
+                }
+            )  # fmt: skip
+            if found:
+                row.append(TableCell(f"{theirs} / {plus_minus(found['ours'], found['standard_error'])}"))
+            else:
+                row.append(TableCell(f"{theirs} / {ABSENT}: {why}", absent=True))
+        rows.append(row)
+    heads = [f"{m} queries, width {width}" for m, width in printed.TABLE_3_COLUMNS]
+    caption = (
+        "Test loss on vector MQAR (squared norm, summed over dimensions; always answering zero scores 1), "
+        "the paper's / ours ± standard error, each at its best learning rate, chosen on validation prompts."
+    )
+    text = frozenset({"architecture"})
+    return Table("table-3", caption, ["architecture", *heads], rows, pd.DataFrame(numbers), text)
+
+
+TABLE_3_FOUND = ("ours", "standard_error", "learning_rate", "at_edge", "run_ids")
+
+
+def _table_3_name(architecture: str) -> str:
+    return "Transformer with PE" if architecture == "transformer" else architecture_name(architecture)
+
+
+def _queries(settings: dict[str, Any], field: str | None) -> float:
+    """The number of queries of a task: the setting that differs, or the one that is called so."""
+    named = [key for key in settings if "quer" in key]
+    key = named[0] if named else field
+    return float(settings.get(key, math.nan)) if key else math.nan
+
+
+def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
+    """Error of the chosen rate of one cell, or nothing and the state of its runs."""
+    if rows.empty:
+        return {}, "no experiment"
+    plan, table = chosen_settings(rows)
+    shown = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
+    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
+    points = estimates.points(select.chosen(scores, table), scale_of(rows))
+    points = points[np.isfinite(points["error"].astype(float))]
+    if points.empty:
+        return {}, tally(plan)
+    point = points.iloc[0]
+    return {
+        "ours": float(point["value"]),
+        "standard_error": float(point["standard_error"]),
+        "learning_rate": float(point["learning_rate"]),
+        "at_edge": bool(table["at_edge"].any()),
+        "run_ids": point["run_ids"],
+    }, tally(plan)
+
+
+def table_4() -> Table:
+    """GINC: the paper's numbers, and why there are none of ours."""
+    columns = ["parameters", "train PPL", "valid PPL", "ICL accuracy, %"]
+    rows = [
+        [
+            TableCell(architecture_name(name)),
+            *(TableCell(value) for value in values),
+            _missing(printed.NO_GINC),
+        ]
+        for name, values in printed.TABLE_4.items()
+    ]
+    theirs = [dict(zip(columns, values, strict=True)) for values in printed.TABLE_4.values()]
+    numbers = pd.DataFrame(theirs).add_prefix("paper ").assign(ours=None, why=printed.NO_GINC)
+    numbers.insert(0, "architecture", list(printed.TABLE_4))
+    caption = (
+        "GINC, as the paper prints it; accuracies at 64 examples, 90 % intervals. Nothing measured here."
+    )
+    heads = ["architecture", *(f"paper: {column}" for column in columns), "ours"]
+    return Table("table-4", caption, heads, rows, numbers, frozenset({"architecture", "ours"}))
+
+
+def table_5() -> Table:
+    """RegBench: the paper's numbers, and why there are none of ours."""
+    columns = ["train PPL", "valid PPL", "accuracy, %"]
+    rows = [
+        [
+            TableCell(str(epochs)), TableCell(architecture_name(name)), *map(TableCell, values),
+            _missing(printed.NO_REGBENCH),
+        ]
+        for epochs, models in printed.TABLE_5.items() for name, values in models.items()
+    ]  # fmt: skip
+    numbers = pd.DataFrame(
+        [
+            {
+                "epochs": epochs, "architecture": name,
+                **{f"paper {key}": value for key, value in zip(columns, values, strict=True)},
+            }
+            for epochs, models in printed.TABLE_5.items() for name, values in models.items()
+        ]
+    ).assign(ours=None, why=printed.NO_REGBENCH)  # fmt: skip
+    caption = (
+        "RegBench after 15 and 120 epochs, as the paper prints it. *: the paper copied this number from "
+        "Akyürek et al. (2024). Nothing measured here."
+    )
+    heads = ["epochs", "architecture", *(f"paper: {column}" for column in columns), "ours"]
+    return Table("table-5", caption, heads, rows, numbers, frozenset({"architecture", "ours"}))
+
+
+def _missing(why: str) -> TableCell:
+    return TableCell(f"{ABSENT}: {why}", absent=True)

@@ -1,0 +1,175 @@
+"""Tables: what each model scored, and how each learning rate did; as CSV, Markdown, LaTeX and in the page.
+
+The CSV holds every number in full; the others are for reading. No cell is blank: what is not there
+says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.data.estimates import ScoreScale, interval
+from bench.report.data.planned import CELL, STATES, TUNED, tallied, tally
+from bench.report.style import scientific
+from bench.report.tables.table import Table, TableCell
+from bench.report.text import error_text, millions, plus_minus
+from bench.results import Pool
+from bench.results.evaluations import headline
+from bench.results.record import MAIN
+from bench.run import short
+
+
+def results_table(
+    name: str, plan: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: ScoreScale
+) -> Table:
+    """One row per series and size of one task: its chosen setting and what it scored.
+
+    Args:
+        name: file name without its ending.
+        plan: `planned.planned`, of one task.
+        settings: `select.settings` of the same.
+        pool: the results.
+        measure: how the task's scores are shown.
+    """
+    chosen = {tuple(row[name] for name in CELL): row for row in _chosen_rows(settings)}
+    numbers = pd.DataFrame(
+        [_summary(runs, chosen.get(cell), pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
+        columns=SUMMARY_COLUMNS,
+    )
+    best = {column: _best(numbers, column, measure) for column in ("value", "value_last")}
+    clips = plan["clip"].nunique() > 1
+    columns = ["architecture", "size", "parameters", "learning rate", *(["clip"] if clips else [])]
+    columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
+    rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
+    caption = (
+        f"{measure.label.capitalize()} ± standard error: {measure.where}, and at the last position "
+        f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
+        "Standard errors are over seeds where three or more finished, else over prompts."
+    )
+    numbers = numbers.rename(columns=lambda column: column.replace("value", measure.label.replace(" ", "_")))
+    return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
+
+
+SUMMARY_COLUMNS = [
+    "architecture", "series", "size", "size_group", "parameters", "learning_rate", "clip", "at_edge",
+    "training_flops", "value", "value_se", "value_last", "value_last_se", "interval", "outcome",
+    "seeds_finished", "seeds_planned", "run_ids",
+]  # fmt: skip
+
+
+def _chosen_rows(settings: pd.DataFrame) -> list[dict[Any, Any]]:
+    return settings[settings["chosen"]].to_dict("records")
+
+
+def _summary(
+    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, pool: Pool, measure: ScoreScale
+) -> dict[str, Any]:
+    first = runs.iloc[0]
+    common = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
+    common |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
+    if setting is None:
+        return common
+    tuned = tuple(setting[name] for name in TUNED)
+    columns = (runs["id"], runs["state"], *(runs[name] for name in TUNED))
+    ids = [
+        key for key, state, *own in zip(*columns, strict=True) if state == "finished" and tuple(own) == tuned
+    ]
+    last = [pool.runs[key].checkpoints[-1] for key in ids]
+    reports = [checkpoint.evaluations[MAIN] for checkpoint in last]
+    heads = [headline(pool.runs[key], end, MAIN) for key, end in zip(ids, last, strict=True)]
+    overall = np.array(heads) / measure.scale
+    mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
+    ends = np.array([(report.mean[-1], report.standard_error[-1]) for report in reports])
+    ends = ends / measure.scale
+    end, end_error, _, _ = interval(ends[:, 0], ends[:, 1])
+    return {
+        **common,
+        **{key: setting[key] for key in (*TUNED, "at_edge")},
+        "training_flops": last[0].training_flops,
+        "value": float(mean),
+        "value_se": float(error),
+        "value_last": float(end),
+        "value_last_se": float(end_error),
+        "interval": kind,
+        "seeds_finished": len(ids),
+        "seeds_planned": setting["planned"],
+        "run_ids": " ".join(ids),
+    }
+
+
+def _best(numbers: pd.DataFrame, column: str, measure: ScoreScale) -> set[int]:
+    """Rows that are best of their size; of all where no size has two to compare."""
+    there = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
+    sizes = there.groupby("size").filter(lambda group: len(group) > 1)
+    if sizes.empty:
+        groups = [there] if len(there) > 1 else []
+    else:
+        groups = [group for _, group in sizes.groupby("size")]
+    sign = -1.0 if measure.higher_is_better else 1.0
+    values = {index: sign * float(value) for index, value in enumerate(numbers[column])}
+    return {min(group["row"], key=values.__getitem__) for group in groups}
+
+
+def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], clips: bool) -> list[TableCell]:
+    group = f" ({values['size_group']})" if isinstance(values["size_group"], str) else ""
+    names = [
+        TableCell(values["series"]),
+        TableCell(values["size"] + group),
+        TableCell(millions(values["parameters"])),
+    ]
+    outcome = TableCell(values["outcome"], absent=values["outcome"] != "finished")
+    if pd.isna(values["value"]):
+        gone = TableCell(values["outcome"], absent=True)
+        none = [TableCell("none chosen", absent=True)] * (1 + clips)
+        seeds = TableCell(f"0 of {values['seeds_planned']:.0f}", absent=True)
+        return [*names, *none, TableCell("none done", absent=True), gone, gone, outcome, seeds]
+    rate = short(values["learning_rate"]) + (" (edge of its grid)" if values["at_edge"] else "")
+    return [
+        *names,
+        TableCell(rate),
+        *([TableCell(short(values["clip"]))] if clips else []),
+        TableCell(scientific(values["training_flops"])),
+        TableCell(plus_minus(values["value"], values["value_se"]), best=index in best["value"]),
+        TableCell(
+            plus_minus(values["value_last"], values["value_last_se"]), best=index in best["value_last"]
+        ),
+        outcome,
+        TableCell(f"{values['seeds_finished']:.0f} of {values['seeds_planned']:.0f}"),
+    ]
+
+
+def rates_table(name: str, settings: pd.DataFrame) -> Table:
+    """One row per series and size, one column per learning rate: the error it was chosen by."""
+    keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
+    clips = settings["clip"].nunique() > 1
+    columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
+    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Any, Any]]] = {}
+    for row in settings.to_dict("records"):
+        cell = tuple(row[name] for name in CELL)
+        cells.setdefault(cell, {})[tuple(row[name] for name in TUNED)] = row
+    rows = [
+        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(found.get(key)) for key in keys)]
+        for cell, found in cells.items()
+    ]
+    caption = (
+        "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
+        "the metric), averaged over seeds. Bold: the learning rate that was chosen. These errors choose "
+        "and are not the ones reported."
+    )
+    text = frozenset({"architecture", "size"})
+    numbers = settings.drop(columns="task_id")
+    return Table(name, caption, ["architecture", "size", *columns], rows, numbers, text)
+
+
+def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
+    if setting is None:
+        return TableCell("not planned", absent=True)
+    ended = tallied({state: setting[state] for state in STATES})
+    if pd.isna(setting["selection_error"]):
+        return TableCell(ended, absent=True)
+    text = error_text(float(setting["selection_error"]))
+    return TableCell(text if ended == "finished" else f"{text}; {ended}", best=bool(setting["chosen"]))
