@@ -177,7 +177,7 @@ def test_cancelling_what_was_never_submitted_says_so(
     cancel_suite(suite, results)
     printed = capsys.readouterr().out
     assert "has no job in a queue" in printed
-    assert "1 run trains in a `bench run` without a cluster" in printed
+    assert "1 run trains in a `bench run` on a machine" in printed
 
 
 def test_little_room_is_said(
