@@ -42,12 +42,12 @@ def figure_3(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     for task in order:
         rows = results[results["task_name"] == task]
         for task_id in rows["task_id"].unique():
-            here = rows[rows["task_id"] == task_id]
-            title = str(here["task"].iloc[0])
-            panels.append(panel_of(here, known, title=title))
+            selected = rows[rows["task_id"] == task_id]
+            title = str(selected["task"].iloc[0])
+            panels.append(panel_of(selected, known, title=title))
             panels.append(
                 panel_of(
-                    here, known, title=f"{title}, clean prompts", evaluation=CLEAN,
+                    selected, known, title=f"{title}, clean prompts", evaluation=CLEAN,
                     label="normalised error\nout of distribution",
                 )
             )  # fmt: skip

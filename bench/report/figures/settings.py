@@ -32,7 +32,7 @@ def import_matplotlib() -> None:
 def _without_settings() -> Iterator[None]:
     """Environment and working folder without settings: a `matplotlibrc` in the latter counts first."""
     kept = {name: os.environ.pop(name) for name in _FROM_OUTSIDE if name in os.environ}
-    here = os.open(".", os.O_RDONLY)
+    folder = os.open(".", os.O_RDONLY)
     with tempfile.TemporaryDirectory() as empty:
         # An empty file in place of the one in the user's home folder.
         os.environ["MATPLOTLIBRC"] = str(Path(empty) / "matplotlibrc")
@@ -41,7 +41,7 @@ def _without_settings() -> Iterator[None]:
         try:
             yield
         finally:
-            os.fchdir(here)
-            os.close(here)
+            os.fchdir(folder)
+            os.close(folder)
             del os.environ["MATPLOTLIBRC"]
             os.environ.update(kept)

@@ -98,21 +98,21 @@ def section(
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
     for task_id, runs in planned.tasks_of(experiment).items():
-        mine = _Task(plan, scores, settings, task_id, estimates.ScoreScale.of(runs[0].task), pool)
-        stem = slug(f"{anchor}-{mine.title}", taken)
-        drawings = [mine.by_examples(f"{stem}-examples", styles)]
+        content = _Task(plan, scores, settings, task_id, estimates.ScoreScale.of(runs[0].task), pool)
+        stem = slug(f"{anchor}-{content.title}", taken)
+        drawings = [content.by_examples(f"{stem}-examples", styles)]
         if not drawn_elsewhere:
-            panels.append(mine.flops_panel())
-            drawings.append(mine.by_flops(f"{stem}-flops", panels[-1], styles))
+            panels.append(content.flops_panel())
+            drawings.append(content.by_flops(f"{stem}-flops", panels[-1], styles))
         tasks.append(
             TaskSection(
-                mine.title,
+                content.title,
                 stem,
-                planned.tally(mine.plan),
+                planned.tally(content.plan),
                 drawings,
-                results_table(f"{stem}-results", mine.plan, mine.settings, pool, mine.measure),
-                rates_table(f"{stem}-learning-rates", mine.settings),
-                mine.warnings(),
+                results_table(f"{stem}-results", content.plan, content.settings, pool, content.measure),
+                rates_table(f"{stem}-learning-rates", content.settings),
+                content.warnings(),
             )
         )
     return ExperimentSection(

@@ -30,16 +30,16 @@ def table_1(results: pd.DataFrame) -> Table:
     rows, numbers = [], []
     heads = [architecture_name(name) for name in printed.TABLE_1_ARCHITECTURES]
     for task, symbols in printed.TABLE_1.items():
-        here = results[
+        selected = results[
             (results["task_name"] == task) & results["architecture"].isin(printed.TABLE_1_ARCHITECTURES)
         ]
-        found = _best_errors(here)
+        found = _best_errors(selected)
         errors = {name: error for name, (error, _) in found.items() if error is not None}
         whole = len(errors) == len(printed.TABLE_1_ARCHITECTURES)
         row = [TableCell(task_name(task))]
         for name, theirs in zip(printed.TABLE_1_ARCHITECTURES, symbols, strict=True):
             error, why = found.get(name, (None, "no experiment"))
-            accuracy = bool(len(here)) and here["metric"].iloc[0] == "accuracy"
+            accuracy = bool(len(selected)) and selected["metric"].iloc[0] == "accuracy"
             ours = None
             if error is not None and (whole or accuracy):
                 ours = symbol(error, list(errors.values()), accuracy=accuracy)
@@ -74,8 +74,8 @@ def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
     found: dict[str, tuple[float | None, str]] = {}
     for architecture, runs in plan.groupby("architecture", sort=False):
         # Of several series (an architecture trained with other checkpoints, say) one stands for it.
-        mine = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
-        errors = select.chosen(ends, mine)["error"] if len(mine) else ends["error"].iloc[:0]
+        candidates = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
+        errors = select.chosen(ends, candidates)["error"] if len(candidates) else ends["error"].iloc[:0]
         error = float(errors.mean()) if len(errors) else math.nan
         ended = tally(runs)
         found[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
@@ -102,10 +102,10 @@ def table_3(results: pd.DataFrame) -> Table:
     for architecture, values in printed.TABLE_3.items():
         row = [TableCell(_table_3_name(architecture))]
         for (m, width), theirs in zip(printed.TABLE_3_COLUMNS, values, strict=True):
-            here = asked[
+            selected = asked[
                 (asked["architecture"] == architecture) & (asked["queries"] == m) & (asked["width"] == width)
             ]
-            found, why = _chosen_error(here)
+            found, why = _chosen_error(selected)
             numbers.append(
                 {
                     "architecture": architecture, "queries": m, "width": width, "paper": float(theirs),
