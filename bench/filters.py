@@ -1,4 +1,4 @@
-"""Terms such as `task=linear_regression architecture=mamba*,s4`: which of many things are meant."""
+"""Filter terms such as `task=linear_regression architecture=mamba*,s4`, and the fields of a run they name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,26 @@ from typing import TypeVar
 
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import canonical
-from bench.run import short
+from bench.results.record import RecordedRun
+from bench.run import Run, short
 
 MOST_LISTED = 30
 """An error lists no more values than this."""
-_NUMBERS = ("layers", "width", "learning_rate", "clip", "steps", "seed")
+RUN_FIELDS: dict[str, Callable[[Run | RecordedRun], str]] = {
+    "task": lambda run: run.task.name,
+    "architecture": lambda run: run.architecture.name,
+    "layers": lambda run: str(run.size.layers),
+    "width": lambda run: str(run.size.width),
+    "learning_rate": lambda run: short(run.learning_rate),
+    "clip": lambda run: short(run.clip),
+    "optimizer": lambda run: run.optimizer.name,
+    "batch_size": lambda run: str(run.batch_size),
+    "steps": lambda run: str(run.steps),
+    "seed": lambda run: str(run.seed),
+    "precision": lambda run: run.precision,
+}
+"""Fields of a run that every filter takes, planned or recorded, with their values as text."""
+_NUMBERS = ("layers", "width", "learning_rate", "clip", "batch_size", "steps", "seed")
 
 Thing = TypeVar("Thing")
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
-from bench.filters import matching
+from bench.filters import RUN_FIELDS, matching
 from bench.results import Pool
-from bench.run import Run, leaves, short
+from bench.results.record import RecordedRun
+from bench.run import Run, leaves
 from bench.stack import stackable
 from bench.tasks import PROTOCOLS, Task
 
@@ -164,24 +165,21 @@ def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
     return [f"+{key}={value}" for key, value in fields.items()]
 
 
-_FIELDS: dict[str, Callable[[Planned], list[str]]] = {
+def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:
+    return lambda planned: [value(planned.run)]
+
+
+FILTER_FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
-    "task": lambda planned: [planned.run.task.name],
-    "architecture": lambda planned: [planned.run.architecture.name],
+    **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
     "size": lambda planned: [
         planned.run.size_group or "",
         f"{planned.run.size.layers}x{planned.run.size.width}",
     ],
-    "layers": lambda planned: [str(planned.run.size.layers)],
-    "width": lambda planned: [str(planned.run.size.width)],
-    "learning_rate": lambda planned: [short(planned.run.learning_rate)],
-    "clip": lambda planned: [short(planned.run.clip)],
-    "optimizer": lambda planned: [planned.run.optimizer.name],
-    "steps": lambda planned: [str(planned.run.steps)],
-    "seed": lambda planned: [str(planned.run.seed)],
     "id": lambda planned: [planned.run.id],
     "state": lambda planned: [planned.status.word],
 }
+"""Fields of `--filter` in plan, run and status, with a run's values."""
 
 
 def select(runs: list[Planned], terms: str | None) -> list[Planned]:
@@ -194,4 +192,4 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
     """
     if not terms:
         return runs
-    return matching(runs, terms, _FIELDS, f"the suite's {len(runs):,} runs", {"state": WORDS})
+    return matching(runs, terms, FILTER_FIELDS, f"the suite's {len(runs):,} runs", {"state": WORDS})

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "paper": "models.sizes tasks",
     "run": "flops frozen models.architectures models.sizes paper.sizes precision tasks",
     "stack": "run",
-    "filters": "errors models.architectures run",
+    "filters": "errors models.architectures results run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.

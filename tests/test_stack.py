@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from command import bench, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import suite as suites
 from bench.dispatch.job import Machine
-from bench.dispatch.stacking import begin, begun, companions, ended_members
+from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
@@ -26,6 +28,20 @@ CPU = torch.device("cpu")
 STACKABLE = [name for name, architecture in ARCHITECTURES.items() if name != "lstm"]
 LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
 SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
+
+SUITE = """
+name: tiny
+experiments:
+  tiny:
+    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
+    architectures: [transformer]
+    sizes: [{layers: 1, width: 16, heads: 4}]
+    learning_rates: [1e-3]
+    seeds: [0, 1, 2]
+    batch_size: 8
+    steps: 12
+    evaluation_prompts: 8
+"""
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
@@ -225,4 +241,16 @@ def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
         assert resumed == stack
     with companions(runs[3], runs, tmp_path, Machine(stack=16)) as alone:  # it does not join what has begun
         assert alone.members == (runs[3],)
-    assert set(ended_members(runs[:2], runs, tmp_path)) == {runs[2]}
+    assert set(companions_in_stacks(runs[:2], runs, tmp_path)) == {runs[2]}
+
+
+@pytest.mark.slow
+def test_a_filter_that_leaves_out_members_of_a_begun_stack_resumes_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE)
+    runs = suites.load(path).runs
+    (begin(Stack.of(*runs[:2]), tmp_path / "results") / "checkpoint.pt").write_bytes(b"something")
+    options = ("--dry-run", "--device", "cpu", "--filter", f"seed={runs[0].seed}")
+    output = said(bench("run", path, *options, cwd=tmp_path))
+    assert "1 run more" in output
+    assert [run.id in output for run in runs] == [True, True, False]

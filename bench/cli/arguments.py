@@ -43,7 +43,7 @@ Filter = Annotated[
         "--filter",
         help="Only runs that match, e.g. 'task=linear_regression architecture=mamba*,s4 size=small'. "
         "Fields: experiment, task, architecture, size, layers, width, learning_rate, clip, optimizer, "
-        "steps, seed, id, state.",
+        "batch_size, steps, seed, precision, id, state.",
     ),
 ]
 RESULTS = Path("results")

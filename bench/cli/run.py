@@ -22,14 +22,14 @@ from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cost import Memories, Speeds
-from bench.dispatch.job import Baselines, Job, Machine, has_dropout
+from bench.dispatch.job import Baselines, Job, Machine, has_dropout, is_done
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.environment import cluster_job
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.site import Site, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
-from bench.dispatch.stacking import ended_members
+from bench.dispatch.stacking import companions_in_stacks
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, Total, plan, select, stacked
@@ -157,10 +157,18 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
-    chosen = select(plan(suite, results, pool, speeds, queue, machine.stack), choices.filter)
+    planned = plan(suite, results, pool, speeds, queue, machine.stack)
+    chosen = select(planned, choices.filter)
     todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
-    jobs = [job for job in _jobs(todo, chosen, pool, results) if site is None or job.id not in queue.runs]
+    runs = [entry.run for entry in todo]
+    companions = companions_in_stacks(runs, [entry.run for entry in planned], results)
+    jobs: list[Job] = [*_baselines(todo, chosen, pool), *runs, *companions]
+    if site is not None:
+        jobs = [job for job in jobs if job.id not in queue.runs]
     say_what_is_there(suite.name, chosen, todo, out)
+    if resumed := [run for run in companions if not is_done(run, results)]:
+        count = printing.count(len(resumed), "run")
+        out.say(f"{count} more share a stack with them that was begun: a stack resumes whole.")
     say_outdated(chosen, pool, out)
     if not jobs:
         out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
@@ -213,19 +221,14 @@ def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
     return todo[: choices.limit]
 
 
-def _jobs(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool, results: Path) -> list[Job]:
-    """The runs to train, behind the baselines of every chosen task that lacks them.
-
-    A stack that was begun is resumed whole: its members that have ended come last.
-    """
+def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Baselines]:
+    """The missing baselines of the tasks to train; those of every chosen task where no run is missing."""
     tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
-    baselines = [
+    return [
         Baselines(run.task, task_id, run.evaluation_prompts)
         for task_id, run in tasks.items()
         if task_id not in pool.baselines
     ]
-    runs = [planned.run for planned in todo]
-    return [*baselines, *runs, *ended_members(runs, [planned.run for planned in chosen], results)]
 
 
 def _places(

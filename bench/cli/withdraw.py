@@ -15,9 +15,10 @@ from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Plugins, Results
 from bench.errors import UserError
-from bench.filters import matching
+from bench.filters import RUN_FIELDS, matching
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
-from bench.run import short
+from bench.results.record import RecordedRun
+from bench.run import Run
 
 
 def command(
@@ -31,8 +32,8 @@ def command(
         typer.Option(
             "--filter",
             help="Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
-            "task, architecture, size, layers, width, learning_rate, clip, optimizer, steps, seed, "
-            "precision, kernels, commit, device, host, bench.",
+            "task, architecture, size, layers, width, learning_rate, clip, optimizer, batch_size, steps, "
+            "seed, precision, kernels, commit, device, host, bench.",
         ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
@@ -144,9 +145,9 @@ def _matching(candidates: list[_Candidate], terms: str, results: Path, before: i
         raise
 
 
-def _of_run(value: Callable[[RunRecord], str | None]) -> Callable[[_Candidate], list[str]]:
+def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[_Candidate], list[str]]:
     def values(candidate: _Candidate) -> list[str]:
-        return [value(candidate.record) or ""] if isinstance(candidate.record, RunRecord) else []
+        return [value(candidate.record.run)] if isinstance(candidate.record, RunRecord) else []
 
     return values
 
@@ -177,17 +178,9 @@ def _size(candidate: _Candidate) -> list[str]:
 _FIELDS: dict[str, Callable[[_Candidate], list[str]]] = {
     "id": lambda candidate: [candidate.id],
     "kind": lambda candidate: [candidate.record.kind] if candidate.record else [],
-    "task": _task,
+    **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
+    "task": _task,  # baselines have one too
     "size": _size,
-    "architecture": _of_run(lambda record: record.run.architecture.name),
-    "layers": _of_run(lambda record: str(record.run.size.layers)),
-    "width": _of_run(lambda record: str(record.run.size.width)),
-    "learning_rate": _of_run(lambda record: short(record.run.learning_rate)),
-    "clip": _of_run(lambda record: short(record.run.clip)),
-    "optimizer": _of_run(lambda record: record.run.optimizer.name),
-    "steps": _of_run(lambda record: str(record.run.steps)),
-    "seed": _of_run(lambda record: str(record.run.seed)),
-    "precision": _of_run(lambda record: record.run.precision),
     "kernels": _of_origin(lambda origin: origin.scan),
     "scan": _of_origin(lambda origin: origin.scan),  # the field's name in result files
     "commit": _of_origin(lambda origin: origin.commit),

@@ -178,8 +178,11 @@ def begun(results: Path) -> list[list[str]]:
     return compositions
 
 
-def ended_members(runs: Iterable[Run], others: Iterable[Run], results: Path) -> list[Run]:
-    """Those of `others` that stand in one begun stack with any of `runs`: needed to resume it as it was."""
-    asked = {run.id for run in runs}
-    together = {identifier for ids in begun(results) if asked & set(ids) for identifier in ids}
-    return [run for run in others if run.id in together - asked]
+def companions_in_stacks(runs: Iterable[Run], others: Iterable[Run], results: Path) -> list[Run]:
+    """The runs of `others` that share a begun stack with one of `runs`, which cannot resume without them.
+
+    They include runs that have ended, and runs that a filter or a limit left out.
+    """
+    ids = {run.id for run in runs}
+    together = {identifier for members in begun(results) if ids & set(members) for identifier in members}
+    return [run for run in others if run.id in together - ids]
