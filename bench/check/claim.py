@@ -15,8 +15,9 @@ from pydantic import Field, PositiveInt
 
 from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
-from bench.check.quantity import Quantity, departure
+from bench.check.quantity import Quantity
 from bench.frozen import Frozen
+from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Requires(Frozen):
         """How a planned run differs from what is required; None when it does not."""
         if self.steps is not None and run.steps != self.steps:
             return f"its runs train for {run.steps:,} steps, the claim is about {self.steps:,}"
-        if self.protocol is None or (difference := departure(run, self.protocol)) is None:
+        if self.protocol is None or (difference := departure(run.task, self.protocol)) is None:
             return None
         field, value, required = difference
         return f"its task has {field} {value}, the {self.protocol.replace('_', ' ')} has {required}"

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, PositiveFloat, PositiveInt, model_validato
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen
 from bench.paper.exhibits import named
+from bench.paper.protocol import departure
 from bench.paper.sizes import SIZE_GROUPS
 from bench.run import Run, short
 
@@ -177,15 +178,7 @@ def _size_fits(run: Run, value: Any) -> bool:
 
 def follows(run: Run, protocol: str) -> bool:
     """Whether the run's task follows a protocol, "paper" or "released_code", wherever the two differ."""
-    return departure(run, protocol) is None
-
-
-def departure(run: Run, protocol: str) -> tuple[str, Any, Any] | None:
-    """The first field in which a task departs from a protocol: its name, its value and the protocol's."""
-    for field, values in type(run.task).protocol_fields.items():
-        if getattr(run.task, field) != values[protocol]:
-            return field, getattr(run.task, field), values[protocol]
-    return None
+    return departure(run.task, protocol) is None
 
 
 def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]]:
