@@ -305,3 +305,14 @@ def test_a_report_loads_no_torch(tmp_path: Path) -> None:
     assert "pandas" in loaded
     assert "torch" not in loaded
     assert (tmp_path / "reports/quick/index.html").exists()
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    """One word for one thing: two public classes of one name would be mistaken for each other."""
+    owners: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                owners.setdefault(node.name, []).append(module_name(path))
+    assert len(owners) > 100
+    assert {name: modules for name, modules in owners.items() if len(modules) > 1} == {}

@@ -32,13 +32,14 @@ from synthetic import (
 from bench import flops
 from bench import results as pool_of
 from bench import suite as suites
+from bench.cli import arguments, withdraw
 from bench.cli.plan import show_plan
 from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.state import Folder
 from bench.dispatch.status import RunStatus, run_status, run_statuses
 from bench.errors import UserError
-from bench.plan import Planned, Total, plan, select, stacked, task_names
+from bench.plan import FILTER_FIELDS, Planned, Total, plan, select, stacked, task_names
 from bench.results import Pool
 from bench.run import AdamW, Run
 from bench.speed import records
@@ -511,3 +512,9 @@ def test_no_estimate_is_ever_zero_or_negative_or_nan(speeds: list[Any], layers: 
     estimate = speeds_of(*results).estimate(wanted)
     assert (estimate.seconds is None) == (estimate.basis == "unknown")
     assert estimate.seconds is None or 0 < estimate.seconds < math.inf
+
+
+def test_help_lists_the_fields_that_filters_take() -> None:
+    listed = arguments.Filter.__metadata__[0].help.partition("Fields: ")[2].strip(".").split(", ")
+    assert set(listed) == set(FILTER_FIELDS)
+    assert set(withdraw._FIELDS) - {"scan"} <= set(re.findall(r"[a-z_]+", withdraw.FIELDS_HELP))

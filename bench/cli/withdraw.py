@@ -20,6 +20,12 @@ from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdr
 from bench.results.record import RecordedRun
 from bench.run import Run
 
+FIELDS_HELP = (
+    "Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), task, "
+    "architecture, size, layers, width, learning_rate, clip, optimizer, batch_size, steps, seed, precision, "
+    "kernels, commit, device, host, bench."
+)
+
 
 def command(
     plugin: Plugins,
@@ -31,9 +37,7 @@ def command(
         str | None,
         typer.Option(
             "--filter",
-            help="Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
-            "task, architecture, size, layers, width, learning_rate, clip, optimizer, batch_size, steps, "
-            "seed, precision, kernels, commit, device, host, bench.",
+            help=FIELDS_HELP,
         ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
