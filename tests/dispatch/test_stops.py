@@ -51,8 +51,11 @@ def write(folder: Path, steps: int = 100_000, architectures: str = "mamba") -> N
     (folder / "tiny.yaml").write_text(text, encoding="utf-8")
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def start(*arguments: object, cwd: Path, path: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "bench", *map(str, arguments)],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -62,6 +65,8 @@ def start(*arguments: object, cwd: Path, path: str = "") -> subprocess.Popen[str
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (path, str(ROOT))))},
     )
+    STARTED.append(process)
+    return process
 
 
 def finished(process: subprocess.Popen[str], code: int) -> str:
@@ -97,11 +102,19 @@ def catches(process: subprocess.Popen[str], number: signal.Signals) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def hang_up_is_not_ignored() -> Iterator[None]:
-    """Under nohup, the tests' processes would inherit that SIGHUP is ignored, and rightly go on."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_are_not_ignored_and_nothing_is_left() -> Iterator[None]:
+    """Under nohup or as a shell's background job, the tests' processes would inherit ignored signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    for process in STARTED:
+        if process.poll() is None:  # its test has failed: it would train on beside the other tests
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    STARTED.clear()
 
 
 # --- signals ------------------------------------------------------------------------------------
