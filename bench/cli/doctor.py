@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Show this machine's versions, devices and kernels, checked against their references."""
     if speed and train:
-        raise UserError("doctor: --speed and --train disturb each other; choose one of them")
+        raise UserError("doctor: --speed and --train disturb each other: give one at a time")
     if speed:
         from bench.cli.doctor_speed import show_kernel_speeds
 

@@ -17,7 +17,7 @@ from bench.run import Run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-RUNS, JOBS, KILLS = 60, 6, 4
+RUNS, JOBS, KILLS = 60, 10, 4
 SUITE = f"""
 name: toy
 experiments:
