@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.save import inline, variable
 from bench.report.page.exhibits import DrawnExhibit
+from bench.report.page.runs import RunFacts
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.files import as_markdown
@@ -68,8 +69,8 @@ class Report:
         exhibits: the paper's figures and tables.
         beyond: comparisons at equal FLOPs.
         problems: files of the pool that were set aside.
-        withdrawn: results that no longer count, and why, a line a reason.
-        runs: what is told of the run behind a point, by id.
+        withdrawn: results that no longer count, and why, with a line per reason.
+        runs: facts of the runs behind the points.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Report:
     deviations: Table
     problems: Sequence[str]
     withdrawn: Sequence[str]
-    runs: Mapping[str, Sequence[tuple[str, str]]]
+    runs: RunFacts
 
     @property
     def planned(self) -> int:
@@ -136,7 +137,7 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
     }
     text = _environment().get_template("index.html.j2").render(
         report=report, picture=picture, rules=RULES, themes=themes, script=_script(),
-        runs=_embedded(report.runs),
+        runs=_embedded(asdict(report.runs)),
     )  # fmt: skip
     return text.encode()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.report.data.planned import task_names
@@ -15,30 +16,45 @@ if TYPE_CHECKING:
     from bench.suite import Suite
 
 
-def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """By run id, label and value of everything worth telling, in the order of telling."""
+@dataclass(frozen=True)
+class RunFacts:
+    """What the page tells of runs.
+
+    Attributes:
+        labels: what is told, in order.
+        values: by run id, a value for each label.
+    """
+
+    labels: Sequence[str]
+    values: Mapping[str, Sequence[str]]
+
+
+def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> RunFacts:
+    """The facts of some runs that have results. A page with hundreds of runs contains each label once."""
     runs = {run.id: run for run in suite.runs}
     tasks = task_names(list(runs.values()))
-    facts: dict[str, list[tuple[str, str]]] = {}
+    values = {}
+    labels: list[str] = []
     for key in dict.fromkeys(ids):
         run, result = runs[key], pool.runs[key]
         origin = result.provenance
-        facts[key] = [
-            ("run", key),
-            ("task", tasks[run.task_id]),
-            ("architecture", architecture_name(run.architecture.base_name) + _options(run.architecture.name)),
-            ("size", f"{run.size.layers}×{run.size.width}"),
-            ("parameters", millions(run.parameters)),
-            ("learning rate", short(run.learning_rate)),
-            ("clip", short(run.clip)),
-            ("seed", str(run.seed)),
-            ("optimizer", run.optimizer.name),
-            ("training FLOPs, whole run", scientific(run.training_flops())),
-            ("wall time", _duration(origin.train_seconds)),
-            ("device", _text(origin.device)),
-            ("commit", _commit(origin)),
-        ]
-    return facts
+        facts = {
+            "run": key,
+            "task": tasks[run.task_id],
+            "architecture": architecture_name(run.architecture.base_name) + _options(run.architecture.name),
+            "size": f"{run.size.layers}×{run.size.width}",
+            "parameters": millions(run.parameters),
+            "learning rate": short(run.learning_rate),
+            "clip": short(run.clip),
+            "seed": str(run.seed),
+            "optimizer": run.optimizer.name,
+            "training FLOPs, whole run": scientific(run.training_flops()),
+            "wall time": _duration(origin.train_seconds),
+            "device": _text(origin.device),
+            "commit": _commit(origin),
+        }
+        labels, values[key] = list(facts), list(facts.values())
+    return RunFacts(labels, values)
 
 
 def _options(name: str) -> str:

@@ -1,7 +1,7 @@
 // What is told of a point, the filters and the search. Everything else on the page works without this.
 "use strict";
 (() => {
-  const runs = JSON.parse(document.getElementById("runs").textContent);
+  const {labels, values} = JSON.parse(document.getElementById("runs").textContent);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   // --- the run behind a point -------------------------------------------------------------------
@@ -39,7 +39,8 @@
     tip.append(head);
     const ids = spot.dataset.runs.split(" ");
     const list = document.createElement("dl");
-    for (const [label, value] of runs[ids[0]] ?? []) {
+    for (const [place, value] of (values[ids[0]] ?? []).entries()) {
+      const label = labels[place];
       const term = document.createElement("dt"), what = document.createElement("dd");
       term.textContent = label;
       what.textContent = label === "run" && ids.length > 1 ? `${value}, the first of ${ids.length} seeds` : value;
