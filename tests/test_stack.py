@@ -12,6 +12,7 @@ import torch
 from command import bench, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import toy_suite
 
 from bench import suite as suites
 from bench.dispatch.job import Machine
@@ -28,20 +29,6 @@ CPU = torch.device("cpu")
 STACKABLE = [name for name, architecture in ARCHITECTURES.items() if name != "lstm"]
 LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
 SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
-
-SUITE = """
-name: tiny
-experiments:
-  tiny:
-    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
-    architectures: [transformer]
-    sizes: [{layers: 1, width: 16, heads: 4}]
-    learning_rates: [1e-3]
-    seeds: [0, 1, 2]
-    batch_size: 8
-    steps: 12
-    evaluation_prompts: 8
-"""
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
@@ -247,10 +234,10 @@ def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_filter_that_leaves_out_members_of_a_begun_stack_resumes_it_whole(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
-    path.write_text(SUITE)
+    path.write_text(toy_suite(seeds=[0, 1, 2], steps=12))
     runs = suites.load(path).runs
     (begin(Stack.of(*runs[:2]), tmp_path / "results") / "checkpoint.pt").write_bytes(b"something")
     options = ("--dry-run", "--device", "cpu", "--filter", f"seed={runs[0].seed}")
     output = said(bench("run", path, *options, cwd=tmp_path))
-    assert "1 run more" in output
+    assert "1 run more will train" in output
     assert [run.id in output for run in runs] == [True, True, False]

@@ -168,7 +168,7 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
     say_what_is_there(suite.name, chosen, todo, out)
     if resumed := [run for run in companions if not is_done(run, results)]:
         count = printing.count(len(resumed), "run")
-        out.say(f"{count} more share a stack with them that was begun: a stack resumes whole.")
+        out.say(f"{count} more will train, because a stack that was begun resumes whole.")
     say_outdated(chosen, pool, out)
     if not jobs:
         out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")

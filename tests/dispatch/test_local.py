@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from command import ROOT
+from toy import TWO_RUNS
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -26,26 +27,11 @@ from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import run_status
 from bench.results import STATE, Pool
 
-SUITE = """
-name: tiny
-description: Two runs of a few seconds.
-experiments:
-  tiny:
-    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
-    architectures: [transformer, s4_mamba]
-    sizes: [{layers: 1, width: 16, heads: 4}]
-    learning_rates: [1e-3]
-    batch_size: 16
-    steps: 800
-    checkpoints: [400]
-    evaluation_prompts: 32
-"""
-
 
 @pytest.fixture
 def suite_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(SUITE)
+    path.write_text(TWO_RUNS)
     return path
 
 
@@ -78,7 +64,7 @@ def numbers(results: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "tiny.yaml").write_text(SUITE)
+    (folder / "tiny.yaml").write_text(TWO_RUNS)
     finish(bench("run", "tiny.yaml", cwd=folder))
     left = {path.name for path in (folder / "results" / STATE).glob("*/")}
     assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"

@@ -18,23 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from command import ROOT
+from toy import TWO_RUNS
 
 from bench import results as pool_of
 from bench.results import STATE
 
-SUITE = """
-name: tiny
-experiments:
-  tiny:
-    tasks: [{name: linear_regression, n_dims: 3, n_points: 5}]
-    architectures: [transformer, s4_mamba]
-    sizes: [{layers: 1, width: 16, heads: 4}]
-    learning_rates: [1e-3]
-    batch_size: 16
-    steps: 800
-    checkpoints: [400]
-    evaluation_prompts: 32
-"""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CODES = {0, *(-number for number in SIGNALS), 128 + signal.SIGTERM, 128 + signal.SIGINT}
 """How a command may end that a signal was sent to, itself or its workers; negative while Python starts."""
@@ -68,7 +56,7 @@ def kills(count: int, seed: int) -> Iterator[str]:
 
 def _place(folder: Path) -> Path:
     folder.mkdir()
-    (folder / "tiny.yaml").write_text(SUITE, encoding="utf-8")
+    (folder / "tiny.yaml").write_text(TWO_RUNS, encoding="utf-8")
     return folder
 
 
