@@ -7,6 +7,7 @@ words. The rest of bench uses only what `Claim` declares here.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -133,22 +134,22 @@ class Claim(Frozen):
         return {}
 
     @property
+    @abstractmethod
     def expected(self) -> str:
         """What is claimed, in words."""
-        raise NotImplementedError
 
     @property
     def tolerance(self) -> str:
         """The deviation that is allowed, in words."""
         return "none"
 
+    @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         """Compare the claim with a measurement for each member, all of them finite."""
-        raise NotImplementedError
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""
-        raise NotImplementedError
+        raise TypeError(f"a claim of kind '{self.kind}' is not about other claims")
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
         """Why no results of the suite could decide it, though each quantity alone can be measured.

@@ -202,20 +202,26 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     if len(parts) == 1:
         return parts[0]
     subject, reference = parts
-    known = subject.standard_error is not None and reference.standard_error is not None
-    subject_error, reference_error = subject.standard_error or 0.0, reference.standard_error or 0.0
     if quantity.minus:
-        value, error = subject.value - reference.value, math.hypot(subject_error, reference_error)
-    elif reference.value == 0:
-        value, error, known = math.nan, math.nan, False
+        value, error = subject.value - reference.value, None
+        if subject.standard_error is not None and reference.standard_error is not None:
+            error = math.hypot(subject.standard_error, reference.standard_error)
     else:
-        value = subject.value / reference.value
-        error = math.hypot(subject_error, value * reference_error) / abs(reference.value)
+        value = subject.value / reference.value if reference.value else math.nan
+        error = ratio_error(subject, reference)
     run_ids = tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids)))
     word = "less" if quantity.minus else "over"
     text = f"({subject.value:.4g} {subject.chosen} {word} {reference.value:.4g} {reference.chosen})"
     seeds = min(subject.seeds, reference.seeds)
-    return Measurement(value, error if known else None, text, run_ids, seeds, subject.accuracy)
+    return Measurement(value, error, text, run_ids, seeds, subject.accuracy)
+
+
+def ratio_error(subject: Measurement, reference: Measurement) -> float | None:
+    """The standard error of subject / reference, as in `combine`. None: unknown, or the reference is 0."""
+    if subject.standard_error is None or reference.standard_error is None or reference.value == 0:
+        return None
+    ratio = subject.value / reference.value
+    return math.hypot(subject.standard_error, ratio * reference.standard_error) / abs(reference.value)
 
 
 def _over_seeds(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from bench.check.claim import Claim
-from bench.check.measurement import Measurement
+from bench.check.measurement import Measurement, ratio_error
 
 Pair = tuple[Measurement, Measurement]
 """Two measurements of which the first is claimed to be the lower."""
@@ -40,7 +40,7 @@ def is_below(pair: Pair, slack: float) -> bool:
 def largest_ratio(pairs: Sequence[Pair]) -> tuple[float, float | None]:
     """The largest ratio of a lower member to a higher one, and its standard error; of equals, the first."""
     worst = max(pairs, key=_ratio)
-    return _ratio(worst), _standard_error(worst)
+    return _ratio(worst), ratio_error(*worst)
 
 
 def _ratio(pair: Pair) -> float:
@@ -48,11 +48,3 @@ def _ratio(pair: Pair) -> float:
     if high.value == 0:
         return 1.0 if low.value == 0 else math.inf
     return low.value / high.value
-
-
-def _standard_error(pair: Pair) -> float | None:
-    """First order, as for independent numbers; see `bench.check.measurement.combine`."""
-    low, high = pair
-    if low.standard_error is None or high.standard_error is None or high.value == 0:
-        return None
-    return math.hypot(low.standard_error, _ratio(pair) * high.standard_error) / abs(high.value)

@@ -8,61 +8,30 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-COMMANDS = {
-    "plan": (
-        "plan:command",
-        "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
-    ),
-    "run": (
-        "run:command",
-        "Train what is missing of a suite, here or on a cluster. Run it again to resume after a stop.",
-    ),
-    "status": (
-        "status:command",
-        "Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment.",
-    ),
-    "logs": ("logs:command", "Print the output of a run's training, on whatever machine it trains."),
-    "failures": (
-        "failures:command",
-        "List failed runs by cause: one traceback each, the runs, the command to try them again.",
-    ),
-    "cancel": ("cancel:command", "Take a suite's jobs out of the cluster's queue. Running jobs save first."),
-    "report": ("report:command", "Write tables, figures and a page from the results that exist."),
-    "check": (
-        "check:command",
-        "Compare results with a suite's claims (suites/x.claims.yaml); list changes since the last check.",
-    ),
-    "compare": (
-        "compare:command",
-        "Compare two results folders run by run, with paired 90 % intervals.",
-    ),
-    "export": ("export:command", "Write all results as one table, with a row per run and checkpoint."),
-    "speed": (
-        "speed:command",
-        "Time whole training steps on this machine's device, alone and in stacks. Plans use these times.",
-    ),
-    "withdraw": (
-        "withdraw:command",
-        "Exclude wrong results: files stay, runs become missing. Without --filter, list them.",
-    ),
-    "doctor": (
-        "doctor:command",
-        "Show this machine's versions, devices and kernels, checked against their references.",
-    ),
-    "tasks": ("tasks:command", "List the tasks; show one task's prompt, fields and evaluations."),
-    "schema": (
-        "schema:command",
-        "Print the JSON Schema of suites or claims files, for editors that complete and check YAML.",
-    ),
+COMMANDS: dict[str, str] = {
+    "plan": "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
+    "run": "Train what is missing of a suite, here or on a cluster. Run it again to resume after a stop.",
+    "status": "Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment.",
+    "logs": "Print the output of a run's training, on whatever machine it trains.",
+    "failures": "List failed runs by cause: one traceback each, the runs, the command to try them again.",
+    "cancel": "Take a suite's jobs out of the cluster's queue. Running jobs save first.",
+    "report": "Write tables, figures and a page from the results that exist.",
+    "check": "Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.",
+    "compare": "Compare two results folders run by run, with paired 90 % intervals.",
+    "export": "Write all results as one table, with a row per run and checkpoint.",
+    "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use them.",
+    "withdraw": "Exclude wrong results: files stay, runs become missing. Without --filter, list them.",
+    "doctor": "Show this machine's versions, devices and kernels, checked against their references.",
+    "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
+    "schema": "Print the JSON Schema of suites or claims files, for editors that complete and check YAML.",
 }
-"""By name: module and function in `bench.cli`, and the first line of its docstring for `bench --help`."""
+"""By name, the first line of the docstring of `command` in the module of that name, for `bench --help`."""
 
 
 def load(name: str) -> Any:
     """Import a command's module and return its Click command."""
-    module, _, function = COMMANDS[name][0].partition(":")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    single.command(name)(getattr(importlib.import_module(f"bench.cli.{module}"), function))
+    single.command(name)(importlib.import_module(f"bench.cli.{name}").command)
     return typer.main.get_command(single)
 
 
@@ -71,7 +40,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for name, (_, summary) in COMMANDS.items():
+        for name, summary in COMMANDS.items():
             self.add_command(TyperCommand(name, help=summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

@@ -35,10 +35,7 @@ def command(
     results: Results = RESULTS,
     filter: Annotated[
         str | None,
-        typer.Option(
-            "--filter",
-            help=FIELDS_HELP,
-        ),
+        typer.Option("--filter", help=FIELDS_HELP),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
