@@ -72,7 +72,7 @@ def command(
         bool, typer.Option("--allow-synthetic", hidden=True, help="Judge synthetic results (tests).")
     ] = False,
 ) -> None:
-    """Compare results with a suite's claims (suites/x.claims.yaml); list changes since the last check.
+    """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
     Exit code 0: every claim is reproduced. 1: a claim is not. 2: claims are missing, undecided or
     not comparable. 3: the suite or its claims file is wrong.

@@ -91,7 +91,7 @@ def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Outpu
 
 
 def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
-    """What of a suite's results no longer counts, a line a reason."""
+    """Which results of a suite no longer count, with a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 

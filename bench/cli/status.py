@@ -113,7 +113,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         yield f"failed, {printing.count(count, 'run')}: {note}", "red"
     if causes:
         yield (
-            f"Details, and the commands to try failed runs again: bench failures {view.path}{plugins.flags()}",
+            f"Details, and commands to try failed runs again: bench failures {view.path}{plugins.flags()}",
             "red",
         )
     ended = Counter(

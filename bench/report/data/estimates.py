@@ -121,7 +121,7 @@ def curves(selected: pd.DataFrame, measure: ScoreScale) -> pd.DataFrame:
     """Score against in-context examples of every cell in `selected`, at the last checkpoint.
 
     Args:
-        selected: finished runs of the chosen settings, one row a run (`select.chosen` of a plan), with
+        selected: finished runs of the chosen settings, one row per run (`select.chosen` of a plan), with
             the columns of `with_curves`.
         measure: how the task's scores are shown.
 

@@ -33,7 +33,7 @@ def figure_8(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
 
 
 def figure_3(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
-    """Regression with outliers: a row a task, as trained on the left, on clean prompts on the right.
+    """Regression with outliers: a row per task, as trained on the left, on clean prompts on the right.
 
     Many outliers stand on top, orthogonal ones below, as in the paper.
     """

@@ -28,7 +28,7 @@ LEFT = 0.72
 def error_against_flops(
     panels: Sequence[Panel], looks: Mapping[str, Look], most_columns: int = 3
 ) -> tuple[Figure, list[Spot]]:
-    """Every checkpoint of every size, and per series the frontier; one panel a task.
+    """Every checkpoint of every size, and per series the frontier; one panel per task.
 
     Returns:
         The figure, and where its points are.

@@ -137,7 +137,7 @@ def _overview(name: str, panels: Sequence[Panel], architectures: Sequence[str]) 
         figure,
         f"All tasks: mean over positions, where nothing else is said, against training FLOPs. "
         f"{select.FRONTIER_RULE}",
-        f"One panel a task, error against training FLOPs: {titles}. Each is described in its own section.",
+        f"One panel per task, error against training FLOPs: {titles}. Each is described in its own section.",
         numbers,
         spots,
     )

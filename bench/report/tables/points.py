@@ -9,7 +9,7 @@ from bench.run import short
 
 
 def points_table(name: str, numbers: pd.DataFrame) -> Table:
-    """A row a point: what it is and what it scored."""
+    """A row per point: what it is and what it scored."""
     columns = [(key, head) for key, head in READABLE.items() if key in numbers]
     rows = [[TableCell(_readable(key, row[key])) for key, _ in columns] for row in numbers.to_dict("records")]
     text = frozenset(head for key, head in columns if key in ("panel", "series", "size", "learned"))

@@ -1,4 +1,4 @@
-"""Precisions compared: one row a claim of equivalence between two precisions, and what follows for each task.
+"""Precisions compared: a row per claim of equivalence between two precisions, and what follows for each task.
 
 A precision passes on a task if every claim about it there is reproduced: an equivalence for each
 architecture that the suite trains in it, and whatever else is claimed of these runs alone. What is
