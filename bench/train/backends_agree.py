@@ -2,9 +2,8 @@
 
 Training amplifies rounding errors, so the losses of two correct backends drift apart. The losses of one
 backend drift in the same way after a one-ulp change of its initial weights. This drift of the reference is
-the
-yardstick: over the first hundred steps, a backend may differ from the reference by at most `SLACK`
-    yardsticks.
+the yardstick: over the first hundred steps, a backend may differ from the reference by at most `SLACK`
+yardsticks.
 """
 
 from __future__ import annotations
