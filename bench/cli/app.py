@@ -19,7 +19,7 @@ COMMANDS: dict[str, str] = {
     "check": "Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.",
     "compare": "Compare two results folders run by run, with paired 90 % intervals.",
     "export": "Write all results as one table, with a row per run and checkpoint.",
-    "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use them.",
+    "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use the times.",
     "withdraw": "Exclude wrong results: files stay, runs become missing. Without --filter, list them.",
     "doctor": "Show this machine's versions, devices and kernels, checked against their references.",
     "tasks": "List the tasks; show one task's prompt, fields and evaluations.",

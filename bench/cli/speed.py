@@ -73,7 +73,7 @@ def command(
     results: Results = RESULTS,
     json: Json = False,
 ) -> None:
-    """Time whole training steps on this machine's device, alone and in stacks. Plans use them."""
+    """Time whole training steps on this machine's device, alone and in stacks. Plans use the times."""
     grid = Grid(
         words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
     )
