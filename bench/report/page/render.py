@@ -25,7 +25,7 @@ from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.save import inline, variable
 from bench.report.page.exhibits import DrawnExhibit
-from bench.report.page.runs import RunFacts
+from bench.report.page.runs import PointFacts
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.files import as_markdown
@@ -87,7 +87,7 @@ class Report:
     deviations: Table
     problems: Sequence[str]
     withdrawn: Sequence[str]
-    runs: RunFacts
+    runs: PointFacts
 
     @property
     def planned(self) -> int:

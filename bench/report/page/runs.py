@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """What the page tells of runs.
+class PointFacts:
+    """What the page tells of the runs behind its points.
 
     Attributes:
         labels: what is told, in order.
@@ -29,7 +29,7 @@ class RunFacts:
     values: Mapping[str, Sequence[str]]
 
 
-def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> RunFacts:
+def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> PointFacts:
     """The facts of some runs that have results. A page with hundreds of runs contains each label once."""
     runs = {run.id: run for run in suite.runs}
     tasks = task_names(list(runs.values()))
@@ -54,7 +54,7 @@ def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> RunFacts:
             "commit": _commit(origin),
         }
         labels, values[key] = list(facts), list(facts.values())
-    return RunFacts(labels, values)
+    return PointFacts(labels, values)
 
 
 def _options(name: str) -> str:
