@@ -5,6 +5,8 @@ plain call has K = 1. Under `torch.func.vmap`, the mapped dimension is folded in
 models runs as one launch instead of K launches.
 """
 
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,6 +16,9 @@ import torch
 from torch import Tensor
 
 Tensors = tuple[Tensor, ...]
+
+LIBRARY = torch.library.Library("bench", "FRAGMENT")
+"""The namespace `torch.ops.bench`. Its operators live as long as this object."""
 
 
 def operator(
@@ -67,14 +72,9 @@ def operator(
     backward_inputs += ", bool[] wanted" if selective else ""
     count = len(outputs) + len(kept)
     # Operator schemas have no tuple with one entry: an operator with one result returns the tensor itself.
-    run = torch.library.custom_op(
-        f"bench::{name}", _alone(forward, count), mutates_args=(), schema=f"({inputs}) -> {_tuple(count)}"
-    )
-    gradient = torch.library.custom_op(
-        f"bench::{name}_backward",
-        _alone(backward, len(sources)),
-        mutates_args=(),
-        schema=f"({backward_inputs}) -> {_tuple(len(sources))}",
+    run = _define(name, f"({inputs}) -> {_tuple(count)}", _alone(forward, count))
+    gradient = _define(
+        f"{name}_backward", f"({backward_inputs}) -> {_tuple(len(sources))}", _alone(backward, len(sources))
     )
 
     def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
@@ -112,11 +112,12 @@ def operator(
             for value, want in zip(like, wanted, strict=True)
         )
 
-    run.register_fake(_alone(shapes, count))
-    gradient.register_fake(_alone(gradient_shapes or shapes_of_inputs, len(sources)))
-    run.register_autograd(differentiate, setup_context=keep)
-    run.register_vmap(_folded(run))
-    gradient.register_vmap(_folded(gradient))
+    library = torch.library
+    library.register_fake(run, _alone(shapes, count), lib=LIBRARY)
+    library.register_fake(gradient, _alone(gradient_shapes or shapes_of_inputs, len(sources)), lib=LIBRARY)
+    library.register_autograd(run, differentiate, setup_context=keep, lib=LIBRARY)
+    library.register_vmap(run, _folded(run), lib=LIBRARY)
+    library.register_vmap(gradient, _folded(gradient), lib=LIBRARY)
 
     # A second registration of the gradient, because `torch.func` cannot differentiate through custom
     # operators.
@@ -162,6 +163,14 @@ def operator(
         return results if len(outputs) > 1 else results[0]
 
     return apply
+
+
+def _define(name: str, schema: str, kernel: Callable[..., Any]) -> Any:
+    """Define the operator `bench::name`, which runs `kernel` on every device; return it."""
+    # `torch.library.custom_op` would import torch's compiler, 2 s in each process that trains.
+    LIBRARY.define(name + schema)
+    LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
+    return getattr(torch.ops.bench, name).default
 
 
 def unwanted(gradient: Tensor) -> Tensor:
