@@ -111,6 +111,31 @@ def test_triton_scan_is_the_reference_in_outputs_and_gradients(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", TRITON)
+@pytest.mark.parametrize(("length", "segments"), [(9, 3), (82, 4), (33, 4)])
+def test_segments_of_a_prompt_give_the_same_gradients(
+    name: str, length: int, segments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few prompts of a length that the segments do not divide, and many that need no segments."""
+    from bench.kernels.scan import triton
+
+    torch.manual_seed(length)
+    inputs = scan_inputs(2, length, 5, 4)
+    for most in (1, segments):
+        monkeypatch.setattr(triton, "_segments", lambda programs, chunks, most=most: most)
+        assert_same(selective_scan(name), selective_scan("reference"), inputs)
+
+
+@pytest.mark.parametrize("name", TRITON)
+def test_only_few_programs_cut_prompts_into_segments(name: str) -> None:
+    from bench.kernels.scan import triton
+
+    assert triton._segments(64 * 2, chunks=11) == triton.SEGMENTS
+    assert triton._segments(64 * 8, chunks=11) == 1
+    assert triton._segments(1, chunks=2) == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 @shapes
 @given(

@@ -6,6 +6,11 @@ token by token in reversed order. A thread has 4 channels and a quarter of the s
 channels or over the state are additions within the thread and two or three exchanges between threads. Sums
 over channels (dB, dC) and over prompts (dA, dbias, dskip) are written as partial sums, which `add_up` adds in
 a fixed order, so that two runs agree to the bit.
+
+If there are too few prompts and channels to fill the GPU, a prompt is cut into segments, which several
+programs process at once. `segment_carries` first computes what each segment passes on to the earlier ones if
+it gets nothing from later ones. The recurrence is linear, so `backward` adds the contributions of all later
+segments.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -21,20 +26,22 @@ from bench.kernels.triton_functions import LOG2_E, one_minus_exp, sigmoid_of
 LN_2 = tl.constexpr(0.6931471805599453)
 
 
-@triton.jit(do_not_specialize=["rows", "length", "batch", "channels"])
+@triton.jit(do_not_specialize=["rows", "length", "batch", "channels", "span"])
 def backward(
-    dy, x, delta, A, B, C, skip, z, starts, states, dx, dstep, dz, by_prompt, by_block,
+    dy, x, delta, A, B, C, skip, z, starts, states, carries, spans, dx, dstep, dz, by_prompt, by_block,
     B_k, B_b, B_t, C_k, C_b, C_t, z_k, z_b, z_t,
-    rows, batch, length, channels,
-    STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, STAGES_AGAIN: tl.constexpr,
-    STAGES: tl.constexpr, WIDE: tl.constexpr,
+    rows, batch, length, channels, span,
+    STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, SEGMENTS: tl.constexpr,
+    WIDE: tl.constexpr, STAGES_AGAIN: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     if WIDE:  # tell the compiler about divisibility, for vector loads; `_aligned` guarantees it for z
         channels = channels // 16 * 16
         z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
     blocks = tl.cdiv(channels, BLOCK)
     block = tl.program_id(0) % blocks
-    row = (tl.program_id(0) // blocks).to(tl.int64)
+    part = tl.program_id(0) // blocks  # a segment of a prompt
+    segment = part % SEGMENTS
+    row = (part // SEGMENTS).to(tl.int64)
     k, b = row // batch, row % batch
     # The state consists of STATE / LOW tiles (LOW, channels). Values without a dimension of states are such
     # tiles too, with LOW equal rows: every thread then has the values of its own channels, without any
@@ -54,8 +61,9 @@ def backward(
     C += k * C_k + b * C_b + low
     z += k * z_k + b * z_b + e
     chunks = tl.cdiv(length, CHUNK)
+    begin, end = segment * span, tl.minimum((segment + 1) * span, chunks)
     starts += row * chunks * STATE * channels + within
-    states += row * CHUNK * STATE * channels + within
+    states += (row * SEGMENTS + segment) * CHUNK * STATE * channels + within
     by_block += (row * length * blocks + block) * STATE + low
     half = rows.to(tl.int64) * length * blocks * STATE  # the partial sums of dC follow those of dB
     sum_skip = tl.zeros_like(skips)
@@ -63,11 +71,18 @@ def backward(
     rate, carry, sum_A, start = (), (), (), ()  # carry: exp(Δ_{t+1} A) g_{t+1}
     for i in tl.static_range(STATE // LOW):
         rate += (tl.load(A + i * tile, mask=inside, other=0.0) * LOG2_E,)
-        carry += (tl.zeros_like(skips),)
+        passed = tl.zeros_like(skips)
+        for later in tl.static_range(SEGMENTS - 1, 0, -1):
+            if later > segment:
+                at = row * SEGMENTS + later
+                total = tl.load(spans + at * channels + e, mask=inside, other=0.0)
+                entry = carries + at * STATE * channels + within + i * tile
+                passed = tl.exp2(total * rate[i]) * passed + tl.load(entry, mask=inside, other=0.0)
+        carry += (passed,)
         sum_A += (tl.zeros_like(skips),)
-        start += (tl.load(starts + (chunks - 1) * STATE * channels + i * tile, mask=inside, other=0.0),)
-    for back in range(chunks):
-        first = (chunks - 1 - back) * CHUNK
+        start += (tl.load(starts + (end - 1) * STATE * channels + i * tile, mask=inside, other=0.0),)
+    for back in range(end - begin):
+        first = (end - 1 - back) * CHUNK
         steps = tl.minimum(CHUNK, length - first)
         # Recompute the states before each token of the chunk.
         h = start
@@ -81,7 +96,7 @@ def backward(
                 input = step_x * tl.load(B + t * B_t + i * LOW)
                 after += (tl.exp2(delta_t * rate[i]) * h[i] + input,)
             h = after
-        before = tl.maximum(chunks - 2 - back, 0)  # the next chunk's start, loaded long before it is used
+        before = tl.maximum(end - 2 - back, 0)  # the next chunk's start, loaded long before it is used
         start = ()
         for i in tl.static_range(STATE // LOW):
             start += (tl.load(starts + before * STATE * channels + i * tile, mask=inside, other=0.0),)
@@ -97,7 +112,7 @@ def backward(
             sigmoid = sigmoid_of(z_of_t)
             slope = dy_t * sigmoid
             d = slope * z_of_t
-            part = by_block + t * blocks * STATE
+            sums = by_block + t * blocks * STATE
             ungated, d_input, d_decay = tl.zeros_like(d), tl.zeros_like(d), tl.zeros_like(d)
             carried, added = (), ()
             for i in tl.static_range(STATE // LOW):
@@ -112,8 +127,8 @@ def backward(
                 ungated += h_t * C_i
                 d_input += g * B_i  # gradient of Δ_t x_t
                 d_decay += exponent * rate[i]
-                tl.store(part + i * LOW, tl.sum(g * step_x, axis=1, keep_dims=True))
-                tl.store(part + half + i * LOW, tl.sum(h_t * d, axis=1, keep_dims=True))
+                tl.store(sums + i * LOW, tl.sum(g * step_x, axis=1, keep_dims=True))
+                tl.store(sums + half + i * LOW, tl.sum(h_t * d, axis=1, keep_dims=True))
             carry, sum_A = carried, added
             ungated = tl.sum(ungated, axis=0, keep_dims=True) + skips * x_t
             d_input = tl.sum(d_input, axis=0, keep_dims=True)
@@ -125,11 +140,61 @@ def backward(
             tl.store(dx + t * channels, d_input * delta_t + skips * d, mask=once)
             tl.store(dstep + t * channels, d_step, mask=once)
         tl.debug_barrier()
-    by_prompt += row * (STATE + 2) * channels
+    by_prompt += (row * SEGMENTS + segment) * (STATE + 2) * channels
     for i in tl.static_range(STATE // LOW):
         tl.store(by_prompt + within + i * tile, sum_A[i], mask=inside)
     tl.store(by_prompt + STATE * channels + e, sum_bias, mask=once)
     tl.store(by_prompt + (STATE + 1) * channels + e, sum_skip, mask=once)
+
+
+@triton.jit(do_not_specialize=["length", "batch", "channels", "span"])
+def segment_carries(
+    dy, delta, A, C, z, carries, spans, C_k, C_b, C_t, z_k, z_b, z_t,
+    batch, length, channels, span,
+    STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, SEGMENTS: tl.constexpr,
+    WIDE: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """For each segment, the carry that leaves it if none enters it, and the sum of its Δ."""
+    if WIDE:  # as in `backward`
+        channels = channels // 16 * 16
+        z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
+    blocks = tl.cdiv(channels, BLOCK)
+    part = tl.program_id(0) // blocks
+    segment = part % SEGMENTS
+    row = (part // SEGMENTS).to(tl.int64)
+    k, b = row // batch, row % batch
+    LOW: tl.constexpr = 4 if STATE >= 4 else STATE
+    low = tl.arange(0, LOW)[:, None]
+    e = tl.broadcast_to((tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)[None, :], (LOW, BLOCK))
+    inside = e < channels
+    within, tile = low * channels + e, LOW * channels
+    place = row * length * channels + e
+    delta, dy = delta + place, dy + place
+    A += k * STATE * channels + within
+    C += k * C_k + b * C_b + low
+    z += k * z_k + b * z_b + e
+    total = tl.zeros((LOW, BLOCK), dtype=A.dtype.element_ty)
+    rate, carry = (), ()
+    for i in tl.static_range(STATE // LOW):
+        rate += (tl.load(A + i * tile, mask=inside, other=0.0) * LOG2_E,)
+        carry += (tl.zeros_like(total),)
+    begin = segment * span * CHUNK
+    steps = tl.minimum((segment + 1) * span * CHUNK, length) - begin
+    for done in tl.range(0, steps, num_stages=STAGES):
+        t = begin + steps - 1 - done
+        delta_t = tl.load(delta + t * channels, mask=inside, other=0.0)
+        z_of_t = tl.load(z + t * z_t, mask=inside, other=0.0)
+        d = tl.load(dy + t * channels, mask=inside, other=0.0) * sigmoid_of(z_of_t) * z_of_t
+        total += delta_t
+        carried = ()
+        for i in tl.static_range(STATE // LOW):
+            C_i = tl.load(C + t * C_t + i * LOW)
+            carried += (tl.exp2(delta_t * rate[i]) * (carry[i] + d * C_i),)
+        carry = carried
+    at = row * SEGMENTS + segment
+    for i in tl.static_range(STATE // LOW):
+        tl.store(carries + at * STATE * channels + within + i * tile, carry[i], mask=inside)
+    tl.store(spans + at * channels + e, total, mask=inside & (low == 0))
 
 
 @triton.jit(do_not_specialize=["batch", "tokens", "blocks", "channels"])
