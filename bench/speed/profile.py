@@ -75,10 +75,10 @@ def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str,
     on_gpu = device.type == "cuda"
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
     if on_gpu:  # the first profile of a process starts the tracer and may miss events
-        with profile(activities=[activity]):
+        with profile(activities=[activity], acc_events=True):
             step()
             torch.cuda.synchronize(device)
-    with profile(activities=[activity]) as profiler:
+    with profile(activities=[activity], acc_events=True) as profiler:
         for _ in range(STEPS):
             step()
         if on_gpu:
