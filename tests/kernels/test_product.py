@@ -19,7 +19,8 @@ from kernel_checks import (
 from torch import Tensor
 
 from bench.kernels import triton_sums
-from bench.kernels.product import linear, linear_bias, precision
+from bench.kernels.product import linear, linear_bias, precision, stacked
+from bench.kernels.product.split import split
 
 __all__ = ["interpreter"]
 KINDS: dict[str, Any] = {"linear_triton": linear, "linear_bias_triton": linear_bias}
@@ -53,6 +54,21 @@ def test_a_product_reads_a_slice_of_wider_rows(name: str) -> None:
 
     assert_same(part(name), part("reference"), [normal(2, 5, 7), normal(6, 4)])
     assert_a_stack_is_each_model_alone(part(name), [normal(2, 5, 7), normal(6, 4)])
+
+
+@pytest.mark.parametrize(
+    ("K", "tokens", "parts"), [(4, 64 * 82, 16), (16, 64 * 82, 16), (1, 64 * 82, 1), (4, 301, 1)]
+)
+def test_a_stacks_weight_gradient_is_a_sum_over_parts_of_the_tokens(K: int, tokens: int, parts: int) -> None:
+    """Integers have exact sums in any order, so that parts in a wrong order or left out show."""
+    torch.manual_seed(0)
+    dy, x = torch.randint(-3, 4, (2, K, tokens, 5)).double()
+    assert stacked.parts_of(K, 5, tokens, 5) == parts
+    torch.testing.assert_close(stacked.sum_of_parts(dy.mT, x, split), torch.bmm(dy.mT, x), rtol=0, atol=0)
+    shared = x[:1].expand_as(x)
+    torch.testing.assert_close(
+        stacked.sum_of_parts(dy.mT, shared, split), torch.bmm(dy.mT, shared), rtol=0, atol=0
+    )
 
 
 class Products(torch.utils._python_dispatch.TorchDispatchMode):
