@@ -13,8 +13,8 @@ import pandas as pd
 from bench.check import to_json
 from bench.files import write_atomically
 from bench.paper.exhibits import EXHIBITS, named
-from bench.report.data import budgets, planned, provenance
-from bench.report.data.results import results_frame
+from bench.report.data import budgets, provenance
+from bench.report.data.frame import counts, of_runs, references_frame, results_frame, runs_of, total
 from bench.report.figures import save
 from bench.report.figures.drawing import Drawing
 from bench.report.page import render
@@ -61,14 +61,16 @@ def contents(
     """Every file of the report by its path inside the folder, index.html first."""
     names = {anchor_of(name) for name in EXHIBITS}
     architectures = sorted({run.architecture.base_name for run in suite.runs})
+    results, references = results_frame(suite.runs, pool, states), references_frame(suite.runs, pool)
     experiments = [
-        section(experiment, pool, states, architectures, names) for experiment in suite.experiments
+        section(experiment, of_runs(results, experiment.runs), references, architectures, names)
+        for experiment in suite.experiments
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}
-    shown = exhibits(suite, pool, states, cited)
-    plan = planned.planned(suite.runs, pool, states)
+    shown = exhibits(suite, results, references, cited)
+    plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
-    beyond = _beyond(suite, pool, states)
+    beyond = _beyond(suite, results, pool)
     compared = precisions(suite, verdicts, tasks)
     drawings = [
         *(exhibit.drawing for exhibit in shown if exhibit.drawing),
@@ -89,9 +91,9 @@ def contents(
     report = render.Report(
         suite.name,
         suite.description,
-        planned.counts(plan),
-        planned.total(plan["planned_flops"]),
-        planned.total(plan["done_flops"]),
+        counts(plan),
+        total(plan["planned_flops"]),
+        total(plan["done_flops"]),
         verdicts,
         compared,
         shown,
@@ -102,7 +104,7 @@ def contents(
         pool.problems,
         withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
         run_facts(
-            suite, pool, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
+            suite, pool, plan, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
         ),
     )
     drawn = save.all_encoded({drawing.name: drawing.figure for drawing in drawings})
@@ -116,12 +118,12 @@ def contents(
     }
 
 
-def _beyond(suite: Suite, pool: Pool, states: Mapping[str, str]) -> list[Table]:
+def _beyond(suite: Suite, results: pd.DataFrame, pool: Pool) -> list[Table]:
     """Comparisons at equal FLOPs: one table for all tasks, then one a task."""
     # A suite that rebuilds no figure against FLOPs has all its models compared.
     experiments = experiments_of(suite, [name for name, exhibit in EXHIBITS.items() if exhibit.against_flops])
     runs = (run for experiment in experiments or suite.experiments for run in experiment.runs)
-    compared = budgets.comparisons(results_frame(runs, pool, states), pool)
+    compared = budgets.comparisons(of_runs(results, runs), pool)
     compared = [comparison for comparison in compared if comparison.has_frontiers]
     if not compared:
         return []

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,12 @@ from bench.errors import InvalidFile
 from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures, write_report
 from bench.report.data import budgets
-from bench.report.data.results import references_frame, results_frame
+from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures.convergence import convergence, figure_7
 from bench.report.figures.flops import figure_2, figure_3, figure_9
 from bench.report.figures.save import all_encoded, inline
 from bench.report.figures.varied import figure_4, figure_10
-from bench.report.page.exhibits import DrawnExhibit, drawn_exhibit, exhibits
+from bench.report.page.exhibits import DrawnExhibit, exhibits
 from bench.report.tables.equal_flops import matching_table, ranking_table
 from bench.report.tables.files import as_latex, as_markdown
 from bench.report.tables.parameters import table_6
@@ -60,6 +61,11 @@ def nothing_known() -> pd.DataFrame:
     return references_frame([], Pool())
 
 
+def drawn(suite: Suite, pool: Pool, cited: Sequence[str] = ()) -> dict[str, DrawnExhibit]:
+    results, references = results_frame(suite.runs, pool, {}), references_frame(suite.runs, pool)
+    return {exhibit.number: exhibit for exhibit in exhibits(suite, results, references, cited)}
+
+
 # --- which experiments ------------------------------------------------------------------------
 
 
@@ -69,7 +75,7 @@ def test_figures_are_drawn_from_the_experiments_that_name_them_whatever_they_are
         experiment_of(grid(task_named("decision_tree")), "another", rebuilds="Figure 2"),
         experiment_of(grid(task_named("sparse_parity")), "figure2_by_name_only", rebuilds=""),
     )
-    found = {each.number: each for each in exhibits(suite, Pool(), {}, [])}
+    found = drawn(suite, Pool())
     assert list(found) == ["Figure 2", "Table 6", "Figure 9"]
     assert found["Figure 2"].tasks == ["Linear regression", "Decision tree"]
     assert found["Figure 2"].origin == "surprise (Figures 2 and 9, left), another"
@@ -77,7 +83,7 @@ def test_figures_are_drawn_from_the_experiments_that_name_them_whatever_they_are
 
 def test_what_claims_are_about_is_listed_as_missing_when_nothing_rebuilds_it() -> None:
     suite = suite_of(experiment_of(grid(LINEAR)))
-    found = {each.number: each for each in exhibits(suite, Pool(), {}, ["Figure 3", "Table 4", "Table 5"])}
+    found = drawn(suite, Pool(), ["Figure 3", "Table 4", "Table 5"])
     assert found["Figure 3"].notes == ["Missing: no experiment of this suite rebuilds it."]
     assert found["Figure 3"].drawing is None
     for number in ("Table 4", "Table 5"):
@@ -330,8 +336,7 @@ def paper() -> tuple[Suite, Pool]:
 def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
     assert all(result.provenance.synthetic for result in pool.runs.values())
-    found: dict[str, DrawnExhibit] = {name: drawn_exhibit(name, suite, pool, {}) for name in EXHIBITS}
-    for number, one in found.items():
+    for number, one in drawn(suite, pool, list(EXHIBITS)).items():
         absent = [cell.text for table in one.tables for row in table.rows for cell in row if cell.absent]
         if number in ("Table 4", "Table 5"):
             assert absent
@@ -358,8 +363,7 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
     part = {key: pool.runs[key] for key in keys}
     for key in keys[::5]:
         part[key] = part[key].model_copy(update={"outcome": "diverged", "checkpoints": []})
-    for number in EXHIBITS:
-        one = drawn_exhibit(number, suite, Pool(runs=part), {})
+    for number, one in drawn(suite, Pool(runs=part), list(EXHIBITS)).items():
         if one.drawing is None or number == "Table 6":
             continue
         texts = " ".join([*(text.get_text() for text in one.drawing.figure.texts), *one.notes])
@@ -386,7 +390,7 @@ def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suit
     suite, pool = paper
     claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
     found = {one.claim: one.shown for one in check(claims, suite, pool, allow_synthetic=True)}
-    (table,) = drawn_exhibit("Table 1", suite, pool, {}).tables
+    (table,) = drawn(suite, pool, ["Table 1"])["Table 1"].tables
     for row in table.numbers.to_dict("records"):
         assert found[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
 

@@ -33,8 +33,9 @@ from synthetic import (
 )
 
 from bench.report import write_report
-from bench.report.data import estimates, planned, select
-from bench.report.data.estimates import ScoreScale
+from bench.report.data import estimates
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import counts, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import spread, tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
@@ -50,22 +51,17 @@ from bench.run import Run
 LINEAR = task_named(n_points=5)
 
 
-def frames(
-    runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    plan = planned.planned(runs, pool, states or {})
-    scores = planned.measured(plan, pool)
-    return plan, scores, select.settings(plan, scores)
+def task_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None) -> TaskResults:
+    return TaskResults(results_frame(runs, pool, states or {}))
 
 
 def chosen_rates(runs: Sequence[Run], pool: Pool) -> list[float]:
-    _, _, table = frames(runs, pool)
+    table = task_of(runs, pool).settings
     return table.loc[table["chosen"], "learning_rate"].tolist()
 
 
 def results_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None) -> Table:
-    plan, _, table = frames(runs, pool, states)
-    return results_table("results", plan, table, pool, ScoreScale.of(runs[0].task))
+    return results_table("results", task_of(runs, pool, states))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -94,7 +90,7 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     broken.update(outcome="diverged", reason="too steep")  # excellent checkpoints do not help it
     pool = pool_with(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
-    _, _, table = frames([low, high], pool)
+    table = task_of([low, high], pool).settings
     assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
 
 
@@ -127,7 +123,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
 ) -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=rates)
     pool = pool_with(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
-    _, _, table = frames(runs, pool)
+    table = task_of(runs, pool).settings
     assert table["at_edge"].any() == edge
     assert ("edge of its grid" in texts(results_of(runs, pool))[0][3]) == edge
 
@@ -140,8 +136,8 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
             large.id: result_of(large, 0.1, selection=0.9),
         }
     )
-    _, _, table = frames([small, large], pool)
-    assert select.best_sizes(table)["size"].tolist() == ["2×128"]
+    table = task_of([small, large], pool).settings
+    assert estimates.best_sizes(table)["size"].tolist() == ["2×128"]
 
 
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
@@ -152,7 +148,7 @@ points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.n
 def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in found], dtype=float)
     errors = pd.Series([y for _, y in found], dtype=float)
-    marked = select.frontier(flops, errors)
+    marked = estimates.frontier(flops, errors)
     best = sorted(zip(flops[marked], errors[marked], strict=True))
     assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
     for x, y in found:
@@ -210,15 +206,14 @@ def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None
     stored = baselines_of(run)
     stored["baselines"][0]["mean"] = [0.7 * value for value in stored["baselines"][0]["mean"]]
     pool = pool_with(baselines={run.task_id: stored})
-    found = estimates.level(estimates.baselines(pool, run.task_id, ScoreScale.of(LINEAR)), "trivial")
-    assert found == ("zero", pytest.approx(0.7))
+    assert estimates.level(references_frame([run], pool), "trivial") == ("zero", pytest.approx(0.7))
 
 
 def test_baseline_that_skipped_positions_has_no_level() -> None:
     run = run_of(LINEAR, "mamba")
-    known = estimates.baselines(pool_of([run]), run.task_id, ScoreScale.of(LINEAR))
-    assert estimates.level(known, "floor") is not None
-    assert estimates.level(known, "baseline") is None
+    references = references_frame([run], pool_of([run]))
+    assert estimates.level(references, "floor") is not None
+    assert estimates.level(references, "baseline") is None
 
 
 def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
@@ -244,7 +239,7 @@ def test_best_of_each_size_is_bold() -> None:
 
 
 def test_flops_beyond_64_bits_are_summed_exactly() -> None:
-    assert planned.total(pd.Series([2**62, 2**62, 2**62])) == 3 * 2**62
+    assert total(pd.Series([2**62, 2**62, 2**62])) == 3 * 2**62
 
 
 def test_table_6_agrees_with_the_paper_in_23_of_24_cells() -> None:
@@ -271,8 +266,12 @@ def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_number
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
     pool = pool_with(runs={runs[0].id: result_of(runs[0], outcome="diverged")})
     states = {runs[1].id: "failed", runs[2].id: "running"}
-    plan, _, _ = frames(runs, pool, states)
-    assert planned.counts(plan) == {"finished": 0, "diverged": 1, "failed": 1, "missing": 2}
+    assert counts(results_frame(runs, pool, states)) == {
+        "finished": 0,
+        "diverged": 1,
+        "failed": 1,
+        "missing": 2,
+    }
     row = texts(results_of(runs, pool, states))[0]
     said = "diverged (1), failed (1), missing (2 of 4 runs)"
     assert row[3:] == ["none chosen", "none done", said, said, said, "0 of 1"]
@@ -327,9 +326,9 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
             "optimizer": {"name": "adamw"},
         }
     )
-    plan, _, table = frames([adam, adamw], pool_of([adam, adamw]))
-    assert plan["series"].tolist() == ["Mamba, adam", "Mamba, adamw"]
-    assert table["chosen"].tolist() == [True, True]
+    task = task_of([adam, adamw], pool_of([adam, adamw]))
+    assert list(task.series) == ["Mamba, adam", "Mamba, adamw"]
+    assert task.settings["chosen"].tolist() == [True, True]
 
 
 def test_heads_that_follow_from_the_size_make_no_variant() -> None:
@@ -342,14 +341,12 @@ def test_heads_that_follow_from_the_size_make_no_variant() -> None:
             "size": {"layers": 2, "width": 64, "heads": 2},
         }
     )
-    plan, _, _ = frames([base, few], Pool())
-    assert plan["series"].unique().tolist() == ["Transformer"]
+    assert list(task_of([base, few], Pool()).series) == ["Transformer"]
 
 
 def test_tasks_of_one_name_are_told_apart_by_what_differs() -> None:
     runs = [run_of(task_named("sparse_linear_regression", n_points=n)) for n in (41, 101)]
-    plan, _, _ = frames(runs, Pool())
-    names = plan["task"].tolist()
+    names = results_frame(runs, Pool(), {})["task"].tolist()
     assert len(set(names)) == 2
     assert all(name.startswith("Sparse linear regression, ") for name in names)
 

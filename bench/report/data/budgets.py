@@ -19,9 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.frontier import Point, error_at, flops_at, frontier
-from bench.report.data import select
-from bench.report.data.results import scale_of
-from bench.report.data.select import chosen_settings
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import ScoreScale
 from bench.results import Pool, per_prompt
 from bench.results.record import MAIN
 
@@ -99,34 +98,27 @@ class FrontierComparison:
 def comparisons(results: pd.DataFrame, pool: Pool) -> list[FrontierComparison]:
     """The standing of every task of a frame (`results_frame`) that two series or more have results for."""
     found = []
-    for task_id, rows in results.groupby("task_id", sort=False):
-        plan, table = chosen_settings(rows)
-        ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-        chosen = select.chosen(ends[ends["error"].notna()], table)
-        if chosen["series"].nunique() < 2:
-            continue
-        series = dict(zip(plan["series"], plan["architecture"], strict=True))
-        found.append(_standing(str(task_id), str(rows["task"].iloc[0]), series, chosen, rows, pool))
+    for _, rows in results.groupby("task_id", sort=False):
+        task = TaskResults(rows)
+        ends = task.ends()
+        ends = ends[ends["error"].notna()]
+        if ends["series"].nunique() > 1:
+            found.append(_standing(task, ends, pool))
     return found
 
 
-def _standing(
-    task_id: str,
-    task: str,
-    series: Mapping[str, str],
-    chosen: pd.DataFrame,
-    rows: pd.DataFrame,
-    pool: Pool,
-) -> FrontierComparison:
+def _standing(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComparison:
+    """Compare one task's models that were trained to their last step: `ends`, a row per run."""
+    series = task.series
     cells = [
         (str(name), float(runs["training_flops"].iloc[0]), list(runs["id"]), runs["error"].to_numpy(float))
-        for (name, _), runs in chosen.groupby(["series", "size"], sort=False)
+        for (name, _), runs in ends.groupby(["series", "size"], sort=False)
     ]
     lines = _lines(series, [(name, flops, float(errors.mean())) for name, flops, _, errors in cells])
-    prompts = _prompt_errors(rows, [key for _, _, ids, _ in cells for key in ids], pool)
+    prompts = _prompt_errors(task.scale, [key for _, _, ids, _ in cells for key in ids], pool)
     if prompts is None:
-        return FrontierComparison(task_id, task, series, lines, [], False)
-    random = np.random.default_rng(zlib.crc32(task_id.encode()))
+        return FrontierComparison(task.task_id, task.title, series, lines, [], False)
+    random = np.random.default_rng(zlib.crc32(task.task_id.encode()))
     count = len(next(iter(prompts.values())))
     weights = random.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
     drawn = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
@@ -134,7 +126,7 @@ def _standing(
         _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in drawn])
         for draw in range(DRAWS)
     ]
-    return FrontierComparison(task_id, task, series, lines, samples, True)
+    return FrontierComparison(task.task_id, task.title, series, lines, samples, True)
 
 
 def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) -> Lines:
@@ -143,16 +135,15 @@ def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) ->
     }
 
 
-def _prompt_errors(rows: pd.DataFrame, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
+def _prompt_errors(scale: ScoreScale, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
     """Each run's normalised error on every prompt; None when they were not scored on the same ones."""
     results = [pool.runs[key] for key in ids]
     if len({result.prompts[MAIN].sha256 for result in results}) != 1:
         return None
-    measure = scale_of(rows)
     errors: dict[str, Floats] = {}
     for key, result in zip(ids, results, strict=True):
-        scores = per_prompt(result).astype(float) / measure.scale
-        errors[key] = 1 - scores if measure.higher_is_better else scores
+        scores = per_prompt(result).astype(float) / scale.scale
+        errors[key] = 1 - scores if scale.higher_is_better else scores
     lengths = {len(each) for each in errors.values()}
     return errors if len(lengths) == 1 and lengths != {0} else None
 

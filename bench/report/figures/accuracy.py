@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS, tally
-from bench.report.data.results import scale_of
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.examples import draw_curves, draw_known, examples_axis, last_position
@@ -22,16 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Accuracy on sparse parity: against in-context examples (left) and training steps (right).
 
     A row a protocol, where several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
     styles = looks(results["architecture"])
-    rows_of = [results[results["task_id"] == task_id] for task_id in results["task_id"].unique()]
-    panels = [_curves_panel(rows, known) for rows in rows_of]
-    steps = [_steps_panel(rows, known) for rows in rows_of]
+    tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
+    panels = [_curves_panel(task, references) for task in tasks]
+    steps = [_steps_panel(task, references) for task in tasks]
     with in_style():
         wide, left, high = 2.6, 0.6, 2.9
         right = shared.room_for(results["series"].unique())
@@ -86,30 +83,16 @@ def _by_size(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(series=names)
 
 
-def _curves_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
-    measure = scale_of(rows)
-    plan, table = chosen_settings(rows)
-    ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"]) & rows["curve"].notna()]
-    curves = estimates.curves(select.chosen(ends, table), measure)
-    absent = [
-        f"{series}: {tally(runs)}"
-        for series, runs in plan.groupby("series", sort=False)
-        if series not in set(curves["series"])
-    ]
-    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
-    series = dict(zip(plan["series"], plan["architecture"], strict=True))
-    return Panel(str(rows["task"].iloc[0]), measure, curves, own, series, absent)
+def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
+    curves = task.curves()
+    absent = task.absent(set(curves["series"]))
+    return Panel(task.title, task.scale, curves, task.references(references), task.series, absent)
 
 
-def _steps_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
-    measure = scale_of(rows)
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & rows["step"].notna()]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), measure, select.seeds_planned(plan))
-    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
-    series = dict(zip(plan["series"], plan["architecture"], strict=True))
-    return Panel(str(rows["task"].iloc[0]), measure, points[points["error"].notna()], own, series)
+def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
+    points = task.points()
+    points = points[points["error"].notna()]
+    return Panel(task.title, task.scale, points, task.references(references), task.series)
 
 
 def _draw_steps(

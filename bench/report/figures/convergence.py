@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.data import select
-from bench.report.data.planned import tally
-from bench.report.data.select import chosen_settings
+from bench.report.data.estimates import TaskResults, seeds_planned
 from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.panel import known_look, marker_size
@@ -24,7 +22,7 @@ LEARNED = 0.95
 """Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
 
 
-def figure_7(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Steps until sparse parity is learned: each seed a point, their median a bar."""
     data, absent = convergence(results)
     order = list(dict.fromkeys(results["series"]))
@@ -105,21 +103,15 @@ def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     `shown` is the step, or the whole budget for a run that never learned; `median` is that of its
     series. A run that diverged has learned nothing, and is named rather than counted.
     """
-    plan, table = chosen_settings(results)
-    ends = results[(results["evaluation"] == "report") & (results["step"] == results["steps"])]
-    rows = select.chosen(ends, table)
+    task = TaskResults(results)
+    rows = task.ends()
     learned = rows["convergence_step"].notna()
     shown = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
     rows = rows.assign(learned=learned, shown=shown)
     rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
     rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
-    planned = {series: count for (series, _), count in select.seeds_planned(plan).items()}
+    planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}
     rows["seeds_planned"] = [planned[series] for series in rows["series"]]
-    absent = [
-        f"{series}: {tally(runs)}"
-        for series, runs in plan.groupby("series", sort=False)
-        if series not in set(rows["series"])
-    ]
     columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]
     data = rows[[*columns, "shown", "median", "seeds", "seeds_planned"]].reset_index(drop=True)
-    return data, absent
+    return data, task.absent(set(rows["series"]))

@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.data.estimates import level
-from bench.report.data.select import frontier
+from bench.report.data.estimates import frontier, level
 from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.panel import SMALLEST, Panel, absence_notes, known_look, marker_size

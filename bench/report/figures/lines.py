@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.data.planned import tally
-from bench.report.data.results import scale_of
+from bench.report.data.frame import runs_of, tally
 from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.panel import known_look, marker_size
@@ -53,16 +52,14 @@ def panel_of(
     ticks: Mapping[float, str],
     y_label: str = "",
 ) -> Lines:
-    measure = scale_of(rows)
+    scale = rows["score_scale"].iloc[0]
     drawn = set(zip(data["architecture"], data["size"], strict=True))
     absent = [
         f"{architecture_name(str(architecture))} {size}: {tally(runs)}"
-        for (architecture, size), runs in rows.drop_duplicates("id").groupby(
-            ["architecture", "size"], sort=False
-        )
+        for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
         if (architecture, size) not in drawn
     ]
-    return Lines(title, x_label, y_label or measure.label, data, styles, ticks, measure.trivial, absent)
+    return Lines(title, x_label, y_label or scale.label, data, styles, ticks, scale.trivial, absent)
 
 
 def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:

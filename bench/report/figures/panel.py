@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.data.estimates import ScoreScale
+from bench.report.data.frame import ScoreScale
 from bench.report.style import LINES, MUTED, Look
 from bench.report.text import first_few
 
@@ -24,7 +24,7 @@ class Panel:
         title: the task, for people.
         measure: how its scores are shown.
         data: `estimates.curves` (one size a series) or `estimates.points`.
-        known: `estimates.baselines` of the task.
+        known: `references_frame` of the task.
         series: every planned series and its architecture, in the order of the plan.
         absent: what was planned and cannot be drawn, one phrase each.
         known_at: the position at which the floor and the trivial predictor are read beside a headline;

@@ -6,10 +6,8 @@ import math
 
 import pandas as pd
 
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS
-from bench.report.data.results import scale_of, varied_setting
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import varied_setting
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import OPTIMIZERS
 from bench.report.figures.lines import drawing, panel_of
@@ -17,7 +15,7 @@ from bench.report.style import GROUPS, architecture_name, looks
 from bench.report.text import millions
 
 
-def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Chain of thought: error against model size at one hidden width (left), and the reverse (right).
 
     What the tasks differ in is the hidden width; its axis is read from their settings.
@@ -30,7 +28,7 @@ def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     found = looks(results["architecture"])
     styles = {architecture_name(name): found[name] for name in results["architecture"].unique()}
     field = varied_setting(results) or "hidden"
-    ends = _ends(left)
+    ends = TaskResults(left).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
     panels = [panel_of("Model size", "parameters", by_size, left, styles, counts)]
@@ -38,7 +36,7 @@ def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     for task_id in right["task_id"].unique():
         rows = right[right["task_id"] == task_id]
         value = rows["settings"].iloc[0].get(field, math.nan)
-        parts.append(_ends(rows).assign(x=float(value)))
+        parts.append(TaskResults(rows).end_points().assign(x=float(value)))
     over = pd.concat(parts, ignore_index=True)
     ticks = {x: f"{x:g}" for x in over["x"].dropna()}
     size = right["size"].iloc[0]
@@ -52,7 +50,7 @@ def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     return drawing("figure-4", panels, caption, 2)
 
 
-def figure_10(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Linear regression after 40 examples against width: a line a group of equal parameters.
 
     A row an architecture, Adam on the left and AdamW on the right.
@@ -70,11 +68,12 @@ def figure_10(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
             rows = results[(results["architecture"] == architecture) & (results["optimizer"] == optimizer)]
             if rows.empty:
                 continue
-            ends = _ends(rows)
+            task = TaskResults(rows)
+            ends = task.end_points()
             ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
             title = f"{architecture_name(architecture)}, {OPTIMIZERS.get(optimizer, optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
-            label = f"normalised error\nafter {int(rows['n_points'].iloc[0]) - 1} examples"
+            label = f"normalised error\nafter {task.scale.n_points - 1} examples"
             panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
@@ -96,12 +95,3 @@ def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
 
 def _width(size: str) -> float:
     return float(size.partition("×")[2])
-
-
-def _ends(rows: pd.DataFrame) -> pd.DataFrame:
-    """`estimates.points` of one task's chosen settings at the last checkpoint."""
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), scale_of(rows), select.seeds_planned(plan))
-    return points[points["error"].notna()]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.paper.exhibits import EXHIBITS, Exhibit, named
-from bench.report.data.planned import CELL
-from bench.report.data.results import references_frame, results_frame
-from bench.report.data.select import chosen_settings
+from bench.report.data.estimates import settings
+from bench.report.data.frame import CELL, of_runs
 from bench.report.figures.drawing import Drawing
 from bench.report.tables.points import points_table
 from bench.report.tables.table import Table
 from bench.report.text import first_few, slug
-from bench.results import Pool
 from bench.run import Run, short
 
 if TYPE_CHECKING:
@@ -50,21 +48,23 @@ class DrawnExhibit:
     tasks: Sequence[str] = ()
 
 
-def exhibits(suite: Suite, pool: Pool, states: Mapping[str, str], cited: Iterable[str]) -> list[DrawnExhibit]:
+def exhibits(
+    suite: Suite, results: pd.DataFrame, references: pd.DataFrame, cited: Iterable[str]
+) -> list[DrawnExhibit]:
     """Draw every figure and table that an experiment of the suite rebuilds, or that `cited` names.
 
     Args:
         suite: what was planned.
-        pool: the results.
-        states: what is known of runs without a result.
+        results: the frame of its runs.
+        references: `references_frame` of its tasks.
         cited: figures and tables that claims are about. Those without an experiment are listed as missing.
     """
     rebuilt = {name for experiment in suite.experiments for name in named(experiment.rebuilds)}
     wanted = rebuilt | set(cited) | {"Table 6"}
-    return [drawn_exhibit(name, suite, pool, states) for name in EXHIBITS if name in wanted]
+    return [drawn_exhibit(name, suite, results, references) for name in EXHIBITS if name in wanted]
 
 
-def drawn_exhibit(name: str, suite: Suite, pool: Pool, states: Mapping[str, str]) -> DrawnExhibit:
+def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd.DataFrame) -> DrawnExhibit:
     """Draw one figure or table, or say that it is missing."""
     exhibit = EXHIBITS[name]
     anchor = anchor_of(name)
@@ -74,23 +74,23 @@ def drawn_exhibit(name: str, suite: Suite, pool: Pool, states: Mapping[str, str]
         return replace(blank, tables=[function()])
     if exhibit.data == "summed up":
         runs = _runs(experiments_of(suite, {key for key, entry in EXHIBITS.items() if entry.summed_up}))
-        return replace(blank, tables=[function(results_frame(runs or suite.runs, pool, states))])
+        return replace(blank, tables=[function(of_runs(results, runs or suite.runs))])
     experiments = experiments_of(suite, {name})
     runs = _runs(experiments)
     missing = [] if runs else [NOTHING_PLANNED]
     if missing and exhibit.is_figure:
         return replace(blank, notes=missing)
-    results = results_frame(runs, pool, states)
+    rows = of_runs(results, runs)
     blank = replace(
         blank,
         origin=_origin(experiments),
-        notes=[*missing, *choices(results)],
-        tasks=list(dict.fromkeys(results["task"])),
+        notes=[*missing, *choices(rows)],
+        tasks=list(dict.fromkeys(rows["task"])),
     )
     if not exhibit.is_figure:
-        return replace(blank, tables=[function(results)])
+        return replace(blank, tables=[function(rows)])
     # The name of its files is the exhibit's, whatever its function calls it.
-    drawing = replace(function(results, references_frame(runs, pool)), name=anchor)
+    drawing = replace(function(rows, references), name=anchor)
     return replace(blank, drawing=drawing, tables=[points_table(f"{anchor}-points", drawing.numbers)])
 
 
@@ -127,11 +127,11 @@ def _origin(experiments: Sequence[Experiment]) -> str:
     return ", ".join(parts)
 
 
-def choices(results: pd.DataFrame) -> list[str]:
+def choices(rows: pd.DataFrame) -> list[str]:
     """What to beware of in the chosen learning rates: edges of grids, and runs that are still missing."""
-    if results.empty:
+    if rows.empty:
         return []
-    _, table = chosen_settings(results)
+    table = settings(rows)
     count = int(table["chosen"].sum())
     notes = []
     lacking = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
@@ -150,11 +150,9 @@ def choices(results: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _listed(settings: pd.DataFrame) -> str:
+def _listed(table: pd.DataFrame) -> str:
     found = [
         f"{series} {size} ({short(rate)})"
-        for series, size, rate in zip(
-            settings["series"], settings["size"], settings["learning_rate"], strict=True
-        )
+        for series, size, rate in zip(table["series"], table["size"], table["learning_rate"], strict=True)
     ]
     return ", ".join(first_few(list(dict.fromkeys(found))))

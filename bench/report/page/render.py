@@ -20,7 +20,7 @@ from markupsafe import Markup
 from bench.check import WORDS, Verdict
 from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
-from bench.report.data import budgets, estimates, select
+from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.save import inline, variable
@@ -35,8 +35,8 @@ from bench.report.text import error_text, markdown, plus_minus
 
 TEMPLATES = Path(__file__).parent / "templates"
 RULES = (
-    ("Choice of learning rate", select.LEARNING_RATE_RULE),
-    ("Choice of size", select.SIZE_RULE),
+    ("Choice of learning rate", estimates.LEARNING_RATE_RULE),
+    ("Choice of size", estimates.SIZE_RULE),
     ("Intervals", estimates.INTERVAL_RULE),
     ("Equal FLOPs", budgets.RULE),
     ("Symbols of Table 1", SYMBOL_RULE),

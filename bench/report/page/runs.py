@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.data.planned import task_names
 from bench.report.style import architecture_name, scientific
 from bench.report.text import millions
 from bench.results import Pool, Provenance
 from bench.run import short
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.suite import Suite
 
 
@@ -29,10 +30,10 @@ class PointFacts:
     values: Mapping[str, Sequence[str]]
 
 
-def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> PointFacts:
+def run_facts(suite: Suite, pool: Pool, plan: pd.DataFrame, ids: Iterable[str]) -> PointFacts:
     """The facts of some runs that have results. A page with hundreds of runs contains each label once."""
     runs = {run.id: run for run in suite.runs}
-    tasks = task_names(list(runs.values()))
+    tasks = dict(zip(plan["id"], plan["task"], strict=True))
     values = {}
     labels: list[str] = []
     for key in dict.fromkeys(ids):
@@ -40,7 +41,7 @@ def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> PointFacts:
         origin = result.provenance
         facts = {
             "run": key,
-            "task": tasks[run.task_id],
+            "task": tasks[key],
             "architecture": architecture_name(run.architecture.base_name) + _options(run.architecture.name),
             "size": f"{run.size.layers}×{run.size.width}",
             "parameters": millions(run.parameters),

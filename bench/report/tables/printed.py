@@ -10,10 +10,8 @@ import pandas as pd
 
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS, tally
-from bench.report.data.results import scale_of, varied_setting
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.data.estimates import SIZE_RULE, TaskResults, best_sizes
+from bench.report.data.frame import tally, varied_setting
 from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, plus_minus
@@ -39,7 +37,7 @@ def table_1(results: pd.DataFrame) -> Table:
         row = [TableCell(task_name(task))]
         for name, theirs in zip(printed.TABLE_1_ARCHITECTURES, symbols, strict=True):
             error, why = found.get(name, (None, "no experiment"))
-            accuracy = bool(len(selected)) and selected["metric"].iloc[0] == "accuracy"
+            accuracy = bool(len(selected)) and selected["score_scale"].iloc[0].higher_is_better
             ours = None
             if error is not None and (whole or accuracy):
                 ours = symbol(error, list(errors.values()), accuracy=accuracy)
@@ -57,7 +55,7 @@ def table_1(results: pd.DataFrame) -> Table:
         rows.append(row)
     caption = (
         "The paper's symbol / ours and the error (accuracy for parity) it stands for; bold where they agree. "
-        f"The paper gives words; the rule here: {RULE} {select.SIZE_RULE}"
+        f"The paper gives words; the rule here: {RULE} {SIZE_RULE}"
     )
     columns = ["task", *heads]
     return Table("table-1", caption, columns, rows, pd.DataFrame(numbers), frozenset(columns))
@@ -67,15 +65,13 @@ def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
     """By architecture: the error of its best size at its chosen rate, or None and why there is none."""
     if rows.empty:
         return {}
-    rows = rows[rows["task_id"] == _standing_task(rows)]
-    plan, table = chosen_settings(rows)
-    best = select.best_sizes(table)
-    ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
+    results = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
+    best = best_sizes(results.settings)
     found: dict[str, tuple[float | None, str]] = {}
-    for architecture, runs in plan.groupby("architecture", sort=False):
+    for architecture, runs in results.runs.groupby("architecture", sort=False):
         # Of several series (an architecture trained with other checkpoints, say) one stands for it.
         candidates = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
-        errors = select.chosen(ends, candidates)["error"] if len(candidates) else ends["error"].iloc[:0]
+        errors = results.ends(candidates)["error"]
         error = float(errors.mean()) if len(errors) else math.nan
         ended = tally(runs)
         found[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
@@ -144,21 +140,19 @@ def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
     """Error of the chosen rate of one cell, or nothing and the state of its runs."""
     if rows.empty:
         return {}, "no experiment"
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), scale_of(rows))
+    results = TaskResults(rows)
+    points = results.end_points()
     points = points[np.isfinite(points["error"].astype(float))]
     if points.empty:
-        return {}, tally(plan)
+        return {}, tally(rows)
     point = points.iloc[0]
     return {
         "ours": float(point["value"]),
         "standard_error": float(point["standard_error"]),
         "learning_rate": float(point["learning_rate"]),
-        "at_edge": bool(table["at_edge"].any()),
+        "at_edge": bool(results.settings["at_edge"].any()),
         "run_ids": point["run_ids"],
-    }, tally(plan)
+    }, tally(rows)
 
 
 def table_4() -> Table:

@@ -12,45 +12,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.data.estimates import ScoreScale, interval
-from bench.report.data.planned import CELL, STATES, TUNED, tallied, tally
+from bench.report.data.estimates import TaskResults, interval
+from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
 from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, millions, plus_minus
-from bench.results import Pool
-from bench.results.evaluations import headline
-from bench.results.record import MAIN
 from bench.run import short
 
 
-def results_table(
-    name: str, plan: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: ScoreScale
-) -> Table:
-    """One row per series and size of one task: its chosen setting and what it scored.
-
-    Args:
-        name: file name without its ending.
-        plan: `planned.planned`, of one task.
-        settings: `select.settings` of the same.
-        pool: the results.
-        measure: how the task's scores are shown.
-    """
-    chosen = {tuple(row[name] for name in CELL): row for row in _chosen_rows(settings)}
+def results_table(name: str, task: TaskResults) -> Table:
+    """A row per series and size of one task: its chosen setting and what it scored."""
+    scale = task.scale
+    settings = {tuple(row[key] for key in CELL): row for row in _chosen_rows(task.settings)}
+    ends = dict(iter(task.ends().groupby(CELL, sort=False)))
     numbers = pd.DataFrame(
-        [_summary(runs, chosen.get(cell), pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
+        [
+            _summary(runs, settings.get(cell), ends.get(cell), scale)
+            for cell, runs in task.runs.groupby(CELL, sort=False)
+        ],
         columns=SUMMARY_COLUMNS,
     )
-    best = {column: _best(numbers, column, measure) for column in ("value", "value_last")}
-    clips = plan["clip"].nunique() > 1
+    best = {column: _best(numbers, column, scale) for column in ("value", "value_last")}
+    clips = task.runs["clip"].nunique() > 1
     columns = ["architecture", "size", "parameters", "learning rate", *(["clip"] if clips else [])]
-    columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
+    columns += ["training FLOPs", scale.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
-        f"{measure.label.capitalize()} ± standard error: {measure.where}, and at the last position "
-        f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
+        f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
+        f"({scale.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over seeds where three or more finished, else over prompts."
     )
-    numbers = numbers.rename(columns=lambda column: column.replace("value", measure.label.replace(" ", "_")))
+    numbers = numbers.rename(columns=lambda column: column.replace("value", scale.label.replace(" ", "_")))
     return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
 
 
@@ -66,42 +58,35 @@ def _chosen_rows(settings: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _summary(
-    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, pool: Pool, measure: ScoreScale
+    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, ends: pd.DataFrame | None, scale: ScoreScale
 ) -> dict[str, Any]:
+    """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen setting."""
     first = runs.iloc[0]
-    common = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
-    common |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
-    if setting is None:
-        return common
-    tuned = tuple(setting[name] for name in TUNED)
-    columns = (runs["id"], runs["state"], *(runs[name] for name in TUNED))
-    ids = [
-        key for key, state, *own in zip(*columns, strict=True) if state == "finished" and tuple(own) == tuned
+    summary = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
+    summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
+    if setting is None or ends is None:
+        return summary
+    mean, error, _, kind = interval(ends["score"] / scale.scale, ends["score_se"] / scale.scale)
+    lasts = [
+        np.array([numbers[-1] for numbers in ends[column]]) / scale.scale for column in ("curve", "curve_se")
     ]
-    last = [pool.runs[key].checkpoints[-1] for key in ids]
-    reports = [checkpoint.evaluations[MAIN] for checkpoint in last]
-    heads = [headline(pool.runs[key], end, MAIN) for key, end in zip(ids, last, strict=True)]
-    overall = np.array(heads) / measure.scale
-    mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
-    ends = np.array([(report.mean[-1], report.standard_error[-1]) for report in reports])
-    ends = ends / measure.scale
-    end, end_error, _, _ = interval(ends[:, 0], ends[:, 1])
+    last, last_error, _, _ = interval(*lasts)
     return {
-        **common,
+        **summary,
         **{key: setting[key] for key in (*TUNED, "at_edge")},
-        "training_flops": last[0].training_flops,
+        "training_flops": int(ends["training_flops"].iloc[0]),
         "value": float(mean),
         "value_se": float(error),
-        "value_last": float(end),
-        "value_last_se": float(end_error),
+        "value_last": float(last),
+        "value_last_se": float(last_error),
         "interval": kind,
-        "seeds_finished": len(ids),
+        "seeds_finished": len(ends),
         "seeds_planned": setting["planned"],
-        "run_ids": " ".join(ids),
+        "run_ids": " ".join(ends["id"]),
     }
 
 
-def _best(numbers: pd.DataFrame, column: str, measure: ScoreScale) -> set[int]:
+def _best(numbers: pd.DataFrame, column: str, scale: ScoreScale) -> set[int]:
     """Rows that are best of their size; of all where no size has two to compare."""
     there = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
     sizes = there.groupby("size").filter(lambda group: len(group) > 1)
@@ -109,7 +94,7 @@ def _best(numbers: pd.DataFrame, column: str, measure: ScoreScale) -> set[int]:
         groups = [there] if len(there) > 1 else []
     else:
         groups = [group for _, group in sizes.groupby("size")]
-    sign = -1.0 if measure.higher_is_better else 1.0
+    sign = -1.0 if scale.higher_is_better else 1.0
     values = {index: sign * float(value) for index, value in enumerate(numbers[column])}
     return {min(group["row"], key=values.__getitem__) for group in groups}
 
