@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.report.style import superscript
+
+if TYPE_CHECKING:
+    from bench.check import Verdict
 
 
 def plus_minus(value: float, error: float) -> str:
@@ -31,6 +35,21 @@ def error_text(value: float) -> str:
         return f"{value:.3g}"
     exponent = math.floor(math.log10(abs(value)))
     return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
+
+
+def value_text(verdict: Verdict) -> str:
+    """The number behind a verdict with its standard error, or with its interval if it is a ratio of means.
+
+    A symbol stands in front of the number it is for.
+    """
+    if verdict.value is None:
+        return "–"
+    if verdict.comparison and verdict.comparison.ratio:
+        ratio = verdict.comparison.ratio
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    error = math.nan if verdict.standard_error is None else verdict.standard_error
+    number = plus_minus(verdict.value, error)
+    return f"{verdict.shown} {number}" if verdict.shown else number
 
 
 def millions(count: int) -> str:

@@ -31,7 +31,7 @@ from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.files import as_markdown
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table
-from bench.report.text import error_text, markdown, plus_minus
+from bench.report.text import markdown, value_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 RULES = (
@@ -172,7 +172,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=_measured)
+    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=value_text)
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
     return environment
 
@@ -184,16 +184,3 @@ def _share(done: float, planned: float) -> str:
     if done >= planned:
         return "100 %"
     return f"{min(99.9, max(0.1, 100 * done / planned)):.1f} %"
-
-
-def _measured(verdict: Verdict) -> str:
-    """The number behind a verdict: with its standard error, its interval, or its symbol in front."""
-    if verdict.value is None:
-        return "–"
-    if verdict.comparison and verdict.comparison.ratio:
-        ratio = verdict.comparison.ratio
-        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-    number = error_text(verdict.value) if verdict.standard_error is None else plus_minus(
-        verdict.value, verdict.standard_error
-    )  # fmt: skip
-    return f"{verdict.shown} {number}" if verdict.shown else number
