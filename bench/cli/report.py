@@ -64,7 +64,7 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
 def _write(
     suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: printing.Output
 ) -> None:
-    from bench.report import write_report
+    from bench.report.write import write_report
 
     words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
     claims = claims_of.path_for(suite.path)

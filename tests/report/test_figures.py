@@ -33,18 +33,19 @@ from bench.check import check
 from bench.check import claims as claims_of
 from bench.errors import InvalidFile
 from bench.paper.exhibits import EXHIBITS, Exhibit
-from bench.report import figures, write_report
+from bench.report import figures
 from bench.report.data import budgets
 from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures.convergence import convergence, figure_7
+from bench.report.figures.drawing import all_encoded, inline
 from bench.report.figures.flops import figure_2, figure_3, figure_9
-from bench.report.figures.save import all_encoded, inline
 from bench.report.figures.varied import figure_4, figure_10
-from bench.report.page.exhibits import DrawnExhibit, exhibits
+from bench.report.page.render import DrawnExhibit
 from bench.report.tables.equal_flops import matching_table, ranking_table
-from bench.report.tables.files import as_latex, as_markdown
 from bench.report.tables.parameters import table_6
 from bench.report.tables.printed import table_1, table_3, table_4, table_5
+from bench.report.tables.table import as_latex, as_markdown
+from bench.report.write import exhibits, write_report
 from bench.results import Pool
 from bench.run import AdamW, Run
 from bench.suite import Suite

@@ -18,7 +18,7 @@ from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 from bench.check import check
 from bench.check.claims import Claims
 from bench.check.kinds.bound import BoundClaim
-from bench.report import write_report
+from bench.report.write import write_report
 
 pytestmark = pytest.mark.slow
 

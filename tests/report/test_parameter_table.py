@@ -6,8 +6,8 @@ import pytest
 
 from bench.models.architectures import ARCHITECTURES
 from bench.paper.sizes import SIZE_GROUPS
-from bench.report.tables.files import as_latex, as_markdown
 from bench.report.tables.parameters import PAPER, comparison, table_6
+from bench.report.tables.table import as_latex, as_markdown
 
 
 def test_every_architecture_stands_at_every_size_of_every_group() -> None:

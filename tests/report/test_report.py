@@ -32,7 +32,6 @@ from synthetic import (
     write_pool,
 )
 
-from bench.report import write_report
 from bench.report.data import estimates
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import counts, references_frame, results_frame, total
@@ -44,7 +43,7 @@ from bench.report.tables.parameters import comparison
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import latex, markdown, millions, plus_minus, slug
-from bench.report.write import contents
+from bench.report.write import contents, write_report
 from bench.results import Pool, load
 from bench.run import Run
 
@@ -628,13 +627,14 @@ def test_parameters_are_written_with_three_digits() -> None:
 def test_reporting_imports_no_torch_and_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = f"""
 import sys
-import bench.report
+import bench.cli.report, bench.report.text
 assert not {{"pandas", "matplotlib", "torch"}} & sys.modules.keys()
 sys.path.insert(0, {str(ROOT / "tests/support")!r})
 from pathlib import Path
 from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 runs = grid(task_named(n_points=5), ["mamba"])
-bench.report.write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
+from bench.report.write import write_report
+write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

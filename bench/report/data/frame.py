@@ -1,7 +1,7 @@
 """The frame that every section, table and figure of a report reads: planned runs and their results.
 
 It has one row per planned run, checkpoint and evaluation. A run without a checkpoint has one row without a
-step. `Row` names the columns. Rows carry names for people. Tasks of one name carry their difference, and so
+step. `ResultRow` names the columns. Rows carry names for people. Tasks of one name carry their difference, and so
 do runs of one architecture that differ in more than the size, the seed and what is tuned.
 """
 
@@ -85,7 +85,7 @@ class ScoreScale:
         return "ceiling" if self.higher_is_better else "floor"
 
 
-class Row(NamedTuple):
+class ResultRow(NamedTuple):
     """One evaluation of one checkpoint of a planned run. Its fields are the columns of the frame.
 
     Attributes:
@@ -169,7 +169,7 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     """
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
-    return _named(pd.DataFrame(rows, columns=list(Row._fields)), unique)
+    return _named(pd.DataFrame(rows, columns=list(ResultRow._fields)), unique)
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
@@ -191,9 +191,9 @@ def _named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     return results.assign(task=results["task_id"].map(_task_names(runs)), series=results["id"].map(series))
 
 
-def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Row]:
+def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:
     fields = dict(leaves(run.task.model_dump(mode="json")))
-    row = Row(
+    row = ResultRow(
         id=run.id,
         task_id=run.task_id,
         task_name=run.task.name,

@@ -9,9 +9,9 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import Panel, absence_notes, known_look, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.examples import draw_curves, draw_known, examples_axis, last_position
-from bench.report.figures.panel import Panel, absence_notes, known_look, marker_size
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults, seeds_planned
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import known_look, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
-from bench.report.figures.panel import known_look, marker_size
 from bench.report.style import MUTED, PAPER, Look, in_style, looks
 from bench.report.text import first_few
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import SMALLEST, Panel, absence_notes, known_look, marker_size
 from bench.report.figures.drawing import Spot, spot, tag
-from bench.report.figures.panel import SMALLEST, Panel, absence_notes, known_look, marker_size
 from bench.report.style import PAPER, Look, in_style
 from bench.report.text import plus_minus
 

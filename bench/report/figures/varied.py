@@ -1,18 +1,27 @@
-"""The figures of error against what was varied: 4 (model size, hidden width) and 10 (depth against width)."""
+"""Error against what was varied: Figures 4 (model size, hidden width) and 10 (depth against width)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import varied_setting
-from bench.report.figures.drawing import Drawing
+from bench.report.data.frame import runs_of, tally, varied_setting
+from bench.report.figures import axes as shared
+from bench.report.figures.axes import known_look, marker_size
+from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.flops import OPTIMIZERS
-from bench.report.figures.lines import drawing, panel_of
-from bench.report.style import GROUPS, architecture_name, looks
-from bench.report.text import millions
+from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
+from bench.report.text import error_text, first_few, millions, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -95,3 +104,147 @@ def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
 
 def _width(size: str) -> float:
     return float(size.partition("×")[2])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One panel: connected points of several series over a logarithmic axis.
+
+    Attributes:
+        x_label: what is varied.
+        data: `estimates.points` at the last checkpoint with a column x.
+        looks: by series.
+        ticks: where the x axis is labelled, and with what.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    data: pd.DataFrame
+    looks: Mapping[str, Look]
+    ticks: Mapping[float, str]
+    trivial: float
+    absent: Sequence[str] = ()
+
+
+def panel_of(
+    title: str,
+    x_label: str,
+    data: pd.DataFrame,
+    rows: pd.DataFrame,
+    styles: Mapping[str, Look],
+    ticks: Mapping[float, str],
+    y_label: str = "",
+) -> Lines:
+    scale = rows["score_scale"].iloc[0]
+    drawn = set(zip(data["architecture"], data["size"], strict=True))
+    absent = [
+        f"{architecture_name(str(architecture))} {size}: {tally(runs)}"
+        for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
+        if (architecture, size) not in drawn
+    ]
+    return Lines(title, x_label, y_label or scale.label, data, styles, ticks, scale.trivial, absent)
+
+
+def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:
+    figure, spots = _draw(panels, columns, legend)
+    numbers = pd.concat([panel.data.assign(panel=panel.title) for panel in panels], ignore_index=True)
+    words = " ".join(f"{panel.title}: {_said(panel)}." for panel in panels)
+    return Drawing(name, figure, caption, words, numbers, spots)
+
+
+def _said(panel: Lines) -> str:
+    if panel.data.empty:
+        return "no finished run yet"
+    parts = [
+        f"{series} " + ", ".join(f"{error_text(value)} at {panel.ticks.get(x, x)}" for x, value in points)
+        for series, rows in panel.data.groupby("series", sort=False)
+        for points in (sorted(zip(rows["x"], rows["value"], strict=True)),)
+    ]
+    return f"{' '.join(panel.y_label.split())} against {panel.x_label}: {'; '.join(parts)}"
+
+
+WIDE, HIGH, LEFT = 2.6, 2.45, 0.75
+"""Inches of a panel's axes, from one row to the next, and left of the axes."""
+
+
+def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
+    with in_style():
+        notes = [
+            f"{each.title}, not drawn: {'; '.join(first_few(each.absent))}." for each in panels if each.absent
+        ]
+        rows = math.ceil(len(panels) / columns)
+        styles = {series: look for panel in panels for series, look in panel.looks.items()}
+        right = shared.room_for(styles)
+        figure, foot = shared.new_figure(columns * (WIDE + LEFT) + right, rows * HIGH + 0.1, notes)
+        width, height = figure.get_size_inches()
+        limits = shared.log_limits(
+            value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
+        )
+        spots: list[Spot] = []
+        for index, panel in enumerate(panels):
+            row, column = divmod(index, columns)
+            left, bottom = LEFT + column * (WIDE + LEFT), foot + (rows - 1 - row) * HIGH + 0.5
+            axes = figure.add_axes((left / width, bottom / height, WIDE / width, (HIGH - 0.85) / height))
+            shared.title(axes, panel.title, WIDE)
+            _draw_lines(axes, panel, limits)
+            if column == 0 or panel.y_label != panels[index - 1].y_label:
+                axes.set_ylabel(panel.y_label)
+            spots += _spots(axes, panel)
+        drawn = {series for panel in panels for series in panel.data["series"]}
+        handles = [
+            Line2D(
+                [], [], color=look.colour, marker=look.marker, markersize=marker_size(look.marker),
+                linewidth=1.4, markeredgecolor="none", label=series,
+            )
+            for series, look in styles.items() if series in drawn
+        ]  # fmt: skip
+        handles.append(Line2D([], [], **known_look("trivial"), linewidth=0.9, label="trivial predictor"))
+        corner = ((columns * (WIDE + LEFT) + 0.12) / width, 1 - 0.3 / height)
+        figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=corner, labelspacing=0.55, title=legend,
+            title_fontsize=7.5, alignment="left",
+        )  # fmt: skip
+        return figure, spots
+
+
+def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
+    axes.set_xlabel(panel.x_label)
+    shared.logarithmic(axes, "y", *limits)
+    shared.named_ticks(axes, panel.ticks)
+    axes.axhline(panel.trivial, linewidth=0.9, **known_look("trivial"))
+    if panel.data.empty:
+        shared.nothing_here(axes, "No finished run yet")
+    for series, look in panel.looks.items():
+        rows = panel.data[panel.data["series"] == series].sort_values("x")
+        if rows.empty:
+            continue
+        x, y = rows["x"].to_numpy(), rows["value"].to_numpy()
+        low, high = rows["low"].clip(lower=limits[0]).to_numpy(), rows["high"].to_numpy()
+        lacking = (rows["seeds"] < rows["seeds_planned"]).to_numpy()
+        band = axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0)
+        line = axes.plot(x, y, color=look.colour, linewidth=1.4, zorder=3)
+        drawn: list[Any] = [band, *line]
+        for hollow in (False, True):
+            if (lacking == hollow).any():
+                drawn += axes.plot(
+                    x[lacking == hollow], y[lacking == hollow], linestyle="", marker=look.marker,
+                    markersize=1.15 * marker_size(look.marker), markeredgecolor=look.colour,
+                    markerfacecolor=PAPER if hollow else look.colour, zorder=4, clip_on=False,
+                )  # fmt: skip
+        tag(drawn, "architecture", str(rows["architecture"].iloc[0]))
+
+
+def _spots(axes: Axes, panel: Lines) -> list[Spot]:
+    return [
+        spot(
+            axes,
+            row["x"],
+            row["value"],
+            row["architecture"],
+            f"{architecture_name(row['architecture'])} {row['size']}: {' '.join(panel.y_label.split())} "
+            f"{plus_minus(row['value'], row['standard_error'])}",
+            row["run_ids"].split(),
+        )
+        for row in panel.data.to_dict("records")
+    ]

@@ -22,15 +22,12 @@ from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
-from bench.report.figures.drawing import Drawing
-from bench.report.figures.save import inline, variable
-from bench.report.page.exhibits import DrawnExhibit
+from bench.report.figures.drawing import Drawing, inline, variable
 from bench.report.page.runs import PointFacts
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
-from bench.report.tables.files import as_markdown
 from bench.report.tables.precisions import Precisions
-from bench.report.tables.table import Table
+from bench.report.tables.table import Table, as_markdown
 from bench.report.text import markdown, value_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,6 +53,27 @@ RULES = (
         "stopped by an error. missing: no result yet. None of them is ever drawn as zero.",
     ),
 )
+
+
+@dataclass(frozen=True)
+class DrawnExhibit:
+    """A figure or table, drawn.
+
+    Attributes:
+        number: its name in `bench.paper.exhibits`: "Figure 2".
+        origin: the experiments it is drawn from, in words. Empty for none.
+        notes: missing runs, and warnings.
+        tasks: titles of the tasks it shows, for filtering.
+    """
+
+    number: str
+    title: str
+    anchor: str
+    origin: str
+    drawing: Drawing | None
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    tasks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

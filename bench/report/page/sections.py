@@ -15,10 +15,10 @@ import pandas as pd
 from bench.paper.exhibits import named
 from bench.report.data.estimates import FRONTIER_RULE, SIZE_RULE, TaskResults, best_sizes, on_frontier
 from bench.report.data.frame import counts, runs_of, tally, total
+from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
-from bench.report.figures.flops_panels import error_against_flops
-from bench.report.figures.panel import Panel
+from bench.report.figures.flops import error_against_flops
 from bench.report.style import Look, looks
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
