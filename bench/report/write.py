@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from bench.suite import Experiment, Suite
 
 MANIFEST = "files.txt"
-"""Names what a report wrote, so that the next one removes what it no longer writes, and nothing else."""
+"""Lists the files of a report, so that the next report can remove those that it no longer writes."""
 OWNER = "suite.txt"
-"""Names the suite file, relative to the report: another file of the same name does not overwrite it."""
+"""States the suite file, relative to the report, so that another suite of that name is refused."""
 
 
 def write_report(
@@ -105,17 +105,17 @@ def contents(
         for experiment in suite.experiments
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}
-    shown = exhibits(suite, results, references, cited)
+    drawn_exhibits = exhibits(suite, results, references, cited)
     plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
     beyond = _beyond(suite, results, pool)
     compared = precisions(suite, verdicts, tasks)
     drawings = [
-        *(exhibit.drawing for exhibit in shown if exhibit.drawing),
+        *(exhibit.drawing for exhibit in drawn_exhibits if exhibit.drawing),
         *(drawing for experiment in experiments for drawing in experiment.drawings()),
     ]
     tables = [
-        *(table for exhibit in shown for table in exhibit.tables),
+        *(table for exhibit in drawn_exhibits for table in exhibit.tables),
         *beyond,
         *([compared.table] if compared else []),
         *(
@@ -134,7 +134,7 @@ def contents(
         total(plan["done_flops"]),
         verdicts,
         compared,
-        shown,
+        drawn_exhibits,
         beyond,
         experiments,
         provenance.summarise(pool, plan["id"], tasks),
@@ -142,19 +142,19 @@ def contents(
         pool.problems,
         withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
         run_facts(
-            suite, pool, plan, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
+            pool, plan, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
         ),
     )
-    drawn = all_encoded({drawing.name: drawing.figure for drawing in drawings})
+    files = all_encoded({drawing.name: drawing.figure for drawing in drawings})
     return {
-        "index.html": render.html(report, drawn),
+        "index.html": render.html(report, files),
         "README.md": render.readme(report),
         **(
             {"verdicts.json": (json.dumps(to_json(verdicts), indent=2, ensure_ascii=False) + "\n").encode()}
             if verdicts
             else {}
         ),
-        **{f"figures/{name}.{kind}": data for name, kinds in drawn.items() for kind, data in kinds.items()},
+        **{f"figures/{name}.{kind}": data for name, kinds in files.items() for kind, data in kinds.items()},
         **{f"tables/{drawing.name}.csv": _numbers(drawing) for drawing in drawings},
         **_table_files([*tables, differences]),
     }
@@ -213,12 +213,12 @@ def exhibits(
         cited: figures and tables that claims are about. Those without an experiment are listed as missing.
     """
     rebuilt = {name for experiment in suite.experiments for name in named(experiment.rebuilds)}
-    wanted = rebuilt | set(cited) | {"Table 6"}
-    return [drawn_exhibit(name, suite, results, references) for name in EXHIBITS if name in wanted]
+    names = rebuilt | set(cited) | {"Table 6"}
+    return [drawn_exhibit(name, suite, results, references) for name in EXHIBITS if name in names]
 
 
 def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd.DataFrame) -> DrawnExhibit:
-    """Draw one figure or table, or say that it is missing."""
+    """Draw one figure or table, or note that it is missing."""
     exhibit = EXHIBITS[name]
     anchor = slug(name)
     function = _function(exhibit)
@@ -242,7 +242,7 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     )
     if not exhibit.is_figure:
         return replace(blank, tables=[function(rows)])
-    # The name of its files is the exhibit's, whatever its function calls it.
+    # The exhibit names the files, not the function that draws it.
     drawing = replace(function(rows, references), name=anchor)
     return replace(blank, drawing=drawing, tables=[points_table(f"{anchor}-points", drawing.numbers)])
 
@@ -283,8 +283,8 @@ def choices(rows: pd.DataFrame) -> list[str]:
     table = settings(rows)
     count = int(table["chosen"].sum())
     notes = []
-    lacking = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
-    early = table[table["chosen"]].merge(lacking, on=CELL)
+    incomplete = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
+    early = table[table["chosen"]].merge(incomplete, on=CELL)
     if len(early):
         notes.append(
             f"{len(early)} of {count} choices of a learning rate are among part of the planned runs: some "

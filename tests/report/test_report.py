@@ -144,13 +144,13 @@ points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.n
 
 @settings(deadline=None)
 @given(points)
-def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int, float]]) -> None:
-    flops = pd.Series([float(x) for x, _ in found], dtype=float)
-    errors = pd.Series([y for _, y in found], dtype=float)
+def test_frontier_falls_strictly_and_nothing_lies_below_it(pairs: list[tuple[int, float]]) -> None:
+    flops = pd.Series([float(x) for x, _ in pairs], dtype=float)
+    errors = pd.Series([y for _, y in pairs], dtype=float)
     marked = estimates.frontier(flops, errors)
     best = sorted(zip(flops[marked], errors[marked], strict=True))
     assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
-    for x, y in found:
+    for x, y in pairs:
         assert math.isnan(y) or any(u <= x and v <= y for u, v in best)
 
 
@@ -183,9 +183,9 @@ def test_three_seeds_are_averaged_with_an_interval_over_seeds() -> None:
 
 
 def test_interval_of_few_seeds_is_over_prompts_and_is_not_narrowed_by_a_second_seed() -> None:
-    one = estimates.interval([0.5], [0.02])
-    two = estimates.interval([0.4, 0.6], [0.02, 0.02])
-    assert one[1:] == two[1:] == (pytest.approx(0.02), pytest.approx(1.645 * 0.02), "prompts")
+    single = estimates.interval([0.5], [0.02])
+    pair = estimates.interval([0.4, 0.6], [0.02, 0.02])
+    assert single[1:] == pair[1:] == (pytest.approx(0.02), pytest.approx(1.645 * 0.02), "prompts")
 
 
 @pytest.mark.parametrize("freedom", [2, 3, 5, 10, 30])
@@ -272,8 +272,8 @@ def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_number
         "missing": 2,
     }
     row = texts(results_of(runs, pool, states))[0]
-    said = "diverged (1), failed (1), missing (2 of 4 runs)"
-    assert row[3:] == ["none chosen", "none done", said, said, said, "0 of 1"]
+    tally = "diverged (1), failed (1), missing (2 of 4 runs)"
+    assert row[3:] == ["none chosen", "none done", tally, tally, tally, "0 of 1"]
 
 
 def test_partial_cell_shows_its_number_and_what_is_missing() -> None:
@@ -408,10 +408,10 @@ class _Page(html.parser.HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         self.ids += [value for key, value in attrs if key == "id" and value]
-        self.labels += tag == "svg" and bool(found.get("aria-label"))
+        self.labels += tag == "svg" and bool(attributes.get("aria-label"))
         self.links += [value for key, value in attrs if tag == "a" and key == "href" and value]
         if tag != "a":
             self.loads += [
@@ -431,22 +431,22 @@ def page() -> str:
 
 @pytest.mark.slow
 def test_page_fetches_nothing_and_runs_its_own_script_alone(page: str) -> None:
-    found = _Page(page)
-    assert all(load.startswith(("#", "data:,")) for load in found.loads)
-    assert found.tags.count("script") == 2  # the runs as data, and what tells of them
+    parsed = _Page(page)
+    assert all(load.startswith(("#", "data:,")) for load in parsed.loads)
+    assert parsed.tags.count("script") == 2  # the runs as data, and what tells of them
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert not any("//" in link for link in found.links)
+    assert not any("//" in link for link in parsed.links)
 
 
 def test_page_has_unique_ids_and_describes_its_figures(page: str) -> None:
-    found = _Page(page)
-    assert len(found.ids) == len(set(found.ids))
-    assert found.labels == found.tags.count("svg") == 3  # Figure 2, and curves for each of two tasks
-    targets = {link[1:] for link in found.links if link.startswith("#")}
-    assert targets <= set(found.ids)
+    parsed = _Page(page)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert parsed.labels == parsed.tags.count("svg") == 3  # Figure 2, and curves for each of two tasks
+    targets = {link[1:] for link in parsed.links if link.startswith("#")}
+    assert targets <= set(parsed.ids)
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
-    assert references <= set(found.ids)
+    assert references <= set(parsed.ids)
 
 
 @pytest.mark.slow
@@ -522,17 +522,17 @@ def test_results_on_different_prompts_are_warned_about() -> None:
 def test_uncommitted_code_is_flagged() -> None:
     run = run_of(LINEAR)
     pool = pool_with(runs={run.id: result_of(run, provenance={"dirty": True})})
-    found = summarise(pool, [run.id], {run.task_id: "Linear regression"})
-    assert "1 of 1 results come from code with uncommitted changes." in found.warnings
-    assert ("commit", [("0123456789ab with uncommitted changes", 1)]) in found.rows
+    summary = summarise(pool, [run.id], {run.task_id: "Linear regression"})
+    assert "1 of 1 results come from code with uncommitted changes." in summary.warnings
+    assert ("commit", [("0123456789ab with uncommitted changes", 1)]) in summary.rows
 
 
 def test_provenance_without_any_known_field_is_no_error() -> None:
     run = run_of(LINEAR)
     result = result_of(run)
     result["provenance"] = {}
-    found = summarise(pool_with(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
-    assert found.newest is None
+    summary = summarise(pool_with(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
+    assert summary.newest is None
 
 
 def test_training_hours_are_summed_by_device() -> None:
@@ -610,8 +610,8 @@ def test_text_is_escaped_for_markdown_and_latex() -> None:
 
 
 def test_slugs_are_safe_and_unique() -> None:
-    taken: set[str] = set()
-    assert [slug(name, taken) for name in ("A b", "a/b", "../..", "")] == [
+    names: set[str] = set()
+    assert [slug(name, names) for name in ("A b", "a/b", "../..", "")] == [
         "a-b",
         "a-b-2",
         "unnamed",

@@ -1,8 +1,8 @@
 """Beyond the paper: architectures compared at fixed training FLOPs, with bootstrap intervals.
 
 Only models trained to their last step count: an earlier checkpoint is a longer training cut short, and
-each prompt's score is kept of the last one alone. Intervals resample the prompts, the same ones for all
-models of a task, and the seeds of each model.
+results keep each prompt's score at the last checkpoint only. Intervals resample the prompts, the same ones
+for all models of a task, and the seeds of each model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class IntervalEstimate:
 
 @dataclass(frozen=True)
 class FrontierComparison:
-    """One task's frontiers, and as many samples of them.
+    """One task's frontiers, and bootstrap samples of them.
 
     Attributes:
         series: architecture by series, in the order of the plan.
@@ -65,20 +65,19 @@ class FrontierComparison:
 
     @property
     def has_frontiers(self) -> bool:
-        """Whether there is something to compare: two series of at least two sizes that matter."""
+        """Whether two series have frontiers of at least two sizes, so that they can be compared."""
         return sum(len(line) > 1 for line in self.lines.values()) > 1
 
     def estimate(self, number: Callable[[Lines], float | None]) -> IntervalEstimate | None:
-        """A number of the frontiers; None when they do not have it."""
+        """A number of the frontiers with its interval; None if the frontiers do not have it."""
         value = number(self.lines)
         if value is None:
             return None
-        found = [number(sample) for sample in self.samples]
-        drawn = np.array([math.nan if each is None else each for each in found])
-        known = drawn[np.isfinite(drawn)]
-        if len(known) < 0.9 * len(drawn) or not len(known):
+        samples = np.array([number(lines) for lines in self.samples], dtype=float)  # None becomes NaN
+        finite = samples[np.isfinite(samples)]
+        if len(finite) < 0.9 * len(samples) or not len(finite):
             return IntervalEstimate(value, math.nan, math.nan)
-        low, high = np.quantile(known, [0.05, 0.95])
+        low, high = np.quantile(finite, [0.05, 0.95])
         return IntervalEstimate(value, float(low), float(high))
 
     def budgets(self) -> list[float]:
@@ -91,23 +90,23 @@ class FrontierComparison:
         shared = [x for x in round_ones if sum(low <= x <= high for low, high in spans) >= 2]
         if len(shared) <= MOST_BUDGETS:
             return shared
-        kept = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)
-        return [shared[index] for index in kept]
+        indices = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)
+        return [shared[index] for index in indices]
 
 
 def comparisons(results: pd.DataFrame, pool: Pool) -> list[FrontierComparison]:
-    """The standing of every task of a frame (`results_frame`) that two series or more have results for."""
-    found = []
+    """The comparison of every task for which at least two series have results."""
+    comparisons = []
     for _, rows in results.groupby("task_id", sort=False):
         task = TaskResults(rows)
         ends = task.ends()
         ends = ends[ends["error"].notna()]
         if ends["series"].nunique() > 1:
-            found.append(_standing(task, ends, pool))
-    return found
+            comparisons.append(_compared(task, ends, pool))
+    return comparisons
 
 
-def _standing(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComparison:
+def _compared(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComparison:
     """Compare one task's models that were trained to their last step: `ends`, a row per run."""
     series = task.series
     cells = [
@@ -121,9 +120,9 @@ def _standing(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComp
     random = np.random.default_rng(zlib.crc32(task.task_id.encode()))
     count = len(next(iter(prompts.values())))
     weights = random.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-    drawn = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
+    resampled = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
     samples = [
-        _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in drawn])
+        _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in resampled])
         for draw in range(DRAWS)
     ]
     return FrontierComparison(task.task_id, task.title, series, lines, samples, True)
@@ -144,7 +143,7 @@ def _prompt_errors(scale: ScoreScale, ids: Sequence[str], pool: Pool) -> dict[st
     for key, result in zip(ids, results, strict=True):
         scores = per_prompt(result).astype(float) / scale.scale
         errors[key] = 1 - scores if scale.higher_is_better else scores
-    lengths = {len(each) for each in errors.values()}
+    lengths = {len(scores) for scores in errors.values()}
     return errors if len(lengths) == 1 and lengths != {0} else None
 
 
@@ -158,19 +157,19 @@ def _resampled(
     return mean
 
 
-def ranking(standing: FrontierComparison) -> pd.DataFrame:
+def ranking(comparison: FrontierComparison) -> pd.DataFrame:
     """Error and rank of every series at each budget: series, architecture, budget, error, rank, intervals.
 
     A series whose frontier does not reach a budget has no number there; ranks are among those that do.
     """
     rows: list[dict[str, Any]] = []
-    for budget in standing.budgets():
-        for name, architecture in standing.series.items():
-            error = standing.estimate(partial(_error, name, budget))
-            rank = standing.estimate(partial(_rank, name, budget))
+    for budget in comparison.budgets():
+        for name, architecture in comparison.series.items():
+            error = comparison.estimate(partial(_error, name, budget))
+            rank = comparison.estimate(partial(_rank, name, budget))
             rows.append(
                 {
-                    "task": standing.task, "series": name, "architecture": architecture, "budget": budget,
+                    "task": comparison.task, "series": name, "architecture": architecture, "budget": budget,
                     **_columns("error", error), **_columns("rank", rank),
                 }
             )  # fmt: skip
@@ -188,14 +187,14 @@ def _error(name: str, budget: float, lines: Lines) -> float | None:
 
 
 def _rank(name: str, budget: float, lines: Lines) -> float | None:
-    mine = error_at(lines[name], budget)
-    if mine is None:
+    own_error = error_at(lines[name], budget)
+    if own_error is None:
         return None
-    others = (error_at(line, budget) for other, line in lines.items() if other != name)
-    return 1.0 + sum(error is not None and error < mine for error in others)
+    other_errors = (error_at(line, budget) for other, line in lines.items() if other != name)
+    return 1.0 + sum(error is not None and error < own_error for error in other_errors)
 
 
-def matching(standing: FrontierComparison) -> pd.DataFrame:
+def matching(comparison: FrontierComparison) -> pd.DataFrame:
     """How many times the FLOPs of `a` series `b` needs to reach the lowest error that both reach.
 
     Returns:
@@ -204,17 +203,17 @@ def matching(standing: FrontierComparison) -> pd.DataFrame:
         than a's: it never matches that within its sizes).
     """
     rows = []
-    for a in standing.series:
-        for b in standing.series:
-            if a == b or not standing.lines[a] or not standing.lines[b]:
+    for a in comparison.series:
+        for b in comparison.series:
+            if a == b or not comparison.lines[a] or not comparison.lines[b]:
                 continue
-            best_a, best_b = standing.lines[a][-1][1], standing.lines[b][-1][1]
+            best_a, best_b = comparison.lines[a][-1][1], comparison.lines[b][-1][1]
             target = max(best_a, best_b)
-            factor = standing.estimate(partial(_factor_of, a, b))
-            _, bound = _factor(standing.lines[a], standing.lines[b])
+            factor = comparison.estimate(partial(_factor_of, a, b))
+            _, bound = _factor(comparison.lines[a], comparison.lines[b])
             rows.append(
                 {
-                    "task": standing.task, "a": a, "b": b, "target": target, **_columns("factor", factor),
+                    "task": comparison.task, "a": a, "b": b, "target": target, **_columns("factor", factor),
                     "bound": bound, "falls_short": best_b > best_a,
                 }
             )  # fmt: skip
@@ -240,7 +239,7 @@ def _factor(a: Sequence[Point], b: Sequence[Point]) -> tuple[float | None, str]:
     return (b[0][0] if of_b is None else of_b) / (a[0][0] if of_a is None else of_a), bound
 
 
-def _columns(name: str, found: IntervalEstimate | None) -> dict[str, float]:
-    if found is None:
+def _columns(name: str, estimate: IntervalEstimate | None) -> dict[str, float]:
+    if estimate is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), math.nan)
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

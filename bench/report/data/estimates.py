@@ -81,8 +81,8 @@ class TaskResults:
 
     def end_points(self) -> pd.DataFrame:
         """`points` of the chosen settings at the last checkpoint, without those that have no error."""
-        found = points(self.ends(), self.scale, seeds_planned(self.runs))
-        return found[found["error"].notna()]
+        ends = points(self.ends(), self.scale, seeds_planned(self.runs))
+        return ends[ends["error"].notna()]
 
     def points(self, evaluation: str = MAIN) -> pd.DataFrame:
         """`points` of the chosen settings at every checkpoint that has the evaluation."""
@@ -212,7 +212,7 @@ _STUDENT_90 = (
 
 
 def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
-    """Mean over seeds, its standard error, half of its 90 % interval, and what that is over.
+    """Mean over seeds, its standard error, half of its 90 % interval, and the source of the error.
 
     Args:
         means: (S,) or (S, N), one a seed.
@@ -220,7 +220,7 @@ def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
 
     Returns:
         mean, standard error and half width, () or (N,), and "seeds" or "prompts". The prompts are the
-        same for every seed, so averaging two seeds is not taken to make their standard error smaller.
+        same for every seed, so averaging two seeds does not make the standard error smaller.
     """
     means, standard_errors = np.asarray(means, dtype=float), np.asarray(standard_errors, dtype=float)
     mean, seeds = means.mean(axis=0), len(means)
@@ -236,18 +236,17 @@ def student_90(freedom: int) -> float:
     return _STUDENT_90[freedom - 2] if freedom - 2 < len(_STUDENT_90) else NORMAL_90
 
 
-def curves(selected: pd.DataFrame, measure: ScoreScale) -> pd.DataFrame:
+def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
     """Score against in-context examples of every cell in `selected`, at the last checkpoint.
 
     Args:
         selected: finished runs of the chosen settings, one row per run (`select.chosen` of a plan), with
             the columns of `with_curves`.
-        measure: how the task's scores are shown.
+        scale: how the task's scores are shown.
 
     Returns:
         CURVE_COLUMNS. `value` is the normalised error, or the accuracy.
     """
-    scale = measure.scale
     parts = []
     keys = ["series", "architecture", "size"]
     for (series, architecture, size), rows in selected.groupby(keys, sort=False):
@@ -259,10 +258,10 @@ def curves(selected: pd.DataFrame, measure: ScoreScale) -> pd.DataFrame:
                     "architecture": architecture,
                     "size": size,
                     "examples": rows["examples"].iloc[0],
-                    "value": mean / scale,
-                    "standard_error": error / scale,
-                    "low": (mean - half) / scale,
-                    "high": (mean + half) / scale,
+                    "value": mean / scale.scale,
+                    "standard_error": error / scale.scale,
+                    "low": (mean - half) / scale.scale,
+                    "high": (mean + half) / scale.scale,
                     "seeds": len(rows),
                     "interval": kind,
                     "run_ids": " ".join(rows["id"]),
@@ -279,13 +278,13 @@ CURVE_COLUMNS = [
 
 
 def points(
-    selected: pd.DataFrame, measure: ScoreScale, seeds: Mapping[tuple[str, str], int] | None = None
+    selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, str], int] | None = None
 ) -> pd.DataFrame:
     """Score against training FLOPs: one row per series, size and checkpoint, averaged over seeds.
 
     Args:
         selected: checkpoints of finished runs of the chosen settings (`select.chosen` of scores).
-        measure: how the task's scores are shown.
+        scale: how the task's scores are shown.
         seeds: how many seeds each (series, size) was planned with.
 
     Returns:
@@ -295,7 +294,7 @@ def points(
     rows = []
     for key, group in selected.groupby(keys, sort=False):
         mean, error, half, kind = interval(group["error"], group["error_se"])
-        value = 1 - mean if measure.higher_is_better else mean
+        value = 1 - mean if scale.higher_is_better else mean
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
@@ -321,16 +320,16 @@ POINT_COLUMNS = [
 ]  # fmt: skip
 
 
-def level(known: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
+def level(references: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
     """Name and value of the first baseline of a kind: at a position, or its mean over positions.
 
     None when it skipped the position, or some position of a mean.
     """
     if position is not None:
-        there = known[(known["kind"] == kind) & (known["examples"] == position)]
-        return None if there.empty else (str(there["name"].iloc[0]), float(there["value"].iloc[0]))
-    sizes = known.groupby("name", sort=False).size()
-    for name, group in known[known["kind"] == kind].groupby("name", sort=False):
+        rows = references[(references["kind"] == kind) & (references["examples"] == position)]
+        return None if rows.empty else (str(rows["name"].iloc[0]), float(rows["value"].iloc[0]))
+    sizes = references.groupby("name", sort=False).size()
+    for name, group in references[references["kind"] == kind].groupby("name", sort=False):
         if len(group) == sizes.max():
             return str(name), float(group["value"].mean())
     return None

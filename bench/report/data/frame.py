@@ -1,8 +1,8 @@
 """The frame that every section, table and figure of a report reads: planned runs and their results.
 
 It has one row per planned run, checkpoint and evaluation. A run without a checkpoint has one row without a
-step. `ResultRow` names the columns. Rows carry names for people. Tasks of one name carry their difference, and so
-do runs of one architecture that differ in more than the size, the seed and what is tuned.
+step. `ResultRow` names the columns. Names for people tell apart tasks of one name, and runs of one
+architecture that differ in more than the size, the seed and the tuned settings.
 """
 
 from __future__ import annotations
@@ -331,11 +331,11 @@ def tallied(ended: Mapping[str, int]) -> str:
     *first, (state, count) = states
     total = sum(ended.values())
     noun = "run" if total == 1 else "runs"
-    return ", ".join([*(f"{word} ({some})" for word, some in first), f"{state} ({count} of {total} {noun})"])
+    return ", ".join([*(f"{word} ({runs})" for word, runs in first), f"{state} ({count} of {total} {noun})"])
 
 
 def _task_names(runs: Sequence[Run]) -> dict[str, str]:
-    """Tasks' names for people by id, with what tells tasks of one name apart."""
+    """Tasks' names for people by id. Tasks of one name carry the fields in which they differ."""
     first = {run.task_id: run for run in runs}
     records = [
         {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
@@ -357,7 +357,7 @@ def _protocol(run: Run) -> str:
 
 
 def _variants(runs: Sequence[Run]) -> list[str]:
-    """What to write behind an architecture's name so that no two different things share one."""
+    """Suffixes of architectures' names, so that no two different series share a name."""
     records = []
     for run in runs:
         record = run.identity()
@@ -365,7 +365,7 @@ def _variants(runs: Sequence[Run]) -> list[str]:
             del record[key]
         record["size"] = {"heads": run.size.heads}
         records.append(record)
-    # The same architecture at another size is no variant: only differences at one size count.
+    # The same architecture at another size is no variant, so only differences at one size count.
     groups = [(run.architecture.base_name, run.size.layers, run.size.width, run.task_id) for run in runs]
     return _differences(records, groups, families=[run.architecture.base_name for run in runs])
 
@@ -386,11 +386,11 @@ def _differences(
     )
     needed: dict[Any, list[tuple[str, ...]]] = {family: [] for family in families}
     for key in keys:
-        seen: dict[Any, set[Any]] = {}
+        values_by_group: dict[Any, set[Any]] = {}
         for record, group, family in zip(flat, groups, families, strict=True):
-            known = tuple(record.get(other) for other in needed[family])
-            seen.setdefault((family, group, known), set()).add(record.get(key))
-        for family in {family for (family, _, _), values in seen.items() if len(values) > 1}:
+            named = tuple(record.get(other) for other in needed[family])
+            values_by_group.setdefault((family, group, named), set()).add(record.get(key))
+        for family in {family for (family, _, _), values in values_by_group.items() if len(values) > 1}:
             needed[family].append(key)
     return [
         "".join(f", {_phrase(key, record.get(key))}" for key in needed[family])
@@ -399,5 +399,5 @@ def _differences(
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
-    shown = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return shown if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {shown}"
+    text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"

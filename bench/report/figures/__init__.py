@@ -31,7 +31,7 @@ def _import_matplotlib() -> None:
 @contextlib.contextmanager
 def _without_settings() -> Iterator[None]:
     """Environment and working folder without settings. A `matplotlibrc` in the working folder would count."""
-    kept = {name: os.environ.pop(name) for name in _FROM_OUTSIDE if name in os.environ}
+    settings = {name: os.environ.pop(name) for name in _FROM_OUTSIDE if name in os.environ}
     folder = os.open(".", os.O_RDONLY)
     with tempfile.TemporaryDirectory() as empty:
         # An empty file in place of the one in the user's home folder.
@@ -44,7 +44,7 @@ def _without_settings() -> Iterator[None]:
             os.fchdir(folder)
             os.close(folder)
             del os.environ["MATPLOTLIBRC"]
-            os.environ.update(kept)
+            os.environ.update(settings)
 
 
 _import_matplotlib()

@@ -9,9 +9,9 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import Panel, absence_notes, known_look, marker_size
+from bench.report.figures.axes import Panel, absence_notes, marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
-from bench.report.figures.examples import draw_curves, draw_known, examples_axis, last_position
+from bench.report.figures.examples import draw_curves, draw_references, examples_axis, last_position
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Accuracy on sparse parity: against in-context examples (left) and training steps (right).
 
-    A row a protocol, where several were planned. Models of several sizes are lines of their own.
+    A row per protocol, if several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
     styles = looks(results["architecture"])
@@ -48,7 +48,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
                 tag(axes, "task", panel.title)
             shared.title(first, panel.title, 2 * wide)
             first.set_ylabel("accuracy")
-            draw_known(first, panel, limits[0])
+            draw_references(first, panel, limits[0])
             draw_curves(first, panel, styles, limits[0])
             ends = _draw_steps(second, over, styles)
             shared.end_labels(second, ends)
@@ -70,16 +70,16 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
 
 def _grey(panels: list[Panel]) -> list[str]:
     """A footnote that names the grey lines, the highest first."""
-    known = pd.concat([panel.known for panel in panels], ignore_index=True)
-    ends = known.sort_values("examples").groupby("name", sort=False).tail(1).sort_values("value")
+    references = pd.concat([panel.references for panel in panels], ignore_index=True)
+    ends = references.sort_values("examples").groupby("name", sort=False).tail(1).sort_values("value")
     names = list(dict.fromkeys(ends["name"][::-1]))
     return [f"Grey, from above at the right end: {', '.join(names)}."] if names else []
 
 
 def _by_size(results: pd.DataFrame) -> pd.DataFrame:
-    """Series that carry their size where an architecture has several."""
-    several = results.groupby("series")["size"].transform("nunique") > 1
-    names = results["series"].where(~several, results["series"] + " " + results["size"])
+    """Series that carry their size where an architecture has several sizes."""
+    has_sizes = results.groupby("series")["size"].transform("nunique") > 1
+    names = results["series"].where(~has_sizes, results["series"] + " " + results["size"])
     return results.assign(series=names)
 
 
@@ -102,7 +102,7 @@ def _draw_steps(
     axes.set_xlim(0, float(data["steps"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    axes.axhline(panel.measure.trivial, linewidth=0.9, **known_look("trivial"))
+    axes.axhline(panel.scale.trivial, linewidth=0.9, **reference_look("trivial"))
     labels: list[tuple[str, float, dict[str, Any]]] = []
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
@@ -141,5 +141,5 @@ def _last_accuracies(panel: Panel) -> str:
     if panel.data.empty:
         return "no finished run yet"
     last = panel.data.sort_values("step").groupby("series", sort=False).tail(1)
-    found = [f"{row['series']} {error_text(row['value'])}" for row in last.to_dict("records")]
-    return f"mean accuracy at the last checkpoint: {', '.join(found)}"
+    accuracies = [f"{row['series']} {error_text(row['value'])}" for row in last.to_dict("records")]
+    return f"mean accuracy at the last checkpoint: {', '.join(accuracies)}"

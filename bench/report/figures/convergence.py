@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults, seeds_planned
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import known_look, marker_size
+from bench.report.figures.axes import marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.style import MUTED, PAPER, Look, in_style, looks
 from bench.report.text import first_few
@@ -44,7 +44,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         axes.set_ylabel("training steps until learned")
         axes.set_xticks(range(len(order)), [name.replace(" ", "\n", 1) for name in order])
         axes.grid(axis="x", visible=False)
-        axes.axhline(budget, linewidth=0.9, **known_look("trivial"))
+        axes.axhline(budget, linewidth=0.9, **reference_look("trivial"))
         axes.set_title("Sparse parity: median convergence time", pad=8)
         spots = _draw(axes, data, order, looks(results["architecture"]), budget, short)
         if data.empty:
@@ -90,15 +90,15 @@ def _draw(
         text = shared.steps_label(float(f"{median:.3g}")) if median < budget else "failed"
         top = float(rows["shown"].max()) + 0.03 * budget
         axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
-        for at, row in zip(x, rows.to_dict("records"), strict=True):
-            when = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
-            said = f"{series}, seed {row['seed']}: {when}"
-            spots.append(spot(axes, at, float(row["shown"]), architecture, said, [row["id"]]))
+        for position, row in zip(x, rows.to_dict("records"), strict=True):
+            outcome = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
+            words = f"{series}, seed {row['seed']}: {outcome}"
+            spots.append(spot(axes, position, float(row["shown"]), architecture, words, [row["id"]]))
     return spots
 
 
 def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """One row per finished run of the chosen settings: when it learned; and what is not there.
+    """A row per finished run of the chosen settings with the step at which it learned, and absent series.
 
     `shown` is the step, or the whole budget for a run that never learned; `median` is that of its
     series. A run that diverged has learned nothing, and is named rather than counted.
@@ -106,8 +106,8 @@ def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     task = TaskResults(results)
     rows = task.ends()
     learned = rows["convergence_step"].notna()
-    shown = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
-    rows = rows.assign(learned=learned, shown=shown)
+    steps_needed = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
+    rows = rows.assign(learned=learned, shown=steps_needed)
     rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
     rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
     planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEPARATOR = "\N{SYMBOL FOR UNIT SEPARATOR}"
-"""Between the parts of a group id: no name of ours or of a user's holds it."""
+"""Between the parts of a group id. No name contains it."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, what it says in words, and the numbers behind it.
+    """A figure, its content in words, and the numbers behind it.
 
     Attributes:
         name: file name without its ending.
         caption: what is drawn and by which rule.
-        description: the same for whoever cannot see it.
+        description: the same for those who cannot see it.
         spots: its points.
     """
 
@@ -80,7 +80,7 @@ def spot(axes: Axes, x: float, y: float, architecture: str, text: str, run_ids: 
 
 
 def tag(artists: Artist | Iterable[Artist], kind: str, value: str) -> None:
-    """Say what an artist (or each of several) belongs to; group ids are numbered within their figure."""
+    """Record what artists belong to, in their group ids. Ids are numbered within their figure."""
     for artist in artists if isinstance(artists, Iterable) else (artists,):
         figure: Any = artist.get_figure(root=True)
         figure.bench_tags = getattr(figure, "bench_tags", 0) + 1
@@ -93,7 +93,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
 }
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-"""What a page's figures are set in. Laid out with DejaVu Sans, which is wider than all of these."""
+"""Fonts of a page's figures. Figures are laid out with DejaVu Sans, which is wider than all of these."""
 
 
 def encoded(figure: Figure) -> dict[str, bytes]:
@@ -108,29 +108,29 @@ def encoded(figure: Figure) -> dict[str, bytes]:
 
 
 def all_encoded(figures: Mapping[str, Figure]) -> dict[str, dict[str, bytes]]:
-    """`encoded` of every figure, by name, on as many processors as it is worth."""
+    """`encoded` of every figure, by name, on several processors if there are many figures."""
     workers = min(MOST_WORKERS, os.cpu_count() or 1, len(figures) // FIGURES_A_WORKER)
     if workers < 2:
         return {name: encoded(figure) for name, figure in figures.items()}
     names = list(figures)
     shares = [names[index::workers] for index in range(workers)]
-    found: dict[str, dict[str, bytes]] = {}
-    others = [_start({name: figures[name] for name in share}) for share in shares[1:]]
-    found.update({name: encoded(figures[name]) for name in shares[0]})
-    for other in others:
-        output, _ = other.communicate()
-        if other.returncode:
-            raise RuntimeError(f"drawing figures failed with exit code {other.returncode}")
-        found.update(pickle.loads(output))
-    return {name: found[name] for name in names}
+    files: dict[str, dict[str, bytes]] = {}
+    processes = [_start({name: figures[name] for name in share}) for share in shares[1:]]
+    files.update({name: encoded(figures[name]) for name in shares[0]})
+    for process in processes:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"drawing figures failed with exit code {process.returncode}")
+        files.update(pickle.loads(output))
+    return {name: files[name] for name in names}
 
 
 FIGURES_A_WORKER, MOST_WORKERS = 6, 8
-"""Fewer figures than this for each are not worth starting another process for."""
+"""With fewer figures per process, starting another process takes longer than it saves."""
 
 
 def _start(figures: Mapping[str, Figure]) -> subprocess.Popen[bytes]:
-    """A process that encodes figures; it has read them when this returns."""
+    """Start a process that encodes figures. It has read them when this returns."""
     package = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
@@ -173,10 +173,10 @@ def inline(svg: bytes, prefix: str, description: str, spots: Sequence[Spot] = ()
 
 def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
     return "".join(
-        f'<circle class="spot" cx="{each.x * width:.1f}" cy="{(1 - each.y) * height:.1f}" r="5" '
-        f'data-architecture="{escape(each.architecture)}" data-runs="{escape(" ".join(each.run_ids))}" '
-        f'data-text="{escape(each.text)}"/>'
-        for each in spots
+        f'<circle class="spot" cx="{spot.x * width:.1f}" cy="{(1 - spot.y) * height:.1f}" r="5" '
+        f'data-architecture="{escape(spot.architecture)}" data-runs="{escape(" ".join(spot.run_ids))}" '
+        f'data-text="{escape(spot.text)}"/>'
+        for spot in spots
     )
 
 
@@ -192,5 +192,5 @@ def variable(colour: str) -> str:
 
 
 if __name__ == "__main__":
-    asked: dict[str, Figure] = pickle.load(sys.stdin.buffer)
-    sys.stdout.buffer.write(pickle.dumps({name: encoded(figure) for name, figure in asked.items()}))
+    figures: dict[str, Figure] = pickle.load(sys.stdin.buffer)
+    sys.stdout.buffer.write(pickle.dumps({name: encoded(figure) for name, figure in figures.items()}))

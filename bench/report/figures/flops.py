@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, level, on_frontier
 from bench.report.data.frame import tally
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes, known_look, marker_size
+from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.style import INK, PAPER, Look, architecture_name, in_style, looks, scientific
 from bench.report.text import error_text, plus_minus
@@ -89,7 +89,7 @@ def panel_of(
     evaluation: str = "report",
     label: str = "",
 ) -> Panel:
-    """The panel of one task: every point at its chosen learning rate, and what was planned and is not there.
+    """The panel of one task: every point at its chosen learning rate, and the planned models without one.
 
     The learning rate is chosen on the validation prompts, whichever evaluation is shown.
     """
@@ -108,16 +108,16 @@ def panel_of(
 
 
 def _absent(task: TaskResults, drawn: set[tuple[Any, Any]], evaluation: str) -> list[str]:
-    """What was planned and is not drawn: whole architectures first, then sizes of others."""
+    """A phrase for each planned model that is not drawn, or for an architecture none of whose sizes is."""
     reported = set(task.rows.loc[task.rows["step"].notna(), "id"])
     absent = []
     for series, runs in task.runs.groupby("series", sort=False):
-        sizes = [(size, some) for size, some in runs.groupby("size", sort=False)]
-        lacking = [(size, some) for size, some in sizes if (series, size) not in drawn]
-        if len(lacking) == len(sizes) and len(sizes) > 1:
+        sizes = [(size, group) for size, group in runs.groupby("size", sort=False)]
+        undrawn = [(size, group) for size, group in sizes if (series, size) not in drawn]
+        if len(undrawn) == len(sizes) and len(sizes) > 1:
             absent.append(f"{series}: {_why(runs, reported, evaluation)}")
         else:
-            absent += [f"{series} {size}: {_why(some, reported, evaluation)}" for size, some in lacking]
+            absent += [f"{series} {size}: {_why(group, reported, evaluation)}" for size, group in undrawn]
     return absent
 
 
@@ -136,20 +136,20 @@ def drawing(name: str, panels: Sequence[Panel], most_columns: int = 3) -> Drawin
 
 
 def in_words(panels: Iterable[Panel]) -> str:
-    """What a figure shows, for whoever cannot see it: each panel's best point of each architecture."""
-    return " ".join(f"{each.title}: {_best(each.data, each.measure.higher_is_better)}." for each in panels)
+    """What a figure shows, for those who cannot see it: each panel's best point of each architecture."""
+    return " ".join(f"{panel.title}: {_best(panel.data, panel.scale.higher_is_better)}." for panel in panels)
 
 
 def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
     if points.empty:
         return "no finished run yet"
     best = points.sort_values("error").drop_duplicates("series")
-    found = [
+    scores = [
         f"{series} {error_text(float(value))}"
         for series, value in zip(best["series"], best["value"], strict=True)
         if math.isfinite(value)
     ]
-    return f"best {'accuracy' if higher_is_better else 'error'}: {', '.join(found)}"
+    return f"best {'accuracy' if higher_is_better else 'error'}: {', '.join(scores)}"
 
 
 LEFT = 0.72
@@ -159,10 +159,10 @@ LEFT = 0.72
 def error_against_flops(
     panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3
 ) -> tuple[Figure, list[Spot]]:
-    """Every checkpoint of every size, and per series the frontier; one panel per task.
+    """Draw every checkpoint of every size and the frontier of each series, a panel per task.
 
     Returns:
-        The figure, and where its points are.
+        The figure and its points.
     """
     spots: list[Spot] = []
     with in_style():
@@ -170,8 +170,8 @@ def error_against_flops(
         rows = math.ceil(len(panels) / columns)
         notes = list(absence_notes(panels))
         for panel in panels:
-            floor = level(panel.known, "floor", panel.known_at)
-            if floor and floor[1] <= SMALLEST and not panel.measure.higher_is_better:
+            floor = level(panel.references, "floor", panel.reference_position)
+            if floor and floor[1] <= SMALLEST and not panel.scale.higher_is_better:
                 notes.append(f"{panel.title}: the floor ({floor[0]}) is 0 and lies below the axis.")
         if any((panel.data["seeds"] < panel.data["seeds_planned"]).any() for panel in panels):
             notes.append("Hollow points: fewer seeds finished than were planned.")
@@ -209,7 +209,7 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
             row["training_flops"],
             row["value"],
             row["architecture"],
-            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.measure.label} "
+            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
             f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs",
             row["run_ids"].split(),
         )
@@ -219,22 +219,22 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
 
 
 def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
-    data, measure = panel.data, panel.measure
-    floor = level(panel.known, "floor", panel.known_at)
-    # Measured on the prompts of the models where it is known, so that comparisons are paired; else expected.
-    trivial = (level(panel.known, "trivial", panel.known_at) or ("", measure.trivial))[1]
+    data, scale = panel.data, panel.scale
+    floor = level(panel.references, "floor", panel.reference_position)
+    # If possible, measured on the prompts of the models, so that comparisons are paired. Else expected.
+    trivial = (level(panel.references, "trivial", panel.reference_position) or ("", scale.trivial))[1]
     levels = [trivial, *([floor[1]] if floor else [])]
-    shown = [*data["value"].astype(float), *levels]
+    values = [*data["value"].astype(float), *levels]
     shared.logarithmic(axes, "x", *_flops_limits(data))
-    if measure.higher_is_better:
-        axes.set_ylim(min(0.45, *shown), 1.01)
+    if scale.higher_is_better:
+        axes.set_ylim(min(0.45, *values), 1.01)
     else:
-        air = [] if len(data) else [measure.trivial / 100]
-        limits = shared.log_limits([value for value in [*shown, *air] if value > SMALLEST])
+        air = [] if len(data) else [scale.trivial / 100]
+        limits = shared.log_limits([value for value in [*values, *air] if value > SMALLEST])
         shared.logarithmic(axes, "y", *limits)
-    axes.axhline(trivial, linewidth=0.9, **known_look("trivial"))
-    if floor and (measure.higher_is_better or floor[1] > SMALLEST):
-        axes.axhline(floor[1], linewidth=1.1, **known_look("floor"))
+    axes.axhline(trivial, linewidth=0.9, **reference_look("trivial"))
+    if floor and (scale.higher_is_better or floor[1] > SMALLEST):
+        axes.axhline(floor[1], linewidth=1.1, **reference_look("floor"))
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
@@ -251,31 +251,31 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
             best["training_flops"].astype(float), best["value"], color=look["color"],
             linestyle=look["linestyle"], linewidth=1.4, zorder=3,
         )  # fmt: skip
-        scatters = [_scatter(axes, some, look, float(stage)) for stage, some in rows.groupby(stages)]
-        drawn = [each for scatter in scatters for each in scatter]
-        tag([band, *line, *drawn], "architecture", panel.series[series])
+        scatters = [_scatter(axes, group, look, float(stage)) for stage, group in rows.groupby(stages)]
+        points = [artist for scatter in scatters for artist in scatter]
+        tag([band, *line, *points], "architecture", panel.series[series])
 
 
 def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: float) -> list[Any]:
     """Points of one stage of training: full ones, and hollow ones where seeds are lacking."""
-    lacking = points["seeds"] < points["seeds_planned"]
+    incomplete = points["seeds"] < points["seeds_planned"]
     size = (1.15 * marker_size(look["marker"])) ** 2
     common = {"marker": look["marker"], "s": size, "alpha": _opacity(stage), "zorder": 4, "clip_on": False}
-    full, hollow = points[~lacking], points[lacking]
-    drawn = []
+    full, hollow = points[~incomplete], points[incomplete]
+    artists = []
     if len(full):
         colours = {"color": look["color"], "edgecolors": "none"}
         x = full["training_flops"].astype(float)
-        drawn.append(axes.scatter(x, full["value"], **common, **colours))
+        artists.append(axes.scatter(x, full["value"], **common, **colours))
     if len(hollow):
         colours = {"facecolors": PAPER, "edgecolors": look["color"], "linewidths": 0.9}
         x = hollow["training_flops"].astype(float)
-        drawn.append(axes.scatter(x, hollow["value"], **common, **colours))
-    return drawn
+        artists.append(axes.scatter(x, hollow["value"], **common, **colours))
+    return artists
 
 
 def _opacity(stage: float) -> float:
-    """Of a point that fraction of training shows: earlier is more transparent."""
+    """Opacity of a point at a fraction of training: earlier points are more transparent."""
     return float(0.2 + 0.8 * stage**1.5)
 
 
@@ -284,10 +284,10 @@ def _flops_limits(data: pd.DataFrame) -> tuple[float, float]:
 
 
 def _legend(panels: Sequence[Panel], styles: Mapping[str, Look]) -> list[Line2D]:
-    """What is drawn, then what is known without training, then what transparency means."""
+    """Handles of the series, of the trivial predictor and the floor, and of stages of training."""
     lines: dict[str, dict[str, Any]] = {}
     for panel in panels:
-        lines = panel.styles(styles) | lines
+        lines |= {series: look for series, look in panel.styles(styles).items() if series not in lines}
     drawn = {series for panel in panels for series in panel.data["series"]}
     handles = [
         Line2D(
@@ -296,16 +296,16 @@ def _legend(panels: Sequence[Panel], styles: Mapping[str, Look]) -> list[Line2D]
         )
         for series, look in lines.items() if series in drawn
     ]  # fmt: skip
-    handles.append(Line2D([], [], **known_look("trivial"), linewidth=0.9, label="trivial predictor"))
+    handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
     bounds = {
-        (panel.measure.best_word, found[0])
+        (panel.scale.best_word, floor[0])
         for panel in panels
-        if (found := level(panel.known, "floor", panel.known_at))
+        if (floor := level(panel.references, "floor", panel.reference_position))
     }
     if bounds:
         words = " or ".join(sorted({word for word, _ in bounds}))
         label = f"{words}: {next(iter(bounds))[1]}" if len(bounds) == 1 else words
-        handles.append(Line2D([], [], **known_look("floor"), linewidth=1.1, label=label))
+        handles.append(Line2D([], [], **reference_look("floor"), linewidth=1.1, label=label))
     stages = sorted({float(stage) for panel in panels for stage in panel.data["step"] / panel.data["steps"]})
     if len(stages) > 4:
         stages = [stages[0], stages[len(stages) // 2], stages[-1]]

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import known_look, marker_size
+from bench.report.figures.axes import marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.flops import OPTIMIZERS
 from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
@@ -31,38 +31,38 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """
     results = results.assign(series=results["architecture"].map(architecture_name))
     sizes = results.groupby("task_id", sort=False)["size"].nunique()
-    left = results[results["task_id"] == sizes.idxmax()]
+    size_rows = results[results["task_id"] == sizes.idxmax()]
     tasks = results.groupby("size", sort=False)["task_id"].nunique()
-    right = results[results["size"] == tasks.idxmax()]
-    found = looks(results["architecture"])
-    styles = {architecture_name(name): found[name] for name in results["architecture"].unique()}
+    width_rows = results[results["size"] == tasks.idxmax()]
+    architecture_looks = looks(results["architecture"])
+    styles = {architecture_name(name): architecture_looks[name] for name in results["architecture"].unique()}
     field = varied_setting(results) or "hidden"
-    ends = TaskResults(left).end_points()
+    ends = TaskResults(size_rows).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
-    panels = [panel_of("Model size", "parameters", by_size, left, styles, counts)]
+    panels = [panel_of("Model size", "parameters", by_size, size_rows, styles, counts)]
     parts = []
-    for task_id in right["task_id"].unique():
-        rows = right[right["task_id"] == task_id]
+    for task_id in width_rows["task_id"].unique():
+        rows = width_rows[width_rows["task_id"] == task_id]
         value = rows["settings"].iloc[0].get(field, math.nan)
         parts.append(TaskResults(rows).end_points().assign(x=float(value)))
     over = pd.concat(parts, ignore_index=True)
     ticks = {x: f"{x:g}" for x in over["x"].dropna()}
-    size = right["size"].iloc[0]
+    size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, over, right, styles, ticks))
+    panels.append(panel_of(f"Hidden width, models of {size}", label, over, width_rows, styles, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
-        f"parameters, {left['task'].iloc[0]}. Right: against the hidden width of the target network, at "
+        f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
         f"{size}. The paper's text does not say what its axes count."
     )
     return drawing("figure-4", panels, caption, 2)
 
 
 def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
-    """Linear regression after 40 examples against width: a line a group of equal parameters.
+    """Linear regression after 40 examples against width: a line per group of equal parameters.
 
-    A row an architecture, Adam on the left and AdamW on the right.
+    A row per architecture, Adam on the left and AdamW on the right.
     """
     results = results.assign(
         series=results["architecture"].map(architecture_name),
@@ -171,7 +171,9 @@ WIDE, HIGH, LEFT = 2.6, 2.45, 0.75
 def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
     with in_style():
         notes = [
-            f"{each.title}, not drawn: {'; '.join(first_few(each.absent))}." for each in panels if each.absent
+            f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
+            for panel in panels
+            if panel.absent
         ]
         rows = math.ceil(len(panels) / columns)
         styles = {series: look for panel in panels for series, look in panel.looks.items()}
@@ -199,7 +201,7 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
             )
             for series, look in styles.items() if series in drawn
         ]  # fmt: skip
-        handles.append(Line2D([], [], **known_look("trivial"), linewidth=0.9, label="trivial predictor"))
+        handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
         corner = ((columns * (WIDE + LEFT) + 0.12) / width, 1 - 0.3 / height)
         figure.legend(
             handles=handles, loc="upper left", bbox_to_anchor=corner, labelspacing=0.55, title=legend,
@@ -212,7 +214,7 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
     axes.set_xlabel(panel.x_label)
     shared.logarithmic(axes, "y", *limits)
     shared.named_ticks(axes, panel.ticks)
-    axes.axhline(panel.trivial, linewidth=0.9, **known_look("trivial"))
+    axes.axhline(panel.trivial, linewidth=0.9, **reference_look("trivial"))
     if panel.data.empty:
         shared.nothing_here(axes, "No finished run yet")
     for series, look in panel.looks.items():
@@ -221,18 +223,18 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
             continue
         x, y = rows["x"].to_numpy(), rows["value"].to_numpy()
         low, high = rows["low"].clip(lower=limits[0]).to_numpy(), rows["high"].to_numpy()
-        lacking = (rows["seeds"] < rows["seeds_planned"]).to_numpy()
+        incomplete = (rows["seeds"] < rows["seeds_planned"]).to_numpy()
         band = axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0)
         line = axes.plot(x, y, color=look.colour, linewidth=1.4, zorder=3)
-        drawn: list[Any] = [band, *line]
+        artists: list[Any] = [band, *line]
         for hollow in (False, True):
-            if (lacking == hollow).any():
-                drawn += axes.plot(
-                    x[lacking == hollow], y[lacking == hollow], linestyle="", marker=look.marker,
+            if (incomplete == hollow).any():
+                artists += axes.plot(
+                    x[incomplete == hollow], y[incomplete == hollow], linestyle="", marker=look.marker,
                     markersize=1.15 * marker_size(look.marker), markeredgecolor=look.colour,
                     markerfacecolor=PAPER if hollow else look.colour, zorder=4, clip_on=False,
                 )  # fmt: skip
-        tag(drawn, "architecture", str(rows["architecture"].iloc[0]))
+        tag(artists, "architecture", str(rows["architecture"].iloc[0]))
 
 
 def _spots(axes: Axes, panel: Lines) -> list[Spot]:

@@ -1,4 +1,4 @@
-"""What a report says, gathered: an experiment's tasks with their figures, tables and warnings.
+"""The contents of an experiment's part of a report: its tasks with their figures, tables and warnings.
 
 Nothing here writes or knows HTML; `bench.report.page.render` turns it into pages, `bench.report.write` into
 files.
@@ -76,27 +76,27 @@ def section(
     results: pd.DataFrame,
     references: pd.DataFrame,
     architectures: Sequence[str],
-    taken: set[str],
+    names: set[str],
 ) -> ExperimentSection:
-    """Everything a report says about one experiment.
+    """The contents of one experiment's part of the report.
 
-    Errors against FLOPs are left out where a figure of the paper shows them.
+    Errors against FLOPs are left out if a figure of the paper shows them.
 
     Args:
         experiment: what was planned.
         results: the frame of its runs.
         references: `references_frame` of its tasks.
         architectures: of the whole suite, so that each looks the same throughout.
-        taken: file names in use; receives those of this experiment.
+        names: file names in use. Those of this experiment are added.
     """
     styles = looks(architectures)
-    anchor = slug(experiment.name, taken)
+    anchor = slug(experiment.name, names)
     drawn_elsewhere = any(name.startswith("Figure ") for name in named(experiment.rebuilds))
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
     for _, rows in results.groupby("task_id", sort=False):
         task = TaskResults(rows)
-        stem = slug(f"{anchor}-{task.title}", taken)
+        stem = slug(f"{anchor}-{task.title}", names)
         drawings = [_by_examples(f"{stem}-examples", task, references, styles)]
         if not drawn_elsewhere:
             panels.append(_flops_panel(task, references))
@@ -121,7 +121,7 @@ def section(
         counts(results),
         total(runs["planned_flops"]),
         total(runs["done_flops"]),
-        _overview(slug(f"{anchor}-flops", taken), panels, styles) if len(panels) > 1 else None,
+        _overview(slug(f"{anchor}-flops", names), panels, styles) if len(panels) > 1 else None,
         tasks,
     )
 
@@ -167,8 +167,8 @@ def _flops_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
 
 def _by_flops(name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
     figure, spots = error_against_flops([panel], styles)
-    label = panel.measure.label.capitalize()
-    caption = f"{label}, {panel.measure.where}, against training FLOPs. {FRONTIER_RULE}"
+    label = panel.scale.label.capitalize()
+    caption = f"{label}, {panel.scale.where}, against training FLOPs. {FRONTIER_RULE}"
     best = panel.data[panel.data["on_frontier"]].sort_values("training_flops")
     last = best.groupby("series", sort=False).tail(1)
     words = _in_words(panel, "against training FLOPs. The best point", last)
@@ -176,10 +176,10 @@ def _by_flops(name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
 
 
 def _in_words(panel: Panel, start: str, rows: pd.DataFrame) -> str:
-    head = f"{panel.title}: {panel.measure.label} {start}"
+    head = f"{panel.title}: {panel.scale.label} {start}"
     if rows.empty:
         return f"{head}: no finished run yet."
-    ordered = rows.sort_values("value", ascending=not panel.measure.higher_is_better)
+    ordered = rows.sort_values("value", ascending=not panel.scale.higher_is_better)
     scores = [
         f"{series} {size} {error_text(float(value))}"
         for series, size, value in zip(ordered["series"], ordered["size"], ordered["value"], strict=True)

@@ -1,7 +1,7 @@
-"""Tables: what each model scored, and how each learning rate did; as CSV, Markdown, LaTeX and in the page.
+"""Tables of results: the score of each model, the error of each learning rate, and the points of a figure.
 
-The CSV holds every number in full; the others are for reading. No cell is blank: what is not there
-says why.
+The CSV has every number in full; Markdown, LaTeX and the page are for reading. No cell is blank: a cell
+without a number states the reason.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bench.report.data.estimates import TaskResults, interval
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
 from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, millions, plus_minus
+from bench.report.text import error_text, heading, millions, plus_minus
 from bench.run import short
 
 
 def results_table(name: str, task: TaskResults) -> Table:
-    """A row per series and size of one task: its chosen setting and what it scored."""
+    """A row per series and size of one task: its chosen setting and its scores."""
     scale = task.scale
     settings = {tuple(row[key] for key in CELL): row for row in _chosen_rows(task.settings)}
     ends = dict(iter(task.ends().groupby(CELL, sort=False)))
@@ -34,8 +34,8 @@ def results_table(name: str, task: TaskResults) -> Table:
     )
     best = {column: _best(numbers, column, scale) for column in ("value", "value_last")}
     clips = task.runs["clip"].nunique() > 1
-    columns = ["architecture", "size", "parameters", "learning rate", *(["clip"] if clips else [])]
-    columns += ["training FLOPs", scale.label, "at the last position", "outcome", "seeds"]
+    fields = ("series", "size", "parameters", *(TUNED if clips else TUNED[:1]), "training_flops")
+    columns = [*map(heading, fields), scale.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
         f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
@@ -87,11 +87,11 @@ def _summary(
 
 
 def _best(numbers: pd.DataFrame, column: str, scale: ScoreScale) -> set[int]:
-    """Rows that are best of their size; of all where no size has two to compare."""
-    there = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
-    sizes = there.groupby("size").filter(lambda group: len(group) > 1)
+    """Rows that are best of their size, or best of all if no size has two rows to compare."""
+    scored = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
+    sizes = scored.groupby("size").filter(lambda group: len(group) > 1)
     if sizes.empty:
-        groups = [there] if len(there) > 1 else []
+        groups = [scored] if len(scored) > 1 else []
     else:
         groups = [group for _, group in sizes.groupby("size")]
     sign = -1.0 if scale.higher_is_better else 1.0
@@ -108,10 +108,10 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
     ]
     outcome = TableCell(values["outcome"], absent=values["outcome"] != "finished")
     if pd.isna(values["value"]):
-        gone = TableCell(values["outcome"], absent=True)
-        none = [TableCell("none chosen", absent=True)] * (1 + clips)
+        absent = TableCell(values["outcome"], absent=True)
+        unset = [TableCell("none chosen", absent=True)] * (1 + clips)
         seeds = TableCell(f"0 of {values['seeds_planned']:.0f}", absent=True)
-        return [*names, *none, TableCell("none done", absent=True), gone, gone, outcome, seeds]
+        return [*names, *unset, TableCell("none done", absent=True), absent, absent, outcome, seeds]
     rate = short(values["learning_rate"]) + (" (edge of its grid)" if values["at_edge"] else "")
     return [
         *names,
@@ -128,7 +128,7 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
 
 
 def rates_table(name: str, settings: pd.DataFrame) -> Table:
-    """One row per series and size, one column per learning rate: the error it was chosen by."""
+    """A row per series and size, a column per learning rate: its error on the validation prompts."""
     keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
     clips = settings["clip"].nunique() > 1
     columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
@@ -137,8 +137,8 @@ def rates_table(name: str, settings: pd.DataFrame) -> Table:
         cell = tuple(row[name] for name in CELL)
         cells.setdefault(cell, {})[tuple(row[name] for name in TUNED)] = row
     rows = [
-        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(found.get(key)) for key in keys)]
-        for cell, found in cells.items()
+        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(by_setting.get(key)) for key in keys)]
+        for cell, by_setting in cells.items()
     ]
     caption = (
         "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
@@ -160,32 +160,27 @@ def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
     return TableCell(text if ended == "finished" else f"{text}; {ended}", best=bool(setting["chosen"]))
 
 
+READABLE = (
+    "panel", "series", "size", "seed", "learning_rate", "step", "training_flops", "value", "standard_error",
+    "seeds", "learned", "convergence_step",
+)  # fmt: skip
+"""Columns of a figure's numbers that people read. The CSV beside the figure has all columns."""
+
+
 def points_table(name: str, numbers: pd.DataFrame) -> Table:
-    """A row per point: what it is and what it scored."""
-    columns = [(key, head) for key, head in READABLE.items() if key in numbers]
-    rows = [[TableCell(_readable(key, row[key])) for key, _ in columns] for row in numbers.to_dict("records")]
-    text = frozenset(head for key, head in columns if key in ("panel", "series", "size", "learned"))
+    """The points of a figure, with a row per point."""
+    columns = [column for column in READABLE if column in numbers]
+    rows = [
+        [TableCell(_readable(column, row[column])) for column in columns]
+        for row in numbers.to_dict("records")
+    ]
     caption = (
         "The points of the figure. Standard errors: over seeds where three or more finished, else prompts."
     )
-    return Table(name, caption, [head for _, head in columns], rows, numbers, text)
-
-
-READABLE = {
-    "panel": "panel",
-    "series": "architecture",
-    "size": "size",
-    "seed": "seed",
-    "learning_rate": "learning rate",
-    "step": "step",
-    "training_flops": "training FLOPs",
-    "value": "score",
-    "standard_error": "standard error",
-    "seeds": "seeds",
-    "learned": "learned",
-    "convergence_step": "step at which learned",
-}
-"""Columns of numbers that people read, and their headings."""
+    text = frozenset(
+        heading(column) for column in ("panel", "series", "size", "learned") if column in columns
+    )
+    return Table(name, caption, list(map(heading, columns)), rows, numbers, text)
 
 
 def _readable(key: str, value: object) -> str:

@@ -12,7 +12,7 @@ from bench.report.text import latex, markdown
 
 @dataclass(frozen=True)
 class TableCell:
-    """Text for people; the best of its kind is set in bold, the absent in grey."""
+    """Text of a cell. The best of its kind is set in bold, an absent one in grey."""
 
     text: str
     best: bool = False
@@ -27,7 +27,7 @@ class Table:
         name: file name without its ending.
         caption: what it shows, in a sentence or two.
         columns: heading of each column; those from the second on that hold numbers are right-aligned.
-        rows: one cell a column.
+        rows: a cell per column.
         numbers: what the CSV holds.
         text_columns: headings of left-aligned columns.
     """
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def architectures(self) -> list[str]:
-        """Each row's architecture, as in suites; empty where rows do not stand for one."""
+        """Each row's architecture, as in suites; empty if rows do not belong to architectures."""
         if "architecture" not in self.numbers or len(self.numbers) != len(self.rows):
             return []
         return [str(name) for name in self.numbers["architecture"]]
@@ -57,7 +57,7 @@ def encoded(table: Table) -> dict[str, bytes]:
 
 
 def csv(numbers: pd.DataFrame) -> bytes:
-    """Numbers in full; what is not there is an empty field."""
+    """Numbers in full. Missing ones are empty fields."""
     return numbers.to_csv(index=False, lineterminator="\n").encode()
 
 
