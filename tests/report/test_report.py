@@ -34,7 +34,7 @@ from synthetic import (
 
 from bench.report.data import estimates
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import counts, references_frame, results_frame, total
+from bench.report.data.frame import counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import spread, tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
@@ -328,6 +328,16 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
     task = task_of([adam, adamw], pool_of([adam, adamw]))
     assert list(task.series) == ["Mamba, adam", "Mamba, adamw"]
     assert task.settings["chosen"].tolist() == [True, True]
+
+
+def test_rows_of_some_runs_are_named_among_these_runs_alone_and_stand_in_their_order() -> None:
+    mamba, s4 = grid(LINEAR, ["mamba", "s4"])
+    variant = run_of(LINEAR, "mamba", batch_size=32)
+    results = results_frame([mamba, variant, s4], pool_of([mamba, variant, s4]), {})
+    assert set(results["series"]) == {"Mamba, batch size 64", "Mamba, batch size 32", "S4"}
+    rows = of_runs(results, [s4, mamba])
+    assert list(rows["series"].unique()) == ["S4", "Mamba"]
+    assert list(rows["id"].unique()) == [s4.id, mamba.id]
 
 
 def test_heads_that_follow_from_the_size_make_no_variant() -> None:

@@ -86,8 +86,8 @@ class FrontierComparison:
         if len(spans) < 2:
             return []
         powers = range(math.floor(math.log10(min(low for low, _ in spans))), 25)
-        round_ones = [step * 10.0**power for power in powers for step in (1, 3)]
-        shared = [x for x in round_ones if sum(low <= x <= high for low, high in spans) >= 2]
+        round_budgets = [step * 10.0**power for power in powers for step in (1, 3)]
+        shared = [x for x in round_budgets if sum(low <= x <= high for low, high in spans) >= 2]
         if len(shared) <= MOST_BUDGETS:
             return shared
         indices = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)

@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -127,14 +127,10 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
         cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append((run_id, state))
     table = []
     for cell, runs_by_setting in cells.items():
-        best = choose(
-            {
-                None: {
-                    setting: [errors.get(run_id) for run_id, _ in runs]
-                    for setting, runs in runs_by_setting.items()
-                }
-            }
-        )
+        seeds = {
+            setting: [errors.get(run_id) for run_id, _ in runs] for setting, runs in runs_by_setting.items()
+        }
+        best = choose({None: seeds})
         for setting, runs in runs_by_setting.items():
             finished = [error for run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))]
             ended = Counter(state for _, state in runs)
@@ -236,88 +232,105 @@ def student_90(freedom: int) -> float:
     return _STUDENT_90[freedom - 2] if freedom - 2 < len(_STUDENT_90) else NORMAL_90
 
 
+class CurvePoint(NamedTuple):
+    """The score of one series and size at one position, averaged over seeds, as it is shown.
+
+    Attributes:
+        examples: in-context examples before the position.
+        low, high: ends of the 90 % interval.
+        interval: "seeds" or "prompts".
+        run_ids: the runs, separated by blanks.
+    """
+
+    series: str
+    architecture: str
+    size: str
+    examples: int
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    seeds: int
+    interval: str
+    run_ids: str
+
+
 def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
-    """Score against in-context examples of every cell in `selected`, at the last checkpoint.
+    """Score against in-context examples at the last checkpoint: a row per `CurvePoint`.
 
     Args:
-        selected: finished runs of the chosen settings, one row per run (`select.chosen` of a plan), with
-            the columns of `with_curves`.
+        selected: rows of finished runs at the last checkpoint, a row per run.
         scale: how the task's scores are shown.
-
-    Returns:
-        CURVE_COLUMNS. `value` is the normalised error, or the accuracy.
     """
-    parts = []
-    keys = ["series", "architecture", "size"]
-    for (series, architecture, size), rows in selected.groupby(keys, sort=False):
-        mean, error, half, kind = interval(rows["curve"].to_list(), rows["curve_se"].to_list())
-        parts.append(
-            pd.DataFrame(
-                {
-                    "series": series,
-                    "architecture": architecture,
-                    "size": size,
-                    "examples": rows["examples"].iloc[0],
-                    "value": mean / scale.scale,
-                    "standard_error": error / scale.scale,
-                    "low": (mean - half) / scale.scale,
-                    "high": (mean + half) / scale.scale,
-                    "seeds": len(rows),
-                    "interval": kind,
-                    "run_ids": " ".join(rows["id"]),
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
-
-
-CURVE_COLUMNS = [
-    "series", "architecture", "size", "examples", "value", "standard_error", "low", "high", "seeds",
-    "interval", "run_ids",
-]  # fmt: skip
-
-
-def points(
-    selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, str], int] | None = None
-) -> pd.DataFrame:
-    """Score against training FLOPs: one row per series, size and checkpoint, averaged over seeds.
-
-    Args:
-        selected: checkpoints of finished runs of the chosen settings (`select.chosen` of scores).
-        scale: how the task's scores are shown.
-        seeds: how many seeds each (series, size) was planned with.
-
-    Returns:
-        POINT_COLUMNS; `error` orders points (lower is better), `value` is what is shown.
-    """
-    keys = ["series", "architecture", "size", "parameters", "learning_rate", "step", "steps"]
     rows = []
-    for key, group in selected.groupby(keys, sort=False):
+    keys = ["series", "architecture", "size"]
+    for key, runs in selected.groupby(keys, sort=False):
+        series, architecture, size = map(str, key)
+        mean, error, half, kind = interval(runs["curve"].to_list(), runs["curve_se"].to_list())
+        numbers = np.stack([mean, error, mean - half, mean + half], axis=1) / scale.scale
+        rows += [
+            CurvePoint(
+                series, architecture, size, examples, value, error, low, high, len(runs), kind,
+                " ".join(runs["id"]),
+            )
+            for examples, (value, error, low, high) in zip(runs["examples"].iloc[0], numbers, strict=True)
+        ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CurvePoint._fields))
+
+
+class CheckpointPoint(NamedTuple):
+    """The score of one series and size at one checkpoint, averaged over seeds.
+
+    Attributes:
+        error: orders points; lower is better.
+        value: what is shown: the error or the accuracy.
+        low, high: ends of the value's 90 % interval.
+        seeds: seeds that finished.
+        interval: "seeds" or "prompts".
+        run_ids: the runs, separated by blanks.
+    """
+
+    series: str
+    architecture: str
+    size: str
+    parameters: int
+    learning_rate: float
+    step: int
+    steps: int
+    training_flops: int
+    error: float
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    seeds: int
+    seeds_planned: int
+    interval: str
+    run_ids: str
+
+
+def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+    """Score against training FLOPs: a row per `CheckpointPoint`.
+
+    Args:
+        selected: rows of finished runs of the chosen settings (`chosen`).
+        scale: how the task's scores are shown.
+        seeds: the number of seeds with which each (series, size) was planned.
+    """
+    rows = []
+    for key, group in selected.groupby(list(CheckpointPoint._fields[:7]), sort=False):
+        cell: tuple[Any, ...] = tuple(key)
+        series, architecture, size, parameters, learning_rate, step, steps = cell
         mean, error, half, kind = interval(group["error"], group["error_se"])
         value = 1 - mean if scale.higher_is_better else mean
         rows.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "step": int(group["step"].iloc[0]),
-                "training_flops": int(group["training_flops"].iloc[0]),
-                "error": mean,
-                "value": value,
-                "standard_error": error,
-                "low": value - half,
-                "high": value + half,
-                "seeds": len(group),
-                "seeds_planned": max(len(group), (seeds or {}).get((str(key[0]), str(key[2])), 0)),
-                "interval": kind,
-                "run_ids": " ".join(group["id"]),
-            }
-        )
-    return pd.DataFrame(rows, columns=POINT_COLUMNS)
-
-
-POINT_COLUMNS = [
-    "series", "architecture", "size", "parameters", "learning_rate", "step", "steps", "training_flops",
-    "error", "value", "standard_error", "low", "high", "seeds", "seeds_planned", "interval", "run_ids",
-]  # fmt: skip
+            CheckpointPoint(
+                series, architecture, size, parameters, learning_rate, int(step), steps,
+                int(group["training_flops"].iloc[0]), mean, value, error, value - half, value + half,
+                len(group), max(len(group), seeds.get((series, size), 0)), kind, " ".join(group["id"]),
+            )
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))
 
 
 def level(references: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:

@@ -192,7 +192,7 @@ def _named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:
-    fields = dict(leaves(run.task.model_dump(mode="json")))
+    fields = leaves(run.task.model_dump(mode="json"))
     row = ResultRow(
         id=run.id,
         task_id=run.task_id,
@@ -213,50 +213,48 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         state=result.outcome if result else "failed" if state == "failed" else "missing",
         reason=result.reason if result else None,
         as_defined=run.task == TASKS[run.task.name]() if run.task.name in TASKS else False,  # type: ignore[call-arg]
-        settings={
-            path[0]: value for path, value in fields.items() if len(path) == 1 and isinstance(value, int)
-        },
+        settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
     )
     if result is None or result.last is None:
         yield row
         return
-    converged = convergence_step(result)
+    row = row._replace(convergence_step=convergence_step(result))
     for checkpoint in result.checkpoints:
         for name, scores in checkpoint.evaluations.items():
             if name not in SCORES_ASIDE:
-                yield row._replace(**_scores(result, checkpoint, name, scores), convergence_step=converged)
+                yield _evaluated(row, result, checkpoint, name, scores)
 
 
-def _scores(result: RunRecord, checkpoint: Checkpoint, name: str, scores: Scores) -> dict[str, Any]:
-    """The fields of a row that one evaluation of a checkpoint sets."""
+def _evaluated(
+    row: ResultRow, result: RunRecord, checkpoint: Checkpoint, name: str, scores: Scores
+) -> ResultRow:
+    """The row of a run with the scores of one evaluation of a checkpoint."""
 
     def error(evaluation: str, at: str) -> Number:
         return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
 
-    raw, headline, last = (
-        number(result, checkpoint, name, "headline"),
-        error(name, "headline"),
-        error(name, "last"),
+    score, score_se = number(result, checkpoint, name, "headline") or NOTHING
+    headline, headline_se = error(name, "headline")
+    last, last_se = error(name, "last")
+    row = row._replace(
+        step=checkpoint.step,
+        training_flops=checkpoint.training_flops,
+        evaluation=name,
+        score=score,
+        score_se=score_se,
+        error=headline,
+        error_se=headline_se,
+        error_last=last,
+        error_last_se=last_se,
+        headline_position=_headline_position(result, scores, name),
     )
-    fields = {
-        "step": checkpoint.step,
-        "training_flops": checkpoint.training_flops,
-        "evaluation": name,
-        "score": (raw or NOTHING)[0],
-        "score_se": (raw or NOTHING)[1],
-        "error": headline[0],
-        "error_se": headline[1],
-        "error_last": last[0],
-        "error_last_se": last[1],
-        "headline_position": _headline_position(result, scores, name),
-    }
     if name == MAIN:
-        fields["selection_error"] = error(SELECTION, "headline")[0]
+        row = row._replace(selection_error=error(SELECTION, "headline")[0])
     if checkpoint is result.last and scores.mean:
-        fields["examples"] = list(positions(result, name, len(scores.mean)))
-        fields |= {"curve": scores.mean, "curve_se": scores.standard_error}
-    return fields
+        examples = list(positions(result, name, len(scores.mean)))
+        row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)
+    return row
 
 
 def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:

@@ -36,7 +36,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         figure, foot = shared.new_figure(2 * (wide + left) + right, high * len(panels), notes)
         width, height = figure.get_size_inches()
         spots: list[Spot] = []
-        for index, (panel, over) in enumerate(zip(panels, steps, strict=True)):
+        for index, (panel, steps_panel) in enumerate(zip(panels, steps, strict=True)):
             bottom, tall = foot + (len(panels) - 1 - index) * high + 0.5, (high - 0.85) / height
             first = figure.add_axes((left / width, bottom / height, wide / width, tall))
             second = figure.add_axes(((2 * left + wide) / width, bottom / height, wide / width, tall))
@@ -50,19 +50,21 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             first.set_ylabel("accuracy")
             draw_references(first, panel, limits[0])
             draw_curves(first, panel, styles, limits[0])
-            ends = _draw_steps(second, over, styles)
+            ends = _draw_steps(second, steps_panel, styles)
             shared.end_labels(second, ends)
-            spots += _step_spots(second, over)
+            spots += _step_spots(second, steps_panel)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
-    numbers = pd.concat([over.data.assign(panel=over.title) for over in steps], ignore_index=True)
+    numbers = pd.concat(
+        [steps_panel.data.assign(panel=steps_panel.title) for steps_panel in steps], ignore_index=True
+    )
     return Drawing(
         "figure-5",
         figure,
         "Accuracy on sparse parity at each model's chosen learning rate: left, against in-context examples "
         "at the last checkpoint; right, mean over positions against training steps. The paper's text does "
         "not say which its figure shows. Grey: what is known without training.",
-        " ".join(f"{over.title}: {_last_accuracies(over)}." for over in steps),
+        " ".join(f"{steps_panel.title}: {_last_accuracies(steps_panel)}." for steps_panel in steps),
         numbers,
         spots,
     )

@@ -27,12 +27,16 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     data, absent = convergence(results)
     order = list(dict.fromkeys(results["series"]))
     budget = int(results["steps"].max())
-    short = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
+    incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
         f"Learned: mean accuracy of at least {LEARNED:g} at a checkpoint. A bar at "
         f"{shared.steps_label(budget)}: failed, the median seed never got there.",
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
-        *([f"Fewer seeds finished than were planned: {', '.join(short)} (hatched)."] if short else []),
+        *(
+            [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
+            if incomplete
+            else []
+        ),
     ]
     with in_style():
         figure, foot = shared.new_figure(max(4.6, 0.7 + 1.05 * len(order)), 3.0, notes)
@@ -46,7 +50,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         axes.grid(axis="x", visible=False)
         axes.axhline(budget, linewidth=0.9, **reference_look("trivial"))
         axes.set_title("Sparse parity: median convergence time", pad=8)
-        spots = _draw(axes, data, order, looks(results["architecture"]), budget, short)
+        spots = _draw(axes, data, order, looks(results["architecture"]), budget, incomplete)
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
     words = ", ".join(
@@ -70,7 +74,7 @@ def _draw(
     order: Sequence[str],
     styles: Mapping[str, Look],
     budget: int,
-    short: Sequence[str],
+    incomplete: Sequence[str],
 ) -> list[Spot]:
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
@@ -78,7 +82,7 @@ def _draw(
         look, median = styles[architecture], float(rows["median"].iloc[0])
         bars = axes.bar(
             [place], [median], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
-            hatch="//" if series in short else None, edgecolor=look.colour,
+            hatch="//" if series in incomplete else None, edgecolor=look.colour,
         )  # fmt: skip
         x = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
         size = (1.3 * marker_size(look.marker)) ** 2

@@ -46,11 +46,11 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         rows = width_rows[width_rows["task_id"] == task_id]
         value = rows["settings"].iloc[0].get(field, math.nan)
         parts.append(TaskResults(rows).end_points().assign(x=float(value)))
-    over = pd.concat(parts, ignore_index=True)
-    ticks = {x: f"{x:g}" for x in over["x"].dropna()}
+    by_width = pd.concat(parts, ignore_index=True)
+    ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
     size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, over, width_rows, styles, ticks))
+    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, styles, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
         f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
