@@ -14,37 +14,10 @@ from bench import flops
 from bench.frozen import Frozen, identity
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size
+from bench.optimizers import Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
 from bench.tasks import Task
-
-
-class Adam(Frozen):
-    """Adam at a fixed learning rate (§3.1, A.2): PyTorch's defaults, no weight decay."""
-
-    name: Literal["adam"] = "adam"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-
-
-class AdamW(Frozen):
-    """AdamW with linear warm-up and cosine decay (Appendix C).
-
-    The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
-    along a cosine to `end` × rate at the last step. The paper does not state the weight decay;
-    PyTorch's default stands in.
-    """
-
-    name: Literal["adamw"] = "adamw"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_steps: int = Field(default=50_000, ge=0)
-    start: float = Field(default=0.1, ge=0, le=1)
-    end: float = Field(default=0.1, ge=0, le=1)
-
 
 LearningRate = PositiveFloat
 Clip = PositiveFloat
@@ -54,7 +27,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**64)]
 """The range of PyTorch's generators."""
 EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
 """At least two, because a standard error needs two."""
-Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
 if TYPE_CHECKING:
     PrecisionName = str
 else:
@@ -70,7 +42,7 @@ class Run(Frozen):
         size: layers, nominal width, attention heads.
         learning_rate: peak learning rate.
         clip: largest norm of the gradient; larger gradients are scaled down to it.
-        optimizer: Adam or AdamW, with its settings.
+        optimizer: the optimizer with its options (`bench.optimizers`).
         batch_size: prompts per step.
         steps: optimisation steps.
         checkpoints: steps after which the model is evaluated; they rise and end at `steps`.
@@ -85,7 +57,7 @@ class Run(Frozen):
     size: Size
     learning_rate: LearningRate
     clip: Clip = 10.0
-    optimizer: Optimizer = Adam()
+    optimizer: AnyOptimizer = Adam()
     batch_size: BatchSize = 64
     steps: Steps
     checkpoints: tuple[Steps, ...]

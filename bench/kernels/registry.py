@@ -52,10 +52,10 @@ KERNELS: dict[str, Backends | str] = {
     },
     "attention": _backends("attention", "attention"),
     "clip and Adam": {
-        "reference": "bench.kernels.adam.reference:Reference",
+        "reference": "bench.kernels.adam.reference:reference",
         "sequential": "reference",
         "triton": "bench.kernels.adam.triton:Fused",
-        "mamba_ssm": "triton",  # mamba_ssm has no optimiser
+        "mamba_ssm": "triton",  # mamba_ssm has no optimizer
     },
     "norm": _backends("normalization", "norm"),
     "addition and norm": _backends("normalization", "add_norm"),

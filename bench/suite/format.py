@@ -6,17 +6,19 @@ about missing settings once both are read. One value may stand for a list of one
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    TypeAdapter,
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -27,18 +29,9 @@ from bench.frozen import Frozen
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import Count, Size
 from bench.names import PATTERN, name_fault
+from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import (
-    Adam,
-    BatchSize,
-    Clip,
-    EvaluationPrompts,
-    LearningRate,
-    Optimizer,
-    PrecisionName,
-    Seed,
-    Steps,
-)
+from bench.run import BatchSize, Clip, EvaluationPrompts, LearningRate, PrecisionName, Run, Seed, Steps
 from bench.tasks import TASKS, Protocol
 
 
@@ -58,10 +51,6 @@ class _OneOrMore:
         return {"anyOf": [several["items"], several]}
 
 
-def _by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 def checked_name(name: str) -> str:
     """The name of a suite or an experiment, which becomes the name of a folder.
 
@@ -71,6 +60,17 @@ def checked_name(name: str) -> str:
     if fault := name_fault(name):
         raise ValueError(fault)
     return name
+
+
+class _OptimizerSchema:
+    """Metadata of a field that takes an optimizer: its name, or a mapping of its name and options."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        kind: Any = functools.reduce(operator.or_, OPTIMIZERS.values())
+        mappings = handler(TypeAdapter(Annotated[kind, Field(discriminator="name")]).core_schema)
+        return {"anyOf": [{"enum": list(OPTIMIZERS), "type": "string"}, mappings]}
 
 
 # `bench.suite.grid` checks names when a suite is read, because plugins add names. Pydantic cannot refer to a
@@ -86,9 +86,7 @@ TaskEntry = Annotated[Any, _defined_as("TaskEntry")]
 ArchitectureEntry = Annotated[Any, _defined_as("ArchitectureEntry")]
 SizeEntry = Annotated[Any, _defined_as("SizeEntry")]
 Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{PATTERN}$"})]
-OptimizerEntry = Annotated[
-    Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
-]
+OptimizerEntry = Annotated[Any, _OptimizerSchema()]
 
 
 class Every(Frozen):
@@ -126,7 +124,8 @@ class Settings(Frozen):
         default=[10.0], description="Largest norm of the gradient of all parameters."
     )
     optimizer: Annotated[list[OptimizerEntry], _SOME, _LISTED] = Field(
-        default=[Adam()], description="adam, adamw, or a mapping of the name and its settings."
+        default=[Run.model_fields["optimizer"].default.model_dump()],
+        description=f"{', '.join(OPTIMIZERS)}, or a mapping of the name and its settings.",
     )
     protocol: Annotated[list[Protocol], _SOME, _LISTED] = Field(
         default=["paper"],
@@ -176,7 +175,7 @@ class Point(Frozen):
     heads: Count | NotStated = None
     learning_rate: LearningRate | NotStated = None
     clip: Clip | NotStated = None
-    optimizer: OptimizerEntry | NotStated = None
+    optimizer: OptimizerEntry = None
     protocol: Protocol | NotStated = None
     precision: PrecisionName | NotStated = None
     seed: Seed | NotStated = None

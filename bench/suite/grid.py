@@ -14,10 +14,21 @@ from pydantic import ValidationError
 from bench.models.architectures import ARCHITECTURES, Architecture, canonical
 from bench.models.sizes import Size
 from bench.names import file_fault
+from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import Adam, AdamW, Optimizer, Run, short
+from bench.run import Run, short
 from bench.strict_yaml.complaints import Complaint
-from bench.suite.entries import At, Loc, architectures, distinct, is_known, is_pattern, sizes, tasks
+from bench.suite.entries import (
+    At,
+    Loc,
+    architectures,
+    distinct,
+    is_known,
+    is_pattern,
+    optimizers,
+    sizes,
+    tasks,
+)
 from bench.suite.format import Entry, Every, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
@@ -41,8 +52,6 @@ MOST_CHECKPOINTS = 10_000
 
 NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
 """Lists that every grid needs."""
-
-OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,6 @@ def _product(
     checkpoints = _checkpoints(stated, complaints)
     if _too_many(stated, loc, complaints):
         return
-    _warm_up(stated, complaints)
     placed_sizes = sizes(stated.listed("sizes"), complaints)
     places = dict(placed_sizes)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
@@ -147,10 +155,11 @@ def _product(
             tasks(stated.listed("tasks"), stated.settings.protocol, complaints),
             [architecture for architecture, _ in placed_architectures],
             placed_sizes,
-            *(
-                _values(stated, key, complaints)
-                for key in ("learning_rates", "clip", "optimizer", "precision", "seeds")
-            ),
+            _values(stated, "learning_rates", complaints),
+            _values(stated, "clip", complaints),
+            optimizers(stated.listed("optimizer"), stated.settings.steps, complaints),
+            _values(stated, "precision", complaints),
+            _values(stated, "seeds", complaints),
         )
     ]
     _values(stated, "protocol", complaints)
@@ -218,24 +227,10 @@ def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
     return count > MOST_RUNS
 
 
-def _warm_up(stated: Stated, complaints: list[Complaint]) -> None:
-    """Complain about a warm-up that no run of the experiment outlasts."""
-    steps = stated.settings.steps or 0
-    for value, loc in stated.listed("optimizer") if steps else ():
-        if isinstance(value, AdamW) and value.warmup_steps >= steps:
-            message = (
-                f"optimizer: its warm-up of {value.warmup_steps} steps is not over when the run ends, after "
-                f"{steps}: write {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
-            )
-            complaints.append(Complaint(loc, message))
-
-
 def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
     """The values of a list of plain settings; complains about repeated values."""
 
     def name(value: Any) -> str:
-        if isinstance(value, Adam | AdamW):
-            return f"optimizer '{value.name}' with these settings"
         if isinstance(value, Every):
             return f"{key}: every {value.every}"
         return f"{key}: {short(value) if isinstance(value, float) else value}"

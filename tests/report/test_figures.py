@@ -31,6 +31,7 @@ from bench import suite as suites
 from bench.check import check
 from bench.check import claims as claims_of
 from bench.errors import InvalidFile
+from bench.optimizers import AdamW
 from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures, write_report
 from bench.report.data import budgets
@@ -45,7 +46,7 @@ from bench.report.tables.files import as_latex, as_markdown
 from bench.report.tables.parameters import table_6
 from bench.report.tables.printed import table_1, table_3, table_4, table_5
 from bench.results import Pool
-from bench.run import AdamW, Run
+from bench.run import Run
 from bench.suite import Suite
 
 LINEAR = task_named(n_points=5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import optimizers
 from bench.report.data import estimates, select
 from bench.report.data.planned import PLAN_COLUMNS, tally
 from bench.report.data.results import scale_of
@@ -66,7 +67,7 @@ def figure_9(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
     return drawing("figure-9", panels)
 
 
-OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW with schedule"}
+OPTIMIZERS = {name: optimizer.title for name, optimizer in optimizers.OPTIMIZERS.items()}
 """Titles of the two sides of Figures 9 and 10."""
 
 
