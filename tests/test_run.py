@@ -15,7 +15,8 @@ from bench import suite as suites
 from bench.frozen import Frozen, identity
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.blocks import Mamba, S4Mamba
-from bench.run import digest
+from bench.results.record import RecordedRun
+from bench.run import SETTINGS, digest
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
@@ -45,6 +46,11 @@ Who changes a suite changes its line. Who changes code must not: results on disk
 def test_the_runs_of_every_suite_keep_their_ids(name: str) -> None:
     ids = sorted(run.id for run in suites.load(ROOT / f"suites/{name}.yaml").runs)
     assert (len(ids), hashlib.sha256("\n".join(ids).encode()).hexdigest()) == SUITES[name]
+
+
+def test_results_keep_every_setting_of_training() -> None:
+    lacking = SETTINGS.keys() - RecordedRun.model_fields.keys()
+    assert not lacking, "RecordedRun needs the field, with the value of earlier results as its default"
 
 
 def test_no_suite_is_left_out() -> None:

@@ -1,7 +1,8 @@
 """The suite format as pydantic models, from which the checks and the JSON Schema follow.
 
 Every setting of a grid is optional here, because `defaults` may contain it. `bench.suite.grid` complains
-about missing settings once both are read. One value may stand for a list of one.
+about missing settings once both are read. One value may stand for a list of one. Settings of training are
+those of `bench.run.SETTINGS`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bench import plugins
-from bench.frozen import Frozen
+from bench.frozen import Frozen, with_fields
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import Count, Size
 from bench.names import PATTERN, name_fault
 from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import BatchSize, Clip, EvaluationPrompts, LearningRate, PrecisionName, Run, Seed, Steps
+from bench.run import SETTINGS, EvaluationPrompts, Run, Steps
 from bench.tasks import TASKS, Protocol
 
 
@@ -105,6 +106,29 @@ _SOME = Field(min_length=1)
 _LISTED = _OneOrMore()
 
 
+def _setting_type(name: str) -> Any:
+    field = Run.model_fields[name]
+    return OptimizerEntry if name == "optimizer" else Annotated[field.annotation, *field.metadata]
+
+
+def _in_grid(name: str) -> tuple[Any, Any]:
+    """Type and default of a setting of training in a grid."""
+    setting, field = SETTINGS[name], Run.model_fields[name]
+    kind: Any = _setting_type(name)
+    if setting.listed:
+        default = [] if field.is_required() else [to_jsonable_python(field.default)]
+        return Annotated[list[kind], _SOME, _LISTED], Field(default, description=setting.description)
+    if field.is_required():
+        return kind | NotStated, Field(None, description=setting.description)
+    return kind, Field(field.default, description=setting.description)
+
+
+def _in_point(name: str) -> tuple[Any, Any]:
+    """Type and default of a setting of training in a single point or an exclusion."""
+    return _setting_type(name) | NotStated, None
+
+
+@with_fields({setting.key: _in_grid(name) for name, setting in SETTINGS.items()})
 class Settings(Frozen):
     """Settings of an experiment. The grid is the product of its lists."""
 
@@ -117,29 +141,11 @@ class Settings(Frozen):
     sizes: Annotated[list[SizeEntry], _SOME, _LISTED] = Field(
         default=[], description="Names of size groups, or mappings of layers, width and heads."
     )
-    learning_rates: Annotated[list[LearningRate], _SOME, _LISTED] = Field(
-        default=[], description="Learning rates to train with."
-    )
-    clip: Annotated[list[Clip], _SOME, _LISTED] = Field(
-        default=[10.0], description="Largest norm of the gradient of all parameters."
-    )
-    optimizer: Annotated[list[OptimizerEntry], _SOME, _LISTED] = Field(
-        default=[Run.model_fields["optimizer"].default.model_dump()],
-        description=f"{', '.join(OPTIMIZERS)}, or a mapping of the name and its settings.",
-    )
     protocol: Annotated[list[Protocol], _SOME, _LISTED] = Field(
         default=["paper"],
         description="Follow the paper's text or its released code where they differ; "
         "sets the task fields that an entry does not state.",
     )
-    precision: Annotated[list[PrecisionName], _SOME, _LISTED] = Field(
-        default=["fp32"], description="Precision of matrix products."
-    )
-    seeds: Annotated[list[Seed], _SOME, _LISTED] = Field(
-        default=[0], description="Each seed fixes an initialisation and a stream of training prompts."
-    )
-    batch_size: BatchSize = Field(default=64, description="Prompts in a training step.")
-    steps: Steps | NotStated = Field(default=None, description="Training steps.")
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(
         default=[],
         description="Steps after which to evaluate, or {every: N}; the last step is always included.",
@@ -147,6 +153,9 @@ class Settings(Frozen):
     evaluation_prompts: EvaluationPrompts = Field(default=1280, description="Prompts in each evaluation set.")
 
 
+@with_fields(
+    {name: _in_point(name) for name, setting in SETTINGS.items() if setting.listed and name != "optimizer"}
+)
 class Exclusion(Frozen):
     """Grid points to leave out: those that match every field."""
 
@@ -156,14 +165,11 @@ class Exclusion(Frozen):
     layers: Count | NotStated = None
     width: Count | NotStated = None
     heads: Count | NotStated = None
-    learning_rate: LearningRate | NotStated = None
-    clip: Clip | NotStated = None
     optimizer: str | NotStated = None
     protocol: Protocol | NotStated = None
-    precision: PrecisionName | NotStated = None
-    seed: Seed | NotStated = None
 
 
+@with_fields({name: _in_point(name) for name in SETTINGS})
 class Point(Frozen):
     """One run beside the grid. Missing fields are those of the experiment, if it has one value for them."""
 
@@ -173,14 +179,7 @@ class Point(Frozen):
     layers: Count | NotStated = None
     width: Count | NotStated = None
     heads: Count | NotStated = None
-    learning_rate: LearningRate | NotStated = None
-    clip: Clip | NotStated = None
-    optimizer: OptimizerEntry = None
     protocol: Protocol | NotStated = None
-    precision: PrecisionName | NotStated = None
-    seed: Seed | NotStated = None
-    batch_size: BatchSize | NotStated = None
-    steps: Steps | NotStated = None
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(default=[])
     evaluation_prompts: EvaluationPrompts | NotStated = None
 
