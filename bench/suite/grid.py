@@ -46,7 +46,16 @@ MOST_RUNS = 1_000_000
 MOST_CHECKPOINTS = 10_000
 """Largest number of checkpoints of one run, which is evaluated at each."""
 
-NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
+NEEDED = (
+    "tasks",
+    "architectures",
+    "sizes",
+    *(
+        setting.key
+        for name, setting in SETTINGS.items()
+        if setting.listed and Run.model_fields[name].is_required()
+    ),
+)
 """Lists that every grid needs."""
 
 
