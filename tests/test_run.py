@@ -12,11 +12,15 @@ from command import ROOT
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.check.quantity import FILTERS, Quantity
+from bench.filters import RUN_FIELDS
 from bench.frozen import Frozen, identity
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.blocks import Mamba, S4Mamba
 from bench.results.record import RecordedRun
+from bench.results.table import DESCRIBED
 from bench.run import SETTINGS, digest
+from bench.suite.format import Point, Settings
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
@@ -51,6 +55,16 @@ def test_the_runs_of_every_suite_keep_their_ids(name: str) -> None:
 def test_results_keep_every_setting_of_training() -> None:
     lacking = SETTINGS.keys() - RecordedRun.model_fields.keys()
     assert not lacking, "RecordedRun needs the field, with the value of earlier results as its default"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_suites_filters_claims_and_exports_have_every_setting_of_training(name: str) -> None:
+    assert SETTINGS[name].key in Settings.model_fields
+    assert name in Point.model_fields
+    assert name in Quantity.model_fields
+    assert name in FILTERS
+    assert name in RUN_FIELDS
+    assert name in DESCRIBED
 
 
 def test_no_suite_is_left_out() -> None:

@@ -107,6 +107,7 @@ _LISTED = _OneOrMore()
 
 
 def _setting_type(name: str) -> Any:
+    """The type of one value of a setting of training."""
     field = Run.model_fields[name]
     return OptimizerEntry if name == "optimizer" else Annotated[field.annotation, *field.metadata]
 
