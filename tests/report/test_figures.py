@@ -32,6 +32,7 @@ from bench import suite as suites
 from bench.check import check
 from bench.check import claims as claims_of
 from bench.errors import InvalidFile
+from bench.optimizers import AdamW
 from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures
 from bench.report.data import budgets
@@ -47,7 +48,7 @@ from bench.report.tables.printed import table_1, table_3, table_4, table_5
 from bench.report.tables.table import as_latex, as_markdown
 from bench.report.write import exhibits, write_report
 from bench.results import Pool
-from bench.run import AdamW, Run
+from bench.run import Run
 from bench.suite import Suite
 
 LINEAR = task_named(n_points=5)

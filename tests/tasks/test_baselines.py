@@ -328,7 +328,7 @@ def test_standard_errors_are_those_of_a_mean_and_numbers_keep_five_digits() -> N
 
 
 def test_scores_that_are_not_finite_never_become_a_record() -> None:
-    with pytest.raises(ValueError, match="not a finite number at position 7"):
+    with pytest.raises(ValueError, match="position 7 is not a finite number"):
         known.summarise("x", "baseline", torch.tensor([[1.0, math.nan], [1.0, 1.0]]), 0.0, [3, 7])
     with pytest.raises(ValueError, match="at least two prompts"):
         known.summarise("x", "baseline", torch.ones(1, 3), 0.0)
@@ -354,7 +354,7 @@ def test_baselines_need_the_same_points_to_count_in_every_prompt() -> None:
         shape = torch.zeros(2, 2, 1)
         return Prompts(shape, shape[..., 0], shape, counted=torch.tensor(counted))
 
-    with pytest.raises(ValueError, match="at the same places"):
+    with pytest.raises(ValueError, match="at the same positions"):
         known.counted_positions(counting([[True, False], [True, True]]))
     with pytest.raises(ValueError, match="some point counts"):
         known.counted_positions(counting([[False, False]] * 2))

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench import optimizers
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, level, on_frontier
 from bench.report.data.frame import tally
 from bench.report.figures import axes as shared
@@ -69,7 +70,7 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     return drawing("figure-9", panels)
 
 
-OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW with schedule"}
+OPTIMIZERS = {name: optimizer.title for name, optimizer in optimizers.OPTIMIZERS.items()}
 """Titles of the two sides of Figures 9 and 10."""
 
 
