@@ -33,8 +33,8 @@ def patch_once() -> None:
     """Keep Triton's interpreter from replacing its language's functions at every call inside a kernel.
 
     A launch replaces those of `triton.language`. Functions of Triton's own that a kernel calls use
-    `triton.language.core`, which stays as it is once replaced. The interpreter looks for functions to replace at each
-    such call all the same, which is a third of the time of these tests.
+    `triton.language.core`, which stays as it is once replaced. The interpreter looks for functions to replace
+    at each such call all the same, which is a third of the time of these tests.
     """
     from triton.runtime import interpreter
 
@@ -50,6 +50,11 @@ def patch_once() -> None:
 
 
 interpret_triton()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that mostly wait, for a Slurm: others use the cores meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
 
 
 @pytest.fixture(autouse=True, scope="session")

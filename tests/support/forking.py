@@ -1,8 +1,8 @@
 """A process that has imported `bench` and forks: commands of tests start without seconds of imports.
 
 A fork is a process of its own, with its own folder, environment, streams and exit code, and it runs
-`python -m bench` to the interpreter's end. What happens before that (the start of Python, the order of imports)
-is tested by the tests that start Python themselves.
+`python -m bench` to the interpreter's end. What happens before that (the start of Python, the order of
+imports) is tested by the tests that start Python themselves.
 """
 
 from __future__ import annotations
