@@ -37,6 +37,7 @@ from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures
 from bench.report.data import budgets
 from bench.report.data.frame import references_frame, results_frame
+from bench.report.figures import drawing
 from bench.report.figures.convergence import convergence, figure_7
 from bench.report.figures.drawing import all_encoded, inline
 from bench.report.figures.flops import figure_2, figure_3, figure_9
@@ -322,13 +323,14 @@ def test_a_spot_lies_where_its_point_is_drawn() -> None:
 
 
 @pytest.mark.slow
-def test_figures_are_the_same_whoever_encodes_them() -> None:
+def test_figures_are_the_same_whoever_encodes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = frame_of(grid(LINEAR, ("mamba",)))
-    figures = {f"f{index}": figure_2(frame, nothing_known()).figure for index in range(12)}
+    figures = {f"f{index}": figure_2(frame, nothing_known()).figure for index in range(2)}
+    alone = all_encoded({"f1": figures["f1"]})  # here, not in another process
+    monkeypatch.setattr(drawing, "FIGURES_A_WORKER", 1)
     together = all_encoded(figures)
     assert list(together) == list(figures)
-    alone = all_encoded({"f11": figures["f11"]})  # here, not in another process
-    assert together["f0"] == together["f11"] == alone["f11"]
+    assert together["f0"] == together["f1"] == alone["f1"]
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +360,7 @@ def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [0, 2, 3, 7])
+@pytest.mark.parametrize("every", [0, 2, 7])
 def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_is_missing(
     paper: tuple[Suite, Pool], every: int
 ) -> None:

@@ -47,7 +47,7 @@ def test_least_squares_leaves_one_minus_i_over_d() -> None:
 
 @pytest.mark.slow
 def test_supports_are_found_from_the_fourth_example() -> None:
-    floor = floor_of(SparseLinearRegression(), count=64)
+    floor = floor_of(SparseLinearRegression(n_points=12), count=64)
     assert max(floor.mean[4:]) < 1e-6
     assert floor.mean[0] / 3 == pytest.approx(1, abs=0.5)
 
@@ -103,9 +103,9 @@ def test_a_chain_is_known_once_every_unit_was_active_often_enough() -> None:
 
 
 SMALL: dict[str, dict[str, int]] = {
-    "sparse_linear_regression": {"n_dims": 6, "n_points": 24},
+    "sparse_linear_regression": {"n_dims": 6, "n_points": 14},
     "two_layer_network": {"n_dims": 4, "n_points": 12},
-    "decision_tree": {"n_dims": 5, "n_points": 24, "depth": 3},
+    "decision_tree": {"n_dims": 5, "n_points": 10, "depth": 2},
     "many_outlier_regression": {"n_points": 120},
 }
 """Where the predictors that are fitted anew at every position would take minutes."""

@@ -38,8 +38,8 @@ def small_run(name: str, **fields: Any) -> Run:
         "size": Size(layers=1, width=16, heads=4).of(architecture),
         "learning_rate": 2e-3,
         "clip": 0.5,
-        "steps": 60,
-        "checkpoints": (20, 60),
+        "steps": 24,
+        "checkpoints": (8, 24),
         "batch_size": 15,  # not divisible: the shares differ
         "evaluation_prompts": 32,
     }
