@@ -26,7 +26,7 @@ from bench.suite.format import Point, Settings
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
     pool = pool_of.load(ROOT / "results")
     runs = suites.load(ROOT / "suites/pilot.yaml").runs
-    assert len(runs) == 6
+    assert len(runs) == 14
     for run in runs:
         assert run.id in pool.runs, f"{run.label}: the committed result has another id"
         assert run.identity() == json.loads(pool.paths["run", run.id].read_bytes())["run"]
@@ -35,7 +35,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 
 SUITES = {
     "paper": (1501, "61011dc0003250c52147001e1f8221e0f7448d6806477f3981d95bed472cc318"),
-    "pilot": (6, "870c95dcecf8cc54886b3552b8aeb0c374ac11d7b4986e018b50920d2e14da0b"),
+    "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),
     "precision": (768, "f42c8cd23a728fafc6e0dd2246eab61b7de103a9ed5670ef2a9aea33e893199a"),
     "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
     "tasks": (18, "4241b56d49a8d5a191debba575e3fb55cc5503ff2072055207bf5d8070c17865"),
