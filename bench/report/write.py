@@ -149,11 +149,7 @@ def contents(
     return {
         "index.html": render.html(report, files),
         "README.md": render.readme(report),
-        **(
-            {"verdicts.json": (json.dumps(to_json(verdicts), indent=2, ensure_ascii=False) + "\n").encode()}
-            if verdicts
-            else {}
-        ),
+        **({"verdicts.json": _json(verdicts)} if verdicts else {}),
         **{f"figures/{name}.{kind}": data for name, kinds in files.items() for kind, data in kinds.items()},
         **{f"tables/{drawing.name}.csv": _numbers(drawing) for drawing in drawings},
         **_table_files([*tables, differences]),

@@ -34,7 +34,7 @@ from synthetic import (
 
 from bench.report.data import estimates
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import counts, of_runs, references_frame, results_frame, total
+from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import spread, tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
@@ -338,6 +338,11 @@ def test_rows_of_some_runs_are_named_among_these_runs_alone_and_stand_in_their_o
     rows = of_runs(results, [s4, mamba])
     assert list(rows["series"].unique()) == ["S4", "Mamba"]
     assert list(rows["id"].unique()) == [s4.id, mamba.id]
+
+
+def test_every_column_of_the_frame_is_explained() -> None:
+    explained = re.findall(r"^ {4,8}([a-z_, ]+): ", ResultRow.__doc__ or "", re.MULTILINE)
+    assert {name for names in explained for name in names.split(", ")} == set(ResultRow._fields)
 
 
 def test_heads_that_follow_from_the_size_make_no_variant() -> None:
