@@ -133,8 +133,8 @@ def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
         size=Size(layers=1, width=8, heads=1),
         learning_rate=1e-3,
         batch_size=2,
-        steps=300,
-        checkpoints=(100, 200, 300),
+        steps=200,
+        checkpoints=(100, 150, 200),
     )
     result = train(run, tmp_path, TrainingOptions(CPU))
     assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB

@@ -83,7 +83,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path) -> None:
-    run = small_run("transformer", steps=600, checkpoints=(600,))
+    run = small_run("transformer", steps=200, checkpoints=(200,))
     pool = pool_over([run], tmp_path, 2, save_every=0.0)
     pool.start()
     folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + 60
