@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import canonical
 from bench.results.record import RecordedRun
-from bench.run import Run, short
+from bench.run import SETTINGS, Run, short, text_of
 
 MOST_LISTED = 30
 """An error lists no more values than this."""
@@ -18,16 +19,14 @@ RUN_FIELDS: dict[str, Callable[[Run | RecordedRun], str]] = {
     "architecture": lambda run: run.architecture.name,
     "layers": lambda run: str(run.size.layers),
     "width": lambda run: str(run.size.width),
-    "learning_rate": lambda run: short(run.learning_rate),
-    "clip": lambda run: short(run.clip),
-    "optimizer": lambda run: run.optimizer.name,
-    "batch_size": lambda run: str(run.batch_size),
-    "steps": lambda run: str(run.steps),
-    "seed": lambda run: str(run.seed),
-    "precision": lambda run: run.precision,
+    **{name: partial(text_of, name=name) for name in SETTINGS},
 }
 """Fields of a run that every filter takes, planned or recorded, with their values as text."""
-_NUMBERS = ("layers", "width", "learning_rate", "clip", "batch_size", "steps", "seed")
+_TYPES: dict[str, Any] = {
+    "layers": int,
+    "width": int,
+    **{name: Run.model_fields[name].annotation for name in SETTINGS},
+}
 
 Thing = TypeVar("Thing")
 
@@ -93,7 +92,7 @@ def _canonical(key: str, pattern: str) -> str:
     """
     if key == "architecture":
         return canonical(pattern)
-    if key not in _NUMBERS:
+    if _TYPES.get(key) not in (int, float):
         return pattern
     try:
         return str(int(pattern))  # seeds are larger than floats are exact
@@ -103,7 +102,7 @@ def _canonical(key: str, pattern: str) -> str:
         number = float(pattern)
     except ValueError:
         return pattern
-    if key in ("learning_rate", "clip"):
+    if _TYPES[key] is float:
         return short(number)
     if not number.is_integer():
         raise UserError(f"filter: {key} is a whole number, not {pattern}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from pydantic_core import to_jsonable_python
 
 
@@ -17,6 +17,22 @@ class Frozen(BaseModel):
     later_fields: ClassVar[Mapping[str, Any]] = {}
     """Fields that were added after results existed, each with the value that means the earlier behaviour. A
     field with that value is left out of the identity, so that earlier results keep their ids."""
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def with_fields(fields: Mapping[str, tuple[Any, Any]]) -> Callable[[type[Model]], type[Model]]:
+    """A class decorator that appends fields to a model: by name, the type and the default or `Field`."""
+
+    def extended(model: type[Model]) -> type[Model]:
+        create: Any = create_model  # its signature cannot describe fields that are known by name only
+        result: type[Model] = create(
+            model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **fields
+        )
+        return result
+
+    return extended
 
 
 def identity(value: Any) -> Any:

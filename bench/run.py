@@ -1,10 +1,16 @@
-"""A run: one grid point, identified by every field that affects its numbers."""
+"""A run: one grid point, identified by every field that affects its numbers.
+
+`SETTINGS` describes the fields that are settings of training. Suites, filters, plans, claims and exports read
+it. A new setting is therefore a field of `Run`, a field of `bench.results.record.RecordedRun`, and the code
+that trains with it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -14,51 +20,35 @@ from bench import flops
 from bench.frozen import Frozen, identity
 from bench.models.architectures import Architecture
 from bench.models.sizes import Size
+from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
 from bench.tasks import Task
 
-
-class Adam(Frozen):
-    """Adam at a fixed learning rate (§3.1, A.2): PyTorch's defaults, no weight decay."""
-
-    name: Literal["adam"] = "adam"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-
-
-class AdamW(Frozen):
-    """AdamW with linear warm-up and cosine decay (Appendix C).
-
-    The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
-    along a cosine to `end` × rate at the last step. The paper does not state the weight decay;
-    PyTorch's default stands in.
-    """
-
-    name: Literal["adamw"] = "adamw"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_steps: int = Field(default=50_000, ge=0)
-    start: float = Field(default=0.1, ge=0, le=1)
-    end: float = Field(default=0.1, ge=0, le=1)
-
-
-LearningRate = PositiveFloat
-Clip = PositiveFloat
-BatchSize = Annotated[int, Field(gt=0, le=10**9)]
 Steps = Annotated[int, Field(gt=0, le=10**12)]
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
-"""The range of PyTorch's generators."""
 EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
 """At least two, because a standard error needs two."""
-Optimizer = Annotated[Adam | AdamW, Field(discriminator="name")]
 if TYPE_CHECKING:
     PrecisionName = str
 else:
     PrecisionName = Literal[tuple(PRECISIONS)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of training: how suites and exports present a field of `Run`.
+
+    Attributes:
+        key: the key of suites.
+        description: of that key, in the schema.
+        meaning: of the column in exports.
+        listed: whether a grid may list several values.
+    """
+
+    key: str
+    description: str
+    meaning: str
+    listed: bool = True
 
 
 class Run(Frozen):
@@ -70,7 +60,7 @@ class Run(Frozen):
         size: layers, nominal width, attention heads.
         learning_rate: peak learning rate.
         clip: largest norm of the gradient; larger gradients are scaled down to it.
-        optimizer: Adam or AdamW, with its settings.
+        optimizer: the optimizer with its options (`bench.optimizers`).
         batch_size: prompts per step.
         steps: optimisation steps.
         checkpoints: steps after which the model is evaluated; they rise and end at `steps`.
@@ -83,14 +73,51 @@ class Run(Frozen):
     task: SerializeAsAny[Task]
     architecture: Architecture
     size: Size
-    learning_rate: LearningRate
-    clip: Clip = 10.0
-    optimizer: Optimizer = Adam()
-    batch_size: BatchSize = 64
-    steps: Steps
+    learning_rate: Annotated[
+        PositiveFloat, Setting("learning_rates", "Learning rates to train with.", "peak learning rate")
+    ]
+    clip: Annotated[
+        PositiveFloat,
+        Setting(
+            "clip",
+            "Largest norm of the gradient of all parameters.",
+            "the gradient's norm is clipped to this",
+        ),
+    ] = 10.0
+    optimizer: Annotated[
+        AnyOptimizer,
+        Setting(
+            "optimizer",
+            f"{', '.join(OPTIMIZERS)}, or a mapping of the name and its settings.",
+            " or ".join(OPTIMIZERS),
+        ),
+    ] = Adam()
+    batch_size: Annotated[
+        int,
+        Field(gt=0, le=10**9),
+        Setting("batch_size", "Prompts in a training step.", "prompts per step", listed=False),
+    ] = 64
+    steps: Annotated[
+        Steps, Setting("steps", "Training steps.", "training steps of the whole run", listed=False)
+    ]
     checkpoints: tuple[Steps, ...]
-    seed: Seed = 0
-    precision: PrecisionName = "fp32"
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**64),  # the range of PyTorch's generators
+        Setting(
+            "seeds",
+            "Each seed fixes an initialisation and a stream of training prompts.",
+            "seed of initialisation and training data",
+        ),
+    ] = 0
+    precision: Annotated[
+        PrecisionName,
+        Setting(
+            "precision",
+            "Precision of matrix products.",
+            "precision of matrix products in training, such as fp32 or tf32",
+        ),
+    ] = "fp32"
     evaluation_prompts: EvaluationPrompts = 1280
 
     @model_validator(mode="after")
@@ -168,6 +195,27 @@ class Run(Frozen):
         return flops.training_flops(
             self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
         )
+
+
+SETTINGS: dict[str, Setting] = {
+    name: setting
+    for name, field in Run.model_fields.items()
+    for setting in field.metadata
+    if isinstance(setting, Setting)
+}
+"""Settings of training by the name of the field, in the order of `Run`."""
+
+
+def value_of(run: object, name: str) -> Any:
+    """A setting of a run, planned or recorded, as plain data: of an optimizer its name."""
+    value = getattr(run, name)
+    return getattr(value, "name", value)
+
+
+def text_of(run: object, name: str) -> str:
+    """`value_of` as text."""
+    value = value_of(run, name)
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def digest(value: Any) -> str:

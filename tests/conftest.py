@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,9 +26,35 @@ def interpret_triton() -> None:
         for file in sorted(folder.rglob("triton*.py")):
             parts = file.relative_to(folder).with_suffix("").parts
             importlib.import_module(".".join(("bench.kernels", *parts)))
+    patch_once()
+
+
+def patch_once() -> None:
+    """Keep Triton's interpreter from replacing its language's functions at every call inside a kernel.
+
+    A launch replaces those of `triton.language`. Functions of Triton's own that a kernel calls use
+    `triton.language.core`, which stays as it is once replaced. The interpreter looks for functions to replace
+    at each such call all the same, which is a third of the time of these tests.
+    """
+    from triton.runtime import interpreter
+
+    modules: set[int] = set()
+
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        if id(self.fn.__globals__) not in modules:
+            modules.add(id(self.fn.__globals__))
+            interpreter._patch_lang(self.fn)
+        return self.rewrite()(*arguments, **options)
+
+    interpreter.InterpretedFunction.__call__ = call
 
 
 interpret_triton()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that mostly wait, for a Slurm: others use the cores meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,26 +36,28 @@ MAY_IMPORT = {
     # One run, and what it left.
     "flops": "errors models.architectures tasks.task",
     "paper": "models.sizes tasks",
-    "run": "flops frozen models.architectures models.sizes paper.sizes precision tasks",
+    "optimizers": "errors frozen kernels lazy",
+    "run": "flops frozen models.architectures models.sizes optimizers paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures results run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors frozen models.architectures models.sizes names paper.exhibits paper.sizes plugins run "
-    "strict_yaml tasks",
+    "suite": "errors frozen models.architectures models.sizes names optimizers paper.exhibits paper.sizes "
+    "plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops kernels models results run stack tasks",
-    "speed": "errors files flops kernels models paper.sizes precision results run stack tasks train",
+    "speed": "errors files flops kernels models optimizers paper.sizes precision results run stack tasks "
+    "train",
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
-    "report": "check errors files frontier models.architectures models.sizes paper "
+    "report": "check errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks",
-    "check": "errors frontier frozen models.architectures models.sizes names paper results run "
+    "check": "errors frontier frozen models.architectures models.sizes names optimizers paper results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "
@@ -66,8 +68,8 @@ MAY_IMPORT = {
 
 TORCH_AT_IMPORT = {
     "kernels": (
-        "activation.reference activation.sequential activation.triton adam.reference adam.triton "
-        "attention.reference attention.sequential attention.triton convolution.official "
+        "activation.reference activation.sequential activation.triton adam.clipped adam.reference "
+        "adam.triton attention.reference attention.sequential attention.triton convolution.official "
         "convolution.reference convolution.sequential convolution.triton draws.triton "
         "normalization.reference normalization.sequential normalization.triton operators product.reference "
         "product.sequential product.split product.stacked product.triton_split scan.official scan.reference "
@@ -236,7 +238,7 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 FACE = (
     "check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits paper.protocol "
-    "paper.sizes paper.symbols plan plugins report results.compare results.evaluations "
+    "paper.sizes paper.symbols plan plugins report.write results.compare results.evaluations "
     "results.export results.record results.store results.table results.withdrawn run"
 )
 

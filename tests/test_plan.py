@@ -39,9 +39,10 @@ from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.state import Folder
 from bench.dispatch.status import RunStatus, run_status, run_statuses
 from bench.errors import UserError
+from bench.optimizers import AdamW
 from bench.plan import FILTER_FIELDS, Planned, Total, plan, select, stacked, task_names
 from bench.results import Pool
-from bench.run import AdamW, Run
+from bench.run import Run
 from bench.speed import records
 from bench.speed.records import Record, Row, flops_per_step, shape_of
 

@@ -12,10 +12,15 @@ from command import ROOT
 
 from bench import results as pool_of
 from bench import suite as suites
+from bench.check.quantity import FILTERS, Quantity
+from bench.filters import RUN_FIELDS
 from bench.frozen import Frozen, identity
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.blocks import Mamba, S4Mamba
-from bench.run import digest
+from bench.results.record import RecordedRun
+from bench.results.table import DESCRIBED
+from bench.run import SETTINGS, digest
+from bench.suite.format import Point, Settings
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
@@ -47,6 +52,21 @@ def test_the_runs_of_every_suite_keep_their_ids(name: str) -> None:
     assert (len(ids), hashlib.sha256("\n".join(ids).encode()).hexdigest()) == SUITES[name]
 
 
+def test_results_keep_every_setting_of_training() -> None:
+    lacking = SETTINGS.keys() - RecordedRun.model_fields.keys()
+    assert not lacking, "RecordedRun needs the field, with the value of earlier results as its default"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_suites_filters_claims_and_exports_have_every_setting_of_training(name: str) -> None:
+    assert SETTINGS[name].key in Settings.model_fields
+    assert name in Point.model_fields
+    assert name in Quantity.model_fields
+    assert name in FILTERS
+    assert name in RUN_FIELDS
+    assert name in DESCRIBED
+
+
 def test_no_suite_is_left_out() -> None:
     files = {file.stem for file in (ROOT / "suites").glob("*.yaml") if ".claims" not in file.name}
     assert files == SUITES.keys()
@@ -69,9 +89,8 @@ def test_looking_at_a_run_changes_nothing_of_its_identity() -> None:
     before = run.identity()
     assert (run.id, run.task_id) == (run.id, run.task_id)  # kept on the run from now on
     assert run.identity() == before
-    assert before == {**run.model_dump(mode="json"), "architecture": before["architecture"]} | {
-        "task": run.task.identity()
-    }
+    fields = {key: value for key, value in run.model_dump(mode="json").items() if key not in run.later_fields}
+    assert before == {**fields, "architecture": before["architecture"], "task": run.task.identity()}
 
 
 class Inner(Frozen):

@@ -6,7 +6,6 @@ words. The rest of bench uses only what `Claim` declares here.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,11 +156,3 @@ class Claim(Frozen):
         Locations are relative to the claim.
         """
         yield from ()
-
-    def value_text(self, judgement: Judgement) -> str:
-        """The measured value as tables write it."""
-        if not math.isfinite(judgement.value):
-            return "–"
-        error = "" if judgement.standard_error is None else f" ± {judgement.standard_error:.2g}"
-        prefix = f"{judgement.shown} " if judgement.shown else ""
-        return f"{prefix}{judgement.value:.4g}{error}"

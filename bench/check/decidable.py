@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.check.claim import Claim, Member
-from bench.check.quantity import FILTERS, PLACES, Quantity, field_text, runs_of
+from bench.check.quantity import FILTERS, FREE, PLACES, PLAIN, Quantity, field_text, runs_of
 from bench.errors import did_you_mean
 from bench.models.architectures import Architecture
 from bench.paper.exhibits import named
@@ -127,7 +127,7 @@ def _ambiguities(runs: list[Run]) -> Iterator[Problem]:
         values = list(dict.fromkeys(getattr(run, field) for run in runs))
         if len(values) > 1:
             yield Problem(None, f"this means runs of {len(values)} {field}s ({_contrast(values)}): name one")
-    for field in ("batch_size", "steps", "precision", "evaluation_prompts"):
+    for field in (*(name for name in PLAIN if name not in FREE), "evaluation_prompts"):
         # Within one size: sizes may differ in their budgets, and a size is chosen as a whole.
         by_size: dict[Any, dict[Any, None]] = {}
         for run in runs:

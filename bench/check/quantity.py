@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from bench.errors import UserError, did_you_mean
-from bench.frozen import Frozen
+from bench.frozen import Frozen, with_fields
 from bench.paper.exhibits import named
 from bench.paper.protocol import departure
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import Run, short
+from bench.run import SETTINGS, Run, short, text_of
 
 if TYPE_CHECKING:
     from bench.suite import Experiment, Suite
@@ -61,7 +62,39 @@ class LayersAndWidth(Frozen):
     width: PositiveInt
 
 
-class Quantity(Frozen):
+PLAIN = tuple(name for name in SETTINGS if name != "optimizer")
+"""Settings of training that a quantity fixes by their value."""
+
+
+FREE = ("learning_rate", "clip", "seed")
+"""Settings that a quantity need not fix: rates and clips are chosen, and seeds become a median."""
+
+
+def _setting_type(name: str) -> Any:
+    """The type of a setting in a claim.
+
+    Values beyond the bounds of runs are accepted. No run has them, and the complaint about that lists the
+    values that runs have.
+    """
+    field = Run.model_fields[name]
+    kind: Any = field.annotation if field.annotation in (int, float) else str
+    is_positive = any(getattr(bound, "gt", None) == 0 for bound in field.metadata)
+    return Annotated[kind, Field(gt=0)] if is_positive else kind
+
+
+@with_fields({name: (_setting_type(name) | None, None) for name in PLAIN})
+class _Runs(Frozen):
+    """The fields of a quantity that name its runs."""
+
+    experiment: str | None = None
+    rebuilds: str | None = None
+    task: Named | None = None
+    architecture: Named | None = None
+    size: Annotated[str | LayersAndWidth, BeforeValidator(_size)] | None = None
+    optimizer: Named | None = None
+
+
+class Quantity(_Runs):
     """Runs and one number of them. `experiment` or `rebuilds` names the runs; other fields narrow them.
 
     Attributes:
@@ -82,19 +115,7 @@ class Quantity(Frozen):
         over_seeds: the median over the seeds that finished, or the lowest of them.
     """
 
-    experiment: str | None = None
-    rebuilds: str | None = None
-    task: Named | None = None
-    architecture: Named | None = None
-    size: Annotated[str | LayersAndWidth, BeforeValidator(_size)] | None = None
-    optimizer: Named | None = None
-    learning_rate: PositiveFloat | None = None
-    clip: PositiveFloat | None = None
-    batch_size: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    precision: str | None = None
     protocol: Literal["paper", "released_code"] | None = None
-    seed: int | None = None
 
     at: Annotated[int | str, BeforeValidator(_position)] = "mean"
     evaluation: str = "report"
@@ -182,11 +203,7 @@ def follows(run: Run, protocol: str) -> bool:
 
 
 def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]]:
-    def own(run: Run) -> str:
-        value = getattr(run, field)
-        return short(value) if isinstance(value, float) else str(value)
-
-    return (lambda run, value: bool(getattr(run, field) == value)), own
+    return (lambda run, value: bool(getattr(run, field) == value)), partial(text_of, name=field)
 
 
 FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
@@ -195,10 +212,7 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
     "size": (_size_fits, lambda run: run.size_group or f"{run.size.layers}x{run.size.width}"),
     "optimizer": (_fields_fit("optimizer"), lambda run: run.optimizer.name),
     "protocol": (follows, lambda run: "paper" if follows(run, "paper") else "released_code"),
-    **{
-        field: _equal(field)
-        for field in ("learning_rate", "clip", "batch_size", "steps", "precision", "seed")
-    },
+    **{field: _equal(field) for field in PLAIN},
 }
 """By field of a quantity: whether a run fits a value of the field, and the run's own value in words."""
 

@@ -16,6 +16,7 @@ from bench.check.claim import Claim, Requires
 from bench.check.kinds import KINDS
 from bench.check.quantity import Quantity
 from bench.frozen import Frozen
+from bench.optimizers import OPTIMIZERS
 
 
 class ClaimsFile(Frozen):
@@ -46,7 +47,7 @@ def json_schema() -> dict[str, Any]:
     # accepted: a claim may be about a task that does not exist yet (`awaits`).
     fields["task"] |= _named(tasks, {"type": "string"})
     fields["architecture"] |= _named(architectures, {"type": "string", "pattern": r"\+"})
-    fields["optimizer"] |= _named(["adam", "adamw"])
+    fields["optimizer"] |= _named(OPTIMIZERS)
     shape = [option for option in fields["size"]["anyOf"] if "$ref" in option]
     fields["size"] |= {"anyOf": [{"enum": sizes}, *shape]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

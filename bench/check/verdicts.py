@@ -52,7 +52,6 @@ class Verdict:
             list's members are in its order.
         comparison: of an equivalence that was measured, both means and their ratio.
         note: how the runs differ in what is not claimed (devices, kernels, precisions), in words.
-        value_text: the value as tables write it.
     """
 
     claim: str
@@ -70,7 +69,6 @@ class Verdict:
     run_ids: tuple[str, ...]
     comparison: MeanComparison | None = None
     note: str | None = None
-    value_text: str = "–"
 
 
 def check(
@@ -114,16 +112,10 @@ def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Verdicts as plain data: `{"verdicts": […], "counts": {word: n}, "exit_code": n}`."""
     counts = Counter(verdict.verdict for verdict in verdicts)
     return {
-        "verdicts": [_entry(verdict) for verdict in verdicts],
+        "verdicts": [{**asdict(verdict), "run_ids": list(verdict.run_ids)} for verdict in verdicts],
         "counts": {word: counts[word] for word in WORDS},
         "exit_code": exit_code(verdicts),
     }
-
-
-def _entry(verdict: Verdict) -> dict[str, Any]:
-    entry = {**asdict(verdict), "run_ids": list(verdict.run_ids)}
-    del entry["value_text"]  # for tables; the file has the numbers
-    return entry
 
 
 @dataclass(frozen=True)
@@ -226,7 +218,6 @@ def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, .
         shown=judgement.shown,
         standard_error=_finite(judgement.standard_error),
         comparison=judgement.comparison,
-        value_text=claim.value_text(judgement),
     )
 
 

@@ -24,6 +24,7 @@ from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cli.printing import Column
 from bench.dispatch.status import run_statuses
 from bench.files import write_atomically, write_json
+from bench.report.text import value_text
 from bench.suite import Suite, owner
 
 STYLES = {
@@ -155,7 +156,7 @@ def _show(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
         (
             Text(verdict.verdict, STYLES[verdict.verdict]),
             verdict.claim,
-            verdict.value_text,
+            value_text(verdict),
             verdict.expected,
             verdict.tolerance,
         )

@@ -21,19 +21,22 @@ from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
 from bench.plan import Planned, Total, plan, select, stacked, task_names
 from bench.results import withdrawn
-from bench.run import short
+from bench.run import SETTINGS, Run, text_of
 from bench.speed import records
 
-SETTINGS: dict[str, tuple[Column, Callable[[Planned], str]]] = {
-    "lr": (Column("lr", number=True), lambda entry: short(entry.run.learning_rate)),
-    "clip": (Column("clip", number=True, spare=True), lambda entry: short(entry.run.clip)),
-    "seed": (Column("seed", number=True, spare=True), lambda entry: str(entry.run.seed)),
-    "optimizer": (Column("optimizer", spare=True), lambda entry: entry.run.optimizer.name),
-    "batch": (Column("batch", number=True, spare=True), lambda entry: str(entry.run.batch_size)),
-    "precision": (Column("precision", spare=True), lambda entry: entry.run.precision),
-    "steps": (Column("steps", number=True, spare=True), lambda entry: f"{entry.run.steps:,}"),
-}
-"""What is a column where runs differ in it, and said once where they do not."""
+SHORT_NAMES = {"learning_rate": "lr", "batch_size": "batch"}
+
+
+def _column(name: str) -> tuple[Column, Callable[[Planned], str]]:
+    def text(entry: Planned) -> str:
+        return f"{entry.run.steps:,}" if name == "steps" else text_of(entry.run, name)
+
+    is_number = Run.model_fields[name].annotation in (int, float)
+    return Column(SHORT_NAMES.get(name, name), number=is_number, spare=name != "learning_rate"), text
+
+
+COLUMNS = {SHORT_NAMES.get(name, name): _column(name) for name in SETTINGS}
+"""Settings of training: a column where runs differ in it, and stated once where they do not."""
 
 
 def command(
@@ -57,7 +60,7 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
-    values = {name: {value(entry) for entry in planned} for name, (_, value) in SETTINGS.items()}
+    values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
     same = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
@@ -98,7 +101,7 @@ def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
 
 def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> Table:
     columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
-    columns += [Column("size"), *(SETTINGS[name][0] for name in varying)]
+    columns += [Column("size"), *(COLUMNS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
     columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
@@ -108,7 +111,7 @@ def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> T
             tasks[entry.run.task_id],
             entry.run.architecture.name,
             f"{entry.run.size.layers}×{entry.run.size.width}",
-            *(SETTINGS[name][1](entry) for name in varying),
+            *(COLUMNS[name][1](entry) for name in varying),
             printing.state(entry.status.word),
             _time(entry),
             printing.flops(entry.training_flops),

@@ -37,7 +37,7 @@ def command(
 def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     """Report the suites at `paths`, or every suite of `suites/` that has a result.
 
-    A suite that cannot be used does not keep the others from being reported.
+    A suite that cannot be used does not prevent the reports of the others.
 
     Raises:
         InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
@@ -64,9 +64,9 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
 def _write(
     suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: printing.Output
 ) -> None:
-    from bench.report import write_report
+    from bench.report.write import write_report
 
-    words = {run_id: found.word for run_id, found in run_statuses(suite.runs, results, pool).items()}
+    words = {run_id: status.word for run_id, status in run_statuses(suite.runs, results, pool).items()}
     claims = claims_of.path_for(suite.path)
     verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
     written = write_report(suite, pool, reports / suite.name, words, verdicts)
@@ -79,7 +79,7 @@ def _write(
 
 
 def raise_all(errors: list[UserError]) -> None:
-    """Raise what was put off, as one error; nothing where there is none."""
+    """Raise the collected errors as one, if there are any."""
     invalid = [problem for error in errors if isinstance(error, InvalidFile) for problem in error.problems]
     others = [error for error in errors if not isinstance(error, InvalidFile)]
     if len(errors) == 1:
@@ -89,14 +89,14 @@ def raise_all(errors: list[UserError]) -> None:
 
 
 def _usable(paths: Iterable[Path], unusable: list[UserError]) -> list[suites.Suite]:
-    """The suites at `paths`, each file once; those that cannot be used go to `unusable`."""
-    found = []
+    """The suites at `paths`, each file once. Errors of those that cannot be used are added to `unusable`."""
+    loaded = []
     for path in {path.resolve(): path for path in paths}.values():
         try:
-            found.append(suites.load(path))
+            loaded.append(suites.load(path))
         except InvalidFile as error:
             unusable.append(error)
-    return found
+    return loaded
 
 
 def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
@@ -104,8 +104,8 @@ def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.
     files = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".claims.yaml")]
     if not files:
         raise UserError("no suite named, and no suites/*.yaml here: bench report SUITE")
-    found = _usable(files, unusable)
-    chosen = [suite for suite in found if any(run.id in pool.runs for run in suite.runs)]
+    loaded = _usable(files, unusable)
+    chosen = [suite for suite in loaded if any(run.id in pool.runs for run in suite.runs)]
     if not chosen and not unusable:
         raise UserError(f"no suite in {folder}/ has a result yet: bench run {files[0]}")
     return chosen

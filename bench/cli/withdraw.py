@@ -21,9 +21,8 @@ from bench.results.record import RecordedRun
 from bench.run import Run
 
 FIELDS_HELP = (
-    "Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), task, "
-    "architecture, size, layers, width, learning_rate, clip, optimizer, batch_size, steps, seed, precision, "
-    "kernels, commit, device, host, bench."
+    "Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
+    f"{', '.join(RUN_FIELDS)}, size, kernels, commit, device, host, bench."
 )
 
 

@@ -1,12 +1,13 @@
-"""Who owns a run: one process at a time, on any file system.
+"""Locks of runs: one process at a time owns a run, on any file system.
 
-    lock          held by `flock`: the kernel's, so it dies with its owner
-    lock.owner    where a file system has no such locks: created by one process, renewed while it lives
+    lock          locked with `flock`; the operating system releases it when its process ends
+    lock.owner    on file systems without `flock`: created by the owner, renewed while the owner lives
 
-A mount without locks answers ENOLCK or "not supported" to `flock`. There the file itself is the lock:
-whoever creates it owns the run, and touches it every `RENEW_SECONDS`. It is taken over when its owner is
-gone: at once on this machine, where processes can be asked for, else once it was seen unchanged for
-`STALE_SECONDS`. That is measured by the clock of whoever waits: clocks of machines differ.
+A file system without locks answers ENOLCK or "not supported" to `flock`. There, the file `lock.owner` is the
+lock. The process that creates it owns the run and touches it every `RENEW_SECONDS`. Another process may take
+the run over when the owner is dead. On the same machine it can check that. For an owner on another machine
+it waits until the file has not changed for `STALE_SECONDS` by its own clock, because clocks of machines
+differ.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ RENEW_SECONDS = 20.0
 STALE_SECONDS = 300.0
 WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
-_seen: dict[Path, tuple[int, float]] = {}
-"""When this process first saw an owner's file as it is: its time of change, our own time."""
+_observations: dict[Path, tuple[int, float]] = {}
+"""For each owner's file, its last change and when this process first observed it, by its own clock."""
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Try to own what a folder stands for: yields whether this process does. Never waits."""
+    """Try to lock a folder, without waiting. Yields whether this process owns it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / NAME)
     try:
@@ -57,12 +58,12 @@ def held(folder: Path) -> Iterator[bool]:
         finally:
             lock.release()
         return
-    with _created(folder / OWNER) as owned:
-        yield owned
+    with _created(folder / OWNER) as success:
+        yield success
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process owns what a folder stands for, however long it has been silent."""
+    """Whether a process owns a folder, even if it has been silent for long."""
     try:
         with (folder / NAME).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -74,7 +75,7 @@ def is_held(folder: Path) -> bool:
 
 
 def owner(folder: Path) -> str | None:
-    """Who owns it where locks are files: "process 7 on node3"; None where nobody is named."""
+    """The owner of a folder on a file system without locks: "process 7 on node3"; None if unknown."""
     record = _record(folder / OWNER)
     return f"process {record.get('pid')} on {record.get('host')}" if record else None
 
@@ -82,21 +83,24 @@ def owner(folder: Path) -> str | None:
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[bool]:
     token = uuid.uuid4().hex
-    if not _create(path, token) and not (_abandoned(path) and _take_away(path) and _create(path, token)):
+    if not _create(path, token) and not (_abandoned(path) and _remove(path) and _create(path, token)):
         yield False
         return
-    over = threading.Event()
-    threading.Thread(target=_renew, args=(path, over), daemon=True).start()
+    end = threading.Event()
+    threading.Thread(target=_renew, args=(path, end), daemon=True).start()
     try:
         yield True
     finally:
-        over.set()
+        end.set()
         if _record(path).get("token") == token:
             path.unlink(missing_ok=True)
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create the owner's file, whole, if there is none: a link to a finished file is one step everywhere."""
+    """Create the owner's file if there is none. Returns whether it was created.
+
+    A hard link to a finished file is atomic, so no process can read half a file.
+    """
     draft = path.with_name(f".{token}.draft")
     record = {"pid": os.getpid(), "host": socket.gethostname(), "token": token}
     draft.write_text(str(record).replace("'", '"'), encoding="utf-8")
@@ -104,7 +108,7 @@ def _create(path: Path, token: str) -> bool:
         os.link(draft, path)
     except FileExistsError:
         return False
-    except OSError:  # a file system without links: creating is one step too, and the content follows
+    except OSError:  # a file system without links: creation is atomic too, and the content follows
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(draft.read_text(encoding="utf-8"))
@@ -115,45 +119,45 @@ def _create(path: Path, token: str) -> bool:
     return True
 
 
-def _renew(path: Path, over: threading.Event) -> None:
-    while not over.wait(RENEW_SECONDS):
+def _renew(path: Path, end: threading.Event) -> None:
+    while not end.wait(RENEW_SECONDS):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether the owner of a file is gone, or was not seen to renew it for long enough."""
+    """Whether the owner of a file is dead, or has not renewed it for `STALE_SECONDS`."""
     record = _record(path)
-    local = record.get("host") == socket.gethostname()
-    if local and isinstance(pid := record.get("pid"), int) and not process_exists(pid):
+    is_local = record.get("host") == socket.gethostname()
+    if is_local and isinstance(pid := record.get("pid"), int) and not process_exists(pid):
         return True
     try:
-        changed = path.stat().st_mtime_ns
+        last_change = path.stat().st_mtime_ns
     except FileNotFoundError:
-        return False  # just released: the next attempt gets it
-    if _seen.get(path, (None, 0.0))[0] != changed:
-        _seen[path] = changed, time.monotonic()
-    return time.monotonic() - _seen[path][1] > STALE_SECONDS
+        return False  # just released: the next attempt creates it
+    if _observations.get(path, (None, 0.0))[0] != last_change:
+        _observations[path] = last_change, time.monotonic()
+    return time.monotonic() - _observations[path][1] > STALE_SECONDS
 
 
 def _owner_lives(path: Path) -> bool:
     return path.exists() and not _abandoned(path)
 
 
-def _take_away(path: Path) -> bool:
-    """Move an abandoned file out of the way; only one of several processes succeeds."""
-    grave = path.with_name(f".{uuid.uuid4().hex}.stale")
-    before = _record(path).get("token")
+def _remove(path: Path) -> bool:
+    """Remove an abandoned file. Only one of several processes succeeds."""
+    stale = path.with_name(f".{uuid.uuid4().hex}.stale")
+    token = _record(path).get("token")
     try:
-        os.rename(path, grave)
+        os.rename(path, stale)
     except OSError:
         return False
-    owned = _record(grave).get("token") == before
-    if not owned:  # somebody was faster, and owns it by now: give it back
+    is_abandoned = _record(stale).get("token") == token
+    if not is_abandoned:  # another process was faster and owns the file: put it back
         with contextlib.suppress(OSError):
-            os.link(grave, path)
-    grave.unlink(missing_ok=True)
-    return owned
+            os.link(stale, path)
+    stale.unlink(missing_ok=True)
+    return is_abandoned
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -164,7 +168,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def process_exists(pid: int) -> bool:
-    """Whether a process of this machine has that number."""
+    """Whether a process with this number exists on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

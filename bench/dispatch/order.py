@@ -1,11 +1,11 @@
-"""An order: the runs that one `bench run` asks for, wherever they train.
+"""An order: the runs that one `bench run` asks for, on any machines.
 
-    results/.state/orders/<stamp>/  works         some run of it ended with a result
-                                    stopped.json  it was called off, and why
+    results/.state/orders/<stamp>/  works         exists once a run of the order has a result
+                                    stopped.json  why the order was stopped
 
-Every worker of an order knows it: the code that was submitted, so that a result can say when it was
-computed with other code; and the other runs, so that a cause that fails the first of them stops the
-rest instead of failing a thousand.
+Every worker has its order. The order records the submitted code, so that a result states whether other code
+computed it. It also lists all runs: if the first runs all fail with one cause, the order stops before
+thousands fail.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from bench.files import read_json, write_json
 from bench.results import STATE
 
 STOP_AFTER = 5
-"""So many first runs that all fail with one cause call the rest off."""
+"""If this many first runs fail with one cause, the order stops."""
 
 
 def new_stamp() -> str:
-    """A name for an order: when it was made, and something that no other has."""
+    """A unique name for an order, which begins with the time."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What one `bench run` asks for.
+    """The runs that one `bench run` asks for.
 
     Attributes:
         results: the pool of results, absolute.
-        runs: ids of the runs asked for.
-        code: `bench.environment.code_identity()` of the process that asked.
-        stamp: names the order.
-        began: when it was made, seconds since 1970.
+        runs: ids of the runs.
+        code: `bench.environment.code_identity()` of the `bench run`.
+        stamp: name of the order.
+        began: time of the order, seconds since 1970.
     """
 
     results: Path
@@ -55,13 +55,13 @@ class Order:
         return orders_folder(self.results) / self.stamp
 
     def works(self) -> None:
-        """Note that a run ended with a result: from now on failures are the runs' own."""
+        """Record that a run has a result. From now on, failures do not stop the order."""
         if not (self.folder / "works").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "works").touch()
 
     def consider_stopping(self) -> None:
-        """Call the order off when its first runs all failed, and for the same reason."""
+        """Stop the order if its first runs all failed with one cause."""
         if (self.folder / "works").exists() or self.stopped():
             return
         failures = [
@@ -77,30 +77,30 @@ class Order:
             self.stop(reason)
 
     def stop(self, reason: str) -> None:
-        """Call the order off: workers start nothing further of it."""
+        """Stop the order: workers start no more of its runs."""
         write_json(self.folder / "stopped.json", {"reason": reason, "time": time.time()})
 
     def stopped(self) -> str | None:
-        """Why the order was called off; None while it stands."""
+        """Why the order was stopped; None if it was not."""
         return stopped(self.folder)
 
     def forget(self) -> None:
-        """Remove what the order left."""
+        """Remove the files of the order."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            self.folder.parent.rmdir()  # when it was the last
+            self.folder.parent.rmdir()  # if it was the last order
 
 
 def orders_folder(results: Path) -> Path:
-    """Where orders leave their traces."""
+    """The folder with the files of all orders."""
     return results / STATE / "orders"
 
 
 def stopped(folder: Path) -> str | None:
-    """Why the order of a folder was called off; None while it stands."""
+    """Why the order of a folder was stopped; None if it was not."""
     try:
         return str(read_json(folder / "stopped.json")["reason"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        return "for a reason that cannot be read"
+        return "stopped.json cannot be read"

@@ -1,10 +1,10 @@
-"""Which runs a worker trains together: those of one shape that are free, or those that were begun together.
+"""The runs that a worker trains together: free runs of one shape, or the members of an interrupted stack.
 
     results/.state/<stack id>/  stack.json     ids of the members, in order
-                                checkpoint.pt  where all of them can go on from
+                                checkpoint.pt  the state from which all members resume
 
-A stack that was begun is resumed whole, with members that have ended since: its kernels then compute the same
-bits. Every member has its own lock, heartbeat and failure, as a run that trains alone.
+An interrupted stack is resumed whole, including members that have ended. Its kernels then compute the same
+bits as before. Every member has its own lock, heartbeat and failure, like a run that trains alone.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bench.stack import Stack, shape, stackable
 
 @contextlib.contextmanager
 def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -> Iterator[Stack]:
-    """The stack that `run`, whose lock this process holds, trains in; members stay locked meanwhile.
+    """The stack in which `run` trains. Its members are locked within the context.
 
     Args:
-        run: a run without a result.
-        jobs: all work that this worker knows of.
+        run: a run without a result, whose lock this process holds.
+        jobs: all jobs of this worker.
         results: the pool of results.
-        machine: how many runs a stack may have, and how many workers share the jobs.
+        machine: limits the size of a stack, and states how many workers share the jobs.
     """
     runs = [job for job in jobs if isinstance(job, Run)]
     compositions = begun(results)
@@ -49,7 +49,7 @@ def _begun(
     compositions: Sequence[Sequence[str]],
     locks: contextlib.ExitStack,
 ) -> Stack | None:
-    """The stack that was begun with `run` and left a checkpoint; None where it cannot be had whole."""
+    """The interrupted stack of `run`; None if there is none or a member is not available."""
     by_id = {other.id: other for other in runs}
     for ids in compositions:
         if run.id not in ids or not all(identifier in by_id for identifier in ids):
@@ -71,21 +71,22 @@ def _free(
     compositions: Sequence[Sequence[str]],
     locks: contextlib.ExitStack,
 ) -> Stack:
-    """`run` with as many free runs of its shape as a stack may have, and no more than this worker's share."""
+    """`run` with free runs of its shape: as many as a stack may have, and at most this worker's share."""
     size = advised_size(run, machine.device, results) if machine.stack is None else machine.stack
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
     own_shape = shape(run)
-    alike = [other for other in runs if shape(other) == own_shape]
-    largest = min(size, math.ceil(len(runs) / machine.workers))  # no worker takes what others could train
-    reserved = {identifier for ids in compositions for identifier in ids}
+    candidates = [other for other in runs if shape(other) == own_shape]
+    # At most a share of the runs, so that no other worker is left without work.
+    largest = min(size, math.ceil(len(runs) / machine.workers))
+    reserved_ids = {identifier for ids in compositions for identifier in ids}
     members = [run]
-    for other in alike:
+    for other in candidates:
         if len(members) >= largest:
             break
         folder = Folder.of(results, other.id)
         if (
-            other.id in {run.id, *reserved}
+            other.id in {run.id, *reserved_ids}
             or is_done(other, results)
             or folder.failure()
             or folder.deaths() > 1
@@ -99,21 +100,21 @@ def _free(
 
 
 ADVISED = ((128, 16), (256, 8), (512, 2))
-"""Members of a stack by the largest width it is advised for, where `bench speed` has compared no sizes."""
+"""Largest width and advised members of a stack, if `bench speed` has not compared sizes."""
 BYTES = 300
-"""GPU memory of one token, channel and layer while a model trains: more than any architecture here takes."""
+"""GPU memory per token, channel and layer in training: an upper bound for all architectures of bench."""
 MEMORY_SHARE = 0.8
-"""Of the memory, what a stack is planned to take at most."""
+"""Largest part of the memory that a stack is planned to use."""
 
 
 def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: float | None) -> int:
-    """How many runs like this one a stack should have: as many as gain, and fit into memory.
+    """The advised number of members of a stack: the fastest size that fits into memory.
 
     Args:
-        run: one of them.
-        kind: of the device, "gpu" or "cpu"; on a processor runs train alone.
-        record: what `bench speed` measured on the device.
-        memory_bytes: of the device; None where that is not known.
+        run: a member.
+        kind: of the device, "gpu" or "cpu". On a CPU runs train alone.
+        record: measurements of `bench speed` on the device.
+        memory_bytes: memory of the device; None if unknown.
     """
     if kind != "gpu" or not stackable(run):
         return 1
@@ -130,7 +131,7 @@ def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: fl
 
 
 def advised_size(run: Run, device: str, results: Path) -> int:
-    """`advised_members` for the device of this process, whose record is in `results`."""
+    """`advised_members` for the device of this process, with its record in `results`."""
     if not device.startswith("cuda"):
         return 1
     import torch
@@ -142,12 +143,12 @@ def advised_size(run: Run, device: str, results: Path) -> int:
 def form(
     runs: Sequence[Run], size: Callable[[Run], int], begun: Sequence[Sequence[str]] = ()
 ) -> list[list[Run]]:
-    """The stacks that one worker makes of runs: those that were begun, then the others by shape, in order.
+    """The stacks that one worker forms: interrupted stacks, and the other runs by shape, in order.
 
     Args:
-        runs: what is to be trained.
-        size: how many runs like a given one a stack has at most.
-        begun: members of the stacks that were begun, by id.
+        runs: the runs to train.
+        size: largest number of members of a stack with a given run.
+        begun: ids of the members of interrupted stacks.
     """
     places = {identifier: number for number, ids in enumerate(begun) for identifier in ids}
     groups: dict[int | str, list[Run]] = {}
@@ -161,7 +162,7 @@ def form(
 
 
 def begin(stack: Stack, results: Path) -> Path:
-    """The folder of a stack's checkpoint; a stack of several writes down its members there."""
+    """Create and return the folder of a stack's checkpoint. Several members are recorded in it."""
     folder = Folder.of(results, stack.id).path
     if len(stack) > 1:
         write_json(folder / "stack.json", {"members": [run.id for run in stack.members]})
@@ -169,7 +170,7 @@ def begin(stack: Stack, results: Path) -> Path:
 
 
 def begun(results: Path) -> list[list[str]]:
-    """The members of every stack that left a checkpoint."""
+    """The ids of the members of every stack that has a checkpoint."""
     compositions = []
     for path in sorted((results / STATE).glob("stack-*/stack.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -179,9 +180,10 @@ def begun(results: Path) -> list[list[str]]:
 
 
 def companions_in_stacks(runs: Iterable[Run], others: Iterable[Run], results: Path) -> list[Run]:
-    """The runs of `others` that share a begun stack with one of `runs`, which cannot resume without them.
+    """The runs of `others` that are in an interrupted stack with any of `runs`.
 
-    They include runs that have ended, and runs that a filter or a limit left out.
+    The stack cannot resume without them. They include runs that have ended, and runs that a filter or a limit
+    left out.
     """
     ids = {run.id for run in runs}
     together = {identifier for members in begun(results) if ids & set(members) for identifier in members}

@@ -1,15 +1,15 @@
-"""A run's own folder while it trains: who works on it, how far it is, why it failed.
+"""The state folder of a run while it trains: its owner, its progress, its failure.
 
-    results/.state/<id>/      lock            held by the process that works on the run
-                              heartbeat.json  where it is, written about once a second
-                              checkpoint.pt   where it can go on from
-                              failure.json    what went wrong at the last attempt
-                              deaths.json     how often its process died without a word
-    results/.state/logs/<id>.log              what was printed while it trained
+    results/.state/<id>/      lock            held by the process that trains the run
+                              heartbeat.json  step, loss and speed, written about once a second
+                              checkpoint.pt   the state from which the run resumes
+                              failure.json    the error of the last attempt
+                              deaths.json     how often its process died without an error
+    results/.state/logs/<id>.log              the output of the training
 
-The folder disappears when the result is stored. The lock is the kernel's where it can be
-(`bench.dispatch.lock`), so it dies with its owner and the next process takes the run over at once; the files
-are hints for people.
+The folder is removed when the result is stored. Where the file system allows it, the lock belongs to the
+operating system (`bench.dispatch.lock`). It then ends with its process, and another process can take the run
+over at once. The other files do not decide who owns a run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bench.results import STATE
 _Types = Mapping[str, type | tuple[type | None, ...]]
 
 SILENT_AFTER_SECONDS = 600.0
-"""A heartbeat older than this belongs to a process that is gone or hangs."""
+"""A process whose heartbeat is older than this is dead or hangs."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,21 @@ class Folder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
-        """Try to own the run: yields whether this process does. Never waits."""
-        with lock.held(self.path) as owned:
-            yield owned
+        """Try to lock the run, without waiting. Yields whether this process has the lock."""
+        with lock.held(self.path) as success:
+            yield success
 
     def beat(self, **values: Any) -> None:
-        """Say where the run is."""
+        """Write a heartbeat with these fields."""
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
         write_json(self.path / "heartbeat.json", {**owner, **values})
 
     def heartbeat(self) -> dict[str, Any] | None:
-        """The last heartbeat, of a process that may be dead by now; None where there is no whole one."""
+        """The last heartbeat, whose process may be dead; None if there is none or it is damaged."""
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
     def alive(self) -> bool:
-        """Whether a process works on the run, as far as its heartbeat tells."""
+        """Whether a process trains the run, according to its heartbeat."""
         beat = self.heartbeat()
         if beat is None or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
@@ -72,7 +72,7 @@ class Folder:
     def silence(self, beat: dict[str, Any]) -> float:
         """Seconds since a heartbeat.
 
-        One from the future was written by a clock that is ahead; then the file system's clock counts.
+        A heartbeat from the future comes from a machine whose clock is ahead. Then the file's time counts.
         """
         seconds = time.time() - float(beat["time"])
         if seconds < 0:
@@ -81,31 +81,33 @@ class Folder:
         return abs(seconds)
 
     def is_locked(self) -> bool:
-        """Whether some process holds the run, however long it has been silent."""
+        """Whether a process holds the lock, even if it has been silent for long."""
         return lock.is_held(self.path)
 
     def held_by(self) -> str | None:
-        """Who holds the run, and how long nothing was heard of it; None when nobody does."""
+        """The process that holds the lock and the age of its heartbeat, in words; None if nobody holds it."""
         if not self.is_locked():
             return None
         beat = self.heartbeat()
-        who = lock.owner(self.path) or (f"process {beat['pid']} on {beat['host']}" if beat else "a process")
-        return f"{who}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else who
+        holder = lock.owner(self.path) or (
+            f"process {beat['pid']} on {beat['host']}" if beat else "a process"
+        )
+        return f"{holder}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else holder
 
     def died(self) -> int:
-        """Count a death of the process that held the run: how many since the run last got further."""
+        """Record that the run's process died. Returns its deaths since the run last made progress."""
         step = int((self.heartbeat() or {}).get("step", 0))
-        before = _read(self.path / "deaths.json", _DEATHS) or {}
-        count = 1 + (int(before.get("deaths", 0)) if before.get("step") == step else 0)
+        record = _read(self.path / "deaths.json", _DEATHS) or {}
+        count = 1 + (int(record.get("deaths", 0)) if record.get("step") == step else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step})
         return count
 
     def deaths(self) -> int:
-        """How often its process died since the run last got further."""
+        """Number of deaths of its process since the run last made progress."""
         return int((_read(self.path / "deaths.json", _DEATHS) or {}).get("deaths", 0))
 
     def fail(self, error: BaseException) -> None:
-        """Record why the run failed."""
+        """Record the error with which the run failed."""
         self.fail_with(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
 
     def fail_with(self, kind: str, message: str, trace: str = "") -> None:
@@ -118,7 +120,7 @@ class Folder:
         return _read(self.path / "failure.json", _FAILURE)
 
     def forgive(self) -> None:
-        """Forget the failure, so that the run is tried again."""
+        """Remove the failure, so that the run is tried again."""
         for name in ("failure.json", "deaths.json"):
             (self.path / name).unlink(missing_ok=True)
 
@@ -126,21 +128,21 @@ class Folder:
         return (self.path / "checkpoint.pt").exists()
 
     def quiet(self) -> None:
-        """Nobody works on the run any more."""
+        """Remove the heartbeat: no process trains the run any more."""
         (self.path / "heartbeat.json").unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """The result is stored: nothing here is needed any more."""
+        """Remove the folder, after the result was stored."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def log_of(results: Path, run_id: str) -> Path:
-    """Where the output of a run's training is kept, appended to at every attempt."""
+    """The file with the output of a run's training. Every attempt appends to it."""
     return results / STATE / "logs" / f"{run_id}.log"
 
 
 def owner_exists(beat: dict[str, Any]) -> bool | None:
-    """Whether the process that wrote a heartbeat exists; None when it is another machine's."""
+    """Whether the process of a heartbeat exists; None if it is on another machine."""
     return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
 
 
@@ -151,11 +153,11 @@ _HEARTBEAT: _Types = {
 }  # fmt: skip
 _DEATHS: _Types = {"deaths": int, "step": (int, None)}
 _FAILURE: _Types = {"time": (*_NUMBER, None)}
-"""What readers rely on of each file; None stands for a field that may be absent."""
+"""Types of the fields that readers of a file rely on. With None in it, the field may be absent."""
 
 
 def _read(path: Path, types: _Types) -> dict[str, Any] | None:
-    """A file of the state folder; None where it is not there or not what it should be."""
+    """The content of a file of the state folder; None if it is missing or its fields have other types."""
     try:
         value = read_json(path)
     except (OSError, ValueError):
@@ -164,8 +166,8 @@ def _read(path: Path, types: _Types) -> dict[str, Any] | None:
         return None
     for field, allowed in types.items():
         kinds = allowed if isinstance(allowed, tuple) else (allowed,)
-        given = value.get(field)
-        fits = None in kinds if given is None else type(given) in kinds
-        if not fits or (isinstance(given, float) and not math.isfinite(given)):
+        content = value.get(field)
+        fits = None in kinds if content is None else type(content) in kinds
+        if not fits or (isinstance(content, float) and not math.isfinite(content)):
             return None
-    return {field: given for field, given in value.items() if given is not None}
+    return {field: content for field, content in value.items() if content is not None}

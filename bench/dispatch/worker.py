@@ -1,11 +1,11 @@
-"""A worker: one process on one device that takes whatever work is free until none is left.
+"""A worker: one process on one device that does the jobs that are free until none is left.
 
-Workers need no coordinator. Each walks the same list, skips what has a result, takes what nobody
-holds and comes back to what somebody else holds, so that two `bench run` on one folder share the
-work and a dead owner's run is taken over. A worker that takes a run takes others of its shape with it, and
-trains them as one stack (`bench.dispatch.stacking`). The local pool and the jobs of a cluster start the same
-workers. A run that is spread over several devices has one worker a device: the first leads and does
-all of the above, the others compute their rows of its batches (`bench.train.parallel`).
+Workers need no coordinator. All walk the same list of jobs. A worker skips jobs that have a result, locks and
+does jobs that are free, and returns later to jobs that another worker has locked. So two `bench run` on one
+folder share the work, and the run of a dead worker is taken over. With a run, a worker locks other runs of
+the same shape and trains them as one stack (`bench.dispatch.stacking`). The local pool and cluster jobs start
+the same workers. A run that is spread over several devices has one worker per device. The first one leads and
+does all of the above; the others compute their rows of its batches (`bench.train.parallel`).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from bench.train.parallel import Group
 
 NO_ROOM = 28
-"""A worker's exit code when the disk is full; the number of the system's error."""
+"""Exit code of a worker when the disk is full: the number of ENOSPC."""
 REGROUP = 29
-"""Exit code of a leader whose run failed: what its followers are in the middle of, nobody can know."""
+"""Exit code of a leader whose run failed. Its followers may be anywhere in a step, so all start again."""
 LINE_EVERY_SECONDS = 30.0
-"""A training run says where it is in its log about this often."""
+"""Interval of progress lines in the log of a run."""
 
 
 def work(
@@ -55,18 +55,18 @@ def work(
 ) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
 
-    Returns when every job has a result or a failure, when the order is called off, or when others have
-    held all that is left for `patience` seconds. Stops at SIGINT, SIGTERM or the death of its parent,
-    with the current run's state saved.
+    Returns when every job has a result or a failure, when the order is stopped, or when other workers have
+    held all remaining jobs for `patience` seconds. At SIGINT, SIGTERM or the death of its parent it saves the
+    state of its run and returns.
 
     Raises:
-        SystemExit: code `NO_ROOM` when the disk is full (runs are left at their last checkpoint),
-            `REGROUP` when a group must be started anew.
+        SystemExit: code `NO_ROOM` when the disk is full (runs stay at their last checkpoint), `REGROUP` when
+            the processes of a group must start again.
     """
     redirect_output(log)
     machine = machine.resolved()
     kernels = prepare(machine)
-    stop = StopFlag()  # before, a signal ends the process: there is nothing to save
+    stop = StopFlag()  # until now a signal ends the process, because there is nothing to save
     worker = _Worker(order, machine, stop, kernels, _join(seat, machine, stop), cluster_job)
     try:
         if worker.group is not None and worker.group.rank:
@@ -77,7 +77,7 @@ def work(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         with contextlib.suppress(OSError):
-            print(f"no room left under {order.results}: stopping, to go on when there is some", flush=True)
+            print(f"{order.results}: the disk is full; stopping, the runs can resume", flush=True)
         raise SystemExit(NO_ROOM) from None
     finally:
         if worker.group is not None:
@@ -95,25 +95,25 @@ class _Worker:
 
     @property
     def _job_field(self) -> dict[str, str]:
-        """`job`, as heartbeats and results record it; no field outside of a cluster's job."""
+        """The field `job` of heartbeats and results. It exists only in a cluster job."""
         return {"job": self.cluster_job} if self.cluster_job else {}
 
     def walk(self, jobs: list[Job], patience: float) -> None:
-        """Do what is free until nothing is left to be done or waited for."""
-        open_jobs, moved = list(jobs), time.monotonic()
+        """Do free jobs until no job is left."""
+        open_jobs, last_change = list(jobs), time.monotonic()
         while open_jobs and not self._halted():
-            left = [job for job in open_jobs if not self._halted() and not self._attempt(job, jobs)]
-            if len(left) < len(open_jobs):
-                moved = time.monotonic()
-            elif time.monotonic() - moved > patience:
-                print(f"others hold the {len(left)} jobs that are left: leaving them to it", flush=True)
+            remaining = [job for job in open_jobs if not self._halted() and not self._attempt(job, jobs)]
+            if len(remaining) < len(open_jobs):
+                last_change = time.monotonic()
+            elif time.monotonic() - last_change > patience:
+                print(f"other workers hold the remaining {len(remaining)} jobs: stopping", flush=True)
                 return
             else:
-                time.sleep(0.5)  # all of them are held by others: wait for a result or a death
-            open_jobs = left
+                time.sleep(0.5)  # other workers hold all of them: wait for a result or a death
+            open_jobs = remaining
 
     def follow(self, jobs: list[Job]) -> None:
-        """Train what the leader trains, until it says that nothing is left."""
+        """Compute this process's part of the leader's runs, until the leader has no more."""
         import torch
 
         from bench.train.loop import TrainingOptions
@@ -132,7 +132,7 @@ class _Worker:
         return self.stop() or self.order.stopped() is not None
 
     def _attempt(self, job: Job, jobs: list[Job]) -> bool:
-        """Do one job if it is free. Returns whether it needs no further attention."""
+        """Do one job if it is free. Returns whether it is done or has failed."""
         results = self.order.results
         folder = Folder.of(results, job.id)
         if is_done(job, results):
@@ -143,7 +143,7 @@ class _Worker:
             with folder.locked() as free:
                 if not free:
                     return False
-                if is_done(job, results):  # finished while this process was looking
+                if is_done(job, results):  # another worker finished it after the check above
                     folder.clear()
                     return True
                 with output_to(log_of(results, job.id)):
@@ -152,29 +152,29 @@ class _Worker:
                     else:
                         with companions(job, jobs, results, self.machine) as stack:
                             self._train_all(stack, jobs.index(job))
-        except OSError as error:  # not even a failure can be recorded: a file in the folder's place, say
+        except OSError as error:  # the failure itself cannot be recorded: the folder may be a file, say
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            print(f"{folder.path}: {error}; left as it is", flush=True)
+            print(f"{folder.path}: {error}; skipped", flush=True)
             if self.group is not None:
                 raise SystemExit(REGROUP) from None
         return True
 
     def _do(self, job: Job, folder: Folder, work: Callable[[], None]) -> None:
-        """Do one job's work; a failure is recorded as the job's own and never stops the others."""
+        """Do the work of one job. A failure is recorded for this job, and the others continue."""
         try:
             work()
         except Exception as error:
             if _no_room(error):
                 raise
-            if self.group is not None and self.group.lost:  # not this run's fault
+            if self.group is not None and self.group.lost:  # a follower died: the run did not fail
                 raise SystemExit(REGROUP) from None
             self._failed(folder, error)
             if self.group is not None:
                 raise SystemExit(REGROUP) from None
 
     def _failed(self, folder: Folder, error: Exception) -> None:
-        """Record a run's failure; called while the error is handled."""
+        """Record the failure of a run. To be called while the error is handled, for its traceback."""
         traceback.print_exc()
         folder.fail(error)
         folder.quiet()
@@ -192,7 +192,7 @@ class _Worker:
         folder.clear()
 
     def _train_all(self, stack: Stack, index: int) -> None:
-        """Train a stack; where that fails, its halves by themselves, so that a fault stays with its run."""
+        """Train a stack. If it fails, train its halves separately, so that only the faulty run fails."""
         if len(stack) == 1:
             run = stack.first
             self._do(run, Folder.of(self.order.results, run.id), lambda: self._train(stack, index))
@@ -205,33 +205,34 @@ class _Worker:
                 raise
             traceback.print_exc()
         Folder.of(self.order.results, stack.id).clear()
-        print(f"a stack of {len(stack)} failed: its halves train by themselves", flush=True)
+        print(f"a stack of {len(stack)} failed: training its halves separately", flush=True)
         release_memory(self.machine.device)
         for half in stack.halves():
             if not self._halted():
                 self._train_all(half, index)
 
     def _train(self, stack: Stack, index: int) -> None:
-        """Train a stack and store its results; nothing is stored of members that stopped half-way."""
+        """Train a stack and store the result of every member that ended."""
         import torch
 
         from bench.train.loop import Interrupted, Progress, TrainingOptions, train_stack
 
         results = self.order.results
         trust(self.kernels)
-        for run in stack.members:  # a death during the check then counts as this run's
+        # Before the check, so that a death during the check counts for these runs.
+        for run in stack.members:
             if not is_done(run, results):
                 announce(run, Folder.of(results, run.id), self.machine.device, **self._job_field)
         with self.stop.at_once():
             check_architecture(stack.first, self.machine.device, self.machine.kernels)
         if self.group is not None:
             self.group.tell(index)
-        began, spoke = time.time(), 0.0
+        began, last_line = time.time(), 0.0
         folders = [Folder.of(results, run.id) for run in stack.members]
         ended = {k for k, run in enumerate(stack.members) if is_done(run, results)}
 
         def report(progress: Progress, **more: Any) -> None:
-            nonlocal spoke
+            nonlocal last_line
             for k, (run, folder) in enumerate(zip(stack.members, folders, strict=True)):
                 if k not in ended:
                     folder.beat(
@@ -246,12 +247,16 @@ class _Worker:
                         **self._job_field,
                         **more,
                     )
-            if time.monotonic() - spoke >= LINE_EVERY_SECONDS or progress.step == stack.first.steps or more:
-                spoke = time.monotonic()
-                _say(stack, progress)
+            if (
+                time.monotonic() - last_line >= LINE_EVERY_SECONDS
+                or progress.step == stack.first.steps
+                or more
+            ):
+                last_line = time.monotonic()
+                _print_progress(stack, progress)
 
         def store(k: int, result: dict[str, Any]) -> None:
-            if k in ended:  # a member of a resumed stack that had ended before
+            if k in ended:  # it ended before the stack was resumed
                 return
             run = stack.members[k]
             result["provenance"].update(self._provenance(began))
@@ -261,7 +266,7 @@ class _Worker:
             ended.add(k)
             try:
                 pool.store(pool.path_of(results, run), result, folders[k].path)
-            except Exception as error:  # this member's own failure: the others train on
+            except Exception as error:  # this member has failed; the others continue
                 if _no_room(error):
                     raise
                 self._failed(folders[k], error)
@@ -269,7 +274,7 @@ class _Worker:
             folders[k].clear()
             self.order.works()
 
-        # An earlier owner's heartbeat is at its checkpoint or a little further.
+        # The heartbeat of an earlier process is at its checkpoint or a little further.
         beat = folders[0].heartbeat() or {}
         last = Progress(int(beat.get("step", 0)), (None,) * len(stack), 0.0)
 
@@ -291,9 +296,9 @@ class _Worker:
         )
         try:
             train_stack(stack, begin(stack, results), options)
-        except Interrupted:  # the last heartbeats stay: they say how far the members are
+        except Interrupted:  # the last heartbeats stay, because they record the steps of the members
             report(last, ended="asked to stop")
-            print("asked to stop: saved, to go on from here", flush=True)
+            print("asked to stop: saved, can resume from this step", flush=True)
             return
         finally:
             release_memory(self.machine.device)
@@ -301,7 +306,7 @@ class _Worker:
             Folder.of(results, stack.id).clear()
 
     def _provenance(self, began: float) -> dict[str, Any]:
-        """Where, when and with what a result was computed."""
+        """The provenance of a result: where, when and with which code and kernels it was computed."""
         import torch
 
         from bench import environment
@@ -322,7 +327,7 @@ class _Worker:
 
 
 def release_memory(device: str) -> None:
-    """Give unused GPU memory back: other processes on this GPU may need it."""
+    """Release unused GPU memory, because other processes on this GPU may need it."""
     if device.startswith("cuda"):
         import torch
 
@@ -344,7 +349,7 @@ def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
     return "\n".join(lines)
 
 
-def _say(stack: Stack, progress: Progress) -> None:
+def _print_progress(stack: Stack, progress: Progress) -> None:
     losses = " ".join(f"{loss:.4g}" for loss in progress.losses if loss is not None)
     loss = f"  loss {losses}" if losses else ""
     speed = f"  {progress.steps_per_second:,.1f} steps/s" if progress.steps_per_second else ""
@@ -353,7 +358,7 @@ def _say(stack: Stack, progress: Progress) -> None:
 
 
 def _join(seat: Seat, machine: Machine, stop: StopFlag) -> Group | None:
-    """The group of processes that train one run together; None for a process that trains alone."""
+    """The group of processes that train one run together; None if this process trains alone."""
     if seat.of == 1:
         return None
     import torch

@@ -18,7 +18,14 @@ import importlib.util
 import os
 
 AUTO = "auto"
-NAMES = ("sequential", "triton", "mamba_ssm", "reference")
+STAND_INS: dict[str, str | None] = {
+    "sequential": None,
+    "triton": None,
+    "mamba_ssm": "triton",
+    "reference": None,
+}
+"""By the name of a backend, the backend that computes the kernels it lacks; None if it has all of them."""
+NAMES = tuple(STAND_INS)
 SCAN_NAMES = (AUTO, *NAMES)
 """Values of `--kernels`."""
 _PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}

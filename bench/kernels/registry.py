@@ -1,8 +1,10 @@
 """The registry of kernels: for every kernel, the location of each backend. Readable without torch.
 
-To add a backend, add a file to the kernel's folder and a line to `KERNELS`. To add a kernel, add a folder and
-an entry to `KERNELS`: either its table of backends, or the location of a table
-("bench.kernels.mine:BACKENDS").
+To add a backend, add a file to the kernel's folder and a line to `KERNELS`. A new name also needs a line in
+`bench.kernels.backends.STAND_INS`, which names the backend of those kernels that it lacks.
+
+To add a kernel, add a folder and an entry to `KERNELS`: either its table of backends, or the location of a
+table ("bench.kernels.mine:BACKENDS").
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from bench.errors import UserError
+from bench.kernels.backends import STAND_INS
 
 Function: TypeAlias = Callable[..., Any]
 Backends: TypeAlias = Mapping[str, str | Callable[[], Function]]
@@ -24,11 +27,10 @@ Backends: TypeAlias = Mapping[str, str | Callable[[], Function]]
 
 
 def _backends(folder: str, function: str) -> Backends:
-    """Backends of a kernel without official CUDA kernel whose function has the same name in all files."""
-    own = {
+    """Backends of a kernel whose function has the same name in all files."""
+    return {
         name: f"bench.kernels.{folder}.{name}:{function}" for name in ("reference", "sequential", "triton")
     }
-    return {**own, "mamba_ssm": "triton"}
 
 
 KERNELS: dict[str, Backends | str] = {
@@ -52,10 +54,9 @@ KERNELS: dict[str, Backends | str] = {
     },
     "attention": _backends("attention", "attention"),
     "clip and Adam": {
-        "reference": "bench.kernels.adam.reference:Reference",
+        "reference": "bench.kernels.adam.reference:reference",
         "sequential": "reference",
         "triton": "bench.kernels.adam.triton:Fused",
-        "mamba_ssm": "triton",  # mamba_ssm has no optimiser
     },
     "norm": _backends("normalization", "norm"),
     "addition and norm": _backends("normalization", "add_norm"),
@@ -72,7 +73,7 @@ KERNELS: dict[str, Backends | str] = {
 
 
 def backends_of(kernel: str) -> Backends:
-    """The table of a kernel's backends.
+    """The table of a kernel's backends, with the stand-ins of those that it lacks.
 
     Raises:
         UserError: unknown kernel.
@@ -81,7 +82,8 @@ def backends_of(kernel: str) -> Backends:
         raise UserError(f"there is no kernel '{kernel}': there are {', '.join(KERNELS)}")
     table = KERNELS[kernel]
     backends: Backends = _attribute(table) if isinstance(table, str) else table
-    return backends
+    stand_ins = {name: other for name, other in STAND_INS.items() if other and name not in backends}
+    return {**backends, **stand_ins}
 
 
 def own_backends(kernel: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How things look and what they are called: one colour and one marker per architecture, everywhere.
+"""Colours, markers and names for people: one colour and one marker per architecture, everywhere.
 
 Colours are Okabe and Ito's, safe for the colour-blind, darkened where needed until they stand out 3:1
 from white; each has a lighter twin for a dark page. Importing this loads neither matplotlib nor seaborn.
@@ -16,7 +16,7 @@ FIXED = {
     "transformer": 0, "mamba": 1, "s4_mamba": 2, "s4": 3, "standard_hybrid": 4, "mambaformer": 5, "lstm": 6,
     "transformer_no_positions": 7, "transformer_first_mamba": 8, "mamba_one_hybrid": 9,
 }  # fmt: skip
-"""Architectures of the paper keep their place; others take the next free ones in alphabetical order."""
+"""Places of the paper's architectures. Others take the next free places in alphabetical order."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ LOOKS = (
 DARK = {INK: "#e6edf3", MUTED: "#9da7b1", FAINT: "#3d444d", PAPER: "#0d1117"} | {
     look.colour: look.dark for look in LOOKS
 }
-"""What each colour used in a figure becomes on a dark page."""
+"""The colour on a dark page, by the colour in a figure."""
 
 GROUPS = (LOOKS[7], LOOKS[8], LOOKS[10], LOOKS[9])
-"""Of size groups, where colours tell sizes and not architectures (Figure 10)."""
+"""Looks of size groups, for the figure whose colours mean sizes (Figure 10)."""
 
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 """Line styles of an architecture's variants, in the order of the plan."""
@@ -74,7 +74,7 @@ RC: Any = {
     "grid.linewidth": 0.5,
     "figure.facecolor": PAPER,
     "text.color": INK,
-    "text.parse_math": False,  # names from a suite may hold dollar signs
+    "text.parse_math": False,  # names from a suite may contain dollar signs
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelsize": 7.5,
@@ -92,12 +92,12 @@ RC: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
-"""What differs from seaborn's style for paper in every figure."""
+"""Settings in which every figure differs from seaborn's style for paper."""
 
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """Draw in this style: matplotlib's defaults, then seaborn's for paper, then what is set here."""
+    """Draw in this style: matplotlib's defaults, then seaborn's style for paper, then RC."""
     import matplotlib
     import seaborn
 
@@ -129,7 +129,7 @@ _NAMES = {
 
 
 def architecture_name(name: str) -> str:
-    """An architecture's name for people; one we do not know keeps its own."""
+    """An architecture's name for people; an unknown one keeps its name."""
     return _NAMES.get(name, name)
 
 

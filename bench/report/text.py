@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.report.style import superscript
+
+if TYPE_CHECKING:
+    from bench.check import Verdict
 
 
 def plus_minus(value: float, error: float) -> str:
@@ -33,6 +37,36 @@ def error_text(value: float) -> str:
     return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
 
 
+def value_text(verdict: Verdict) -> str:
+    """The number behind a verdict with its standard error, or with its interval if it is a ratio of means.
+
+    A symbol stands in front of the number it is for.
+    """
+    if verdict.value is None:
+        return "–"
+    if verdict.comparison and verdict.comparison.ratio:
+        ratio = verdict.comparison.ratio
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    error = math.nan if verdict.standard_error is None else verdict.standard_error
+    number = plus_minus(verdict.value, error)
+    return f"{verdict.shown} {number}" if verdict.shown else number
+
+
+_HEADINGS = {
+    "id": "run",
+    "series": "architecture",
+    "planned_flops": "training FLOPs, whole run",
+    "training_flops": "training FLOPs",
+    "value": "score",
+    "convergence_step": "step at which learned",
+}
+
+
+def heading(column: str) -> str:
+    """The name for people of a column of numbers: learning_rate → learning rate."""
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
 def millions(count: int) -> str:
     """Parameters with three significant digits: 423K, 3.21M, 85.2M."""
     for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
@@ -43,29 +77,29 @@ def millions(count: int) -> str:
 
 
 def first_few(phrases: Sequence[str], few: int = 8) -> list[str]:
-    """The first phrases, and how many more there are."""
+    """The first phrases, and the number of the others."""
     more = len(phrases) - few
     return [*phrases[:few], *([f"and {more} more"] if more > 0 else [])]
 
 
-def slug(text: str, taken: set[str] | None = None) -> str:
-    """A file name's stem of lower-case letters, digits, dots, underscores and hyphens, not in `taken`.
+def slug(text: str, names: set[str] | None = None) -> str:
+    """A file name's stem of lower-case letters, digits, dots, underscores and hyphens, not in `names`.
 
-    `taken` receives the result.
+    `names` receives the result.
     """
     stem = re.sub(r"[^a-z0-9._-]+", "-", text.replace("×", "x").lower()).strip("-._")[:80]
     stem = stem or "unnamed"
-    taken = set() if taken is None else taken
+    names = set() if names is None else names
     result, count = stem, 1
-    while result in taken:
+    while result in names:
         count += 1
         result = f"{stem}-{count}"
-    taken.add(result)
+    names.add(result)
     return result
 
 
 def markdown(text: object) -> str:
-    """Text that Markdown shows as it is, on one line, in a table cell too."""
+    """Text escaped for Markdown, on one line, so that table cells can contain it."""
     flat = " ".join(str(text).split())
     return re.sub(r"([\\`*_{}\[\]<>#|~$&!])", r"\\\1", flat)
 
@@ -81,7 +115,7 @@ _SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def latex(text: object) -> str:
-    """Text that LaTeX sets as it is; its signs are those of the package amssymb."""
+    """Text escaped for LaTeX. Some signs need the package amssymb."""
     flat = " ".join(str(text).split())  # no-break spaces included
     escaped = "".join(_LATEX.get(character, character) for character in flat)
     plain = str.maketrans(_SUPERSCRIPTS, "-0123456789")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.results.evaluations import headline, normalised
 from bench.results.record import MAIN, SELECTION, RunRecord
 from bench.results.store import Pool
+from bench.run import SETTINGS, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +23,7 @@ DESCRIBED = {
     "width": "nominal width",
     "heads": "attention heads; missing without attention",
     "size_group": "Table 6's name for the size; missing for other sizes",
-    "learning_rate": "peak learning rate",
-    "clip": "the gradient's norm is clipped to this",
-    "optimizer": "adam or adamw",
-    "batch_size": "prompts per step",
-    "steps": "training steps of the whole run",
-    "seed": "seed of initialisation and training data",
-    "precision": "precision of matrix products in training, such as fp32 or tf32",
+    **{name: setting.meaning for name, setting in SETTINGS.items()},
     "parameters": "trainable parameters, read-in and read-out included",
     "step": "the checkpoint; 0 for a run that diverged before its first",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",
@@ -72,13 +67,7 @@ def _rows(result: RunRecord) -> Iterator[dict[str, Any]]:
         "width": run.size.width,
         "heads": run.size.heads,
         "size_group": facts.size_group,
-        "learning_rate": run.learning_rate,
-        "clip": run.clip,
-        "batch_size": run.batch_size,
-        "steps": run.steps,
-        "seed": run.seed,
-        "precision": run.precision,
-        "optimizer": run.optimizer.name,
+        **{name: value_of(run, name) for name in SETTINGS},
         "parameters": facts.parameters,
         "convergence_step": result.convergence_step,
         "steps_per_second": result.provenance.steps_per_second,

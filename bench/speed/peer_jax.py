@@ -19,6 +19,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch uses 
 import jax
 import jax.numpy as jnp
 
+from bench.optimizers import Adam
 from bench.run import Run
 from bench.speed.cases import MEMBERS_PER_SEED, RATES
 
@@ -103,6 +104,7 @@ def update(
 ) -> tuple[Tree, Tree, Tree, Array]:
     """A member's step `t` (from 1): gradient, clip by the global norm, Adam; returns the loss last."""
     adam, tree_map = run.optimizer, jax.tree_util.tree_map
+    assert isinstance(adam, Adam)
     value, gradient = jax.value_and_grad(loss)(params, tokens, targets, run.size.heads)
     norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree_util.tree_leaves(gradient)))
     gradient = tree_map(lambda g: g * jnp.minimum(1.0, run.clip / (norm + 1e-6)), gradient)

@@ -1,4 +1,4 @@
-"""Look up a suite's tasks, architectures and sizes by name, and check their fields.
+"""Look up a suite's tasks, architectures, sizes and optimizers by name, and check their fields.
 
 A user's mistake raises nothing here. Complaints are collected, so that one reading of a suite reports all of
 them.
@@ -15,6 +15,7 @@ from bench.errors import UserError, did_you_mean
 from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import Size
+from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.tasks import TASKS, Task
@@ -53,6 +54,16 @@ def sizes(entries: Sequence[At], complaints: list[Complaint]) -> list[At]:
     listed = [At(size, entry.loc) for entry in entries for size in _sizes(entry, complaints)]
     distinct(listed, lambda size: f"size {size.layers} × {size.width}", complaints)
     return listed
+
+
+def optimizers(entries: Sequence[At], steps: int | None, complaints: list[Complaint]) -> list[Optimizer]:
+    """Optimizers with their options. Complains about those that runs of `steps` steps cannot use."""
+    listed = [At(optimizer, entry.loc) for entry in entries for optimizer in _optimizer(entry, complaints)]
+    distinct(listed, lambda optimizer: f"optimizer '{optimizer.name}' with these settings", complaints)
+    for optimizer, loc in listed if steps else ():
+        if fault := optimizer.fault(steps):
+            complaints.append(Complaint(loc, f"optimizer: {fault}"))
+    return [optimizer for optimizer, _ in listed]
 
 
 def distinct(values: Sequence[At], name: Callable[[Any], str], complaints: list[Complaint]) -> None:
@@ -100,6 +111,15 @@ def _task(entry: At, protocol: str, complaints: list[Complaint]) -> Iterator[Tas
         kind = TASKS[name]
         filled = {field: choices[protocol] for field, choices in kind.protocol_fields.items()}
         outcome = validated(kind, {"name": name, **filled, **fields})
+        if isinstance(outcome, list):
+            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
+        else:
+            yield outcome
+
+
+def _optimizer(entry: At, complaints: list[Complaint]) -> Iterator[Optimizer]:
+    for name, options in _named(entry, OPTIMIZERS, "optimizer", complaints):
+        outcome = validated(OPTIMIZERS[name], {"name": name, **options})
         if isinstance(outcome, list):
             complaints.extend(complaint.under(entry.loc) for complaint in outcome)
         else:

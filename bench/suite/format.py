@@ -1,44 +1,38 @@
 """The suite format as pydantic models, from which the checks and the JSON Schema follow.
 
 Every setting of a grid is optional here, because `defaults` may contain it. `bench.suite.grid` complains
-about missing settings once both are read. One value may stand for a list of one.
+about missing settings once both are read. One value may stand for a list of one. Settings of training are
+those of `bench.run.SETTINGS`.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    TypeAdapter,
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bench import plugins
-from bench.frozen import Frozen
+from bench.frozen import Frozen, with_fields
 from bench.models.architectures import ARCHITECTURES, Architecture
 from bench.models.sizes import Count, Size
 from bench.names import PATTERN, name_fault
+from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import (
-    Adam,
-    BatchSize,
-    Clip,
-    EvaluationPrompts,
-    LearningRate,
-    Optimizer,
-    PrecisionName,
-    Seed,
-    Steps,
-)
+from bench.run import SETTINGS, EvaluationPrompts, Run, Steps
 from bench.tasks import TASKS, Protocol
 
 
@@ -58,10 +52,6 @@ class _OneOrMore:
         return {"anyOf": [several["items"], several]}
 
 
-def _by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 def checked_name(name: str) -> str:
     """The name of a suite or an experiment, which becomes the name of a folder.
 
@@ -71,6 +61,17 @@ def checked_name(name: str) -> str:
     if fault := name_fault(name):
         raise ValueError(fault)
     return name
+
+
+class _OptimizerSchema:
+    """Metadata of a field that takes an optimizer: its name, or a mapping of its name and options."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        kind: Any = functools.reduce(operator.or_, OPTIMIZERS.values())
+        mappings = handler(TypeAdapter(Annotated[kind, Field(discriminator="name")]).core_schema)
+        return {"anyOf": [{"enum": list(OPTIMIZERS), "type": "string"}, mappings]}
 
 
 # `bench.suite.grid` checks names when a suite is read, because plugins add names. Pydantic cannot refer to a
@@ -86,9 +87,7 @@ TaskEntry = Annotated[Any, _defined_as("TaskEntry")]
 ArchitectureEntry = Annotated[Any, _defined_as("ArchitectureEntry")]
 SizeEntry = Annotated[Any, _defined_as("SizeEntry")]
 Name = Annotated[str, AfterValidator(checked_name), Field(json_schema_extra={"pattern": f"^{PATTERN}$"})]
-OptimizerEntry = Annotated[
-    Optimizer, BeforeValidator(_by_name, json_schema_input_type=Literal["adam", "adamw"] | Optimizer)
-]
+OptimizerEntry = Annotated[Any, _OptimizerSchema()]
 
 
 class Every(Frozen):
@@ -107,6 +106,30 @@ _SOME = Field(min_length=1)
 _LISTED = _OneOrMore()
 
 
+def _setting_type(name: str) -> Any:
+    """The type of one value of a setting of training."""
+    field = Run.model_fields[name]
+    return OptimizerEntry if name == "optimizer" else Annotated[field.annotation, *field.metadata]
+
+
+def _in_grid(name: str) -> tuple[Any, Any]:
+    """Type and default of a setting of training in a grid."""
+    setting, field = SETTINGS[name], Run.model_fields[name]
+    kind: Any = _setting_type(name)
+    if setting.listed:
+        default = [] if field.is_required() else [to_jsonable_python(field.default)]
+        return Annotated[list[kind], _SOME, _LISTED], Field(default, description=setting.description)
+    if field.is_required():
+        return kind | NotStated, Field(None, description=setting.description)
+    return kind, Field(field.default, description=setting.description)
+
+
+def _in_point(name: str) -> tuple[Any, Any]:
+    """Type and default of a setting of training in a single point or an exclusion."""
+    return _setting_type(name) | NotStated, None
+
+
+@with_fields({setting.key: _in_grid(name) for name, setting in SETTINGS.items()})
 class Settings(Frozen):
     """Settings of an experiment. The grid is the product of its lists."""
 
@@ -119,28 +142,11 @@ class Settings(Frozen):
     sizes: Annotated[list[SizeEntry], _SOME, _LISTED] = Field(
         default=[], description="Names of size groups, or mappings of layers, width and heads."
     )
-    learning_rates: Annotated[list[LearningRate], _SOME, _LISTED] = Field(
-        default=[], description="Learning rates to train with."
-    )
-    clip: Annotated[list[Clip], _SOME, _LISTED] = Field(
-        default=[10.0], description="Largest norm of the gradient of all parameters."
-    )
-    optimizer: Annotated[list[OptimizerEntry], _SOME, _LISTED] = Field(
-        default=[Adam()], description="adam, adamw, or a mapping of the name and its settings."
-    )
     protocol: Annotated[list[Protocol], _SOME, _LISTED] = Field(
         default=["paper"],
         description="Follow the paper's text or its released code where they differ; "
         "sets the task fields that an entry does not state.",
     )
-    precision: Annotated[list[PrecisionName], _SOME, _LISTED] = Field(
-        default=["fp32"], description="Precision of matrix products."
-    )
-    seeds: Annotated[list[Seed], _SOME, _LISTED] = Field(
-        default=[0], description="Each seed fixes an initialisation and a stream of training prompts."
-    )
-    batch_size: BatchSize = Field(default=64, description="Prompts in a training step.")
-    steps: Steps | NotStated = Field(default=None, description="Training steps.")
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(
         default=[],
         description="Steps after which to evaluate, or {every: N}; the last step is always included.",
@@ -148,6 +154,9 @@ class Settings(Frozen):
     evaluation_prompts: EvaluationPrompts = Field(default=1280, description="Prompts in each evaluation set.")
 
 
+@with_fields(
+    {name: _in_point(name) for name, setting in SETTINGS.items() if setting.listed and name != "optimizer"}
+)
 class Exclusion(Frozen):
     """Grid points to leave out: those that match every field."""
 
@@ -157,14 +166,11 @@ class Exclusion(Frozen):
     layers: Count | NotStated = None
     width: Count | NotStated = None
     heads: Count | NotStated = None
-    learning_rate: LearningRate | NotStated = None
-    clip: Clip | NotStated = None
     optimizer: str | NotStated = None
     protocol: Protocol | NotStated = None
-    precision: PrecisionName | NotStated = None
-    seed: Seed | NotStated = None
 
 
+@with_fields({name: _in_point(name) for name in SETTINGS})
 class Point(Frozen):
     """One run beside the grid. Missing fields are those of the experiment, if it has one value for them."""
 
@@ -174,14 +180,7 @@ class Point(Frozen):
     layers: Count | NotStated = None
     width: Count | NotStated = None
     heads: Count | NotStated = None
-    learning_rate: LearningRate | NotStated = None
-    clip: Clip | NotStated = None
-    optimizer: OptimizerEntry | NotStated = None
     protocol: Protocol | NotStated = None
-    precision: PrecisionName | NotStated = None
-    seed: Seed | NotStated = None
-    batch_size: BatchSize | NotStated = None
-    steps: Steps | NotStated = None
     checkpoints: Annotated[list[Checkpoint], _SOME, _LISTED] = Field(default=[])
     evaluation_prompts: EvaluationPrompts | NotStated = None
 

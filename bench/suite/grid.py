@@ -14,10 +14,21 @@ from pydantic import ValidationError
 from bench.models.architectures import ARCHITECTURES, Architecture, canonical
 from bench.models.sizes import Size
 from bench.names import file_fault
+from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import Adam, AdamW, Optimizer, Run, short
+from bench.run import SETTINGS, Run, short
 from bench.strict_yaml.complaints import Complaint
-from bench.suite.entries import At, Loc, architectures, distinct, is_known, is_pattern, sizes, tasks
+from bench.suite.entries import (
+    At,
+    Loc,
+    architectures,
+    distinct,
+    is_known,
+    is_pattern,
+    optimizers,
+    sizes,
+    tasks,
+)
 from bench.suite.format import Entry, Every, Exclusion, Point, Settings
 from bench.tasks import TASKS, Task
 
@@ -25,12 +36,8 @@ AXES = {
     "task": "tasks",
     "architecture": "architectures",
     "size": "sizes",
-    "learning_rate": "learning_rates",
-    "clip": "clip",
-    "optimizer": "optimizer",
     "protocol": "protocol",
-    "precision": "precision",
-    "seed": "seeds",
+    **{name: setting.key for name, setting in SETTINGS.items() if setting.listed},
 }
 """Keys of a point, and the lists of a grid that they correspond to."""
 
@@ -39,10 +46,17 @@ MOST_RUNS = 1_000_000
 MOST_CHECKPOINTS = 10_000
 """Largest number of checkpoints of one run, which is evaluated at each."""
 
-NEEDED = ("tasks", "architectures", "sizes", "learning_rates")
+NEEDED = (
+    "tasks",
+    "architectures",
+    "sizes",
+    *(
+        setting.key
+        for name, setting in SETTINGS.items()
+        if setting.listed and Run.model_fields[name].is_required()
+    ),
+)
 """Lists that every grid needs."""
-
-OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 
 
 @dataclass(frozen=True)
@@ -63,33 +77,42 @@ class Stated:
         place = self.places.get(key, ())
         return [At(value, (*place, index)) for index, value in enumerate(getattr(self.settings, key))]
 
+    @property
+    def steps(self) -> int | None:
+        """Steps of every run; None if they are not stated."""
+        steps: int | None = getattr(self.settings, SETTINGS["steps"].key)
+        return steps
+
     def lacks(self, key: str) -> bool:
         """Whether a setting without a default is missing."""
         return not getattr(self.settings, key) and key not in self.broken
 
 
 class Cell(NamedTuple):
-    """One grid point before it is a run: `nominal` is the size as listed, `size` the architecture's own."""
+    """One grid point before it is a run.
+
+    Attributes:
+        nominal: the size as listed.
+        size: the architecture's own.
+        settings: of training, those that a grid lists.
+    """
 
     task: Task
     protocol: str
     architecture: Architecture
     nominal: Size
     size: Size
-    learning_rate: float
-    clip: float
-    optimizer: Optimizer
-    precision: str
-    seed: int
+    settings: dict[str, Any]
 
     def matches(self, exclusion: Exclusion) -> bool:
         """Whether the point has the value of every field of the exclusion."""
         given = exclusion.model_dump(exclude_none=True)
         group, architecture = given.pop("size", None), given.pop("architecture", None)
         values = {
-            **self._asdict(),
+            **self.settings,
             "task": self.task.name,
-            "optimizer": self.optimizer.name,
+            "protocol": self.protocol,
+            "optimizer": self.settings["optimizer"].name,
             **self.size.model_dump(),
         }
         return (
@@ -136,26 +159,33 @@ def _product(
     checkpoints = _checkpoints(stated, complaints)
     if _too_many(stated, loc, complaints):
         return
-    _warm_up(stated, complaints)
     placed_sizes = sizes(stated.listed("sizes"), complaints)
     places = dict(placed_sizes)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
     places_of_architectures = {variant.name: place for variant, place in placed_architectures}
+    listed = {
+        name: optimizers(stated.listed(setting.key), stated.steps, complaints)
+        if name == "optimizer"
+        else _values(stated, setting.key, complaints)
+        for name, setting in sorted(
+            SETTINGS.items(), key=lambda item: item[0] == "seed"
+        )  # seeds vary fastest
+        if setting.listed
+    }
     cells = [
-        Cell(task, protocol, architecture, size, size.of(architecture), *rest)
-        for (task, protocol), architecture, (size, _), *rest in product(
+        Cell(
+            task, protocol, architecture, size, size.of(architecture), dict(zip(listed, values, strict=True))
+        )
+        for (task, protocol), architecture, (size, _), *values in product(
             tasks(stated.listed("tasks"), stated.settings.protocol, complaints),
             [architecture for architecture, _ in placed_architectures],
             placed_sizes,
-            *(
-                _values(stated, key, complaints)
-                for key in ("learning_rates", "clip", "optimizer", "precision", "seeds")
-            ),
+            *listed.values(),
         )
     ]
     _values(stated, "protocol", complaints)
     left = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
-    for cell in left if stated.settings.steps and "checkpoints" not in stated.broken else []:
+    for cell in left if stated.steps and "checkpoints" not in stated.broken else []:
         try:
             run = _run(cell, stated.settings, checkpoints)
             if fault := file_fault(run.file_name):
@@ -171,12 +201,16 @@ def _product(
 
 
 def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:
-    fields = {key: value for key, value in cell._asdict().items() if key not in ("protocol", "nominal")}
+    common = {
+        name: getattr(settings, setting.key) for name, setting in SETTINGS.items() if not setting.listed
+    }
     return Run.model_validate(
         {
-            **fields,
-            "batch_size": settings.batch_size,
-            "steps": settings.steps,
+            "task": cell.task,
+            "architecture": cell.architecture,
+            "size": cell.size,
+            **cell.settings,
+            **common,
             "checkpoints": checkpoints,
             "evaluation_prompts": settings.evaluation_prompts,
         }
@@ -185,7 +219,7 @@ def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:
 
 def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]:
     """Steps after which a run is evaluated, in ascending order, including the last step."""
-    steps = stated.settings.steps
+    steps = stated.steps
     if steps is None:
         return ()
     for value, loc in stated.listed("checkpoints"):
@@ -218,24 +252,10 @@ def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
     return count > MOST_RUNS
 
 
-def _warm_up(stated: Stated, complaints: list[Complaint]) -> None:
-    """Complain about a warm-up that no run of the experiment outlasts."""
-    steps = stated.settings.steps or 0
-    for value, loc in stated.listed("optimizer") if steps else ():
-        if isinstance(value, AdamW) and value.warmup_steps >= steps:
-            message = (
-                f"optimizer: its warm-up of {value.warmup_steps} steps is not over when the run ends, after "
-                f"{steps}: write {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
-            )
-            complaints.append(Complaint(loc, message))
-
-
 def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
     """The values of a list of plain settings; complains about repeated values."""
 
     def name(value: Any) -> str:
-        if isinstance(value, Adam | AdamW):
-            return f"optimizer '{value.name}' with these settings"
         if isinstance(value, Every):
             return f"{key}: every {value.every}"
         return f"{key}: {short(value) if isinstance(value, float) else value}"

@@ -1,9 +1,9 @@
-"""Baselines, which reports draw beside the models: their record, their scoring, and those of every task.
+"""Baselines, which reports draw next to the models: their record, their scores, and those of every task.
 
-A baseline reads the very prompts that the models are evaluated on, so comparisons are paired. At
-position i (from 0) it has seen the i examples before it and predicts the next value; its score is
-the task's raw metric. Expensive baselines use only the first prompts, or only some positions, and their
-record states it. Everything runs on the CPU, in float64 unless stated otherwise.
+A baseline reads the same prompts that the models are evaluated on, so comparisons are paired. At position i
+(from 0) it has read the i examples before it and predicts the next value. Its score is the task's raw
+metric. Expensive baselines use only the first prompts, or only some positions; their record states which.
+Everything runs on the CPU, in float64 unless stated otherwise.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -32,18 +32,17 @@ class Baseline:
 
     Attributes:
         name: as reports show it.
-        kind: "trivial" has learned nothing; "floor" is the Bayes optimum, or the best predictor
-            known, or a bound no predictor can pass (for accuracy, a ceiling); "baseline" is what a
-            practitioner would try.
-        positions: what each score is at, ascending, counted as the evaluation counts: a point's place
-            in the prompt (from 0), which is how many pairs came before it, or a query's number. Not
-            necessarily every position.
+        kind: "trivial" has learned nothing. "floor" is the Bayes optimum, the best predictor in the
+            literature, or a bound that no predictor can pass (for accuracy, a ceiling). "baseline" is a
+            method that a practitioner would try.
+        positions: position of each score, ascending: the number of pairs before the point, or the number
+            of the query. Some positions may be left out.
         mean: raw score of the task's metric at each position, mean over prompts.
         standard_error: of `mean`.
-        prompts: how many of the evaluation prompts were used: the first ones.
-        seconds: what computing it cost.
-        evaluation: which of the task's evaluations its scores belong beside; "report" is the main one.
-            Records made before there were several lack it.
+        prompts: number of evaluation prompts used. They are the first ones.
+        seconds: duration of the computation.
+        evaluation: the evaluation of the task that the scores belong to; "report" is the main one. Old
+            records lack the field.
     """
 
     name: str
@@ -64,19 +63,19 @@ def summarise(
     positions: Sequence[int] | None = None,
     evaluation: str = "report",
 ) -> Baseline:
-    """The record of scores (P, positions); numbers keep five significant digits.
+    """The record of scores (P, positions), rounded to five significant digits.
 
     Args:
         name: see `Baseline`.
         kind: see `Baseline`.
         scores: one column for each of `positions`.
-        started: `time.perf_counter()` before the work.
+        started: `time.perf_counter()` before the computation.
         positions: of the columns; 0, 1, 2, … when None.
         evaluation: see `Baseline`.
 
     Raises:
-        ValueError: fewer than two prompts (no standard error), other positions than columns, or a
-            score that is not finite.
+        ValueError: there are fewer than two prompts, so that there is no standard error; positions and
+            columns differ in number; or a score is not finite.
     """
     columns = list(range(scores.shape[1])) if positions is None else list(positions)
     if len(columns) != scores.shape[1]:
@@ -88,8 +87,8 @@ def summarise(
     mean, error = scores.mean(dim=0), scores.std(dim=0) / math.sqrt(count)
     finite = torch.isfinite(mean) & torch.isfinite(error)
     if not bool(finite.all()):
-        where = columns[int(finite.logical_not().nonzero()[0])]
-        raise ValueError(f"baseline '{name}' gave a score that is not a finite number at position {where}")
+        position = columns[int(finite.logical_not().nonzero()[0])]
+        raise ValueError(f"baseline '{name}': the score at position {position} is not a finite number")
     seconds = round(time.perf_counter() - started, 3)
     return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds, evaluation)
 
@@ -100,8 +99,8 @@ def _rounded(values: Tensor) -> list[float]:
 
 def examples(prompts: Prompts, limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Inputs (P, N, d) and targets, (P, N) or vectors, of the first `limit` prompts, float64 on the CPU."""
-    chosen = slice(0, limit)
-    return double(prompts.inputs[chosen]), double(prompts.targets[chosen])
+    rows = slice(0, limit)
+    return double(prompts.inputs[rows]), double(prompts.targets[rows])
 
 
 def double(values: Tensor) -> Tensor:
@@ -109,9 +108,9 @@ def double(values: Tensor) -> Tensor:
     return values.to("cpu", torch.float64)
 
 
-def squared_errors(said: Tensor, wanted: Tensor) -> Tensor:
-    """Squared errors of numbers (P, M), or squared norms of those of vectors (P, M, d_out): (P, M)."""
-    errors = (said - wanted).square()
+def squared_errors(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Squared errors (P, M) of numbers (P, M), or squared norms of the errors of vectors (P, M, d_out)."""
+    errors = (predictions - targets).square()
     return errors.sum(dim=2) if errors.ndim == 3 else errors
 
 
@@ -121,8 +120,9 @@ def few(n_points: int) -> list[int]:
 
 
 def spread(n_points: int) -> list[int]:
-    """Positions for predictors that cost much: all of a short prompt; of a long one the first twenty,
-    then every fifth, and the last.
+    """Positions for expensive predictors.
+
+    All positions of a short prompt. Of a long prompt the first twenty, then every fifth, and the last.
     """
     if n_points <= 41:
         return list(range(n_points))
@@ -130,7 +130,7 @@ def spread(n_points: int) -> list[int]:
 
 
 def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
-    """The baselines without None, which stands for a search that is too large or a missing package."""
+    """The baselines that could be computed. None stands for too large a search or for a missing package."""
     return [baseline for baseline in baselines if baseline is not None]
 
 
@@ -139,22 +139,23 @@ def trivial(task: Task, prompts: Prompts) -> Baseline:
     started = time.perf_counter()
     positions = counted_positions(prompts)
     _, targets = examples(prompts)
-    wanted = targets[:, positions]
+    targets = targets[:, positions]
     if task.metric == "accuracy":
-        return summarise("coin flip", "trivial", torch.full_like(wanted, 0.5), started, positions)
-    return summarise("zero", "trivial", squared_errors(torch.zeros_like(wanted), wanted), started, positions)
+        return summarise("coin flip", "trivial", torch.full_like(targets, 0.5), started, positions)
+    scores = squared_errors(torch.zeros_like(targets), targets)
+    return summarise("zero", "trivial", scores, started, positions)
 
 
 def counted_positions(prompts: Prompts) -> list[int]:
-    """Places of the points that count, from 0: the same in every evaluation prompt.
+    """Positions of the points that count, from 0. They are equal in all evaluation prompts.
 
     Raises:
-        ValueError: they are not the same, or there are none.
+        ValueError: prompts differ in them, or no point counts.
     """
     if prompts.counted is None:
         return list(range(prompts.targets.shape[1]))
     if not bool((prompts.counted == prompts.counted[:1]).all()):
-        raise ValueError("baselines need prompts whose counted points are at the same places in each")
+        raise ValueError("baselines need prompts whose counted points are at the same positions in each")
     positions: list[int] = prompts.counted[0].nonzero().flatten().tolist()
     if not positions:
         raise ValueError("baselines need prompts in which some point counts")
@@ -162,14 +163,14 @@ def counted_positions(prompts: Prompts) -> list[int]:
 
 
 def nearest_neighbours(prompts: Prompts, k: int, classify: bool = False) -> Baseline:
-    """Mean value of the `k` nearest earlier inputs (Euclidean); of all of them while fewer were seen.
+    """Mean value of the `k` nearest earlier inputs (Euclidean distance), or of all if there are fewer.
 
-    Among equally distant inputs the earliest count first. Before any example the prediction is zero.
+    Among inputs at equal distances the earlier ones come first. The prediction before any example is zero.
 
     Args:
-        prompts: what is predicted.
-        k: neighbours averaged.
-        classify: values are ±1 and the majority's is said; a tie counts one half.
+        prompts: the prompts to predict.
+        k: number of neighbours in the mean.
+        classify: values are ±1, and the prediction is that of the majority; a tie counts one half.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -177,8 +178,8 @@ def nearest_neighbours(prompts: Prompts, k: int, classify: bool = False) -> Base
     columns = [
         _nearest(inputs, targets, seen, k) if seen else torch.zeros_like(targets[:, 0]) for seen in positions
     ]
-    predictions, wanted = torch.stack(columns, dim=1), targets[:, positions]
-    scores = vote_scores(predictions, wanted) if classify else (predictions - wanted) ** 2
+    predictions, targets = torch.stack(columns, dim=1), targets[:, positions]
+    scores = vote_scores(predictions, targets) if classify else (predictions - targets) ** 2
     name = "nearest neighbour" if k == 1 else f"{k} nearest neighbours"
     return summarise(name, "baseline", scores, started, positions)
 

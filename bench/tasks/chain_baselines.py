@@ -2,9 +2,9 @@
 
     s = relu(x W), columns of W drawn from N(0, σ²I)      y = s·v, v ~ N(0, I)
 
-With s known, the network separates. Where a unit was active, s_j = x·w_j is a linear equation in its
-weights; where it was not, x·w_j ≤ 0. And y = s·v is linear regression. W and v are independent given
-the pairs, so the best prediction at a new x is the expectation of s there times that of v.
+The prompt shows s, so the layers separate. If a unit is active, s_j = x·w_j is a linear equation in its
+weights. If it is not, x·w_j ≤ 0. The second layer, y = s·v, is linear regression. W and v are independent
+given the pairs. The best prediction at a new x is therefore the expectation of s times that of v.
 
 Shapes: P prompts of N points with d input coordinates and k hidden units.
 """
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from bench.tasks.task import Prompts
 
 _NOISE = 1e-6
-"""Of s, relative to its root mean square: above float32's rounding, far below what is scored."""
+"""Noise of s relative to its root mean square: above the rounding of float32, far below the scores."""
 
 
 def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> list[Baseline]:
-    """All baselines that use the hidden units, each with the evaluation it belongs to.
+    """All baselines that use the hidden units, each with its evaluation.
 
-    "report": y predicted from the predictor's own ŝ. "hidden": ŝ itself, squared norm summed over units.
-    "teacher_forced": y predicted from the true s.
+    "report": y from the predicted ŝ. "hidden": ŝ itself, squared errors summed over units.
+    "teacher_forced": y from the true s.
 
     Args:
         prompts: `more["hidden"]` is s, (P, N, k).
@@ -43,41 +43,41 @@ def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> l
     started = time.perf_counter()
     output_weights = running_least_squares(s, y, range(y.shape[1]))
 
-    def said_from(units: Tensor) -> Tensor:
+    def scores_from(units: Tensor) -> Tensor:
         return squared_errors((units * output_weights).sum(dim=2), y)
 
-    forced = summarise(
-        "least squares on true hidden units", "floor", said_from(s), started, evaluation="teacher_forced"
+    teacher_forced = summarise(
+        "least squares on true hidden units", "floor", scores_from(s), started, evaluation="teacher_forced"
     )
-    answers, units = [], []
+    on_outputs, on_units = [], []
     rules: list[tuple[str, Kind, bool]] = [
         ("expected hidden units", "floor", True),
         ("least squares for hidden units", "baseline", False),
     ]
     for name, kind, expectation in rules:
         started = time.perf_counter()
-        said = predicted_hidden(x, s, expectation, weight_variance)
-        units.append(summarise(name, kind, squared_errors(said, s), started, evaluation="hidden"))
-        answers.append(summarise(f"{name}, then y", kind, said_from(said), started))
-    return [*answers, *units, forced]
+        units = predicted_hidden(x, s, expectation, weight_variance)
+        on_units.append(summarise(name, kind, squared_errors(units, s), started, evaluation="hidden"))
+        on_outputs.append(summarise(f"{name}, then y", kind, scores_from(units), started))
+    return [*on_outputs, *on_units, teacher_forced]
 
 
 def predicted_hidden(
     inputs: Tensor, hidden: Tensor, expectation: bool, weight_variance: float | None = None
 ) -> Tensor:
-    """Each hidden unit at each input, from the pairs before it: (P, N, k).
+    """Predictions of the hidden units at each input, from the pairs before it: (P, N, k).
 
-    Every unit's weights have a normal distribution, at first N(0, σ²I), that is conditioned on one
-    pair after another. Both rules are exact once the inputs at which the unit was active span all.
+    The weights of a unit start with the distribution N(0, σ²I). It is conditioned on one pair after another.
+    Both rules are exact once the inputs at which the unit was active span the input space.
 
     Args:
         inputs: (P, N, d), float64.
         hidden: s, (P, N, k), float64.
-        expectation: True: the mean of relu(x·w). Where a unit was inactive, the distribution becomes the
-            normal one with the moments of that cut at x·w ≤ 0 (assumed-density filtering: Minka 2001,
-            "A family of algorithms for approximate Bayesian inference", §3.1): close to the Bayes
-            rule, not equal to it. False: what a model could be constructed to do: relu(x·ŵ),
-            ŵ being minimum-norm least squares on the inputs at which the unit was active.
+        expectation: True: the mean of relu(x·w). Where a unit is inactive, the distribution is truncated at
+            x·w ≤ 0 and replaced by the normal distribution with the same moments. This is assumed-density
+            filtering (Minka 2001, "A family of algorithms for approximate Bayesian inference", §3.1). It is
+            close to the Bayes rule, not equal to it. False: relu(x·ŵ), where ŵ is minimum-norm least
+            squares on the inputs at which the unit was active. A model can be constructed to compute this.
         weight_variance: σ²; 2/k when None.
     """
     count, n_points, d = inputs.shape
@@ -86,42 +86,43 @@ def predicted_hidden(
     noise = max(_NOISE**2 * float(hidden.square().mean()), 1e-30)
     mean = torch.zeros(count, k, d, dtype=inputs.dtype)
     covariance = (variance * torch.eye(d, dtype=inputs.dtype)).expand(count, k, d, d).contiguous()
-    said = torch.empty_like(hidden)
+    predictions = torch.empty_like(hidden)
     for point in range(n_points):
         x, s = inputs[:, point], hidden[:, point]
-        # Of z = x·w: its mean, its covariance with w, its variance.
+        # With z = x·w: the mean of z, its covariance with w, and its variance.
         centre = torch.einsum("pkd,pd->pk", mean, x)
         gain = torch.einsum("pkde,pe->pkd", covariance, x)
         width = torch.einsum("pkd,pd->pk", gain, x).clamp(min=0)
-        said[:, point] = _rectified_mean(centre, width.sqrt()) if expectation else centre.clamp(min=0)
+        predictions[:, point] = _rectified_mean(centre, width.sqrt()) if expectation else centre.clamp(min=0)
         shift, shrink = _equation(s - centre, width, noise)
         if expectation:
-            below = _inequality(centre, width, noise)
-            shift, shrink = torch.where(s > 0, shift, below[0]), torch.where(s > 0, shrink, below[1])
+            inactive_shift, inactive_shrink = _inequality(centre, width, noise)
+            shift = torch.where(s > 0, shift, inactive_shift)
+            shrink = torch.where(s > 0, shrink, inactive_shrink)
         else:
             shift, shrink = torch.where(s > 0, shift, 0.0), torch.where(s > 0, shrink, 0.0)
         mean += gain * shift.unsqueeze(-1)
         covariance -= (gain * shrink.unsqueeze(-1)).unsqueeze(-1) * gain.unsqueeze(-2)
-    return said
+    return predictions
 
 
 def _equation(surprise: Tensor, width: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """How mean and covariance move, in units of the gain, when z is seen `surprise` above its mean."""
+    """Updates of mean and covariance, in units of the gain, when z is `surprise` above its mean."""
     return surprise / (width + noise), 1 / (width + noise)
 
 
 def _inequality(centre: Tensor, width: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """How mean and covariance move, in units of the gain, when z ~ N(centre, width) is seen to be ≤ 0.
+    """Updates of mean and covariance, in units of the gain, when z ~ N(centre, width) is at most 0.
 
-    With a = centre/√width and λ = φ(a)/Φ(−a) the cut distribution has mean centre − λ√width and variance
-    (1 − λ(λ − a))·width. Where z is known already, to within the noise, nothing moves.
+    With a = centre/√width and λ = φ(a)/Φ(−a), the truncated distribution has the mean centre − λ√width and
+    the variance (1 − λ(λ − a))·width. If the variance of z is not above the noise, the updates are zero.
     """
-    unsettled = width > 100 * noise
-    deviation = torch.where(unsettled, width, 1.0).sqrt()
+    uncertain = width > 100 * noise
+    deviation = torch.where(uncertain, width, 1.0).sqrt()
     a = (centre / deviation).clamp(-30, 30)
     ratio = torch.exp(-a.square() / 2 - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(-a))
     shift, shrink = -ratio / deviation, ratio * (ratio - a) / deviation.square()
-    return torch.where(unsettled, shift, 0.0), torch.where(unsettled, shrink, 0.0)
+    return torch.where(uncertain, shift, 0.0), torch.where(uncertain, shrink, 0.0)
 
 
 def _rectified_mean(centre: Tensor, deviation: Tensor) -> Tensor:

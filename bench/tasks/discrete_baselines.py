@@ -1,4 +1,4 @@
-"""Reference predictors for functions of few values: a tree's oracle, and parities.
+"""Reference predictors for functions with few distinct values: an oracle for trees, and parities.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def tree_oracle(prompts: Prompts) -> Baseline:
-    """An oracle that knows the tree: it recalls seen leaves and predicts 0, the prior mean, at new ones.
+    """An oracle that knows the tree: it recalls the values of earlier leaves and predicts 0 at new ones.
 
-    No predictor without that knowledge can do better on average. Leaf values are continuous, so two
-    inputs fall into the same leaf exactly when their values are the same bits: the tree itself is
-    not needed. At position i the score is the chance of a new leaf times the variance of its value.
+    Zero is the prior mean. No predictor can do better on average. Leaf values are continuous, so two inputs
+    are in the same leaf exactly if their values have the same bits. The computation therefore does not need
+    the tree. The score at position i is the probability of a new leaf times the variance of its value.
     """
     started = time.perf_counter()
     _, targets = examples(prompts)
@@ -36,7 +36,7 @@ def tree_oracle(prompts: Prompts) -> Baseline:
 
 
 def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
-    """The Bayes rule for parities: all sets consistent with the examples vote; a tie counts one half.
+    """The Bayes rule for parities: all sets that agree with the examples vote; a tie counts one half.
 
     Returns:
         None when there are more than `MOST_SUPPORTS` sets.
@@ -52,23 +52,22 @@ def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
     chunk = max(1, 20_000_000 // (n_points * len(sets)))
     for first in range(0, count, chunk):
         rows = slice(first, first + chunk)
-        said = signs[rows][:, :, sets[:, 0]]
+        products = signs[rows][:, :, sets[:, 0]]
         for j in range(1, sparsity):
-            said = said * signs[rows][:, :, sets[:, j]]
-        agrees = (said == labels[rows].unsqueeze(-1)).to(torch.int8)
-        alive = agrees.cumprod(dim=1, dtype=torch.int8)
-        consistent = torch.cat((torch.ones_like(alive[:, :1]), alive[:, :-1]), dim=1)
-        votes[rows] = (consistent * said).sum(dim=2).to(torch.float64)
+            products = products * signs[rows][:, :, sets[:, j]]
+        agreement = (products == labels[rows].unsqueeze(-1)).to(torch.int8)
+        agreement = agreement.cumprod(dim=1, dtype=torch.int8)  # with all examples so far
+        before = torch.cat((torch.ones_like(agreement[:, :1]), agreement[:, :-1]), dim=1)
+        votes[rows] = (before * products).sum(dim=2).to(torch.float64)
     return summarise("Bayes rule over sets", "floor", vote_scores(votes, targets), started)
 
 
 def product_least_squares(prompts: Prompts, sparsity: int) -> Baseline:
     """The sign of minimum-norm least squares on the products of all sets of `sparsity` coordinates.
 
-    A linear learner that knows which features matter. For d = 10 and k = 2 it needs 45 independent
-    examples, where the Bayes rule needs a handful. Inputs ±1, of which m differ, have
-    inner product Σⱼ (−1)ʲ C(m, j) C(d − m, k − j) in these features (a Krawtchouk polynomial), so
-    the products are never formed.
+    This is a linear learner with the right features. For d = 10 and k = 2 it needs 45 independent examples,
+    the Bayes rule only a few. In these features, two inputs of ±1 that differ in m coordinates have the inner
+    product Σⱼ (−1)ʲ C(m, j) C(d − m, k − j), a Krawtchouk polynomial. So the products need not be computed.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -80,11 +79,12 @@ def product_least_squares(prompts: Prompts, sparsity: int) -> Baseline:
     similarity = torch.tensor(polynomial, dtype=inputs.dtype) / math.comb(d, sparsity)
 
     def covariance(x: Tensor) -> Tensor:
-        differ = ((d - x @ x.mT) / 2).round().to(torch.int64)
-        return similarity[differ] + 1e-9 * torch.eye(x.shape[1], dtype=x.dtype)
+        distances = ((d - x @ x.mT) / 2).round().to(torch.int64)
+        return similarity[distances] + 1e-9 * torch.eye(x.shape[1], dtype=x.dtype)
 
-    said = targets - innovations(inputs, targets, covariance)
-    votes = torch.where(said.abs() < 1e-6, 0.0, said)  # no majority, but for rounding
+    predictions = targets - innovations(inputs, targets, covariance)
+    # Without a majority the prediction is zero but for rounding.
+    votes = torch.where(predictions.abs() < 1e-6, 0.0, predictions)
     name = f"least squares on products of {sparsity}"
     return summarise(name, "baseline", vote_scores(votes, targets), started)
 
@@ -103,7 +103,7 @@ def copying(prompts: Prompts) -> Baseline:
 
 
 def first_match(values: Tensor) -> Tensor:
-    """For each point of (P, N, d) the first earlier point equal to it, (P, N) int64; −1 for none."""
+    """The first earlier point that equals each point of (P, N, d): (P, N) int64; −1 for none."""
     count, n_points, _ = values.shape
     match = torch.full((count, n_points), -1)
     for seen in range(1, n_points):

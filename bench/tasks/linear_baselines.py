@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     from bench.tasks.task import Prompts
 
-_MOST_ENTRIES = 20_000_000  # of a stack of covariance matrices made at once: bounds memory
+_MOST_ENTRIES = 20_000_000
+"""Entries of the covariance matrices that exist at once: a bound on memory."""
 
 
 def least_squares(prompts: Prompts, kind: Kind = "baseline") -> Baseline:
     """Minimum-norm least squares.
 
-    For noise-free linear functions with weights N(0, I) it is the posterior mean: with i examples
-    the risk is max(0, 1 − i/d) of the variance.
+    For noise-free linear functions with weights N(0, I) it is the posterior mean. After i examples the risk
+    is max(0, 1 − i/d) of the variance.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -37,9 +38,8 @@ def least_squares(prompts: Prompts, kind: Kind = "baseline") -> Baseline:
 def running_least_squares(inputs: Tensor, targets: Tensor, positions: Sequence[int]) -> Tensor:
     """Minimum-norm least-squares weights at each of `positions`, from the examples before it.
 
-    Once there are more examples than weights, the rows [x, y] are replaced by the triangle of their
-    QR factorisation: ‖Xw − y‖² is the same function of w, so a fit costs the same however long
-    the prompt.
+    Once there are more examples than weights, the triangle of the QR factorisation replaces the rows [x, y].
+    It gives the same function ‖Xw − y‖² of w, so the cost of a fit does not grow with the prompt.
 
     Args:
         inputs: (P, N, d).
@@ -47,43 +47,44 @@ def running_least_squares(inputs: Tensor, targets: Tensor, positions: Sequence[i
         positions: ascending, each at most N.
 
     Returns:
-        (P, len(positions), d); zero where no example was seen.
+        (P, len(positions), d); zero before the first example.
     """
     count, _, d = inputs.shape
-    rows = torch.cat((inputs, targets.unsqueeze(-1)), dim=2)
+    examples_of_prompts = torch.cat((inputs, targets.unsqueeze(-1)), dim=2)
     weights = torch.zeros(count, len(positions), d, dtype=inputs.dtype)
-    kept, start = rows[:, :0], 0
+    rows, start = examples_of_prompts[:, :0], 0
     for column, seen in enumerate(positions):
-        kept, start = torch.cat((kept, rows[:, start:seen]), dim=1), seen
+        rows, start = torch.cat((rows, examples_of_prompts[:, start:seen]), dim=1), seen
         if seen > d:
-            kept = torch.linalg.qr(kept, mode="r").R
-            diagonal = kept.diagonal(dim1=1, dim2=2)[:, :d].abs()
+            rows = torch.linalg.qr(rows, mode="r").R
+            diagonal = rows.diagonal(dim1=1, dim2=2)[:, :d].abs()
             unique = diagonal.amin(dim=1) > 1e-9 * diagonal.amax(dim=1)
-            triangles = kept[unique, :d]
-            solved = torch.linalg.solve_triangular(triangles[:, :, :d], triangles[:, :, d:], upper=True)
-            weights[unique, column] = solved.squeeze(-1)
+            triangles = rows[unique, :d]
+            solution = torch.linalg.solve_triangular(triangles[:, :, :d], triangles[:, :, d:], upper=True)
+            weights[unique, column] = solution.squeeze(-1)
         else:
             unique = torch.zeros(count, dtype=torch.bool)
         if seen > 0 and not bool(unique.all()):
-            weights[~unique, column] = minimum_norm(kept[~unique, :, :d], kept[~unique, :, d:]).squeeze(-1)
+            ambiguous = rows[~unique]
+            weights[~unique, column] = minimum_norm(ambiguous[:, :, :d], ambiguous[:, :, d:]).squeeze(-1)
     return weights
 
 
 def minimum_norm(inputs: Tensor, values: Tensor) -> Tensor:
-    """Of all least-squares solutions the one of least norm: (P, i, d) and (P, i, m) → (P, d, m).
+    """The least-squares solution of least norm: (P, i, d) and (P, i, m) → (P, d, m).
 
-    Directions weaker than 1e-12 of the strongest count as none: the data are float32. By singular values:
-    `gelsy`, which is faster, keeps a batch's first pivots in some versions of torch (its issue
-    187411) and is then wrong where inputs do not span the space.
+    Singular values below 1e-12 of the largest count as zero, because the data are float32. The driver
+    `gelsy` would be faster. But in some versions of torch it reuses the pivots of a batch's first matrix
+    (issue 187411 of PyTorch) and is then wrong where inputs do not span the space.
     """
     solution: Tensor = torch.linalg.lstsq(inputs, values, rcond=1e-12, driver="gelsd").solution
     return solution
 
 
 def averaging(prompts: Prompts) -> Baseline:
-    """Weights estimated by (1/i)·Σ y x over the i examples (Garg et al. 2022, §3).
+    """Weights (1/i)·Σ y x over the i examples (Garg et al. 2022, §3).
 
-    Unbiased for x ~ N(0, I); for linear functions the risk is (d + 1)/i of the variance.
+    The estimate is unbiased for x ~ N(0, I). For linear functions the risk is (d + 1)/i of the variance.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -95,9 +96,9 @@ def averaging(prompts: Prompts) -> Baseline:
 
 
 def ridge(prompts: Prompts, penalty: float) -> Baseline:
-    """Ridge regression: least ‖y − Xw‖² + λ‖w‖², λ being `penalty`.
+    """Ridge regression: the minimum of ‖y − Xw‖² + λ‖w‖², where λ is `penalty`.
 
-    The same predictions as a Gaussian process with kernel x·x′ and noise of variance λ.
+    Its predictions are those of a Gaussian process with the kernel x·x′ and noise of variance λ.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -112,9 +113,9 @@ def ridge(prompts: Prompts, penalty: float) -> Baseline:
 def arc_cosine_process(prompts: Prompts, kind: Kind = "floor") -> Baseline:
     """Noise-free Gaussian process with the arc-cosine kernel of degree 1 (Cho & Saul 2009).
 
-    The kernel is the covariance of random ReLU networks without biases, ‖x‖‖x′‖(sin θ + (π − θ) cos θ)/π
-    at an angle θ, so this is the Bayes rule for infinitely many hidden units. It does not depend
-    on the outputs' scale.
+    The kernel ‖x‖‖x′‖(sin θ + (π − θ) cos θ)/π, with θ the angle, is the covariance of random ReLU
+    networks without biases. So this is the Bayes rule for infinitely many hidden units. It does not depend
+    on the scale of the outputs.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
@@ -123,7 +124,7 @@ def arc_cosine_process(prompts: Prompts, kind: Kind = "floor") -> Baseline:
 
 
 def _arc_cosine(x: Tensor) -> Tensor:
-    """The kernel between all points, (P, N, N), with 1e-9 of its mean diagonal for the factorisation."""
+    """The kernel of all pairs of points, (P, N, N), plus 1e-9 of its mean diagonal for the factorisation."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=2, keepdim=True)
     scales = norms @ norms.mT
     cosines = (x @ x.mT / scales.clamp(min=1e-300)).clamp(-1, 1)
@@ -136,8 +137,8 @@ def _arc_cosine(x: Tensor) -> Tensor:
 def innovations(inputs: Tensor, targets: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
     """Error of each value's conditional mean given the values before it, (P, N).
 
-    With covariance K = L Lᵀ and z = L⁻¹ y, the conditional mean of yᵢ is yᵢ − Lᵢᵢ zᵢ: one Cholesky
-    factor holds the predictions after every number of examples.
+    With covariance K = L Lᵀ and z = L⁻¹ y, the conditional mean of yᵢ is yᵢ − Lᵢᵢ zᵢ. So one Cholesky factor
+    gives the predictions after every number of examples.
 
     Args:
         inputs: (P, N, d).

@@ -1,8 +1,8 @@
-"""Reference predictors for regression among outliers, which all of them can tell from clean pairs.
+"""Reference predictors for regression among outliers. All of them can tell outliers from clean pairs.
 
-An outlier's value has entries beyond the first, or its input is all ones: what a pair is can be read
-from its tokens, so a predictor that leaves outliers out knows nothing that a model does not. Scores are
-of clean pairs only; a clean pair's position is its place in the prompt, outliers counted.
+The value of an outlier has entries beyond the first, or its input is all ones. A model can therefore
+recognise outliers from their tokens, and a predictor that ignores them uses nothing that is hidden from a
+model. Scores are of clean pairs only. The position of a clean pair counts outliers too.
 
 Shapes: P prompts of N pairs with d input coordinates.
 """
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 def clean_least_squares(prompts: Prompts, kind: Kind = "floor") -> Baseline:
-    """Minimum-norm least squares on the clean pairs seen.
+    """Minimum-norm least squares on the earlier clean pairs.
 
-    Bayes-optimal where outliers say nothing of w: after c clean pairs the risk is max(0, 1 − c/d) of
-    the variance.
+    It is Bayes-optimal if outliers carry no information about w. After c clean pairs the risk is
+    max(0, 1 − c/d) of the variance.
 
     Args:
-        prompts: `counted` says which pairs are clean.
-        kind: "baseline" where outliers do say something.
+        prompts: `counted` marks the clean pairs.
+        kind: "baseline" if outliers do carry information about w.
     """
     started = time.perf_counter()
     positions = counted_positions(prompts)
@@ -50,13 +50,13 @@ def clean_least_squares(prompts: Prompts, kind: Kind = "floor") -> Baseline:
 
 
 def indiscriminate_least_squares(prompts: Prompts) -> Baseline:
-    """Minimum-norm least squares on all pairs seen; an outlier's value is its first entry.
+    """Minimum-norm least squares on all earlier pairs. The value of an outlier is its first entry.
 
-    It separates a model that leaves outliers out from one that fits them like any other pair. Meant for
-    outliers that repeat: of random vectors in a plane it would fit the float32 rounding as well.
+    A model that ignores outliers beats it; a model that fits them like other pairs does not. It is meant for
+    outliers that repeat. With random vectors in a plane it would also fit the rounding of float32.
 
     Args:
-        prompts: `counted` says which pairs are scored; `targets` has the outliers' first entries too.
+        prompts: `counted` marks the pairs with scores; `targets` has the first entries of outliers too.
     """
     started = time.perf_counter()
     positions = counted_positions(prompts)
@@ -67,15 +67,15 @@ def indiscriminate_least_squares(prompts: Prompts) -> Baseline:
 
 
 def orthogonal_least_squares(prompts: Prompts) -> Baseline:
-    """Least squares on the clean pairs seen, among the w orthogonal to every outlier seen.
+    """Least squares on the earlier clean pairs, with w orthogonal to every earlier outlier.
 
-    In the paper's version both vectors of an outlier lie in one plane orthogonal to w. One outlier
-    pair shows that plane: d − 2 dimensions are left, in which w's distribution is symmetric, so the
-    minimum-norm solution there is the posterior mean. After c clean pairs and at least one outlier the
-    risk is max(0, 1 − c/(d − 2)) of the variance.
+    In the paper's version both vectors of an outlier lie in one plane orthogonal to w. One outlier shows
+    that plane. In the other d − 2 dimensions the distribution of w is symmetric, so the minimum-norm solution
+    is the posterior mean. After c clean pairs and at least one outlier the risk is max(0, 1 − c/(d − 2)) of
+    the variance.
 
     Args:
-        prompts: `counted` says which pairs are clean, `more["values"]` holds whole values (P, N, d).
+        prompts: `counted` marks the clean pairs, `more["values"]` has the whole values (P, N, d).
     """
     started = time.perf_counter()
     positions = counted_positions(prompts)
@@ -90,21 +90,21 @@ def orthogonal_least_squares(prompts: Prompts) -> Baseline:
             moments += vectors[:, start:position].mT @ vectors[:, start:position]
         start = position + 1
         lengths, axes = torch.linalg.eigh(moments)
-        # Along axes outside the plane float32's rounding of the outliers leaves 1e-14 of the longest.
-        # Before any outlier all are zero, and nothing is ruled out.
-        ruled_out = (lengths > 1e-9 * lengths[:, -1:]).unsqueeze(1)
-        # In these axes the coordinates ruled out are exactly zero, and so are their weights. They come
-        # last; those ruled out in every prompt are left away.
-        free = x.shape[2] - int(ruled_out.sum(dim=2).amin())
-        turned = torch.where(ruled_out, 0.0, x[:, : column + 1] @ axes)[:, :, :free]
-        weights = running_least_squares(turned[:, :-1], y[:, :column], [column])
-        predictions[:, column] = (turned[:, -1] * weights[:, 0]).sum(dim=1)
+        # Along axes outside the plane, the rounding of outliers to float32 leaves 1e-14 of the longest.
+        # Before any outlier all lengths are zero, and no axis is in the plane.
+        in_plane = (lengths > 1e-9 * lengths[:, -1:]).unsqueeze(1)
+        # w has no coordinate along axes in the plane, so these coordinates of x are set to zero. They come
+        # last, and those that are in the plane of every prompt can be left out.
+        dimensions = x.shape[2] - int(in_plane.sum(dim=2).amin())
+        coordinates = torch.where(in_plane, 0.0, x[:, : column + 1] @ axes)[:, :, :dimensions]
+        weights = running_least_squares(coordinates[:, :-1], y[:, :column], [column])
+        predictions[:, column] = (coordinates[:, -1] * weights[:, 0]).sum(dim=1)
     name = "least squares orthogonal to the outliers"
     return summarise(name, "floor", squared_errors(predictions, y), started, positions)
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Scaled to length one along the last dimension; zeros stay."""
+    """The vectors scaled to length one along the last dimension; zeros stay zero."""
     lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     unit: Tensor = vectors / lengths.clamp(min=1e-300)
     return unit

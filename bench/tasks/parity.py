@@ -28,14 +28,15 @@ class SparseParity(InContext, Sparse):
 
         x₁ = (−1, +1, +1)   y₁ = −1   x₂ = (−1, −1, −1)   y₂ = +1   …
 
-    Trained with cross-entropy on the logit said at x; scored by the accuracy of its sign. Among the
-    45 sets of the paper's (10, 2) a handful of examples leaves one, so a perfect learner's mean
-    over 140 positions is 0.983, not 1.
+    The loss is the cross-entropy of the logit at x, the score is the accuracy of its sign. A few examples
+    determine S among the 45 sets of the paper's (10, 2). The mean accuracy of a perfect learner over 140
+    positions is therefore 0.983, not 1.
 
-    `subset`: the text draws S for each prompt; the released code draws one for a whole batch.
-    `cross_entropy`: the released code applies a sigmoid and then takes logarithms, clamped at −100,
-    so that a confident mistake has no gradient; "logits" is the same function without that defect.
-    A mean accuracy of 0.95 counts as learned: the paper plots when (Figure 7) and does not say what.
+    `subset`: the text draws S for each prompt, the released code draws one S for a whole batch.
+    `cross_entropy`: the released code takes logarithms of a sigmoid, clamped at −100, so that a confident
+    mistake has no gradient. "logits" is the same function without that defect.
+    A mean accuracy of 0.95 counts as learned. The paper plots when a task is learned (Figure 7) and gives no
+    threshold.
     """
 
     metric: ClassVar[Literal["squared_error", "accuracy"]] = "accuracy"
@@ -56,7 +57,7 @@ class SparseParity(InContext, Sparse):
     @model_validator(mode="before")
     @classmethod
     def _default_curriculum(cls, values: Any) -> Any:
-        """No curriculum unless one is asked for (released configuration)."""
+        """The default is no curriculum, as in the released configuration."""
         return values
 
     @property

@@ -1,7 +1,7 @@
-"""Reference predictors for recall: given pairs of a key and a value, say the value of a key shown again.
+"""Reference predictors for recall: given pairs of keys and values, predict the value of a repeated key.
 
-Scores are squared norms, summed over the d coordinates of a value. Positions number the queries
-(from 0); no query is answered within the prompt, so all are equally hard.
+Scores are squared norms, summed over the d coordinates of a value. Positions are the numbers of queries,
+from 0. The prompt contains no answers, so all queries are equally hard.
 
 Shapes: P prompts of n pairs and m queries, d coordinates.
 """
@@ -25,40 +25,40 @@ def recall_baselines(prompts: Prompts) -> list[Baseline]:
     """Nearest key (the floor), mean of the values, linear memory.
 
     Args:
-        prompts: `inputs` are the queries (P, m, d) and `targets` what is to be said; `more` has the
-            pairs, "keys" and "values" (P, n, d).
+        prompts: `inputs` are the queries (P, m, d) and `targets` their values; `more` has the pairs, "keys"
+            and "values" (P, n, d).
     """
-    queries, wanted = examples(prompts)
+    queries, targets = examples(prompts)
     keys, values = double(prompts.more["keys"]), double(prompts.more["values"])
 
-    def scored(name: str, kind: Kind, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Baseline:
+    def baseline(name: str, kind: Kind, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Baseline:
         started = time.perf_counter()
-        return summarise(name, kind, squared_errors(rule(keys, values, queries), wanted), started)
+        return summarise(name, kind, squared_errors(rule(keys, values, queries), targets), started)
 
     return [
-        scored("nearest key", "floor", nearest_key),
-        scored("mean of the values", "baseline", mean_value),
-        scored("linear memory", "baseline", linear_memory),
+        baseline("nearest key", "floor", nearest_key),
+        baseline("mean of the values", "baseline", mean_value),
+        baseline("linear memory", "baseline", linear_memory),
     ]
 
 
 def nearest_key(keys: Tensor, values: Tensor, queries: Tensor) -> Tensor:
-    """The value of the key nearest to each query (P, m, d): exact, as queries repeat keys."""
-    # The squared distance, less the query's own length.
+    """The value of the key nearest to each query (P, m, d). It is exact, because queries repeat keys."""
+    # Squared distances without the squared norm of the query, which all keys share.
     distances = keys.square().sum(dim=2).unsqueeze(1) - 2 * queries @ keys.mT
     nearest = distances.argmin(dim=2).unsqueeze(-1).expand(-1, -1, values.shape[2])
     return values.gather(1, nearest)
 
 
 def mean_value(keys: Tensor, values: Tensor, queries: Tensor) -> Tensor:
-    """The mean of all values, whatever is asked. Of n independent unit vectors it leaves 1 − 1/n."""
+    """The mean of all values for every query. The error for n independent unit vectors is 1 − 1/n."""
     return values.mean(dim=1, keepdim=True).expand_as(queries)
 
 
 def linear_memory(keys: Tensor, values: Tensor, queries: Tensor) -> Tensor:
-    """The d×d matrix that maps keys to values best (minimum-norm least squares), applied to the queries.
+    """The d×d matrix that best maps keys to values (minimum-norm least squares), times the queries.
 
-    What a linear state of that size can hold at most: with n > d pairs it leaves 1 − d/n of the
-    values' squared norm, with fewer nothing.
+    It is the best that a linear state of this size can store. The error is 1 − d/n of the squared norm of the
+    values for n > d pairs, and zero for fewer.
     """
     return queries @ minimum_norm(keys, values)

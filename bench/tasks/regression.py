@@ -31,9 +31,9 @@ class LinearRegression(InContext):
     One prompt for d = 2, N = 3 and w = (1, −1)::
 
         x₁ = (2, 1)   y₁ = (1, 0)   x₂ = (0, 3)   y₂ = (−3, 0)   x₃ = (1, 1)   y₃ = (0, 0)
-                      └ 2 − 1                     └ 0 − 3                      └ what is asked at x₃
+                      └ 2 − 1                     └ 0 − 3                      └ the target at x₃
 
-    With i examples seen, least squares leaves max(0, 1 − i/d) of the variance d: the Bayes optimum.
+    After i examples the error of least squares, the Bayes optimum, is max(0, 1 − i/d) of the variance d.
     """
 
     name: Literal["linear_regression"] = "linear_regression"
@@ -41,7 +41,7 @@ class LinearRegression(InContext):
     n_points: PositiveInt = 41
 
     def weights(self, draws: Draws, batch: int) -> Tensor:
-        """One w a prompt, (B, d, 1) float64."""
+        """One w per prompt, (B, d, 1) float64."""
         return draws.normal("w", batch, self.n_dims, 1, double=True)
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
@@ -58,15 +58,15 @@ class LinearRegression(InContext):
 
 
 class SparseLinearRegression(LinearRegression, Sparse):
-    """Linear regression whose w has `sparsity` non-zero coordinates, each still N(0, 1).
+    """Linear regression whose w has `sparsity` non-zero coordinates, each N(0, 1).
 
     One prompt for d = 3, k = 1 and w = (0, 2, 0)::
 
         x₁ = (5, 1, 4)   y₁ = (2, 0, 0)   x₂ = (7, −3, 1)   y₂ = (−6, 0, 0)   …
 
-    After k + 1 examples a learner that tries all supports knows w; least squares needs d.
-    While the curriculum shows only some coordinates, the non-zero ones are drawn among those.
-    The paper's Table 2 says N = 101, the released configuration N = 41.
+    A learner that tries all supports needs k + 1 examples, least squares needs d. While the curriculum shows
+    only some coordinates, the non-zero coordinates of w are among those. The paper's Table 2 has N = 101, the
+    released configuration N = 41.
     """
 
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -85,8 +85,8 @@ class SparseLinearRegression(LinearRegression, Sparse):
         batch, d = inputs.shape[0], self.n_dims
         support = draws.subsets("support", batch, self.sparsity, d if n_dims is None else n_dims, d)
         weights = draws.normal("w", batch, d, double=True)
-        kept = torch.zeros_like(weights).scatter(1, support, 1.0) * weights
-        return (inputs @ kept.unsqueeze(-1)).squeeze(-1)
+        weights = torch.zeros_like(weights).scatter(1, support, 1.0) * weights
+        return (inputs @ weights.unsqueeze(-1)).squeeze(-1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return predictors.present(
@@ -110,8 +110,8 @@ class TwoLayerNetwork(InContext):
         x₁ = (2, 1)   y₁ = (9, 0)   x₂ = (1, −4)   y₂ = (4, 0)   …
                       └ 3·relu(3) + relu(−1)       └ 3·relu(−3) + relu(4)
 
-    The factor √(2/h) stands in the released code only. It makes the variance of y equal to d, like
-    that of linear regression; without it (`scaled: false`) the variance is h·d/2.
+    Only the released code has the factor √(2/h). It makes the variance of y equal to d, as in linear
+    regression. Without it (`scaled: false`) the variance is h·d/2.
     """
 
     settled_fields: ClassVar[Mapping[str, Settled]] = {
@@ -137,7 +137,8 @@ class TwoLayerNetwork(InContext):
         return values * math.sqrt(2 / self.hidden) if self.scaled else values
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        # The best linear rule leaves half of the variance: as noise d/2, against weights of variance 1/2.
+        # The best linear rule explains half of the variance. So the penalty of ridge regression is noise d/2
+        # over a variance of the weights of 1/2.
         return [
             predictors.trivial(self, prompts),
             linear.arc_cosine_process(prompts),
@@ -149,7 +150,7 @@ class TwoLayerNetwork(InContext):
 
 
 class DecisionTree(InContext):
-    r"""A full binary tree: each inner node looks at the sign of one coordinate, each leaf holds a value.
+    r"""A full binary tree: each inner node tests the sign of one coordinate, each leaf has a value.
 
     ::
 
@@ -176,16 +177,16 @@ class DecisionTree(InContext):
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch = inputs.shape[0]
         nodes, leaves = self.tree(draws, batch)
-        # Children of node j are 2j + 1 (left) and 2j + 2 (right): what every node adds to 2j, at every point.
-        looked_at = inputs.gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
-        turns = torch.where(looked_at > 0, 2, 1)
+        # Children of node j are 2j + 1 (left) and 2j + 2 (right). `turns` has this 1 or 2.
+        coordinates = inputs.gather(2, nodes.unsqueeze(1).expand(-1, self.n_points, -1))
+        turns = torch.where(coordinates > 0, 2, 1)
         node = turns[..., 0]
         for _ in range(self.depth - 1):
             node = torch.add(turns.gather(2, node.unsqueeze(-1)).squeeze(-1), node, alpha=2)
         return leaves.gather(1, node - (2**self.depth - 1))
 
     def tree(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
-        """Coordinates looked at, (B, 2^depth − 1), in breadth-first order; leaf values, (B, 2^depth)."""
+        """Coordinates that the nodes test, (B, 2^depth − 1), breadth first; and leaf values, (B, 2^depth)."""
         inner, leaves = 2**self.depth - 1, 2**self.depth
         return draws.integers("coordinate", self.n_dims, batch, inner), draws.normal("leaf", batch, leaves)
 

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from bench.tasks.task import Prompts
 
 MOST_SUPPORTS = 20_000
-"""Beyond this many coordinate subsets, predictors that enumerate them are left out."""
+"""With more subsets of coordinates than this, predictors that enumerate them are left out."""
 
 
 def lasso(prompts: Prompts, alpha: float, limit: int = 256, sweeps: int = 2000) -> Baseline:
-    """Lasso: least ‖y − Xw‖²/(2i) + α‖w‖₁ by cyclic coordinate descent, all prompts and positions at once.
+    """Lasso: the minimum of ‖y − Xw‖²/(2i) + α‖w‖₁ by cyclic coordinate descent, for all positions at once.
 
     Args:
         prompts: the first `limit` are used.
         alpha: α.
         limit: prompts used.
-        sweeps: passes over the coordinates at most; fewer once no weight moves by 1e-5.
+        sweeps: largest number of passes over the coordinates. They end when no weight moves by 1e-5.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts, limit)
@@ -46,10 +46,10 @@ def lasso(prompts: Prompts, alpha: float, limit: int = 256, sweeps: int = 2000) 
 
 
 def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, sweeps: int) -> Tensor:
-    """Minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (B, d)."""
+    """The minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (B, d)."""
     batch, d = moments.shape
     weights = torch.zeros_like(moments)
-    active = torch.arange(batch)  # problems whose weights still move
+    active = torch.arange(batch)  # the problems whose weights still move
     for _ in range(sweeps):
         gram, moment, current = grams[active], moments[active], weights[active]
         before = current.clone()
@@ -68,14 +68,14 @@ def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, sweeps: in
 def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline | None:
     """The Bayes rule for w with `sparsity` non-zero coordinates N(0, 1): every support is enumerated.
 
-    Under support s the examples are y ~ N(0, X_s X_sᵀ + σ²I), where σ is float32's rounding of y.
-    That one density serves at every position: it ranks supports that all fit (i ≤ k), and rules out
-    by many orders of magnitude those that do not (i > k). The prediction averages the supports'
-    posterior means, weighted by their evidence. From 2k examples on, only the 16 likeliest supports
-    are kept: the others miss by a residual in k dimensions that is enormous in units of σ.
+    Given support s, the examples are y ~ N(0, X_s X_sᵀ + σ²I), where σ is the rounding of y to float32.
+    This density is the evidence of a support at every position. If i ≤ k, all supports fit and the evidence
+    ranks them. If i > k, the evidence of wrong supports is smaller by many orders of magnitude. The
+    prediction is the mean of the supports' posterior means, weighted by evidence. From 2k examples on, only
+    the 16 likeliest supports are used: the residuals of the others, in k dimensions, are far larger than σ.
 
     Args:
-        prompts: the first `limit` are used; fewer when there are so many supports that it would take minutes.
+        prompts: the first `limit` are used, or fewer if so many supports would take minutes.
         sparsity: k.
         limit: prompts used.
 
@@ -88,17 +88,17 @@ def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline
         return None
     inputs, targets = examples(prompts, min(limit, 1_500_000 // math.comb(d, sparsity)))
     count, n_points = targets.shape
-    every = torch.tensor(list(itertools.combinations(range(d), sparsity)))
+    all_supports = torch.tensor(list(itertools.combinations(range(d), sparsity)))
     noise = max(2.0**-23 * float(targets.square().mean().sqrt()), 1e-30)
     scores = targets**2
-    chunk = max(1, 300_000 // len(every))
+    chunk = max(1, 300_000 // len(all_supports))
     for first in range(0, count, chunk):
         x, y = inputs[first : first + chunk], targets[first : first + chunk]
-        supports = every.expand(len(x), -1, -1)
+        supports = all_supports.expand(len(x), -1, -1)
         for seen in range(1, n_points):
             evidence, weights = _supported(x[:, :seen], y[:, :seen], supports, noise)
-            mixed = (evidence.softmax(dim=1).unsqueeze(1) @ weights).squeeze(1)
-            scores[first : first + chunk, seen] = (y[:, seen] - (mixed * x[:, seen]).sum(dim=1)) ** 2
+            mean = (evidence.softmax(dim=1).unsqueeze(1) @ weights).squeeze(1)
+            scores[first : first + chunk, seen] = (y[:, seen] - (mean * x[:, seen]).sum(dim=1)) ** 2
             if seen == 2 * sparsity and supports.shape[1] > 16:
                 likeliest = evidence.topk(16, dim=1).indices.unsqueeze(-1).expand(-1, -1, sparsity)
                 supports = supports.gather(1, likeliest)
@@ -106,13 +106,13 @@ def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline
 
 
 def _supported(x: Tensor, y: Tensor, supports: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Log evidence (P, S), up to a constant, and posterior mean weights (P, S, d) under each support.
+    """Log evidence (P, S), up to a constant, and posterior mean weights (P, S, d) of each support.
 
-    The posterior mean is least squares on the rows of X_s and σI with values y and 0. A QR
-    factorisation of those rows is accurate also when i < k, where normal equations would not be.
+    The posterior mean is least squares on the rows of X_s and σI with values y and 0. The QR factorisation
+    of those rows is also accurate for i < k, where normal equations are not.
 
     Args:
-        x: (P, i, d) inputs seen.
+        x: (P, i, d) earlier inputs.
         y: (P, i) their values.
         supports: (P, S, k) coordinates.
         noise: σ.

@@ -1,6 +1,6 @@
-"""What a practitioner would fit to the examples seen: scikit-learn's trees, alone and boosted.
+"""Decision trees of scikit-learn, alone and boosted, fitted to the examples of a prompt.
 
-They cost a fit for each prompt and position, so they use some prompts and nine positions at most. They
+Each prompt and position needs a fit of its own. So they use few prompts and at most nine positions. They
 need scikit-learn (the extra `baselines`); without it they are left out.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def greedy_tree(prompts: Prompts, depth: int | None, signs: bool, limit: int = 128) -> Baseline | None:
-    """Regression tree grown greedily (CART).
+    """A regression tree, grown greedily (CART).
 
     Args:
         prompts: the first `limit` are used.
-        depth: the tree's depth at most; None grows it until each leaf's examples have one value.
-        signs: grow it on the signs of x, all that such a task's values depend on, instead of on x.
+        depth: largest depth of the tree; with None it grows until all examples of a leaf have equal values.
+        signs: fit it to the signs of x instead of x. The values of the task depend on the signs only.
         limit: prompts used.
 
     Returns:
@@ -61,15 +61,15 @@ def boosted_trees(prompts: Prompts, signs: bool, limit: int = 32) -> Baseline | 
 
 
 def _fitted(name: str, model: Callable[[], Any], prompts: Prompts, signs: bool, limit: int) -> Baseline:
-    """Fit a fresh `model` to the examples before each of a few positions; before any it says zero."""
+    """Fit a new `model` to the examples before each of a few positions. Without examples it predicts zero."""
     started = time.perf_counter()
     inputs, targets = examples(prompts, limit)
     features = (torch.sign(inputs) if signs else inputs).numpy()
     values, positions = targets.numpy(), few(targets.shape[1])
-    said = torch.zeros(len(values), len(positions), dtype=torch.float64)
+    predictions = torch.zeros(len(values), len(positions), dtype=torch.float64)
     for column, seen in enumerate(positions):
         for row in range(len(values) if seen > 0 else 0):
-            fitted = model().fit(features[row, :seen], values[row, :seen])
-            said[row, column] = float(fitted.predict(features[row, seen : seen + 1])[0])
-    scores = (said - targets[:, positions]) ** 2
+            regressor = model().fit(features[row, :seen], values[row, :seen])
+            predictions[row, column] = float(regressor.predict(features[row, seen : seen + 1])[0])
+    scores = (predictions - targets[:, positions]) ** 2
     return summarise(f"{name} on {'signs of x' if signs else 'x'}", "baseline", scores, started, positions)

@@ -418,20 +418,16 @@ def test_a_choice_prefers_finished_seeds_then_the_lower_mean_then_the_lower_rate
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.01, 1)), min_size=8, max_size=8))
 def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> None:
-    from bench.report.data.planned import measured, planned
-    from bench.report.data.select import best_sizes, chosen
-    from bench.report.data.select import settings as settings_of
+    from bench.report.data.estimates import TaskResults, best_sizes
+    from bench.report.data.frame import results_frame
 
     runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), (1e-4, 1e-3), (0, 1))
     results = [
         diverged(run) if error is None else finished(run, error)
         for run, error in zip(runs, outcomes, strict=True)
     ]
-    plan = planned(runs, pool_of(results), {})
-    scores = measured(plan, pool_of(results))
-    table = settings_of(plan, scores)
-    best = best_sizes(table)
-    shown = chosen(plan, table).merge(best[["task_id", "series", "size"]])
+    task = TaskResults(results_frame(runs, pool_of(results), {}))
+    shown = task.ends(best_sizes(task.settings))
     verdict = verdict_on(bound(at_least=0), runs, results)
     if verdict.verdict == "reproduced":
         assert set(verdict.run_ids) == set(shown["id"])

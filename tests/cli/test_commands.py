@@ -608,7 +608,7 @@ def test_runs_are_told_apart_by_what_they_differ_in_and_the_rest_is_said_once(tm
     suite = ROOT / "suites/paper.yaml"
     parity = said(bench("plan", suite, "--filter", "experiment=figure5*", cwd=tmp_path))
     assert "sparse_parity+released_code" in parity
-    assert "Every run: clip 10, seed 0, optimizer adam, batch 64, precision fp32, steps 500,000." in parity
+    assert "Every run: clip 10, optimizer adam, batch 64, steps 500,000, seed 0, precision fp32." in parity
     adam = said(bench("plan", suite, "--filter", "experiment=figure9*", cwd=tmp_path))
     assert " optimizer " in adam.splitlines()[0]
 

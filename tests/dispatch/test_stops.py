@@ -250,7 +250,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    monkeypatch.setattr(lock, "_seen", {})
+    monkeypatch.setattr(lock, "_observations", {})
 
 
 @pytest.mark.usefixtures("no_locks")

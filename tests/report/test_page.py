@@ -18,7 +18,7 @@ from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 from bench.check import check
 from bench.check.claims import Claims
 from bench.check.kinds.bound import BoundClaim
-from bench.report import write_report
+from bench.report.write import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -99,9 +99,9 @@ class Opened:
 
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Opened]:
-    one = Opened(browser, address)
-    yield one
-    one.page.context.close()
+    page_opened = Opened(browser, address)
+    yield page_opened
+    page_opened.page.context.close()
 
 
 def test_it_opens_without_an_error_or_a_request(opened: Opened) -> None:
@@ -139,16 +139,16 @@ def test_pointing_at_a_point_tells_the_run_behind_it(opened: Opened) -> None:
 
 
 def test_a_tap_tells_it_too(browser: Any, address: str) -> None:
-    one = Opened(browser, address, has_touch=True, viewport={"width": 420, "height": 800})
-    spot = spots(one).first
+    phone = Opened(browser, address, has_touch=True, viewport={"width": 420, "height": 800})
+    spot = spots(phone).first
     spot.scroll_into_view_if_needed()
-    one.page.wait_for_timeout(100)
+    phone.page.wait_for_timeout(100)
     box = spot.bounding_box()
-    one.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert one.page.locator("#tip").is_visible()
-    wide = one.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    phone.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert phone.page.locator("#tip").is_visible()
+    wide = phone.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
     assert not wide, "the page itself scrolls sideways on a phone"
-    one.page.context.close()
+    phone.page.context.close()
 
 
 def test_arrow_keys_walk_the_points(opened: Opened) -> None:
@@ -198,11 +198,11 @@ def test_a_link_into_something_folded_opens_it(opened: Opened) -> None:
 def test_it_passes_an_accessibility_check(browser: Any, address: str, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    one = Opened(browser, address, color_scheme=scheme)
-    one.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    found = Axe().run(one.page)
-    assert found.violations_count == 0, found.generate_report()
-    one.page.context.close()
+    opened = Opened(browser, address, color_scheme=scheme)
+    opened.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    results = Axe().run(opened.page)
+    assert results.violations_count == 0, results.generate_report()
+    opened.page.context.close()
 
 
 def test_it_prints_with_everything_unfolded(opened: Opened, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from bench.models.architectures import ARCHITECTURES
 from bench.paper.sizes import SIZE_GROUPS
-from bench.report.tables.files import as_latex, as_markdown
 from bench.report.tables.parameters import PAPER, comparison, table_6
+from bench.report.tables.table import as_latex, as_markdown
 
 
 def test_every_architecture_stands_at_every_size_of_every_group() -> None:
@@ -15,8 +15,8 @@ def test_every_architecture_stands_at_every_size_of_every_group() -> None:
     for group, sizes in SIZE_GROUPS.items():
         rows = numbers[numbers["size_group"] == group]
         if rows.empty:  # a name for several groups
-            shown = set(zip(numbers["layers"], numbers["width"], strict=True))
-            assert {(size.layers, size.width) for size in sizes} <= shown
+            pairs = set(zip(numbers["layers"], numbers["width"], strict=True))
+            assert {(size.layers, size.width) for size in sizes} <= pairs
             continue
         assert len(rows) == len(sizes) * len(ARCHITECTURES)
         assert set(rows["architecture"]) == ARCHITECTURES.keys()

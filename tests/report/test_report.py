@@ -32,9 +32,9 @@ from synthetic import (
     write_pool,
 )
 
-from bench.report import write_report
-from bench.report.data import estimates, planned, select
-from bench.report.data.estimates import ScoreScale
+from bench.report.data import estimates
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import spread, tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
@@ -43,29 +43,24 @@ from bench.report.tables.parameters import comparison
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import latex, markdown, millions, plus_minus, slug
-from bench.report.write import contents
+from bench.report.write import contents, write_report
 from bench.results import Pool, load
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
 
 
-def frames(
-    runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    plan = planned.planned(runs, pool, states or {})
-    scores = planned.measured(plan, pool)
-    return plan, scores, select.settings(plan, scores)
+def task_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None) -> TaskResults:
+    return TaskResults(results_frame(runs, pool, states or {}))
 
 
 def chosen_rates(runs: Sequence[Run], pool: Pool) -> list[float]:
-    _, _, table = frames(runs, pool)
+    table = task_of(runs, pool).settings
     return table.loc[table["chosen"], "learning_rate"].tolist()
 
 
 def results_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = None) -> Table:
-    plan, _, table = frames(runs, pool, states)
-    return results_table("results", plan, table, pool, ScoreScale.of(runs[0].task))
+    return results_table("results", task_of(runs, pool, states))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -94,7 +89,7 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     broken.update(outcome="diverged", reason="too steep")  # excellent checkpoints do not help it
     pool = pool_with(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
-    _, _, table = frames([low, high], pool)
+    table = task_of([low, high], pool).settings
     assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
 
 
@@ -127,7 +122,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
 ) -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=rates)
     pool = pool_with(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
-    _, _, table = frames(runs, pool)
+    table = task_of(runs, pool).settings
     assert table["at_edge"].any() == edge
     assert ("edge of its grid" in texts(results_of(runs, pool))[0][3]) == edge
 
@@ -140,8 +135,8 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
             large.id: result_of(large, 0.1, selection=0.9),
         }
     )
-    _, _, table = frames([small, large], pool)
-    assert select.best_sizes(table)["size"].tolist() == ["2×128"]
+    table = task_of([small, large], pool).settings
+    assert estimates.best_sizes(table)["size"].tolist() == ["2×128"]
 
 
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
@@ -149,13 +144,13 @@ points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.n
 
 @settings(deadline=None)
 @given(points)
-def test_frontier_falls_strictly_and_nothing_lies_below_it(found: list[tuple[int, float]]) -> None:
-    flops = pd.Series([float(x) for x, _ in found], dtype=float)
-    errors = pd.Series([y for _, y in found], dtype=float)
-    marked = select.frontier(flops, errors)
+def test_frontier_falls_strictly_and_nothing_lies_below_it(pairs: list[tuple[int, float]]) -> None:
+    flops = pd.Series([float(x) for x, _ in pairs], dtype=float)
+    errors = pd.Series([y for _, y in pairs], dtype=float)
+    marked = estimates.frontier(flops, errors)
     best = sorted(zip(flops[marked], errors[marked], strict=True))
     assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
-    for x, y in found:
+    for x, y in pairs:
         assert math.isnan(y) or any(u <= x and v <= y for u, v in best)
 
 
@@ -188,9 +183,9 @@ def test_three_seeds_are_averaged_with_an_interval_over_seeds() -> None:
 
 
 def test_interval_of_few_seeds_is_over_prompts_and_is_not_narrowed_by_a_second_seed() -> None:
-    one = estimates.interval([0.5], [0.02])
-    two = estimates.interval([0.4, 0.6], [0.02, 0.02])
-    assert one[1:] == two[1:] == (pytest.approx(0.02), pytest.approx(1.645 * 0.02), "prompts")
+    single = estimates.interval([0.5], [0.02])
+    pair = estimates.interval([0.4, 0.6], [0.02, 0.02])
+    assert single[1:] == pair[1:] == (pytest.approx(0.02), pytest.approx(1.645 * 0.02), "prompts")
 
 
 @pytest.mark.parametrize("freedom", [2, 3, 5, 10, 30])
@@ -210,15 +205,14 @@ def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None
     stored = baselines_of(run)
     stored["baselines"][0]["mean"] = [0.7 * value for value in stored["baselines"][0]["mean"]]
     pool = pool_with(baselines={run.task_id: stored})
-    found = estimates.level(estimates.baselines(pool, run.task_id, ScoreScale.of(LINEAR)), "trivial")
-    assert found == ("zero", pytest.approx(0.7))
+    assert estimates.level(references_frame([run], pool), "trivial") == ("zero", pytest.approx(0.7))
 
 
 def test_baseline_that_skipped_positions_has_no_level() -> None:
     run = run_of(LINEAR, "mamba")
-    known = estimates.baselines(pool_of([run]), run.task_id, ScoreScale.of(LINEAR))
-    assert estimates.level(known, "floor") is not None
-    assert estimates.level(known, "baseline") is None
+    references = references_frame([run], pool_of([run]))
+    assert estimates.level(references, "floor") is not None
+    assert estimates.level(references, "baseline") is None
 
 
 def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
@@ -244,7 +238,7 @@ def test_best_of_each_size_is_bold() -> None:
 
 
 def test_flops_beyond_64_bits_are_summed_exactly() -> None:
-    assert planned.total(pd.Series([2**62, 2**62, 2**62])) == 3 * 2**62
+    assert total(pd.Series([2**62, 2**62, 2**62])) == 3 * 2**62
 
 
 def test_table_6_agrees_with_the_paper_in_23_of_24_cells() -> None:
@@ -271,11 +265,15 @@ def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_number
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
     pool = pool_with(runs={runs[0].id: result_of(runs[0], outcome="diverged")})
     states = {runs[1].id: "failed", runs[2].id: "running"}
-    plan, _, _ = frames(runs, pool, states)
-    assert planned.counts(plan) == {"finished": 0, "diverged": 1, "failed": 1, "missing": 2}
+    assert counts(results_frame(runs, pool, states)) == {
+        "finished": 0,
+        "diverged": 1,
+        "failed": 1,
+        "missing": 2,
+    }
     row = texts(results_of(runs, pool, states))[0]
-    said = "diverged (1), failed (1), missing (2 of 4 runs)"
-    assert row[3:] == ["none chosen", "none done", said, said, said, "0 of 1"]
+    tally = "diverged (1), failed (1), missing (2 of 4 runs)"
+    assert row[3:] == ["none chosen", "none done", tally, tally, tally, "0 of 1"]
 
 
 def test_partial_cell_shows_its_number_and_what_is_missing() -> None:
@@ -327,9 +325,24 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
             "optimizer": {"name": "adamw"},
         }
     )
-    plan, _, table = frames([adam, adamw], pool_of([adam, adamw]))
-    assert plan["series"].tolist() == ["Mamba, adam", "Mamba, adamw"]
-    assert table["chosen"].tolist() == [True, True]
+    task = task_of([adam, adamw], pool_of([adam, adamw]))
+    assert list(task.series) == ["Mamba, adam", "Mamba, adamw"]
+    assert task.settings["chosen"].tolist() == [True, True]
+
+
+def test_rows_of_some_runs_are_named_among_these_runs_alone_and_stand_in_their_order() -> None:
+    mamba, s4 = grid(LINEAR, ["mamba", "s4"])
+    variant = run_of(LINEAR, "mamba", batch_size=32)
+    results = results_frame([mamba, variant, s4], pool_of([mamba, variant, s4]), {})
+    assert set(results["series"]) == {"Mamba, batch size 64", "Mamba, batch size 32", "S4"}
+    rows = of_runs(results, [s4, mamba])
+    assert list(rows["series"].unique()) == ["S4", "Mamba"]
+    assert list(rows["id"].unique()) == [s4.id, mamba.id]
+
+
+def test_every_column_of_the_frame_is_explained() -> None:
+    explained = re.findall(r"^ {4,8}([a-z_, ]+): ", ResultRow.__doc__ or "", re.MULTILINE)
+    assert {name for names in explained for name in names.split(", ")} == set(ResultRow._fields)
 
 
 def test_heads_that_follow_from_the_size_make_no_variant() -> None:
@@ -342,14 +355,12 @@ def test_heads_that_follow_from_the_size_make_no_variant() -> None:
             "size": {"layers": 2, "width": 64, "heads": 2},
         }
     )
-    plan, _, _ = frames([base, few], Pool())
-    assert plan["series"].unique().tolist() == ["Transformer"]
+    assert list(task_of([base, few], Pool()).series) == ["Transformer"]
 
 
 def test_tasks_of_one_name_are_told_apart_by_what_differs() -> None:
     runs = [run_of(task_named("sparse_linear_regression", n_points=n)) for n in (41, 101)]
-    plan, _, _ = frames(runs, Pool())
-    names = plan["task"].tolist()
+    names = results_frame(runs, Pool(), {})["task"].tolist()
     assert len(set(names)) == 2
     assert all(name.startswith("Sparse linear regression, ") for name in names)
 
@@ -412,10 +423,10 @@ class _Page(html.parser.HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         self.ids += [value for key, value in attrs if key == "id" and value]
-        self.labels += tag == "svg" and bool(found.get("aria-label"))
+        self.labels += tag == "svg" and bool(attributes.get("aria-label"))
         self.links += [value for key, value in attrs if tag == "a" and key == "href" and value]
         if tag != "a":
             self.loads += [
@@ -435,22 +446,22 @@ def page() -> str:
 
 @pytest.mark.slow
 def test_page_fetches_nothing_and_runs_its_own_script_alone(page: str) -> None:
-    found = _Page(page)
-    assert all(load.startswith(("#", "data:,")) for load in found.loads)
-    assert found.tags.count("script") == 2  # the runs as data, and what tells of them
+    parsed = _Page(page)
+    assert all(load.startswith(("#", "data:,")) for load in parsed.loads)
+    assert parsed.tags.count("script") == 2  # the runs as data, and what tells of them
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert not any("//" in link for link in found.links)
+    assert not any("//" in link for link in parsed.links)
 
 
 def test_page_has_unique_ids_and_describes_its_figures(page: str) -> None:
-    found = _Page(page)
-    assert len(found.ids) == len(set(found.ids))
-    assert found.labels == found.tags.count("svg") == 3  # Figure 2, and curves for each of two tasks
-    targets = {link[1:] for link in found.links if link.startswith("#")}
-    assert targets <= set(found.ids)
+    parsed = _Page(page)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert parsed.labels == parsed.tags.count("svg") == 3  # Figure 2, and curves for each of two tasks
+    targets = {link[1:] for link in parsed.links if link.startswith("#")}
+    assert targets <= set(parsed.ids)
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
-    assert references <= set(found.ids)
+    assert references <= set(parsed.ids)
 
 
 @pytest.mark.slow
@@ -526,17 +537,17 @@ def test_results_on_different_prompts_are_warned_about() -> None:
 def test_uncommitted_code_is_flagged() -> None:
     run = run_of(LINEAR)
     pool = pool_with(runs={run.id: result_of(run, provenance={"dirty": True})})
-    found = summarise(pool, [run.id], {run.task_id: "Linear regression"})
-    assert "1 of 1 results come from code with uncommitted changes." in found.warnings
-    assert ("commit", [("0123456789ab with uncommitted changes", 1)]) in found.rows
+    summary = summarise(pool, [run.id], {run.task_id: "Linear regression"})
+    assert "1 of 1 results come from code with uncommitted changes." in summary.warnings
+    assert ("commit", [("0123456789ab with uncommitted changes", 1)]) in summary.rows
 
 
 def test_provenance_without_any_known_field_is_no_error() -> None:
     run = run_of(LINEAR)
     result = result_of(run)
     result["provenance"] = {}
-    found = summarise(pool_with(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
-    assert found.newest is None
+    summary = summarise(pool_with(runs={run.id: result}), [run.id], {run.task_id: "Linear regression"})
+    assert summary.newest is None
 
 
 def test_training_hours_are_summed_by_device() -> None:
@@ -614,8 +625,8 @@ def test_text_is_escaped_for_markdown_and_latex() -> None:
 
 
 def test_slugs_are_safe_and_unique() -> None:
-    taken: set[str] = set()
-    assert [slug(name, taken) for name in ("A b", "a/b", "../..", "")] == [
+    names: set[str] = set()
+    assert [slug(name, names) for name in ("A b", "a/b", "../..", "")] == [
         "a-b",
         "a-b-2",
         "unnamed",
@@ -631,13 +642,14 @@ def test_parameters_are_written_with_three_digits() -> None:
 def test_reporting_imports_no_torch_and_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = f"""
 import sys
-import bench.report
+import bench.cli.report, bench.report.text
 assert not {{"pandas", "matplotlib", "torch"}} & sys.modules.keys()
 sys.path.insert(0, {str(ROOT / "tests/support")!r})
 from pathlib import Path
 from synthetic import experiment_of, grid, pool_of, suite_of, task_named
 runs = grid(task_named(n_points=5), ["mamba"])
-bench.report.write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
+from bench.report.write import write_report
+write_report(suite_of(experiment_of(runs)), pool_of(runs), Path({str(tmp_path)!r}))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -15,7 +15,7 @@ from bench import suite as suites
 from bench.check import check
 from bench.check import claims as claims_of
 from bench.errors import UserError
-from bench.report import write_report
+from bench.report.write import write_report
 from bench.results import RunRecord, path_of, store
 from bench.results.mixtures import mixtures
 from bench.run import Run

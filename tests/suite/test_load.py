@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from bench.errors import InvalidFile
 from bench.flops import training_flops_full_length
+from bench.optimizers import Adam, AdamW
 from bench.paper.sizes import APPENDIX_C, SIZE_GROUPS
-from bench.run import Adam, AdamW, Run
+from bench.run import Run
 from bench.strict_yaml.document import read
 from bench.suite import Suite, json_schema, load
 from bench.tasks import TASKS

@@ -78,7 +78,7 @@ def _killed(folder: Path, chance: random.Random) -> str | None:
     process = _start(folder)
     if chance.random() < 0.7:  # else at any moment, mostly while it starts
         _wait_for_steps(folder, process)
-    time.sleep(chance.uniform(0.0, 2.0))
+    time.sleep(chance.uniform(0.0, 1.5))
     number, whom = chance.choice(SIGNALS), chance.choice(["command", "group", "worker"])
     with contextlib.suppress(ProcessLookupError):
         if whom == "group":

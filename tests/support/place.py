@@ -36,7 +36,7 @@ experiments:
     steps: STEPS
     evaluation_prompts: 32
 """
-STEPS = 1000
+STEPS = 600
 """A run of several seconds: long enough to be disturbed, short enough to be waited for."""
 ENDLESS = 50_000_000
 

@@ -15,8 +15,9 @@ from command import ROOT
 from synthetic import baselines_of, per_prompt_of, pool_with, result_of, scores_of
 
 from bench import suite as suites
+from bench.optimizers import AdamW
 from bench.results import Pool
-from bench.run import AdamW, Run
+from bench.run import Run
 from bench.suite import Suite
 
 

@@ -291,7 +291,7 @@ def test_a_coin_flip_is_right_half_of_the_time(parity_prompts: Prompts) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_tasks_baselines_are_finite_json_of_modest_size(name: str) -> None:
     task = TASKS[name](**({"n_points": 120} if name == "many_outlier_regression" else {}))
-    results = task.baselines(sample(task, 4))
+    results = task.baselines(sample(task, 2))
     records = [dataclasses.asdict(result) for result in results]
     text = json.dumps(records, allow_nan=False)
     assert len(text) < 25_000
@@ -303,7 +303,7 @@ def test_every_tasks_baselines_are_finite_json_of_modest_size(name: str) -> None
         assert result.positions == sorted(set(result.positions) & set(stated))
         assert len(result.positions) == len(result.mean) == len(result.standard_error)
         assert (result.positions[0], result.positions[-1]) == (stated[0], stated[-1])
-        assert result.prompts == 4
+        assert result.prompts == 2
         assert result.seconds >= 0
         assert result.kind == "baseline" or len(result.positions) == len(stated)
 
@@ -328,7 +328,7 @@ def test_standard_errors_are_those_of_a_mean_and_numbers_keep_five_digits() -> N
 
 
 def test_scores_that_are_not_finite_never_become_a_record() -> None:
-    with pytest.raises(ValueError, match="not a finite number at position 7"):
+    with pytest.raises(ValueError, match="position 7 is not a finite number"):
         known.summarise("x", "baseline", torch.tensor([[1.0, math.nan], [1.0, 1.0]]), 0.0, [3, 7])
     with pytest.raises(ValueError, match="at least two prompts"):
         known.summarise("x", "baseline", torch.ones(1, 3), 0.0)
@@ -354,7 +354,7 @@ def test_baselines_need_the_same_points_to_count_in_every_prompt() -> None:
         shape = torch.zeros(2, 2, 1)
         return Prompts(shape, shape[..., 0], shape, counted=torch.tensor(counted))
 
-    with pytest.raises(ValueError, match="at the same places"):
+    with pytest.raises(ValueError, match="at the same positions"):
         known.counted_positions(counting([[True, False], [True, True]]))
     with pytest.raises(ValueError, match="some point counts"):
         known.counted_positions(counting([[False, False]] * 2))

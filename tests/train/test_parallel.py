@@ -38,8 +38,8 @@ def small_run(name: str, **fields: Any) -> Run:
         "size": Size(layers=1, width=16, heads=4).of(architecture),
         "learning_rate": 2e-3,
         "clip": 0.5,
-        "steps": 60,
-        "checkpoints": (20, 60),
+        "steps": 24,
+        "checkpoints": (8, 24),
         "batch_size": 15,  # not divisible: the shares differ
         "evaluation_prompts": 32,
     }
@@ -83,7 +83,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path) -> None:
-    run = small_run("transformer", steps=600, checkpoints=(600,))
+    run = small_run("transformer", steps=200, checkpoints=(200,))
     pool = pool_over([run], tmp_path, 2, save_every=0.0)
     pool.start()
     folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + 60

@@ -151,11 +151,6 @@ class EquivalentClaim(Claim):
             if getattr(subject[0], field) != getattr(reference[0], field):
                 yield Complaint(at_reference, f"its {field} is not that of the subject")
 
-    def value_text(self, judgement: Judgement) -> str:
-        """The ratio with its interval."""
-        ratio = judgement.comparison.ratio if judgement.comparison else None
-        return f"{ratio.value:.4g} [{ratio.low:.4g}, {ratio.high:.4g}]" if ratio else "–"
-
 
 def _mean_text(side: Side) -> str:
     error = f" ± {side.standard_error:.2g}" if side.standard_error is not None else ""

@@ -1,1 +1,1 @@
-"""What a report measures: data frames of planned runs, results, choices and estimates."""
+"""Data of a report: the frame of planned runs and results, and what is computed from it."""

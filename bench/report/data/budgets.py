@@ -1,8 +1,8 @@
 """Beyond the paper: architectures compared at fixed training FLOPs, with bootstrap intervals.
 
 Only models trained to their last step count: an earlier checkpoint is a longer training cut short, and
-each prompt's score is kept of the last one alone. Intervals resample the prompts, the same ones for all
-models of a task, and the seeds of each model.
+results keep each prompt's score at the last checkpoint only. Intervals resample the prompts, the same ones
+for all models of a task, and the seeds of each model.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.frontier import Point, error_at, flops_at, frontier
-from bench.report.data import select
-from bench.report.data.results import scale_of
-from bench.report.data.select import chosen_settings
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import ScoreScale
 from bench.results import Pool, per_prompt
 from bench.results.record import MAIN
 
@@ -48,7 +47,7 @@ class IntervalEstimate:
 
 @dataclass(frozen=True)
 class FrontierComparison:
-    """One task's frontiers, and as many samples of them.
+    """One task's frontiers, and bootstrap samples of them.
 
     Attributes:
         series: architecture by series, in the order of the plan.
@@ -66,20 +65,19 @@ class FrontierComparison:
 
     @property
     def has_frontiers(self) -> bool:
-        """Whether there is something to compare: two series of at least two sizes that matter."""
+        """Whether two series have frontiers of at least two sizes, so that they can be compared."""
         return sum(len(line) > 1 for line in self.lines.values()) > 1
 
     def estimate(self, number: Callable[[Lines], float | None]) -> IntervalEstimate | None:
-        """A number of the frontiers; None when they do not have it."""
+        """A number of the frontiers with its interval; None if the frontiers do not have it."""
         value = number(self.lines)
         if value is None:
             return None
-        found = [number(sample) for sample in self.samples]
-        drawn = np.array([math.nan if each is None else each for each in found])
-        known = drawn[np.isfinite(drawn)]
-        if len(known) < 0.9 * len(drawn) or not len(known):
+        samples = np.array([number(lines) for lines in self.samples], dtype=float)  # None becomes NaN
+        finite = samples[np.isfinite(samples)]
+        if len(finite) < 0.9 * len(samples) or not len(finite):
             return IntervalEstimate(value, math.nan, math.nan)
-        low, high = np.quantile(known, [0.05, 0.95])
+        low, high = np.quantile(finite, [0.05, 0.95])
         return IntervalEstimate(value, float(low), float(high))
 
     def budgets(self) -> list[float]:
@@ -88,53 +86,46 @@ class FrontierComparison:
         if len(spans) < 2:
             return []
         powers = range(math.floor(math.log10(min(low for low, _ in spans))), 25)
-        round_ones = [step * 10.0**power for power in powers for step in (1, 3)]
-        shared = [x for x in round_ones if sum(low <= x <= high for low, high in spans) >= 2]
+        round_budgets = [step * 10.0**power for power in powers for step in (1, 3)]
+        shared = [x for x in round_budgets if sum(low <= x <= high for low, high in spans) >= 2]
         if len(shared) <= MOST_BUDGETS:
             return shared
-        kept = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)
-        return [shared[index] for index in kept]
+        indices = np.linspace(0, len(shared) - 1, MOST_BUDGETS).round().astype(int)
+        return [shared[index] for index in indices]
 
 
 def comparisons(results: pd.DataFrame, pool: Pool) -> list[FrontierComparison]:
-    """The standing of every task of a frame (`results_frame`) that two series or more have results for."""
-    found = []
-    for task_id, rows in results.groupby("task_id", sort=False):
-        plan, table = chosen_settings(rows)
-        ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-        chosen = select.chosen(ends[ends["error"].notna()], table)
-        if chosen["series"].nunique() < 2:
-            continue
-        series = dict(zip(plan["series"], plan["architecture"], strict=True))
-        found.append(_standing(str(task_id), str(rows["task"].iloc[0]), series, chosen, rows, pool))
-    return found
+    """The comparison of every task for which at least two series have results."""
+    comparisons = []
+    for _, rows in results.groupby("task_id", sort=False):
+        task = TaskResults(rows)
+        ends = task.ends()
+        ends = ends[ends["error"].notna()]
+        if ends["series"].nunique() > 1:
+            comparisons.append(_compared(task, ends, pool))
+    return comparisons
 
 
-def _standing(
-    task_id: str,
-    task: str,
-    series: Mapping[str, str],
-    chosen: pd.DataFrame,
-    rows: pd.DataFrame,
-    pool: Pool,
-) -> FrontierComparison:
+def _compared(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComparison:
+    """Compare one task's models that were trained to their last step: `ends`, a row per run."""
+    series = task.series
     cells = [
         (str(name), float(runs["training_flops"].iloc[0]), list(runs["id"]), runs["error"].to_numpy(float))
-        for (name, _), runs in chosen.groupby(["series", "size"], sort=False)
+        for (name, _), runs in ends.groupby(["series", "size"], sort=False)
     ]
     lines = _lines(series, [(name, flops, float(errors.mean())) for name, flops, _, errors in cells])
-    prompts = _prompt_errors(rows, [key for _, _, ids, _ in cells for key in ids], pool)
+    prompts = _prompt_errors(task.scale, [key for _, _, ids, _ in cells for key in ids], pool)
     if prompts is None:
-        return FrontierComparison(task_id, task, series, lines, [], False)
-    random = np.random.default_rng(zlib.crc32(task_id.encode()))
+        return FrontierComparison(task.task_id, task.title, series, lines, [], False)
+    random = np.random.default_rng(zlib.crc32(task.task_id.encode()))
     count = len(next(iter(prompts.values())))
     weights = random.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-    drawn = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
+    resampled = [(name, flops, _resampled(ids, prompts, weights, random)) for name, flops, ids, _ in cells]
     samples = [
-        _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in drawn])
+        _lines(series, [(name, flops, float(errors[draw])) for name, flops, errors in resampled])
         for draw in range(DRAWS)
     ]
-    return FrontierComparison(task_id, task, series, lines, samples, True)
+    return FrontierComparison(task.task_id, task.title, series, lines, samples, True)
 
 
 def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) -> Lines:
@@ -143,17 +134,16 @@ def _lines(series: Iterable[str], points: Sequence[tuple[str, float, float]]) ->
     }
 
 
-def _prompt_errors(rows: pd.DataFrame, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
+def _prompt_errors(scale: ScoreScale, ids: Sequence[str], pool: Pool) -> dict[str, Floats] | None:
     """Each run's normalised error on every prompt; None when they were not scored on the same ones."""
     results = [pool.runs[key] for key in ids]
     if len({result.prompts[MAIN].sha256 for result in results}) != 1:
         return None
-    measure = scale_of(rows)
     errors: dict[str, Floats] = {}
     for key, result in zip(ids, results, strict=True):
-        scores = per_prompt(result).astype(float) / measure.scale
-        errors[key] = 1 - scores if measure.higher_is_better else scores
-    lengths = {len(each) for each in errors.values()}
+        scores = per_prompt(result).astype(float) / scale.scale
+        errors[key] = 1 - scores if scale.higher_is_better else scores
+    lengths = {len(scores) for scores in errors.values()}
     return errors if len(lengths) == 1 and lengths != {0} else None
 
 
@@ -167,19 +157,19 @@ def _resampled(
     return mean
 
 
-def ranking(standing: FrontierComparison) -> pd.DataFrame:
+def ranking(comparison: FrontierComparison) -> pd.DataFrame:
     """Error and rank of every series at each budget: series, architecture, budget, error, rank, intervals.
 
     A series whose frontier does not reach a budget has no number there; ranks are among those that do.
     """
     rows: list[dict[str, Any]] = []
-    for budget in standing.budgets():
-        for name, architecture in standing.series.items():
-            error = standing.estimate(partial(_error, name, budget))
-            rank = standing.estimate(partial(_rank, name, budget))
+    for budget in comparison.budgets():
+        for name, architecture in comparison.series.items():
+            error = comparison.estimate(partial(_error, name, budget))
+            rank = comparison.estimate(partial(_rank, name, budget))
             rows.append(
                 {
-                    "task": standing.task, "series": name, "architecture": architecture, "budget": budget,
+                    "task": comparison.task, "series": name, "architecture": architecture, "budget": budget,
                     **_columns("error", error), **_columns("rank", rank),
                 }
             )  # fmt: skip
@@ -197,14 +187,14 @@ def _error(name: str, budget: float, lines: Lines) -> float | None:
 
 
 def _rank(name: str, budget: float, lines: Lines) -> float | None:
-    mine = error_at(lines[name], budget)
-    if mine is None:
+    own_error = error_at(lines[name], budget)
+    if own_error is None:
         return None
-    others = (error_at(line, budget) for other, line in lines.items() if other != name)
-    return 1.0 + sum(error is not None and error < mine for error in others)
+    other_errors = (error_at(line, budget) for other, line in lines.items() if other != name)
+    return 1.0 + sum(error is not None and error < own_error for error in other_errors)
 
 
-def matching(standing: FrontierComparison) -> pd.DataFrame:
+def matching(comparison: FrontierComparison) -> pd.DataFrame:
     """How many times the FLOPs of `a` series `b` needs to reach the lowest error that both reach.
 
     Returns:
@@ -213,17 +203,17 @@ def matching(standing: FrontierComparison) -> pd.DataFrame:
         than a's: it never matches that within its sizes).
     """
     rows = []
-    for a in standing.series:
-        for b in standing.series:
-            if a == b or not standing.lines[a] or not standing.lines[b]:
+    for a in comparison.series:
+        for b in comparison.series:
+            if a == b or not comparison.lines[a] or not comparison.lines[b]:
                 continue
-            best_a, best_b = standing.lines[a][-1][1], standing.lines[b][-1][1]
+            best_a, best_b = comparison.lines[a][-1][1], comparison.lines[b][-1][1]
             target = max(best_a, best_b)
-            factor = standing.estimate(partial(_factor_of, a, b))
-            _, bound = _factor(standing.lines[a], standing.lines[b])
+            factor = comparison.estimate(partial(_factor_of, a, b))
+            _, bound = _factor(comparison.lines[a], comparison.lines[b])
             rows.append(
                 {
-                    "task": standing.task, "a": a, "b": b, "target": target, **_columns("factor", factor),
+                    "task": comparison.task, "a": a, "b": b, "target": target, **_columns("factor", factor),
                     "bound": bound, "falls_short": best_b > best_a,
                 }
             )  # fmt: skip
@@ -249,7 +239,7 @@ def _factor(a: Sequence[Point], b: Sequence[Point]) -> tuple[float | None, str]:
     return (b[0][0] if of_b is None else of_b) / (a[0][0] if of_a is None else of_a), bound
 
 
-def _columns(name: str, found: IntervalEstimate | None) -> dict[str, float]:
-    if found is None:
+def _columns(name: str, estimate: IntervalEstimate | None) -> dict[str, float]:
+    if estimate is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), math.nan)
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

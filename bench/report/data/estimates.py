@@ -1,22 +1,203 @@
-"""Means and 90 % intervals: over seeds when there are three or more, else over prompts.
+"""From the frame to what is drawn: the chosen learning rates and sizes, means, intervals and frontiers.
 
-Errors are normalised as in `bench.results`: squared error by the task's scale, so that the trivial
-predictor scores 1; an accuracy is shown as it is.
+Learning rates and sizes are chosen on validation prompts, by the rule in `bench.selection`. Every reported
+number is measured on test prompts. Result files call these prompts `selection` and `report`.
+
+Errors are normalised as in `bench.results`: squared error by the task's scale, so that the trivial predictor
+scores 1. An accuracy is shown as it is. Intervals are over seeds where there are three or more, else over
+prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bench.results import Pool
-from bench.results.evaluations import headline_words, positions
+from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, tally
 from bench.results.record import MAIN
-from bench.tasks import Task
+from bench.selection import choose
+
+LEARNING_RATE_RULE = (
+    "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
+    "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
+    "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts."
+)
+SIZE_RULE = (
+    "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
+    "prompts at the last checkpoint."
+)
+FRONTIER_RULE = (
+    "Line: for each architecture, the best of the points shown at no more training FLOPs. "
+    "Points: every size at its chosen learning rate; earlier checkpoints are more transparent."
+)
+
+INTERVAL_RULE = (
+    "Intervals are 90 %: ±1.645 standard errors over prompts with one or two seeds (they say how well a "
+    "model was measured, not how models trained anew would vary), Student's t over seeds with three or more."
+)
+
+
+class TaskResults:
+    """Rows of the frame that belong to one task, and what a report shows of them.
+
+    Attributes:
+        rows: the rows.
+        task_id: the task's.
+        title: its name for people.
+        scale: how its scores are shown.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows = rows
+        first = rows.iloc[0]
+        self.task_id, self.title = str(first["task_id"]), str(first["task"])
+        self.scale: ScoreScale = first["score_scale"]
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row per planned run."""
+        return runs_of(self.rows)
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """`settings` of the task."""
+        return settings(self.rows)
+
+    @property
+    def series(self) -> dict[str, str]:
+        """The architecture of each planned series, in the order of the plan."""
+        return dict(zip(self.runs["series"], self.runs["architecture"], strict=True))
+
+    def ends(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Rows of finished runs at the last checkpoint: of the chosen settings, or of those in `table`."""
+        rows = self.rows[(self.rows["evaluation"] == MAIN) & (self.rows["step"] == self.rows["steps"])]
+        return chosen(rows, self.settings if table is None else table)
+
+    def end_points(self) -> pd.DataFrame:
+        """`points` of the chosen settings at the last checkpoint, without those that have no error."""
+        ends = points(self.ends(), self.scale, seeds_planned(self.runs))
+        return ends[ends["error"].notna()]
+
+    def points(self, evaluation: str = MAIN) -> pd.DataFrame:
+        """`points` of the chosen settings at every checkpoint that has the evaluation."""
+        rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["step"].notna()]
+        return points(chosen(rows, self.settings), self.scale, seeds_planned(self.runs))
+
+    def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """`curves` at the last checkpoint: of the chosen settings, or of those in `table`."""
+        ends = self.ends(table)
+        return curves(ends[ends["curve"].notna()], self.scale)
+
+    def references(self, references: pd.DataFrame, evaluation: str = MAIN) -> pd.DataFrame:
+        """The task's rows of `references_frame` for one evaluation."""
+        return references[(references["task_id"] == self.task_id) & (references["evaluation"] == evaluation)]
+
+    def absent(self, drawn: Collection[Any]) -> list[str]:
+        """A phrase for each planned series that is not in `drawn`: how its runs ended."""
+        groups = self.runs.groupby("series", sort=False)
+        return [f"{series}: {tally(runs)}" for series, runs in groups if series not in drawn]
+
+
+def settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell and tuned setting: how its seeds ended, and the error by which it is chosen.
+
+    Args:
+        rows: of the frame.
+
+    Returns:
+        SETTING_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
+        runs. selection_error is the mean over finished seeds at the last checkpoint; NaN when none
+        finished. At most one setting of a cell is chosen. at_edge: the chosen learning rate is the lowest
+        or highest of several that were planned.
+    """
+    last = rows[
+        (rows["evaluation"] == MAIN) & (rows["state"] == "finished") & (rows["step"] == rows["steps"])
+    ]
+    errors = dict(zip(last["id"], last["selection_error"].astype(float), strict=True))
+    plan = runs_of(rows)
+    cells: dict[Any, dict[Any, list[tuple[str, str]]]] = {}
+    columns = [plan[name] for name in (*CELL, *TUNED, "id", "state")]
+    for task_id, series, size, rate, clip, run_id, state in zip(*columns, strict=True):
+        cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append((run_id, state))
+    table = []
+    for cell, runs_by_setting in cells.items():
+        seeds = {
+            setting: [errors.get(run_id) for run_id, _ in runs] for setting, runs in runs_by_setting.items()
+        }
+        best = choose({None: seeds})
+        for setting, runs in runs_by_setting.items():
+            finished = [error for run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))]
+            ended = Counter(state for _, state in runs)
+            table.append(
+                (
+                    *cell, *setting, len(runs), *(ended[state] for state in STATES),
+                    math.fsum(finished) / len(finished) if finished else math.nan,
+                    best is not None and setting == best[1],
+                )
+            )  # fmt: skip
+    return _mark(pd.DataFrame(table, columns=SETTING_COLUMNS))
+
+
+SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen"]
+"""Columns of `settings`, before at_edge."""
+
+
+def _mark(table: pd.DataFrame) -> pd.DataFrame:
+    rates = table.groupby(CELL)["learning_rate"]
+    extreme = (table["learning_rate"] == rates.transform("min")) | (
+        table["learning_rate"] == rates.transform("max")
+    )
+    table["at_edge"] = table["chosen"] & extreme & (rates.transform("nunique") > 1)
+    return table
+
+
+def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of finished runs at each cell's chosen setting."""
+    keys = table.loc[table["chosen"], CELL + TUNED]
+    return rows[rows["state"] == "finished"].merge(keys, on=CELL + TUNED, how="inner")
+
+
+def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the chosen settings, the one of the best size for each task and series (SIZE_RULE)."""
+    picked = table[table["chosen"]]
+    best = []
+    for _, group in picked.groupby(["task_id", "series"], sort=False):
+        errors = group["selection_error"].to_dict()
+        if choice := choose({index: {(): [error]} for index, error in errors.items()}):
+            best.append(choice[0])
+    return picked.loc[best]
+
+
+def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[bool]:
+    """Which points are better than every point at no more FLOPs: the lower envelope.
+
+    Along the marked points, error falls strictly as FLOPs rise. Missing errors are never marked.
+    """
+    order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
+    before = order["error"].cummin().shift(fill_value=float("inf"))
+    return (order["error"] < before).reindex(flops.index, fill_value=False)
+
+
+def on_frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """`estimates.points` with a column that marks each series' frontier."""
+    points = points.assign(on_frontier=False)
+    for _, rows in points.groupby("series"):
+        marked = frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
+        points.loc[rows.index, "on_frontier"] = marked
+    return points
+
+
+def seeds_planned(runs: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """The number of seeds with which each (series, size) of one task was planned."""
+    groups = runs.groupby(["series", "size"], sort=False)["seed"]
+    return {(str(series), str(size)): seeds.nunique() for (series, size), seeds in groups}
+
 
 NORMAL_90 = 1.645
 # 95th percentile of Student's t for 2 … 30 degrees of freedom: half of a two-sided 90 % interval.
@@ -24,14 +205,10 @@ _STUDENT_90 = (
     2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753, 1.746,
     1.740, 1.734, 1.729, 1.725, 1.721, 1.717, 1.714, 1.711, 1.708, 1.706, 1.703, 1.701, 1.699, 1.697,
 )  # fmt: skip
-INTERVAL_RULE = (
-    "Intervals are 90 %: ±1.645 standard errors over prompts with one or two seeds (they say how well a "
-    "model was measured, not how models trained anew would vary), Student's t over seeds with three or more."
-)
 
 
 def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
-    """Mean over seeds, its standard error, half of its 90 % interval, and what that is over.
+    """Mean over seeds, its standard error, half of its 90 % interval, and the source of the error.
 
     Args:
         means: (S,) or (S, N), one a seed.
@@ -39,7 +216,7 @@ def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
 
     Returns:
         mean, standard error and half width, () or (N,), and "seeds" or "prompts". The prompts are the
-        same for every seed, so averaging two seeds is not taken to make their standard error smaller.
+        same for every seed, so averaging two seeds does not make the standard error smaller.
     """
     means, standard_errors = np.asarray(means, dtype=float), np.asarray(standard_errors, dtype=float)
     mean, seeds = means.mean(axis=0), len(means)
@@ -55,191 +232,117 @@ def student_90(freedom: int) -> float:
     return _STUDENT_90[freedom - 2] if freedom - 2 < len(_STUDENT_90) else NORMAL_90
 
 
-@dataclass(frozen=True)
-class ScoreScale:
-    """How a task's scores are shown; known from its definition, before any result is there.
+class CurvePoint(NamedTuple):
+    """The score of one series and size at one position, averaged over seeds, as it is shown.
 
     Attributes:
-        metric: "squared_error" or "accuracy".
-        scale: what a raw score is divided by before it is shown (1 for an accuracy).
-        trivial: what a predictor that has learned nothing would show.
-        n_points: points in a prompt.
-        headline: the mark at which the task's one number is read; None for the mean over positions.
+        examples: in-context examples before the position.
+        low, high: ends of the 90 % interval.
+        interval: "seeds" or "prompts".
+        run_ids: the runs, separated by blanks.
     """
 
-    metric: str
-    scale: float
-    trivial: float
-    n_points: int
-    headline: str | None = None
-
-    @classmethod
-    def of(cls, task: Task) -> ScoreScale:
-        scale = 1.0 if task.metric == "accuracy" else task.error_scale
-        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline)
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.metric == "accuracy"
-
-    @property
-    def label(self) -> str:
-        return "accuracy" if self.higher_is_better else "normalised error"
-
-    @property
-    def where(self) -> str:
-        """Where in the prompt the task's one number is read, in words."""
-        return headline_words(self.headline)
-
-    @property
-    def best_word(self) -> str:
-        """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
-        return "ceiling" if self.higher_is_better else "floor"
+    series: str
+    architecture: str
+    size: str
+    examples: int
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    seeds: int
+    interval: str
+    run_ids: str
 
 
-def with_curves(rows: pd.DataFrame, pool: Pool) -> pd.DataFrame:
-    """`rows` of finished runs with their scores at every position of the last checkpoint, raw.
-
-    Adds examples (what each column of the scores stands for), curve and curve_se, a list a row.
-    """
-    results = [pool.runs[key] for key in rows["id"]]
-    reports = [result.checkpoints[-1].evaluations[MAIN] for result in results]
-    examples: Any = [
-        list(positions(result, MAIN, len(report.mean)))
-        for result, report in zip(results, reports, strict=True)
-    ]
-    means: Any = [report.mean for report in reports]
-    errors: Any = [report.standard_error for report in reports]
-    return rows.assign(
-        examples=examples,
-        curve=means,
-        curve_se=errors,
-    )
-
-
-def curves(selected: pd.DataFrame, measure: ScoreScale) -> pd.DataFrame:
-    """Score against in-context examples of every cell in `selected`, at the last checkpoint.
+def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
+    """Score against in-context examples at the last checkpoint: a row per `CurvePoint`.
 
     Args:
-        selected: finished runs of the chosen settings, one row per run (`select.chosen` of a plan), with
-            the columns of `with_curves`.
-        measure: how the task's scores are shown.
-
-    Returns:
-        CURVE_COLUMNS. `value` is the normalised error, or the accuracy.
+        selected: rows of finished runs at the last checkpoint, a row per run.
+        scale: how the task's scores are shown.
     """
-    scale = measure.scale
-    parts = []
-    keys = ["series", "architecture", "size"]
-    for (series, architecture, size), rows in selected.groupby(keys, sort=False):
-        mean, error, half, kind = interval(rows["curve"].to_list(), rows["curve_se"].to_list())
-        parts.append(
-            pd.DataFrame(
-                {
-                    "series": series,
-                    "architecture": architecture,
-                    "size": size,
-                    "examples": rows["examples"].iloc[0],
-                    "value": mean / scale,
-                    "standard_error": error / scale,
-                    "low": (mean - half) / scale,
-                    "high": (mean + half) / scale,
-                    "seeds": len(rows),
-                    "interval": kind,
-                    "run_ids": " ".join(rows["id"]),
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
-
-
-CURVE_COLUMNS = [
-    "series", "architecture", "size", "examples", "value", "standard_error", "low", "high", "seeds",
-    "interval", "run_ids",
-]  # fmt: skip
-
-
-def points(
-    selected: pd.DataFrame, measure: ScoreScale, seeds: Mapping[tuple[str, str], int] | None = None
-) -> pd.DataFrame:
-    """Score against training FLOPs: one row per series, size and checkpoint, averaged over seeds.
-
-    Args:
-        selected: checkpoints of finished runs of the chosen settings (`select.chosen` of scores).
-        measure: how the task's scores are shown.
-        seeds: how many seeds each (series, size) was planned with.
-
-    Returns:
-        POINT_COLUMNS; `error` orders points (lower is better), `value` is what is shown.
-    """
-    keys = ["series", "architecture", "size", "parameters", "learning_rate", "step", "steps"]
     rows = []
-    for key, group in selected.groupby(keys, sort=False):
-        mean, error, half, kind = interval(group["error"], group["error_se"])
-        value = 1 - mean if measure.higher_is_better else mean
-        rows.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "training_flops": int(group["training_flops"].iloc[0]),
-                "error": mean,
-                "value": value,
-                "standard_error": error,
-                "low": value - half,
-                "high": value + half,
-                "seeds": len(group),
-                "seeds_planned": max(len(group), (seeds or {}).get((str(key[0]), str(key[2])), 0)),
-                "interval": kind,
-                "run_ids": " ".join(group["id"]),
-            }
-        )
-    return pd.DataFrame(rows, columns=POINT_COLUMNS)
+    keys = ["series", "architecture", "size"]
+    for key, runs in selected.groupby(keys, sort=False):
+        series, architecture, size = map(str, key)
+        mean, error, half, kind = interval(runs["curve"].to_list(), runs["curve_se"].to_list())
+        numbers = np.stack([mean, error, mean - half, mean + half], axis=1) / scale.scale
+        rows += [
+            CurvePoint(
+                series, architecture, size, examples, value, error, low, high, len(runs), kind,
+                " ".join(runs["id"]),
+            )
+            for examples, (value, error, low, high) in zip(runs["examples"].iloc[0], numbers, strict=True)
+        ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CurvePoint._fields))
 
 
-POINT_COLUMNS = [
-    "series", "architecture", "size", "parameters", "learning_rate", "step", "steps", "training_flops",
-    "error", "value", "standard_error", "low", "high", "seeds", "seeds_planned", "interval", "run_ids",
-]  # fmt: skip
+class CheckpointPoint(NamedTuple):
+    """The score of one series and size at one checkpoint, averaged over seeds.
 
-
-def baselines(
-    pool: Pool, task_id: str, measure: ScoreScale, evaluation: str | None = "report"
-) -> pd.DataFrame:
-    """What is known without training, one row a position: BASELINE_COLUMNS, values as they are shown.
-
-    Of one evaluation, or of all when None.
+    Attributes:
+        error: orders points; lower is better.
+        value: what is shown: the error or the accuracy.
+        low, high: ends of the value's 90 % interval.
+        seeds: seeds that finished.
+        interval: "seeds" or "prompts".
+        run_ids: the runs, separated by blanks.
     """
-    scale = measure.scale
-    result = pool.baselines.get(task_id)
-    parts = [
-        pd.DataFrame(
-            {
-                "evaluation": known.evaluation,
-                "name": known.name,
-                "kind": known.kind,
-                "examples": known.positions,
-                "value": np.asarray(known.mean, dtype=float) / scale,
-                "standard_error": np.asarray(known.standard_error, dtype=float) / scale,
-            }
-        )
-        for known in (result.baselines if result else ())
-        if evaluation in (None, known.evaluation)
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BASELINE_COLUMNS)
+
+    series: str
+    architecture: str
+    size: str
+    parameters: int
+    learning_rate: float
+    step: int
+    steps: int
+    training_flops: int
+    error: float
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    seeds: int
+    seeds_planned: int
+    interval: str
+    run_ids: str
 
 
-BASELINE_COLUMNS = ["evaluation", "name", "kind", "examples", "value", "standard_error"]
+def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+    """Score against training FLOPs: a row per `CheckpointPoint`.
+
+    Args:
+        selected: rows of finished runs of the chosen settings (`chosen`).
+        scale: how the task's scores are shown.
+        seeds: the number of seeds with which each (series, size) was planned.
+    """
+    rows = []
+    for key, group in selected.groupby(list(CheckpointPoint._fields[:7]), sort=False):
+        cell: tuple[Any, ...] = tuple(key)
+        series, architecture, size, parameters, learning_rate, step, steps = cell
+        mean, error, half, kind = interval(group["error"], group["error_se"])
+        value = 1 - mean if scale.higher_is_better else mean
+        rows.append(
+            CheckpointPoint(
+                series, architecture, size, parameters, learning_rate, int(step), steps,
+                int(group["training_flops"].iloc[0]), mean, value, error, value - half, value + half,
+                len(group), max(len(group), seeds.get((series, size), 0)), kind, " ".join(group["id"]),
+            )
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))
 
 
-def level(known: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
+def level(references: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
     """Name and value of the first baseline of a kind: at a position, or its mean over positions.
 
     None when it skipped the position, or some position of a mean.
     """
     if position is not None:
-        there = known[(known["kind"] == kind) & (known["examples"] == position)]
-        return None if there.empty else (str(there["name"].iloc[0]), float(there["value"].iloc[0]))
-    sizes = known.groupby("name", sort=False).size()
-    for name, group in known[known["kind"] == kind].groupby("name", sort=False):
+        rows = references[(references["kind"] == kind) & (references["examples"] == position)]
+        return None if rows.empty else (str(rows["name"].iloc[0]), float(rows["value"].iloc[0]))
+    sizes = references.groupby("name", sort=False).size()
+    for name, group in references[references["kind"] == kind].groupby("name", sort=False):
         if len(group) == sizes.max():
             return str(name), float(group["value"].mean())
     return None

@@ -1,4 +1,4 @@
-"""Where the numbers come from, and what a reader should know before trusting them."""
+"""Where the numbers come from, and warnings about them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.results.record import MAIN
 
 @dataclass(frozen=True)
 class ProvenanceSummary:
-    """A summary of the results a report rests on.
+    """A summary of the results of a report.
 
     Attributes:
         rows: what was recorded, and each value with the number of results that have it.
         newest: when the newest result was finished, UTC, or None.
         synthetic: how many results are made up for tests.
-        warnings: what makes the numbers less than comparable, one sentence each.
+        warnings: reasons why numbers may not be comparable, a sentence each.
     """
 
     rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]
@@ -42,7 +42,7 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
         tasks: task id → the task's name for people.
     """
     results = [pool.runs[key] for key in run_ids if key in pool.runs]
-    known = [pool.baselines[key] for key in tasks if key in pool.baselines]
+    baselines = [pool.baselines[key] for key in tasks if key in pool.baselines]
     origins = [result.provenance for result in results]
     recorded = {
         "device": [origin.device or "" for origin in origins],
@@ -58,12 +58,12 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
         "selective scan": [origin.scan or "" for origin in origins],
         "kernels against their references": [_self_test(origin) for origin in origins],
     }
-    plugins = [_plugin(each) for origin in origins for each in origin.plugins or []]
+    plugins = [_plugin(plugin) for origin in origins for plugin in origin.plugins or []]
     if plugins:
         recorded["plugins"] = plugins
     rows = [(label, Counter(values).most_common()) for label, values in recorded.items() if any(values)]
     rows += _spent(origins)
-    digests = _digests([*results, *known], tasks)
+    digests = _digests([*results, *baselines], tasks)
     rows += [
         (f"test prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
         for (task_id, purpose), found in digests.items()
@@ -74,7 +74,9 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
     return ProvenanceSummary(
         rows=rows,
         newest=f"{datetime.fromtimestamp(max(finished), UTC):%Y-%m-%d %H:%M} UTC" if finished else None,
-        synthetic=sum(bool(origin.synthetic) for origin in [*origins, *(each.provenance for each in known)]),
+        synthetic=sum(
+            bool(origin.synthetic) for origin in [*origins, *(baseline.provenance for baseline in baselines)]
+        ),
         warnings=[*_prompt_warnings(digests, tasks), *_code_warnings(origins), *mixed],
     )
 
@@ -86,7 +88,7 @@ def _spent(origins: Sequence[results_of.Provenance]) -> list[tuple[str, list[tup
         if origin.train_seconds is not None:
             hours.setdefault(origin.device or "unknown device", []).append(origin.train_seconds / 3600)
     return [
-        (f"training hours, {device}", [(f"{sum(each):,.2f}", len(each))]) for device, each in hours.items()
+        (f"training hours, {device}", [(f"{sum(spent):,.2f}", len(spent))]) for device, spent in hours.items()
     ]
 
 
@@ -101,7 +103,7 @@ def _commit(origin: results_of.Provenance) -> str:
 
 
 def _self_test(origin: results_of.Provenance) -> str:
-    """What the training process found when it held its kernels against their references."""
+    """The result of the training process's comparison of its kernels with their references."""
     if not origin.self_test:
         return "not run"
     verdict = "agree" if all(test.agrees for test in origin.self_test) else "disagree"
@@ -111,7 +113,7 @@ def _self_test(origin: results_of.Provenance) -> str:
 
 
 def _plugin(origin: Mapping[str, str]) -> str:
-    """Where an architecture or a task of somebody's own came from."""
+    """Where a plugin's architecture or task came from."""
     kind = "task" if "task" in origin else "architecture"
     if "file" in origin:
         source = f"{origin['file']}, SHA-256 {origin.get('sha256', '')[:12]}"
@@ -129,13 +131,13 @@ def _digests(
     results: Sequence[results_of.Record], tasks: Mapping[str, str]
 ) -> dict[tuple[str, str], Counter[str]]:
     """How many results were evaluated on which prompts, by task id and purpose."""
-    found: dict[tuple[str, str], Counter[str]] = {}
+    digests: dict[tuple[str, str], Counter[str]] = {}
     for result in results:
         for purpose, prompts in result.prompts.items():
             key = (result.facts.task_id, purpose)
             if key[0] in tasks:
-                found.setdefault(key, Counter())[prompts.sha256] += 1
-    return found
+                digests.setdefault(key, Counter())[prompts.sha256] += 1
+    return digests
 
 
 def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Mapping[str, str]) -> list[str]:

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS, tally
-from bench.report.data.results import scale_of
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import Panel, absence_notes, marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
-from bench.report.figures.examples import draw_curves, draw_known, examples_axis, last_position
-from bench.report.figures.panel import Panel, absence_notes, known_look, marker_size
+from bench.report.figures.examples import draw_curves, draw_references, examples_axis, last_position
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
 
@@ -22,16 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Accuracy on sparse parity: against in-context examples (left) and training steps (right).
 
-    A row a protocol, where several were planned. Models of several sizes are lines of their own.
+    A row per protocol, if several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
     styles = looks(results["architecture"])
-    rows_of = [results[results["task_id"] == task_id] for task_id in results["task_id"].unique()]
-    panels = [_curves_panel(rows, known) for rows in rows_of]
-    steps = [_steps_panel(rows, known) for rows in rows_of]
+    tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
+    panels = [_curves_panel(task, references) for task in tasks]
+    steps = [_steps_panel(task, references) for task in tasks]
     with in_style():
         wide, left, high = 2.6, 0.6, 2.9
         right = shared.room_for(results["series"].unique())
@@ -39,7 +36,7 @@ def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
         figure, foot = shared.new_figure(2 * (wide + left) + right, high * len(panels), notes)
         width, height = figure.get_size_inches()
         spots: list[Spot] = []
-        for index, (panel, over) in enumerate(zip(panels, steps, strict=True)):
+        for index, (panel, steps_panel) in enumerate(zip(panels, steps, strict=True)):
             bottom, tall = foot + (len(panels) - 1 - index) * high + 0.5, (high - 0.85) / height
             first = figure.add_axes((left / width, bottom / height, wide / width, tall))
             second = figure.add_axes(((2 * left + wide) / width, bottom / height, wide / width, tall))
@@ -51,21 +48,23 @@ def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
                 tag(axes, "task", panel.title)
             shared.title(first, panel.title, 2 * wide)
             first.set_ylabel("accuracy")
-            draw_known(first, panel, limits[0])
+            draw_references(first, panel, limits[0])
             draw_curves(first, panel, styles, limits[0])
-            ends = _draw_steps(second, over, styles)
+            ends = _draw_steps(second, steps_panel, styles)
             shared.end_labels(second, ends)
-            spots += _step_spots(second, over)
+            spots += _step_spots(second, steps_panel)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
-    numbers = pd.concat([over.data.assign(panel=over.title) for over in steps], ignore_index=True)
+    numbers = pd.concat(
+        [steps_panel.data.assign(panel=steps_panel.title) for steps_panel in steps], ignore_index=True
+    )
     return Drawing(
         "figure-5",
         figure,
         "Accuracy on sparse parity at each model's chosen learning rate: left, against in-context examples "
         "at the last checkpoint; right, mean over positions against training steps. The paper's text does "
         "not say which its figure shows. Grey: what is known without training.",
-        " ".join(f"{over.title}: {_last_accuracies(over)}." for over in steps),
+        " ".join(f"{steps_panel.title}: {_last_accuracies(steps_panel)}." for steps_panel in steps),
         numbers,
         spots,
     )
@@ -73,43 +72,29 @@ def figure_5(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
 
 def _grey(panels: list[Panel]) -> list[str]:
     """A footnote that names the grey lines, the highest first."""
-    known = pd.concat([panel.known for panel in panels], ignore_index=True)
-    ends = known.sort_values("examples").groupby("name", sort=False).tail(1).sort_values("value")
+    references = pd.concat([panel.references for panel in panels], ignore_index=True)
+    ends = references.sort_values("examples").groupby("name", sort=False).tail(1).sort_values("value")
     names = list(dict.fromkeys(ends["name"][::-1]))
     return [f"Grey, from above at the right end: {', '.join(names)}."] if names else []
 
 
 def _by_size(results: pd.DataFrame) -> pd.DataFrame:
-    """Series that carry their size where an architecture has several."""
-    several = results.groupby("series")["size"].transform("nunique") > 1
-    names = results["series"].where(~several, results["series"] + " " + results["size"])
+    """Series that carry their size where an architecture has several sizes."""
+    has_sizes = results.groupby("series")["size"].transform("nunique") > 1
+    names = results["series"].where(~has_sizes, results["series"] + " " + results["size"])
     return results.assign(series=names)
 
 
-def _curves_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
-    measure = scale_of(rows)
-    plan, table = chosen_settings(rows)
-    ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"]) & rows["curve"].notna()]
-    curves = estimates.curves(select.chosen(ends, table), measure)
-    absent = [
-        f"{series}: {tally(runs)}"
-        for series, runs in plan.groupby("series", sort=False)
-        if series not in set(curves["series"])
-    ]
-    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
-    series = dict(zip(plan["series"], plan["architecture"], strict=True))
-    return Panel(str(rows["task"].iloc[0]), measure, curves, own, series, absent)
+def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
+    curves = task.curves()
+    absent = task.absent(set(curves["series"]))
+    return Panel(task.title, task.scale, curves, task.references(references), task.series, absent)
 
 
-def _steps_panel(rows: pd.DataFrame, known: pd.DataFrame) -> Panel:
-    measure = scale_of(rows)
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & rows["step"].notna()]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), measure, select.seeds_planned(plan))
-    own = known[(known["task_id"] == rows["task_id"].iloc[0]) & (known["evaluation"] == "report")]
-    series = dict(zip(plan["series"], plan["architecture"], strict=True))
-    return Panel(str(rows["task"].iloc[0]), measure, points[points["error"].notna()], own, series)
+def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
+    points = task.points()
+    points = points[points["error"].notna()]
+    return Panel(task.title, task.scale, points, task.references(references), task.series)
 
 
 def _draw_steps(
@@ -119,7 +104,7 @@ def _draw_steps(
     axes.set_xlim(0, float(data["steps"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    axes.axhline(panel.measure.trivial, linewidth=0.9, **known_look("trivial"))
+    axes.axhline(panel.scale.trivial, linewidth=0.9, **reference_look("trivial"))
     labels: list[tuple[str, float, dict[str, Any]]] = []
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
@@ -158,5 +143,5 @@ def _last_accuracies(panel: Panel) -> str:
     if panel.data.empty:
         return "no finished run yet"
     last = panel.data.sort_values("step").groupby("series", sort=False).tail(1)
-    found = [f"{row['series']} {error_text(row['value'])}" for row in last.to_dict("records")]
-    return f"mean accuracy at the last checkpoint: {', '.join(found)}"
+    accuracies = [f"{row['series']} {error_text(row['value'])}" for row in last.to_dict("records")]
+    return f"mean accuracy at the last checkpoint: {', '.join(accuracies)}"

@@ -1,20 +1,97 @@
-"""What both figures share: logarithmic axes, ticks people read, labels at the ends of lines, footnotes."""
+"""What figures share: panels, logarithmic axes, readable ticks, labels at the ends of lines, footnotes."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
-from bench.report.style import FAINT, MUTED, PAPER, superscript
+from bench.report.data.frame import ScoreScale
+from bench.report.style import FAINT, LINES, MUTED, PAPER, Look, superscript
+from bench.report.text import first_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+
+SMALLEST = 1e-6
+"""No logarithmic axis starts below this: it is the resolution of single precision."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn for one task.
+
+    Attributes:
+        title: the task, for people.
+        scale: how its scores are shown.
+        data: `estimates.curves` (one size per series) or `estimates.points`.
+        references: `references_frame` of the task.
+        series: every planned series and its architecture, in the order of the plan.
+        absent: a phrase for each planned model that cannot be drawn.
+        reference_position: where floor and trivial predictor are read beside a headline; None for their mean
+            over positions.
+        label: of the axis that shows scores, where it is not that of the scale.
+        task: the task's title, if the title is another.
+    """
+
+    title: str
+    scale: ScoreScale
+    data: pd.DataFrame
+    references: pd.DataFrame
+    series: Mapping[str, str]
+    absent: Sequence[str] = ()
+    reference_position: int | None = None
+    label: str = ""
+    task: str = ""
+
+    @property
+    def score_label(self) -> str:
+        return self.label or self.scale.label
+
+    def styles(self, looks: Mapping[str, Look]) -> dict[str, dict[str, Any]]:
+        """Line colour and style of each series: its architecture's colour, variants told by dashes."""
+        variants: dict[str, int] = {}
+        styles = {}
+        for series, architecture in self.series.items():
+            place = variants.setdefault(architecture, 0)
+            variants[architecture] += 1
+            styles[series] = {
+                "color": looks[architecture].colour, "linestyle": LINES[place % len(LINES)],
+                "marker": looks[architecture].marker,
+            }  # fmt: skip
+        return styles
+
+
+def reference_look(kind: str, dashes: Iterator[Any] | None = None) -> dict[str, Any]:
+    """Grey: solid for the floor, the next of `dashes` for practical baselines, else (trivial) long ones."""
+    if kind == "floor":
+        return {"color": MUTED, "linestyle": "-"}
+    if kind == "baseline" and dashes is not None:
+        return {"color": MUTED, "linestyle": next(dashes)}
+    return {"color": MUTED, "linestyle": (0, (6, 2))}
+
+
+def marker_size(marker: str) -> float:
+    """Size in points. Stars and crosses need more to look as large as squares."""
+    return {"*": 7.0, "P": 5.4, "X": 5.4}.get(marker, 4.2)
+
+
+def absence_notes(panels: Sequence[Panel]) -> list[str]:
+    """A footnote for each panel that cannot show every planned model."""
+    notes = []
+    for panel in panels:
+        if panel.absent:
+            prefix = f"{panel.title}, not drawn" if len(panels) > 1 else "Not drawn"
+            notes.append(f"{prefix}: {'; '.join(first_few(panel.absent))}.")
+    return notes
+
 
 NOTE_SIZE = 6.5
 LINE_HEIGHT = 0.125
@@ -67,10 +144,10 @@ def tick_label(value: float, _: object = None) -> str:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """Positions near `wanted`, in the same order, at least `gap` apart where there is room for that.
+    """Positions near `wanted`, in the same order, at least `gap` apart if there is room.
 
-    Neighbours that collide become a block centred on what its members wanted, as long as that keeps
-    it between `low` and `high`.
+    Neighbours that collide become a block, centred on the positions that its members want, within `low` and
+    `high`.
     """
     if not wanted:
         return []
@@ -133,7 +210,7 @@ def room_for(labels: Iterable[str]) -> float:
 
 
 def new_figure(width: float, height: float, notes: Sequence[str]) -> tuple[Figure, float]:
-    """A figure with footnotes, and the inches they take at its foot (0 without any)."""
+    """A figure with footnotes, and the inches that these take at its foot."""
     lines = [line for note in notes for line in textwrap.wrap(note, int(width * 19), subsequent_indent="   ")]
     foot = len(lines) * LINE_HEIGHT + (0.12 if lines else 0.0)
     figure = Figure(figsize=(width, height + foot))
@@ -165,7 +242,7 @@ def steps_label(value: float, _: object = None) -> str:
 
 
 def nothing_here(axes: Axes, text: str) -> None:
-    """Say in the middle of empty axes why they are empty."""
+    """Write in the middle of empty axes why they are empty."""
     axes.text(
         0.5, 0.5, textwrap.fill(text, 46), transform=axes.transAxes, ha="center", va="center", color=MUTED,
         bbox={"facecolor": PAPER, "edgecolor": FAINT, "boxstyle": "round,pad=0.8"},
@@ -185,10 +262,10 @@ def named_ticks(axes: Axes, ticks: Mapping[float, str]) -> None:
     air = max(0.05 * (high - low), 0.06)
     axes.set_xlim(10 ** (low - air), 10 ** (high + air))
     points = 72 * axes.get_window_extent().width / axes.figure.dpi / (high - low + 2 * air)
-    kept: list[float] = []
+    labelled: list[float] = []
     for value in places:
-        room = points * (math.log10(value) - math.log10(kept[-1])) if kept else math.inf
+        room = points * (math.log10(value) - math.log10(labelled[-1])) if labelled else math.inf
         if room > 5.0 * max(3, len(ticks[value])):
-            kept.append(value)
-    axes.xaxis.set_major_locator(FixedLocator(kept))
-    axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in kept]))
+            labelled.append(value)
+    axes.xaxis.set_major_locator(FixedLocator(labelled))
+    axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in labelled]))

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.data import select
-from bench.report.data.planned import tally
-from bench.report.data.select import chosen_settings
+from bench.report.data.estimates import TaskResults, seeds_planned
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import marker_size, reference_look
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
-from bench.report.figures.panel import known_look, marker_size
 from bench.report.style import MUTED, PAPER, Look, in_style, looks
 from bench.report.text import first_few
 
@@ -24,17 +22,21 @@ LEARNED = 0.95
 """Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
 
 
-def figure_7(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Steps until sparse parity is learned: each seed a point, their median a bar."""
     data, absent = convergence(results)
     order = list(dict.fromkeys(results["series"]))
     budget = int(results["steps"].max())
-    short = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
+    incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
         f"Learned: mean accuracy of at least {LEARNED:g} at a checkpoint. A bar at "
         f"{shared.steps_label(budget)}: failed, the median seed never got there.",
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
-        *([f"Fewer seeds finished than were planned: {', '.join(short)} (hatched)."] if short else []),
+        *(
+            [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
+            if incomplete
+            else []
+        ),
     ]
     with in_style():
         figure, foot = shared.new_figure(max(4.6, 0.7 + 1.05 * len(order)), 3.0, notes)
@@ -46,9 +48,9 @@ def figure_7(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
         axes.set_ylabel("training steps until learned")
         axes.set_xticks(range(len(order)), [name.replace(" ", "\n", 1) for name in order])
         axes.grid(axis="x", visible=False)
-        axes.axhline(budget, linewidth=0.9, **known_look("trivial"))
+        axes.axhline(budget, linewidth=0.9, **reference_look("trivial"))
         axes.set_title("Sparse parity: median convergence time", pad=8)
-        spots = _draw(axes, data, order, looks(results["architecture"]), budget, short)
+        spots = _draw(axes, data, order, looks(results["architecture"]), budget, incomplete)
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
     words = ", ".join(
@@ -72,7 +74,7 @@ def _draw(
     order: Sequence[str],
     styles: Mapping[str, Look],
     budget: int,
-    short: Sequence[str],
+    incomplete: Sequence[str],
 ) -> list[Spot]:
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
@@ -80,7 +82,7 @@ def _draw(
         look, median = styles[architecture], float(rows["median"].iloc[0])
         bars = axes.bar(
             [place], [median], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
-            hatch="//" if series in short else None, edgecolor=look.colour,
+            hatch="//" if series in incomplete else None, edgecolor=look.colour,
         )  # fmt: skip
         x = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
         size = (1.3 * marker_size(look.marker)) ** 2
@@ -92,34 +94,28 @@ def _draw(
         text = shared.steps_label(float(f"{median:.3g}")) if median < budget else "failed"
         top = float(rows["shown"].max()) + 0.03 * budget
         axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
-        for at, row in zip(x, rows.to_dict("records"), strict=True):
-            when = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
-            said = f"{series}, seed {row['seed']}: {when}"
-            spots.append(spot(axes, at, float(row["shown"]), architecture, said, [row["id"]]))
+        for position, row in zip(x, rows.to_dict("records"), strict=True):
+            outcome = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
+            words = f"{series}, seed {row['seed']}: {outcome}"
+            spots.append(spot(axes, position, float(row["shown"]), architecture, words, [row["id"]]))
     return spots
 
 
 def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """One row per finished run of the chosen settings: when it learned; and what is not there.
+    """A row per finished run of the chosen settings with the step at which it learned, and absent series.
 
     `shown` is the step, or the whole budget for a run that never learned; `median` is that of its
     series. A run that diverged has learned nothing, and is named rather than counted.
     """
-    plan, table = chosen_settings(results)
-    ends = results[(results["evaluation"] == "report") & (results["step"] == results["steps"])]
-    rows = select.chosen(ends, table)
+    task = TaskResults(results)
+    rows = task.ends()
     learned = rows["convergence_step"].notna()
-    shown = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
-    rows = rows.assign(learned=learned, shown=shown)
+    steps_needed = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
+    rows = rows.assign(learned=learned, shown=steps_needed)
     rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
     rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
-    planned = {series: count for (series, _), count in select.seeds_planned(plan).items()}
+    planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}
     rows["seeds_planned"] = [planned[series] for series in rows["series"]]
-    absent = [
-        f"{series}: {tally(runs)}"
-        for series, runs in plan.groupby("series", sort=False)
-        if series not in set(rows["series"])
-    ]
     columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]
     data = rows[[*columns, "shown", "median", "seeds", "seeds_planned"]].reset_index(drop=True)
-    return data, absent
+    return data, task.absent(set(rows["series"]))

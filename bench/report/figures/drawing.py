@@ -1,15 +1,28 @@
-"""A drawn figure with what a page needs to know of it: its points, and which parts belong to what.
+"""A drawn figure, its points, and its files: the same figure gives the same bytes.
 
 A spot is a point that a reader may ask about. Its place is a fraction of the figure, so that it holds in
 every file of the figure. Parts are named through matplotlib's group ids:
-`tag(artist, "architecture", "mamba")`. `bench.report.figures.save` turns these ids into data attributes.
+`tag(artist, "architecture", "mamba")`. `inline` turns these ids into data attributes.
+
+Encoding takes most of a report's time. Many figures are shared among processes. Each of them runs this
+module, reads pickled figures and answers with their files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.report.style import DARK, in_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,17 +31,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEPARATOR = "\N{SYMBOL FOR UNIT SEPARATOR}"
-"""Between the parts of a group id: no name of ours or of a user's holds it."""
+"""Between the parts of a group id. No name contains it."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, what it says in words, and the numbers behind it.
+    """A figure, its content in words, and the numbers behind it.
 
     Attributes:
         name: file name without its ending.
         caption: what is drawn and by which rule.
-        description: the same for whoever cannot see it.
+        description: the same for those who cannot see it.
         spots: its points.
     """
 
@@ -67,8 +80,117 @@ def spot(axes: Axes, x: float, y: float, architecture: str, text: str, run_ids: 
 
 
 def tag(artists: Artist | Iterable[Artist], kind: str, value: str) -> None:
-    """Say what an artist (or each of several) belongs to; group ids are numbered within their figure."""
+    """Record what artists belong to, in their group ids. Ids are numbered within their figure."""
     for artist in artists if isinstance(artists, Iterable) else (artists,):
         figure: Any = artist.get_figure(root=True)
         figure.bench_tags = getattr(figure, "bench_tags", 0) + 1
         artist.set_gid(SEPARATOR.join((kind, value, str(figure.bench_tags))))
+
+
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+"""Fonts of a page's figures. Figures are laid out with DejaVu Sans, which is wider than all of these."""
+
+
+def encoded(figure: Figure) -> dict[str, bytes]:
+    """The figure as svg, png (200 dpi) and pdf, without dates."""
+    files = {}
+    for kind, metadata in _METADATA.items():
+        buffer = io.BytesIO()
+        with in_style():
+            figure.savefig(buffer, format=kind, metadata=metadata)
+        files[kind] = buffer.getvalue()
+    return files
+
+
+def all_encoded(figures: Mapping[str, Figure]) -> dict[str, dict[str, bytes]]:
+    """`encoded` of every figure, by name, on several processors if there are many figures."""
+    workers = min(MOST_WORKERS, os.cpu_count() or 1, len(figures) // FIGURES_A_WORKER)
+    if workers < 2:
+        return {name: encoded(figure) for name, figure in figures.items()}
+    names = list(figures)
+    shares = [names[index::workers] for index in range(workers)]
+    files: dict[str, dict[str, bytes]] = {}
+    processes = [_start({name: figures[name] for name in share}) for share in shares[1:]]
+    files.update({name: encoded(figures[name]) for name in shares[0]})
+    for process in processes:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"drawing figures failed with exit code {process.returncode}")
+        files.update(pickle.loads(output))
+    return {name: files[name] for name in names}
+
+
+FIGURES_A_WORKER, MOST_WORKERS = 6, 8
+"""With fewer figures per process, starting another process takes longer than it saves."""
+
+
+def _start(figures: Mapping[str, Figure]) -> subprocess.Popen[bytes]:
+    """Start a process that encodes figures. It has read them when this returns."""
+    package = str(Path(__file__).parents[3])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.report.figures.drawing"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stdin is not None
+    process.stdin.write(pickle.dumps(dict(figures)))
+    process.stdin.close()
+    process.stdin = None  # `communicate` would close it again
+    return process
+
+
+def inline(svg: bytes, prefix: str, description: str, spots: Sequence[Spot] = ()) -> str:
+    """An SVG element for a page: ids made unique by `prefix`, colours that follow the page's.
+
+    Every colour of `bench.report.style` becomes a CSS variable with that colour as its fallback, so
+    that a dark page can lighten it. Text stays text. Group ids of `drawing.tag` become data attributes;
+    spots become invisible circles that the page's script finds.
+    """
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(rf'\bid="(\w+){SEPARATOR}([^"]*?){SEPARATOR}\d+"', r'data-\1="\2"', text)
+    text = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'href="#([^"]*)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]*)\)", rf"url(#{prefix}-\1)", text)
+    text = text.replace("xlink:href", "href")
+    # Only inside style attributes: a name that happens to read like a colour stays as it is.
+    text = re.sub(r'style="[^"]*"', lambda match: _themed(match[0]), text)
+    opening = text[: text.index(">") + 1]
+    view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+    size = view[0] if view else ""
+    circles = _circles(spots, float(view[1]), float(view[2])) if view else ""
+    start = f'<svg {size} role="img" aria-label="{escape(description)}">'
+    return start + text[len(opening) :].rstrip().removesuffix("</svg>") + circles + "</svg>"
+
+
+def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
+    return "".join(
+        f'<circle class="spot" cx="{spot.x * width:.1f}" cy="{(1 - spot.y) * height:.1f}" r="5" '
+        f'data-architecture="{escape(spot.architecture)}" data-runs="{escape(" ".join(spot.run_ids))}" '
+        f'data-text="{escape(spot.text)}"/>'
+        for spot in spots
+    )
+
+
+def _themed(style: str) -> str:
+    for colour in DARK:
+        style = style.replace(colour, f"var({variable(colour)}, {colour})")
+    return style.replace("'DejaVu Sans'", FONTS)
+
+
+def variable(colour: str) -> str:
+    """The CSS variable that stands for a colour of a figure."""
+    return f"--f-{colour.removeprefix('#')}"
+
+
+if __name__ == "__main__":
+    figures: dict[str, Figure] = pickle.load(sys.stdin.buffer)
+    sys.stdout.buffer.write(pickle.dumps({name: encoded(figure) for name, figure in figures.items()}))

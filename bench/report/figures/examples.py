@@ -1,4 +1,4 @@
-"""Error against in-context examples: a curve per architecture, and what is known without training."""
+"""Error against in-context examples: a curve per architecture, and baselines in grey."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from bench.report.figures import axes as shared
+from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size, reference_look
 from bench.report.figures.drawing import Spot, spot, tag
-from bench.report.figures.panel import SMALLEST, Panel, absence_notes, known_look, marker_size
 from bench.report.style import PAPER, Look, in_style
 from bench.report.text import plus_minus
 
@@ -25,7 +25,7 @@ LEFT, WIDE = 0.6, 3.35
 
 
 def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Figure, list[Spot]]:
-    """One curve per series with its 90 % band, and what is known without training in grey.
+    """Draw a curve per series with its 90 % band, and baselines in grey.
 
     Returns:
         The figure, and where the ends of its curves are.
@@ -38,8 +38,8 @@ def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Fig
         if len(panel.data):
             kinds = " or ".join(sorted(set(panel.data["interval"])))
             notes.insert(0, f"Bands: 90 % intervals over {kinds}.")
-        drawn = panel.data.drop_duplicates("series")
-        right = shared.room_for([*(drawn["series"] + "  " + drawn["size"]), *panel.known["name"]])
+        curves = panel.data.drop_duplicates("series")
+        right = shared.room_for([*(curves["series"] + "  " + curves["size"]), *panel.references["name"]])
         figure, foot = shared.new_figure(LEFT + WIDE + right, 3.3, notes)
         axes = _axes(figure, foot, right)
         axes.set_title(panel.title, pad=8)
@@ -50,7 +50,7 @@ def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Fig
         axes.set_ylim(*limits)
         if logarithmic:
             shared.logarithmic(axes, "y", *limits)
-        labels = draw_known(axes, panel, limits[0]) + draw_curves(axes, panel, looks, limits[0])
+        labels = draw_references(axes, panel, limits[0]) + draw_curves(axes, panel, looks, limits[0])
         if panel.data.empty:
             shared.nothing_here(axes, "No finished run yet")
         shared.end_labels(axes, labels)
@@ -68,9 +68,9 @@ def _axes(figure: Figure, foot: float, right: float) -> Axes:
 def examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
     """Limits of the y axis, whether it is logarithmic, and which lines fall below it."""
     values = panel.data["value"].astype(float)
-    known = panel.known["value"].astype(float)
-    trivial = panel.measure.trivial
-    if panel.measure.higher_is_better:
+    references = panel.references["value"].astype(float)
+    trivial = panel.scale.trivial
+    if panel.scale.higher_is_better:
         return (min(0.45, float(values.min()) if len(values) else 0.45), 1.01), False, []
     if not shared.spans_decades([*values, trivial]):
         highest = max([trivial, *values])
@@ -78,24 +78,24 @@ def examples_axis(panel: Panel) -> tuple[tuple[float, float], bool, list[str]]:
         return (0.0, max([1.1 * highest, *bands])), False, []
     positive = values[values > SMALLEST]
     low, high = shared.log_limits([*(positive if len(positive) else [SMALLEST]), trivial, values.max()])
-    below = panel.known[known < low]["name"].drop_duplicates()
+    below = panel.references[references < low]["name"].drop_duplicates()
     models = panel.data[values < low]["series"].drop_duplicates()
     return (low, high), True, [*below, *models]
 
 
 def last_position(panel: Panel) -> int:
-    return int(panel.data["examples"].max()) if len(panel.data) else panel.measure.n_points - 1
+    return int(panel.data["examples"].max()) if len(panel.data) else panel.scale.n_points - 1
 
 
 def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
-    """Each curve's last position and some before it, for whoever asks which run it is."""
+    """Spots at each curve's last position and at some before it."""
     return [
         spot(
             axes,
             row["examples"],
             max(row["value"], foot),
             row["architecture"],
-            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.measure.label} "
+            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.scale.label} "
             f"{plus_minus(row['value'], row['standard_error'])}",
             row["run_ids"].split(),
         )
@@ -108,7 +108,7 @@ def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
 def draw_curves(
     axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float
 ) -> list[tuple[str, float, dict[str, Any]]]:
-    """A line with its 90 % band for each series; returns what to write at their ends."""
+    """Draw a line with its 90 % band for each series. Returns the labels of the lines' ends."""
     styles = panel.styles(looks)
     labels = []
     for series, look in styles.items():
@@ -130,30 +130,30 @@ def draw_curves(
 
 
 def _marks(count: int) -> list[int]:
-    """Some eight positions for markers, the last always one of them."""
+    """About eight positions for markers, the last included."""
     every = max(1, (count - 1) // 8)
     return list(range(count - 1, -1, -every))[::-1]
 
 
-def draw_known(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, float, dict[str, Any]]]:
-    """Trivial predictor, floor and baselines in grey; the trivial one is known without any result."""
+def draw_references(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, float, dict[str, Any]]]:
+    """Draw trivial predictor, floor and baselines in grey. Returns the labels of the lines' ends."""
     labels = []
     last = last_position(panel)
     dashes = cycle(DASHES)
-    kinds = set(panel.known["kind"])
+    kinds = set(panel.references["kind"])
     if "trivial" not in kinds:
-        look = known_look("trivial")
-        axes.axhline(panel.measure.trivial, linewidth=0.9, **look)
-        labels.append(("trivial predictor", panel.measure.trivial, look))
-    for (name, kind), rows in panel.known.groupby(["name", "kind"], sort=False):
-        look = known_look(str(kind), dashes)
-        shown = rows[rows["examples"] <= last]
-        if shown.empty:
+        look = reference_look("trivial")
+        axes.axhline(panel.scale.trivial, linewidth=0.9, **look)
+        labels.append(("trivial predictor", panel.scale.trivial, look))
+    for (name, kind), rows in panel.references.groupby(["name", "kind"], sort=False):
+        look = reference_look(str(kind), dashes)
+        visible = rows[rows["examples"] <= last]
+        if visible.empty:
             continue
-        y = shown["value"].astype(float).clip(lower=foot)
+        y = visible["value"].astype(float).clip(lower=foot)
         width = 1.3 if kind == "floor" else 0.9
-        axes.plot(shown["examples"], y, linewidth=width, zorder=2, **look)
-        best = panel.measure.best_word
+        axes.plot(visible["examples"], y, linewidth=width, zorder=2, **look)
+        best = panel.scale.best_word
         label = {"trivial": "trivial: ", "floor": f"{best}: "}.get(str(kind), "") + str(name)
         labels.append((label, float(y.iloc[-1]), look))
     return labels

@@ -1,61 +1,68 @@
-"""The figures of error against what was varied: 4 (model size, hidden width) and 10 (depth against width)."""
+"""Error against what was varied: Figures 4 (model size, hidden width) and 10 (depth against width)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS
-from bench.report.data.results import scale_of, varied_setting
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
-from bench.report.figures.drawing import Drawing
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import runs_of, tally, varied_setting
+from bench.report.figures import axes as shared
+from bench.report.figures.axes import marker_size, reference_look
+from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.flops import OPTIMIZERS
-from bench.report.figures.lines import drawing, panel_of
-from bench.report.style import GROUPS, architecture_name, looks
-from bench.report.text import millions
+from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
+from bench.report.text import error_text, first_few, millions, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def figure_4(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
+def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Chain of thought: error against model size at one hidden width (left), and the reverse (right).
 
     What the tasks differ in is the hidden width; its axis is read from their settings.
     """
     results = results.assign(series=results["architecture"].map(architecture_name))
     sizes = results.groupby("task_id", sort=False)["size"].nunique()
-    left = results[results["task_id"] == sizes.idxmax()]
+    size_rows = results[results["task_id"] == sizes.idxmax()]
     tasks = results.groupby("size", sort=False)["task_id"].nunique()
-    right = results[results["size"] == tasks.idxmax()]
-    found = looks(results["architecture"])
-    styles = {architecture_name(name): found[name] for name in results["architecture"].unique()}
+    width_rows = results[results["size"] == tasks.idxmax()]
+    architecture_looks = looks(results["architecture"])
+    styles = {architecture_name(name): architecture_looks[name] for name in results["architecture"].unique()}
     field = varied_setting(results) or "hidden"
-    ends = _ends(left)
+    ends = TaskResults(size_rows).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
-    panels = [panel_of("Model size", "parameters", by_size, left, styles, counts)]
+    panels = [panel_of("Model size", "parameters", by_size, size_rows, styles, counts)]
     parts = []
-    for task_id in right["task_id"].unique():
-        rows = right[right["task_id"] == task_id]
+    for task_id in width_rows["task_id"].unique():
+        rows = width_rows[width_rows["task_id"] == task_id]
         value = rows["settings"].iloc[0].get(field, math.nan)
-        parts.append(_ends(rows).assign(x=float(value)))
-    over = pd.concat(parts, ignore_index=True)
-    ticks = {x: f"{x:g}" for x in over["x"].dropna()}
-    size = right["size"].iloc[0]
+        parts.append(TaskResults(rows).end_points().assign(x=float(value)))
+    by_width = pd.concat(parts, ignore_index=True)
+    ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
+    size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, over, right, styles, ticks))
+    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, styles, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
-        f"parameters, {left['task'].iloc[0]}. Right: against the hidden width of the target network, at "
+        f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
         f"{size}. The paper's text does not say what its axes count."
     )
     return drawing("figure-4", panels, caption, 2)
 
 
-def figure_10(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
-    """Linear regression after 40 examples against width: a line a group of equal parameters.
+def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
+    """Linear regression after 40 examples against width: a line per group of equal parameters.
 
-    A row an architecture, Adam on the left and AdamW on the right.
+    A row per architecture, Adam on the left and AdamW on the right.
     """
     results = results.assign(
         series=results["architecture"].map(architecture_name),
@@ -70,11 +77,12 @@ def figure_10(results: pd.DataFrame, known: pd.DataFrame) -> Drawing:
             rows = results[(results["architecture"] == architecture) & (results["optimizer"] == optimizer)]
             if rows.empty:
                 continue
-            ends = _ends(rows)
+            task = TaskResults(rows)
+            ends = task.end_points()
             ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
             title = f"{architecture_name(architecture)}, {OPTIMIZERS.get(optimizer, optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
-            label = f"normalised error\nafter {int(rows['n_points'].iloc[0]) - 1} examples"
+            label = f"normalised error\nafter {task.scale.n_points - 1} examples"
             panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
@@ -98,10 +106,147 @@ def _width(size: str) -> float:
     return float(size.partition("×")[2])
 
 
-def _ends(rows: pd.DataFrame) -> pd.DataFrame:
-    """`estimates.points` of one task's chosen settings at the last checkpoint."""
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), scale_of(rows), select.seeds_planned(plan))
-    return points[points["error"].notna()]
+@dataclass(frozen=True)
+class Lines:
+    """One panel: connected points of several series over a logarithmic axis.
+
+    Attributes:
+        x_label: what is varied.
+        data: `estimates.points` at the last checkpoint with a column x.
+        looks: by series.
+        ticks: where the x axis is labelled, and with what.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    data: pd.DataFrame
+    looks: Mapping[str, Look]
+    ticks: Mapping[float, str]
+    trivial: float
+    absent: Sequence[str] = ()
+
+
+def panel_of(
+    title: str,
+    x_label: str,
+    data: pd.DataFrame,
+    rows: pd.DataFrame,
+    styles: Mapping[str, Look],
+    ticks: Mapping[float, str],
+    y_label: str = "",
+) -> Lines:
+    scale = rows["score_scale"].iloc[0]
+    drawn = set(zip(data["architecture"], data["size"], strict=True))
+    absent = [
+        f"{architecture_name(str(architecture))} {size}: {tally(runs)}"
+        for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
+        if (architecture, size) not in drawn
+    ]
+    return Lines(title, x_label, y_label or scale.label, data, styles, ticks, scale.trivial, absent)
+
+
+def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:
+    figure, spots = _draw(panels, columns, legend)
+    numbers = pd.concat([panel.data.assign(panel=panel.title) for panel in panels], ignore_index=True)
+    words = " ".join(f"{panel.title}: {_said(panel)}." for panel in panels)
+    return Drawing(name, figure, caption, words, numbers, spots)
+
+
+def _said(panel: Lines) -> str:
+    if panel.data.empty:
+        return "no finished run yet"
+    parts = [
+        f"{series} " + ", ".join(f"{error_text(value)} at {panel.ticks.get(x, x)}" for x, value in points)
+        for series, rows in panel.data.groupby("series", sort=False)
+        for points in (sorted(zip(rows["x"], rows["value"], strict=True)),)
+    ]
+    return f"{' '.join(panel.y_label.split())} against {panel.x_label}: {'; '.join(parts)}"
+
+
+WIDE, HIGH, LEFT = 2.6, 2.45, 0.75
+"""Inches of a panel's axes, from one row to the next, and left of the axes."""
+
+
+def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
+    with in_style():
+        notes = [
+            f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
+            for panel in panels
+            if panel.absent
+        ]
+        rows = math.ceil(len(panels) / columns)
+        styles = {series: look for panel in panels for series, look in panel.looks.items()}
+        right = shared.room_for(styles)
+        figure, foot = shared.new_figure(columns * (WIDE + LEFT) + right, rows * HIGH + 0.1, notes)
+        width, height = figure.get_size_inches()
+        limits = shared.log_limits(
+            value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
+        )
+        spots: list[Spot] = []
+        for index, panel in enumerate(panels):
+            row, column = divmod(index, columns)
+            left, bottom = LEFT + column * (WIDE + LEFT), foot + (rows - 1 - row) * HIGH + 0.5
+            axes = figure.add_axes((left / width, bottom / height, WIDE / width, (HIGH - 0.85) / height))
+            shared.title(axes, panel.title, WIDE)
+            _draw_lines(axes, panel, limits)
+            if column == 0 or panel.y_label != panels[index - 1].y_label:
+                axes.set_ylabel(panel.y_label)
+            spots += _spots(axes, panel)
+        drawn = {series for panel in panels for series in panel.data["series"]}
+        handles = [
+            Line2D(
+                [], [], color=look.colour, marker=look.marker, markersize=marker_size(look.marker),
+                linewidth=1.4, markeredgecolor="none", label=series,
+            )
+            for series, look in styles.items() if series in drawn
+        ]  # fmt: skip
+        handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
+        corner = ((columns * (WIDE + LEFT) + 0.12) / width, 1 - 0.3 / height)
+        figure.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=corner, labelspacing=0.55, title=legend,
+            title_fontsize=7.5, alignment="left",
+        )  # fmt: skip
+        return figure, spots
+
+
+def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
+    axes.set_xlabel(panel.x_label)
+    shared.logarithmic(axes, "y", *limits)
+    shared.named_ticks(axes, panel.ticks)
+    axes.axhline(panel.trivial, linewidth=0.9, **reference_look("trivial"))
+    if panel.data.empty:
+        shared.nothing_here(axes, "No finished run yet")
+    for series, look in panel.looks.items():
+        rows = panel.data[panel.data["series"] == series].sort_values("x")
+        if rows.empty:
+            continue
+        x, y = rows["x"].to_numpy(), rows["value"].to_numpy()
+        low, high = rows["low"].clip(lower=limits[0]).to_numpy(), rows["high"].to_numpy()
+        incomplete = (rows["seeds"] < rows["seeds_planned"]).to_numpy()
+        band = axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0)
+        line = axes.plot(x, y, color=look.colour, linewidth=1.4, zorder=3)
+        artists: list[Any] = [band, *line]
+        for hollow in (False, True):
+            if (incomplete == hollow).any():
+                artists += axes.plot(
+                    x[incomplete == hollow], y[incomplete == hollow], linestyle="", marker=look.marker,
+                    markersize=1.15 * marker_size(look.marker), markeredgecolor=look.colour,
+                    markerfacecolor=PAPER if hollow else look.colour, zorder=4, clip_on=False,
+                )  # fmt: skip
+        tag(artists, "architecture", str(rows["architecture"].iloc[0]))
+
+
+def _spots(axes: Axes, panel: Lines) -> list[Spot]:
+    return [
+        spot(
+            axes,
+            row["x"],
+            row["value"],
+            row["architecture"],
+            f"{architecture_name(row['architecture'])} {row['size']}: {' '.join(panel.y_label.split())} "
+            f"{plus_minus(row['value'], row['standard_error'])}",
+            row["run_ids"].split(),
+        )
+        for row in panel.data.to_dict("records")
+    ]

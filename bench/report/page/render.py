@@ -1,8 +1,8 @@
 """The page (index.html) and the README: the same sections, in HTML and in Markdown.
 
-The page is one file: styles, figures and one script are inside it, and nothing is fetched. Without the
-script it shows everything too: the script adds what is told of a point, the filters and the search. Its
-links lead to the files beside it. Whatever comes from a suite or a result is escaped.
+The page is one file: styles, figures and one script are inside it, and nothing is fetched. The script adds
+the facts of a point, the filters and the search; everything else shows without it. Links lead to the files
+beside the page. Text from a suite or a result is escaped.
 """
 
 from __future__ import annotations
@@ -20,23 +20,20 @@ from markupsafe import Markup
 from bench.check import WORDS, Verdict
 from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
-from bench.report.data import budgets, estimates, select
+from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
-from bench.report.figures.drawing import Drawing
-from bench.report.figures.save import inline, variable
-from bench.report.page.exhibits import DrawnExhibit
+from bench.report.figures.drawing import Drawing, inline, variable
 from bench.report.page.runs import PointFacts
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
-from bench.report.tables.files import as_markdown
 from bench.report.tables.precisions import Precisions
-from bench.report.tables.table import Table
-from bench.report.text import error_text, markdown, plus_minus
+from bench.report.tables.table import Table, as_markdown
+from bench.report.text import markdown, value_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 RULES = (
-    ("Choice of learning rate", select.LEARNING_RATE_RULE),
-    ("Choice of size", select.SIZE_RULE),
+    ("Choice of learning rate", estimates.LEARNING_RATE_RULE),
+    ("Choice of size", estimates.SIZE_RULE),
     ("Intervals", estimates.INTERVAL_RULE),
     ("Equal FLOPs", budgets.RULE),
     ("Symbols of Table 1", SYMBOL_RULE),
@@ -59,8 +56,29 @@ RULES = (
 
 
 @dataclass(frozen=True)
+class DrawnExhibit:
+    """A figure or table, drawn.
+
+    Attributes:
+        number: its name in `bench.paper.exhibits`: "Figure 2".
+        origin: the experiments it is drawn from, in words. Empty for none.
+        notes: missing runs, and warnings.
+        tasks: titles of the tasks it shows, for filtering.
+    """
+
+    number: str
+    title: str
+    anchor: str
+    origin: str
+    drawing: Drawing | None
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    tasks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Report:
-    """All of it.
+    """What the page and the README contain.
 
     Attributes:
         counts: of the suite's runs, each once, by state.
@@ -96,33 +114,33 @@ class Report:
     @property
     def verdict_counts(self) -> dict[str, int]:
         """Verdicts by word, in the order of `bench.check`."""
-        return {word: sum(one.verdict == word for one in self.verdicts) for word in WORDS}
+        return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
 
     def verdicts_on(self, number: str) -> list[Verdict]:
-        """Those whose source names a figure or table."""
-        return [one for one in self.verdicts if number in named(one.source or "")]
+        """Verdicts whose source names a figure or table."""
+        return [verdict for verdict in self.verdicts if number in named(verdict.source or "")]
 
     @property
     def tasks(self) -> list[str]:
-        """Titles of all tasks that something on the page belongs to, for filtering."""
-        shown = [task for each in self.exhibits for task in each.tasks]
-        own = [task.title for each in self.experiments for task in each.tasks]
-        return sorted({*shown, *own})
+        """Titles of all tasks that a part of the page belongs to, for filtering."""
+        titles = {title for exhibit in self.exhibits for title in exhibit.tasks}
+        titles |= {task.title for experiment in self.experiments for task in experiment.tasks}
+        return sorted(titles)
 
     @property
     def architectures(self) -> dict[str, str]:
-        """Name for people by name in suites, of all that have a point."""
-        drawings = [*(each.drawing for each in self.exhibits if each.drawing)]
-        drawings += [drawing for each in self.experiments for drawing in each.drawings()]
-        found = {spot.architecture for drawing in drawings for spot in drawing.spots}
-        return {name: architecture_name(name) for name in sorted(found, key=_place)}
+        """Names for people, by name in suites, of the architectures that have a point."""
+        drawings = [exhibit.drawing for exhibit in self.exhibits if exhibit.drawing]
+        drawings += [drawing for experiment in self.experiments for drawing in experiment.drawings()]
+        names = {spot.architecture for drawing in drawings for spot in drawing.spots}
+        return {name: architecture_name(name) for name in sorted(names, key=_place)}
 
 
 def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
     """The page.
 
     Args:
-        report: what to say.
+        report: the contents.
         drawn: by figure name, its files by ending.
     """
 
@@ -147,7 +165,7 @@ def _script() -> Markup:
 
 
 def _embedded(value: Any) -> Markup:
-    """JSON that can stand inside a script element, whatever text it holds."""
+    """JSON that is safe inside a script element, whatever text it contains."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
@@ -157,7 +175,7 @@ def _place(architecture: str) -> tuple[int, str]:
 
 
 def readme(report: Report) -> bytes:
-    """The same for a forge: relative links, pictures as PNG."""
+    """The same as Markdown: relative links, pictures as PNG."""
     text = _environment().get_template("README.md.j2").render(report=report, rules=RULES)
     return text.encode()
 
@@ -172,28 +190,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=_measured)
+    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=value_text)
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
     return environment
 
 
 def _share(done: float, planned: float) -> str:
-    """A fraction as a percentage that says neither 0 nor 100 unless it is that."""
+    """A fraction as a percentage, 0 or 100 only where it is exactly that."""
     if planned <= 0 or done <= 0:
         return "0 %"
     if done >= planned:
         return "100 %"
     return f"{min(99.9, max(0.1, 100 * done / planned)):.1f} %"
-
-
-def _measured(verdict: Verdict) -> str:
-    """The number behind a verdict: with its standard error, its interval, or its symbol in front."""
-    if verdict.value is None:
-        return "–"
-    if verdict.comparison and verdict.comparison.ratio:
-        ratio = verdict.comparison.ratio
-        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-    number = error_text(verdict.value) if verdict.standard_error is None else plus_minus(
-        verdict.value, verdict.standard_error
-    )  # fmt: skip
-    return f"{verdict.shown} {number}" if verdict.shown else number

@@ -1,27 +1,25 @@
-"""What a reader is told of the run behind a point."""
+"""Facts of the runs behind the points of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from bench.report.data.planned import task_names
+import pandas as pd
+
 from bench.report.style import architecture_name, scientific
-from bench.report.text import millions
+from bench.report.text import heading, millions
 from bench.results import Pool, Provenance
 from bench.run import short
-
-if TYPE_CHECKING:
-    from bench.suite import Suite
 
 
 @dataclass(frozen=True)
 class PointFacts:
-    """What the page tells of the runs behind its points.
+    """What the page shows of the runs behind its points.
 
     Attributes:
-        labels: what is told, in order.
+        labels: names of the facts, in order.
         values: by run id, a value for each label.
     """
 
@@ -29,37 +27,42 @@ class PointFacts:
     values: Mapping[str, Sequence[str]]
 
 
-def run_facts(suite: Suite, pool: Pool, ids: Iterable[str]) -> PointFacts:
+def run_facts(pool: Pool, plan: pd.DataFrame, ids: Iterable[str]) -> PointFacts:
     """The facts of some runs that have results. A page with hundreds of runs contains each label once."""
-    runs = {run.id: run for run in suite.runs}
-    tasks = task_names(list(runs.values()))
+    rows = plan.set_index("id", drop=False).loc[list(dict.fromkeys(ids))].to_dict("records")
     values = {}
-    labels: list[str] = []
-    for key in dict.fromkeys(ids):
-        run, result = runs[key], pool.runs[key]
+    for row in rows:
+        result = pool.runs[row["id"]]
         origin = result.provenance
-        facts = {
-            "run": key,
-            "task": tasks[run.task_id],
-            "architecture": architecture_name(run.architecture.base_name) + _options(run.architecture.name),
-            "size": f"{run.size.layers}×{run.size.width}",
-            "parameters": millions(run.parameters),
-            "learning rate": short(run.learning_rate),
-            "clip": short(run.clip),
-            "seed": str(run.seed),
-            "optimizer": run.optimizer.name,
-            "training FLOPs, whole run": scientific(run.training_flops()),
-            "wall time": _duration(origin.train_seconds),
-            "device": _text(origin.device),
-            "commit": _commit(origin),
-        }
-        labels, values[key] = list(facts), list(facts.values())
-    return PointFacts(labels, values)
+        row["architecture"] = result.run.architecture.name  # with its options
+        values[row["id"]] = [
+            *(text(row[column]) for column, text in _TEXTS.items()),
+            _duration(origin.train_seconds),
+            "not recorded" if origin.device is None else origin.device,
+            _commit(origin),
+        ]
+    labels = [*map(heading, _TEXTS), "wall time", "device", "commit"]
+    return PointFacts(labels if values else [], values)
 
 
-def _options(name: str) -> str:
-    options = name.partition("+")[2]
-    return f" ({options.replace('+', ', ')})" if options else ""
+def _architecture(name: str) -> str:
+    base, _, options = name.partition("+")
+    return architecture_name(base) + (f" ({options.replace('+', ', ')})" if options else "")
+
+
+_TEXTS: Mapping[str, Callable[[Any], str]] = {
+    "id": str,
+    "task": str,
+    "architecture": _architecture,
+    "size": str,
+    "parameters": millions,
+    "learning_rate": short,
+    "clip": short,
+    "seed": str,
+    "optimizer": str,
+    "planned_flops": scientific,
+}
+"""Columns of the frame that are facts of a run, and how they are written."""
 
 
 def _duration(seconds: float | None) -> str:
@@ -70,10 +73,7 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _text(value: str | None) -> str:
-    return "not recorded" if value is None else value
-
-
 def _commit(origin: Provenance) -> str:
-    commit = origin.commit
-    return "not recorded" if not commit else commit[:12] + (" (changed)" if origin.dirty else "")
+    if not origin.commit:
+        return "not recorded"
+    return origin.commit[:12] + (" (changed)" if origin.dirty else "")

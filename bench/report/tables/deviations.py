@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 def deviations(suite: Suite) -> Table:
     """Where the paper's text and its released code differ, and what the suite's tasks do."""
     tasks = {run.task.name for run in suite.runs}
-    rows = [each for each in differences() if _concerns(each.where, tasks)]
+    rows = [difference for difference in differences() if _concerns(difference.where, tasks)]
     cells = [
         [
-            TableCell(each.where),
-            TableCell(each.field),
-            TableCell(each.paper),
-            TableCell(each.released_code),
-            TableCell(each.default),
+            TableCell(difference.where),
+            TableCell(difference.field),
+            TableCell(difference.paper),
+            TableCell(difference.released_code),
+            TableCell(difference.default),
         ]
-        for each in rows
+        for difference in rows
     ]
     caption = (
         "Where the paper's text and its authors' code differ, and what holds unless a suite says otherwise. "
         f"Protocols of this suite's runs: {_followed(suite)}."
     )
     columns = ["where", "field", "the text", "the released code", "default"]
-    numbers = pd.DataFrame([each._asdict() for each in rows])
+    numbers = pd.DataFrame([difference._asdict() for difference in rows])
     return Table("deviations", caption, columns, cells, numbers, frozenset(columns))
 
 
 def _concerns(where: str, tasks: set[str]) -> bool:
-    """Whether a difference can touch a suite: not when it is of tasks that the suite does not have."""
+    """Whether a difference concerns a suite: it does not if it is about tasks that the suite lacks."""
     named = where.split(", ")
     return not all(name in TASKS for name in named) or any(name in tasks for name in named)
 

@@ -14,23 +14,23 @@ from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, slug
 
 
-def ranking_table(standing: FrontierComparison, taken: set[str]) -> Table:
-    """Rows are architectures, columns budgets: error with its interval, then the rank with its own."""
-    numbers = ranking(standing)
-    budgets = standing.budgets()
+def ranking_table(comparison: FrontierComparison, names: set[str]) -> Table:
+    """Rows are architectures, columns are budgets. Cells have error and rank with their intervals."""
+    numbers = ranking(comparison)
+    budgets = comparison.budgets()
     by_cell = {(row["series"], row["budget"]): row for row in numbers.to_dict("records")}
     rows = [
         [TableCell(name), *(_ranked(by_cell[name, budget]) for budget in budgets)]
-        for name in standing.series
-        if standing.lines[name]
+        for name in comparison.series
+        if comparison.lines[name]
     ]
-    unpaired = "" if standing.paired else " No intervals: the runs were not scored on the same prompts."
+    unpaired = "" if comparison.paired else " No intervals: the runs were not scored on the same prompts."
     caption = (
-        f"{standing.task}: error of each frontier at a budget, its 90 % interval, and its rank among those "
+        f"{comparison.task}: error of each frontier at a budget, its 90 % interval, and its rank among those "
         f"that reach it (ranks within the interval).{unpaired}"
     )
     heads = [f"{scientific(budget, 0)} FLOPs" for budget in budgets]
-    name = slug(f"at-equal-flops-{standing.task}", taken)
+    name = slug(f"at-equal-flops-{comparison.task}", names)
     return Table(name, caption, ["architecture", *heads], rows, numbers, frozenset({"architecture"}))
 
 
@@ -46,24 +46,26 @@ def _ranked(row: dict[Any, Any]) -> TableCell:
     return TableCell(f"{first}  {place}", best=row["rank"] == 1)
 
 
-def matching_table(standings: Sequence[FrontierComparison]) -> Table:
+def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
     """Rows are tasks, columns architectures: how many times the Transformer's FLOPs each needs to match it.
 
     Where a task has no Transformer, the first architecture of its plan stands in its place.
     """
-    parts = [matching(standing) for standing in standings]
+    parts = [matching(comparison) for comparison in comparisons]
     numbers = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["task"])
-    architectures = list(dict.fromkeys(name for each in standings for name in each.series.values()))
+    architectures = list(
+        dict.fromkeys(name for comparison in comparisons for name in comparison.series.values())
+    )
     architectures.sort(key=lambda name: FIXED.get(name, len(FIXED)))
     rows = []
-    for standing, pairs in zip(standings, parts, strict=True):
-        reference = _reference(standing)
-        found = {row["b"]: row for row in pairs[pairs["a"] == reference].to_dict("records")}
+    for comparison, pairs in zip(comparisons, parts, strict=True):
+        reference = _reference(comparison)
+        factors = {row["b"]: row for row in pairs[pairs["a"] == reference].to_dict("records")}
         by_architecture: dict[str, list[str]] = {}
-        for series, architecture in standing.series.items():
+        for series, architecture in comparison.series.items():
             by_architecture.setdefault(architecture, []).append(series)
-        cells = [_matched(by_architecture.get(name, []), reference, found) for name in architectures]
-        rows.append([TableCell(standing.task), *cells])
+        cells = [_matched(by_architecture.get(name, []), reference, factors) for name in architectures]
+        rows.append([TableCell(comparison.task), *cells])
     caption = (
         "How many times the FLOPs of the Transformer (×1) an architecture needs for the lowest error that "
         "both reach, with its 90 % interval; below 1 it needs fewer. †: its best error stays above the "
@@ -74,21 +76,21 @@ def matching_table(standings: Sequence[FrontierComparison]) -> Table:
     return Table("times-the-flops", caption, heads, rows, numbers, frozenset({"task"}))
 
 
-def _reference(standing: FrontierComparison) -> str:
-    there = [name for name in standing.series if standing.lines[name]]
-    transformers = [name for name in there if standing.series[name] == "transformer"]
-    return (transformers or there)[0]
+def _reference(comparison: FrontierComparison) -> str:
+    names = [name for name in comparison.series if comparison.lines[name]]
+    transformers = [name for name in names if comparison.series[name] == "transformer"]
+    return (transformers or names)[0]
 
 
-def _matched(names: Sequence[str], reference: str, found: dict[Any, dict[Any, Any]]) -> TableCell:
-    """Every series of one architecture: variants stand below each other, told apart by their names."""
+def _matched(names: Sequence[str], reference: str, factors: dict[Any, dict[Any, Any]]) -> TableCell:
+    """The cell of one architecture: a factor per series, with the series' name if there are several."""
     texts = []
     for name in names:
         suffix = "" if len(names) == 1 else f" [{name}]"
         if name == reference:
             texts.append(f"×1{suffix}")
-        elif name in found and math.isfinite(found[name]["factor"]):
-            texts.append(_factor_text(found[name]) + suffix)
+        elif name in factors and math.isfinite(factors[name]["factor"]):
+            texts.append(_factor_text(factors[name]) + suffix)
     return (
         TableCell("; ".join(texts))
         if texts

@@ -1,6 +1,6 @@
 """Parameters of every architecture at every size the paper names, beside the counts it prints.
 
-Table 6 prints one count a size group, Table 4 one a model. Ours, at the widest size of each of Table 6's
+Table 6 prints one count per size group, Table 4 one per model. Ours, at the widest size of each of Table 6's
 groups and without read-in and read-out, agree with 23 of its 24 under rounding or truncation; the
 Transformer of the large group has 85.2M against 86M, which is GPT-2's own positional table of 1 024 rows
 (Table 4's model, whose prompts are that long).
@@ -81,7 +81,7 @@ def comparison() -> pd.DataFrame:
             for size in sizes:
                 for name, architecture in ARCHITECTURES.items():
                     printed = PAPER.get(name, {}).get(group)
-                    ours = architecture.parameters(size.layers, size.width, length=source.length)
+                    count = architecture.parameters(size.layers, size.width, length=source.length)
                     rows.append(
                         {
                             "source": source.where,
@@ -89,10 +89,10 @@ def comparison() -> pd.DataFrame:
                             **size.model_dump(),
                             "widest": size == widest,
                             "architecture": name,
-                            "ours": ours,
+                            "ours": count,
                             "paper_printed": printed,
                             "paper": counted(printed) if printed else None,
-                            "deviation_percent": 100 * (ours / counted(printed) - 1) if printed else None,
+                            "deviation_percent": 100 * (count / counted(printed) - 1) if printed else None,
                         }
                     )
     return pd.DataFrame(rows).astype({"paper": "Int64"})
@@ -104,8 +104,8 @@ def table_6() -> Table:
     columns = ["named in", "group", "layers × width", *map(architecture_name, ARCHITECTURES)]
     keys = ["source", "size_group", "layers", "width"]
     rows = []
-    for _, found in numbers.groupby(keys, sort=False):
-        cells = found.to_dict("records")
+    for _, group in numbers.groupby(keys, sort=False):
+        cells = group.to_dict("records")
         first = cells[0]
         names = first["source"], first["size_group"], f"{first['layers']}×{first['width']}"
         rows.append([*map(TableCell, names), *map(_cell, cells)])
@@ -113,8 +113,8 @@ def table_6() -> Table:
 
 
 def _cell(row: Mapping[Any, Any]) -> TableCell:
-    ours = millions(row["ours"])
+    count = millions(row["ours"])
     if not isinstance(row["paper_printed"], str):
-        return TableCell(ours)
+        return TableCell(count)
     deviation = f"{row['deviation_percent']:+.1f}".replace("-", "−")
-    return TableCell(f"{ours} / {row['paper_printed']} ({deviation} %)", best=row["widest"])
+    return TableCell(f"{count} / {row['paper_printed']} ({deviation} %)", best=row["widest"])

@@ -1,8 +1,8 @@
-"""Precisions compared: a row per claim of equivalence between two precisions, and what follows for each task.
+"""Precisions compared: a row per claim of equivalence between two precisions, and a decision for each task.
 
-A precision passes on a task if every claim about it there is reproduced: an equivalence for each
-architecture that the suite trains in it, and whatever else is claimed of these runs alone. What is
-undecided or missing does not pass.
+A precision passes on a task if every claim about it and the task is reproduced: an equivalence for each
+architecture that the suite trains in it, and any other claim about these runs alone. Undecided and missing
+claims do not pass.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Row:
 
 
 def precisions(suite: Suite, verdicts: Iterable[Verdict], titles: Mapping[str, str]) -> Precisions | None:
-    """The section; None where no claim compares two precisions.
+    """The section; None if no claim compares two precisions.
 
     Args:
         suite: what was planned.
@@ -64,7 +64,10 @@ def precisions(suite: Suite, verdicts: Iterable[Verdict], titles: Mapping[str, s
     verdicts = [verdict for verdict in verdicts if verdict.run_ids]
     rows = []
     for verdict in verdicts:
-        subject, reference = runs[verdict.run_ids[0]], runs[verdict.run_ids[-1]]  # sides stand in order
+        subject, reference = (
+            runs[verdict.run_ids[0]],
+            runs[verdict.run_ids[-1]],
+        )  # subject first
         if verdict.kind == "equivalent" and subject.precision != reference.precision:
             rows.append(_Row(verdict, subject, reference, titles[subject.task_id]))
     if not rows:
@@ -73,7 +76,7 @@ def precisions(suite: Suite, verdicts: Iterable[Verdict], titles: Mapping[str, s
     for row in rows:
         by_task.setdefault(row.subject.task_id, []).append(row)
     decisions = [
-        (group[0].task, _decision(group, _tried(suite, task_id), _others(verdicts, runs, task_id)))
+        (group[0].task, _decision(group, _tried(suite, task_id), _other_claims(verdicts, runs, task_id)))
         for task_id, group in by_task.items()
     ]
     return Precisions(_table(rows), decisions)
@@ -88,40 +91,40 @@ def _tried(suite: Suite, task_id: str) -> dict[str, set[str]]:
     return tried
 
 
-def _others(
+def _other_claims(
     verdicts: Iterable[Verdict], runs: Mapping[str, Run], task_id: str
 ) -> list[tuple[Verdict, set[str]]]:
     """Claims of other kinds about runs of one task alone, with the precisions of these runs."""
-    others = []
+    claims = []
     for verdict in verdicts:
-        about = [runs[run_id] for run_id in verdict.run_ids]
-        if verdict.kind != "equivalent" and {run.task_id for run in about} == {task_id}:
-            others.append((verdict, {run.precision for run in about}))
-    return others
+        used = [runs[run_id] for run_id in verdict.run_ids]
+        if verdict.kind != "equivalent" and {run.task_id for run in used} == {task_id}:
+            claims.append((verdict, {run.precision for run in used}))
+    return claims
 
 
 def _decision(
-    rows: Sequence[_Row], tried: Mapping[str, set[str]], others: Sequence[tuple[Verdict, set[str]]]
+    rows: Sequence[_Row], tried: Mapping[str, set[str]], other_claims: Sequence[tuple[Verdict, set[str]]]
 ) -> str:
     """Which precisions may become the task's default, and what keeps the others from it."""
     reference = rows[0].reference.precision
     passing, failing = [], []
     for precision in dict.fromkeys(row.subject.precision for row in rows):
-        about = [row for row in rows if row.subject.precision == precision]
-        against = [
+        compared = [row for row in rows if row.subject.precision == precision]
+        objections = [
             f"{architecture_name(row.subject.architecture.name)} {row.verdict.verdict}"
-            for row in about
+            for row in compared
             if row.verdict.verdict != "reproduced"
         ]
-        unclaimed = tried.get(precision, set()) - {row.subject.architecture.name for row in about}
-        against += [f"{architecture_name(name)} not compared" for name in sorted(unclaimed)]
-        against += [
+        untested = tried.get(precision, set()) - {row.subject.architecture.name for row in compared}
+        objections += [f"{architecture_name(name)} not compared" for name in sorted(untested)]
+        objections += [
             f"{verdict.claim} {verdict.verdict}"
-            for verdict, own in others
-            if precision in own <= {precision, reference} and verdict.verdict != "reproduced"
+            for verdict, used in other_claims
+            if precision in used <= {precision, reference} and verdict.verdict != "reproduced"
         ]
-        if against:
-            failing.append(f"Not {precision}: {', '.join(first_few(against))}.")
+        if objections:
+            failing.append(f"Not {precision}: {', '.join(first_few(objections))}.")
         else:
             passing.append(precision)
     head = f"{' or '.join(passing)} may become the default." if passing else f"{reference} stays the default."
@@ -144,16 +147,16 @@ def _table(rows: Sequence[_Row]) -> Table:
 
 
 def _numbers(verdict: Verdict) -> list[TableCell]:
-    found = verdict.comparison
-    if found is None:
+    comparison = verdict.comparison
+    if comparison is None:
         return [TableCell("no number", absent=True)] * 5
-    sides = [TableCell(_mean(found.reference)), TableCell(_mean(found.subject))]
-    counts = dict.fromkeys((found.reference.seeds, found.subject.seeds))
+    sides = [TableCell(_mean(comparison.reference)), TableCell(_mean(comparison.subject))]
+    counts = dict.fromkeys((comparison.reference.seeds, comparison.subject.seeds))
     seeds = TableCell(" and ".join(map(str, counts)))
-    if found.ratio is None:
+    if comparison.ratio is None:
         return [*sides, *[TableCell("no ratio", absent=True)] * 2, seeds]
-    ends = f"{found.ratio.low:.3f} to {found.ratio.high:.3f}"
-    return [*sides, TableCell(f"{found.ratio.value:.3f}"), TableCell(ends), seeds]
+    ends = f"{comparison.ratio.low:.3f} to {comparison.ratio.high:.3f}"
+    return [*sides, TableCell(f"{comparison.ratio.value:.3f}"), TableCell(ends), seeds]
 
 
 def _mean(side: Side) -> str:
@@ -172,12 +175,12 @@ def _record(row: _Row) -> dict[str, Any]:
         "verdict": row.verdict.verdict,
         "reason": row.verdict.reason,
     }
-    if found := row.verdict.comparison:
-        subject, reference = found.subject, found.reference
+    if comparison := row.verdict.comparison:
+        subject, reference = comparison.subject, comparison.reference
         record |= {"mean": subject.mean, "mean_se": subject.standard_error, "seeds": subject.seeds}
         record |= {"reference_mean": reference.mean, "reference_mean_se": reference.standard_error}
         record |= {"reference_seeds": reference.seeds}
-        if ratio := found.ratio:
+        if ratio := comparison.ratio:
             record |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
             record |= {"paired": ratio.paired}
     return record

@@ -10,10 +10,8 @@ import pandas as pd
 
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data import estimates, select
-from bench.report.data.planned import PLAN_COLUMNS, tally
-from bench.report.data.results import scale_of, varied_setting
-from bench.report.data.select import SCORE_COLUMNS, chosen_settings
+from bench.report.data.estimates import SIZE_RULE, TaskResults, best_sizes
+from bench.report.data.frame import tally, varied_setting
 from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, plus_minus
@@ -28,62 +26,56 @@ def table_1(results: pd.DataFrame) -> Table:
     settings stands for it.
     """
     rows, numbers = [], []
-    heads = [architecture_name(name) for name in printed.TABLE_1_ARCHITECTURES]
+    names = printed.TABLE_1_ARCHITECTURES
     for task, symbols in printed.TABLE_1.items():
-        selected = results[
-            (results["task_name"] == task) & results["architecture"].isin(printed.TABLE_1_ARCHITECTURES)
-        ]
-        found = _best_errors(selected)
-        errors = {name: error for name, (error, _) in found.items() if error is not None}
-        whole = len(errors) == len(printed.TABLE_1_ARCHITECTURES)
+        selected = results[(results["task_name"] == task) & results["architecture"].isin(names)]
+        best_errors = _best_errors(selected)
+        errors = [error for error, _ in best_errors.values() if error is not None]
+        complete = len(errors) == len(names)
+        accuracy = bool(len(selected)) and selected["score_scale"].iloc[0].higher_is_better
         row = [TableCell(task_name(task))]
-        for name, theirs in zip(printed.TABLE_1_ARCHITECTURES, symbols, strict=True):
-            error, why = found.get(name, (None, "no experiment"))
-            accuracy = bool(len(selected)) and selected["metric"].iloc[0] == "accuracy"
-            ours = None
-            if error is not None and (whole or accuracy):
-                ours = symbol(error, list(errors.values()), accuracy=accuracy)
-            shown = error if error is None or not accuracy else 1 - error
-            cell = {"task": task, "architecture": name, "paper": theirs, "ours": ours}
-            numbers.append({**cell, "error": error, "why": why})
-            if ours is None:
-                reason = why if error is None else "compared with missing models"
-                row.append(TableCell(f"{theirs} / {ABSENT}: {reason}", absent=True))
+        for name, paper_mark in zip(names, symbols, strict=True):
+            error, state = best_errors.get(name, (None, "no experiment"))
+            mark = None
+            if error is not None and (complete or accuracy):
+                mark = symbol(error, errors, accuracy=accuracy)
+            cell = {"task": task, "architecture": name, "paper": paper_mark, "ours": mark}
+            numbers.append({**cell, "error": error, "why": state})
+            if error is None or mark is None:
+                reason = state if error is None else "compared with missing models"
+                row.append(TableCell(f"{paper_mark} / {ABSENT}: {reason}", absent=True))
             else:
-                mark = "" if ours == theirs else " (differs)"
-                row.append(
-                    TableCell(f"{theirs} / {ours} {error_text(shown or 0.0)}{mark}", best=ours == theirs)
-                )
+                score = error_text(1 - error if accuracy else error)
+                differs = "" if mark == paper_mark else " (differs)"
+                row.append(TableCell(f"{paper_mark} / {mark} {score}{differs}", best=mark == paper_mark))
         rows.append(row)
     caption = (
         "The paper's symbol / ours and the error (accuracy for parity) it stands for; bold where they agree. "
-        f"The paper gives words; the rule here: {RULE} {select.SIZE_RULE}"
+        f"The paper gives words; the rule here: {RULE} {SIZE_RULE}"
     )
-    columns = ["task", *heads]
+    columns = ["task", *map(architecture_name, names)]
     return Table("table-1", caption, columns, rows, pd.DataFrame(numbers), frozenset(columns))
 
 
 def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
-    """By architecture: the error of its best size at its chosen rate, or None and why there is none."""
+    """By architecture: the error of its best size at its chosen rate, or None, and how its runs ended."""
     if rows.empty:
         return {}
-    rows = rows[rows["task_id"] == _standing_task(rows)]
-    plan, table = chosen_settings(rows)
-    best = select.best_sizes(table)
-    ends = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    found: dict[str, tuple[float | None, str]] = {}
-    for architecture, runs in plan.groupby("architecture", sort=False):
-        # Of several series (an architecture trained with other checkpoints, say) one stands for it.
+    results = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
+    best = best_sizes(results.settings)
+    best_errors: dict[str, tuple[float | None, str]] = {}
+    for architecture, runs in results.runs.groupby("architecture", sort=False):
+        # An architecture can have several series, for example with other checkpoints: the best one counts.
         candidates = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
-        errors = select.chosen(ends, candidates)["error"] if len(candidates) else ends["error"].iloc[:0]
+        errors = results.ends(candidates)["error"]
         error = float(errors.mean()) if len(errors) else math.nan
         ended = tally(runs)
-        found[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
-    return found
+        best_errors[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
+    return best_errors
 
 
 def _standing_task(rows: pd.DataFrame) -> str:
-    """Of tasks of one name the one with the paper's settings, else the one with most runs."""
+    """The id of the task with the paper's settings, else of the task with most runs."""
     runs = rows.drop_duplicates("id")
     if runs["as_defined"].any():
         return str(runs.loc[runs["as_defined"], "task_id"].iloc[0])
@@ -97,25 +89,25 @@ def table_3(results: pd.DataFrame) -> Table:
         task_id: _queries(rows["settings"].iloc[0], field)
         for task_id, rows in results.groupby("task_id", sort=False)
     }
-    asked = results.assign(queries=results["task_id"].map(queries))
+    results = results.assign(queries=results["task_id"].map(queries))
     rows, numbers = [], []
-    for architecture, values in printed.TABLE_3.items():
+    for architecture, losses in printed.TABLE_3.items():
         row = [TableCell(_table_3_name(architecture))]
-        for (m, width), theirs in zip(printed.TABLE_3_COLUMNS, values, strict=True):
-            selected = asked[
-                (asked["architecture"] == architecture) & (asked["queries"] == m) & (asked["width"] == width)
-            ]
-            found, why = _chosen_error(selected)
+        for (m, width), paper_loss in zip(printed.TABLE_3_COLUMNS, losses, strict=True):
+            cell = {"architecture": architecture, "queries": m, "width": width}
+            selected = results[(results[list(cell)] == list(cell.values())).all(axis=1)]
+            point, state = _chosen_error(selected)
             numbers.append(
                 {
-                    "architecture": architecture, "queries": m, "width": width, "paper": float(theirs),
-                    **{key: found.get(key) for key in TABLE_3_FOUND}, "state": why,
+                    **cell, "paper": float(paper_loss), **{key: point.get(key) for key in TABLE_3_NUMBERS},
+                    "state": state,
                 }
             )  # fmt: skip
-            if found:
-                row.append(TableCell(f"{theirs} / {plus_minus(found['ours'], found['standard_error'])}"))
+            if point:
+                loss = plus_minus(point["ours"], point["standard_error"])
+                row.append(TableCell(f"{paper_loss} / {loss}"))
             else:
-                row.append(TableCell(f"{theirs} / {ABSENT}: {why}", absent=True))
+                row.append(TableCell(f"{paper_loss} / {ABSENT}: {state}", absent=True))
         rows.append(row)
     heads = [f"{m} queries, width {width}" for m, width in printed.TABLE_3_COLUMNS]
     caption = (
@@ -126,7 +118,7 @@ def table_3(results: pd.DataFrame) -> Table:
     return Table("table-3", caption, ["architecture", *heads], rows, pd.DataFrame(numbers), text)
 
 
-TABLE_3_FOUND = ("ours", "standard_error", "learning_rate", "at_edge", "run_ids")
+TABLE_3_NUMBERS = ("ours", "standard_error", "learning_rate", "at_edge", "run_ids")
 
 
 def _table_3_name(architecture: str) -> str:
@@ -134,35 +126,33 @@ def _table_3_name(architecture: str) -> str:
 
 
 def _queries(settings: dict[str, Any], field: str | None) -> float:
-    """The number of queries of a task: the setting that differs, or the one that is called so."""
+    """The number of queries of a task: the setting with that name, or else `field`, in which tasks differ."""
     named = [key for key in settings if "quer" in key]
     key = named[0] if named else field
     return float(settings.get(key, math.nan)) if key else math.nan
 
 
 def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
-    """Error of the chosen rate of one cell, or nothing and the state of its runs."""
+    """Error at the chosen rate of one cell (empty if there is none), and how its runs ended."""
     if rows.empty:
         return {}, "no experiment"
-    plan, table = chosen_settings(rows)
-    shown = rows[(rows["evaluation"] == "report") & (rows["step"] == rows["steps"])]
-    scores = shown[[*PLAN_COLUMNS, *SCORE_COLUMNS]].astype({"step": int})
-    points = estimates.points(select.chosen(scores, table), scale_of(rows))
+    results = TaskResults(rows)
+    points = results.end_points()
     points = points[np.isfinite(points["error"].astype(float))]
     if points.empty:
-        return {}, tally(plan)
+        return {}, tally(rows)
     point = points.iloc[0]
     return {
         "ours": float(point["value"]),
         "standard_error": float(point["standard_error"]),
         "learning_rate": float(point["learning_rate"]),
-        "at_edge": bool(table["at_edge"].any()),
+        "at_edge": bool(results.settings["at_edge"].any()),
         "run_ids": point["run_ids"],
-    }, tally(plan)
+    }, tally(rows)
 
 
 def table_4() -> Table:
-    """GINC: the paper's numbers, and why there are none of ours."""
+    """GINC: the paper's numbers. bench has no numbers of its own, and the table states why."""
     columns = ["parameters", "train PPL", "valid PPL", "ICL accuracy, %"]
     rows = [
         [
@@ -172,8 +162,8 @@ def table_4() -> Table:
         ]
         for name, values in printed.TABLE_4.items()
     ]
-    theirs = [dict(zip(columns, values, strict=True)) for values in printed.TABLE_4.values()]
-    numbers = pd.DataFrame(theirs).add_prefix("paper ").assign(ours=None, why=printed.NO_GINC)
+    paper_numbers = [dict(zip(columns, values, strict=True)) for values in printed.TABLE_4.values()]
+    numbers = pd.DataFrame(paper_numbers).add_prefix("paper ").assign(ours=None, why=printed.NO_GINC)
     numbers.insert(0, "architecture", list(printed.TABLE_4))
     caption = (
         "GINC, as the paper prints it; accuracies at 64 examples, 90 % intervals. Nothing measured here."
@@ -183,7 +173,7 @@ def table_4() -> Table:
 
 
 def table_5() -> Table:
-    """RegBench: the paper's numbers, and why there are none of ours."""
+    """RegBench: the paper's numbers. bench has no numbers of its own, and the table states why."""
     columns = ["train PPL", "valid PPL", "accuracy, %"]
     rows = [
         [

@@ -1,7 +1,7 @@
-"""Tables: what each model scored, and how each learning rate did; as CSV, Markdown, LaTeX and in the page.
+"""Tables of results: the score of each model, the error of each learning rate, and the points of a figure.
 
-The CSV holds every number in full; the others are for reading. No cell is blank: what is not there
-says why.
+The CSV has every number in full; Markdown, LaTeX and the page are for reading. No cell is blank: a cell
+without a number states the reason.
 """
 
 from __future__ import annotations
@@ -12,45 +12,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.data.estimates import ScoreScale, interval
-from bench.report.data.planned import CELL, STATES, TUNED, tallied, tally
+from bench.report.data.estimates import TaskResults, interval
+from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
 from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, millions, plus_minus
-from bench.results import Pool
-from bench.results.evaluations import headline
-from bench.results.record import MAIN
+from bench.report.text import error_text, heading, millions, plus_minus
 from bench.run import short
 
 
-def results_table(
-    name: str, plan: pd.DataFrame, settings: pd.DataFrame, pool: Pool, measure: ScoreScale
-) -> Table:
-    """One row per series and size of one task: its chosen setting and what it scored.
-
-    Args:
-        name: file name without its ending.
-        plan: `planned.planned`, of one task.
-        settings: `select.settings` of the same.
-        pool: the results.
-        measure: how the task's scores are shown.
-    """
-    chosen = {tuple(row[name] for name in CELL): row for row in _chosen_rows(settings)}
+def results_table(name: str, task: TaskResults) -> Table:
+    """A row per series and size of one task: its chosen setting and its scores."""
+    scale = task.scale
+    settings = {tuple(row[key] for key in CELL): row for row in _chosen_rows(task.settings)}
+    ends = dict(iter(task.ends().groupby(CELL, sort=False)))
     numbers = pd.DataFrame(
-        [_summary(runs, chosen.get(cell), pool, measure) for cell, runs in plan.groupby(CELL, sort=False)],
+        [
+            _summary(runs, settings.get(cell), ends.get(cell), scale)
+            for cell, runs in task.runs.groupby(CELL, sort=False)
+        ],
         columns=SUMMARY_COLUMNS,
     )
-    best = {column: _best(numbers, column, measure) for column in ("value", "value_last")}
-    clips = plan["clip"].nunique() > 1
-    columns = ["architecture", "size", "parameters", "learning rate", *(["clip"] if clips else [])]
-    columns += ["training FLOPs", measure.label, "at the last position", "outcome", "seeds"]
+    best = {column: _best(numbers, column, scale) for column in ("value", "value_last")}
+    clips = task.runs["clip"].nunique() > 1
+    fields = ("series", "size", "parameters", *(TUNED if clips else TUNED[:1]), "training_flops")
+    columns = [*map(heading, fields), scale.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
-        f"{measure.label.capitalize()} ± standard error: {measure.where}, and at the last position "
-        f"({measure.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
+        f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
+        f"({scale.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over seeds where three or more finished, else over prompts."
     )
-    numbers = numbers.rename(columns=lambda column: column.replace("value", measure.label.replace(" ", "_")))
+    numbers = numbers.rename(columns=lambda column: column.replace("value", scale.label.replace(" ", "_")))
     return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
 
 
@@ -66,50 +58,43 @@ def _chosen_rows(settings: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _summary(
-    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, pool: Pool, measure: ScoreScale
+    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, ends: pd.DataFrame | None, scale: ScoreScale
 ) -> dict[str, Any]:
+    """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen setting."""
     first = runs.iloc[0]
-    common = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
-    common |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
-    if setting is None:
-        return common
-    tuned = tuple(setting[name] for name in TUNED)
-    columns = (runs["id"], runs["state"], *(runs[name] for name in TUNED))
-    ids = [
-        key for key, state, *own in zip(*columns, strict=True) if state == "finished" and tuple(own) == tuned
+    summary = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
+    summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
+    if setting is None or ends is None:
+        return summary
+    mean, error, _, kind = interval(ends["score"] / scale.scale, ends["score_se"] / scale.scale)
+    lasts = [
+        np.array([numbers[-1] for numbers in ends[column]]) / scale.scale for column in ("curve", "curve_se")
     ]
-    last = [pool.runs[key].checkpoints[-1] for key in ids]
-    reports = [checkpoint.evaluations[MAIN] for checkpoint in last]
-    heads = [headline(pool.runs[key], end, MAIN) for key, end in zip(ids, last, strict=True)]
-    overall = np.array(heads) / measure.scale
-    mean, error, _, kind = interval(overall[:, 0], overall[:, 1])
-    ends = np.array([(report.mean[-1], report.standard_error[-1]) for report in reports])
-    ends = ends / measure.scale
-    end, end_error, _, _ = interval(ends[:, 0], ends[:, 1])
+    last, last_error, _, _ = interval(*lasts)
     return {
-        **common,
+        **summary,
         **{key: setting[key] for key in (*TUNED, "at_edge")},
-        "training_flops": last[0].training_flops,
+        "training_flops": int(ends["training_flops"].iloc[0]),
         "value": float(mean),
         "value_se": float(error),
-        "value_last": float(end),
-        "value_last_se": float(end_error),
+        "value_last": float(last),
+        "value_last_se": float(last_error),
         "interval": kind,
-        "seeds_finished": len(ids),
+        "seeds_finished": len(ends),
         "seeds_planned": setting["planned"],
-        "run_ids": " ".join(ids),
+        "run_ids": " ".join(ends["id"]),
     }
 
 
-def _best(numbers: pd.DataFrame, column: str, measure: ScoreScale) -> set[int]:
-    """Rows that are best of their size; of all where no size has two to compare."""
-    there = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
-    sizes = there.groupby("size").filter(lambda group: len(group) > 1)
+def _best(numbers: pd.DataFrame, column: str, scale: ScoreScale) -> set[int]:
+    """Rows that are best of their size, or best of all if no size has two rows to compare."""
+    scored = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
+    sizes = scored.groupby("size").filter(lambda group: len(group) > 1)
     if sizes.empty:
-        groups = [there] if len(there) > 1 else []
+        groups = [scored] if len(scored) > 1 else []
     else:
         groups = [group for _, group in sizes.groupby("size")]
-    sign = -1.0 if measure.higher_is_better else 1.0
+    sign = -1.0 if scale.higher_is_better else 1.0
     values = {index: sign * float(value) for index, value in enumerate(numbers[column])}
     return {min(group["row"], key=values.__getitem__) for group in groups}
 
@@ -123,10 +108,10 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
     ]
     outcome = TableCell(values["outcome"], absent=values["outcome"] != "finished")
     if pd.isna(values["value"]):
-        gone = TableCell(values["outcome"], absent=True)
-        none = [TableCell("none chosen", absent=True)] * (1 + clips)
+        absent = TableCell(values["outcome"], absent=True)
+        unset = [TableCell("none chosen", absent=True)] * (1 + clips)
         seeds = TableCell(f"0 of {values['seeds_planned']:.0f}", absent=True)
-        return [*names, *none, TableCell("none done", absent=True), gone, gone, outcome, seeds]
+        return [*names, *unset, TableCell("none done", absent=True), absent, absent, outcome, seeds]
     rate = short(values["learning_rate"]) + (" (edge of its grid)" if values["at_edge"] else "")
     return [
         *names,
@@ -143,7 +128,7 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
 
 
 def rates_table(name: str, settings: pd.DataFrame) -> Table:
-    """One row per series and size, one column per learning rate: the error it was chosen by."""
+    """A row per series and size, a column per learning rate: its error on the validation prompts."""
     keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
     clips = settings["clip"].nunique() > 1
     columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
@@ -152,8 +137,8 @@ def rates_table(name: str, settings: pd.DataFrame) -> Table:
         cell = tuple(row[name] for name in CELL)
         cells.setdefault(cell, {})[tuple(row[name] for name in TUNED)] = row
     rows = [
-        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(found.get(key)) for key in keys)]
-        for cell, found in cells.items()
+        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(by_setting.get(key)) for key in keys)]
+        for cell, by_setting in cells.items()
     ]
     caption = (
         "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
@@ -173,3 +158,38 @@ def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
         return TableCell(ended, absent=True)
     text = error_text(float(setting["selection_error"]))
     return TableCell(text if ended == "finished" else f"{text}; {ended}", best=bool(setting["chosen"]))
+
+
+READABLE = (
+    "panel", "series", "size", "seed", "learning_rate", "step", "training_flops", "value", "standard_error",
+    "seeds", "learned", "convergence_step",
+)  # fmt: skip
+"""Columns of a figure's numbers that people read. The CSV beside the figure has all columns."""
+
+
+def points_table(name: str, numbers: pd.DataFrame) -> Table:
+    """The points of a figure, with a row per point."""
+    columns = [column for column in READABLE if column in numbers]
+    rows = [
+        [TableCell(_readable(column, row[column])) for column in columns]
+        for row in numbers.to_dict("records")
+    ]
+    caption = (
+        "The points of the figure. Standard errors: over seeds where three or more finished, else prompts."
+    )
+    text = frozenset(
+        heading(column) for column in ("panel", "series", "size", "learned") if column in columns
+    )
+    return Table(name, caption, list(map(heading, columns)), rows, numbers, text)
+
+
+def _readable(key: str, value: object) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if key in ("step", "convergence_step", "seeds", "seed"):
+        return f"{int(value):,}"  # type: ignore[call-overload]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | int):
+        return short(float(value)) if key == "learning_rate" else f"{float(value):.3g}"
+    return str(value)

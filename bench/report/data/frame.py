@@ -1,0 +1,401 @@
+"""The frame that every section, table and figure of a report reads: planned runs and their results.
+
+It has one row per planned run, checkpoint and evaluation. A run without a checkpoint has one row without a
+step. `ResultRow` names the columns. Names for people tell apart tasks of one name, and runs of one
+architecture that differ in more than the size, the seed and the tuned settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.paper.protocol import followed
+from bench.report.style import architecture_name, task_name
+from bench.results import Checkpoint, Pool, RunRecord
+from bench.results.evaluations import (
+    NOTHING,
+    Number,
+    column,
+    convergence_step,
+    headline_words,
+    marks,
+    normalised,
+    number,
+    positions,
+)
+from bench.results.record import MAIN, SELECTION, Scores
+from bench.run import Run, leaves, short
+from bench.tasks import TASKS, Task
+
+STATES = ("finished", "diverged", "failed", "missing")
+"""States of planned runs. Results say finished or diverged, the dispatcher says failed."""
+TUNED = ["learning_rate", "clip"]
+CELL = ["task_id", "series", "size"]
+"""What a row of a table stands for: a task, a series (an architecture or a variant of one) and a size."""
+SCORES_ASIDE = (SELECTION, "hidden", "teacher_forced")
+"""Evaluations that no figure of the paper shows."""
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """How a task's scores are shown. The task's definition determines it, so it needs no result.
+
+    Attributes:
+        metric: "squared_error" or "accuracy".
+        scale: what a raw score is divided by before it is shown (1 for an accuracy).
+        trivial: what a predictor that has learned nothing would show.
+        n_points: points in a prompt.
+        headline: the mark at which the task's headline is read; None for the mean over positions.
+    """
+
+    metric: str
+    scale: float
+    trivial: float
+    n_points: int
+    headline: str | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> ScoreScale:
+        scale = 1.0 if task.metric == "accuracy" else task.error_scale
+        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric == "accuracy"
+
+    @property
+    def label(self) -> str:
+        return "accuracy" if self.higher_is_better else "normalised error"
+
+    @property
+    def where(self) -> str:
+        """Where in the prompt the headline is read, in words."""
+        return headline_words(self.headline)
+
+    @property
+    def best_word(self) -> str:
+        """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
+        return "ceiling" if self.higher_is_better else "floor"
+
+
+class ResultRow(NamedTuple):
+    """One evaluation of one checkpoint of a planned run. Its fields are the columns of the frame.
+
+    Attributes:
+        id: the run's.
+        task_id: the task's.
+        task_name: as in suites.
+        architecture: as in suites, without options.
+        size: layers × width.
+        size_group: the paper's name for the size.
+        layers, width, parameters: of the model.
+        learning_rate, clip, seed, steps: of the run.
+        optimizer: its name.
+        planned_flops: training FLOPs of the whole run.
+        done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
+        state: one of STATES.
+        reason: why the run diverged.
+        as_defined: whether the task has its default settings, which are the paper's.
+        settings: the task's numeric fields.
+        score_scale: how the task's scores are shown.
+        task: the task's name for people.
+        series: the architecture's name for people, with what distinguishes variants.
+        step: of the checkpoint.
+        training_flops: up to the checkpoint. 0 without one, because a NaN would make the column inexact.
+        evaluation: "report", or another that the task has ("clean_prompts").
+        score, score_se: the evaluation's headline, raw, and its standard error over prompts.
+        error, error_se: the same, normalised; 1 − accuracy.
+        selection_error: the error on the validation prompts, for "report".
+        error_last, error_last_se: the error at the last position.
+        headline_position: the position of the headline's mark, counted from 0; NaN for a mean.
+        convergence_step: step of the first checkpoint whose accuracy counts as learned.
+        examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
+    """
+
+    id: str
+    task_id: str
+    task_name: str
+    architecture: str
+    size: str
+    size_group: str | None
+    layers: int
+    width: int
+    parameters: int
+    learning_rate: float
+    clip: float
+    seed: int
+    steps: int
+    optimizer: str
+    planned_flops: int
+    done_flops: int
+    state: str
+    reason: str | None
+    as_defined: bool
+    settings: Mapping[str, int]
+    score_scale: ScoreScale
+    task: str = ""
+    series: str = ""
+    step: float = math.nan
+    training_flops: int = 0
+    evaluation: str = MAIN
+    score: float = math.nan
+    score_se: float = math.nan
+    error: float = math.nan
+    error_se: float = math.nan
+    selection_error: float = math.nan
+    error_last: float = math.nan
+    error_last_se: float = math.nan
+    headline_position: float = math.nan
+    convergence_step: int | None = None
+    examples: list[int] | None = None
+    curve: Sequence[float] | None = None
+    curve_se: Sequence[float] | None = None
+
+
+def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) -> pd.DataFrame:
+    """The frame of `runs`, in the order of the plan.
+
+    Args:
+        runs: the planned runs.
+        pool: results; those of other runs are left out.
+        states: states of runs without a result, by run id. "failed" is kept, any other word means missing.
+    """
+    unique = list({run.id: run for run in runs}.values())
+    rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
+    return _named(pd.DataFrame(rows, columns=list(ResultRow._fields)), unique)
+
+
+def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
+    """The rows of some runs, in the order of `runs`; names tell apart what differs among these runs."""
+    unique = {run.id: run for run in runs}
+    places = {run_id: place for place, run_id in enumerate(unique)}
+    rows = results[results["id"].isin(places)]
+    order = rows["id"].map(places).to_numpy().argsort(kind="stable")
+    return _named(rows.iloc[order].reset_index(drop=True), list(unique.values()))
+
+
+def _named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
+    if results.empty:
+        return results
+    series = {
+        run.id: architecture_name(run.architecture.base_name) + variant
+        for run, variant in zip(runs, _variants(runs), strict=True)
+    }
+    return results.assign(task=results["task_id"].map(_task_names(runs)), series=results["id"].map(series))
+
+
+def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:
+    fields = leaves(run.task.model_dump(mode="json"))
+    row = ResultRow(
+        id=run.id,
+        task_id=run.task_id,
+        task_name=run.task.name,
+        architecture=run.architecture.base_name,
+        size=f"{run.size.layers}×{run.size.width}",
+        size_group=run.size_group,
+        layers=run.size.layers,
+        width=run.size.width,
+        parameters=run.parameters,
+        learning_rate=run.learning_rate,
+        clip=run.clip,
+        seed=run.seed,
+        steps=run.steps,
+        optimizer=run.optimizer.name,
+        planned_flops=run.training_flops(),
+        done_flops=result.last.training_flops if result and result.last else 0,
+        state=result.outcome if result else "failed" if state == "failed" else "missing",
+        reason=result.reason if result else None,
+        as_defined=run.task == TASKS[run.task.name]() if run.task.name in TASKS else False,  # type: ignore[call-arg]
+        settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
+        score_scale=ScoreScale.of(run.task),
+    )
+    if result is None or result.last is None:
+        yield row
+        return
+    row = row._replace(convergence_step=convergence_step(result))
+    for checkpoint in result.checkpoints:
+        for name, scores in checkpoint.evaluations.items():
+            if name not in SCORES_ASIDE:
+                yield _evaluated(row, result, checkpoint, name, scores)
+
+
+def _evaluated(
+    row: ResultRow, result: RunRecord, checkpoint: Checkpoint, name: str, scores: Scores
+) -> ResultRow:
+    """The row of a run with the scores of one evaluation of a checkpoint."""
+
+    def error(evaluation: str, at: str) -> Number:
+        return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
+
+    score, score_se = number(result, checkpoint, name, "headline") or NOTHING
+    headline, headline_se = error(name, "headline")
+    last, last_se = error(name, "last")
+    row = row._replace(
+        step=checkpoint.step,
+        training_flops=checkpoint.training_flops,
+        evaluation=name,
+        score=score,
+        score_se=score_se,
+        error=headline,
+        error_se=headline_se,
+        error_last=last,
+        error_last_se=last_se,
+        headline_position=_headline_position(result, scores, name),
+    )
+    if name == MAIN:
+        row = row._replace(selection_error=error(SELECTION, "headline")[0])
+    if checkpoint is result.last and scores.mean:
+        examples = list(positions(result, name, len(scores.mean)))
+        row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)
+    return row
+
+
+def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:
+    mark, columns = result.facts.headline, len(scores.mean)
+    if not mark or not columns or mark not in marks(result, name):
+        return math.nan
+    index = column(result, name, mark, columns)
+    return math.nan if index is None else float(positions(result, name, columns)[index])
+
+
+REFERENCE_COLUMNS = ["task_id", "evaluation", "name", "kind", "examples", "value", "standard_error"]
+
+
+def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
+    """Floor, baselines and trivial predictor of the tasks of `runs`, with a row per position.
+
+    Columns: REFERENCE_COLUMNS. Values are on the scale on which reports show scores.
+    """
+    scales = {run.task_id: ScoreScale.of(run.task).scale for run in runs}
+    parts = [
+        pd.DataFrame(
+            {
+                "task_id": task_id,
+                "evaluation": baseline.evaluation,
+                "name": baseline.name,
+                "kind": baseline.kind,
+                "examples": baseline.positions,
+                "value": np.asarray(baseline.mean, dtype=float) / scale,
+                "standard_error": np.asarray(baseline.standard_error, dtype=float) / scale,
+            }
+        )
+        for task_id, scale in scales.items()
+        if task_id in pool.baselines
+        for baseline in pool.baselines[task_id].baselines
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=REFERENCE_COLUMNS)
+
+
+def varied_setting(results: pd.DataFrame) -> str | None:
+    """The numeric field in which the tasks of a figure differ; None when they differ in none."""
+    settings = results.drop_duplicates("task_id")["settings"].to_list()
+    fields = [key for key in settings[0] if len({values.get(key) for values in settings}) > 1]
+    return fields[0] if fields else None
+
+
+def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first row of each run: the plan."""
+    return rows.drop_duplicates("id").reset_index(drop=True)
+
+
+def total(flops: pd.Series[int]) -> int:
+    """The sum of training FLOPs, exact where 64 bits would not hold it."""
+    return sum(int(value) for value in flops)
+
+
+def counts(rows: pd.DataFrame) -> dict[str, int]:
+    """The number of planned runs in each state, all of STATES included."""
+    ended = Counter(runs_of(rows)["state"].to_list())
+    return {state: ended[state] for state in STATES}
+
+
+def tally(rows: pd.DataFrame) -> str:
+    """How planned runs ended: "missing (4 of 4 runs)", "finished (3), diverged (1 of 4 runs)", "finished"."""
+    return tallied(counts(rows))
+
+
+def tallied(ended: Mapping[str, int]) -> str:
+    """`tally` of counts by state."""
+    states = [(state, count) for state, count in ended.items() if count]
+    if [state for state, _ in states] == ["finished"]:
+        return "finished"
+    *first, (state, count) = states
+    total = sum(ended.values())
+    noun = "run" if total == 1 else "runs"
+    return ", ".join([*(f"{word} ({runs})" for word, runs in first), f"{state} ({count} of {total} {noun})"])
+
+
+def _task_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Tasks' names for people by id. Tasks of one name carry the fields in which they differ."""
+    first = {run.task_id: run for run in runs}
+    records = [
+        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
+        for run in first.values()
+    ]
+    differences = _differences(records, [run.task.name for run in first.values()])
+    return {
+        task_id: task_name(run.task.name) + difference
+        for (task_id, run), difference in zip(first.items(), differences, strict=True)
+    }
+
+
+def _protocol(run: Run) -> str:
+    """Name the protocol that a run's task follows where the paper's text and the released code differ."""
+    protocols = followed(run.task)
+    if "paper" in protocols:
+        return "as in the text"
+    return "as in the released code" if protocols else "in part as in the text"
+
+
+def _variants(runs: Sequence[Run]) -> list[str]:
+    """Suffixes of architectures' names, so that no two different series share a name."""
+    records = []
+    for run in runs:
+        record = run.identity()
+        for key in ("task", "learning_rate", "clip", "seed"):
+            del record[key]
+        record["size"] = {"heads": run.size.heads}
+        records.append(record)
+    # The same architecture at another size is no variant, so only differences at one size count.
+    groups = [(run.architecture.base_name, run.size.layers, run.size.width, run.task_id) for run in runs]
+    return _differences(records, groups, families=[run.architecture.base_name for run in runs])
+
+
+def _differences(
+    records: Sequence[Mapping[str, Any]], groups: Sequence[Any], families: Sequence[Any] | None = None
+) -> list[str]:
+    """Name, for each record, the fewest fields that tell the different records of one group apart.
+
+    A field that is needed in one group is named throughout the group's family (default: the group).
+    """
+    flat = [dict(leaves(record)) for record in records]
+    families = groups if families is None else families
+    # Names and protocols first: "adamw" says more than the settings that come with it.
+    keys = sorted(
+        {key for record in flat for key in record},
+        key=lambda key: (key[-1] != "name", key != ("protocol",), key),
+    )
+    needed: dict[Any, list[tuple[str, ...]]] = {family: [] for family in families}
+    for key in keys:
+        values_by_group: dict[Any, set[Any]] = {}
+        for record, group, family in zip(flat, groups, families, strict=True):
+            named = tuple(record.get(other) for other in needed[family])
+            values_by_group.setdefault((family, group, named), set()).add(record.get(key))
+        for family in {family for (family, _, _), values in values_by_group.items() if len(values) > 1}:
+            needed[family].append(key)
+    return [
+        "".join(f", {_phrase(key, record.get(key))}" for key in needed[family])
+        for record, family in zip(flat, families, strict=True)
+    ]
+
+
+def _phrase(key: tuple[str, ...], value: Any) -> str:
+    text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"

@@ -1,0 +1,115 @@
+"""A new optimizer is one class and one entry in the table: everything else reads the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jsonschema
+import pytest
+import torch
+from pydantic import Field
+
+from bench import results
+from bench.check.schema import json_schema as claims_schema
+from bench.cost import Speeds
+from bench.errors import InvalidFile
+from bench.kernels.adam import Buffers
+from bench.optimizers import OPTIMIZERS, Optimizer
+from bench.plan import plan, select
+from bench.results.export import load_results, write
+from bench.suite import Suite, json_schema, load
+from bench.train.loop import TrainingOptions, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.kernels.adam.clipped import ParameterRows
+
+CPU = torch.device("cpu")
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, as `torch.optim.SGD`."""
+
+    title = "SGD"
+
+    name: Literal["sgd"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    def move(self, parameters: Iterable[ParameterRows], rates: Tensor, step: Tensor) -> None:
+        for value, momentum, _, gradient in parameters:
+            momentum.mul_(self.momentum).add_(gradient)
+            value.sub_(rates * momentum)
+
+
+@pytest.fixture(autouse=True)
+def sgd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMIZERS, "sgd", SGD)
+
+
+def suite_of(folder: Path, optimizer: str) -> Suite:
+    path = folder / "x.yaml"
+    path.write_text(
+        f"name: x\nexperiments:\n  one:\n    optimizer: {optimizer}\n"
+        "    tasks: {name: linear_regression, n_dims: 3, n_points: 5}\n    architectures: transformer\n"
+        "    sizes: {layers: 1, width: 16, heads: 2}\n    learning_rates: 0.01\n"
+        "    steps: 20\n    batch_size: 8\n    evaluation_prompts: 16\n"
+    )
+    return load(path)
+
+
+def test_a_new_optimizer_is_planned_trained_stored_filtered_and_exported(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, "[adam, sgd, {name: sgd, momentum: 0.5}]")
+    pool = results.load(tmp_path)
+    chosen = select(plan(suite, tmp_path, pool, Speeds(pool)), "optimizer=sgd")
+    assert [planned.run.optimizer for planned in chosen] == [SGD(), SGD(momentum=0.5)]
+    losses = []
+    for planned in chosen:
+        result = train(planned.run, tmp_path / planned.run.id, TrainingOptions(CPU))
+        losses.append(result["curve"]["loss"])
+        results.store(results.path_of(tmp_path, planned.run), result)
+    assert losses[0] != losses[1]
+    frame = load_results(tmp_path)
+    assert frame["optimizer"].tolist() == ["sgd", "sgd"]
+    write(frame, tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text().count(",sgd,") == 2
+
+
+def test_its_options_are_checked_in_suites_and_described_in_schemas(tmp_path: Path) -> None:
+    for optimizer, complaint in {
+        "sdg": "4:16: unknown optimizer 'sdg', did you mean 'sgd'?",
+        "{name: sgd, momentum: 1}": "4:38: momentum: must be less than 1, got 1",
+        "{name: sgd, beta1: 0.5}": "4:28: unknown key 'beta1'",
+    }.items():
+        with pytest.raises(InvalidFile, match=r"x\.yaml") as raised:
+            suite_of(tmp_path, optimizer)
+        assert complaint in str(raised.value)
+    schema = json_schema()
+    assert schema["$defs"]["SGD"]["properties"]["momentum"]["exclusiveMaximum"] == 1
+    entry: dict[str, Any] = {"optimizer": {"name": "sgd", "momentum": 0.5}}
+    jsonschema.validate(entry, {"$ref": "#/$defs/Settings", "$defs": schema["$defs"]})
+    assert "sgd" in str(claims_schema()["$defs"]["Quantity"]["properties"]["optimizer"])
+
+
+def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, gradients = (torch.randn(2, 3, generator=generator) for _ in range(2))
+    rates, clips = torch.tensor([0.1, 0.2]), torch.tensor([1e9, 0.5])
+    sums = [torch.zeros(2), torch.zeros(2), torch.full((2,), -1)]
+    step = torch.tensor(0)
+    flat = values.flatten().clone()
+    buffers = Buffers([0], [3], flat, torch.zeros(6), torch.zeros(6), step, rates, clips, *sums)
+    update = SGD(momentum=0.9).update("reference", buffers)
+    for _ in range(3):
+        update([gradients], torch.ones(2))
+    for member in range(2):
+        parameter = torch.nn.Parameter(values[member].clone())
+        peer = torch.optim.SGD([parameter], lr=float(rates[member]), momentum=0.9)
+        for _ in range(3):
+            parameter.grad = gradients[member].clone()
+            torch.nn.utils.clip_grad_norm_([parameter], float(clips[member]))
+            peer.step()
+        torch.testing.assert_close(flat.view(2, 3)[member], parameter.detach())
+    assert (int(step), sums[0].tolist()) == (3, [3, 3])
