@@ -319,10 +319,12 @@ def _train(
         follow(workers, todo, order.results, out)
     except (KeyboardInterrupt, Terminated) as stop:
         said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Told to stop ({stop})"
-        with contextlib.suppress(OSError):  # the terminal may be what is gone
+        # The terminal may be what is gone (OSError), or the reader of a pipe (SystemExit). The workers must
+        # be stopped all the same: Python waits for its child processes before it exits.
+        with contextlib.suppress(OSError, SystemExit):
             out.print(f"\n{said}: saving what is being trained …")
         workers.stop()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SystemExit):
             out.print("Saved. Run the same command again to resume.")
         raise typer.Exit(exit_code(stop)) from None
     except BaseException:

@@ -136,6 +136,19 @@ def test_every_stop_signal_saves_and_ends_soon_with_its_code(tmp_path: Path, num
 
 
 @pytest.mark.slow
+def test_a_stop_signal_saves_also_when_nobody_reads_the_output(tmp_path: Path) -> None:
+    """As in `bench run … | head`, whose reader is gone when the message of the stop is printed."""
+    write(tmp_path)
+    process = start("run", "tiny.yaml", "--yes", "--workers", 1, cwd=tmp_path)
+    wait_for_steps(tmp_path, process)
+    assert process.stdout is not None
+    process.stdout.close()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert any((tmp_path / "results" / STATE).glob("*/checkpoint.pt"))
+
+
+@pytest.mark.slow
 def test_workers_that_are_told_to_stop_are_said_to_be(tmp_path: Path) -> None:
     write(tmp_path)
     process = start("run", "tiny.yaml", "--yes", "--workers", 1, cwd=tmp_path)
