@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import forking
 import pytest
 from command import ROOT
 from synthetic import write_pool
@@ -318,3 +320,9 @@ def test_public_classes_have_names_of_their_own() -> None:
                 owners.setdefault(node.name, []).append(module_name(path))
     assert len(owners) > 100
     assert {name: modules for name, modules in owners.items() if len(modules) > 1} == {}
+
+
+def test_what_tests_import_for_commands_ahead_of_time_exists() -> None:
+    """A name that is gone would end the process that starts commands, and all tests of commands with it."""
+    names = [*forking.LIGHT, *(name for names in forking.HEAVY.values() for name in names)]
+    assert [name for name in names if importlib.util.find_spec(name) is None] == []

@@ -35,7 +35,7 @@ LIGHT = (
 """What most commands import."""
 HEAVY = {
     "report": (
-        "bench.report.figures.settings",
+        "bench.report.figures",
         "seaborn",
         "bench.report.write",
         "matplotlib.backends.backend_svg",
