@@ -53,7 +53,7 @@ def compiled(
         multiples: integers that are known to be multiples of 16.
     """
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
-    integers |= {"columns", "high", "size", "universe", "width"}
+    integers |= {"columns", "high", "size", "span", "universe", "width"}
     integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
     integers |= {
         f"{name}_{axis}" for name in ("z", "out", "values", "stride") for axis in ("k", "row", "part")
@@ -166,11 +166,15 @@ def main() -> None:
     chunk = {"STATE": 16, "CHUNK": scan.CHUNK}
     for wide in (True, False):
         compiles(scan_forward.forward, {**chunk, **scan.FORWARD, "WIDE": wide}, {})
-        made = compiles(scan_gradient.backward, {**chunk, **scan.BACKWARD, "WIDE": wide}, {})
-        if wide:  # what makes it fast: no tile of the state changes hands between threads
-            tile = f"tensor<4x{scan.BACKWARD['BLOCK']}xf32"
-            assert tile in made
-            assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
+        gradient = {"STATE": 16, **scan.BACKWARD, "WIDE": wide}
+        for segments in (1, scan.SEGMENTS):
+            constants = {**gradient, "SEGMENTS": segments}
+            made = compiles(scan_gradient.backward, {**constants, **scan.BACKWARD_STAGES}, {})
+            if wide:  # what makes it fast: no tile of the state changes hands between threads
+                tile = f"tensor<4x{scan.BACKWARD['BLOCK']}xf32"
+                assert tile in made
+                assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
+        compiles(scan_gradient.segment_carries, {**constants, **scan.CARRIES_STAGES}, {})
     compiles(scan_gradient.add_up, {"STATE": 16, **scan.SUMS}, {}, warps=4)
     compiles(convolution._forward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
     compiles(convolution._backward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
