@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import Panel, absence_notes, marker_size, reference_look
-from bench.report.figures.drawing import Drawing, Spot, spot, tag
+from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.examples import draw_curves, draw_references, examples_axis, last_position
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
@@ -125,18 +125,13 @@ def _draw_steps(
 
 
 def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:
-    return [
-        spot(
-            axes,
-            row["step"],
-            row["value"],
-            row["architecture"],
+    def text(row: Mapping[Any, Any]) -> str:
+        return (
             f"{row['series']} {row['size']}, step {row['step']:,}: accuracy "
-            f"{plus_minus(row['value'], row['standard_error'])}",
-            row["run_ids"].split(),
+            f"{plus_minus(row['value'], row['standard_error'])}"
         )
-        for row in panel.data.to_dict("records")
-    ]
+
+    return spots_of(axes, panel.data.to_dict("records"), "step", text)
 
 
 def _last_accuracies(panel: Panel) -> str:

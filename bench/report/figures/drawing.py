@@ -16,7 +16,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -77,6 +77,16 @@ def spot(axes: Axes, x: float, y: float, architecture: str, text: str, run_ids: 
     pixel = axes.transData.transform((float(x), float(y)))
     place = axes.figure.transFigure.inverted().transform(pixel)
     return Spot(float(place[0]), float(place[1]), architecture, text, tuple(run_ids))
+
+
+def spots_of(
+    axes: Axes, rows: Sequence[Mapping[Any, Any]], x: str, text: Callable[[Mapping[Any, Any]], str]
+) -> list[Spot]:
+    """The spots of points with a value, an architecture and run ids; `x` is the field of their position."""
+    return [
+        spot(axes, row[x], row["value"], row["architecture"], text(row), row["run_ids"].split())
+        for row in rows
+    ]
 
 
 def tag(artists: Artist | Iterable[Artist], kind: str, value: str) -> None:

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench import optimizers
+from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, level, on_frontier
 from bench.report.data.frame import tally
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size, reference_look
-from bench.report.figures.drawing import Drawing, Spot, spot, tag
+from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.style import INK, PAPER, Look, architecture_name, in_style, looks, scientific
 from bench.report.text import error_text, plus_minus
 
@@ -62,16 +62,15 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Linear regression with Adam (left) and with AdamW, warm-up and cosine decay (right)."""
     results = results.assign(series=results["architecture"].map(architecture_name))
     panels = [
-        panel_of(
-            results[results["optimizer"] == optimizer], references, title=OPTIMIZERS.get(optimizer, optimizer)
-        )
+        panel_of(results[results["optimizer"] == optimizer], references, title=optimizer_title(optimizer))
         for optimizer in sorted(results["optimizer"].unique())
     ]
     return drawing("figure-9", panels)
 
 
-OPTIMIZERS = {name: optimizer.title for name, optimizer in optimizers.OPTIMIZERS.items()}
-"""Titles of the two sides of Figures 9 and 10."""
+def optimizer_title(name: str) -> str:
+    """The title of the side of Figures 9 and 10 that shows an optimizer."""
+    return OPTIMIZERS[name].title if name in OPTIMIZERS else name
 
 
 def _by_task(name: str, results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -204,19 +203,14 @@ def error_against_flops(
 
 
 def _spots(axes: Axes, panel: Panel) -> list[Spot]:
-    return [
-        spot(
-            axes,
-            row["training_flops"],
-            row["value"],
-            row["architecture"],
+    def text(row: Mapping[Any, Any]) -> str:
+        return (
             f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
-            f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs",
-            row["run_ids"].split(),
+            f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs"
         )
-        for row in panel.data.to_dict("records")
-        if math.isfinite(row["value"])
-    ]
+
+    rows = [row for row in panel.data.to_dict("records") if math.isfinite(row["value"])]
+    return spots_of(axes, rows, "training_flops", text)
 
 
 def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:

@@ -15,8 +15,8 @@ from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size, reference_look
-from bench.report.figures.drawing import Drawing, Spot, spot, tag
-from bench.report.figures.flops import OPTIMIZERS
+from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
+from bench.report.figures.flops import optimizer_title
 from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
 from bench.report.text import error_text, first_few, millions, plus_minus
 
@@ -80,7 +80,7 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             task = TaskResults(rows)
             ends = task.end_points()
             ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
-            title = f"{architecture_name(architecture)}, {OPTIMIZERS.get(optimizer, optimizer)}"
+            title = f"{architecture_name(architecture)}, {optimizer_title(optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
             label = f"normalised error\nafter {task.scale.n_points - 1} examples"
             panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
@@ -238,15 +238,10 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
 
 
 def _spots(axes: Axes, panel: Lines) -> list[Spot]:
-    return [
-        spot(
-            axes,
-            row["x"],
-            row["value"],
-            row["architecture"],
+    def text(row: Mapping[Any, Any]) -> str:
+        return (
             f"{architecture_name(row['architecture'])} {row['size']}: {' '.join(panel.y_label.split())} "
-            f"{plus_minus(row['value'], row['standard_error'])}",
-            row["run_ids"].split(),
+            f"{plus_minus(row['value'], row['standard_error'])}"
         )
-        for row in panel.data.to_dict("records")
-    ]
+
+    return spots_of(axes, panel.data.to_dict("records"), "x", text)
