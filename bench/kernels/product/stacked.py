@@ -14,9 +14,12 @@ from bench.kernels.product.split import Split, product
 
 Tensors = tuple[Tensor, ...]
 
-TILE, TILES, SHORTEST = (128, 64), 256, 256
-"""Outputs that a multiprocessor computes at a time; such tiles that fill a GPU; fewest terms of a part's
-sum."""
+TILE = (128, 64)
+"""Rows and columns of the outputs that a multiprocessor computes at a time."""
+TILES = 256
+"""Tiles that fill a GPU."""
+SHORTEST = 256
+"""Fewest terms in the sum of a part."""
 
 
 def operators(
