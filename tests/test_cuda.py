@@ -21,7 +21,13 @@ from bench.speed.measure import measure, roofline  # noqa: E402
 from bench.stack import Stack  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
-from bench.train.backends_agree import training_losses  # noqa: E402
+from bench.train.backends_agree import (  # noqa: E402
+    SLACK,
+    largest_difference,
+    stack_losses,
+    stack_with_companions,
+    training_losses,
+)
 from bench.train.loop import Interrupted, Progress, TrainingOptions, configure, train  # noqa: E402
 from bench.train.step import captured_step, eager_step, initial_state  # noqa: E402
 
@@ -176,6 +182,20 @@ def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
     for scan in ("reference", "triton", "mamba_ssm"):
         if not backends.unavailable(scan, "cuda"):
             assert training_losses(run, device, scan)[0] == pytest.approx(expected, rel=1e-3), scan
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lstm"])
+def test_members_of_a_stack_train_as_they_would_alone(name: str, precision: str) -> None:
+    """Over a hundred steps, as closely as ten times the drift that one ulp of the weights causes."""
+    fields = {"steps": 100, "checkpoints": (100,), "precision": precision, "batch_size": 64}
+    run, device = without_dropout(small_run(name, **fields)), torch.device("cuda")
+    stack = stack_with_companions(run)
+    together, _ = stack_losses(stack, device, "triton")
+    for member, losses in zip(stack.members, together, strict=True):
+        alone, _ = training_losses(member, device, "triton")
+        perturbed, _ = training_losses(member, device, "triton", perturbed=True)
+        assert largest_difference(losses, alone) <= SLACK * largest_difference(perturbed, alone)
 
 
 def squares(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""Train the same model with every kernel backend and compare the losses.
+"""Train the same model with every kernel backend, alone and in a stack, and compare the losses.
 
 Training amplifies rounding errors, so the losses of two correct backends drift apart. The losses of one
 backend drift in the same way after a one-ulp change of its initial weights. This drift of the reference is
 the yardstick: over the first hundred steps, a backend may differ from the reference by at most `SLACK`
-yardsticks.
+yardsticks. So may a member of a stack from the same run alone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ COMPARED_STEPS = 100
 SLACK = 10.0
 HALF_ULP = 2.0**-24
 """Half a unit in the last place (ulp) of a float32 in [1, 2)."""
+COMPANIONS: tuple[dict[str, float], ...] = ({"learning_rate": 5e-4}, {"seed": 1}, {"seed": 1, "clip": 1.0})
+"""What sets the other members of the compared stack apart."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Agreement:
 
     Attributes:
         architecture: name of the architecture.
-        backend: name of the backend; "reference, moved" is the yardstick.
+        backend: name of the backend; "reference, moved" is the yardstick. "…, stack of 4" compares a member
+            of such a stack.
         difference: largest relative difference of a step's loss over the first `COMPARED_STEPS` steps.
         loss: mean training loss of the last `COMPARED_STEPS` steps; None for the yardstick, which ends early.
         steps_per_second: speed of the whole training.
@@ -63,7 +66,7 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
         expected, speed = training_losses(run, device, "reference")
         yield Agreement(name, "reference", None, _last(expected), speed)
         perturbed, speed = training_losses(run, device, "reference", perturbed=True)
-        yardstick = _difference(perturbed, expected)
+        yardstick = largest_difference(perturbed, expected)
         yield Agreement(name, "reference, moved", yardstick, None, speed)
         for backend in backends.NAMES:
             if backend == "reference":
@@ -72,8 +75,24 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
                 yield Agreement(name, backend, unavailable=why)
                 continue
             losses, speed = training_losses(run, device, backend)
-            difference = _difference(losses, expected)
-            yield Agreement(name, backend, difference, _last(losses), speed, difference <= SLACK * yardstick)
+            yield _agreement(name, backend, losses, expected, speed, yardstick)
+            stack = stack_with_companions(run)
+            members, speed = stack_losses(stack, device, backend)
+            losses = members[stack.members.index(run)]
+            yield _agreement(name, f"{backend}, stack of {len(stack)}", losses, expected, speed, yardstick)
+
+
+def stack_with_companions(run: Run) -> Stack:
+    """A stack of the run and three others of its shape."""
+    own = {name: getattr(run, name) for name in Run.model_fields}
+    return Stack.of(run, *(Run.model_validate({**own, **fields}) for fields in COMPANIONS))
+
+
+def _agreement(
+    architecture: str, backend: str, losses: list[float], expected: list[float], speed: float, drift: float
+) -> Agreement:
+    difference = largest_difference(losses, expected)
+    return Agreement(architecture, backend, difference, _last(losses), speed, difference <= SLACK * drift)
 
 
 def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> Run:
@@ -94,30 +113,38 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
 def training_losses(
     run: Run, device: torch.device, scan: str, perturbed: bool = False
 ) -> tuple[list[float], float]:
-    """Train a run without evaluating it.
+    """The training losses of a run that trains alone, and steps per second (see `stack_losses`)."""
+    members, speed = stack_losses(Stack.of(run), device, scan, perturbed)
+    return members[0], speed
+
+
+def stack_losses(
+    stack: Stack, device: torch.device, scan: str, perturbed: bool = False
+) -> tuple[list[list[float]], float]:
+    """Train a stack without evaluating it.
 
     Args:
-        run: the run; it trains alone.
+        stack: the runs.
         device: device of the training.
         scan: name of the kernels' backend.
         perturbed: whether to change every initial weight by about an ulp. Only the first `COMPARED_STEPS`
             steps are then trained.
 
     Returns:
-        The training loss of every step, and steps per second.
+        For each member the training loss of every step, and steps per second.
     """
     options = TrainingOptions(device, scan)
-    state = prepare(Stack.of(run), options)
+    state = prepare(stack, options)
     if perturbed:
         _perturb(state)
     step = options.step(state)
     losses, began = [], time.perf_counter()
-    steps = min(run.steps, COMPARED_STEPS) if perturbed else run.steps
+    steps = min(stack.first.steps, COMPARED_STEPS) if perturbed else stack.first.steps
     for _ in range(steps):
         step()
-        losses.append(float(state.meters.loss_sum))
+        losses.append(state.meters.loss_sum.tolist())
         state.meters.reset()
-    return losses, steps / (time.perf_counter() - began)
+    return [list(member) for member in zip(*losses, strict=True)], steps / (time.perf_counter() - began)
 
 
 def _perturb(state: State) -> None:
@@ -129,7 +156,8 @@ def _perturb(state: State) -> None:
             parameter.mul_(1 + sign.to(torch.float64) * 2 * HALF_ULP)
 
 
-def _difference(losses: list[float], expected: list[float]) -> float:
+def largest_difference(losses: list[float], expected: list[float]) -> float:
+    """Largest relative difference of a step's loss over the first `COMPARED_STEPS` steps."""
     pairs = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
     return max(abs(loss - exact) / abs(exact) for loss, exact in pairs)
 

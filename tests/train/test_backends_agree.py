@@ -16,7 +16,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, steps: int = 4) -> dict[str, Agreem
     """S4 alone, with two prompts a step: what remains takes seconds."""
     monkeypatch.setattr(backends_agree, "TRAINED", {"s4": {}})
     monkeypatch.setattr(backends_agree, "BATCH", {"cpu": 2})
-    return {one.backend: one for one in compare(CPU, steps)}
+    return {agreement.backend: agreement for agreement in compare(CPU, steps)}
 
 
 @pytest.mark.slow
@@ -27,6 +27,9 @@ def test_a_correct_backend_trains_as_the_reference_does(monkeypatch: pytest.Monk
     assert 0 < yardstick.difference < 1e-5, "the last bits of weights, seen in the loss"
     assert sequential.agrees is True
     assert sequential.loss == pytest.approx(found["reference"].loss, rel=1e-5)
+    stacked = found["sequential, stack of 4"]
+    assert stacked.agrees is True
+    assert stacked.loss == pytest.approx(sequential.loss, rel=1e-5)
     assert found["mamba_ssm"].unavailable == "needs an NVIDIA GPU"
 
 
