@@ -5,12 +5,14 @@ In a notebook, `bench.load_results("results")` gives every result as a pandas da
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 __all__ = ["load_results"]
 
+# `typing` is not imported here: a command hears signals only once this module has been executed.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bench.results.export import load_results
 
 

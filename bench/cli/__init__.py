@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-
-from bench.errors import InvalidFile, UserError
 
 
 def main() -> None:
     """Entry point of the `bench` command."""
-    from bench.cli import signals, stdout
+    try:  # imports are in here: Ctrl-C during one of them is a stop like any other
+        from bench.cli import signals
+
+        try:
+            signals.listen()
+            _run()
+        except signals.Terminated as stop:
+            sys.exit(signals.exit_code(stop))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> None:
+    """Run the command of this process; print its error, if any, in lines without a traceback."""
+    import gc
+
+    from bench.cli import stdout
+    from bench.errors import InvalidFile, UserError
 
     gc.set_threshold(100_000)  # thousands of results hold no cycles: looking for them is a fifth of a status
     try:
-        signals.listen()
         stdout.data_stream()  # help and errors degrade too where letters cannot be written
         from bench.cli.app import app
 
@@ -22,8 +35,6 @@ def main() -> None:
     except UserError as error:
         lines = error.problems if isinstance(error, InvalidFile) else [f"bench: {error}"]
         code = error.exit_code
-    except (KeyboardInterrupt, signals.Terminated) as stop:
-        sys.exit(signals.exit_code(stop))
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:
             raise
