@@ -95,12 +95,13 @@ def _killed(folder: Path, chance: random.Random) -> str | None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return f"goes on {MOST_SECONDS:.0f} s after {number.name} to the {whom}"
+    if "Traceback" in output and str(ROOT / "bench") not in output:
+        return None  # the interpreter was stopped before it reached the package; what it prints is its own
     if process.returncode not in CODES:
         return f"exit code {process.returncode} after {number.name} to the {whom}: {output[-300:]}"
-    # Until the first line of the package is reached, the interpreter prints what it likes.
-    if "Traceback" in output and str(ROOT / "bench") in output:
-        return f"a traceback after {number.name} to the {whom}: {output[-600:]}"
-    return None
+    return (
+        f"a traceback after {number.name} to the {whom}: {output[-600:]}" if "Traceback" in output else None
+    )
 
 
 def _wait_for_steps(folder: Path, process: subprocess.Popen[str]) -> None:

@@ -28,10 +28,12 @@ ELEMENTS = 1024
 @triton.jit
 def _standardized(total, inside, channels):
     """Rows with mean 0 and variance 1, and the inverse standard deviations."""
-    mean = tl.sum(total, axis=1) / channels
+    # A division takes ten instructions, and every thread of a row would repeat it.
+    share = tl.full((), 1.0, total.dtype) / channels
+    mean = tl.sum(total, axis=1) * share
     centered = tl.where(inside, total - mean[:, None], 0.0)
-    variance = tl.sum(centered * centered, axis=1) / channels
-    scale = 1 / tl.sqrt(variance + EPSILON)
+    variance = tl.sum(centered * centered, axis=1) * share
+    scale = tl.rsqrt(variance + EPSILON)
     return centered * scale[:, None], scale
 
 
@@ -64,6 +66,7 @@ def _backward(
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
     within = row * channels + e[None, :]
     weights = tl.load(weight + k * channels + e, mask=e < channels, other=0.0)[None, :]
+    share = tl.full((), 1.0, total.dtype.element_ty) / channels
     sum_weight = tl.zeros((ROWS, BLOCK), dtype=total.dtype.element_ty)
     sum_bias = tl.zeros((ROWS, BLOCK), dtype=total.dtype.element_ty)
     for i in range(rounds):
@@ -72,15 +75,17 @@ def _backward(
         start = (k * rows + first) * channels
         d = tl.load(d_normed + start + within, mask=inside, other=0.0)
         value = tl.load(total + start + within, mask=inside, other=0.0)
+        if TOTAL:  # loaded here although it is needed last, so that it arrives during the sums
+            residual = tl.load(d_total + start + within, mask=inside, other=0.0)
         standardized, scale = _standardized(value, inside, channels)
         sum_weight += d * standardized
         sum_bias += d
         d *= weights
-        along = tl.sum(d * standardized, axis=1) / channels
-        mean = tl.sum(d, axis=1) / channels
+        along = tl.sum(d * standardized, axis=1) * share
+        mean = tl.sum(d, axis=1) * share
         d = (d - mean[:, None] - standardized * along[:, None]) * scale[:, None]
         if TOTAL:
-            d += tl.load(d_total + start + within, mask=inside, other=0.0)
+            d += residual
         tl.store(dh + start + within, d, mask=inside)
     partial += (k * tl.num_programs(0) + part) * 2 * channels + e
     tl.store(partial, tl.sum(sum_weight, axis=0), mask=e < channels)
@@ -88,9 +93,14 @@ def _backward(
 
 
 def tile(channels: int) -> dict[str, int]:
-    """A program's tile of whole rows, and its warps."""
+    """A program's tile of whole rows, and its warps.
+
+    On an H200, the gradient of 16 × 5248 rows of 128 takes 57 µs with 2 warps and 66 with 4; reading and
+    writing alone takes 41. Longer rows would have too few registers with 2.
+    """
     block = triton.next_power_of_2(channels)
-    return {"ROWS": max(1, ELEMENTS // block), "BLOCK": block, "num_warps": 4 if block <= ELEMENTS else 8}
+    warps = 2 if block <= 128 else 4 if block <= ELEMENTS else 8
+    return {"ROWS": max(1, ELEMENTS // block), "BLOCK": block, "num_warps": warps}
 
 
 def _run(h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
