@@ -26,7 +26,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from bench.errors import raised_in
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.tasks.task import Task
 
 

@@ -33,7 +33,8 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, raised_in
 from bench.frozen import identity
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
 from bench.names import name_fault
 from bench.tasks import TASKS, Task
 

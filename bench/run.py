@@ -18,7 +18,7 @@ from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 
 from bench import flops
 from bench.frozen import Frozen, identity
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.sizes import Size
 from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of

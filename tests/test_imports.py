@@ -34,20 +34,20 @@ MAY_IMPORT = {
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels names",
-    "plugins": "errors frozen models.architectures names tasks",
+    "plugins": "errors frozen models.architecture models.architectures names tasks",
     # One run, and what it left.
-    "flops": "errors models.architectures tasks.task",
+    "flops": "errors models.architecture tasks.task",
     "paper": "models.sizes tasks",
     "optimizers": "errors frozen kernels lazy",
-    "run": "flops frozen models.architectures models.sizes optimizers paper.sizes precision tasks",
+    "run": "flops frozen models.architecture models.sizes optimizers paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures results run",
     "results": "errors files run tasks",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors frozen models.architectures models.sizes names optimizers paper.exhibits paper.sizes "
-    "plugins run strict_yaml tasks",
+    "suite": "errors frozen models.architecture models.architectures models.sizes names optimizers "
+    "paper.exhibits paper.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment files flops kernels models results run stack tasks",
     "speed": "errors files flops kernels models optimizers paper.sizes precision results run stack tasks "
@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks",
-    "check": "errors frontier frozen models.architectures models.sizes names optimizers paper results run "
+    "check": "errors frontier frozen models.architecture models.sizes names optimizers paper results run "
     "selection strict_yaml suite",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "

@@ -415,7 +415,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.blocks import Block, Mamba
 
 

@@ -15,7 +15,8 @@ from bench import suite as suites
 from bench.check.quantity import FILTERS, Quantity
 from bench.filters import RUN_FIELDS
 from bench.frozen import Frozen, identity
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba, S4Mamba
 from bench.results.record import RecordedRun
 from bench.results.table import DESCRIBED

@@ -18,7 +18,7 @@ from bench import suite as suites
 from bench.dispatch.job import Machine
 from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
-from bench.models.architectures import ARCHITECTURES
+from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack, shape, stackable
@@ -26,7 +26,7 @@ from bench.tasks import TASKS
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
 
 CPU = torch.device("cpu")
-STACKABLE = [name for name, architecture in ARCHITECTURES.items() if name != "lstm"]
+STACKABLE = [architecture.name for architecture in PAPER if architecture.name != "lstm"]
 LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
 SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
 

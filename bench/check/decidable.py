@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.check.claim import Claim, Member
 from bench.check.quantity import FILTERS, FREE, PLACES, PLAIN, Quantity, field_text, runs_of
 from bench.errors import did_you_mean
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
 from bench.run import Run
 from bench.strict_yaml.complaints import Complaint

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench import plugins
 from bench.dispatch.state import Folder
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.tasks import Task

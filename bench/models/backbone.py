@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.linear import Linear
 from bench.models.mixers.block import Place
 from bench.models.sizes import Size

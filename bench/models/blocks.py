@@ -1,12 +1,15 @@
-"""All block classes. Architectures are patterns of them; a plugin's own block derives from `Block`."""
+"""The table of blocks: a line per mixer. A plugin's own block derives from `Block`.
 
-from bench.models.mixers.attention import Attention
-from bench.models.mixers.block import Block, Place
-from bench.models.mixers.dropout import Dropout
-from bench.models.mixers.lstm import LSTM
-from bench.models.mixers.mamba import Mamba
-from bench.models.mixers.mlp import MLP
-from bench.models.mixers.s4 import S4
-from bench.models.mixers.s4_mamba import S4Mamba
+A mixer's file may define architectures too, as a plugin's file does. They are registered if the line here
+imports them: `from bench.models.mixers.mine import Mine as Mine, mine as mine`.
+"""
 
-__all__ = ["LSTM", "MLP", "S4", "Attention", "Block", "Dropout", "Mamba", "Place", "S4Mamba"]
+# ruff: noqa: I001  (a line per mixer)
+from bench.models.mixers.attention import Attention as Attention
+from bench.models.mixers.block import Block as Block, Place as Place
+from bench.models.mixers.dropout import Dropout as Dropout
+from bench.models.mixers.lstm import LSTM as LSTM
+from bench.models.mixers.mamba import Mamba as Mamba
+from bench.models.mixers.mlp import MLP as MLP
+from bench.models.mixers.s4 import S4 as S4
+from bench.models.mixers.s4_mamba import S4Mamba as S4Mamba

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bench.frozen import Frozen
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 
 Count = Annotated[int, Field(gt=0, le=100_000)]
 """A number of layers, channels or heads. The limit is far beyond what can be trained."""

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.backbone import Model
 from bench.models.sizes import Size
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from bench import plugins
 from bench.errors import UserError, did_you_mean
 from bench.frozen import identity
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS

@@ -27,7 +27,8 @@ from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bench import plugins
 from bench.frozen import Frozen, with_fields
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Count, Size
 from bench.names import PATTERN, name_fault
 from bench.optimizers import OPTIMIZERS

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bench.models.architectures import ARCHITECTURES, Architecture, canonical
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES, canonical
 from bench.models.sizes import Size
 from bench.names import file_fault
 from bench.optimizers import OPTIMIZERS

@@ -8,7 +8,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.blocks import MLP, Block, Place
 
 

@@ -113,7 +113,7 @@ def test_figures_depend_on_no_settings_of_the_user(place: Path) -> None:
 
 
 TALKATIVE = """
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.blocks import Mamba
 
 print("loading ×")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench.models.architectures import ARCHITECTURES, Architecture
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import MLP, Attention, Dropout, Mamba
 from bench.models.sizes import Size

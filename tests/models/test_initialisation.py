@@ -16,7 +16,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from bench.models.architectures import ARCHITECTURES
+from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.models.backbone import Model
 from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, S4Mamba
 from bench.models.sizes import Size
@@ -110,7 +110,7 @@ def laws_of(block: Block, D: int) -> dict[str, Law]:
     raise AssertionError(f"say how {block.name} starts")
 
 
-VARIANTS = {name: {} for name in ARCHITECTURES} | {"s4_mamba+skip": {"skip": "ones"}}
+VARIANTS = {architecture.name: {} for architecture in PAPER} | {"s4_mamba+skip": {"skip": "ones"}}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

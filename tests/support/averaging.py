@@ -5,7 +5,7 @@ from __future__ import annotations
 AVERAGE = """\
 from torch import nn
 
-from bench.models.architectures import Architecture
+from bench.models.architecture import Architecture
 from bench.models.blocks import Block
 
 

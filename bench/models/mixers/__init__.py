@@ -1,10 +1,11 @@
-"""The blocks, one folder per block: settings and cost in `__init__.py`, the PyTorch module in `module.py`.
+"""The mixers (blocks), one file or one folder per mixer.
 
-There are two files because `bench plan`, `report` and `check` read the settings without importing torch,
-which takes seconds. A class that derives from `nn.Module` needs torch when it is defined. So `build` imports
-`module.py` when it is called. The module takes plain values and does not depend on the settings. A block
-without its own module class, such as `dropout.py`, is one file. A plugin's block may be one file and import
-torch at the top.
+A mixer's class contains settings and cost, and `build` returns its PyTorch module. `bench plan`, `report` and
+`check` read the class without importing torch, which takes seconds. But a subclass of `nn.Module` needs torch
+when it is defined. So a mixer's file defines its module within `build`; or the mixer is a folder, with the
+settings in `__init__.py` and the module in `module.py`, which `build` imports. The module takes plain values
+and does not depend on the settings. A plugin's file may import torch at the top.
 
-To add a block, add such a folder and a line in `bench/models/blocks.py`.
+To add a mixer, add its file, with an architecture that uses it, and a line in `bench/models/blocks.py`. State
+`parameters` in closed form: the default builds the module, and a report would need torch.
 """

@@ -1,0 +1,150 @@
+"""An architecture is a pattern of blocks, described without torch.
+
+A *layer* is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed forward
+network as 1 layer"). An architecture lists the blocks before the first layer, the blocks of a
+layer, blocks that replace the middle of the model, and whether positions are learned. Hybrids and
+ablations are patterns too, not classes of their own:
+
+    mambaformer        mamba [attention mamba] × layers
+    mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
+
+from bench.errors import UserError, did_you_mean
+from bench.frozen import Frozen
+from bench.models.mixers.block import Block
+from bench.names import option_fault
+
+
+class Positions(Frozen):
+    """A learned table added to the tokens once, before the first block.
+
+    Attributes:
+        rows: rows that the released configurations allocate, and that the paper's Table 6 counts. A longer
+            prompt gets as many rows as it has tokens. Rows beyond the prompt never receive a gradient.
+        std: standard deviation of the initial values.
+    """
+
+    rows: PositiveInt
+    std: float = Field(gt=0.0)
+
+
+class Architecture(Frozen):
+    """A pattern of blocks, learned positions, and a factor on the nominal width.
+
+    Attributes:
+        first: blocks before the first layer.
+        layer: blocks of a layer, in order.
+        middle: blocks that replace the same number of blocks in the middle of the layers.
+        positions: the learned positions; None for an architecture without them.
+        width_factor: actual width over nominal width.
+        residual: if true, h + block(LayerNorm(h)) with a LayerNorm at the end; if false, a plain stack
+            block(h) without LayerNorms.
+        version: raised by an author whenever the same fields give other numbers than before.
+    """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "version": 1}
+
+    name: str
+    first: tuple[SerializeAsAny[Block], ...] = ()
+    layer: tuple[SerializeAsAny[Block], ...] = Field(min_length=1)
+    middle: tuple[SerializeAsAny[Block], ...] = ()
+    positions: Positions | None = None
+    width_factor: float = Field(default=1.0, gt=0.0)
+    residual: bool = True
+    version: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _middle_fits(self) -> Self:
+        if len(self.middle) > len(self.layer):
+            raise ValueError(f"a middle of {len(self.middle)} blocks is longer than a layer")
+        return self
+
+    @property
+    def pattern(self) -> tuple[Block, ...]:
+        """The blocks of all fields, without repetition of the layer."""
+        return self.first + self.layer + self.middle
+
+    def blocks(self, layers: int) -> tuple[Block, ...]:
+        """All blocks, in order, of a model with `layers` layers."""
+        repeated = self.layer * layers
+        begin = (len(repeated) - len(self.middle)) // 2
+        end = begin + len(self.middle)
+        return self.first + repeated[:begin] + self.middle + repeated[end:]
+
+    def actual_width(self, width: int) -> int:
+        """The model's width at a nominal `width` (S4: ⌊1.75 × width⌋, Table 6's footnote)."""
+        return int(self.width_factor * width)
+
+    def position_rows(self, length: int) -> int:
+        """Rows of the positional table for prompts of `length` tokens (0: no table)."""
+        return max(self.positions.rows, length) if self.positions else 0
+
+    @property
+    def base_name(self) -> str:
+        """The name without options: `s4_mamba` for `s4_mamba+dropout=0.0`."""
+        return self.name.partition("+")[0]
+
+    def needs_heads(self) -> bool:
+        """Whether a block depends on the number of heads."""
+        return any(block.uses_heads for block in self.pattern)
+
+    def parameters(
+        self,
+        layers: int,
+        width: int,
+        *,
+        length: int = 0,
+        n_inputs: int | tuple[int, ...] = 0,
+        n_outputs: int = 0,
+    ) -> int:
+        """Number of trainable parameters in closed form.
+
+        Without `n_inputs` and `n_outputs`, the count excludes the read-in and the read-out. This is the
+        convention of the paper's Table 6: blocks with their LayerNorms, the final LayerNorm, and the
+        table of positions. Each kind of token has its own read-in.
+        """
+        D = self.actual_width(width)
+        kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
+        read_in = sum((kind + 1) * D for kind in kinds if kind)
+        read_out = (D + 1) * n_outputs
+        blocks = self.blocks(layers)
+        norms = 2 * D * (len(blocks) + 1) if self.residual else 0
+        own = sum(block.parameters(D) for block in blocks)
+        return own + norms + self.position_rows(length) * D + read_in + read_out
+
+    def with_options(self, options: Mapping[str, Any]) -> Architecture:
+        """This architecture with fields replaced in every block that has them.
+
+        The variant's name lists the fields that differ (`s4_mamba+dropout=0.0`), sorted and without
+        defaults. So every architecture has exactly one name, and no two share a name.
+
+        Raises:
+            UserError: no block has such a field, or a value cannot be part of a name.
+            pydantic.ValidationError: a value does not fit its field.
+        """
+        valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
+        for option in options:
+            if option not in valid:
+                raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
+        differing: dict[str, Any] = {}
+
+        def with_fields(block: Block) -> Block:
+            fields = {key: value for key, value in options.items() if key in type(block).model_fields}
+            variant = type(block).model_validate({**block.model_dump(), **fields})
+            values = {key: getattr(variant, key) for key in fields}
+            differing.update({key: value for key, value in values.items() if value != getattr(block, key)})
+            return variant
+
+        patterns = {key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")}
+        for key, value in differing.items():
+            if fault := option_fault(str(value)):
+                raise UserError(f"{key}: {value!r}: {fault}")
+        name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
+        return self.model_copy(update={"name": name, **patterns})
