@@ -16,13 +16,13 @@ from bench.cli.arguments import Json
 from bench.cli.printing import Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
 from bench.errors import UserError
-from bench.kernels.backends import INSTALL
+from bench.kernels.backends import BACKENDS
 
 EXTRAS = {
     "scikit-learn": "pip install 'icl-bench[baselines]'  (decision-tree baselines in reports)",
-    "mamba-ssm": f"{INSTALL['mamba_ssm']}  (official scan; needs nvcc and a GPU)",
-    "causal-conv1d": f"{INSTALL['mamba_ssm']}  (official short convolution; needs nvcc and a GPU)",
-    "triton": f"{INSTALL['triton']}  (this project's fused GPU kernels; CUDA builds of torch bring it)",
+    "mamba-ssm": f"{BACKENDS['mamba_ssm'].install}  (official scan; needs nvcc and a GPU)",
+    "causal-conv1d": f"{BACKENDS['mamba_ssm'].install}  (official short convolution; needs nvcc and a GPU)",
+    "triton": f"{BACKENDS['triton'].install}  (fused GPU kernels; CUDA builds of torch bring it)",
 }
 VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 

@@ -1,4 +1,4 @@
-"""Names of the kernel backends, and whether this machine can run them. Readable without torch.
+"""The kernel backends, and whether this machine can run them. Readable without torch.
 
 | name         | selective scan      | short convolution | diagonal SSM           | attention   | runs on    |
 |--------------|---------------------|-------------------|------------------------|-------------|------------|
@@ -9,6 +9,8 @@
 
 A run uses one backend for all kernels. Its name (`--kernels`) is printed and stored with the result. `auto`
 means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
+
+To add a backend, add a file with its function to the folder of a kernel, and an entry to `BACKENDS`.
 """
 
 from __future__ import annotations
@@ -16,33 +18,60 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 AUTO = "auto"
-STAND_INS: dict[str, str | None] = {
-    "sequential": None,
-    "triton": None,
-    "mamba_ssm": "triton",
-    "reference": None,
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A kernel backend.
+
+    Attributes:
+        kernels: locations of the kernels that it computes, beside those that `bench.kernels.registry` lists.
+        otherwise: the backend that computes all other kernels; None if the registry lists every kernel.
+        packages: packages that it imports.
+        install: command that installs these packages.
+        gpu: whether it needs an NVIDIA GPU.
+    """
+
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str | None = None
+    packages: tuple[str, ...] = ()
+    install: str = ""
+    gpu: bool = False
+
+
+BACKENDS: dict[str, Backend] = {
+    "sequential": Backend(),
+    "triton": Backend(packages=("triton",), install="pip install triton", gpu=True),
+    "mamba_ssm": Backend(
+        kernels={
+            "selective scan": "bench.kernels.scan.official:scan",
+            "short convolution": "bench.kernels.convolution.official:convolution",
+            "diagonal SSM": "sequential",  # the package has no time-invariant SSM
+        },
+        otherwise="triton",
+        packages=("mamba_ssm", "causal_conv1d"),
+        install="pip install --no-build-isolation 'icl-bench[cuda]'",
+        gpu=True,
+    ),
+    "reference": Backend(),
 }
-"""By the name of a backend, the backend that computes the kernels it lacks; None if it has all of them."""
-NAMES = tuple(STAND_INS)
+NAMES = tuple(BACKENDS)
 SCAN_NAMES = (AUTO, *NAMES)
 """Values of `--kernels`."""
-_PACKAGES = {"triton": ("triton",), "mamba_ssm": ("mamba_ssm", "causal_conv1d")}
-"""Packages that a backend needs."""
-INSTALL = {"triton": "pip install triton", "mamba_ssm": "pip install --no-build-isolation 'icl-bench[cuda]'"}
-"""Commands that install these packages."""
 
 
 def unavailable(name: str, device: str) -> str | None:
     """Why the backend `name` cannot run on `device` ("cpu", "cuda:0") and what to do; None if it can."""
-    if name not in _PACKAGES:
-        return None
-    if not device.startswith("cuda") and not (name == "triton" and interpreted()):
+    backend = BACKENDS.get(name, Backend())  # `auto` is no entry
+    if backend.gpu and not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
-    for package in _PACKAGES[name]:
+    for package in backend.packages:
         if not _is_installed(package):
-            return f"package {package} is not installed: {INSTALL[name]}"
+            return f"package {package} is not installed: {backend.install}"
     return None
 
 

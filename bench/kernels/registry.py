@@ -1,7 +1,7 @@
 """The registry of kernels: for every kernel, the location of each backend. Readable without torch.
 
-To add a backend, add a file to the kernel's folder and a line to `KERNELS`. A new name also needs a line in
-`bench.kernels.backends.STAND_INS`, which names the backend of those kernels that it lacks.
+`KERNELS` lists the three backends that compute every kernel. The entry of a further backend in
+`bench.kernels.backends.BACKENDS` lists the kernels that it computes.
 
 To add a kernel, add a folder and an entry to `KERNELS`: either its table of backends, or the location of a
 table ("bench.kernels.mine:BACKENDS").
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from bench.errors import UserError
-from bench.kernels.backends import STAND_INS
+from bench.kernels.backends import BACKENDS
 
 Function: TypeAlias = Callable[..., Any]
 Backends: TypeAlias = Mapping[str, str | Callable[[], Function]]
@@ -38,19 +38,16 @@ KERNELS: dict[str, Backends | str] = {
         "reference": "bench.kernels.scan.reference:reference",
         "sequential": "bench.kernels.scan.sequential:sequential",
         "triton": "bench.kernels.scan.triton:scan",
-        "mamba_ssm": "bench.kernels.scan.official:scan",
     },
     "short convolution": {
         "reference": "bench.kernels.convolution.reference:reference",
         "sequential": "bench.kernels.convolution.sequential:shifts",
         "triton": "bench.kernels.convolution.triton:convolution",
-        "mamba_ssm": "bench.kernels.convolution.official:convolution",
     },
     "diagonal SSM": {
         "reference": "bench.kernels.ssm.reference:reference",
         "sequential": "bench.kernels.ssm.sequential:fourier",
         "triton": "bench.kernels.ssm.triton:ssm",
-        "mamba_ssm": "sequential",  # mamba_ssm has no time-invariant SSM
     },
     "attention": _backends("attention", "attention"),
     "clip and Adam": {
@@ -73,7 +70,7 @@ KERNELS: dict[str, Backends | str] = {
 
 
 def backends_of(kernel: str) -> Backends:
-    """The table of a kernel's backends, with the stand-ins of those that it lacks.
+    """The table of a kernel's backends. A backend that lacks the kernel has the name of its replacement.
 
     Raises:
         UserError: unknown kernel.
@@ -82,8 +79,12 @@ def backends_of(kernel: str) -> Backends:
         raise UserError(f"there is no kernel '{kernel}': there are {', '.join(KERNELS)}")
     table = KERNELS[kernel]
     backends: Backends = _attribute(table) if isinstance(table, str) else table
-    stand_ins = {name: other for name, other in STAND_INS.items() if other and name not in backends}
-    return {**backends, **stand_ins}
+    further = {
+        name: location
+        for name, backend in BACKENDS.items()
+        if name not in backends and (location := backend.kernels.get(kernel, backend.otherwise))
+    }
+    return {**backends, **further}
 
 
 def own_backends(kernel: str) -> tuple[str, ...]:
