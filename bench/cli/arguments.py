@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.stdout import reserve
+from bench.filters import RUN_FIELDS
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
 Results = Annotated[
@@ -42,8 +43,7 @@ Filter = Annotated[
     typer.Option(
         "--filter",
         help="Only runs that match, e.g. 'task=linear_regression architecture=mamba*,s4 size=small'. "
-        "Fields: experiment, task, architecture, size, layers, width, learning_rate, clip, optimizer, "
-        "batch_size, steps, seed, precision, id, state.",
+        f"Fields: experiment, {', '.join(RUN_FIELDS)}, size, id, state.",
     ),
 ]
 RESULTS = Path("results")

@@ -58,6 +58,8 @@ _HEADINGS = {
     "planned_flops": "training FLOPs, whole run",
     "training_flops": "training FLOPs",
     "value": "score",
+    "precision": "precision of matrix products",
+    "steps": "training steps",
     "convergence_step": "step at which learned",
 }
 

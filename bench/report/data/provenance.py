@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench import results as results_of
+from bench.report.text import heading
 from bench.results.mixtures import mixtures
 from bench.results.record import MAIN
 
@@ -51,9 +52,9 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
         "Python": [origin.python or "" for origin in origins],
         "CUDA": [origin.cuda or "" for origin in origins],
         **_packages(origins),
-        "precision of matrix products": [result.run.precision for result in results],
-        "seeds": [str(result.run.seed) for result in results],
-        "training steps": [f"{result.run.steps:,}" for result in results],
+        heading("precision"): [result.run.precision for result in results],
+        heading("seeds"): [str(result.run.seed) for result in results],
+        heading("steps"): [f"{result.run.steps:,}" for result in results],
         "whole steps captured as one graph": [_yes(origin.captured) for origin in origins],
         "selective scan": [origin.scan or "" for origin in origins],
         "kernels against their references": [_self_test(origin) for origin in origins],
