@@ -121,8 +121,8 @@ def test_a_run_larger_than_the_gpu_is_warned_of_and_may_try(
     memories = Memories(measured(RUN, 60_000))
     assert share_gpus(GPUS, None, planned(RUN), memories, printing.Output()) == GPUS
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("1 run is too large for a GPU here (40,000 MiB): ")
-    assert said.endswith("is expected to take 60,700 MiB (measured); it may run out of it.")
+    assert said.startswith("1 run is too large for a GPU of this machine (40,000 MiB): ")
+    assert said.endswith("is expected to take 60,700 MiB (measured); it may run out of memory.")
     share_gpus(GPUS, None, planned(RUN), Memories(measured(RUN, 6_000)), printing.Output())
     assert capsys.readouterr().out == ""
 
@@ -219,7 +219,7 @@ def test_on_a_cluster_what_is_not_known_to_be_too_large_is_a_warning(
     would_submit(suite, gpu_memory_gb=0.5)
     printed = " ".join(capsys.readouterr().out.split())
     assert "8 runs are too large" in printed
-    assert "nothing like it was measured" in printed
+    assert "no similar run was measured" in printed
     assert "would submit job 0" in printed
     would_submit(suite, gpu_memory_gb=80)
     assert "too large" not in capsys.readouterr().out

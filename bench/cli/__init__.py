@@ -1,4 +1,4 @@
-"""The commands. The only place that prints errors and exits; what is heavy is imported where it is used."""
+"""The commands. Only this package prints errors and exits. Heavy modules are imported where they are used."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _run() -> None:
     from bench.cli import stdout
     from bench.errors import InvalidFile, UserError
 
-    gc.set_threshold(100_000)  # thousands of results hold no cycles: looking for them is a fifth of a status
+    gc.set_threshold(100_000)  # results contain no cycles; the search for them takes a fifth of a status
     try:
-        stdout.data_stream()  # help and errors degrade too where letters cannot be written
+        stdout.data_stream()  # help and errors may contain letters that the terminal lacks
         from bench.cli.app import app
 
         app()

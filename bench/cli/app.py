@@ -10,11 +10,11 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMANDS: dict[str, str] = {
     "plan": "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
-    "run": "Train what is missing of a suite, here or on a cluster. Run it again to resume after a stop.",
+    "run": "Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop.",
     "status": "Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment.",
-    "logs": "Print the output of a run's training, on whatever machine it trains.",
+    "logs": "Print the output of a run's training, whichever machine trains it.",
     "failures": "List failed runs by cause: one traceback each, the runs, the command to try them again.",
-    "cancel": "Take a suite's jobs out of the cluster's queue. Running jobs save first.",
+    "cancel": "Cancel a suite's jobs on the cluster. Running jobs save first.",
     "report": "Write tables, figures and a page from the results that exist.",
     "check": "Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.",
     "compare": "Compare two results folders run by run, with paired 90 % intervals.",
@@ -45,8 +45,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Replace the entry of the list by the command itself."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, load(command.name) if command and command.name else command, rest
+        name, command, arguments = super().resolve_command(ctx, args)
+        return name, load(command.name) if command and command.name else command, arguments
 
 
 app = typer.Typer(
@@ -60,8 +60,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from bench import __version__
 
         typer.echo(f"bench {__version__}")

@@ -1,4 +1,4 @@
-"""`bench cancel`: take a suite's jobs out of the cluster's queue; what they trained is kept."""
+"""`bench cancel`: cancel a suite's jobs on the cluster. Checkpoints and results stay."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bench.dispatch.status import run_statuses
 
 
 def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
-    """Take a suite's jobs out of the cluster's queue. Running jobs save first.
+    """Cancel a suite's jobs on the cluster. Running jobs save first.
 
-    The same `bench run` resumes them.
+    The same `bench run` command resumes them.
     """
     cancel_suite(suite, results)
 
@@ -25,16 +25,18 @@ def cancel_suite(path: Path, results: Path) -> None:
     """Cancel the suite's queued and running jobs.
 
     Raises:
-        UserError: when the queue cannot be asked or refuses.
+        UserError: the scheduler does not answer, or refuses.
     """
     suite = suites.load(path)
     out = printing.Output()
     if count := cancel(results, suite.name):
-        out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running ones save first.")
+        out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running jobs save first.")
         out.say(f"To resume: bench run {path}{plugins.flags()} --cluster slurm")
     else:
-        out.say(f"Suite {suite.name} has no job in a queue.")
+        out.say(f"Suite {suite.name} has no job in the queue.")
     statuses = run_statuses(suite.runs, results, pool_of.load(results))
     running = sum(status.word == "running" and not status.job for status in statuses.values())
     if running:
-        out.say(f"{printing.count(running, 'run')} trains in a `bench run` on a machine: press Ctrl-C there.")
+        out.say(
+            f"To stop {printing.count(running, 'run')} of a local `bench run`, press Ctrl-C in its terminal."
+        )

@@ -75,7 +75,7 @@ def command(
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
-    Exit code 0: every claim is reproduced. 1: a claim is not. 2: claims are missing, undecided or
+    Exit code 0: every claim is reproduced. 1: a claim is not reproduced. 2: claims are missing, undecided or
     not comparable. 3: the suite or its claims file is wrong.
     """
     raise typer.Exit(check_suite(suite, results, CheckOptions(as_json, junit, against, allow_synthetic)))
@@ -188,7 +188,7 @@ def _show_reason(word: str, style: str, text: str, reason: str, out: printing.Ou
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """Claims by what is said about them."""
+    """Claims by the text about them."""
     groups: dict[str, list[str]] = {}
     for text, claim in pairs:
         groups.setdefault(text, []).append(claim)

@@ -38,7 +38,7 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
     """Print every run that both folders have, and return the exit code.
 
     Raises:
-        UserError: when a folder is not there, or holds no result.
+        UserError: a folder does not exist, or has no result.
     """
     pools = [pool_of.load(pool_of.require(folder)) for folder in (before, after)]
     comparisons = comparing.compare(pools[0], pools[1], tolerance)

@@ -1,4 +1,4 @@
-"""`bench doctor`: what this machine has, whether its kernels can be trusted, and what is missing."""
+"""`bench doctor`: the versions and devices of this machine, tests of its kernels, and missing packages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Show this machine's versions, devices and kernels, checked against their references."""
     if speed and train:
-        raise UserError("doctor: --speed and --train disturb each other: give one at a time")
+        raise UserError("doctor: --speed and --train would disturb each other: give only one of them")
     if speed:
         from bench.cli.doctor_speed import show_kernel_speeds
 
@@ -57,7 +57,7 @@ def command(
 
 
 def examine(as_json: bool) -> int:
-    """Print the findings; exit code 1 when a kernel disagrees with its reference."""
+    """Print the findings and return the exit code: 1 if a kernel disagrees with its reference."""
     facts = _examine()
     if as_json:
         printing.Output().json(facts)

@@ -1,4 +1,4 @@
-"""`bench doctor --speed`: kernels side by side on this GPU, and what drawing a batch of prompts takes."""
+"""`bench doctor --speed`: times of all kernels on this GPU, and of drawing a batch of prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def show_kernel_speeds(as_json: bool) -> None:
     """Measure and print.
 
     Raises:
-        UserError: where there is no GPU.
+        UserError: there is no GPU.
     """
     import torch
 

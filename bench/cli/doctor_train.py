@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_agreement(steps: int, as_json: bool) -> int:
-    """Train, compare and print; exit code 1 when a backend trains differently."""
+    """Train, compare and print; return the exit code: 1 if a backend trains differently."""
     import torch
 
     from bench.train.backends_agree import BATCH, COMPARED_STEPS, SLACK, compare
@@ -45,9 +45,9 @@ def show_agreement(steps: int, as_json: bool) -> int:
         title = f"{steps:,} steps of {BATCH[device.type]} prompts on {device}, with every backend"
         out.print(printing.table(out, columns, [_row(agreement) for agreement in agreements], title=title))
         out.say(
-            f"difference: the largest of a step's loss from the reference's over the first {compared} steps, "
-            f"relative; up to {SLACK:g} times what moving the reference's weights by their last bit makes. "
-            f"loss: mean of the last {compared} steps."
+            f"difference: largest relative difference of a step's loss from the reference's, over the first "
+            f"{compared} steps. Allowed is {SLACK:g} times the difference that a change of the reference's "
+            f"weights in their last bit makes. loss: mean of the last {compared} steps."
         )
     return 1 if any(agreement.agrees is False for agreement in agreements) else 0
 

@@ -30,15 +30,15 @@ def command(
 
 
 def export_results(path: Path | None, results: Path) -> None:
-    """Write the table and say what it holds.
+    """Write the table and print its size.
 
     Raises:
-        UserError: without a file name, without results, or when it cannot be written.
+        UserError: there is no file name, there are no results, or the file cannot be written.
     """
     from bench.results import export
 
     if path is None:
-        raise UserError("export where to? bench export results.parquet (or .csv)")
+        raise UserError("the file to write is missing: bench export results.parquet (or .csv)")
     frame = export.load_results(results)
     try:
         export.write(frame, path)
@@ -53,9 +53,9 @@ def export_results(path: Path | None, results: Path) -> None:
 
 
 def describe_columns() -> None:
-    """Print every column and what it means."""
+    """Print the meaning of every column."""
     from bench.results.table import DESCRIBED
 
     out = printing.Output()
-    columns = [Column("column"), Column("what it is", folds=True)]
+    columns = [Column("column"), Column("meaning", folds=True)]
     out.print(printing.table(out, columns, DESCRIBED.items()))

@@ -1,4 +1,4 @@
-"""`bench failures`: failed runs by cause, with one traceback each and the command that tries them again."""
+"""`bench failures`: failed runs by cause, with a traceback per cause and the command that retries them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cost import Speeds
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
-from bench.dispatch.slurm.submission import last_called_off
+from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.state import Folder
 from bench.plan import Planned, plan
 
@@ -29,7 +29,7 @@ TRACEBACK_LINES = 12
 def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
     """List failed runs by cause: one traceback each, the runs, the command to try them again.
 
-    Exit code 1 when anything failed.
+    Exit code 1: a run has failed.
     """
     raise typer.Exit(1 if show_failures(suite, results, json) else 0)
 
@@ -43,7 +43,7 @@ class _Failed:
 
 
 def show_failures(path: Path, results: Path, as_json: bool) -> int:
-    """Print the failed runs of the suite at `path`, the most frequent cause first; returns how many."""
+    """Print the failed runs of the suite at `path`, the most frequent cause first; return their number."""
     suite = suites.load(path)
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
@@ -53,14 +53,14 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
             record = Folder.of(results, entry.run.id).failure() or {}
             causes[cause(record)].append(_Failed(entry, record))
     groups = sorted(causes.items(), key=lambda reason: -len(reason[1]))
-    called_off = last_called_off(results, suite.name)
+    abandoned = why_abandoned(results, suite.name)
     out = printing.Output()
     if as_json:
         out.json(
             {
                 "suite": suite.name,
                 "causes": [_as_json(reason, failed, path) for reason, failed in groups],
-                "called_off": called_off,
+                "called_off": abandoned,
             }
         )
         return sum(map(len, causes.values()))
@@ -69,9 +69,9 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
             out.print()
         _show(reason, failed, path, out)
     if not groups:
-        out.say(f"Nothing of suite {suite.name} has failed.")
-    if called_off:
-        out.say(f"called off: {called_off}", style="red")
+        out.say(f"No run of suite {suite.name} has failed.")
+    if abandoned:
+        out.say(f"abandoned: {abandoned}", style="red")
     return sum(map(len, causes.values()))
 
 
@@ -89,7 +89,7 @@ def _show(reason: Cause, failed: list[_Failed], path: Path, out: printing.Output
 
 
 def _traceback(record: dict[str, Any]) -> list[str]:
-    """The end of one traceback: where it happened."""
+    """The last lines of the traceback of a failure."""
     return str(record.get("traceback", "")).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 

@@ -29,7 +29,7 @@ def command(
         bool, typer.Option("--follow", "-f", help="Print new lines until the run ends.")
     ] = False,
 ) -> None:
-    """Print the output of a run's training, on whatever machine it trains."""
+    """Print the output of a run's training, whichever machine trains it."""
     show_log(run, results, lines, follow)
 
 
@@ -43,7 +43,7 @@ def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
         follow: print new lines until the run ends.
 
     Raises:
-        UserError: when no run of that name left anything.
+        UserError: no run of that name was started, or the name is ambiguous.
     """
     run_id = _find(name, results)
     out = printing.Output()
@@ -66,7 +66,7 @@ def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
 
 
 def _find(name: str, results: Path) -> str:
-    wanted = name.rsplit("-", 1)[-1]
+    beginning = name.rsplit("-", 1)[-1]
     logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
     submitted = {
         run
@@ -77,20 +77,20 @@ def _find(name: str, results: Path) -> str:
     }
     run_ids = sorted(logs | submitted)
     matches = [run_id for run_id in run_ids if run_id == name] or [
-        run_id for run_id in run_ids if run_id.startswith(wanted)
+        run_id for run_id in run_ids if run_id.startswith(beginning)
     ]
     if not matches:
-        if any(run_id.startswith(wanted) for run_id in pool_of.load(results).runs):
-            raise UserError(f"run {wanted} has a result under {results}, but its log is not here")
-        near = did_you_mean(wanted, run_ids) if len(run_ids) < 30 else ""
+        if any(run_id.startswith(beginning) for run_id in pool_of.load(results).runs):
+            raise UserError(f"run {beginning} has a result under {results}, but no log")
+        near = did_you_mean(beginning, run_ids) if len(run_ids) < 30 else ""
         raise UserError(f"no run '{name}' was ever started under {results}{near}")
     if len(matches) > 1:
-        raise UserError(f"'{name}' may be any of {', '.join(matches[:10])}")
+        raise UserError(f"'{name}' is ambiguous: {', '.join(matches[:10])}")
     return matches[0]
 
 
 def _explain(run_id: str, results: Path, out: printing.Output) -> None:
-    """Explain why a run has no log yet; show its job's output if the job began."""
+    """Explain why a run has no log yet; print the output of its job if the job has begun."""
     queue = ask_queue(results)
     if (job := queue.runs.get(run_id)) is not None:
         out.say(f"{run_id} has printed nothing yet: job {job.job} is {job.state.lower()} ({job.reason})")

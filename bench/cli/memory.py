@@ -15,7 +15,7 @@ from bench.plan import Planned
 
 def share_gpus(
     places: list[Machine],
-    asked: int | None,
+    workers: int | None,
     todo: list[Planned],
     memories: Memories,
     out: printing.Output,
@@ -23,42 +23,43 @@ def share_gpus(
 ) -> list[Machine]:
     """The workers to start: as many per GPU as are expected to fit.
 
-    A warning names runs that are expected to need more memory than a GPU has. They start all the same;
-    their failure does not stop other runs.
+    A warning names runs that are expected to need more memory than a GPU has. They start nevertheless; their
+    failure does not stop other runs.
 
     Args:
-        places: as many as `--workers` asked for; where it did not, one for each GPU (or group of them).
-        asked: what `--workers` said.
-        todo: what they will train.
-        memories: what that takes.
-        out: where warnings go.
-        most: runs on one GPU where `--workers` did not say.
+        places: an entry per worker of `--workers`; without this option, an entry per GPU or group of GPUs.
+        workers: value of `--workers`.
+        todo: the runs to train.
+        memories: estimates of the memory of runs.
+        out: prints the warnings.
+        most: largest number of runs on one GPU, without `--workers`.
 
     Raises:
-        UserError: when more were asked for than fit.
+        UserError: `--workers` is larger than fits.
     """
     if places[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
         return places
     memory, needs = min(gpus), _needs(todo, memories)
     if large := _too_large(needs, memory):
-        out.say(f"{_described(large, f'a GPU here ({memory:,} MiB)')}; it may run out of it.", style="yellow")
+        where = f"a GPU of this machine ({memory:,} MiB)"
+        out.say(f"{_described(large, where)}; it may run out of memory.", style="yellow")
     largest, need = max(needs, key=lambda entry: entry[1].mib)
-    if asked is None:
+    if workers is None:
         return places * side_by_side(need.mib, memory, len(todo), len(places), most)
     sharing = max(Counter(device for entry in places for device in entry.devices).values())
     if sharing > 1 and sharing * need.mib > memory:
         raise UserError(
-            f"--workers {asked} puts {sharing} runs on one GPU, and {largest.run.label} is expected to take "
-            f"{need.mib:,} of its {memory:,} MiB: ask for fewer workers, or --filter larger runs out"
+            f"--workers {workers} puts {sharing} runs on one GPU, and {largest.run.label} is expected to "
+            f"take {need.mib:,} of its {memory:,} MiB: use fewer workers, or exclude large runs with --filter"
         )
     return places
 
 
 def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing.Output) -> None:
-    """Refuse runs that do not fit on a GPU of the cluster; where that is a guess, warn of them.
+    """Refuse runs that do not fit on a GPU of the cluster; only warn if their memory is a guess.
 
     Raises:
-        UserError: when what was measured says that they do not fit.
+        UserError: runs do not fit, by measurements.
     """
     if (memory := site.gpu_memory_mib) is None:
         return
@@ -66,11 +67,11 @@ def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing
     where = f"GPUs of gpu_memory_gb ({memory:,} MiB)"
     if measured := [(entry, need) for entry, need in large if need.basis != "unknown"]:
         raise UserError(
-            f"{_described(measured, where)}: --filter them out, spread each over several GPUs with "
-            "--gpus-per-run, or name larger GPUs and their gpu_memory_gb in the site file"
+            f"{_described(measured, where)}: exclude them with --filter, spread each over several GPUs with "
+            "--gpus-per-run, or request larger GPUs and state their gpu_memory_gb in the site file"
         )
     if large:
-        out.say(f"{_described(large, where)}; nothing like it was measured.", style="yellow")
+        out.say(f"{_described(large, where)}; no similar run was measured.", style="yellow")
 
 
 def _needs(todo: list[Planned], memories: Memories) -> list[tuple[Planned, Memory]]:

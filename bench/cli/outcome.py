@@ -1,4 +1,4 @@
-"""Messages of `bench run`: what is to be done, and how it ended."""
+"""Messages of `bench run`: the runs to train, and how they ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASK_BEYOND_SECONDS = 3 * 3600.0
 
 
 def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out: printing.Output) -> None:
-    """Print one line: the suite's runs by state, and how many are to be trained."""
+    """Print one line: the suite's runs by state, and the number of runs to train."""
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     flops = printing.flops(sum(entry.training_flops for entry in todo))
@@ -35,7 +35,7 @@ def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out
 
 
 def agree(seconds: float, cost: str, yes: bool) -> None:
-    """Ask before long work; scripts must say --yes.
+    """Ask before long work. Scripts must use --yes.
 
     Args:
         seconds: expected time, cautious where it is unknown (`Planned.cautious_seconds`).
@@ -43,8 +43,8 @@ def agree(seconds: float, cost: str, yes: bool) -> None:
         yes: whether the user has agreed already.
 
     Raises:
-        UserError: where nobody can be asked.
-        typer.Abort: when the answer is no.
+        UserError: standard input is not a terminal.
+        typer.Abort: the answer is no.
     """
     if yes or seconds <= ASK_BEYOND_SECONDS:
         return
@@ -71,7 +71,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     """Print how every run ended.
 
     Raises:
-        typer.Exit: code 1 unless everything finished or diverged.
+        typer.Exit: code 1 unless every run finished or diverged.
     """
     results, suite = order.results, f"{path}{plugins.flags()}"
     pool = pool_of.load(results)
@@ -87,20 +87,21 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
     for job in lost:
         failure = Folder.of(results, job.id).failure() or {}
-        reason = f"{failure.get('class', 'no result')}: {failure.get('message', '')}"
-        out.say(f"  {name_of(job)}: failed: {reason}")
-    if why := order.stopped():
-        out.say(f"Called off: {why}. {printing.count(words['missing'], 'run')} not started.", style="red")
+        out.say(
+            f"  {name_of(job)}: failed: {failure.get('class', 'no result')}: {failure.get('message', '')}"
+        )
+    if reason := order.stopped():
+        out.say(f"Abandoned: {reason}. {printing.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
         out.say(f"Try failed runs again with: bench run {suite} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
-        told = [entry for entry in todo if "ended" in (Folder.of(results, entry.run.id).heartbeat() or {})]
-        if why:
+        saved = [entry for entry in todo if "ended" in (Folder.of(results, entry.run.id).heartbeat() or {})]
+        if reason:
             out.say(f"Start the remaining runs with: bench run {suite}")
         elif any(statuses[entry.run.id].job for entry in todo):
             out.say(f"Interrupted. Run the same command again to resume. See bench status {suite}")
-        elif told:
+        elif saved:
             out.say(f"Workers were told to stop, and saved. Resume with: bench run {suite}")
             raise typer.Exit(128 + signal.SIGTERM)
         else:

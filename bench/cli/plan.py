@@ -36,7 +36,7 @@ def _column(name: str) -> tuple[Column, Callable[[Planned], str]]:
 
 
 COLUMNS = {SHORT_NAMES.get(name, name): _column(name) for name in SETTINGS}
-"""Settings of training: a column where runs differ in it, and stated once where they do not."""
+"""Settings of training. A setting is a column if runs differ in it; otherwise it is stated once."""
 
 
 def command(
@@ -63,9 +63,9 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
-    same = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
-    if same:
-        out.say(f"Every run: {', '.join(same)}.", style="dim")
+    common = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
+    if common:
+        out.say(f"Every run: {', '.join(common)}.", style="dim")
     out.print(_totals(out, suite, planned))
     for line in _remarks(path, planned, speeds):
         out.print(Text(line, "dim"))
@@ -94,7 +94,7 @@ def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Outpu
 
 
 def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
-    """Which results of a suite no longer count, with a line per reason."""
+    """The results of a suite that no longer count, a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 
@@ -156,7 +156,7 @@ def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
 
 
 def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
-    """What times are based on, how unknown ones are measured, and the stacks that runs form."""
+    """The basis of the times, how to measure unknown times, and the stacks that runs form."""
     bases = Counter(entry.estimate.basis for entry in planned)
     if speeds:
         yield (

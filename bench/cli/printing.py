@@ -1,4 +1,4 @@
-"""Output of the commands: tables, JSON, and the form of numbers and durations. Nothing is cut to fit."""
+"""Output of the commands: tables, JSON, and the format of numbers and durations. No text is cut to fit."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STATE_STYLES = {
 }
 UNBOUNDED = 10_000
 READER_LEFT = 141
-"""Exit code when the reader of our output went away (`bench plan … | head`): a shell's word for SIGPIPE."""
+"""Exit code if the reader of a pipe has closed it (`bench plan … | head`): the shell's code for SIGPIPE."""
 
 Cell = str | Text | ProgressBar
 
 
 class Output(Console):
-    """Standard output: as wide as its terminal, and without line breaks of its own in a file or a pipe."""
+    """Standard output: as wide as its terminal; in a file or a pipe, lines are not broken."""
 
     def __init__(self) -> None:
         super().__init__(highlight=False, file=data_stream())
@@ -40,12 +40,12 @@ class Output(Console):
             self.width = UNBOUNDED
 
     def on_broken_pipe(self) -> NoReturn:
-        """Leave without a word; nothing is left for Python to flush at exit."""
+        """Exit without a message, and without output that Python would flush at exit."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
         raise SystemExit(READER_LEFT)
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a sentence that may hold anything: paths, brackets, messages of others."""
+        """Print a text without markup: it may contain paths, brackets and messages of other programs."""
         self.print(Text(text, style), soft_wrap=True)
 
     def json(self, value: Any) -> None:
@@ -59,9 +59,9 @@ class Column:
     """A column of a table.
 
     Attributes:
-        number: stands to the right.
-        folds: may be broken over lines where the terminal is too narrow.
-        spare: may be left out there.
+        number: whether cells are aligned to the right.
+        folds: whether cells may be broken into lines if the terminal is too narrow.
+        spare: whether the column may be left out then.
     """
 
     name: str
@@ -71,24 +71,27 @@ class Column:
 
 
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
-    """A table that fits its terminal: spare columns go, the last first and named below; then others fold."""
+    """A table that fits its terminal.
+
+    Spare columns are left out, the last first, and named below the table. Then other columns fold.
+    """
     rows = list(rows)
     widths = [
         max([cell_len(column.name), *(_width(row[index]) for row in rows)])
         for index, column in enumerate(columns)
     ]
-    kept, gap = list(range(len(columns))), 2
-    spare = [index for index in kept if columns[index].spare]
+    shown, gap = list(range(len(columns))), 2
+    spare = [index for index in shown if columns[index].spare]
 
     def needed() -> int:
-        return sum(widths[index] for index in kept) + gap * (len(kept) - 1)
+        return sum(widths[index] for index in shown) + gap * (len(shown) - 1)
 
     if needed() > out.width:
         gap = 1
     while spare and needed() > out.width:
-        kept.remove(spare.pop())
-    left_out = [column.name for index, column in enumerate(columns) if index not in kept and column.name]
-    built = Table(
+        shown.remove(spare.pop())
+    left_out = [column.name for index, column in enumerate(columns) if index not in shown and column.name]
+    fitted = Table(
         box=None,
         header_style="bold",
         padding=(0, gap, 0, 0),
@@ -98,16 +101,17 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         caption=Text(f"Left out of this narrow terminal: {', '.join(left_out)}.") if left_out else None,
         caption_justify="left",
     )
-    for column in (columns[index] for index in kept):
-        built.add_column(
+    for column in (columns[index] for index in shown):
+        fitted.add_column(
             column.name,
             justify="right" if column.number else "left",
             no_wrap=not column.folds,
             overflow="fold",
         )
     for row in rows:
-        built.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in (row[i] for i in kept)))
-    return built
+        cells = [row[index] for index in shown]
+        fitted.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    return fitted
 
 
 def _width(cell: Cell) -> int:
@@ -141,7 +145,7 @@ def parameters(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: 0.4 s, 12 s, 3 min, 1.4 h, 83 h, 95 000 h as 95k h, 3.8M h."""
+    """A duration for people: 0.4 s, 12 s, 3 min, 1.4 h, 83 h, 95k h, 3.8M h."""
     if seconds < 1:
         return f"{seconds:.1g} s"
     if seconds < 90:
@@ -155,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def expected(seconds: float | None, unknown: int) -> str:
-    """A sum of durations of which some may be unknown: `3 h`, `≥ 3 h, 5 runs unknown`, `unknown`."""
+    """A sum of durations, some of which may be unknown: `3 h`, `≥ 3 h, 5 runs unknown`, `unknown`."""
     if seconds is None:
         return "unknown"
     return f"≥ {duration(seconds)}, {count(unknown, 'run')} unknown" if unknown else duration(seconds)

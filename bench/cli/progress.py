@@ -25,16 +25,16 @@ from bench.results import load_run
 
 POLL_SECONDS = 0.5
 WAITING_SECONDS = 60.0
-"""After so long without a run in training, a message names the processes that hold the runs."""
+"""If no run trains for so long, a message names the processes that hold the runs."""
 
 
 class Workers(Protocol):
-    """Whoever does the jobs: a local pool, or a cluster."""
+    """A local pool or a cluster, which does the jobs."""
 
     jobs: list[Job]
 
     def busy(self) -> bool:
-        """Whether anything is still being done, or waits to be."""
+        """Whether a job is being done or waits."""
 
 
 def follow(workers: Workers, todo: list[Planned], results: Path, out: printing.Output) -> None:
@@ -74,7 +74,7 @@ class _View:
             entry.run.id: (entry.estimate.seconds or 0.0) if estimated else float(entry.training_flops)
             for entry in self.todo
         }
-        """What each run is of the whole: its expected seconds, or its FLOPs where any run's are unknown."""
+        """Each run's share of the work: its expected seconds, or its FLOPs if a run's seconds are unknown."""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -106,19 +106,19 @@ class _View:
             self.live.update(self._table(), refresh=True)
 
     def _say_waiting(self) -> None:
-        """Name who holds what is left, once, when nothing has moved for a while."""
+        """Name the processes that hold the remaining runs, once, if nothing has happened for a while."""
         now = time.monotonic()
         if self.active or len(self.ended) == len(self.todo):
             self.moved = now
         elif now - self.moved > WAITING_SECONDS:
             self.moved = now
-            left = [entry for entry in self.todo if entry.run.id not in self.ended]
-            holders = Counter(Folder.of(self.results, entry.run.id).held_by() for entry in left)
+            remaining = [entry for entry in self.todo if entry.run.id not in self.ended]
+            holders = Counter(Folder.of(self.results, entry.run.id).held_by() for entry in remaining)
             for holder, count in holders.items():
                 if holder is not None and holder not in self.holders:
                     self.holders.add(holder)
-                    held = f"{printing.count(count, 'run')} held by {holder}"
-                    self.out.say(f"Waiting for {held}; taken over when that process ends.", style="yellow")
+                    runs = f"{printing.count(count, 'run')} held by {holder}"
+                    self.out.say(f"Waiting for {runs}; taken over when that process ends.", style="yellow")
 
     def _outcome(self, entry: Planned, folder: Folder) -> str | None:
         if (result := load_run(self.results, entry.run)) is not None:
@@ -161,24 +161,24 @@ class _View:
         return active.step if active else entry.status.step
 
     def _eta(self) -> str:
-        """Time left: what is left, at the rate at which work has been done so far."""
-        done, left = self._work_done(), self._work_left()
+        """The time left, from the remaining work and the rate so far."""
+        work, remaining = self._work_done(), self._work_left()
         elapsed = time.monotonic() - self.began
-        if left <= 0:
+        if remaining <= 0:
             return f"{printing.duration(elapsed)} in all"
-        if done <= 0 or elapsed < 3:
+        if work <= 0 or elapsed < 3:
             return "time left unknown yet"
-        return f"about {printing.duration(elapsed * left / done)} left"
+        return f"about {printing.duration(elapsed * remaining / work)} left"
 
     def _flops(self) -> tuple[float, float]:
-        done = sum(
+        so_far = sum(
             entry.training_flops * (1 if entry.run.id in self.ended else self._step(entry) / entry.run.steps)
             for entry in self.todo
         )
-        return done, float(sum(entry.training_flops for entry in self.todo))
+        return so_far, float(sum(entry.training_flops for entry in self.todo))
 
     def _table(self) -> RenderableType:
-        done, total = self._flops()
+        flops, total = self._flops()
         columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
         columns += [Column("FLOPs done", number=True, spare=True), Column("", spare=True)]
@@ -203,8 +203,8 @@ class _View:
         table = printing.table(self.out, columns, rows)
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
-            ProgressBar(max(total, 1.0), done, width=20),
+            ProgressBar(max(total, 1.0), flops, width=20),
             f"{len(self.ended)} of {printing.count(len(self.todo), 'run')}, "
-            f"{printing.flops(done)} of {printing.flops(total)} FLOPs, {self._eta()}",
+            f"{printing.flops(flops)} of {printing.flops(total)} FLOPs, {self._eta()}",
         )
         return Group(table, overall)

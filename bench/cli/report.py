@@ -27,7 +27,7 @@ def command(
     ] = None,
     results: Results = RESULTS,
     reports: Annotated[
-        Path, typer.Option("--reports", file_okay=False, help="Folder the reports are written to.")
+        Path, typer.Option("--reports", file_okay=False, help="Folder of the reports.")
     ] = Path("reports"),
 ) -> None:
     """Write tables, figures and a page from the results that exist."""
@@ -37,11 +37,12 @@ def command(
 def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     """Report the suites at `paths`, or every suite of `suites/` that has a result.
 
-    A suite that cannot be used does not prevent the reports of the others.
+    An unusable suite does not prevent the reports of the other suites.
 
     Raises:
-        InvalidFile: at the end, with what is wrong with each suite or claims file that cannot be used.
-        UserError: when there are no results, none is named and none has results, or two have the same name.
+        InvalidFile: a suite or a claims file is unusable. Raised at the end, with all problems.
+        UserError: there are no results, no suite is named and no suite has results, or two suites have the
+            same name.
     """
     out = printing.Output()
     unusable: list[UserError] = []
@@ -70,10 +71,10 @@ def _write(
     claims = claims_of.path_for(suite.path)
     verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
     written = write_report(suite, pool, reports / suite.name, words, verdicts)
-    have = sum(word in ("finished", "diverged") for word in words.values())
+    complete = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"
     out.say(
-        f"{suite.name}: {have:,} of {printing.count(len(words), 'run')} have results; "
+        f"{suite.name}: {complete:,} of {printing.count(len(words), 'run')} have results; "
         f"{len(written)} files written. Open {page}"
     )
 
@@ -81,15 +82,15 @@ def _write(
 def raise_all(errors: list[UserError]) -> None:
     """Raise the collected errors as one, if there are any."""
     invalid = [problem for error in errors if isinstance(error, InvalidFile) for problem in error.problems]
-    others = [error for error in errors if not isinstance(error, InvalidFile)]
+    plain = [f"bench: {error}" for error in errors if not isinstance(error, InvalidFile)]
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise InvalidFile([*invalid, *(f"bench: {error}" for error in others)])
+        raise InvalidFile([*invalid, *plain])
 
 
 def _usable(paths: Iterable[Path], unusable: list[UserError]) -> list[suites.Suite]:
-    """The suites at `paths`, each file once. Errors of those that cannot be used are added to `unusable`."""
+    """The suites at `paths`, each file once. The errors of other files are added to `unusable`."""
     loaded = []
     for path in {path.resolve(): path for path in paths}.values():
         try:

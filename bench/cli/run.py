@@ -104,7 +104,7 @@ def command(
         bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
     ] = False,
 ) -> None:
-    """Train what is missing of a suite, here or on a cluster. Run it again to resume after a stop."""
+    """Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop."""
     if scan is not None:
         if kernels != "auto":
             raise UserError("--scan is the former name of --kernels; give --kernels only")
@@ -137,11 +137,11 @@ def command(
 
 
 def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) -> None:
-    """Train what is missing of the suite at `path`.
+    """Train the missing runs of the suite at `path`.
 
     Raises:
-        UserError: for options that do not fit this machine or this suite.
-        typer.Exit: code 1 when runs failed, now or earlier, 130 when interrupted.
+        UserError: an option does not fit this machine or this suite.
+        typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted.
     """
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
@@ -214,10 +214,10 @@ def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site |
 
 
 def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
-    wanted = {"missing"} | ({"failed"} if choices.retry else set())
+    states = {"missing"} | ({"failed"} if choices.retry else set())
     if choices.cluster == "local":  # wait for runs of other processes, and take over if those die
-        wanted |= {"running", "queued"}
-    todo = [entry for entry in chosen if entry.status.word in wanted]
+        states |= {"running", "queued"}
+    todo = [entry for entry in chosen if entry.status.word in states]
     return todo[: choices.limit]
 
 
@@ -318,11 +318,11 @@ def _train(
         workers.start()
         follow(workers, todo, order.results, out)
     except (KeyboardInterrupt, Terminated) as stop:
-        said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Told to stop ({stop})"
+        cause = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Stopped by {stop}"
         # The terminal may be what is gone (OSError), or the reader of a pipe (SystemExit). The workers must
         # be stopped all the same: Python waits for its child processes before it exits.
         with contextlib.suppress(OSError, SystemExit):
-            out.print(f"\n{said}: saving what is being trained …")
+            out.print(f"\n{cause}: saving what is being trained …")
         workers.stop()
         with contextlib.suppress(OSError, SystemExit):
             out.print("Saved. Run the same command again to resume.")

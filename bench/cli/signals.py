@@ -1,7 +1,7 @@
-"""Signals that ask a command to stop: heard by every command, also where nobody else would.
+"""Signals that stop a command: an exception in every command.
 
-The first process of a container has no default for SIGTERM: unless it listens, nothing happens until it is
-killed. So every command listens, and a stop is an exception that passes `except Exception`.
+The first process of a container has no default handler for SIGTERM. Without a handler of its own, it would
+run on until it is killed. The exception passes `except Exception`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import signal
 import threading
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
-"""Beside SIGINT, for which Python raises KeyboardInterrupt."""
+"""In addition to SIGINT, for which Python raises KeyboardInterrupt."""
 
 
 class Terminated(BaseException):
-    """A signal asked this process to stop."""
+    """A signal tells this process to stop."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -22,7 +22,7 @@ class Terminated(BaseException):
 
 
 def listen() -> None:
-    """Raise `Terminated` at a stop signal; one that was ignored (nohup) stays ignored."""
+    """Raise `Terminated` at a stop signal. A signal that is ignored (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in STOPS:
@@ -31,7 +31,7 @@ def listen() -> None:
 
 
 def exit_code(stop: BaseException) -> int:
-    """What a shell says of a process that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+    """The exit code that shells report after a signal: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""`bench speed`: whole training steps side by side on this machine's device, and where their time goes."""
+"""`bench speed`: times of whole training steps on this machine's device, and of each kernel in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 PEERS = {"jax": "pip install 'jax[cuda12]' on a GPU, pip install jax on a processor"}
-"""Other programs that can be timed beside this one, and how they are installed."""
+"""Other programs that can be timed too, and the commands that install them."""
 DASH = "–"
 
 PEER_CASE = ("transformer", "linear_regression")
@@ -57,7 +57,7 @@ def command(
     ] = None,
     stacks: Annotated[str, typer.Option(help="Members of a stack, separated by commas.")] = "1,16",
     profile: Annotated[
-        bool, typer.Option("--profile", help="Where a step's time goes, by kernel: tables and pictures.")
+        bool, typer.Option("--profile", help="The time of each kernel in a step, as tables and pictures.")
     ] = False,
     peer: Annotated[
         str | None,
@@ -82,7 +82,7 @@ def command(
 
 @dataclass(frozen=True)
 class SpeedChoices:
-    """What the command line said beside the grid."""
+    """Options of the command line, besides those of the grid."""
 
     suite: Path | None
     results: Path
@@ -93,15 +93,15 @@ class SpeedChoices:
 
 
 def words(text: str | None) -> tuple[str, ...] | None:
-    """The words of an option that takes several, separated by commas; None where it is not given.
+    """The words of an option, separated by commas; None if the option is missing.
 
     Raises:
-        UserError: when it is given and has none.
+        UserError: the option contains no word.
     """
     if text is None:
         return None
     if not (names := tuple(word.strip() for word in text.split(",") if word.strip())):
-        raise UserError(f"'{text}' names nothing: expected words separated by commas")
+        raise UserError(f"'{text}' contains no name: expected names separated by commas")
     return tuple(dict.fromkeys(names))
 
 
@@ -109,7 +109,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     """The whole numbers of an option, separated by commas.
 
     Raises:
-        UserError: when it has anything else.
+        UserError: a value is not a whole number.
     """
     values = words(text) or ()
     if wrong := [value for value in values if not value.isdecimal()]:
@@ -121,7 +121,7 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     """Measure, store the record, and print it.
 
     Raises:
-        UserError: for unknown names, precisions that this device lacks, and a peer that is not installed.
+        UserError: a name is unknown, this device lacks a precision, or a peer is not installed.
     """
     _check_peer(choices.peer)
     cases = distinct(suites.load(choices.suite).runs, grid) if choices.suite else runs_of(grid)
@@ -135,7 +135,7 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     path = choices.output or records.path_of(choices.results, name)
     older = None if choices.output else records.of_device(choices.results, name)
     for record in _measured(cases, grid.stacks, device, name, choices):
-        # After every case, so that an interrupted measurement keeps what it has.
+        # Stored after every case, so that an interrupted measurement keeps its first cases.
         records.store(path, record.with_older(older))
     pictures = [_picture(row, record.device, path) for row in record.rows if row.profile]
     if choices.as_json:
@@ -158,7 +158,7 @@ def _check_peer(peer: str | None) -> None:
 
 
 def _prepared() -> torch.device:
-    """The device to measure; settings of the process as workers have them."""
+    """Apply the settings that workers have to this process; return the device to measure."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own stages otherwise
@@ -171,13 +171,13 @@ def _prepared() -> torch.device:
 
 
 def _possible(cases: list[Run], grid: Grid, device: torch.device) -> list[Run]:
-    """The cases that a device can compute: fp32 alone on a processor."""
+    """The cases that a device can compute: on a processor only those in fp32."""
     if device.type == "cuda":
         return cases
     possible = [run for run in cases if run.precision == "fp32"]
     if not possible or (grid.precisions and len(possible) < len(cases)):
         raise UserError(
-            "only fp32 can be timed here: other precisions need an NVIDIA GPU; say --precisions fp32"
+            "only fp32 can be timed here: other precisions need an NVIDIA GPU; use --precisions fp32"
         )
     return possible
 
@@ -255,7 +255,7 @@ def _show(out: printing.Output, record: Record) -> None:
 
 
 def _rows(record: Record) -> Iterator[tuple[str, ...]]:
-    """A line for each case, and beneath it that of the peer."""
+    """A row per case, each followed by the row of its peer."""
     peers = defaultdict(list)
     for peer in record.peers:
         peers[tuple(peer[name] for name in (*records.Shape._fields, "task", "stack"))].append(peer)

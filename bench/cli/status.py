@@ -25,7 +25,7 @@ from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cli.plan import known_speeds, said_withdrawn
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
-from bench.dispatch.slurm.submission import last_called_off
+from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan import Planned, Total, plan
@@ -33,7 +33,7 @@ from bench.plan import Planned, Total, plan
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5
 LITTLE_ROOM = 256 << 20
-"""Bytes: below this a few checkpoints fill the disk."""
+"""Bytes. A few checkpoints fill a disk that has less room."""
 
 
 def command(
@@ -50,7 +50,7 @@ def command(
 
 
 def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
-    """Print where the suite at `path` stands, once or until interrupted."""
+    """Print the progress of the suite at `path`, once or until interrupted."""
     suite = suites.load(path)
     out = printing.Output()
     if watch and not as_json:
@@ -67,7 +67,7 @@ def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _View:
-    """A suite at one moment."""
+    """The state of a suite at one moment."""
 
     suite: suites.Suite
     path: Path
@@ -101,7 +101,7 @@ def _watch(suite: suites.Suite, path: Path, results: Path, out: printing.Output)
 
 
 def _remarks(view: _View) -> Iterator[tuple[str, str]]:
-    """Problems that the table does not show, and what to do about them; each with its style."""
+    """Problems that the table does not show, and what to do about them, with the style of each line."""
     for entry in view.with_word("running"):
         if entry.status.silent_seconds:
             job = f" in job {entry.status.job}: scancel {entry.status.job}" if entry.status.job else ""
@@ -124,12 +124,12 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
         yield f"queued, {printing.count(count, 'run')}: {note}", "dim"
-    if why := last_called_off(view.results, view.suite.name):
-        yield f"called off: {why}", "red"
+    if reason := why_abandoned(view.results, view.suite.name):
+        yield f"abandoned: {reason}", "red"
     if view.queue.problem:
         yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
-        yield f"{view.results}: only {room >> 20} MiB left on its disk.", "red"
+        yield f"{view.results}: its disk has only {room >> 20} MiB left.", "red"
     for line in said_withdrawn(view.suite, view.pool):
         yield line, "yellow"
     for problem in view.pool.problems:
@@ -137,7 +137,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
 
 
 def _without_job(note: str) -> str:
-    """A note as many runs share it: without the number of the job."""
+    """A note without the number of the job, so that many runs have the same note."""
     return re.sub(r"job \d+(_\d+)?", "job", note)
 
 
@@ -149,17 +149,17 @@ def _table(out: printing.Output, view: _View) -> Table:
     rows = []
     for name, members in _groups(view.suite, view.planned):
         facts = _facts(members)
-        done, total = facts["training_flops_done"], facts["training_flops"]
+        finished, total = facts["training_flops_done"], facts["training_flops"]
         states = (
             Text(f"{facts['states'][word]:,}", printing.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
         )
-        eta, left = facts["eta_seconds"], facts["seconds_left"]
-        none_left = left == 0 and not facts["runs_unknown"]
-        shown = ["–" if none_left else printing.expected(left, facts["runs_unknown"])]
-        shown.append(printing.duration(eta) if eta else "–")
-        percent = printing.percent(done, total)
-        rows.append((name, *states, percent, *shown, printing.flops(done), printing.flops(total)))
+        eta, seconds = facts["eta_seconds"], facts["seconds_left"]
+        complete = seconds == 0 and not facts["runs_unknown"]
+        times = ["–" if complete else printing.expected(seconds, facts["runs_unknown"])]
+        times.append(printing.duration(eta) if eta else "–")
+        percent = printing.percent(finished, total)
+        rows.append((name, *states, percent, *times, printing.flops(finished), printing.flops(total)))
     return printing.table(out, columns, rows)
 
 
@@ -174,16 +174,16 @@ def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list
 def _facts(planned: list[Planned]) -> dict[str, Any]:
     words = Counter(entry.status.word for entry in planned)
     pace = _pace(planned)
-    left = [_seconds_left(entry, pace) for entry in planned]
-    total = Total.of(left)
+    seconds_left = [_seconds_left(entry, pace) for entry in planned]
+    total = Total.of(seconds_left)
     running = [
         (entry.status.stack, seconds)
-        for entry, seconds in zip(planned, left, strict=True)
+        for entry, seconds in zip(planned, seconds_left, strict=True)
         if entry.status.word == "running" and seconds is not None
     ]
     workers = sum(1 / members for members, _ in running)
     longest = max((members * seconds for members, seconds in running), default=0.0)
-    # As many at a time as now; none ends before its longest stack does. Nothing runs: nobody knows.
+    # Assumes as many workers as now. The suite ends no sooner than its longest stack.
     predictable = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
@@ -196,7 +196,7 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
 
 
 def _pace(planned: list[Planned]) -> float:
-    """Measured seconds a step over the expected ones, of what is running now; 1 when nothing is."""
+    """Measured over expected seconds per step, the median of the running runs; 1 if nothing runs."""
     ratios = [
         entry.run.steps / (entry.status.steps_per_second * entry.status.stack * entry.estimate.seconds)
         for entry in planned
@@ -206,9 +206,9 @@ def _pace(planned: list[Planned]) -> float:
 
 
 def _seconds_left(entry: Planned, pace: float) -> float | None:
-    """Worker-seconds left of a run: at its own pace while it runs, else as expected; None when unknown.
+    """Worker-seconds left of a run: at its own pace while it runs, else as expected; None if unknown.
 
-    A run's share of its stack counts. What is scaled follows the pace of those that run now.
+    A run counts with its share of its stack. Scaled estimates are multiplied by the pace of the running runs.
     """
     status = entry.status
     if status.word == "running" and status.steps_per_second > 0:

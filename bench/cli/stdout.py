@@ -1,7 +1,7 @@
-"""Standard output is for what a command answers, and for nothing else.
+"""Standard output contains the output of a command, and nothing else.
 
-What a plugin prints goes to standard error, so that `--json` stays JSON. Where the terminal or a pipe has
-another encoding than UTF-8, letters beyond it degrade instead of ending the command.
+Output of plugins goes to standard error, so that `--json` stays JSON. If a terminal or a pipe has another
+encoding than UTF-8, letters that it lacks are replaced, and the command does not fail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _reserved: TextIO | None = None
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: what cannot be encoded, in letters that can."""
+    """An error handler of codecs: replaces letters that cannot be encoded by letters that can."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -30,7 +30,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def _without_marks(letter: str) -> str:
-    """é as e, ² as 2; a question mark for what has no such form."""
+    """é as e, ² as 2; a question mark for a letter that has no such form."""
     plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return plain or "?"
 
@@ -39,9 +39,9 @@ codecs.register_error("bench.plain", _plain)
 
 
 def data_stream() -> TextIO:
-    """Where answers go: the standard output that this process was started with."""
+    """The stream for output: the standard output with which this process was started."""
     stream = sys.stdout if _reserved is None or _reserved.closed else _reserved
-    reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in may have none
+    reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
     if reconfigure is not None and not speaks_utf8(stream):
         with contextlib.suppress(ValueError, OSError):
             reconfigure(errors="bench.plain")
@@ -49,12 +49,12 @@ def data_stream() -> TextIO:
 
 
 def reserve() -> None:
-    """From now on `print` goes to standard error; only `data_stream` is standard output."""
+    """Redirect `print` to standard error. Then only `data_stream` is standard output."""
     global _reserved
-    if sys.stdout is not sys.stderr:  # a process that runs several commands may have another one by now
+    if sys.stdout is not sys.stderr:  # differs between commands of one process
         _reserved, sys.stdout = sys.stdout, sys.stderr
 
 
 def speaks_utf8(stream: TextIO) -> bool:
-    """Whether every letter can be written to a stream."""
+    """Whether a stream can encode every letter."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")

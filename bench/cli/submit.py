@@ -51,23 +51,23 @@ def submit_order(
     cost: str,
     out: printing.Output,
 ) -> None:
-    """Put runs into the cluster's queue; return at once, or with `--wait` at their end.
+    """Submit runs to the cluster; return at once, or with `--wait` when they end.
 
     Args:
         path: the suite's file.
-        suite: its name.
+        suite: the suite's name.
         results: the pool of results, absolute.
         todo: the runs to train.
-        jobs: those, baselines, and members that have ended of stacks that go on.
-        memories: what runs take.
-        options: where and with what jobs run.
-        choices: of the command line.
-        cost: what the user is told of the time.
-        out: where to say things.
+        jobs: the runs to train, baselines, and ended members of stacks that resume.
+        memories: estimates of the memory of runs.
+        options: settings of the cluster's jobs.
+        choices: options of the command line.
+        cost: the expected time, as text for the user.
+        out: the output.
 
     Raises:
-        UserError: when there is no Slurm here, it refuses, or runs do not fit on its GPUs.
-        typer.Exit: with `--wait`, as `bench run` on one machine does.
+        UserError: this machine has no Slurm, Slurm refuses, or runs do not fit on its GPUs.
+        typer.Exit: with `--wait`, as `bench run` on one machine.
     """
     check_slurm()
     _check_precision(todo, options)
@@ -105,7 +105,7 @@ def submit_order(
 def _work_items(
     jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, options: SlurmOptions
 ) -> list[WorkItem]:
-    """Jobs as items: the runs of a stack are one, with members that ended before; each baseline is one."""
+    """Jobs as items: an item per stack, with its ended members, and an item per baseline."""
     kind = "gpu" if options.site.wants_gpus else "cpu"
     planned = {entry.run.id: entry for entry in todo}
     together = {identifier: ids[0] for ids in begun(results) for identifier in ids}
@@ -130,18 +130,18 @@ def _seconds(job: Job, planned: Planned | None, kind: str) -> float:
 
 
 def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> int:
-    """MiB of a stack's members together; 0 for what needs no GPU."""
+    """MiB of all members of a stack together; 0 for work that needs no GPU."""
     sizes = [memories.estimate(job).mib - CONTEXT_MIB for job in work if isinstance(job, Run)]
     return CONTEXT_MIB + sum(sizes) if sizes and options.site.gpus else 0
 
 
 def _work(plan: JobPlan) -> str:
     runs = sum(isinstance(job, Run) for job in plan.work)
-    named = [printing.count(runs, "run")] if runs else []
+    parts = [printing.count(runs, "run")] if runs else []
     if runs < len(plan.work):
-        named.append(f"baselines of {printing.count(len(plan.work) - runs, 'task')}")
+        parts.append(f"baselines of {printing.count(len(plan.work) - runs, 'task')}")
     at_a_time = min(plan.workers, len(plan.items))
-    return " and ".join(named) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
+    return " and ".join(parts) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
 def _jobs(group: Sized) -> str:
@@ -149,30 +149,30 @@ def _jobs(group: Sized) -> str:
 
 
 def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
-    others = {planned.run.precision for planned in todo} - {"fp32"}
-    if not options.site.wants_gpus and others:
-        names = ", ".join(sorted(others))
-        raise UserError(f"precision {names} needs GPUs, and the site file says that jobs get none")
+    precisions = {planned.run.precision for planned in todo} - {"fp32"}
+    if not options.site.wants_gpus and precisions:
+        names = ", ".join(sorted(precisions))
+        raise UserError(f"precision {names} needs GPUs, and the site file requests none")
 
 
 @dataclass
 class _Cluster:
     """Submitted jobs, as `follow` needs them: busy until all are done, or none is queued.
 
-    The results folder decides; the queue only tells when no more jobs will start. An empty queue must be
-    seen twice: a job that is put back is absent from the queue for a moment.
+    The results folder shows which jobs are done, and the queue only whether more jobs will start. The queue
+    must be empty twice, because a job that is requeued is absent for a moment.
     """
 
     jobs: list[Job]
     results: Path
     submission: Submission
-    _asked: float = field(default_factory=time.monotonic)
+    _queried: float = field(default_factory=time.monotonic)
     _empty: int = 0
 
     def busy(self) -> bool:
-        if time.monotonic() - self._asked < ASK_QUEUE_EVERY_SECONDS:
+        if time.monotonic() - self._queried < ASK_QUEUE_EVERY_SECONDS:
             return True
-        self._asked = time.monotonic()
+        self._queried = time.monotonic()
         if all(self._ended(job) for job in self.jobs):
             return False
         queue = queue_of([self.submission])

@@ -1,4 +1,4 @@
-"""`bench tasks`: what can be learned here, one task whole, and where text and released code differ."""
+"""`bench tasks`: list the tasks, show one task, or list differences between the paper and its code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     elif name is None:
         _list(out)
     else:
-        _one(out, TASKS[name])
+        _show(out, TASKS[name])
 
 
 def _facts(task: Task) -> dict[str, object]:
@@ -81,15 +81,13 @@ def _list(out: printing.Output) -> None:
         task = kind.model_validate({})
         mark = task.headline.replace("_", " ") if task.headline else "mean over points"
         score = f"{task.metric.replace('_', ' ')}, {mark}"
-        others = ", ".join(task.evaluations())
-        rows.append(
-            [name, str(task.n_dims), str(task.n_points), str(task.length(task.n_points)), score, others]
-        )
+        sizes = (str(number) for number in (task.n_dims, task.n_points, task.length(task.n_points)))
+        rows.append([name, *sizes, score, ", ".join(task.evaluations())])
     out.print(printing.table(out, columns, rows))
     out.say("bench tasks NAME draws one prompt; bench tasks --differences compares text and code.", "dim")
 
 
-def _one(out: printing.Output, kind: type[Task]) -> None:
+def _show(out: printing.Output, kind: type[Task]) -> None:
     task = kind.model_validate({})
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")

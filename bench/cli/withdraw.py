@@ -1,4 +1,4 @@
-"""`bench withdraw`: results that were found wrong no longer count; their files stay."""
+"""`bench withdraw`: exclude wrong results; their files stay."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class _Candidate:
 def withdraw_results(
     suite: Path | None, results: Path, terms: str | None, reason: str | None, undo: bool
 ) -> None:
-    """Withdraw the results that match, or count them again; without a filter list what is withdrawn.
+    """Withdraw the results that match, or undo it; without a filter, list withdrawn results.
 
     Raises:
-        UserError: for options that do not go together, or a filter that matches nothing.
+        UserError: options do not fit together, or the filter matches nothing.
     """
     pool_of.require(results)
     out = printing.Output()
@@ -67,7 +67,7 @@ def withdraw_results(
     if terms is None:
         if reason is not None or undo:
             raise UserError(
-                "which results? For example --filter 'commit=abc1234*', or --filter 'id=*' for all"
+                "--filter is missing; for example --filter 'commit=abc1234*', or 'id=*' for all results"
             )
         _list(results, ids, out)
     elif undo:
@@ -103,7 +103,9 @@ def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out:
             entries.append(Withdrawal(candidate.id, digest, candidate.record.name, reason, date))
         withdrawn.write(results, entries)
         count += len(chosen)  # repeat: a copy with other provenance may count now
-    out.say(f"{printing.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo takes it back.")
+    out.say(
+        f"{printing.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo counts them again."
+    )
     out.say("They count as missing: bench run trains them again.")
 
 
@@ -124,7 +126,7 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
 
 
 def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:
-    """Results that count: runs, or baselines where the filter says kind=baselines."""
+    """Results that count: runs, or baselines if the filter contains kind=baselines."""
     pool = pool_of.load(results)
     kind = "baselines" if "kind=baselines" in terms.split() else "run"
     records: dict[str, Record] = {**pool.runs} if kind == "run" else {**pool.baselines}
@@ -136,7 +138,7 @@ def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate
 
 
 def _matching(candidates: list[_Candidate], terms: str, results: Path, before: int) -> list[_Candidate]:
-    """The results that match. An empty list is an error only if none was withdrawn before."""
+    """The results that match. No match is an error only if no result was withdrawn before."""
     try:
         return matching(candidates, terms, _FIELDS, f"the {len(candidates):,} results under {results}")
     except UserError:

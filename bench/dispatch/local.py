@@ -1,9 +1,9 @@
 """A pool of workers on this machine: one per GPU, or a few on the CPU.
 
-The pool starts workers and restarts one that dies (killed by the system for memory, say); the run
-it held resumes from its checkpoint, and after `MOST_DEATHS` deaths without getting further that run
-has failed. Workers coordinate everything else through the results folder. A job on a cluster is such
-a pool too, over the devices it was given.
+The pool starts workers. It restarts a worker that dies, for example because the system killed it for lack of
+memory. The worker's run resumes from its checkpoint. After `MOST_DEATHS` deaths without progress the run has
+failed. Workers coordinate everything else through the results folder. A job on a cluster is such a pool too,
+over the job's devices.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from bench.results import STATE
 
 MOST_DEATHS = 3
 
-# glibc hands large freed blocks back to the system at once, and a training step on the CPU frees and
-# takes the same ones over and over: keeping them saves a third of its time. Read at process start.
+# glibc returns large freed blocks to the system at once. A training step on the CPU frees and allocates the
+# same blocks again and again, so keeping them saves a third of its time. glibc reads this at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-"""Signals for the pool alone: Ctrl-C, a closed terminal, a cluster's warning. Workers get SIGTERM from it."""
+"""Signals for the pool alone: Ctrl-C, a closed terminal, a cluster's warning. The pool sends its workers
+SIGTERM."""
 
 
 class NoRoom(UserError):
@@ -43,21 +44,21 @@ class NoRoom(UserError):
 
 
 class CrewLost(Exception):
-    """A process of a crew that is spread over several tasks of a job is gone: all must start anew."""
+    """A process of a crew that is spread over several tasks of a job has died: all must start again."""
 
 
 @dataclass
 class LocalPool:
-    """Worker processes on this machine, all walking the same list of jobs.
+    """Worker processes on this machine that share a list of jobs.
 
     Attributes:
-        jobs: what is to be done.
-        order: the order they belong to.
-        machines: one worker each, or a crew of one process a device; a device may appear more than once.
-        patience: seconds a worker waits while others hold all that is left.
-        seat: when the crew is spread over tasks of a cluster's job, the seat this process starts.
-        logs: folder for what workers print outside of runs; by default the results' state folder.
-        cluster_job: number of the cluster job that this process is part of; "" outside of one.
+        jobs: the jobs to do.
+        order: the order that the jobs belong to.
+        machines: an entry per worker, or per crew with a process per device. Workers may share a device.
+        patience: seconds that a worker waits while other processes hold all remaining jobs.
+        seat: the seat that this process starts, if a crew is spread over the tasks of a cluster job.
+        logs: folder for output of workers outside of runs; by default the results' state folder.
+        cluster_job: number of the cluster job that this process is part of; "" if there is none.
     """
 
     jobs: list[Job]
@@ -77,12 +78,12 @@ class LocalPool:
             self._start_crew(index)
 
     def busy(self) -> bool:
-        """Whether any worker is still at work; restarts those that died.
+        """Whether any worker still works; restart workers that died.
 
         Raises:
-            NoRoom: when the disk is full.
-            UserError: when workers die before they do anything.
-            CrewLost: when this pool starts only one process of a crew and that died.
+            NoRoom: the disk is full.
+            UserError: workers die before they take a job.
+            CrewLost: this pool starts only one process of a crew, and that process died.
         """
         for index, crew in list(self._crews.items()):
             codes = [worker.exitcode for worker in crew]
@@ -99,9 +100,9 @@ class LocalPool:
         return bool(self._crews)
 
     def stop(self, patience: float = 60.0) -> None:
-        """Ask the workers to save and leave; after `patience` seconds they are killed.
+        """Ask the workers to save and exit; kill them after `patience` seconds.
 
-        A killed run resumes from its last checkpoint: patience only saves repeated work.
+        A killed run resumes from its last checkpoint, so patience only avoids repeated work.
         """
         workers = [worker for crew in self._crews.values() for worker in crew]
         for worker in workers:
@@ -126,7 +127,7 @@ class LocalPool:
         os.environ.update({name: value for name, value in ALLOCATOR.items() if name not in os.environ})
         context = multiprocessing.get_context("spawn")
         crew: list[BaseProcess] = []
-        self._crews[index] = crew  # before any is started: whatever happens meanwhile, `stop` knows them
+        self._crews[index] = crew  # before a worker starts, so that `stop` always knows all of them
         for seat in seats:
             prefix = f"{self.cluster_job}-" if self.cluster_job else ""
             name = f"{prefix}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
@@ -155,7 +156,7 @@ class LocalPool:
                 worker.join()
 
     def _bury(self, crew: list[BaseProcess], code: int) -> None:
-        """Find what a dead worker held; give up on a run that keeps killing its workers."""
+        """Record the death for the runs of a dead crew. A run whose workers keep dying has failed."""
         if code == NO_ROOM:
             raise NoRoom(
                 f"{self.order.results}: no room left on its disk. Nothing is broken: free some space, then "
@@ -166,28 +167,28 @@ class LocalPool:
             if self._regroups > len(self.jobs) + MOST_DEATHS:
                 raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
-        held = False
+        had_run = False
         pids, job_of_crew = {worker.pid for worker in crew}, self.cluster_job if self.seat is not None else ""
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
             if beat is None or not (beat["pid"] in pids or (job_of_crew and job_of_crew == beat.get("job"))):
                 continue
-            held = True
-            why = _how(code)
-            _note(log_of(self.order.results, job.id), why)
+            had_run = True
+            ending = _ending(code)
+            _note(log_of(self.order.results, job.id), ending)
             if folder.died() >= MOST_DEATHS:
-                folder.fail_with("WorkerDied", f"{why}, {MOST_DEATHS} times without getting further")
+                folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
                 self.order.consider_stopping()
             folder.quiet()
-        if held:
+        if had_run:
             return
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:
-            raise UserError(f"workers die at start ({_how(code)}); see their log in {STATE}/")
+            raise UserError(f"workers die at start ({_ending(code)}); see their log in {STATE}/")
 
 
-def _how(code: int) -> str:
+def _ending(code: int) -> str:
     """How a process ended, in words: killed by SIGKILL, exit code 3."""
     if code < 0:
         with suppress(ValueError):
@@ -195,17 +196,18 @@ def _how(code: int) -> str:
     return f"exit code {code}"
 
 
-def _note(log: Path, why: str) -> None:
+def _note(log: Path, ending: str) -> None:
     """Write into a run's log how its process ended."""
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} the process that had this run ended: {why}\n")
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write(f"{now} the process that had this run ended: {ending}\n")
 
 
 @contextmanager
 def _deferred(number: signal.Signals) -> Iterator[None]:
-    """Defer a signal until the context ends: a process that is just starting must be recorded first."""
+    """Defer a signal until the context ends, because a process that starts must be recorded first."""
     received: list[int] = []
     previous = signal.signal(number, lambda number, frame: received.append(number))
     try:
@@ -220,7 +222,7 @@ def _deferred(number: signal.Signals) -> Iterator[None]:
 def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     """Let children ignore these signals until they install their own handlers.
 
-    This process blocks them meanwhile, so that a signal that arrives is pending instead of lost.
+    This process blocks the signals meanwhile. So a signal that arrives is pending and not lost.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     previous = [signal.signal(signal_number, signal.SIG_IGN) for signal_number in signals]
@@ -245,14 +247,14 @@ def machines(
 
     Args:
         device: "auto" (GPUs if there are any), "cpu" or "cuda".
-        workers: how many; by default one for every `spread` GPUs, or for every `spread` times
+        workers: number of workers; by default one for every `spread` GPUs, or for every `spread` times
             `base.threads` processor cores.
-        base: settings common to all.
+        base: settings of all workers.
         spread: devices that share each run.
-        side_by_side: no more than this share a GPU; None where only `workers` counts.
+        side_by_side: largest number of workers on a GPU; None if only `workers` limits it.
 
     Raises:
-        ValueError: when GPUs are asked for and there are none, or fewer than a run is spread over.
+        ValueError: `device` is "cuda" and there is no GPU, or there are fewer GPUs than `spread`.
     """
     gpus = 0 if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
@@ -274,7 +276,7 @@ def machines(
 
 
 def visible_gpus() -> int:
-    """How many CUDA devices PyTorch can use; torch is imported only where a driver is installed."""
+    """Number of CUDA devices that PyTorch can use. Torch is imported only if a driver is installed."""
     if local_device()[1] == "cpu":
         return 0
     import torch

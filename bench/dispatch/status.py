@@ -1,4 +1,4 @@
-"""The state of every planned run: from its own files, and from a cluster's queue where those say nothing."""
+"""The state of every planned run, from its files, or from a cluster's queue if there are none."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class QueuedJob:
     """A job in a cluster's queue.
 
     Attributes:
-        job: its number, such as 96_1.
-        state: the cluster's word: PENDING, RUNNING, COMPLETING, …
-        reason: why it waits.
-        waits: whether it has yet to start, or to start again.
+        job: number of the job, such as 96_1.
+        state: the scheduler's state: PENDING, RUNNING, COMPLETING, …
+        reason: why the job waits.
+        waits: whether the job has not started, or must start again.
     """
 
     job: str
@@ -34,14 +34,14 @@ class QueuedJob:
 
 @dataclass(frozen=True)
 class Queue:
-    """What is queued of all submissions of a results folder.
+    """The queued jobs of all submissions of a results folder.
 
     Attributes:
-        answered: whether the scheduler could be asked.
-        jobs: its jobs by number.
-        runs: for a run's id, the queued job it belongs to; a running one before a waiting one.
-        gone: runs whose jobs have left the queue, and whether their last submission was cancelled.
-        problem: why it could not be asked.
+        answered: whether the scheduler answered.
+        jobs: jobs by number.
+        runs: by a run's id, the queued job that it belongs to; a running job before a waiting one.
+        gone: by a run's id, if its jobs have left the queue, whether its last submission was cancelled.
+        problem: why the scheduler did not answer.
     """
 
     answered: bool = False
@@ -52,7 +52,7 @@ class Queue:
 
 
 NO_QUEUE = Queue()
-"""Of runs that were submitted to no cluster."""
+"""The queue of a machine without a cluster."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class RunStatus:
     """The state of one run.
 
     Attributes:
-        word: finished and diverged have a result; running has a live owner; queued is part of a
-            job that a cluster has queued; failed has a recorded failure; missing is none of them.
-        step: optimisation steps known to be done (0 when nothing is known).
-        steps_per_second: of a running run, and of all members of its stack at once.
-        loss: the running run's latest training loss.
-        note: what a person may want to know: why it failed, where it can go on from, why it waits.
-        silent_seconds: of a running run, the age of a heartbeat that is too old; else 0.
-        job: the cluster's number for the job it is or was part of, or "".
-        stack: of a running run, members of the stack that it trains in.
+        word: a finished or diverged run has a result; a running run has a live owner; a queued run is part
+            of a queued cluster job; a failed run has a recorded failure; every other run is missing.
+        step: optimisation steps done, as far as its files show.
+        steps_per_second: of a running run. All members of its stack make a step at the same time.
+        loss: latest training loss of a running run.
+        note: for people: why the run failed, whether it can resume, why it waits.
+        silent_seconds: age of a running run's heartbeat if that is too old; else 0.
+        job: number of the cluster job that the run is or was part of, or "".
+        stack: number of members of the stack in which a running run trains.
     """
 
     word: Word
@@ -89,7 +89,7 @@ def run_statuses(
 
 
 def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> RunStatus:
-    """Where one run stands."""
+    """The status of one run."""
     if (result := pool.runs.get(run.id)) is not None:
         step = result.last.step if result.last else 0
         if result.finished:
@@ -120,7 +120,7 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
 
 
 def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:
-    """Whether the process that wrote a heartbeat is still there, as far as can be told from here."""
+    """Whether the process that wrote a heartbeat still exists, as far as this machine can see."""
     if queue.answered and (job := beat.get("job")) and (job not in queue.jobs or queue.jobs[job].waits):
         return False
     if folder.silence(beat) <= SILENT_AFTER_SECONDS:
@@ -129,11 +129,11 @@ def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:
 
 
 def _how_it_ended(beat: dict[str, Any], gone: bool | None) -> str:
-    """Why a run that a cluster once had is with nobody now; "" for one that was never on a cluster.
+    """Why a run that was submitted to a cluster has no owner; "" if it was never submitted.
 
     Args:
-        beat: its last heartbeat.
-        gone: of the last submission that had it, whether it was cancelled; None when there is none.
+        beat: the run's last heartbeat.
+        gone: whether its last submission was cancelled; None if there was no submission.
     """
     if job := beat.get("job"):
         return f"cancelled in job {job}" if "ended" in beat or gone else f"job {job} ended without a word"

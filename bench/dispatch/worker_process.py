@@ -24,7 +24,7 @@ class KernelDisagrees(Exception):
 
 
 def prepare(machine: Machine) -> Tested:
-    """Make settings that must precede the first use of torch; then run the kernels' self-test."""
+    """Apply settings that must precede the first use of torch; run the kernels' self-test."""
     code_identity()  # cached now: the files may change before the first result is stored
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -49,7 +49,11 @@ def prepare(machine: Machine) -> Tested:
 
 
 def trust(kernels: Tested) -> None:
-    """Refuse to train with a kernel that disagrees with its reference on this device."""
+    """Check the outcomes of the self-test.
+
+    Raises:
+        KernelDisagrees: a kernel disagrees with its reference on this device.
+    """
     for outcome in kernels:
         if not outcome["agrees"]:
             raise KernelDisagrees(
@@ -60,55 +64,55 @@ def trust(kernels: Tested) -> None:
 
 
 class StopFlag:
-    """True once the process was asked to stop, or its parent is gone."""
+    """Call it to know whether the process must stop: a signal arrived, or the parent process has died."""
 
     def __init__(self) -> None:
-        self._asked = self._at_once = False
-        parent = multiprocessing.parent_process()  # who started this process, even if it is gone by now
+        self._signalled = self._at_once = False
+        parent = multiprocessing.parent_process()  # is set even if the parent has died by now
         self._parent = os.getppid() if parent is None or parent.pid is None else parent.pid
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._receive)
 
-    def _ask(self, number: int, frame: object) -> None:
-        self._asked = True
+    def _receive(self, number: int, frame: object) -> None:
+        self._signalled = True
         if self._at_once:
             raise SystemExit(0)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within this context a signal ends the process: the work is long and has nothing to save."""
+        """Let a signal end the process within this context. For long work that has nothing to save."""
         self._at_once = True
         try:
-            if self._asked:
+            if self._signalled:
                 raise SystemExit(0)
             yield
         finally:
             self._at_once = False
 
     def __call__(self) -> bool:
-        return self._asked or os.getppid() != self._parent
+        return self._signalled or os.getppid() != self._parent
 
 
 @contextlib.contextmanager
 def output_to(log: Path) -> Iterator[None]:
-    """Send what is printed meanwhile, by libraries too, to the end of a file."""
-    kept = os.dup(sys.stdout.fileno()), os.dup(sys.stderr.fileno())
+    """Append all output, also that of libraries, to a file while the context lasts."""
+    copies = os.dup(sys.stdout.fileno()), os.dup(sys.stderr.fileno())
     redirect_output(log)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
-        for copy, stream in zip(kept, (sys.stdout, sys.stderr), strict=True):
+        for copy, stream in zip(copies, (sys.stdout, sys.stderr), strict=True):
             os.dup2(copy, stream.fileno())
             os.close(copy)
 
 
 def redirect_output(log: Path) -> None:
-    """Send what libraries print to the worker's log, not into the progress display."""
+    """Append all output of this process, also that of libraries, to the worker's log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
-            if isinstance(stream, io.TextIOWrapper):  # a plugin's print must not fail for its letters
+            if isinstance(stream, io.TextIOWrapper):  # a plugin may print any letter
                 stream.reconfigure(errors="backslashreplace")

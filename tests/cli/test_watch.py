@@ -166,7 +166,7 @@ def test_a_log_is_found_by_id_by_its_beginning_and_by_label(
     assert capsys.readouterr().out == f"line 98 of {run.id}\n"
     with pytest.raises(UserError, match="no run 'nonsense' was ever started"):
         show_log("nonsense", results, lines=1, follow=False)
-    with pytest.raises(UserError, match="may be any of"):
+    with pytest.raises(UserError, match="is ambiguous"):
         show_log("", results, lines=1, follow=False)
 
 
@@ -176,8 +176,8 @@ def test_cancelling_what_was_never_submitted_says_so(
     Folder.of(results, runs_of(suite)[0].id).beat(step=1)
     cancel_suite(suite, results)
     printed = capsys.readouterr().out
-    assert "has no job in a queue" in printed
-    assert "1 run trains in a `bench run` on a machine" in printed
+    assert "has no job in the queue" in printed
+    assert "To stop 1 run of a local `bench run`" in printed
 
 
 def test_little_room_is_said(
@@ -185,7 +185,7 @@ def test_little_room_is_said(
 ) -> None:
     monkeypatch.setattr("bench.cli.status.room_left", lambda path: 3 << 20)
     show_status(suite, results, watch=False, as_json=False)
-    assert "only 3 MiB left on its disk" in capsys.readouterr().out
+    assert "its disk has only 3 MiB left" in capsys.readouterr().out
 
 
 def choose(**fields: Any) -> RunChoices:

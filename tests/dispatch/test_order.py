@@ -1,4 +1,4 @@
-"""Orders, causes and the queue: what is called off, what counts as the same, what squeue says."""
+"""Orders, causes and the queue: what is abandoned, what counts as the same, what squeue says."""
 
 from __future__ import annotations
 

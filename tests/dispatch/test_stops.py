@@ -223,7 +223,7 @@ def test_a_plugin_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     output = finished(start("run", *options, "--workers", 1, cwd=tmp_path), 1)
     assert "Done: 1 finished, 1 failed." in output
     assert "averaging" in output
-    assert "WorkerDied: killed by SIGKILL, 3 times without getting further" in output
+    assert "WorkerDied: killed by SIGKILL, 3 times without progress" in output
     said = finished(start("failures", *options, cwd=tmp_path), 1)
     assert "killed by SIGKILL" in said
     failed = next(run for run in _runs(tmp_path) if "averaging" not in run)

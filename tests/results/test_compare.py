@@ -160,7 +160,7 @@ def test_results_load_in_a_notebook_with_what_was_left_out(folder: Path) -> None
     ("arguments", "words"),
     [
         (["x.txt"], "x.txt: expected a name that ends in .parquet or .csv"),
-        ([], "export where to? bench export results.parquet (or .csv)"),
+        ([], "the file to write is missing: bench export results.parquet (or .csv)"),
         (["no/such/folder/x.csv"], "cannot be written"),
     ],
 )

@@ -87,7 +87,7 @@ class SlurmJob:
         _clear_half_written()
         if self.order.stopped():
             _cancel_pending()
-            return "called off"
+            return "abandoned"
         try:
             pool = self._pool()
             _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())

@@ -102,8 +102,8 @@ def submissions(results: Path) -> Iterator[Submission]:
             continue  # damaged, or an older format: the runs' own files suffice
 
 
-def last_called_off(results: Path, suite: str) -> str | None:
-    """Why the last submission of a suite was called off; None when it was not, or when there is none."""
+def why_abandoned(results: Path, suite: str) -> str | None:
+    """Why the last submission of a suite was abandoned; None if it was not, or if there is none."""
     own = [submission for submission in submissions(results) if submission.suite == suite]
     return stopped(own[-1].folder) if own else None
 

@@ -81,8 +81,8 @@ def test_what_the_first_runs_die_of_stops_the_rest(place: Place) -> None:
     assert (states["failed"], states["missing"]) == (5, 3)
     output = place.bench("failures", "toy.yaml", code=1)
     assert "5 runs: KernelDisagrees: scan (broken) differs from its reference" in output
-    assert "called off: the first 5 runs failed alike: KernelDisagrees" in output
-    assert "called off" in place.bench("status", "toy.yaml")
+    assert "abandoned: the first 5 runs failed alike: KernelDisagrees" in output
+    assert "abandoned" in place.bench("status", "toy.yaml")
 
 
 @pytest.fixture
