@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
@@ -13,14 +13,17 @@ import typer
 from bench import plugins
 from bench import results as pool_of
 from bench.cli import printing
+from bench.cli.time_limit import UNFINISHED
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
 from bench.dispatch.status import WORDS, run_statuses
 from bench.errors import UserError
 from bench.plan import Planned
 from bench.results import STATE
+from bench.run import Run
 
 ASK_BEYOND_SECONDS = 3 * 3600.0
 
@@ -109,6 +112,69 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
             out.say(f"Some runs left no result and no failure. See the reason in {logs}")
         raise typer.Exit(1)
     out.say(f"Next: bench report {suite}")
+
+
+def conclude_early(
+    order: Order,
+    chosen: list[Planned],
+    todo: list[Planned],
+    jobs: list[Job],
+    seconds_left: float | None,
+    out: printing.Output,
+) -> bool:
+    """Print what is left when the time of `--for` is over. Returns False if nothing is left.
+
+    Args:
+        order: the order of this command.
+        chosen: the runs that the command was asked for.
+        todo: those of them that had no result.
+        jobs: everything that the command was to do.
+        seconds_left: expected time of the remaining work; None if unknown.
+        out: the output.
+
+    Raises:
+        typer.Exit: code `UNFINISHED` if runs are left.
+    """
+    results = order.results
+    statuses = run_statuses([entry.run for entry in chosen], results, pool_of.load(results))
+    left = [job for job in jobs if not is_done(job, results) and not Folder.of(results, job.id).failure()]
+    if not left:
+        return False
+    words = Counter(status.word for status in statuses.values())
+    ended = [f"{words['finished']:,} of {len(chosen):,} finished"]
+    ended += [f"{words[word]:,} {word}" for word in ("diverged", "failed") if words[word]]
+    time_left = "" if seconds_left is None else f" (about {printing.duration(seconds_left)} left)"
+    out.say(f"{', '.join([*ended, *_saved(left, results)])}{time_left}; run the same command again.")
+    for entry in todo:
+        status = statuses[entry.run.id]
+        if status.note and status.word in ("failed", "diverged"):
+            out.say(f"  {name_of(entry.run)}: {status.word}: {status.note}")
+    raise typer.Exit(UNFINISHED)
+
+
+def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
+    """In words: the stacks that were saved, with their steps, and those that did not save in time."""
+    runs = {job.id: job for job in jobs if isinstance(job, Run)}
+    compositions = [ids for ids in begun(results) if any(identifier in runs for identifier in ids)]
+    in_stacks = {identifier for ids in compositions for identifier in ids}
+    alone = [[run.id] for run in runs.values() if run.id not in in_stacks]
+    saved: dict[int, list[int]] = {}
+    late = 0
+    for ids in [*compositions, *(ids for ids in alone if Folder.of(results, ids[0]).has_checkpoint())]:
+        members = [identifier for identifier in ids if identifier in runs]
+        beats = [Folder.of(results, identifier).heartbeat() or {} for identifier in members]
+        if all("ended" in beat for beat in beats):
+            saved.setdefault(runs[members[0]].steps, []).append(int(beats[0].get("step", 0)))
+        else:
+            late += 1
+    if not saved and not late:
+        yield "none in training yet"
+    for steps, done in saved.items():
+        least, most = min(done), max(done)
+        where = f"step {most:,}" if least == most else f"steps {least:,} to {most:,}"
+        yield f"{printing.count(len(done), 'stack')} saved at {where} of {steps:,}"
+    if late:
+        yield f"{printing.count(late, 'stack')} will resume from an earlier checkpoint"
 
 
 def say_failed(chosen: list[Planned], path: Path, out: printing.Output) -> None:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from bench.cli import printing
 from bench.cli.printing import Column
+from bench.cli.time_limit import Deadline, TimeUp
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
 from bench.plan import Planned
@@ -37,12 +38,24 @@ class Workers(Protocol):
         """Whether a job is being done or waits."""
 
 
-def follow(workers: Workers, todo: list[Planned], results: Path, out: printing.Output) -> None:
-    """Show progress until the workers are done."""
+def follow(
+    workers: Workers,
+    todo: list[Planned],
+    results: Path,
+    out: printing.Output,
+    deadline: Deadline | None = None,
+) -> None:
+    """Show progress until the workers are done.
+
+    Raises:
+        TimeUp: at the time when saving must begin.
+    """
     view = _View(todo, results, workers, out)
     with view.shown():
         while workers.busy():
             view.update()
+            if deadline is not None and time.monotonic() >= deadline.save:
+                raise TimeUp(view.seconds_left())
             time.sleep(POLL_SECONDS)
         view.update()
 
@@ -161,14 +174,21 @@ class _View:
         return active.step if active else entry.status.step
 
     def _eta(self) -> str:
-        """The time left, from the remaining work and the rate so far."""
+        """The time left, in words."""
+        seconds = self.seconds_left()
+        if seconds is None:
+            return "time left unknown yet"
+        if seconds == 0:
+            return f"{printing.duration(time.monotonic() - self.began)} in all"
+        return f"about {printing.duration(seconds)} left"
+
+    def seconds_left(self) -> float | None:
+        """Seconds for the remaining work at the rate so far; None while that is unknown."""
         work, remaining = self._work_done(), self._work_left()
         elapsed = time.monotonic() - self.began
         if remaining <= 0:
-            return f"{printing.duration(elapsed)} in all"
-        if work <= 0 or elapsed < 3:
-            return "time left unknown yet"
-        return f"about {printing.duration(elapsed * remaining / work)} left"
+            return 0.0
+        return None if work <= 0 or elapsed < 3 else elapsed * remaining / work
 
     def _flops(self) -> tuple[float, float]:
         so_far = sum(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Filter, Plugins, Results, SuitePath
 from bench.cli.memory import share_gpus
-from bench.cli.outcome import agree, conclude, forgive, name_of, say_failed, say_what_is_there
+from bench.cli.outcome import agree, conclude, conclude_early, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
+from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
 from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout, is_done
 from bench.dispatch.local import LocalPool, machines
@@ -50,6 +52,7 @@ class RunChoices:
     device: str
     workers: int | None
     gpus_per_run: int = 1
+    seconds: float | None = None
     cluster: str = "local"
     cluster_config: Path | None = None
     wait: bool = False
@@ -94,6 +97,15 @@ def command(
         int,
         typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
     ] = 1,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="Save everything and stop before this time is over, such as 90s, 9m or 1h30m. "
+            f"Exit code {UNFINISHED} if runs are left; the same command resumes them.",
+        ),
+    ] = None,
     cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
@@ -122,6 +134,7 @@ def command(
             device=device,
             workers=workers,
             gpus_per_run=gpus_per_run,
+            seconds=None if time_limit is None else seconds_of(time_limit),
             cluster=cluster,
             cluster_config=cluster_config,
             wait=wait,
@@ -141,7 +154,8 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
 
     Raises:
         UserError: an option does not fit this machine or this suite.
-        typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted.
+        typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted; `UNFINISHED` if the time of
+            `--for` ended before the runs.
     """
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
@@ -149,6 +163,11 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
     if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
         raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
+    if choices.cluster == "slurm" and choices.seconds is not None:
+        raise UserError(
+            "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
+            "a job saves before it is over, and its runs resume in the next one"
+        )
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
@@ -190,14 +209,19 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
-    agree(cautious_seconds(todo, len(places), speeds.kind), cost, choices.yes)
+    deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(places))
+    cautious = cautious_seconds(todo, len(places), speeds.kind)
+    agree(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
     pool_of.check_writable(results)
     if choices.retry:
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        _train(jobs, todo, order, places, out)
+        _train(jobs, todo, order, places, deadline, out)
         conclude(path, order, todo, jobs, out)
+    except TimeUp as end:
+        if not conclude_early(order, chosen, todo, jobs, end.seconds_left, out):
+            conclude(path, order, todo, jobs, out)
     finally:
         order.forget()
 
@@ -311,12 +335,23 @@ def _seconds(seconds: list[float], workers: int) -> float:
 
 
 def _train(
-    jobs: list[Job], todo: list[Planned], order: Order, places: list[Machine], out: printing.Output
+    jobs: list[Job],
+    todo: list[Planned],
+    order: Order,
+    places: list[Machine],
+    deadline: Deadline | None,
+    out: printing.Output,
 ) -> None:
     workers = LocalPool(jobs, order, places[: len(jobs)], cluster_job=cluster_job())
     try:
         workers.start()
-        follow(workers, todo, order.results, out)
+        follow(workers, todo, order.results, out, deadline)
+    except TimeUp:
+        assert deadline is not None
+        with contextlib.suppress(OSError, SystemExit):
+            out.print("The time is up: saving what is being trained …")
+        workers.stop(patience=max(0.0, deadline.end - LAST_SECONDS - time.monotonic()))
+        raise
     except (KeyboardInterrupt, Terminated) as stop:
         cause = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Stopped by {stop}"
         # The terminal may be what is gone (OSError), or the reader of a pipe (SystemExit). The workers must
