@@ -1,5 +1,6 @@
-"""Column sums in Triton: many programs write partial sums, then a second launch adds them in a fixed order.
+"""Column sums in Triton, and their counterpart, a row repeated.
 
+For a sum, many programs write partial sums, then a second launch adds them in a fixed order.
 Gradients of weights and biases that all rows share are such sums. Atomic additions would need one launch
 only, but their order changes from run to run. The division of rows among programs depends on the number of
 rows, not on the number of stacked models, so a model has the same bits in every stack.
@@ -19,7 +20,7 @@ PROGRAMS = 528
 SUMS = {"PARTS": 128, "CHANNELS": 16}
 """Partial sums that a program of `add_up` adds at once, and its channels."""
 LAUNCH = {"ROWS": 16, "BLOCK": 128}
-"""Rows that a program of `column_sums` reads at once, and its columns."""
+"""Rows that a program of `column_sums` reads at once, or one of `repeat_rows` writes, and its columns."""
 
 
 @triton.jit(do_not_specialize=["parts"])
@@ -61,6 +62,17 @@ def _column_sums(
     tl.store(partial, tl.sum(sums, axis=0), mask=inside)
 
 
+@triton.jit(do_not_specialize=["rows"])
+def _repeat_rows(values, out, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    k = tl.program_id(2).to(tl.int64)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = (row < rows)[:, None] & (e < channels)[None, :]
+    repeated = tl.load(values + k * channels + e, mask=e < channels, other=0.0)[None, :]
+    place = out + (k * rows + row)[:, None] * channels + e[None, :]
+    tl.store(place, tl.broadcast_to(repeated, (ROWS, BLOCK)), mask=inside)
+
+
 def add_up(partial: Tensor, first: Tensor, second: Tensor | None = None) -> None:
     """Sum over the parts and write line 0 into `first` and line 1 into `second`.
 
@@ -89,6 +101,16 @@ def column_sums(values: Tensor) -> Tensor:
     )
     add_up(partial, sums)
     return sums
+
+
+def repeat_rows(values: Tensor, rows: int) -> Tensor:
+    """(K, channels) → (K, rows, channels), contiguous."""
+    K, channels = values.shape
+    out = values.new_empty(K, rows, channels)
+    if out.numel():
+        grid = triton.cdiv(rows, LAUNCH["ROWS"]), triton.cdiv(channels, LAUNCH["BLOCK"]), K
+        _repeat_rows[grid](values.contiguous(), out, rows, channels, **LAUNCH)
+    return out
 
 
 def division(rows: int, tile: int, blocks: int = 1) -> tuple[int, int]:

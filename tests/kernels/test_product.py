@@ -136,6 +136,14 @@ def test_the_sum_over_rows_is_taken_by_many_programs_in_rounds(
     torch.testing.assert_close(triton_sums.column_sums(slices), slices.sum(1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", [TRITON])
+@pytest.mark.parametrize(("members", "rows", "channels"), [(1, 1, 1), (2, 35, 150), (3, 16, 128), (2, 0, 5)])
+def test_a_row_is_repeated(name: str, members: int, rows: int, channels: int) -> None:
+    values = normal(members, channels)
+    expected = values.unsqueeze(1).expand(members, rows, channels)
+    assert torch.equal(triton_sums.repeat_rows(values, rows), expected)
+
+
 @kinds
 @pytest.mark.parametrize("name", [TRITON])
 def test_products_keep_pytorchs_rules(kind: str, name: str) -> None:

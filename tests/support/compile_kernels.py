@@ -112,8 +112,8 @@ def fused() -> None:
         launch = normalization.tile(channels)
         warps = launch.pop("num_warps")
         for flag in (True, False):
-            fits(normalization._forward, {**launch, "UPDATE": flag}, warps=warps)
-            fits(normalization._backward, {**launch, "TOTAL": flag}, warps=warps)
+            fits(normalization._norm_forward, {**launch, "UPDATE": flag}, warps=warps)
+            fits(normalization._norm_backward, {**launch, "TOTAL": flag}, warps=warps)
     for kernel in (
         activation._bias_gelu,
         activation._bias_gelu_gradient,
@@ -127,6 +127,7 @@ def fused() -> None:
         fits(activation._gate, {**activation.LAUNCH, "SILU": silu})
         fits(activation._gate_gradient, {**activation.LAUNCH, "SILU": silu})
     fits(sums._column_sums, sums.LAUNCH)
+    compiles(sums._repeat_rows, sums.LAUNCH, {}, warps=4)
     for lines in (1, 2):
         compiled(sums._add_up, {**sums.SUMS, "LINES": lines}, {}, 4)
     for precision in PRECISIONS.values():
@@ -145,10 +146,10 @@ def heads_of_attention() -> None:
                 launches[sizes["WIDTH"], size] = sizes, size
     for sizes, size in launches.values():
         blocks = {"OWN": size.forward.own, "STEP": size.forward.step, "STAGES": size.forward.stages}
-        compiles(attention._forward, {**sizes, **blocks}, {}, size.forward.warps)
+        compiles(attention._attention_forward, {**sizes, **blocks}, {}, size.forward.warps)
         blocks = {"OWN": size.backward.own, "STEP": size.backward.step, "STAGES": size.backward.stages}
         blocks["WHOLE"] = size.whole
-        compiles(attention._backward, {**sizes, **blocks}, {}, size.backward.warps)
+        compiles(attention._attention_backward, {**sizes, **blocks}, {}, size.backward.warps)
 
 
 def clip_and_adam() -> None:
@@ -176,9 +177,9 @@ def main() -> None:
                 assert not [line for line in made.splitlines() if "convert_layout" in line and tile in line]
         compiles(scan_gradient.segment_carries, {**constants, **scan.CARRIES_STAGES}, {})
     compiles(scan_gradient.add_up, {"STATE": 16, **scan.SUMS}, {}, warps=4)
-    compiles(convolution._forward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
-    compiles(convolution._backward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
-    compiles(convolution._add_up, {"TAPS": 4, **convolution.SUMS}, {}, warps=4)
+    compiles(convolution._convolution_forward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._convolution_backward, {"TAPS": 4, **convolution.LAUNCH}, {}, warps=4)
+    compiles(convolution._convolution_sums, {"TAPS": 4, **convolution.SUMS}, {}, warps=4)
     modes = {"MODES": 8, **ssm.LAUNCH}
     for reverse in (True, False):
         compiles(ssm._recurrence, {**modes, "REVERSE": reverse}, {})

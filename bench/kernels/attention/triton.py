@@ -127,7 +127,7 @@ def _put(values, tile, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constex
 
 
 @triton.jit(do_not_specialize=["length"])
-def _forward(
+def _attention_forward(
     qkv, y, lse, length,
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, SCALE: tl.constexpr,
     OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr,
@@ -229,7 +229,7 @@ def _for_queries(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM
 
 
 @triton.jit(do_not_specialize=["length"])
-def _backward(
+def _attention_backward(
     dy, qkv, y, lse, dqkv, length,
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, SCALE: tl.constexpr,
     OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, WHOLE: tl.constexpr,
@@ -268,7 +268,7 @@ def forward(qkv: Tensor) -> tuple[Tensor, Tensor]:
     y, lse = qkv.new_empty(K, batch, length, heads, head_dim), qkv.new_empty(K, batch, heads, length)
     if y.numel():
         own, step, warps, stages = launch(length, head_dim, _dot(qkv.dtype)).forward
-        _forward[(K * batch * heads * triton.cdiv(length, own),)](
+        _attention_forward[(K * batch * heads * triton.cdiv(length, own),)](
             qkv, y, lse, length, **constants(heads, head_dim, qkv.dtype),
             OWN=own, STEP=step, STAGES=stages, num_warps=warps,
         )  # fmt: skip
@@ -284,7 +284,7 @@ def backward(dy: Tensor, qkv: Tensor, y: Tensor, lse: Tensor) -> tuple[Tensor]:
         return (dqkv,)
     (own, step, warps, stages), whole = launch(length, head_dim, _dot(qkv.dtype))[1:]
     programs = 1 if whole else 2 * triton.cdiv(length, own)
-    _backward[(K * batch * heads * programs,)](
+    _attention_backward[(K * batch * heads * programs,)](
         dy, qkv, y, lse, dqkv, length, **constants(heads, head_dim, qkv.dtype),
         OWN=own, STEP=step, STAGES=stages, WHOLE=whole, num_warps=warps,
     )  # fmt: skip

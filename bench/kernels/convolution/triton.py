@@ -28,7 +28,7 @@ SUMS = {"PARTS": 128, "CHANNELS": 16}
 
 
 @triton.jit(do_not_specialize=["batch", "length", "channels"])
-def _forward(
+def _convolution_forward(
     x, weight, bias, y, x_k, x_b, x_t, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -55,7 +55,7 @@ def _forward(
 
 
 @triton.jit(do_not_specialize=["rounds", "batch", "length", "channels"])
-def _backward(
+def _convolution_backward(
     dy, x, weight, bias, dx, partial, x_k, x_b, x_t, rounds, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -100,7 +100,7 @@ def _backward(
 
 
 @triton.jit(do_not_specialize=["parts", "channels"])
-def _add_up(
+def _convolution_sums(
     partial, dweight, dbias, parts, channels,
     TAPS: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -126,7 +126,8 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
     x = rows(x)
     y = x.new_empty(x.shape)
     if y.numel():
-        _forward[(K * batch, triton.cdiv(length, LAUNCH["STRETCH"]), triton.cdiv(channels, LAUNCH["BLOCK"]))](
+        grid = K * batch, triton.cdiv(length, LAUNCH["STRETCH"]), triton.cdiv(channels, LAUNCH["BLOCK"])
+        _convolution_forward[grid](
             x, weight.contiguous(), bias.contiguous(), y, *x.stride()[:3], batch, length, channels,
             TAPS=weight.shape[-1], **LAUNCH,
         )  # fmt: skip
@@ -146,11 +147,11 @@ def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tenso
     rounds = round(math.sqrt(stretches))
     programs = triton.cdiv(stretches, rounds)
     partial = x.new_empty(K, batch * programs, taps + 1, channels)
-    _backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](
+    _convolution_backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](
         dy.contiguous(), x, weight.contiguous(), bias.contiguous(), dx, partial,
         *x.stride()[:3], rounds, batch, length, channels, TAPS=taps, **LAUNCH,
     )  # fmt: skip
-    _add_up[(K, taps + 1, triton.cdiv(channels, SUMS["CHANNELS"]))](
+    _convolution_sums[(K, taps + 1, triton.cdiv(channels, SUMS["CHANNELS"]))](
         partial, dweight, dbias, batch * programs, channels, TAPS=taps, **SUMS
     )
     return dx, dweight, dbias

@@ -38,7 +38,7 @@ def _standardized(total, inside, channels):
 
 
 @triton.jit(do_not_specialize=["rows"])
-def _forward(
+def _norm_forward(
     h, update, weight, bias, total, normed, rows, channels,
     UPDATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -58,7 +58,7 @@ def _forward(
 
 
 @triton.jit(do_not_specialize=["rounds", "rows"])
-def _backward(
+def _norm_backward(
     d_total, d_normed, total, weight, dh, partial, rounds, rows, channels,
     TOTAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -111,7 +111,7 @@ def _run(h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor) -> tupl
     total = h if update is None else h.new_empty(h.shape)
     if h.numel():
         rows, launch = h.numel() // (K * channels), tile(channels)
-        _forward[(triton.cdiv(rows, launch["ROWS"]), K)](
+        _norm_forward[(triton.cdiv(rows, launch["ROWS"]), K)](
             h, h if update is None else update.contiguous(), weight.contiguous(), bias.contiguous(),
             total, normed, rows, channels, UPDATE=update is not None, **launch,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def _differentiate(
     rows, launch = total.numel() // (K * channels), tile(channels)
     programs, rounds = division(rows, launch["ROWS"])
     partial = total.new_empty(K, programs, 2, channels)
-    _backward[(programs, K)](
+    _norm_backward[(programs, K)](
         d_normed if d_total is None else d_total.contiguous(), d_normed, total, weight.contiguous(),
         dh, partial, rounds, rows, channels, TOTAL=d_total is not None, **launch,
     )  # fmt: skip

@@ -23,7 +23,10 @@ SHORTEST = 256
 
 
 def operators(
-    suffix: str, split: Split, column_sums: Callable[[Tensor], Tensor]
+    suffix: str,
+    split: Split,
+    column_sums: Callable[[Tensor], Tensor],
+    repeat_rows: Callable[[Tensor, int], Tensor] | None = None,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The product without and with a bias, as operators.
 
@@ -31,10 +34,12 @@ def operators(
         suffix: suffix of the operators' names.
         split: splits an operand into parts, for precisions that are split forms.
         column_sums: sums over rows, (K, rows, channels) → (K, channels), for the bias's gradient.
+        repeat_rows: (K, channels), rows → (K, rows, channels), to start batched products from the bias; by
+            default PyTorch's copy.
     """
 
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensors:
-        y = multiply(_flat(x), rows(weight).mT, split, bias)
+        y = multiply(_flat(x), rows(weight).mT, split, bias, repeat_rows)
         return (y.view(*x.shape[:-1], weight.shape[1]),)
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
@@ -73,7 +78,13 @@ def operators(
     return without_bias, with_bias
 
 
-def multiply(a: Tensor, b: Tensor, split: Split, bias: Tensor | None = None) -> Tensor:
+def multiply(
+    a: Tensor,
+    b: Tensor,
+    split: Split,
+    bias: Tensor | None = None,
+    repeat_rows: Callable[[Tensor, int], Tensor] | None = None,
+) -> Tensor:
     """(K, M, I) times (K, I, N) plus a bias (K, N) → (K, M, N), in the precision of the process.
 
     Operands may be transposed, slices of wider rows, or shared by all models; they are not copied.
@@ -85,7 +96,13 @@ def multiply(a: Tensor, b: Tensor, split: Split, bias: Tensor | None = None) -> 
     if len(a) == 1:  # a plain product instead of a batch of one
         y = torch.mm(a[0], b[0]) if bias is None else torch.addmm(bias[0], a[0], b[0])
         return y.unsqueeze(0)
-    return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
+    if bias is None:
+        return torch.bmm(a, b)
+    if repeat_rows is None:
+        return torch.baddbmm(bias.unsqueeze(1), a, b)
+    # PyTorch would write the bias into all rows too, number by number: 296 µs of the 3 971 µs of a step of 16
+    # Transformers 2×128 on an H200, for bytes that take 113.
+    return repeat_rows(bias, a.shape[1]).baddbmm_(a, b)
 
 
 def sum_of_parts(a: Tensor, b: Tensor, split: Split) -> Tensor:
