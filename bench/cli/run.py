@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -93,6 +94,13 @@ def command(
             "measured, else by size; 1 on a processor).",
         ),
     ] = None,
+    keep_weights: Annotated[
+        bool,
+        typer.Option(
+            "--keep-weights",
+            help="Store the parameters of finished runs beside the results, as safetensors (extra weights).",
+        ),
+    ] = False,
     gpus_per_run: Annotated[
         int,
         typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
@@ -145,6 +153,7 @@ def command(
             kernels=kernels,
             save_every=save_every,
             stack=stack if gpus_per_run == 1 else 1,
+            keep_weights=keep_weights,
         ),
     )
 
@@ -168,6 +177,8 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
             "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
             "a job saves before it is over, and its runs resume in the next one"
         )
+    if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
+        raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
     suite = suites.load(path)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
@@ -189,6 +200,11 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         count = printing.count(len(resumed), "run")
         out.say(f"{count} more will train, because a stack that was begun resumes whole.")
     say_outdated(chosen, pool, out)
+    if machine.keep_weights and (bare := _without_weights(chosen, pool)):
+        out.say(
+            f"{printing.count(bare, 'finished run')} without weights: trained without --keep-weights. "
+            "They stay as they are."
+        )
     if not jobs:
         out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
         say_failed(chosen, path, out)
@@ -224,6 +240,12 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
             conclude(path, order, todo, jobs, out)
     finally:
         order.forget()
+
+
+def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
+    """How many of the runs have finished without keeping their weights."""
+    results = (pool.runs[entry.run.id] for entry in chosen if entry.run.id in pool.runs)
+    return sum(result.finished and result.provenance.weights is None for result in results)
 
 
 def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site | None) -> Speeds:

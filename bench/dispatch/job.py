@@ -39,6 +39,7 @@ class Machine:
         save_every: seconds between checkpoints.
         stack: how many runs of one shape may train as one set of kernels; None for what measurements advise.
         workers: how many workers share the same list of work.
+        keep_weights: whether the parameters of finished runs are stored beside their results.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -47,6 +48,7 @@ class Machine:
     save_every: float = 60.0
     stack: int | None = 1
     workers: int = 1
+    keep_weights: bool = False
 
     @property
     def device(self) -> str:

@@ -33,6 +33,8 @@ from bench.run import Run
 from bench.stack import Stack
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.train.loop import Progress
     from bench.train.parallel import Group
 
@@ -215,6 +217,7 @@ class _Worker:
         """Train a stack and store the result of every member that ended."""
         import torch
 
+        from bench.train import weights
         from bench.train.loop import Interrupted, Progress, TrainingOptions, train_stack
 
         results = self.order.results
@@ -255,6 +258,19 @@ class _Worker:
                 last_line = time.monotonic()
                 _print_progress(stack, progress)
 
+        faults: dict[int, Exception] = {}  # members whose weights could not be written
+
+        def keep_weights(k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
+            if k in ended:
+                return None
+            try:
+                return weights.save(pool.path_of(results, stack.members[k]), stack.members[k].id, tensors)
+            except Exception as error:  # this member fails in `store`; the others continue
+                if _no_room(error):
+                    raise
+                faults[k] = error
+                return None
+
         def store(k: int, result: dict[str, Any]) -> None:
             if k in ended:  # it ended before the stack was resumed
                 return
@@ -265,6 +281,8 @@ class _Worker:
             record_plugins(result, run.task, run.architecture)
             ended.add(k)
             try:
+                if k in faults:
+                    raise faults[k]
                 pool.store(pool.path_of(results, run), result, folders[k].path)
             except Exception as error:  # this member has failed; the others continue
                 if _no_room(error):
@@ -291,6 +309,7 @@ class _Worker:
             save_every=self.machine.save_every,
             report=remember,
             ended=store,
+            keep_weights=keep_weights if self.machine.keep_weights else None,
             stop=self.stop,
             group=self.group,
         )

@@ -50,14 +50,20 @@ def canonical(word: str) -> str:
     `s4_mamba+dropout=0` becomes `s4_mamba+dropout=0.0`. `s4_mamba+dropout=0.1` becomes `s4_mamba`, because
     0.1 is the default.
     """
+    architecture = named(word)
+    return architecture.name if architecture else word
+
+
+def named(word: str) -> Architecture | None:
+    """The architecture or variant (`s4_mamba+dropout=0.0`) with this name; None if there is none."""
     name, *options = word.split("+")
-    if not options or name not in ARCHITECTURES or not all("=" in option for option in options):
-        return word
+    if name not in ARCHITECTURES or not all("=" in option for option in options):
+        return None
     texts = dict(option.split("=", 1) for option in options)
     try:
-        return ARCHITECTURES[name].with_options({key: _value(text) for key, text in texts.items()}).name
+        return ARCHITECTURES[name].with_options({key: _value(text) for key, text in texts.items()})
     except (UserError, ValueError):  # pydantic's ValidationError is a ValueError
-        return word
+        return None
 
 
 def _value(text: str) -> Any:

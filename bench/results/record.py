@@ -256,6 +256,13 @@ class StackPlace(Part):
     place: Whole
 
 
+class Weights(Part):
+    """The file with the parameters of the trained model, beside the result, and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
 class Provenance(Part):
     """Where a result comes from. Nothing here is compared between results; all of it may be absent."""
 
@@ -283,6 +290,7 @@ class Provenance(Part):
     finished: Seconds | None = None
     resumptions: Whole | None = None
     stack: StackPlace | None = None
+    weights: Weights | None = None
     job: str | None = None
 
 

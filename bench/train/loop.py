@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench import flops
 from bench.kernels import product
@@ -25,6 +26,7 @@ from bench.train import checkpoint
 from bench.train.evaluate import evaluation_sets, headline, member_scores, packed, rounded, summary
 from bench.train.randomness import seed_random
 from bench.train.step import StackPredictor, State, captured_step, eager_step, initial_state
+from bench.train.weights import state_of
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
@@ -64,6 +66,8 @@ class TrainingOptions:
         save_every: seconds between checkpoints.
         report: called with the progress at every look.
         ended: called with a member's number and its result as soon as the member finished or diverged.
+        keep_weights: called before `ended` with the number of a member that finished and its state dict;
+            returns the entry `weights` of the result's provenance, or None for no entry.
         stop: called at every look; if it returns True, the state is saved and `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
     """
@@ -73,6 +77,7 @@ class TrainingOptions:
     save_every: float = 60.0
     report: Callable[[Progress], None] = lambda progress: None
     ended: Callable[[int, dict[str, Any]], None] = lambda member, result: None
+    keep_weights: Callable[[int, dict[str, Tensor]], dict[str, str] | None] | None = None
     stop: Callable[[], bool] = lambda: False
     group: Group | None = None
 
@@ -259,7 +264,12 @@ class _Training:
         for k, member in enumerate(self.notes.members):
             if k not in self.reported and (member.diverged is not None or done == self.stack.first.steps):
                 self.reported.add(k)
-                self.options.ended(k, self.result(k))
+                result = self.result(k)
+                if self.options.keep_weights is not None and member.diverged is None:
+                    tensors = state_of(self.state.model, self.state.parameters.of_member(k))
+                    if weights := self.options.keep_weights(k, tensors):
+                        result["provenance"]["weights"] = weights
+                self.options.ended(k, result)
 
     def _losses(self) -> tuple[float | None, ...]:
         curves = (member.curve["loss"] for member in self.notes.members)

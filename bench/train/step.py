@@ -31,6 +31,7 @@ from bench.tasks.task import Prompts
 from bench.train.meters import Meters
 from bench.train.optimizer import StackOptimizer
 from bench.train.parameters import Parameters
+from bench.train.weights import build
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
@@ -138,17 +139,9 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
 
 
 def _initial_model(run: Run, scan: str) -> Model:
-    task = run.task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return Model(
-            run.architecture,
-            run.size,
-            n_inputs=task.n_inputs,
-            n_outputs=task.n_outputs,
-            length=task.length(task.n_points),
-            scan=scan,
-        )
+        return build(run, scan)
 
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
