@@ -110,13 +110,13 @@ class Speeds:
     def _nearest(self, shape: Shape, per_step: float) -> Shape | None:
         """The measured shape whose time may be scaled to another; None where none is close enough."""
         close = [
-            other
-            for other in self._times
-            if (other.architecture, other.precision) == (shape.architecture, shape.precision)
-            and _factor(other.length, shape.length) <= MOST_LENGTH_FACTOR
-            and _factor(self._flops[other], per_step) <= MOST_FLOPS_FACTOR
+            candidate
+            for candidate in self._times
+            if (candidate.architecture, candidate.precision) == (shape.architecture, shape.precision)
+            and _factor(candidate.length, shape.length) <= MOST_LENGTH_FACTOR
+            and _factor(self._flops[candidate], per_step) <= MOST_FLOPS_FACTOR
         ]
-        return min(close, key=lambda other: _factor(self._flops[other], per_step), default=None)
+        return min(close, key=lambda candidate: _factor(self._flops[candidate], per_step), default=None)
 
     def _add_result(self, result: RunRecord) -> None:
         run, last, seconds = result.run, result.last, _seconds_per_member(result)

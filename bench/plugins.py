@@ -108,18 +108,18 @@ def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
     Args:
         recorded: `origins` of results, one list per result.
     """
-    others: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for origins_of_result in recorded:
         for kind in KINDS:
             for origin in origins_of_result:
                 name = origin.get(kind, "")
                 loaded = _origins.get((kind, name))
                 if loaded is not None and any(origin.get(key) != loaded.get(key) for key in VERSION):
-                    others[kind, name] += 1
+                    counts[kind, name] += 1
     return [
         f"{count} of the results with {kind} '{name}' were made with another version of "
         f"{_source(_origins[kind, name])}: raise its `version` if its numbers have changed"
-        for (kind, name), count in others.items()
+        for (kind, name), count in counts.items()
     ]
 
 
@@ -157,13 +157,13 @@ def _load_source(file: str, source: bytes) -> None:
             exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
         _register(list(_offered(module, tree)), {"file": file, "sha256": sha256})
     except BaseException as error:
-        told = raised_in(error, module.__name__)
+        message = raised_in(error, module.__name__)
         del sys.modules[module.__name__]
         if isinstance(error, SyntaxError) and error.filename == file:
             raise UserError(f"{file}:{error.lineno}:{error.offset}: {error.msg}") from None
         if isinstance(error, UserError | KeyboardInterrupt):
             raise
-        raise UserError(told if told.startswith(file) else f"{file}: {told}") from error
+        raise UserError(message if message.startswith(file) else f"{file}: {message}") from error
     _files[file] = source
 
 
@@ -174,7 +174,7 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Offer]:
         UserError: the file offers nothing, or a task lacks a method or a name.
     """
     file = str(module.__file__)
-    seen: list[Any] = []
+    offered: list[Any] = []
     for variable, value in vars(module).items():
         where = f"{file}:{_line(tree, variable)}"
         if isinstance(value, Architecture) and value is not ARCHITECTURES.get(value.name):
@@ -190,10 +190,10 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Offer]:
                 raise UserError(f"{where}: a task needs a name: `name: Literal['mine'] = 'mine'`")
         else:
             continue
-        if not any(value is other for other in seen):
-            seen.append(value)
+        if not any(value is other for other in offered):
+            offered.append(value)
             yield Offer(kind, name, value, where)
-    if not seen:
+    if not offered:
         raise UserError(
             f"{file}: defines no architecture and no task: assign an Architecture to a name, "
             "or define a subclass of Task"
@@ -207,8 +207,8 @@ def _of_entry_point(kind: str, entry: EntryPoint) -> Offer:
         with redirect_stdout(sys.stderr):
             value = entry.load()
     except Exception as error:  # whatever its author's code raises
-        told = raised_in(error, entry.module)
-        raise UserError(f"{where}: cannot be loaded: {told}") from error
+        message = raised_in(error, entry.module)
+        raise UserError(f"{where}: cannot be loaded: {message}") from error
     if kind == "architecture":
         name = value.name if isinstance(value, Architecture) else None
     else:

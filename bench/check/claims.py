@@ -87,8 +87,8 @@ def load(path: Path, suite: Suite) -> Claims:
         if isinstance(claim, list):
             complaints.extend(claim)
             continue
-        own = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
-        claims[name] = claim.model_copy(update={"requires": required.model_copy(update=own)})
+        set_fields = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
+        claims[name] = claim.model_copy(update={"requires": required.model_copy(update=set_fields)})
         faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
         if claim.awaits and faults:
             awaiting[name] = claim.awaits

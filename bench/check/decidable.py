@@ -176,12 +176,12 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
 
 def _placed(member: Member, problem: Problem) -> Complaint:
     """The problem as a complaint, at the member if the member sets the field, else at the common measure."""
-    own = member.place is not None and (
+    is_own = member.place is not None and (
         problem.field is None or problem.field in member.quantity.model_fields_set
     )
-    place = member.place if own and member.place is not None else ("measure",)
+    place = member.place if is_own and member.place is not None else ("measure",)
     if problem.field is None:
         # A common measure that is incomplete is pointed at by its key: its value may lie lines below.
-        return Complaint(place, problem.text, key=not own)
+        return Complaint(place, problem.text, key=not is_own)
     # "name" leads to the name within a mapping. Without a mapping, the position is that of the field.
     return Complaint((*place, problem.field, "name"), problem.text)

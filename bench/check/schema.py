@@ -53,9 +53,9 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _named(names: Iterable[str], *others: dict[str, Any]) -> dict[str, Any]:
+def _named(names: Iterable[str], *alternatives: dict[str, Any]) -> dict[str, Any]:
     """A name (one of `names`, or as `others` allow), or a mapping of a name and other fields."""
-    name = [{"enum": list(names)}, *others]
+    name = [{"enum": list(names)}, *alternatives]
     mapping = {"type": "object", "properties": {"name": {"anyOf": name}}, "required": ["name"]}
     return {"anyOf": [*name, mapping]}
 

@@ -175,17 +175,17 @@ def _measured(quantity: Quantity, results: _Results) -> Measurement | str:
 
 def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a claim about other claims: decided once all of them are."""
-    others = [verdicts[other] for other in claim.other_claims.values()]
-    run_ids = tuple(dict.fromkeys(run_id for other in others for run_id in other.run_ids))
+    claim_verdicts = [verdicts[claim_id] for claim_id in claim.other_claims.values()]
+    run_ids = tuple(dict.fromkeys(run_id for verdict in claim_verdicts for run_id in verdict.run_ids))
     open_words: tuple[Word, ...] = ("missing", "not comparable", "undecided")
     for word in open_words:
-        still_open = [other.claim for other in others if other.verdict == word]
+        still_open = [verdict.claim for verdict in claim_verdicts if verdict.verdict == word]
         if still_open:
             more = f" and {len(still_open) - 3} more" if len(still_open) > 3 else ""
             listed = ", ".join(still_open[:3]) + more
-            reason = f"{len(still_open)} of {len(others)} are {word}: {listed}"
+            reason = f"{len(still_open)} of {len(claim_verdicts)} are {word}: {listed}"
             return _unjudged(name, claim, word, reason, run_ids)
-    reproduced = {other.claim: other.verdict == "reproduced" for other in others}
+    reproduced = {verdict.claim: verdict.verdict == "reproduced" for verdict in claim_verdicts}
     return _judged(name, claim, claim.judge_claims(reproduced), run_ids)
 
 

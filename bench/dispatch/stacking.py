@@ -50,14 +50,16 @@ def _begun(
     locks: contextlib.ExitStack,
 ) -> Stack | None:
     """The interrupted stack of `run`; None if there is none or a member is not available."""
-    by_id = {other.id: other for other in runs}
+    by_id = {candidate.id: candidate for candidate in runs}
     for ids in compositions:
         if run.id not in ids or not all(identifier in by_id for identifier in ids):
             continue
         stack = Stack(tuple(by_id[identifier] for identifier in ids))
-        others = [member for member in stack.members if member.id != run.id and not is_done(member, results)]
+        unfinished = [
+            member for member in stack.members if member.id != run.id and not is_done(member, results)
+        ]
         with contextlib.ExitStack() as acquired:
-            if all(acquired.enter_context(Folder.of(results, member.id).locked()) for member in others):
+            if all(acquired.enter_context(Folder.of(results, member.id).locked()) for member in unfinished):
                 locks.push(acquired.pop_all())
                 return stack
     return None
@@ -76,26 +78,26 @@ def _free(
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
     own_shape = shape(run)
-    candidates = [other for other in runs if shape(other) == own_shape]
+    candidates = [candidate for candidate in runs if shape(candidate) == own_shape]
     # At most a share of the runs, so that no other worker is left without work.
     largest = min(size, math.ceil(len(runs) / machine.workers))
     reserved_ids = {identifier for ids in compositions for identifier in ids}
     members = [run]
-    for other in candidates:
+    for candidate in candidates:
         if len(members) >= largest:
             break
-        folder = Folder.of(results, other.id)
+        folder = Folder.of(results, candidate.id)
         if (
-            other.id in {run.id, *reserved_ids}
-            or is_done(other, results)
+            candidate.id in {run.id, *reserved_ids}
+            or is_done(candidate, results)
             or folder.failure()
             or folder.deaths() > 1
         ):
             continue
         with contextlib.ExitStack() as acquired:
-            if acquired.enter_context(folder.locked()) and not is_done(other, results):
+            if acquired.enter_context(folder.locked()) and not is_done(candidate, results):
                 locks.push(acquired.pop_all())
-                members.append(other)
+                members.append(candidate)
     return Stack.of(*members)
 
 

@@ -36,16 +36,8 @@ def prepare(machine: Machine) -> Tested:
     from bench.kernels.self_test import BRIEF, self_test
 
     outcomes = self_test(torch.device(machine.device), (machine.kernels,), BRIEF)
-    return [
-        {
-            "kernel": outcome.kernel,
-            "backend": outcome.backend,
-            "outputs": outcome.outputs,
-            "gradients": outcome.gradients,
-            "agrees": outcome.agrees,
-        }
-        for outcome in outcomes
-    ]
+    names = ("kernel", "backend", "outputs", "gradients", "agrees")
+    return [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
 
 
 def trust(kernels: Tested) -> None:

@@ -94,11 +94,6 @@ def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> l
     ]
 
 
-def _convolution_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [normal(batch, length, channels), normal(channels, TAPS), normal(channels)]
-
-
 def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Modes and step sizes of S4D-Lin's initialisation."""
     normal, modes = _normal(length), STATE // 2
@@ -116,53 +111,40 @@ def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS)
     return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
 
 
-def _norm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [normal(batch, length, channels), normal(channels), normal(channels)]
-
-
-def _norm_of_sum_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [*(normal(batch, length, channels) for _ in range(2)), normal(channels), normal(channels)]
-
-
-def _biased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [normal(batch, length, channels), normal(channels)]
-
-
-def _unbiased_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    return [_normal(length)(batch, length, channels)]
-
-
-def _gate_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [normal(batch, length, channels), normal(batch, length, channels)]
-
-
-def _product_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    normal = _normal(length)
-    return [normal(batch, length, channels), normal(channels, channels)]
-
-
 def _product_and_bias_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-    return [*_product_inputs(length, batch, channels), torch.linspace(-1, 1, channels)]
+    return [*_normals("xw")(length, batch, channels), torch.linspace(-1, 1, channels)]
+
+
+def _normals(shapes: str) -> Callable[..., list[Tensor]]:
+    """Inputs from N(0, 1): x of shape (B, L, E), c of (E,), t of (E, taps), w of (E, E), in this order."""
+
+    def inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+        normal = _normal(length)
+        sizes = {
+            "x": (batch, length, channels),
+            "c": (channels,),
+            "t": (channels, TAPS),
+            "w": (channels, channels),
+        }
+        return [normal(*sizes[shape]) for shape in shapes]
+
+    return inputs
 
 
 KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
-    "short convolution": _convolution_inputs,
+    "short convolution": _normals("xtc"),
     "diagonal SSM": _ssm_inputs,
     "attention": _attention_inputs,
-    "norm": _norm_inputs,
-    "addition and norm": _norm_of_sum_inputs,
-    "norm of a sum": _norm_of_sum_inputs,
-    "bias and GELU": _biased_inputs,
-    "GELU": _unbiased_inputs,
-    "bias and GLU": _biased_inputs,
-    "gate": _gate_inputs,
-    "SiLU gate": _gate_inputs,
-    "product": _product_inputs,
+    "norm": _normals("xcc"),
+    "addition and norm": _normals("xxcc"),
+    "norm of a sum": _normals("xxcc"),
+    "bias and GELU": _normals("xc"),
+    "GELU": _normals("x"),
+    "bias and GLU": _normals("xc"),
+    "gate": _normals("xx"),
+    "SiLU gate": _normals("xx"),
+    "product": _normals("xw"),
     "product and bias": _product_and_bias_inputs,
 }
 """Inputs of every kernel of `bench.kernels.registry`, at a length, a batch size and a number of channels."""

@@ -40,9 +40,9 @@ class Speed:
 
 def microseconds(function: Callable[[], object], repeats: int = 9) -> float:
     """Median time of one call on the GPU, from replays of a graph that holds enough calls to be timed."""
-    once = _replays(function, 1, repeats)
-    calls = max(1, min(20, int(2000 / max(once, 1.0))))
-    return once if calls == 1 else _replays(function, calls, repeats)
+    time = _replays(function, 1, repeats)
+    calls = max(1, min(20, int(2000 / max(time, 1.0))))
+    return time if calls == 1 else _replays(function, calls, repeats)
 
 
 def copy_bandwidth(device: torch.device) -> float:
@@ -67,7 +67,7 @@ def measure(device: torch.device) -> Iterator[Speed]:
                     yield Speed(kernel, name, channels, length, time)
                     if name == "mamba_ssm" and kernel == "selective scan":
                         yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
-                floor = 4e6 * _FLOATS[kernel](channels, length) / bandwidth
+                floor = 4e6 * _floats(kernel, channels, length) / bandwidth
                 yield Speed(kernel, FLOOR, channels, length, floor)
 
 
@@ -127,63 +127,26 @@ def _own_layout(values: list[Tensor]) -> float | None:
     return _forward_and_backward(scan, [*first, A, skip, bias])
 
 
-def _scan_floats(channels: int, length: int) -> int:
-    """Forward: x, step, z, B, C in, y out. Backward: those and dy in, their gradients out."""
-    return BATCH * length * (11 * channels + 6 * STATE)
+def _floats(kernel: str, channels: int, length: int) -> int:
+    """The smallest number of floats that a kernel must move, forward and backward."""
+    of_state = 6 * STATE if kernel == "selective scan" else 0  # B and C
+    return BATCH * length * (FLOATS[kernel] * channels + of_state)
 
 
-def _convolution_floats(channels: int, length: int) -> int:
-    """Forward: x in, y out. Backward: x and dy in, dx out."""
-    return 5 * BATCH * length * channels
-
-
-def _attention_floats(channels: int, length: int) -> int:
-    """Forward: q, k, v in, y out. Backward: those, y and dy in, the gradients of q, k, v out."""
-    return 12 * BATCH * length * channels
-
-
-def _norm_floats(channels: int, length: int) -> int:
-    """Forward: h in, the normed tensor out. Backward: h and its gradient in, that of h out."""
-    return 5 * BATCH * length * channels
-
-
-def _add_norm_floats(channels: int, length: int) -> int:
-    """Forward: both summands in, both outputs out. Backward: the total and two gradients in, one out.
-
-    As many as a gate moves: forward y and z in, their product out; backward three in, two gradients out.
-    """
-    return 8 * BATCH * length * channels
-
-
-def _norm_of_sum_floats(channels: int, length: int) -> int:
-    """As `_add_norm_floats`, without the gradient of the total."""
-    return 7 * BATCH * length * channels
-
-
-def _glu_floats(channels: int, length: int) -> int:
-    """Forward: u in, half as much out. Backward: that half and u in, the gradient of u out."""
-    return 4 * BATCH * length * channels
-
-
-def _product_floats(channels: int, length: int) -> int:
-    """Forward: x in, y out. Backward: x and dy in, dx out. The time of multiplication is not counted."""
-    return 5 * BATCH * length * channels
-
-
-_FLOATS = {
-    "selective scan": _scan_floats,
-    "short convolution": _convolution_floats,
-    "diagonal SSM": _convolution_floats,
-    "attention": _attention_floats,
-    "norm": _norm_floats,
-    "addition and norm": _add_norm_floats,
-    "norm of a sum": _norm_of_sum_floats,
-    "bias and GELU": _convolution_floats,
-    "GELU": _convolution_floats,
-    "bias and GLU": _glu_floats,
-    "gate": _add_norm_floats,
-    "SiLU gate": _add_norm_floats,
-    "product": _product_floats,
-    "product and bias": _product_floats,
+FLOATS = {
+    "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
+    "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
+    "diagonal SSM": 5,  # the same
+    "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
+    "norm": 5,  # as the convolution
+    "addition and norm": 8,  # forward: two in, two out; backward: the total, two gradients in, one out
+    "norm of a sum": 7,  # the same without the total's gradient
+    "bias and GELU": 5,
+    "GELU": 5,
+    "bias and GLU": 4,  # forward: u in, half as much out; backward: that half and u in, du out
+    "gate": 8,  # forward: y, z in, their product out; backward: three in, two gradients out
+    "SiLU gate": 8,
+    "product": 5,  # the time of multiplication is not counted
+    "product and bias": 5,
 }
-"""The smallest number of floats that a kernel must move, by channels and length."""
+"""Floats that a kernel must move per token and channel. For the GLU, a channel is an entry of u."""

@@ -116,8 +116,8 @@ class Architecture(Frozen):
         read_out = (D + 1) * n_outputs
         blocks = self.blocks(layers)
         norms = 2 * D * (len(blocks) + 1) if self.residual else 0
-        own = sum(block.parameters(D) for block in blocks)
-        return own + norms + self.position_rows(length) * D + read_in + read_out
+        of_blocks = sum(block.parameters(D) for block in blocks)
+        return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with fields replaced in every block that has them.

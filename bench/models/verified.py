@@ -52,7 +52,7 @@ def fault(architecture: Architecture, size: Size, length: int, device: torch.dev
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         model = Model(architecture, size, n_inputs=N_INPUTS, n_outputs=N_OUTPUTS, length=length, scan=scan)
-        tokens, others = (torch.randn(2, length, N_INPUTS).to(device) for _ in range(2))
+        tokens, replacements = (torch.randn(2, length, N_INPUTS).to(device) for _ in range(2))
         noise = [PERTURBATION * torch.randn(parameter.shape) for parameter in model.parameters()]
         model.to(device).eval()
         counted = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -67,7 +67,7 @@ def fault(architecture: Architecture, size: Size, length: int, device: torch.dev
             return f"outputs are {tuple(before.shape)} instead of {(2, length, N_OUTPUTS)}"
         if not bool(torch.isfinite(before).all()):
             return "outputs are not finite when it is freshly initialised"
-        if leak := _changed_by_a_cut(model, tokens[:1], others[:1]):
+        if leak := _changed_by_a_cut(model, tokens[:1], replacements[:1]):
             return leak
         with torch.no_grad():
             for parameter, step in zip(model.parameters(), noise, strict=True):
@@ -87,7 +87,7 @@ def _places(length: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _changed_by_a_cut(model: Model, tokens: Tensor, others: Tensor) -> str | None:
+def _changed_by_a_cut(model: Model, tokens: Tensor, replacements: Tensor) -> str | None:
     """The first cut of a prompt (1, L, n_inputs) that changes an earlier output, as a sentence, or None."""
     length = tokens.shape[1]
     at = torch.arange(length, device=tokens.device)
@@ -95,7 +95,7 @@ def _changed_by_a_cut(model: Model, tokens: Tensor, others: Tensor) -> str | Non
     largest = float(before.abs().max())
     for places in _places(length):
         cuts = places.to(tokens.device)[:, None]
-        after = model(torch.where((at < cuts)[..., None], tokens, others))
+        after = model(torch.where((at < cuts)[..., None], tokens, replacements))
         change = ((after - before).abs().amax(dim=2) * (at < cuts)).amax(dim=1)
         if not bool((change <= TOLERANCE * largest).all()):  # NaN is reported too
             row = int((~(change <= TOLERANCE * largest)).nonzero()[0])

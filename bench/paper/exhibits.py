@@ -90,8 +90,8 @@ def unknown(text: str) -> str | None:
     for name in [*named(text), *(word for word in _words(text) if "_" in word)]:
         if name not in EXHIBITS:
             return name
-    rest = _NUMBERED.sub("", text)
-    loose = re.search(r"\b(?:fig(?:ure)?|tab(?:le)?)s?\b\.?\s*\d+", rest, re.IGNORECASE)
+    remainder = _NUMBERED.sub("", text)
+    loose = re.search(r"\b(?:fig(?:ure)?|tab(?:le)?)s?\b\.?\s*\d+", remainder, re.IGNORECASE)
     return loose[0] if loose else None
 
 

@@ -99,10 +99,11 @@ def lines(
         names = Counter(entry.name for entry in group)
         listed = ", ".join(f"{name} ({count})" for name, count in names.most_common(MOST_NAMED))
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        again = sum(entry.id in counted for entry in group)
+        trained_again = sum(entry.id in counted for entry in group)
         noun = "result" if len(group) == 1 else "results"
         descriptions.append(
-            f"{len(group)} {noun} withdrawn on {date}: {reason} ({listed}{more}); {again} trained again"
+            f"{len(group)} {noun} withdrawn on {date}: {reason} ({listed}{more}); "
+            f"{trained_again} trained again"
         )
     return descriptions
 

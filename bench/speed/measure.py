@@ -93,8 +93,8 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
 def seconds_per_call(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
     """Median over repeats of the mean time of a call. Each repeat begins and ends with a synchronization."""
     function()
-    once = _seconds(function, 1, device)
-    calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(once, 1e-6))))
+    seconds = _seconds(function, 1, device)
+    calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(seconds, 1e-6))))
     return statistics.median(_seconds(function, calls, device) for _ in range(repeats)) / calls
 
 

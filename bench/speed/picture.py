@@ -26,13 +26,13 @@ def short_name(name: str) -> str:
 
 def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[KernelTime]:
     """The `most` longest kernels, and an entry that sums up all others."""
-    head, rest = list(profile[:most]), profile[most:]
-    if rest:
+    head, tail = list(profile[:most]), profile[most:]
+    if tail:
         times, launches = (
-            sum(kernel.microseconds for kernel in rest),
-            sum(kernel.launches for kernel in rest),
+            sum(kernel.microseconds for kernel in tail),
+            sum(kernel.launches for kernel in tail),
         )
-        head.append(KernelTime(f"{len(rest)} others", "", times, launches))
+        head.append(KernelTime(f"{len(tail)} others", "", times, launches))
     return head
 
 

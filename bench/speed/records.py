@@ -184,8 +184,8 @@ class Record:
         fastest: dict[int, Row] = {}
         for row in self.rows:
             if row.shape == shape and row.ms_per_step is not None:
-                other = fastest.get(row.stack)
-                if other is None or row.ms_per_step < (other.ms_per_step or math.inf):
+                best = fastest.get(row.stack)
+                if best is None or row.ms_per_step < (best.ms_per_step or math.inf):
                     fastest[row.stack] = row
         return fastest
 

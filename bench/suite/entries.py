@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bench import plugins
 from bench.errors import UserError, did_you_mean
-from bench.frozen import identity
+from bench.frozen import Frozen, identity
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
@@ -22,6 +22,7 @@ from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.tasks import TASKS, Task
 
 Loc = tuple[str | int, ...]
+T = TypeVar("T", bound=Frozen)
 
 
 class At(NamedTuple):
@@ -107,24 +108,25 @@ def _named(
         yield value["name"], {key: field for key, field in value.items() if key != "name"}
 
 
+def _valid(model: type[T], data: Any, loc: Loc, complaints: list[Complaint]) -> Iterator[T]:
+    """The model of an entry; nothing if it is not valid."""
+    outcome = validated(model, data)
+    if isinstance(outcome, list):
+        complaints.extend(complaint.under(loc) for complaint in outcome)
+    else:
+        yield outcome
+
+
 def _task(entry: At, protocol: str, complaints: list[Complaint]) -> Iterator[Task]:
     for name, fields in _named(entry, TASKS, "task", complaints):
         kind = TASKS[name]
         filled = {field: choices[protocol] for field, choices in kind.protocol_fields.items()}
-        outcome = validated(kind, {"name": name, **filled, **fields})
-        if isinstance(outcome, list):
-            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
-        else:
-            yield outcome
+        yield from _valid(kind, {"name": name, **filled, **fields}, entry.loc, complaints)
 
 
 def _optimizer(entry: At, complaints: list[Complaint]) -> Iterator[Optimizer]:
     for name, options in _named(entry, OPTIMIZERS, "optimizer", complaints):
-        outcome = validated(OPTIMIZERS[name], {"name": name, **options})
-        if isinstance(outcome, list):
-            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
-        else:
-            yield outcome
+        yield from _valid(OPTIMIZERS[name], {"name": name, **options}, entry.loc, complaints)
 
 
 def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architecture]:
@@ -164,10 +166,6 @@ def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Com
 
 def _sizes(entry: At, complaints: list[Complaint]) -> Iterator[Size]:
     if isinstance(entry.value, dict):
-        outcome = validated(Size, entry.value)
-        if isinstance(outcome, list):
-            complaints.extend(complaint.under(entry.loc) for complaint in outcome)
-        else:
-            yield outcome
+        yield from _valid(Size, entry.value, entry.loc, complaints)
     elif is_known(entry.value, SIZE_GROUPS, "size group", entry.loc, complaints):
         yield from SIZE_GROUPS[entry.value]

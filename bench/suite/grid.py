@@ -107,8 +107,8 @@ class Cell(NamedTuple):
 
     def matches(self, exclusion: Exclusion) -> bool:
         """Whether the point has the value of every field of the exclusion."""
-        given = exclusion.model_dump(exclude_none=True)
-        group, architecture = given.pop("size", None), given.pop("architecture", None)
+        fields = exclusion.model_dump(exclude_none=True)
+        group, architecture = fields.pop("size", None), fields.pop("architecture", None)
         values = {
             **self.settings,
             "task": self.task.name,
@@ -117,7 +117,7 @@ class Cell(NamedTuple):
             **self.size.model_dump(),
         }
         return (
-            all(values[key] == value for key, value in given.items())
+            all(values[key] == value for key, value in fields.items())
             and (group is None or self.nominal in SIZE_GROUPS[group])
             and (architecture is None or fnmatchcase(self.architecture.name, canonical(architecture)))
         )
@@ -185,8 +185,8 @@ def _product(
         )
     ]
     _values(stated, "protocol", complaints)
-    left = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
-    for cell in left if stated.steps and "checkpoints" not in stated.broken else []:
+    remaining = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
+    for cell in remaining if stated.steps and "checkpoints" not in stated.broken else []:
         try:
             run = _run(cell, stated.settings, checkpoints)
             if fault := file_fault(run.file_name):
@@ -270,7 +270,7 @@ def _less(
     cells: Sequence[Cell], exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint], whole: bool
 ) -> list[Cell]:
     """The cells that no exclusion matches. In a `whole` grid, each exclusion must match something."""
-    left = list(cells)
+    remaining = list(cells)
     for index, exclusion in enumerate(exclude):
         place = (*loc, index)
         named = [
@@ -292,8 +292,8 @@ def _less(
             complaints.append(
                 Complaint(place, f"excludes nothing: no grid point matches{_variants(exclusion, cells)}")
             )
-        left = [cell for cell in left if not cell.matches(exclusion)]
-    return left
+        remaining = [cell for cell in remaining if not cell.matches(exclusion)]
+    return remaining
 
 
 def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
@@ -310,18 +310,18 @@ def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
 def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
     """The settings of a point: its own fields, completed from the experiment where that has one value."""
     before = len(complaints)
-    given = {key: getattr(point, key) for key in point.model_fields_set}
-    given = {key: value for key, value in given.items() if value is not None}
+    fields = {key: getattr(point, key) for key in point.model_fields_set}
+    fields = {key: value for key, value in fields.items() if value is not None}
     update: dict[str, Any] = {}
     places = dict(stated.places)
-    shape = {key: given.pop(key) for key in ("layers", "width", "heads") if key in given}
-    if shape and "size" in given:
+    shape = {key: fields.pop(key) for key in ("layers", "width", "heads") if key in fields}
+    if shape and "size" in fields:
         complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
     elif shape:
         update["sizes"], places["sizes"] = [shape], loc
-    if "steps" in given:  # the experiment's checkpoints belong to the experiment's number of steps
+    if "steps" in fields:  # the experiment's checkpoints belong to the experiment's number of steps
         update["checkpoints"] = []
-    for key, value in given.items():
+    for key, value in fields.items():
         setting = AXES.get(key, key)
         update[setting] = [value] if key in AXES else value
         places[setting] = (*loc, key)

@@ -166,11 +166,12 @@ class _Reading:
             message = f"rebuilds: there is no '{what}' to draw{did_you_mean(what, EXHIBITS)}"
             complaints.append(Complaint((*loc, "rebuilds"), message))
         settings, refused = defaults
-        own = [key for key in Settings.model_fields if key in entry.model_fields_set]
+        set_keys = [key for key in Settings.model_fields if key in entry.model_fields_set]
         stated = Stated(
-            settings.model_copy(update={key: getattr(entry, key) for key in own}),
-            {key: ("defaults", key) for key in settings.model_fields_set} | {key: (*loc, key) for key in own},
-            broken | (refused - set(own)),
+            settings.model_copy(update={key: getattr(entry, key) for key in set_keys}),
+            {key: ("defaults", key) for key in settings.model_fields_set}
+            | {key: (*loc, key) for key in set_keys},
+            broken | (refused - set(set_keys)),
         )
         runs = expand(stated, entry, loc, complaints)
         experiment = Experiment(name, entry.rebuilds, entry.description.strip(), runs)

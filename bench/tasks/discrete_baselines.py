@@ -107,6 +107,6 @@ def first_match(values: Tensor) -> Tensor:
     count, n_points, _ = values.shape
     match = torch.full((count, n_points), -1)
     for seen in range(1, n_points):
-        same = (values[:, :seen] == values[:, seen : seen + 1]).all(dim=2)
-        match[:, seen] = torch.where(same.any(dim=1), same.to(torch.uint8).argmax(dim=1), -1)
+        equal = (values[:, :seen] == values[:, seen : seen + 1]).all(dim=2)
+        match[:, seen] = torch.where(equal.any(dim=1), equal.to(torch.uint8).argmax(dim=1), -1)
     return match

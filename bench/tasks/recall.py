@@ -95,17 +95,17 @@ class VectorMQAR(Task):
         values = _on_sphere(draws.normal("value", batch, pairs, d, double=True))
         chosen = draws.subsets("query", batch, queries, pairs, pairs)
         index = chosen.unsqueeze(-1).expand(-1, -1, d)
-        asked, targets = keys.gather(1, index), values.gather(1, index)
+        inputs, targets = keys.gather(1, index), values.gather(1, index)
         context = torch.stack((keys, values), dim=2).reshape(batch, 2 * pairs, d)
         if self.layout == "compact":
             place = torch.arange(queries, device=keys.device).expand(batch, -1)
-            rest = asked
+            query_tokens = inputs
         else:
             place = self._places(draws, batch)
             slots = torch.zeros(batch, 2 * pairs, d, device=keys.device)
-            rest = slots.scatter(1, place.unsqueeze(-1).expand(-1, -1, d), asked)
+            query_tokens = slots.scatter(1, place.unsqueeze(-1).expand(-1, -1, d), inputs)
         more = {"keys": keys, "values": values, "query_index": chosen, "place": 2 * pairs + place}
-        return Prompts(torch.cat((context, rest), dim=1), targets, asked, more=more)
+        return Prompts(torch.cat((context, query_tokens), dim=1), targets, inputs, more=more)
 
     def _places(self, draws: Draws, batch: int) -> Tensor:
         """Even slots of the queries in the spaced layout, ascending, (B, queries).

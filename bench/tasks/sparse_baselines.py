@@ -34,14 +34,14 @@ def lasso(prompts: Prompts, alpha: float, limit: int = 256, sweeps: int = 2000) 
     started = time.perf_counter()
     inputs, targets = examples(prompts, limit)
     positions = spread(targets.shape[1])
-    seen = [position for position in positions if position > 0]
+    counts = [position for position in positions if position > 0]
     scores = targets[:, positions] ** 2
-    if seen:
-        grams = torch.stack([inputs[:, :i].mT @ inputs[:, :i] / i for i in seen])
-        moments = torch.stack([(inputs[:, :i].mT @ targets[:, :i, None]).squeeze(-1) / i for i in seen])
+    if counts:
+        grams = torch.stack([inputs[:, :i].mT @ inputs[:, :i] / i for i in counts])
+        moments = torch.stack([(inputs[:, :i].mT @ targets[:, :i, None]).squeeze(-1) / i for i in counts])
         weights = _coordinate_descent(grams.flatten(0, 1), moments.flatten(0, 1), alpha, sweeps)
-        predictions = (weights.view_as(moments) * inputs[:, seen].transpose(0, 1)).sum(dim=2)
-        scores[:, -len(seen) :] = (targets[:, seen] - predictions.T) ** 2
+        predictions = (weights.view_as(moments) * inputs[:, counts].transpose(0, 1)).sum(dim=2)
+        scores[:, -len(counts) :] = (targets[:, counts] - predictions.T) ** 2
     return summarise(f"lasso (α = {alpha:g})", "baseline", scores, started, positions)
 
 
@@ -95,11 +95,11 @@ def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline
     for first in range(0, count, chunk):
         x, y = inputs[first : first + chunk], targets[first : first + chunk]
         supports = all_supports.expand(len(x), -1, -1)
-        for seen in range(1, n_points):
-            evidence, weights = _supported(x[:, :seen], y[:, :seen], supports, noise)
+        for i in range(1, n_points):
+            evidence, weights = _supported(x[:, :i], y[:, :i], supports, noise)
             mean = (evidence.softmax(dim=1).unsqueeze(1) @ weights).squeeze(1)
-            scores[first : first + chunk, seen] = (y[:, seen] - (mean * x[:, seen]).sum(dim=1)) ** 2
-            if seen == 2 * sparsity and supports.shape[1] > 16:
+            scores[first : first + chunk, i] = (y[:, i] - (mean * x[:, i]).sum(dim=1)) ** 2
+            if i == 2 * sparsity and supports.shape[1] > 16:
                 likeliest = evidence.topk(16, dim=1).indices.unsqueeze(-1).expand(-1, -1, sparsity)
                 supports = supports.gather(1, likeliest)
     return summarise("Bayes rule over supports", "floor", scores, started)

@@ -62,9 +62,9 @@ class Parameters:
         parameters = cls(names, shapes, offsets, values, first_moment, second_moment, [], len(models))
         views = parameters.views(values)
         for k, model in enumerate(models):
-            own = dict(model.named_parameters())
+            values_by_name = dict(model.named_parameters())
             for name, view in zip(names, views, strict=True):
-                view[k].copy_(own[name].detach())
+                view[k].copy_(values_by_name[name].detach())
         if len(models) == 1:
             # `data` keeps the Parameter object, which the module and autograd know, and replaces its memory.
             for parameter, view in zip(first.values(), views, strict=True):

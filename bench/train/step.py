@@ -204,10 +204,10 @@ def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
     # Streams of a task differ in their seed only, so one call computes the losses of all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
         indices = list(group)
-        own = [streams[index] for index in indices]
-        end = begin + sum(stream.members for stream in own)
-        prompts = _joined([batches[index] for index in indices], own)
-        losses.append(_losses(own[0].first, outputs[begin:end], prompts, len(own) == 1, state.step))
+        of_task = [streams[index] for index in indices]
+        end = begin + sum(stream.members for stream in of_task)
+        prompts = _joined([batches[index] for index in indices], of_task)
+        losses.append(_losses(of_task[0].first, outputs[begin:end], prompts, len(of_task) == 1, state.step))
         begin = end
     return torch.cat(losses) if len(losses) > 1 else losses[0]
 

@@ -55,7 +55,7 @@ class SymbolClaim(Claim):
         subject, *compared = measurements
         errors = [measurement.value for measurement in compared]
         measured = symbol(subject.value, errors, accuracy=subject.accuracy)
-        others = ", ".join(f"{name}: {error:.4g}" for name, error in zip(self.names[1:], errors, strict=True))
-        reason = f"{subject.text()} is {measured} among {others}"
+        values = ", ".join(f"{name}: {error:.4g}" for name, error in zip(self.names[1:], errors, strict=True))
+        reason = f"{subject.text()} is {measured} among {values}"
         holds = measured == self.symbol.expected
         return Judgement(holds, subject.value, subject.standard_error, reason, measured)

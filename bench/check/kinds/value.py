@@ -29,11 +29,11 @@ class ExpectedValue(Frozen):
 
     @model_validator(mode="after")
     def _one_tolerance(self) -> Self:
-        given = [name for name in ("absolute", "relative", "log10") if getattr(self, name) is not None]
-        if not given:
+        tolerances = [name for name in ("absolute", "relative", "log10") if getattr(self, name) is not None]
+        if not tolerances:
             raise ValueError("no tolerance: give one of absolute, relative and log10")
-        if len(given) > 1:
-            raise ValueError(f"several tolerances ({', '.join(given)}): give one")
+        if len(tolerances) > 1:
+            raise ValueError(f"several tolerances ({', '.join(tolerances)}): give one")
         if self.relative is not None and self.expected == 0:
             raise ValueError("a relative tolerance of 0 is none: give an absolute one")
         if self.log10 is not None and self.expected <= 0:

@@ -183,8 +183,8 @@ class SlurmJob:
 
     def _start_over(self) -> None:
         """One of the tasks that train a run together is lost: all are started anew, if anything is left."""
-        left = [job for job in self.jobs if not is_done(job, self.order.results)]
-        if any(not Folder.of(self.order.results, job.id).failure() for job in left):
+        remaining = [job for job in self.jobs if not is_done(job, self.order.results)]
+        if any(not Folder.of(self.order.results, job.id).failure() for job in remaining):
             command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
             subprocess.run(command, check=False, timeout=60)  # another task may have been faster
             time.sleep(LAST_SECONDS)

@@ -50,13 +50,13 @@ def _squeue(users: set[str]) -> tuple[dict[tuple[str, int], QueuedJob] | None, s
         return None, "there is no squeue on this machine"
     command = ["squeue", "-h", "-r", "-o", "%j|%i|%T|%r|%K", "-u", ",".join(sorted(users))]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_SECONDS, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None, f"squeue did not answer within {ASKED_SECONDS:.0f} s"
-    if done.returncode:
-        return None, (done.stderr.strip().splitlines() or ["squeue failed"])[-1]
+    if process.returncode:
+        return None, (process.stderr.strip().splitlines() or ["squeue failed"])[-1]
     jobs = {}
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         name, job, state, reason, index = (line.split("|") + [""] * 4)[:5]
         jobs[name, int(index) if index.isdigit() else 0] = QueuedJob(job, state, reason, state in WAITING)
     return jobs, ""

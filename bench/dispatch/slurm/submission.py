@@ -104,8 +104,8 @@ def submissions(results: Path) -> Iterator[Submission]:
 
 def why_abandoned(results: Path, suite: str) -> str | None:
     """Why the last submission of a suite was abandoned; None if it was not, or if there is none."""
-    own = [submission for submission in submissions(results) if submission.suite == suite]
-    return stopped(own[-1].folder) if own else None
+    submitted = [submission for submission in submissions(results) if submission.suite == suite]
+    return stopped(submitted[-1].folder) if submitted else None
 
 
 def _parse(folder: Path, value: dict[str, Any]) -> Submission:

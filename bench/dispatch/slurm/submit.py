@@ -92,17 +92,17 @@ def largest_array() -> int:
         UserError: when the controller does not answer.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
         raise UserError("Slurm's controller does not answer; nothing was submitted") from None
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "MaxArraySize" and value.strip().isdigit():
             return max(1, int(value))
-    said = (done.stderr.strip().splitlines() or ["no MaxArraySize in its configuration"])[-1]
-    raise UserError(f"Slurm's controller does not answer: {said}; nothing was submitted")
+    reason = (process.stderr.strip().splitlines() or ["no MaxArraySize in its configuration"])[-1]
+    raise UserError(f"Slurm's controller does not answer: {reason}; nothing was submitted")
 
 
 def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOptions) -> Submission:
@@ -191,8 +191,8 @@ def _submit_array(
         submitted: list[Any] = executor.submit_array(functions)
     except submitit.core.utils.FailedJobError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        said = lines[-1].removeprefix("sbatch: error: ") if lines else "nothing"
-        raise UserError(f"sbatch refused: {said}") from None
+        reason = lines[-1].removeprefix("sbatch: error: ") if lines else "nothing"
+        raise UserError(f"sbatch refused: {reason}") from None
     return str(submitted[0].job_id).partition("_")[0]
 
 
@@ -221,21 +221,21 @@ def cancel(results: Path, suite: str) -> int:
     Raises:
         UserError: when Slurm cannot be asked.
     """
-    own = [submission for submission in submissions(results) if submission.suite == suite]
-    queue = queue_of(own)
-    if own and not queue.answered:
+    submitted = [submission for submission in submissions(results) if submission.suite == suite]
+    queue = queue_of(submitted)
+    if submitted and not queue.answered:
         raise UserError(f"nothing was cancelled: {queue.problem}")
     if queue.jobs:
-        done = subprocess.run(
+        process = subprocess.run(
             ["scancel", *sorted({job.partition("_")[0] for job in queue.jobs})],  # whole arrays
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-        if done.returncode:
-            raise UserError(f"scancel: {done.stderr.strip() or 'failed'}")
-    for submission in own:
+        if process.returncode:
+            raise UserError(f"scancel: {process.stderr.strip() or 'failed'}")
+    for submission in submitted:
         if _is_queued(submission, queue):
             submission.mark_cancelled()
     return len(queue.jobs)

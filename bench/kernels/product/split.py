@@ -23,13 +23,13 @@ LARGEST = torch.finfo(torch.bfloat16).max
 
 def split(values: Tensor, parts: Sequence[int], dim: int) -> Tensor:
     """The `parts` (numbers from 1) of fp32 `values` in bf16, concatenated along `dim`."""
-    rest, by_number = values, []
+    remainder, by_number = values, []
     for _ in range(max(parts)):
         # Values that would round up to infinity are clamped to the largest bf16 number. Infinity stays
         # infinity.
-        bounded = torch.where(rest.isinf(), rest, rest.clamp(-LARGEST, LARGEST))
+        bounded = torch.where(remainder.isinf(), remainder, remainder.clamp(-LARGEST, LARGEST))
         by_number.append(bounded.bfloat16())
-        rest = rest - by_number[-1].float()
+        remainder = remainder - by_number[-1].float()
     return torch.cat([by_number[part - 1] for part in parts], dim)
 
 

@@ -41,10 +41,10 @@ def smooth_length(at_least: int) -> int:
     """The smallest even length ≥ `at_least` without prime factors above 5, for which FFTs are fast."""
     length = at_least + at_least % 2
     while True:
-        rest = length
+        cofactor = length
         for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
+            while cofactor % prime == 0:
+                cofactor //= prime
+        if cofactor == 1:
             return length
         length += 2

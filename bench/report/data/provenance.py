@@ -66,8 +66,8 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
     rows += _spent(origins)
     digests = _digests([*results, *baselines], tasks)
     rows += [
-        (f"test prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in found.most_common()])
-        for (task_id, purpose), found in digests.items()
+        (f"test prompts, {tasks[task_id]}", [(digest[:12], count) for digest, count in counts.most_common()])
+        for (task_id, purpose), counts in digests.items()
         if purpose == MAIN
     ]
     finished = [origin.finished for origin in origins if origin.finished is not None]
