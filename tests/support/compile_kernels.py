@@ -1,6 +1,6 @@
 """Compile every Triton kernel for a GPU, which need not be there: the interpreter accepts more.
 
-Run by tests/kernels/test_sequence_kernels.py in a process of its own: Triton either interprets or compiles.
+Run by tests/kernels/test_operators.py in a process of its own: Triton either interprets or compiles.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""What the tests of fused kernels share: a kernel against its twin, and under PyTorch's transformations.
+"""What the tests of kernels share: inputs, a kernel against its twin, and under PyTorch's transformations.
 
-Without a GPU, Triton's kernels run in its interpreter (`conftest.interpret_triton`).
+Without a GPU, Triton's kernels run in its interpreter (`conftest.interpret_triton`): the same code, token by
+token in NumPy.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,28 +17,52 @@ from torch import Tensor
 
 Function = Callable[..., Any]
 GPU = torch.cuda.is_available()
-TRITON = pytest.param(
-    "triton",
-    marks=pytest.mark.skipif(
-        GPU or importlib.util.find_spec("triton") is None,
-        reason="Triton's interpreter is not installed, or a GPU runs the kernels (tests/test_cuda.py)",
-    ),
+needs_triton = pytest.mark.skipif(
+    GPU or importlib.util.find_spec("triton") is None,
+    reason="Triton's interpreter is not installed, or a GPU runs the kernels (tests/test_cuda.py)",
 )
+TRITON = pytest.param("triton", marks=needs_triton)
 FAST = ["sequential", TRITON]
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def interpreter() -> Iterator[None]:
-    """Say that Triton's kernels run in its interpreter."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not GPU:
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
+LENGTHS = (1, 2, 82, 202, 303)
+"""Prompts of the study, and the shortest. GPUs run all of them (tests/test_cuda.py)."""
+TRITON_LENGTHS = (1, 2, 19, 82)
+"""More of them repeat what a kernel's loop does in interpreted steps."""
+lengths = pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        *(("sequential", length) for length in LENGTHS),
+        *(pytest.param("triton", length, marks=needs_triton) for length in TRITON_LENGTHS),
+    ],
+)
 
 
 def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
+
+
+def scan_inputs(batch: int, length: int, channels: int, state: int) -> list[Tensor]:
+    return [
+        normal(batch, length, channels),
+        normal(batch, length, channels),
+        normal(channels) - 1,
+        -normal(channels, state).exp(),
+        normal(batch, length, state),
+        normal(batch, length, state),
+        normal(channels),
+        normal(batch, length, channels),
+    ]
+
+
+def convolution_inputs(batch: int, length: int, channels: int, taps: int) -> list[Tensor]:
+    return [normal(batch, length, channels), normal(channels, taps), normal(channels)]
+
+
+def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tensor]:
+    decay, turn = torch.rand(2, channels, modes, dtype=torch.float64)
+    log_step = torch.rand(channels, dtype=torch.float64) - 2
+    parameters = [log_step, decay.log(), 9 * turn, normal(channels, modes, 2), normal(channels)]
+    return [normal(batch, length, channels), *parameters]
 
 
 def small_integers(like: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from kernel_checks import (
     assert_compiles,
     assert_pytorchs_rules,
     assert_same,
-    interpreter,
     normal,
 )
 from torch import Tensor
@@ -22,7 +21,6 @@ from bench.kernels import triton_sums
 from bench.kernels.product import linear, linear_bias, precision, stacked
 from bench.kernels.product.split import split
 
-__all__ = ["interpreter"]
 KINDS: dict[str, Any] = {"linear_triton": linear, "linear_bias_triton": linear_bias}
 kinds = pytest.mark.parametrize("kind", list(KINDS))
 

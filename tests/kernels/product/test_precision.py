@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import FAST, TRITON, interpreter
+from kernel_checks import FAST, TRITON
 from torch import Tensor
 
 from bench.errors import UserError
@@ -18,7 +18,6 @@ from bench.kernels.product import current, linear, precision, unavailable, use
 from bench.kernels.product.split import product, split
 from bench.precision import PRECISIONS
 
-__all__ = ["interpreter"]
 ERRORS = {"fp32": 3e-7, "bf16": 1e-2, "bf16x3": 2e-5, "bf16x6": 3e-7}
 """Largest error of a product of normal matrices on a processor, relative to the norms of row and column."""
 

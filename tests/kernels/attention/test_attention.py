@@ -5,15 +5,15 @@ Without a GPU, Triton's kernels run in its interpreter: the same code, block by 
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kernel_checks import FAST, needs_triton
 from torch import Tensor
 
 from bench.kernels import backends, registry
@@ -22,24 +22,8 @@ from bench.kernels.attention.reference import attention as reference
 from bench.kernels.product import precision
 from bench.precision import PRECISIONS
 
-GPU = torch.cuda.is_available()
-needs_triton = pytest.mark.skipif(
-    GPU or importlib.util.find_spec("triton") is None,
-    reason="Triton's interpreter is not installed, or a GPU runs the kernels (tests/test_cuda.py)",
-)
-TRITON = pytest.param("triton", marks=needs_triton)
-FAST = ["sequential", TRITON]
 ALL = ["reference", *FAST]
 shapes = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def interpreter() -> Iterator[None]:
-    """Say that Triton's kernels run in its interpreter here (see `conftest.interpret_triton`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not GPU:
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from kernel_checks import (
     assert_compiles,
     assert_pytorchs_rules,
     assert_same,
-    interpreter,
     normal,
 )
 from torch import Tensor
@@ -21,7 +20,6 @@ from torch import Tensor
 from bench.kernels import triton_sums
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 
-__all__ = ["interpreter"]
 KINDS = {"norm_triton": norm, "add_norm_triton": add_norm, "norm_of_sum_triton": norm_of_sum}
 kinds = pytest.mark.parametrize("kind", list(KINDS))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,15 +19,6 @@ DEVICE = torch.device("cuda" if GPU else "cpu")
 FUSED = pytest.param(
     "triton", marks=pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def interpreter() -> Iterator[None]:
-    """Triton's kernels run in its interpreter where there is no GPU (see `conftest.interpret_triton`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not GPU:
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
 
 
 def models(members: int, widths: tuple[int, int] = (3, 5)) -> list[nn.Module]:

@@ -16,7 +16,6 @@ from kernel_checks import (
     assert_compiles,
     assert_pytorchs_rules,
     assert_same,
-    interpreter,
     normal,
 )
 from torch import Tensor
@@ -24,7 +23,6 @@ from torch import Tensor
 from bench.kernels import triton_sums
 from bench.kernels.activation import bias_gelu, bias_glu, gate, gelu, silu_gate
 
-__all__ = ["interpreter"]
 KINDS: dict[str, Any] = {
     "bias_gelu_triton": bias_gelu,
     "gelu_triton": gelu,
