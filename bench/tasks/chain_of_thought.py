@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 TEACHER_FORCED, HIDDEN = "teacher_forced", "hidden"
 TOGETHER = 8
-"""Positions whose prompts are answered in one pass when a model goes on from its own ŝ."""
+"""Number of positions whose prompts go through the model in one pass when it continues from its own ŝ."""
 
 
 class ChainOfThought(Examples):
     """A two-layer ReLU network whose hidden layer is shown: s = relu(W x), y = v·s.
 
-    W is (k, d) with entries from N(0, 2/k), v from N(0, I_k), so that y has variance d as in the other
-    regression tasks, and so has s in sum::
+    W is (k, d) with entries from N(0, 2/k), v is from N(0, I_k). So y has variance d as in the other
+    regression tasks, and E|s|² = d too::
 
         token     x₁   s₁   y₁   x₂   s₂   y₂   …          L = 3N
-        says      ŝ₁   ŷ₁        ŝ₂   ŷ₂                    ŝ at x tokens, ŷ at s tokens
+        predicts  ŝ₁   ŷ₁        ŝ₂   ŷ₂                    ŝ at x tokens, ŷ at s tokens
 
     One point for d = 2, k = 2, W = ((1, 1), (−1, 0)), v = (2, 1)::
 
         x = (3, −1)   s = (2, 0)   y = 4
 
-    Trained on |ŝ − s|² + (ŷ − y)², earlier tokens being true (Li et al. weigh the two alike). Scored at
-    every position i on the ŷᵢ said after the model's own ŝᵢ in the place of sᵢ, earlier points being
-    true: that is "report". "teacher_forced" scores ŷ after the true s, "hidden" scores ŝ.
+    The training loss is |ŝ − s|² + (ŷ − y)², with true tokens before each prediction (Li et al. weigh both
+    terms equally). The evaluation "report" scores ŷᵢ at every position i; the model's own ŝᵢ replaces sᵢ, and
+    earlier points are true. "teacher_forced" scores ŷ after the true s, "hidden" scores ŝ.
 
-    `read_in`: "separate" maps x, s and y to the model's width by a linear map each (Li et al.);
-    "shared" pads all three with zeros to max(d, k) and maps them by one (§3.1's rule for y).
+    `read_in`: "separate" maps x, s and y to the model's width by three linear maps (Li et al.); "shared" pads
+    all three with zeros to max(d, k) and uses one map (§3.1's rule for y).
     The paper calls the hidden width h in Table 2 and k in A.3.
     """
 
@@ -104,21 +104,21 @@ class ChainOfThought(Examples):
         tokens = torch.stack(kinds, dim=2).reshape(batch, 3 * self.n_points, width)
         return Prompts(tokens, targets, inputs, more={"hidden": hidden})
 
-    def said(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    def predictions(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Model outputs (B, L, k + 1) → ŝ (B, N, k) at x tokens and ŷ (B, N) at s tokens."""
         return outputs[:, 0::3, : self.hidden], outputs[:, 1::3, self.hidden]
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        hidden, values = self.said(outputs)
+        hidden, values = self.predictions(outputs)
         return ((hidden - prompts.more["hidden"]) ** 2).sum(-1) + (values - prompts.targets) ** 2
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Error of ŷ after the true s, (B, N)."""
-        return (self.said(outputs)[1] - prompts.targets) ** 2
+        return (self.predictions(outputs)[1] - prompts.targets) ** 2
 
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
-        hidden = self.said(outputs)[0]
+        hidden = self.predictions(outputs)[0]
         return {
             MAIN: (self.own_chain(predict, prompts.tokens, hidden) - prompts.targets) ** 2,
             TEACHER_FORCED: self.scores(outputs, prompts),
@@ -128,13 +128,13 @@ class ChainOfThought(Examples):
     def own_chain(self, predict: Callable[[Tensor], Tensor], tokens: Tensor, hidden: Tensor) -> Tensor:
         """ŷ at every position after the model's own ŝ there, (B, N).
 
-        Position i needs a prompt of its own: true points before it, then xᵢ and ŝᵢ. Prompts of
-        `TOGETHER` neighbouring positions go through the model at once, cut after the last one's ŝ.
+        Each position i needs its own prompt: true points before it, then xᵢ and ŝᵢ. Prompts of `TOGETHER`
+        neighbouring positions go through the model in one pass, cut after the ŝ of the last position.
 
         Args:
             predict: tokens → outputs.
             tokens: (B, L, width) true prompts.
-            hidden: (B, N, k) the model's ŝ, each said after true points.
+            hidden: (B, N, k) the model's ŝ, each after true points.
         """
         batch, values = len(tokens), []
         for first in range(0, self.n_points, TOGETHER):

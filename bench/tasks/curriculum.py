@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Ramp(Frozen):
-    """A count that grows from `start` by `increment` every `every` steps, and never beyond its end."""
+    """A count that grows from `start` by `increment` every `every` steps, up to its end."""
 
     start: PositiveInt
     increment: PositiveInt
     every: PositiveInt = 2000
 
     def at(self, step: int, end: int) -> int:
-        """The value while optimisation step `step` (from 0) is computed."""
+        """The value at optimisation step `step`, counted from 0."""
         return min(end, self.start + self.increment * (step // self.every))
 
     def on_device(self, step: Tensor, end: int) -> Tensor:
@@ -36,9 +36,9 @@ class Ramp(Frozen):
 class Curriculum(Frozen):
     """How prompts grow during training (paper, A.2; start values from the released code).
 
-    Prompts are always drawn at full length. The loss counts the first `points` only, and input
-    coordinates at or beyond `dims` are zero: with causal models this is the same objective as
-    shorter prompts, with shapes that never change.
+    Prompts are always drawn at full length. The loss counts the first `points` only, and input coordinates
+    from `dims` on are zero. For causal models this is the same objective as with shorter prompts, and shapes
+    never change.
     """
 
     dims: Ramp

@@ -1,14 +1,14 @@
-"""Counter-based random numbers. A draw depends on its place, never on earlier draws.
+"""Counter-based random numbers. A number depends on its index, never on earlier draws.
 
-Training batch `t` must be a function of (task, data seed, t) alone, and evaluation prompts the same
-bits on every machine. A stateful generator gives neither: its stream depends on the device, on the
-order of calls and on where a run was resumed. Here every number is a hash of
+Training batch `t` must be a function of (task, data seed, t) alone, and evaluation prompts must have the same
+bits on every machine. A stateful generator gives neither: its stream depends on the device, the order of
+calls and the step at which a run was resumed. Here every number is a hash of
 
     (seed, purpose, step, name, index)
 
-computed in 64-bit integer arithmetic, which is exact on every device. `purpose` separates training
-from evaluation; `name` separates the variables of one prompt, so adding one never shifts another.
-A bigger batch begins with the smaller one: word `index` does not depend on how many are asked for.
+computed in 64-bit integer arithmetic, which is exact on every device. `purpose` separates training from
+evaluation. `name` separates the variables of a prompt, so a new variable never shifts another one. A larger
+batch begins with the smaller one, because word `index` does not depend on the number of words.
 The hash is two rounds of the SplitMix64 finaliser (Steele, Lea & Flood 2014, "Fast splittable
 pseudorandom number generators", Figure 16, variant 13 of Stafford) with a 64-bit key before each.
 """
@@ -56,10 +56,10 @@ class Draws:
     Attributes:
         seed: the data seed.
         purpose: "train", or the name of an evaluation set. Different purposes never share a stream.
-        step: int64 scalar tensor; the batch's number. A tensor, so that a captured CUDA graph can
-            advance it on the device; every draw lives on its device.
-        rows: (B,) int64, which rows of an endless batch are drawn; the first B when None. Every shape
-            drawn then begins with B.
+        step: number of the batch, an int64 scalar tensor, so that a captured CUDA graph can increment it.
+            All draws are on its device.
+        rows: (B,) int64, numbers of the rows of an endless batch; None for the first B rows. Every drawn
+            shape begins with B.
     """
 
     seed: int
@@ -110,7 +110,7 @@ class Draws:
         return _mix(_mix(index * _GOLDEN + first) ^ second)
 
     def _index(self, *shape: int) -> Tensor:
-        """Number of every entry of a batch of `shape` in the endless batch, int64 (entries,)."""
+        """Index in the endless batch of every entry of a batch of `shape`, int64 (entries,)."""
         if self.rows is None:
             return torch.arange(math.prod(shape), dtype=torch.int64, device=self.step.device)
         entries = math.prod(shape[1:])  # of one row
@@ -129,14 +129,14 @@ class Draws:
     ) -> Tensor:
         """Standard normal of `shape`.
 
-        Box–Muller on the two halves of each word, in float64: the last-bit differences between
-        machines' logarithms then vanish in the rounding to float32.
+        Box–Muller on the two halves of each word, in float64. Logarithms differ between machines in the last
+        bit; rounding to float32 removes this difference.
 
         Args:
-            name: the variable drawn.
-            shape: of the result.
-            within: entries of the last dimension at or beyond it are zero; may be a device scalar.
-            double: float64 instead of float32, the same numbers: for what is rounded once, at its end.
+            name: name of the variable.
+            shape: shape of the result.
+            within: entries of the last dimension from this index on are zero; may be a device scalar.
+            double: return the same numbers as float64, for a computation that rounds only its result.
         """
         if self._fused:
             return self._draw("normal", name, shape, within=within, double=double)
@@ -180,11 +180,11 @@ class Draws:
         """Uniform subsets of {0, …, out_of − 1}: int64 of shape (batch, size), without repetition.
 
         Args:
-            name: the variable drawn.
-            batch: how many subsets.
-            size: elements in each.
-            out_of: how many elements may be chosen from, at most `universe`; may be a device scalar.
-            universe: the static bound that fixes the shape of the computation.
+            name: name of the variable.
+            batch: number of subsets.
+            size: elements of each subset.
+            out_of: number of elements to choose from, at most `universe`; may be a device scalar.
+            universe: static bound of `out_of`, which fixes the shape of the computation.
         """
         if self._fused and universe <= _kernels().MOST_ELEMENTS:
             chosen: Tensor = _kernels().subsets(
@@ -193,12 +193,12 @@ class Draws:
             return chosen
         ranks = self.uniform(name, batch, universe)
         allowed = torch.arange(universe, device=ranks.device) < out_of
-        # Stable, so that the rare equal ranks are ordered alike on every device.
+        # Stable, so that equal ranks, which are rare, have the same order on every device.
         return torch.where(allowed, ranks, 2.0).argsort(dim=1, stable=True)[:, :size]
 
 
 def shown(values: Tensor, within: int | Tensor | None) -> Tensor:
-    """Values (…, d) whose entries at or beyond `within` are zero; all of them are kept when None."""
+    """Values (…, d) with zeros from entry `within` on; None keeps all entries."""
     if within is None:
         return values
     return torch.where(torch.arange(values.shape[-1], device=values.device) < within, values, 0.0)

@@ -1,4 +1,4 @@
-"""Prompts of in-context examples: one function a prompt, its value to be said at each input.
+"""Prompts of in-context examples: one function per prompt. The model predicts its value at each input.
 
 Shapes: B prompts of N points with d input coordinates, L = 2N tokens.
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Examples(Task):
     """Prompts of N in-context examples of one function, which a curriculum may shorten.
 
-    The first prediction is made before any example was seen, and its best answer is zero whatever x₁
-    is. `zero_shot`: Eq. 2 of the paper leaves it out of the loss ("left_out": the mean over the other
-    points), the released code trains on it ("counted").
+    The first prediction comes before any example, and the best one is zero for every x₁. `zero_shot`: Eq. 2
+    of the paper leaves it out of the loss ("left_out": the mean over the other points), the released code
+    trains on it ("counted").
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"zero_shot": "counted"}
@@ -50,8 +50,8 @@ class Examples(Task):
         """
         if isinstance(values, Mapping) and "curriculum" not in values:
             points = values.get("n_points", cls.model_fields["n_points"].default)
-            few = not isinstance(points, int) or points <= 41
-            ramp = {"start": 11, "increment": 2} if few else {"start": 26, "increment": 5}
+            is_short = not isinstance(points, int) or points <= 41
+            ramp = {"start": 11, "increment": 2} if is_short else {"start": 26, "increment": 5}
             return {**values, "curriculum": {"dims": {"start": 5, "increment": 1}, "points": ramp}}
         return values
 
@@ -90,17 +90,17 @@ class Examples(Task):
 
 
 class InContext(Examples):
-    """Prompts x₁ f(x₁) … x_N f(x_N): one function a prompt, the value to be said at each x.
+    """Prompts x₁ f(x₁) … x_N f(x_N): one function per prompt, and a prediction at each x.
 
     ::
 
         token     x₁   y₁   x₂   y₂   …   x_N   y_N          L = 2N
         reads     x₁   y₁0  x₂   y₂0  …   x_N   y_N 0        y is padded with d−1 zeros (§3.1)
-        says      ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
+        predicts  ŷ₁        ŷ₂        …   ŷ_N                scored at x tokens only
     """
 
     rounds: ClassVar[bool] = True
-    """Whether `evaluate` rounds, and so is given float64; a function that only looks up needs none."""
+    """Whether `evaluate` rounds and therefore needs float64 inputs. A lookup does not."""
 
     def length(self, n_points: int) -> int:
         return 2 * n_points
@@ -113,14 +113,14 @@ class InContext(Examples):
 
     @abstractmethod
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
-        """One freshly drawn function a prompt at its inputs: (B, N, d) → (B, N).
+        """Draw a function for each prompt and evaluate it at the inputs: (B, N, d) → (B, N).
 
-        `sample` calls it in float64 and rounds once: machines sum matrix products in different
-        orders, or in TF32, and would otherwise disagree on the targets.
+        `sample` calls it in float64 and rounds once. Otherwise the targets would differ between machines,
+        which sum matrix products in different orders, or in TF32.
         """
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Model outputs (B, L, 1) → what is said at the x tokens, (B, N)."""
+        """Model outputs (B, L, 1) → predictions at the x tokens, (B, N)."""
         return outputs[:, 0::2, 0]
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
@@ -138,7 +138,7 @@ def interleave(inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 class Sparse(Frozen):
-    """A function that looks at `sparsity` of its `n_dims` coordinates."""
+    """A function of only `sparsity` of its `n_dims` coordinates."""
 
     n_dims: PositiveInt
     sparsity: PositiveInt

@@ -1,16 +1,16 @@
-"""Linear regression among outliers (paper §3.2.2): pairs that say nothing of w, to be ignored.
+"""Linear regression among outliers (paper §3.2.2): pairs that do not follow w, which a model must ignore.
 
-Every pair of a prompt is replaced by an outlier with probability p, each by itself. Outliers count
-neither in the loss nor in a score. Where they stand is random in training and fixed in evaluation, so
-that a model has seen equally many clean pairs in every prompt:
+Each pair of a prompt is replaced by an outlier with probability p, independently. Outliers count neither in
+the loss nor in a score. Their positions are random in training and fixed in evaluation, so that every
+evaluation prompt has equally many clean pairs before a position:
 
     text, p = 0.5        o c o c o c …        clean at 1, 3, …, 99        the 50th at 99
     text, p = 0.9        o×9 c o×9 c …        clean at 9, 19, …           the 50th at 499
     code, p = 0.5        c c o c o c o …      clean at 0, 1, 3, …, 99
     code, p = 0.9        o×10 c c c c …       ten outliers, then clean pairs only
 
-`evaluation_pattern` chooses. A second evaluation, "clean_prompts", has no outliers at all (Figure 3,
-right). Scores are reported at the 50th clean pair, as the paper says: 49 were seen before it.
+`evaluation_pattern` selects one. A second evaluation, "clean_prompts", has no outliers (Figure 3, right).
+Scores are reported at the 50th clean pair, as in the paper: 49 clean pairs precede it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ CLEAN_SEEN = 50
 
 
 class OutlierRegression(LinearRegression):
-    """What both tasks share: w, clean pairs, and which pairs are replaced.
+    """The base of both tasks: w, clean pairs, and the pairs that are replaced.
 
     ::
 
-        token     x₁   y₁    o    o′   x₃   y₃   …        a pair (o, o′) in the place of (x₂, y₂)
+        token     x₁   y₁    o    o′   x₃   y₃   …        a pair (o, o′) replaces (x₂, y₂)
         counted   yes        no        yes
 
-    While the curriculum shows only some coordinates, clean inputs are zero beyond; outliers are whole.
+    While the curriculum shows only some coordinates, the others are zero in clean inputs but not in outliers.
     """
 
     other_evaluations: ClassVar[tuple[str, ...]] = (CLEAN,)
@@ -56,7 +56,7 @@ class OutlierRegression(LinearRegression):
         "evaluation_pattern": {"paper": "paper", "released_code": "released_code"}
     }
 
-    outlier_probability: float = Field(gt=0.0, lt=1.0, description="p: how likely a pair is replaced.")
+    outlier_probability: float = Field(gt=0.0, lt=1.0, description="p: probability that a pair is replaced.")
     evaluation_pattern: Literal["paper", "released_code"] = "paper"
 
     @model_validator(mode="after")
@@ -70,7 +70,7 @@ class OutlierRegression(LinearRegression):
 
     @property
     def headline(self) -> str | None:
-        """The 50th clean pair; the last one of prompts that have fewer."""
+        """The 50th clean pair; the last clean pair of prompts with fewer."""
         return "50th_clean" if len(self.clean_positions()) >= CLEAN_SEEN else "last"
 
     def clean_positions(self) -> tuple[int, ...]:
@@ -79,8 +79,8 @@ class OutlierRegression(LinearRegression):
         if self.evaluation_pattern == "paper":
             before = max(1, round(p / (1 - p)))  # outliers before every clean pair
             return tuple(range(before, n, before + 1))
-        # The released evaluation marks every `gap`th pair from `first` on; marked pairs are the outliers
-        # when they are meant to be the fewer, else the clean ones.
+        # The released evaluation marks every `gap`th pair from `first` on. The marked pairs are the outliers
+        # if p ≤ 0.5, else the clean pairs.
         first, gap = int(1 // min(p, 1 - p)), n // max(1, int(n * p))
         marked = set(range(first, n, max(1, gap)))
         return tuple(i for i in range(n) if (i in marked) == (p > 0.5))
@@ -121,11 +121,11 @@ class OutlierRegression(LinearRegression):
 
     @abstractmethod
     def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
-        """What stands in the place of x and of y: float32 of a shape that extends to (B, N, 2, d).
+        """The vectors that replace x and y: float32 of a shape that broadcasts to (B, N, 2, d).
 
         Args:
-            draws: the batch's random numbers.
-            weights: each prompt's w, (B, d, 1) float64.
+            draws: random numbers of the batch.
+            weights: w of each prompt, (B, d, 1) float64.
         """
 
 
@@ -134,16 +134,17 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
     ::
 
-        o  = (a u + b v) / (a² + b²)          a, b, a′, b′ ~ N(0, 1), drawn anew for every pair
-        o′ = (a′u + b′v) / (a′² + b′²)        u, v = two normal vectors less their part along w
+        o  = (a u + b v) / (a² + b²)          a, b, a′, b′ ~ N(0, 1), drawn for every pair
+        o′ = (a′u + b′v) / (a′² + b′²)        u, v = two normal vectors without their part along w
 
-    An outlier is known by its y, which fills all d coordinates, and tells where w is not: once one was
-    seen, c clean pairs leave max(0, 1 − c/18) of the variance.
+    A model can recognise an outlier by its y, which has d non-zero coordinates. An outlier shows two
+    directions that are orthogonal to w: after one outlier, c clean pairs leave max(0, 1 − c/18) of the
+    variance.
 
-    The released code differs: its plane is orthogonal to another w (`plane: unrelated`), every outlier
-    of a prompt is the same vector (`coefficients: per_prompt`), x and y have planes of their own
-    (`directions: separate`), and v is made orthogonal to u (`basis: orthogonal`). Its `divisor` is the
-    text's; "root" divides by √(a² + b²), which tames the tail that has no second moment.
+    The released code differs: its plane is orthogonal to another w (`plane: unrelated`), every outlier of a
+    prompt is the same vector (`coefficients: per_prompt`), x and y have different planes (`directions:
+    separate`), and v is made orthogonal to u (`basis: orthogonal`). Its `divisor` is that of the text. "root"
+    divides by √(a² + b²) instead, because outliers of the text have no second moment.
     """
 
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -174,10 +175,10 @@ class OrthogonalOutlierRegression(OutlierRegression):
         return vectors.to(torch.float32).view(batch, 2, pairs, self.n_dims).transpose(1, 2)
 
     def planes(self, draws: Draws, weights: Tensor) -> Tensor:
-        """The vectors u and v that outliers in the place of x, and of y, are made of.
+        """The vectors u and v whose combinations replace x and y.
 
         Returns:
-            (B, 2, 2, d) float64, or (B, 1, 2, d) where both are made of the same.
+            (B, 2, 2, d) float64: a pair for x and a pair for y; (B, 1, 2, d) if both use the same pair.
         """
         batch, count = len(weights), 1 if self.directions == "shared" else 2
         vectors = draws.normal("plane", batch, count, 2, self.n_dims, double=True)
@@ -192,7 +193,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         return vectors.view(batch, count, 2, self.n_dims)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        if self.plane == "unrelated":  # outliers say nothing of w
+        if self.plane == "unrelated":  # outliers carry no information about w
             return [predictors.trivial(self, prompts), outlier_predictors.clean_least_squares(prompts)]
         return [
             predictors.trivial(self, prompts),
@@ -202,14 +203,14 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
 
 class ManyOutlierRegression(OutlierRegression):
-    """Outliers that are all alike: x = (1, …, 1), y = (1, 0, …, 0), nine pairs of ten.
+    """Outliers that are all equal: x = (1, …, 1), y = (1, 0, …, 0), nine pairs of ten.
 
     One prompt for d = 2, N = 3, the second pair replaced::
 
         x₁ = (2, 1)   y₁ = (1, 0)   (1, 1)   (1, 0)   x₃ = (1, 4)   y₃ = (−3, 0)
 
-    c clean pairs leave max(0, 1 − c/d) of the variance. The released configuration trains for
-    1 000 000 steps where the text says 500 000: that is a suite's to say.
+    c clean pairs leave max(0, 1 − c/d) of the variance. The released configuration trains for 1 000 000
+    steps, the text for 500 000; a suite chooses.
     """
 
     name: Literal["many_outlier_regression"] = "many_outlier_regression"  # type: ignore[assignment]
@@ -229,7 +230,7 @@ class ManyOutlierRegression(OutlierRegression):
         return values
 
     def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
-        # 1 everywhere in x, in the first coordinate of y: one comparison of a number with 2d − 1 others
+        # 1 in all coordinates of x and in the first of y, as one comparison of the numbers 0 … 2d − 1
         number = torch.arange(2 * self.n_dims, device=weights.device).view(2, self.n_dims)
         return (number <= self.n_dims).to(torch.float32)
 
@@ -242,6 +243,6 @@ class ManyOutlierRegression(OutlierRegression):
 
 
 def _orthogonal(vectors: Tensor, direction: Tensor) -> Tensor:
-    """What of `vectors` (P, n, d) is orthogonal to `direction` (P, d, 1)."""
+    """The part of `vectors` (P, n, d) that is orthogonal to `direction` (P, d, 1)."""
     share = (vectors @ direction) / (direction.mT @ direction)
     return torch.baddbmm(vectors, share, direction.mT, alpha=-1.0)

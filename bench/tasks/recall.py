@@ -25,23 +25,23 @@ GAP_POWER = 0.01
 
 
 class VectorMQAR(Task):
-    """Keys and values are unit vectors; each query is one of the keys, and its value is to be said.
+    """Keys and values are unit vectors. Each query is one of the keys, and the model predicts its value.
 
     One prompt of 3 pairs and 2 queries::
 
         layout "compact"    k₁ v₁ k₂ v₂ k₃ v₃ q₁ q₂             L = 2·pairs + queries
-        says                                  v₃ v₁             when q₁ = k₃ and q₂ = k₁
+        predicts                              v₃ v₁             if q₁ = k₃ and q₂ = k₁
 
         layout "spaced"     k₁ v₁ k₂ v₂ k₃ v₃ q₁ 0 0 0 q₂ 0     L = 4·pairs
 
-    Queries are different keys in random order. In the spaced layout (zoology's, whose shortest prompt
-    is Table 2's "128 points" for 32 pairs) they stand at random even slots, small gaps being likelier,
-    and the slots between are zero. The loss and the score are the squared norm |v̂ − v|², summed over
-    coordinates: zero scores 1, the mean of the values 1 − 1/pairs, a lookup 0.
+    Queries are different keys in random order. In the spaced layout they are at random even slots, where
+    small gaps are more likely, and the other slots are zero. This is the layout of zoology, whose shortest
+    prompt for 32 pairs has Table 2's "128 points". The loss and the score are the squared norm |v̂ − v|²,
+    summed over coordinates: zero scores 1, the mean of the values scores 1 − 1/pairs, a lookup scores 0.
 
-    The paper contradicts itself on data: §4.3 draws new vectors for each batch (`training_prompts:
-    null`, the default), A.5 has 300 000 prompts, gone through 64 times. With `training_prompts: n`
-    batch t takes the prompts that a shuffle of each epoch puts at places t·B … t·B + B − 1.
+    The paper contradicts itself on data: §4.3 draws new vectors for each batch (`training_prompts: null`, the
+    default), A.5 has 300 000 prompts for 64 epochs. With `training_prompts: n`, batch t takes the prompts
+    t·B … t·B + B − 1 of an order that is shuffled for each epoch.
     """
 
     settled_fields: ClassVar[Mapping[str, Settled]] = {
@@ -110,7 +110,7 @@ class VectorMQAR(Task):
     def _places(self, draws: Draws, batch: int) -> Tensor:
         """Even slots of the queries in the spaced layout, ascending, (B, queries).
 
-        Drawn without repetition with weights gap^(a−1): the largest of log-weights with Gumbel noise.
+        Drawn without repetition with weights gap^(a−1): those with the largest log-weights plus Gumbel noise.
         """
         gaps = torch.arange(1, self.pairs + 1, device=draws.step.device, dtype=torch.float64)
         uniform = draws.uniform("place", batch, self.pairs).to(torch.float64)
@@ -118,15 +118,15 @@ class VectorMQAR(Task):
         slots = ranks.argsort(dim=1, descending=True, stable=True)[:, : self.queries]
         return 2 * slots.sort(dim=1).values
 
-    def said(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """Model outputs (B, L, d) → what is said at the queries, (B, queries, d)."""
+    def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Model outputs (B, L, d) → predictions at the queries, (B, queries, d)."""
         if self.layout == "compact":
             return outputs[:, 2 * self.pairs :]
         place = prompts.more["place"].unsqueeze(-1).expand(-1, -1, self.n_dims)
         return outputs.gather(1, place)
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return ((self.said(outputs, prompts) - prompts.targets) ** 2).sum(-1)
+        return ((self.predictions(outputs, prompts) - prompts.targets) ** 2).sum(-1)
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         return self.losses(outputs, prompts)
@@ -136,11 +136,11 @@ class VectorMQAR(Task):
 
 
 def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:
-    """Which of `count` prompts make the batch of step `draws.step`: (size,) int64.
+    """Numbers of the prompts, out of `count`, in the batch of step `draws.step`: (size,) int64.
 
-    Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn
-    for each epoch. It visits every prompt once because a − 1 is a multiple of every prime factor of
-    `count`, so that a shares none with it.
+    Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn for each
+    epoch. It visits every prompt once: a − 1 is a multiple of every prime factor of `count`, so a and `count`
+    have no common factor.
     """
     place = draws.step * size + torch.arange(size, device=draws.step.device)
     epoch, radical = place // count, math.prod(_prime_factors(count))

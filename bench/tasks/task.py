@@ -1,11 +1,10 @@
 """The base class of tasks: drawing prompts, scoring predictions, and growing prompts during training.
 
-A task is a frozen model of its own settings: two tasks with equal fields are the same task, and the
-fields (with `version`) are part of a run's identity. A new task is a module with a subclass and a
-line in `bench.tasks.TASKS`.
+A task is a frozen model of its settings: two tasks with equal fields are the same task. The fields and
+`version` are part of a run's identity. A new task is a module with a subclass and a line in
+`bench.tasks.TASKS`.
 
-Shapes: B prompts of N points; L tokens; d input coordinates. A point is one question: an
-in-context example, or a query.
+Shapes: B prompts of N points; L tokens; d input coordinates. A point is an in-context example or a query.
 """
 
 from __future__ import annotations
@@ -69,9 +68,9 @@ class Evaluation(NamedTuple):
 
     Attributes:
         positions: for each column the number of points before it in the prompt.
-        marks: columns with a name of their own, {"last": 40}.
-        error_scale: what a raw error is divided by, so that the trivial predictor scores 1.
-        axis: what `positions` counts.
+        marks: columns that have a name, {"last": 40}.
+        error_scale: divisor of raw errors, so that the trivial predictor scores 1.
+        axis: the quantity that `positions` counts.
     """
 
     positions: tuple[int, ...]
@@ -102,16 +101,16 @@ class Task(Frozen):
     """A family of functions to be learned in context."""
 
     version: ClassVar[int] = 1
-    """Raise it whenever the same fields give other numbers than before."""
+    """Must be raised if the same fields give other numbers than before."""
     metric: ClassVar[Literal["squared_error", "accuracy"]] = "squared_error"
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Where the paper's text and the authors' released code differ: {field: {protocol: value}}."""
     settled_fields: ClassVar[Mapping[str, Settled]] = {}
-    """Where they differ, and one value is the default under both protocols."""
+    """Differences between the two for which one value is the default under both protocols."""
     convergence_accuracy: ClassVar[float | None] = None
     """Mean accuracy at which the task counts as learned (Figure 7)."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
-    """Evaluations on prompt sets of their own, beside the main one."""
+    """Further evaluations, each on its own set of prompts."""
 
     name: str
     curriculum: Curriculum | None
@@ -136,7 +135,7 @@ class Task(Frozen):
     @property
     @abstractmethod
     def n_inputs(self) -> int | tuple[int, ...]:
-        """Width of an input token; of each kind in turn where a prompt's tokens are of several kinds."""
+        """Width of an input token; a width per kind if a prompt alternates between kinds of tokens."""
 
     @property
     def n_outputs(self) -> int:
@@ -145,7 +144,7 @@ class Task(Frozen):
 
     @property
     def error_scale(self) -> float:
-        """What a raw error is divided by, so that the trivial predictor scores 1 (accuracy: 1)."""
+        """Divisor of raw errors, so that the trivial predictor scores 1; 1 for accuracy."""
         return 1.0
 
     @property
@@ -155,8 +154,9 @@ class Task(Frozen):
 
     @property
     def headline(self) -> str | None:
-        """The mark whose score stands for a run in figures against FLOPs and in the choice of a
-        learning rate; None for the mean over positions.
+        """The mark whose score figures against FLOPs show and learning rates are chosen by.
+
+        None: the mean over positions.
         """
         return None
 
@@ -169,18 +169,18 @@ class Task(Frozen):
         return self.curriculum.points.at(step, self.n_points) if self.curriculum else self.n_points
 
     def evaluations(self) -> dict[str, Evaluation]:
-        """What is measured at every checkpoint, the main evaluation first."""
+        """The evaluations of every checkpoint, the main one first."""
         last = self.n_points - 1
         return {MAIN: Evaluation(tuple(range(self.n_points)), {"last": last}, self.error_scale)}
 
     @abstractmethod
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        """Draw `batch` prompts: device operations of fixed shapes only.
+        """Draw `batch` prompts, with device operations of fixed shapes only.
 
         Args:
-            draws: the random numbers; tensors are made on its device.
-            batch: how many prompts.
-            n_dims: coordinates that are not zero (curriculum); all of them when None.
+            draws: the random numbers. The prompts are on their device.
+            batch: number of prompts.
+            n_dims: number of coordinates that are not zero (curriculum); None for all.
         """
 
     def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
@@ -193,11 +193,11 @@ class Task(Frozen):
 
     @abstractmethod
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """What is reported (`metric`) per prompt and position, (B, N)."""
+        """The reported score (`metric`) per prompt and position, (B, N)."""
 
     @abstractmethod
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        """The floor, the trivial predictor and practical baselines on these very prompts."""
+        """The floor, the trivial predictor and practical baselines on these prompts."""
 
     def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
         """The same on the prompts of one of `other_evaluations`."""
@@ -209,13 +209,13 @@ class Task(Frozen):
         Args:
             predict: tokens (B, L, width) → outputs (B, L, n_outputs); shorter prompts are allowed.
             prompts: drawn by `sample_evaluation`.
-            name: of the evaluation; one set of prompts may serve several.
+            name: name of the evaluation. Several evaluations may use one set of prompts.
         """
         columns = torch.tensor(self.evaluations()[name].positions, device=prompts.tokens.device)
         return {name: self.scores(predict(prompts.tokens), prompts)[:, columns]}
 
     def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
-        """Weight of every point in the loss at `step`, (B, N): 1 where it counts, 0 where not."""
+        """Weight of every point in the loss at `step`, (B, N): 1 if it counts, else 0."""
         size = prompts.targets.shape[:2]
         device = prompts.targets.device
         counts = torch.ones(size, device=device) if prompts.counted is None else prompts.counted.float()
@@ -230,9 +230,9 @@ class Task(Frozen):
         return total / count.clamp(min=1.0)
 
     def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the losses that count at `step`, and how many they are.
+        """Sum and number of the losses that count at `step`.
 
-        A batch that is computed in parts adds both up before it divides.
+        A batch that is computed in parts adds up both before the division.
         """
         weights = self.counted(prompts, step)
         return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
@@ -244,5 +244,5 @@ class Task(Frozen):
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
     def identity(self) -> dict[str, Any]:
-        """Every field that moves a number drawn or scored here, for hashing and for the record."""
+        """Every field that affects prompts or scores, for hashing and for the record."""
         return {"version": self.version, **identity(self)}
