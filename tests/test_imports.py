@@ -282,7 +282,7 @@ def loaded_by(*arguments: object) -> set[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert done.stdout, done.stderr

@@ -360,7 +360,7 @@ def test_with_every_run_there_every_figure_and_table_is_filled(paper: tuple[Suit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [0, 2, 7])
+@pytest.mark.parametrize("every", [0, 7])
 def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_is_missing(
     paper: tuple[Suite, Pool], every: int
 ) -> None:
