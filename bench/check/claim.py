@@ -1,7 +1,7 @@
-"""What every claim has: a statement, the quantities it is about, and how it is judged and written.
+"""The base class of claims: a statement, the quantities that it compares, and its judgement.
 
-A kind of claim is a subclass in `bench.check.kinds`: its fields in the claims file, its judgement and its
-words. The rest of bench uses only what `Claim` declares here.
+A kind of claim is a subclass in `bench.check.kinds`, with its fields in the claims file, its judgement and
+its words. The rest of bench uses only what `Claim` declares.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Requires(Frozen):
     protocol: Literal["paper", "released_code"] | None = None
 
     def unmet_by(self, run: Run) -> str | None:
-        """How a planned run differs from what is required; None when it does not."""
+        """How a planned run differs from the requirements; None if it does not."""
         if self.steps is not None and run.steps != self.steps:
             return f"its runs train for {run.steps:,} steps, the claim is about {self.steps:,}"
         if self.protocol is None or (difference := departure(run.task, self.protocol)) is None:
@@ -71,11 +71,11 @@ class Judgement:
     """Whether results agree with a claim.
 
     Attributes:
-        holds: None when the results do not decide it.
-        value: what was measured; NaN when there is no number.
+        holds: None if the results do not decide the claim.
+        value: the measured value; NaN if there is no number.
         reason: one sentence.
-        shown: what stands before the value in words ("✓").
-        comparison: of an equivalence, both means and their ratio.
+        shown: text before the value in reports ("✓").
+        comparison: both means and their ratio, for an equivalence.
     """
 
     holds: bool | None
@@ -91,9 +91,9 @@ class Claim(Frozen):
 
     Attributes:
         statement: the claim in words.
-        source: where it is made: section, figure, table.
-        reason: why this number or this tolerance.
-        measure: what is measured; with several quantities, what they have in common.
+        source: the section, figure or table that makes the claim.
+        reason: the reason for this number or this tolerance.
+        measure: the measured quantity; for several quantities, their common fields.
         requires: what runs must have in common with the paper's; completed from the file's `requires`.
         awaits: what the suite lacks at present. Until the suite has it, the claim is missing.
     """
@@ -101,7 +101,7 @@ class Claim(Frozen):
     kind: ClassVar[str]
     """Name of the kind, and the key under which a claims file states it."""
     without_number: ClassVar[Literal["not reproduced", "undecided"]] = "not reproduced"
-    """The verdict when a quantity is not a number, for example because its runs diverged."""
+    """The verdict if a quantity is not a number, for example because its runs diverged."""
 
     statement: Text
     source: Text | None = None
@@ -112,7 +112,7 @@ class Claim(Frozen):
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The quantities it compares, in the order in which `judge` takes their measurements."""
+        """The quantities that the claim compares, in the order of the measurements for `judge`."""
         return (Member(Quantity()),)
 
     @property
@@ -122,20 +122,20 @@ class Claim(Frozen):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each member, by which the others differ from it; empty for a single one."""
+        """A name per member, made of the fields in which members differ; empty for a single member."""
         if len(self.members) == 1:
             return ("",)
         return tuple(member.quantity.text() or self.measure.text() for member in self.members)
 
     @property
     def other_claims(self) -> Mapping[Place, str]:
-        """Ids of the claims of the file that it is about, by place. It then has no members of its own."""
+        """Ids of other claims of the file, by place, for a claim about claims, which has no members."""
         return {}
 
     @property
     @abstractmethod
     def expected(self) -> str:
-        """What is claimed, in words."""
+        """The claimed result, in words."""
 
     @property
     def tolerance(self) -> str:
@@ -151,7 +151,7 @@ class Claim(Frozen):
         raise TypeError(f"a claim of kind '{self.kind}' is not about other claims")
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
-        """Why no results of the suite could decide it, though each quantity alone can be measured.
+        """Why no results of the suite could decide the claim, although each quantity can be measured.
 
         Locations are relative to the claim.
         """

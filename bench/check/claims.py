@@ -101,7 +101,7 @@ def load(path: Path, suite: Suite) -> Claims:
 
 
 def _claim(document: Document, name: str) -> Claim | list[Complaint]:
-    """One claim of a document, or what is wrong with it."""
+    """One claim of a document, or complaints about it."""
     loc = ("claims", name)
     entry = document.data["claims"][name]
     kinds = [kind for kind in KINDS if isinstance(entry, dict) and kind in entry]
@@ -127,7 +127,7 @@ def _owners(key: str) -> list[str]:
 
 
 def _without_kind(document: Document, name: str, kinds: list[str]) -> list[Complaint]:
-    """What is wrong with a claim that has no kind, or several."""
+    """Complaints about a claim that has no kind, or several."""
     # Without a kind no model applies. This one knows the keys of all kinds, so that a misspelt kind gets a
     # suggestion, and checks the values of the common keys.
     keys = {key: (Any, None) for model in KINDS.values() for key in model.model_fields}

@@ -30,7 +30,7 @@ def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
             for problem in problems_of(part, suite):
                 measurable = False
                 yield _placed(member, problem)
-    if measurable:  # what a kind adds compares runs, and there may be none
+    if measurable:  # else a quantity may have no runs, and the kind's own checks compare runs
         yield from claim.undecidable(suite)
 
 
@@ -66,7 +66,7 @@ class Problem:
 
 
 def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
-    """Why a quantity can never be measured from results of a suite; nothing when it can."""
+    """Why a quantity can never be measured from results of a suite; nothing if it can."""
     names = [experiment.name for experiment in suite.experiments]
     if quantity.experiment is None and quantity.rebuilds is None:
         yield Problem(None, f"missing key 'experiment'{did_you_mean('', names)}")
@@ -122,7 +122,7 @@ def _fields(run: Run, field: str) -> set[str]:
 
 
 def _ambiguities(runs: list[Run]) -> Iterator[Problem]:
-    """Differences between runs that are neither chosen (rate, clip, size) nor averaged over (seed)."""
+    """Differences between runs in fields that are neither chosen (rate, clip, size) nor averaged (seed)."""
     for field in ("task", "architecture", "optimizer"):
         values = list(dict.fromkeys(getattr(run, field) for run in runs))
         if len(values) > 1:
@@ -139,7 +139,7 @@ def _ambiguities(runs: list[Run]) -> Iterator[Problem]:
 
 
 def _contrast(values: list[Any]) -> str:
-    """Names where names differ, else the fields that do."""
+    """The names if they differ, else the fields that differ."""
     names = list(dict.fromkeys(value.name for value in values))
     if len(names) > 1:
         return ", ".join(names)

@@ -1,7 +1,7 @@
-"""Measure a quantity from results: whether its number can be read, and what it is.
+"""Measure a quantity from results.
 
-A number rests on every run among which it could have been chosen: with half of the planned learning rates,
-the choice of a learning rate is another choice. So nothing is read before all runs have finished or diverged.
+A number depends on every run that could have been chosen: half of the planned learning rates may give another
+choice of the learning rate. So nothing is measured before all runs have finished or diverged.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Measurement:
 
     Attributes:
         value: the median, or the lowest, over the seeds that finished; NaN if a seed's number is NaN.
-        standard_error: over seeds where three or more finished, else (and for the lowest) over prompts;
-            None when unknown.
-        chosen: the setting it was read at and how the setting was chosen, in words.
-        run_ids: the runs it was read from.
+        standard_error: over seeds if three or more finished, else (and for the lowest) over prompts; None if
+            unknown.
+        chosen: the setting and how it was chosen, in words.
+        run_ids: the runs from which the value was read.
         seeds: number of seeds of the chosen setting that finished.
-        accuracy: whether its task is scored by accuracy.
-        by_seed: the number of each seed that finished; empty where several settings were combined.
+        accuracy: whether the task is scored by accuracy.
+        by_seed: the value of each seed that finished; empty if several settings were combined.
         diverged: number of seeds of the chosen setting that diverged.
     """
 
@@ -54,13 +54,13 @@ class Measurement:
 
 
 class NotMeasured(Exception):
-    """The results do not contain the number: they are older than it, or of a task that has no such number."""
+    """The results do not contain the number, because they are too old or their task has no such number."""
 
 
 def missing(
     planned: Iterable[tuple[Quantity, list[Run]]], pool: Pool, states: Mapping[str, str]
 ) -> str | None:
-    """Which runs have no result, by experiment and count; None when all have one."""
+    """The number of runs without a result by experiment, as text; None if all have one."""
     by_experiment: dict[str, dict[str, str]] = {}
     for quantity, runs in planned:
         if not runs:
@@ -90,7 +90,7 @@ def _state(run: Run, step: int | None, pool: Pool, states: Mapping[str, str]) ->
 
 
 def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | None:
-    """Why numbers of these results cannot be compared with each other or with a claim; None when they can."""
+    """Why these results cannot be compared with each other or with a claim; None if they can."""
     synthetic = sum(bool(result.provenance.synthetic) for result in results)
     if synthetic and not allow_synthetic:
         are = "is" if synthetic == 1 else "are"

@@ -56,7 +56,7 @@ Named = Annotated[dict[str, Any], BeforeValidator(_with_name, json_schema_input_
 
 
 class LayersAndWidth(Frozen):
-    """One size: layers and nominal width. All numbers of heads are meant."""
+    """One size, as layers and nominal width, with any number of heads."""
 
     layers: PositiveInt
     width: PositiveInt
@@ -110,9 +110,9 @@ class Quantity(_Runs):
         at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.
         protocol: the paper's text or its released code, for tasks in which the two differ.
-        relative_to: fields of another quantity; the number is divided by that quantity's.
-        minus: fields of another quantity; that quantity's number is subtracted.
-        over_seeds: the median over the seeds that finished, or the lowest of them.
+        relative_to: fields of another quantity, whose number is the divisor.
+        minus: fields of another quantity, whose number is subtracted.
+        over_seeds: the median over the seeds that finished, or the lowest value.
     """
 
     protocol: Literal["paper", "released_code"] | None = None
@@ -218,7 +218,7 @@ FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
 
 
 def runs_of(quantity: Quantity, suite: Suite) -> list[Run]:
-    """The planned runs of a quantity, in the suite's order; none when its experiment is unknown."""
+    """The planned runs of a quantity, in the suite's order; none if its experiment is unknown."""
     experiments = [experiment for experiment in suite.experiments if _is_meant(quantity, experiment)]
     runs = [run for experiment in experiments for run in experiment.runs]
     for field, (fits, _) in FILTERS.items():

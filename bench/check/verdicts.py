@@ -38,20 +38,20 @@ class Verdict:
     """The result of comparing one claim with results.
 
     Attributes:
-        claim: its id in the claims file.
-        kind: its kind, a key of `bench.check.kinds.KINDS`.
-        value: what was measured; for an order or a trend, the largest ratio of a member to a later one;
-            for an equivalence, the ratio of mean errors; for a count, how many hold.
-        shown: what stands before the value in words (a symbol).
-        standard_error: of `value`: over seeds where there are three or more, else over prompts.
-        expected: what is claimed, in words.
-        tolerance: the deviation that is allowed, in words; "none" where none is.
+        claim: id in the claims file.
+        kind: a key of `bench.check.kinds.KINDS`.
+        value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
+            an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
+        shown: text before the value (a symbol).
+        standard_error: of `value`, over three or more seeds, else over prompts.
+        expected: the claimed result, in words.
+        tolerance: the allowed deviation, in words, or "none".
         why_tolerance: the reason that the claims file gives for the number or the tolerance.
         reason: one sentence.
-        run_ids: the runs the value was read from; without a value, all runs of the claim. Those of a
-            list's members are in its order.
-        comparison: of an equivalence that was measured, both means and their ratio.
-        note: how the runs differ in what is not claimed (devices, kernels, precisions), in words.
+        run_ids: the runs from which the value was read, in the order of the claim's members; without a value,
+            all runs of the claim.
+        comparison: both means and their ratio, for a measured equivalence.
+        note: differences between the runs in devices, kernels or precisions, in words.
     """
 
     claim: str
@@ -82,10 +82,10 @@ def check(
     """Judge each claim, in the order of the file.
 
     Args:
-        claims: what is claimed about `suite`.
-        suite: plans the runs.
+        claims: the claims about `suite`.
+        suite: the suite, which plans the runs.
         pool: the results.
-        states: run id → state, to tell failed runs from missing ones.
+        states: run id → state, which distinguishes failed runs from missing ones.
         allow_synthetic: treat synthetic results as measured (demonstrations, tests).
     """
     results = _Results(suite, pool, states or {}, allow_synthetic)
@@ -101,7 +101,7 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every claim is reproduced. 1: a claim is not. 2: some are undecided, or there is no claim."""
+    """0: every claim is reproduced. 1: a claim is not reproduced. 2: otherwise, or there is no claim."""
     words = {verdict.verdict for verdict in verdicts}
     if "not reproduced" in words:
         return 1
@@ -120,7 +120,7 @@ def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Results:
-    """What verdicts are read from; see `check`."""
+    """The arguments of `check`."""
 
     suite: Suite
     pool: Pool
@@ -167,14 +167,14 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
 
 
 def _measured(quantity: Quantity, results: _Results) -> Measurement | str:
-    """A quantity with its reference, or why there is no number."""
+    """The measurement of a quantity with its reference, or why there is no number."""
     parts = [measure(part, runs_of(part, results.suite), results.pool) for part in quantity.parts]
     reason = next((part for part in parts if isinstance(part, str)), None)
     return reason or combine(quantity, [part for part in parts if isinstance(part, Measurement)])
 
 
 def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The verdict on a claim about other claims: decided once all of them are."""
+    """The verdict on a claim about other claims. It is decided if all of them are."""
     claim_verdicts = [verdicts[claim_id] for claim_id in claim.other_claims.values()]
     run_ids = tuple(dict.fromkeys(run_id for verdict in claim_verdicts for run_id in verdict.run_ids))
     open_words: tuple[Word, ...] = ("missing", "not comparable", "undecided")

@@ -1,7 +1,7 @@
 """The suite format as pydantic models, from which the checks and the JSON Schema follow.
 
 Every setting of a grid is optional here, because `defaults` may contain it. `bench.suite.grid` complains
-about missing settings once both are read. One value may stand for a list of one. Settings of training are
+about missing settings after both are read. A single value is a list with one entry. Settings of training are
 those of `bench.run.SETTINGS`.
 """
 
@@ -38,7 +38,7 @@ from bench.tasks import TASKS, Protocol
 
 
 class _OneOrMore:
-    """Metadata of a list field: one value stands for a list of one."""
+    """Metadata of a list field: a single value is a list with one entry."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def listed(value: Any) -> Any:
@@ -173,7 +173,7 @@ class Exclusion(Frozen):
 
 @with_fields({name: _in_point(name) for name in SETTINGS})
 class Point(Frozen):
-    """One run beside the grid. Missing fields are those of the experiment, if it has one value for them."""
+    """One run besides the grid. Missing fields come from the experiment if it has one value for them."""
 
     task: TaskEntry = None
     architecture: ArchitectureEntry = None
@@ -192,7 +192,7 @@ class Entry(Settings):
     rebuilds: str = Field(default="", description="The table or figure of the paper that this rebuilds.")
     description: str = Field(default="", description="What the experiment is for.")
     exclude: list[Exclusion] = Field(default=[], description="Grid points to leave out.")
-    points: list[Point] = Field(default=[], description="Runs beside the grid.")
+    points: list[Point] = Field(default=[], description="Runs besides the grid.")
 
 
 class SuiteFile(Frozen):

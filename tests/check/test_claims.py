@@ -109,7 +109,7 @@ def test_each_tolerance_has_its_words(tmp_path: Path, value: str, words: tuple[s
         ("value: {expected: 1, absolute: 0}", "must be greater than 0, got 0"),
         ("value: {expected: 1, absolute: 1, log10: 1}", "several tolerances (absolute, log10): give one"),
         ("value: {expected: 0, relative: 0.1}", "a relative tolerance of 0 is none: give an absolute one"),
-        ("value: {expected: 0, log10: 0.1}", "log10 needs something above 0 to be expected"),
+        ("value: {expected: 0, log10: 0.1}", "log10 needs an expected value above 0"),
         ("value: {expected: .nan, absolute: 1}", ".nan is not a finite number"),
         ("value: {expected: 1, absolute: .inf}", ".inf is not a finite number"),
         ("value: {expected: '0.256', absolute: 1}", "expected a number, got '0.256'"),

@@ -1,7 +1,7 @@
 """Claims that two mean errors over seeds are equal: `equivalent: {subject: …, reference: …, learned: 0.5}`.
 
-The 90 % interval of their ratio (`bench.check.equivalence`) decides. The claim holds where the interval lies
-within the range of ratios, fails where it lies outside on one side, and is undecided otherwise.
+The 90 % interval of their ratio (`bench.check.equivalence`) decides. The claim holds if the interval is
+within the range of ratios, fails if it is outside on one side, and is undecided otherwise.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class EquivalentClaim(Claim):
         return False if ratio.high < low or ratio.low > high else None
 
     def _doubts(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> list[str]:
-        """Why the ratio decides nothing, whatever it is."""
+        """Reasons why the ratio decides nothing, whatever its value."""
         doubts = []
         for name, measurement in zip(self.names, measurements, strict=True):
             # Seeds that diverged have no error. Without them the mean would be that of the better seeds.

@@ -54,7 +54,7 @@ class TrendClaim(SlackClaim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         steps = list(itertools.pairwise(measurements))
-        # Equal neighbours are allowed, unless a margin is asked for; the whole list has to rise.
+        # Equal neighbours are allowed unless there is a margin, but the whole list must rise.
         slack = self.slack if self.slack < 0 else max(self.slack, ROUNDING)
         holds = all(is_below(step, slack) for step in steps)
         holds = holds and measurements[0].value < measurements[-1].value

@@ -18,7 +18,7 @@ class ExpectedValue(Frozen):
 
     Attributes:
         absolute: in the unit of the value.
-        relative: as a fraction of what is expected.
+        relative: as a fraction of the expected value.
         log10: in decades: 0.5 is a factor of 3.2 either way.
     """
 
@@ -37,7 +37,7 @@ class ExpectedValue(Frozen):
         if self.relative is not None and self.expected == 0:
             raise ValueError("a relative tolerance of 0 is none: give an absolute one")
         if self.log10 is not None and self.expected <= 0:
-            raise ValueError("log10 needs something above 0 to be expected")
+            raise ValueError("log10 needs an expected value above 0")
         return self
 
     @property
@@ -47,7 +47,7 @@ class ExpectedValue(Frozen):
         return next(tolerance for tolerance in tolerances if tolerance is not None)
 
     def distance(self, value: float) -> tuple[float, str]:
-        """How far a value is from what is expected, and the unit of the distance."""
+        """The distance of a value from the expected value, and its unit."""
         if self.absolute is not None:
             return abs(value - self.expected), ""
         if self.relative is not None:
