@@ -3,8 +3,7 @@
 `KERNELS` lists the three backends that compute every kernel. The entry of a further backend in
 `bench.kernels.backends.BACKENDS` lists the kernels that it computes.
 
-To add a kernel, add a folder and an entry to `KERNELS`: either its table of backends, or the location of a
-table ("bench.kernels.mine:BACKENDS").
+To add a kernel, add a folder and an entry to `KERNELS`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def _backends(folder: str, function: str) -> Backends:
     }
 
 
-KERNELS: dict[str, Backends | str] = {
+KERNELS: dict[str, Backends] = {
     "selective scan": {
         "reference": "bench.kernels.scan.reference:reference",
         "sequential": "bench.kernels.scan.sequential:sequential",
@@ -66,7 +65,7 @@ KERNELS: dict[str, Backends | str] = {
     "product": _backends("product", "linear"),
     "product and bias": _backends("product", "linear_bias"),
 }
-"""Backends by kernel. A string is the location of a kernel's table of backends."""
+"""Backends by kernel."""
 
 
 def backends_of(kernel: str) -> Backends:
@@ -77,8 +76,7 @@ def backends_of(kernel: str) -> Backends:
     """
     if kernel not in KERNELS:
         raise UserError(f"there is no kernel '{kernel}': there are {', '.join(KERNELS)}")
-    table = KERNELS[kernel]
-    backends: Backends = _attribute(table) if isinstance(table, str) else table
+    backends = KERNELS[kernel]
     further = {
         name: location
         for name, backend in BACKENDS.items()
@@ -112,14 +110,10 @@ def load(kernel: str, backend: str) -> Function:
         return place()
     if _is_substitute(place):
         return load(kernel, place)
-    function: Function = _attribute(place)
+    module, _, name = place.partition(":")
+    function: Function = getattr(importlib.import_module(module), name)
     return function
 
 
 def _is_substitute(place: object) -> bool:
     return isinstance(place, str) and ":" not in place
-
-
-def _attribute(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -79,11 +79,8 @@ def test_a_backend_that_stands_in_for_another_is_the_same_function_and_not_its_o
     assert "mamba_ssm" in registry.own_backends("selective scan")
 
 
-TABLE = {"reference": lambda: max}
-
-
-def test_a_folder_may_keep_its_table_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.KERNELS, "largest", f"{__name__}:TABLE")
+def test_a_location_may_be_a_callable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KERNELS, "largest", {"reference": lambda: max})
     assert registry.load("largest", "reference") is max
     with pytest.raises(UserError, match="'largest' has no backend 'triton': it has reference"):
         registry.load("largest", "triton")
