@@ -10,7 +10,7 @@ import triton
 from torch import Tensor
 
 from bench.kernels.operators import operator, rows
-from bench.kernels.scan import ARGUMENTS, triton_forward, triton_gradient
+from bench.kernels.scan import ARGUMENTS, cuda, triton_forward, triton_gradient
 
 CHUNK = 8
 """Tokens between two kept states. The backward pass recomputes the states of a chunk. Those of all programs
@@ -43,11 +43,15 @@ def forward(
         raise ValueError(
             f"the triton scan takes states of 1, 2, 4, 8, … numbers, not {state}: use sequential"
         )
-    x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), _aligned(B), _aligned(C)
+    native = _is_native(x, state)
+    rows_of = rows if native else _aligned
+    x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), rows_of(B), rows_of(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    starts = x.new_empty(K, batch, triton.cdiv(length, CHUNK), state, channels)
-    if starts.numel():
+    starts = x.new_empty(_starts_shape(x, state, native))
+    if starts.numel() and native:
+        cuda.forward(x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts)
+    elif starts.numel():
         triton_forward.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
             x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts,
             *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], batch, length, channels,
@@ -65,15 +69,16 @@ def backward(
     state = A.shape[-1]
     dy, x, delta, tile = (value.contiguous() for value in (dy, x, delta, tile))
     wide = channels % 16 == 0
+    in_cuda = cuda.BACKWARD and cuda.suits(x, state)
     z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
     dA, dbias, dskip = x.new_empty(A.shape), x.new_empty(bias.shape), x.new_empty(skip.shape)
     if not starts.numel():
         return dx, dstep, dbias.zero_(), dA.zero_(), dB.zero_(), dC.zero_(), dskip.zero_(), dz
-    blocks, chunks = triton.cdiv(channels, BACKWARD["BLOCK"]), triton.cdiv(length, CHUNK)
-    segments = _segments(K * batch * blocks, chunks)
-    grid = (K * batch * segments * blocks,)
+    chunks, groups = triton.cdiv(length, CHUNK), triton.cdiv(channels, BACKWARD["BLOCK"])
+    segments = _segments(K * batch * groups, chunks)
+    grid = (K * batch * segments * groups,)
     sizes = batch, length, channels, triton.cdiv(chunks, segments)
     constants = {"STATE": state, "SEGMENTS": segments, "WIDE": wide, "num_warps": 1, **BACKWARD}
     carries, spans = (x.new_empty(K, batch, segments, *size, channels) for size in ((state,), ()))
@@ -82,14 +87,22 @@ def backward(
             dy, delta, tile, C, z, carries, spans, *C.stride()[:3], *z.stride()[:3], *sizes,
             **CARRIES_STAGES, **constants,
         )  # fmt: skip
-    states = x.new_empty(K, batch, segments, CHUNK, state, channels)
+    blocks = triton.cdiv(channels, cuda.block_channels()) if in_cuda else groups
     by_prompt = x.new_empty(K, batch * segments, state + 2, channels)
     by_block = x.new_empty(2, K, batch, length, blocks, state)
-    triton_gradient.backward[grid](
-        dy, x, delta, tile, B, C, skip.contiguous(), z, starts.contiguous(), states, carries, spans,
-        dx, dstep, dz, by_prompt, by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3],
-        K * batch, *sizes, **BACKWARD_STAGES, **constants,
-    )  # fmt: skip
+    skip, starts = skip.contiguous(), starts.contiguous()
+    if in_cuda:
+        cuda.backward(
+            dy, x, delta, tile, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block,
+            segments, sizes[-1], _is_native(x, state),
+        )  # fmt: skip
+    else:
+        states = x.new_empty(K, batch, segments, CHUNK, state, channels)
+        triton_gradient.backward[grid](
+            dy, x, delta, tile, B, C, skip, z, starts, states, carries, spans, dx, dstep, dz, by_prompt,
+            by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], K * batch, *sizes,
+            **BACKWARD_STAGES, **constants,
+        )  # fmt: skip
     by_token = 2 * triton.cdiv(K * batch * length, SUMS["TOKENS"])
     by_channel = K * (state + 2) * triton.cdiv(channels, SUMS["CHANNELS"])
     triton_gradient.add_up[(by_token + by_channel,)](
@@ -104,6 +117,16 @@ def _segments(programs: int, chunks: int) -> int:
     return SEGMENTS if programs * SEGMENTS <= PROGRAMS and chunks >= 2 * SEGMENTS else 1
 
 
+def _is_native(x: Tensor, state: int) -> bool:
+    """Whether the forward pass runs in CUDA C++, with its own layout of kept states."""
+    return cuda.FORWARD and cuda.BACKWARD and cuda.suits(x, state)
+
+
+def _starts_shape(x: Tensor, state: int, native: bool) -> tuple[int, ...]:
+    K, batch, length, channels = x.shape
+    return K, batch, -(-length // CHUNK), state, cuda.padded(channels) if native else channels
+
+
 def _aligned(value: Tensor) -> Tensor:
     """`value` with rows from which a thread can load four numbers at once; copied if it is not aligned."""
     fits = (
@@ -114,7 +137,8 @@ def _aligned(value: Tensor) -> Tensor:
 
 def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     (K, batch, length, channels), state = x.shape, A.shape[-1]
-    kept = x.new_empty(K, batch, -(-length // CHUNK), state, channels), x.new_empty(K, state, channels)
+    starts = x.new_empty(_starts_shape(x, state, _is_native(x, state)))
+    kept = starts, x.new_empty(K, state, channels)
     return x.new_empty(x.shape), x.new_empty(x.shape), *kept
 
 

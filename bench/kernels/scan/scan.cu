@@ -1,0 +1,600 @@
+// The selective scan and its gradient in CUDA C++; `bench.kernels.scan.cuda` compiles and launches them.
+//
+// A warp processes a prompt and 32 channels. A lane has LANES channels and HELD of their states, so that a warp
+// has all states of its channels. Both kinds of sums are then short: those over the states run over LANES lanes,
+// those over the channels first over the LANES channels of a lane and then over 32 / LANES lanes.
+//
+// A sum over lanes of an array should leave one entry in each lane. The usual exchange halves the array at each
+// step: a lane sends one half and keeps the other, and which one depends on a bit of its number, which costs
+// two selections per exchange. Here lanes number their entries differently instead: entry r of a lane is channel
+// (own channel) xor r, and entry i is state (first state + (i xor `turn`)). Then every lane sends the upper half
+// and keeps the lower one, and the two match. The lane ends with the sums of its own channel or state.
+//
+// A program has no atomics; sums over channels and prompts leave as partial sums, which the launch adds in a fixed
+// order. Two runs agree to the bit.
+//
+// Constants, given by the compiler's command line: STATE (1, 2, 4, 8, 16), CHUNK (tokens between two kept states, even),
+// WARPS (of a block), RESIDENT (blocks per multiprocessor that registers must leave room for).
+// tests/support/cuda_emulation.h defines CUDA's names for a C++ compiler, where Real is double.
+
+#ifndef EMULATED
+typedef float Real;
+__device__ __forceinline__ Real exp2_of(Real v) {
+    // Flushes denormal results to zero. Without .ftz it would take three more instructions.
+    Real result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+    return result;
+}
+__device__ __forceinline__ Real inverse(Real v) { return __fdividef(1.0f, v); }
+__device__ __forceinline__ Real log1p_of(Real v) { return log1pf(v); }
+__device__ __forceinline__ Real exchange(Real value, int distance) {
+    return __shfl_xor_sync(0xffffffff, value, distance);
+}
+__device__ __forceinline__ void prefetch(const Real *p) { asm volatile("prefetch.global.L2 [%0];" :: "l"(p)); }
+extern __shared__ float4 shared_memory[];
+#define SHARED(type, name) type &name = *reinterpret_cast<type *>(shared_memory)
+#endif
+
+#ifndef RESIDENT
+#define RESIDENT 1
+#endif
+#ifndef PREFETCH
+#define PREFETCH 0
+#endif
+#ifndef ALIGNED
+#define ALIGNED 1
+#endif
+#ifndef NATIVE
+#define NATIVE 0
+#endif
+#ifndef PAIRS
+#define PAIRS 1
+#endif
+#ifndef UNROLL
+#define UNROLL 1
+#endif
+
+#define PRAGMA(text) _Pragma(#text)
+#define REPEAT(count) PRAGMA(unroll count)
+
+constexpr int LANES = STATE >= 16 ? 4 : STATE >= 4 ? 2 : 1;  // lanes that share channels; channels of a lane
+constexpr int HELD = STATE / LANES;                          // states of a channel that a lane has
+constexpr int THREADS = 32 * WARPS;
+constexpr int KEPT = PAIRS ? CHUNK / 2 : CHUNK;              // states of a chunk in shared memory
+constexpr Real LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
+
+typedef long long Index;
+
+struct alignas(HELD * sizeof(Real)) Held {  // accessed by one instruction
+    Real value[HELD];
+};
+struct alignas(4 * sizeof(Real)) Token {  // what all lanes of a channel need of a token
+    Real delta, input, slope, gate;       // Δ, Δ x, gradient of the ungated output, and ∂(y)/∂z · dy per ungated output
+};
+struct alignas(2 * sizeof(Real)) Advance {  // the first half of a `Token`
+    Real delta, input;
+};
+
+struct Shared {
+    Held states[WARPS][KEPT][LANES][32];
+    Token tokens[WARPS][CHUNK][32];
+    Real x[WARPS][CHUNK][32];
+    Held B[CHUNK][HELD][LANES], C[CHUNK][HELD][LANES];  // for each `turn`, in the order of the lanes that have it
+    Real sums[WARPS > 1 ? CHUNK : 1][WARPS][2 * STATE];
+};
+
+struct SharedForward {
+    Token tokens[WARPS][CHUNK][32];
+    Held B[CHUNK][HELD][LANES], C[CHUNK][HELD][LANES];
+};
+
+__device__ __forceinline__ Real sigmoid_of(Real v) { return inverse(1 + exp2_of(-v * LOG2_E)); }
+
+// 1 − exp(−s) for s ≥ 0, by its Taylor series for small s, where the difference would cancel.
+__device__ __forceinline__ Real one_minus_exp(Real s) {
+    const Real half = 1.0 / 2, third = 1.0 / 3, fourth = 1.0 / 4, fifth = 1.0 / 5, sixth = 1.0 / 6, seventh = 1.0 / 7;
+    const Real series =
+        s * (1 - s * half * (1 - s * third * (1 - s * fourth * (1 - s * fifth * (1 - s * sixth * (1 - s * seventh))))));
+    return s < Real(0.0625) ? series : 1 - exp2_of(-s * LOG2_E);
+}
+
+// log(1 + exp v) = max(v, 0) + log1p(exp(−|v|))
+__device__ __forceinline__ Real softplus(Real v) {
+    return (v > 0 ? v : 0) + log1p_of(exp2_of(-(v > 0 ? v : -v) * LOG2_E));
+}
+
+struct Place {
+    int lane, warp, group, turn, own;  // group: which HELD states; own: the channel of entry 0
+    int channels;
+    __device__ __forceinline__ Place(int block, int channels) : channels(channels) {
+        lane = threadIdx.x % 32;
+        warp = threadIdx.x / 32;
+        group = lane % LANES;
+        turn = lane / LANES % HELD;
+        own = block * THREADS + threadIdx.x;
+    }
+    __device__ __forceinline__ int state(int i) const { return group * HELD + (i ^ turn); }
+    __device__ __forceinline__ bool has(int r) const { return (own ^ r) < channels; }
+    // Place of entry (r, i) in an array (STATE, channels).
+    __device__ __forceinline__ Index at(int r, int i) const { return Index(state(i)) * channels + (own ^ r); }
+};
+
+// Copy a chunk of B and C into shared memory, in the order of every `turn`.
+__device__ __forceinline__ void load_inputs(
+    const Real *B, const Real *C, int B_t, int C_t, int steps, Held (*B_shared)[HELD][LANES],
+    Held (*C_shared)[HELD][LANES]
+) {
+    constexpr int PARTS = CHUNK * LANES;
+    _Pragma("unroll")
+    for (int first = 0; first < 2 * PARTS; first += THREADS) {
+        const int part = first + threadIdx.x;
+        if (2 * PARTS % THREADS == 0 || part < 2 * PARTS) {
+            const bool is_C = part >= PARTS;
+            const int j = part % PARTS / LANES, group = part % LANES;
+            const int t = min(j, steps - 1);  // tokens behind the last one are never used
+            const Real *source = is_C ? C + t * C_t : B + t * B_t;
+            Held value;
+#if ALIGNED
+            value = *reinterpret_cast<const Held *>(source + group * HELD);
+#else
+            _Pragma("unroll")
+            for (int i = 0; i < HELD; i++) value.value[i] = source[group * HELD + i];
+#endif
+            Held (*target)[HELD][LANES] = is_C ? C_shared : B_shared;
+            _Pragma("unroll")
+            for (int turn = 0; turn < HELD; turn++) {
+                Held turned;
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) turned.value[i] = value.value[i ^ turn];
+                target[j][turn][group] = turned;
+            }
+        }
+    }
+}
+
+__device__ __forceinline__ void load_states(const Real *source, const Place &place, Real (&h)[LANES][HELD]) {
+#if NATIVE
+    const int part = min(place.own, place.channels - 1) / 32;  // warps behind the last channel read it too
+    const Held *entries = reinterpret_cast<const Held *>(source) + part * (LANES * 32) + place.lane;
+#endif
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+#if NATIVE
+        const Held entry = entries[r * 32];
+#endif
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) {
+#if NATIVE
+            h[r][i] = entry.value[i];
+#else
+            h[r][i] = place.has(r) ? source[place.at(r, i)] : Real(0);
+#endif
+        }
+    }
+}
+
+__device__ __forceinline__ void store_states(Real *target, const Place &place, const Real (&h)[LANES][HELD]) {
+#if NATIVE
+    const int part = place.own / 32;
+    if (part > (place.channels - 1) / 32) return;
+    Held *entries = reinterpret_cast<Held *>(target) + part * (LANES * 32) + place.lane;
+#endif
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+#if NATIVE
+        Held entry;
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) entry.value[i] = h[r][i];
+        entries[r * 32] = entry;
+#else
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) if (place.has(r)) target[place.at(r, i)] = h[r][i];
+#endif
+    }
+}
+
+// Sum over the states: entry 0 becomes the sum of the lane's own channel.
+__device__ __forceinline__ void sum_over_states(Real (&values)[LANES]) {
+    _Pragma("unroll")
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        _Pragma("unroll")
+        for (int r = 0; r < width; r++) values[r] += exchange(values[r + width], width);
+    }
+}
+
+// Sums over the warp's channels. Lanes below STATE return the sum of dB of state(0), the next STATE lanes that of dC.
+__device__ __forceinline__ Real sum_over_channels(Real (&dB)[HELD], Real (&dC)[HELD], int lane) {
+    _Pragma("unroll")
+    for (int width = HELD / 2; width > 0; width /= 2) {
+        _Pragma("unroll")
+        for (int i = 0; i < width; i++) {
+            dB[i] += exchange(dB[i + width], width * LANES);
+            dC[i] += exchange(dC[i + width], width * LANES);
+        }
+    }
+    const bool is_C = lane & STATE;
+    Real total = (is_C ? dC[0] : dB[0]) + exchange(is_C ? dB[0] : dC[0], STATE);
+    _Pragma("unroll")
+    for (int distance = 2 * STATE; distance < 32; distance *= 2) total += exchange(total, distance);
+    return total;
+}
+
+typedef Real Tile[LANES][HELD];
+
+// exp(Δ A) of a token.
+__device__ __forceinline__ void decays(const Token (&token)[LANES], const Tile &rate, Tile &decay) {
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++)
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) decay[r][i] = exp2_of(token[r].delta * rate[r][i]);
+}
+
+// What the gradient accumulates over tokens.
+struct Sums {
+    Tile carry, A;  // carry: exp(Δ_{t+1} A) g_{t+1}
+    Real bias, skip;
+};
+
+// Arrays of the prompt, at the lane's own channel.
+struct Outputs {
+    Real *dx, *dstep, *dz, *by_block, *by_block_of_lane;
+    Index half;
+    int by_block_t;
+};
+
+// The gradient at token t, which is token j of its chunk.
+__device__ __forceinline__ void differentiate(
+    const Token (&token)[LANES], const Tile &decay, const Tile &before, const Tile &after, const Tile &rate,
+    Shared &shared, const Place &place, Real skip, int j, int t, Sums &sums, const Outputs &outputs
+) {
+    Real ungated[LANES], d_input[LANES], d_decay[LANES], dB[HELD], dC[HELD];
+    const Held B = shared.B[j][place.turn][place.group], C = shared.C[j][place.turn][place.group];
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        const Real delta = token[r].delta, input = token[r].input, slope = token[r].slope;
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) {
+            const Real g = sums.carry[r][i] + slope * C.value[i];
+            const Real carried = decay[r][i] * g;
+            const Real exponent = carried * before[r][i];  // gradient of Δ A
+            sums.carry[r][i] = carried;
+            sums.A[r][i] += exponent * delta;
+            // The first summands start the sums, which saves setting them to zero.
+            ungated[r] = i ? ungated[r] + after[r][i] * C.value[i] : after[r][i] * C.value[i];
+            d_input[r] = i ? d_input[r] + g * B.value[i] : g * B.value[i];  // gradient of Δ x
+            d_decay[r] = i ? d_decay[r] + exponent * rate[r][i] : exponent * rate[r][i];
+            dB[i] = r ? dB[i] + g * input : g * input;
+            dC[i] = r ? dC[i] + after[r][i] * slope : after[r][i] * slope;
+        }
+    }
+    sum_over_states(ungated);
+    sum_over_states(d_input);
+    sum_over_states(d_decay);
+    const Real sum = sum_over_channels(dB, dC, place.lane);
+    if (WARPS > 1) {
+        if (place.lane < 2 * STATE) shared.sums[WARPS > 1 ? j : 0][place.warp][(place.lane & STATE) + place.state(0)] = sum;
+    } else {
+        if (place.lane < 2 * STATE) outputs.by_block_of_lane[t * outputs.by_block_t] = sum;
+    }
+    const Real x = shared.x[place.warp][j][place.lane];
+    // dΔ/dv = sigmoid(v) = 1 − exp(−Δ) for Δ = softplus(v)
+    const Real d_step = (d_input[0] * x + d_decay[0] * LN_2) * one_minus_exp(token[0].delta);
+    sums.bias += d_step;
+    sums.skip += token[0].slope * x;
+    if (place.has(0)) {
+        const int at = t * place.channels;
+        outputs.dz[at] = (ungated[0] + skip * x) * token[0].gate;
+        outputs.dx[at] = d_input[0] * token[0].delta + skip * token[0].slope;
+        outputs.dstep[at] = d_step;
+    }
+}
+
+// A chunk of the arrays that have a number per token and channel.
+struct Inputs {
+    Real x[CHUNK], delta[CHUNK], dy[CHUNK], z[CHUNK];
+    __device__ __forceinline__ void load(
+        const Real *x_of, const Real *delta_of, const Real *dy_of, const Real *z_of, int channels, int z_t, int steps
+    ) {
+        _Pragma("unroll")
+        for (int j = 0; j < CHUNK; j++) {
+            const int t = min(j, steps - 1);  // tokens behind the last one are never used
+            x[j] = x_of[t * channels];
+            delta[j] = delta_of[t * channels];
+            dy[j] = dy_of[t * channels];
+            z[j] = z_of[t * z_t];
+        }
+    }
+};
+
+__device__ __forceinline__ void synchronize() {
+    if (WARPS > 1) __syncthreads();
+    else __syncwarp();
+}
+
+#if KERNEL == 1
+static_assert(sizeof(Shared) == SHARED_BYTES * sizeof(Real) / 4, "the launch's size of shared memory");
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
+    const Real *dy, const Real *x, const Real *delta, const Real *A, const Real *B, const Real *C, const Real *skip,
+    const Real *z, const Real *starts, const Real *carries, const Real *spans, Real *dx, Real *dstep, Real *dz,
+    Real *by_prompt, Real *by_block, Index B_k, Index B_b, Index C_k, Index C_b, Index z_k, Index z_b, int B_t,
+    int C_t, int z_t, int rows, int batch, int length, int channels, int segments, int span
+) {
+    SHARED(Shared, shared);
+    const int blocks = (channels + THREADS - 1) / THREADS;
+    const int block = blockIdx.x % blocks, part = blockIdx.x / blocks;
+    const int row = part / segments, segment = part % segments;
+    const int k = row / batch, b = row % batch;
+    const Place place(block, channels);
+    const bool inside = place.has(0);
+    const int chunks = (length + CHUNK - 1) / CHUNK;
+    const int begin = segment * span, end = min((segment + 1) * span, chunks);
+    const Index start_size = Index(STATE) * (NATIVE ? (channels + 31) / 32 * 32 : channels);
+
+    // Lanes behind the last channel read the last one, but with dy = 0: they add nothing to any sum.
+    const int source = min(place.own, channels - 1);
+    const int to_first = min(place.own - place.lane, channels - 1) - source;  // from there to the warp's first channel
+    const Index origin = Index(row) * length * channels;
+    const Index from = origin + source + Index(end - 1) * CHUNK * channels;
+    const Real *dy_of_chunk = dy + from, *x_of_chunk = x + from, *delta_of_chunk = delta + from;
+    const Real *z_of_chunk = z + k * z_k + b * z_b + source + Index(end - 1) * CHUNK * z_t;
+    B += k * B_k + b * B_b;
+    C += k * C_k + b * C_b;
+    starts += Index(row) * chunks * start_size;
+    const Index half = Index(rows) * length * blocks * STATE;  // the partial sums of dC follow those of dB
+    Real *sums_of_block = by_block + (Index(row) * length * blocks + block) * STATE;
+    const Outputs outputs = {
+        dx + origin + place.own, dstep + origin + place.own, dz + origin + place.own,
+        sums_of_block, sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), half, blocks * STATE,
+    };
+    const Real skip_of_own = inside ? skip[Index(k) * channels + place.own] : Real(0);
+
+    Tile rate;
+    Sums sums;
+    sums.bias = sums.skip = 0;
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) {
+            rate[r][i] = place.has(r) ? A[Index(k) * STATE * channels + place.at(r, i)] * LOG2_E : Real(0);
+            sums.A[r][i] = sums.carry[r][i] = 0;
+        }
+    }
+    for (int later = segments - 1; later > segment; later--) {  // see `segment_carries` in triton_gradient.py
+        const Index at = Index(row) * segments + later;
+        _Pragma("unroll")
+        for (int r = 0; r < LANES; r++) {
+            const Real total = place.has(r) ? spans[at * channels + (place.own ^ r)] : Real(0);
+            _Pragma("unroll")
+            for (int i = 0; i < HELD; i++) {
+                const Real entry = place.has(r) ? carries[at * STATE * channels + place.at(r, i)] : Real(0);
+                sums.carry[r][i] = exp2_of(total * rate[r][i]) * sums.carry[r][i] + entry;
+            }
+        }
+    }
+
+    Token (&tokens)[CHUNK][32] = shared.tokens[place.warp];
+    for (int chunk = end - 1; chunk >= begin; chunk--) {
+        const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
+        Inputs inputs;
+        Tile h;
+        inputs.load(x_of_chunk, delta_of_chunk, dy_of_chunk, z_of_chunk, channels, z_t, steps);
+        load_states(starts + chunk * start_size, place, h);
+        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.B, shared.C);
+        _Pragma("unroll")
+        for (int j = 0; j < CHUNK; j++) {
+            const Real sigmoid = sigmoid_of(inputs.z[j]);
+            const Real slope = inside ? inputs.dy[j] * sigmoid : Real(0), d = slope * inputs.z[j];
+            tokens[j][place.lane] = {
+                inputs.delta[j], inputs.delta[j] * inputs.x[j], d, slope + d * (1 - sigmoid)
+            };
+            shared.x[place.warp][j][place.lane] = inputs.x[j];
+        }
+        x_of_chunk -= CHUNK * channels, delta_of_chunk -= CHUNK * channels, dy_of_chunk -= CHUNK * channels;
+        z_of_chunk -= CHUNK * z_t;
+#if PREFETCH
+        if (chunk > begin) {
+            // One instruction fetches the next chunk's inputs into the L2 cache: a lane for each line of 128 bytes.
+            for (int first_line = 0; first_line < 4 * CHUNK; first_line += 32) {
+                const int line = first_line + place.lane;
+                const int j = line % CHUNK, array = line / CHUNK;
+                const Real *base = array == 0 ? x_of_chunk : array == 1 ? delta_of_chunk : array == 2 ? dy_of_chunk : z_of_chunk;
+                if (line < 4 * CHUNK) prefetch(base + to_first + j * (array == 3 ? z_t : channels));
+            }
+            const Real *states = starts + (chunk - 1) * start_size;
+#if NATIVE
+            prefetch(states + source / 32 * (STATE * 32) + place.lane * STATE);
+#else
+            if (place.lane < STATE) prefetch(states + Index(place.lane) * channels + source + to_first);
+#endif
+        }
+#endif
+        synchronize();
+
+        // Recompute the chunk's states; `h` ends as the state after its last token.
+        REPEAT(UNROLL)
+        for (int j = 0; j < (PAIRS ? (steps + 1) / 2 * 2 : steps); j++) {
+            const Held B_of = shared.B[j][place.turn][place.group];
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++) {
+                const Advance advance = *reinterpret_cast<const Advance *>(&tokens[j][place.lane ^ r]);
+                if (!PAIRS || j % 2 == 0) {
+                    Held kept;
+                    _Pragma("unroll")
+                    for (int i = 0; i < HELD; i++) kept.value[i] = h[r][i];
+                    shared.states[place.warp][PAIRS ? j / 2 : j][r][place.lane] = kept;
+                }
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++)
+                    h[r][i] = exp2_of(advance.delta * rate[r][i]) * h[r][i] + advance.input * B_of.value[i];
+            }
+        }
+
+#if PAIRS
+        // Half of the states were kept. The others are computed again, with decays that the gradient needs anyway.
+        _Pragma("unroll 1")
+        for (int pair = (steps + 1) / 2 - 1; pair >= 0; pair--) {
+            const int j = 2 * pair;
+            Tile before, decay, middle;
+            Token token[LANES], next[LANES];
+            const Held B_of = shared.B[j][place.turn][place.group];
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++) {
+                const Held kept = shared.states[place.warp][pair][r][place.lane];
+                token[r] = tokens[j][place.lane ^ r];
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) before[r][i] = kept.value[i];
+            }
+            decays(token, rate, decay);
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++)
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++)
+                    middle[r][i] = decay[r][i] * before[r][i] + token[r].input * B_of.value[i];
+            if (j + 1 < steps) {
+                Tile last;
+                _Pragma("unroll")
+                for (int r = 0; r < LANES; r++) next[r] = tokens[j + 1][place.lane ^ r];
+                decays(next, rate, last);
+                differentiate(
+                    next, last, middle, h, rate, shared, place, skip_of_own, j + 1, first + j + 1, sums, outputs
+                );
+            }
+            differentiate(
+                token, decay, before, middle, rate, shared, place, skip_of_own, j, first + j, sums, outputs
+            );
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++)
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) h[r][i] = before[r][i];
+        }
+#else
+        _Pragma("unroll 1")
+        for (int j = steps - 1; j >= 0; j--) {
+            Tile before, decay;
+            Token token[LANES];
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++) {
+                const Held kept = shared.states[place.warp][j][r][place.lane];
+                token[r] = tokens[j][place.lane ^ r];
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) before[r][i] = kept.value[i];
+            }
+            decays(token, rate, decay);
+            differentiate(token, decay, before, h, rate, shared, place, skip_of_own, j, first + j, sums, outputs);
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++)
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) h[r][i] = before[r][i];
+        }
+#endif
+        synchronize();
+        if (WARPS > 1) {
+            _Pragma("unroll")
+            for (int first_entry = 0; first_entry < CHUNK * 2 * STATE; first_entry += THREADS) {
+                const int entry = first_entry + threadIdx.x;
+                const int j = entry / (2 * STATE), n = entry % (2 * STATE);
+                if (j < steps) {
+                    Real sum = 0;
+                    _Pragma("unroll")
+                    for (int warp = 0; warp < WARPS; warp++) sum += shared.sums[WARPS > 1 ? j : 0][warp][n];
+                    Real *target = outputs.by_block + (n >= STATE ? outputs.half : 0) + n % STATE;
+                    target[(first + j) * outputs.by_block_t] = sum;
+                }
+            }
+        }
+    }
+
+    by_prompt += (Index(row) * segments + segment) * (STATE + 2) * channels;
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++)
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) if (place.has(r)) by_prompt[place.at(r, i)] = sums.A[r][i];
+    if (inside) {
+        by_prompt[Index(STATE) * channels + place.own] = sums.bias;
+        by_prompt[Index(STATE + 1) * channels + place.own] = sums.skip;
+    }
+}
+
+#endif
+
+#if KERNEL == 0
+static_assert(sizeof(SharedForward) == SHARED_BYTES * sizeof(Real) / 4, "the launch's size of shared memory");
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
+    const Real *x, const Real *step, const Real *bias, const Real *A, const Real *B, const Real *C, const Real *skip,
+    const Real *z, Real *y, Real *delta, Real *starts, Index B_k, Index B_b, Index C_k, Index C_b, Index z_k,
+    Index z_b, int B_t, int C_t, int z_t, int batch, int length, int channels
+) {
+    SHARED(SharedForward, shared);
+    const int blocks = (channels + THREADS - 1) / THREADS;
+    const int block = blockIdx.x % blocks, row = blockIdx.x / blocks;
+    const int k = row / batch, b = row % batch;
+    const Place place(block, channels);
+    const bool inside = place.has(0);
+    const int chunks = (length + CHUNK - 1) / CHUNK;
+    const Index start_size = Index(STATE) * (NATIVE ? (channels + 31) / 32 * 32 : channels);
+
+    const int source = min(place.own, channels - 1);  // lanes behind the last channel compute it too
+    const Index origin = Index(row) * length * channels + source;
+    x += origin, step += origin, y += origin, delta += origin;
+    z += k * z_k + b * z_b + source;
+    B += k * B_k + b * B_b;
+    C += k * C_k + b * C_b;
+    starts += Index(row) * chunks * start_size;
+    const Real skip_of_own = inside ? skip[Index(k) * channels + place.own] : Real(0);
+    const Real bias_of_own = inside ? bias[Index(k) * channels + place.own] : Real(0);
+    Tile rate, h;
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) {
+            rate[r][i] = place.has(r) ? A[Index(k) * STATE * channels + place.at(r, i)] * LOG2_E : Real(0);
+            h[r][i] = 0;
+        }
+    }
+    Token (&tokens)[CHUNK][32] = shared.tokens[place.warp];
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
+        Real x_of[CHUNK], step_of[CHUNK], z_of[CHUNK];
+        _Pragma("unroll")
+        for (int j = 0; j < CHUNK; j++) {
+            const int t = min(j, steps - 1);
+            x_of[j] = x[t * channels];
+            step_of[j] = step[t * channels];
+            z_of[j] = z[t * z_t];
+        }
+        x += CHUNK * channels, step += CHUNK * channels, z += CHUNK * z_t;
+        store_states(starts + chunk * start_size, place, h);
+        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.B, shared.C);
+        _Pragma("unroll")
+        for (int j = 0; j < CHUNK; j++) {
+            const Real delta_of = softplus(step_of[j] + bias_of_own);
+            tokens[j][place.lane] = {
+                delta_of, delta_of * x_of[j], skip_of_own * x_of[j], z_of[j] * sigmoid_of(z_of[j])
+            };
+            if (inside && j < steps) delta[j * channels] = delta_of;
+        }
+        synchronize();
+        REPEAT(UNROLL)
+        for (int j = 0; j < steps; j++) {
+            const Held B_of = shared.B[j][place.turn][place.group], C_of = shared.C[j][place.turn][place.group];
+            Real ungated[LANES];
+            _Pragma("unroll")
+            for (int r = 0; r < LANES; r++) {
+                const Advance advance = *reinterpret_cast<const Advance *>(&tokens[j][place.lane ^ r]);
+                _Pragma("unroll")
+                for (int i = 0; i < HELD; i++) {
+                    h[r][i] = exp2_of(advance.delta * rate[r][i]) * h[r][i] + advance.input * B_of.value[i];
+                    ungated[r] = i ? ungated[r] + h[r][i] * C_of.value[i] : h[r][i] * C_of.value[i];
+                }
+            }
+            sum_over_states(ungated);
+            const Token &own = tokens[j][place.lane];
+            if (inside) y[j * channels] = (ungated[0] + own.slope) * own.gate;
+        }
+        y += CHUNK * channels, delta += CHUNK * channels;
+        synchronize();
+    }
+}
+#endif
