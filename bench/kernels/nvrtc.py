@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -131,10 +132,13 @@ def version() -> tuple[int, int] | None:
 def _library() -> Any:
     if not torch.version.cuda:
         return None
-    # PyTorch has loaded the library from its own packages, so that its name suffices.
-    for name in (f"libnvrtc.so.{torch.version.cuda.split('.')[0]}", "libnvrtc.so"):
+    name = f"libnvrtc.so.{torch.version.cuda.split('.')[0]}"
+    # By its name if PyTorch has loaded it or the system knows it; otherwise in the packages of PyTorch's wheels.
+    packages = importlib.util.find_spec("nvidia")
+    folders = packages.submodule_search_locations or () if packages else ()
+    for place in (name, *(str(file) for folder in folders for file in Path(folder).glob(f"*/lib/{name}"))):
         try:
-            return ctypes.CDLL(name)
+            return ctypes.CDLL(place)
         except OSError:
             continue
     return None

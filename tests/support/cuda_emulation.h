@@ -113,3 +113,4 @@ inline Real exp2_of(Real v) { return std::exp2(v); }
 inline Real inverse(Real v) { return 1 / v; }
 inline Real log1p_of(Real v) { return std::log1p(v); }
 inline void prefetch(const Real *) {}
+inline void keep_in_registers(Real *&) {}

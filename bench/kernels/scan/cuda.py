@@ -25,7 +25,7 @@ CHUNK = 8
 FORWARD_SHAPE = {"WARPS": 1, "RESIDENT": 12, "UNROLL": 2}
 """Warps of a block (32 channels each), blocks per multiprocessor for which registers must suffice, and tokens that the
 recurrence's loop has in its body."""
-BACKWARD_SHAPE = {"WARPS": 1, "RESIDENT": 9, "UNROLL": 2, "PAIRS": 0, "PREFETCH": 1}
+BACKWARD_SHAPE = {"WARPS": 1, "RESIDENT": 8, "UNROLL": 1, "REVERSE_UNROLL": 2, "PAIRS": 0, "PREFETCH": 1}
 """The same for the gradient. `PAIRS` keeps only every other state of a chunk in shared memory and computes the
 rest again. `PREFETCH` fetches the next chunk into the L2 cache."""
 FORWARD_TYPES = "P" * 11 + "q" * 6 + "i" * 6
@@ -106,7 +106,7 @@ def forward_shared_bytes(constants: dict[str, int]) -> int:
 def backward_shared_bytes(constants: dict[str, int]) -> int:
     """Size of `Shared` in scan.cu."""
     state, warps = constants["STATE"], constants["WARPS"]
-    kept = CHUNK // 2 if constants["PAIRS"] else CHUNK
+    kept = CHUNK // 2 if constants["PAIRS"] else CHUNK - 1
     per_warp = kept * state * 32 + 5 * CHUNK * 32
     sums = (CHUNK if warps > 1 else 1) * warps * 2 * state
     return _bytes(warps * per_warp + 2 * CHUNK * state // lanes(state) * state + sums)

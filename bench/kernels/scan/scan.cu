@@ -31,6 +31,11 @@ __device__ __forceinline__ Real exchange(Real value, int distance) {
     return __shfl_xor_sync(0xffffffff, value, distance);
 }
 __device__ __forceinline__ void prefetch(const Real *p) { asm volatile("prefetch.global.L2 [%0];" :: "l"(p)); }
+// Otherwise the compiler would compute the address from the kernel's arguments before each access.
+__device__ __forceinline__ void keep_in_registers(Real *&pointer) {
+    asm("" : "+l"(pointer));
+    __builtin_assume(__isGlobal(pointer));
+}
 extern __shared__ float4 shared_memory[];
 #define SHARED(type, name) type &name = *reinterpret_cast<type *>(shared_memory)
 #endif
@@ -50,6 +55,9 @@ extern __shared__ float4 shared_memory[];
 #ifndef PAIRS
 #define PAIRS 1
 #endif
+#ifndef REVERSE_UNROLL
+#define REVERSE_UNROLL 1
+#endif
 #ifndef UNROLL
 #define UNROLL 1
 #endif
@@ -60,7 +68,7 @@ extern __shared__ float4 shared_memory[];
 constexpr int LANES = STATE >= 16 ? 4 : STATE >= 4 ? 2 : 1;  // lanes that share channels; channels of a lane
 constexpr int HELD = STATE / LANES;                          // states of a channel that a lane has
 constexpr int THREADS = 32 * WARPS;
-constexpr int KEPT = PAIRS ? CHUNK / 2 : CHUNK;              // states of a chunk in shared memory
+constexpr int KEPT = PAIRS ? CHUNK / 2 : CHUNK - 1;          // states of a chunk in shared memory
 constexpr Real LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
 typedef long long Index;
@@ -75,17 +83,21 @@ struct alignas(2 * sizeof(Real)) Advance {  // the first half of a `Token`
     Real delta, input;
 };
 
+struct BC {  // of a token, for each `turn`, in the order of the lanes that have it
+    Held B[HELD][LANES], C[HELD][LANES];
+};
+
 struct Shared {
     Held states[WARPS][KEPT][LANES][32];
     Token tokens[WARPS][CHUNK][32];
     Real x[WARPS][CHUNK][32];
-    Held B[CHUNK][HELD][LANES], C[CHUNK][HELD][LANES];  // for each `turn`, in the order of the lanes that have it
+    BC bc[CHUNK];
     Real sums[WARPS > 1 ? CHUNK : 1][WARPS][2 * STATE];
 };
 
 struct SharedForward {
     Token tokens[WARPS][CHUNK][32];
-    Held B[CHUNK][HELD][LANES], C[CHUNK][HELD][LANES];
+    BC bc[CHUNK];
 };
 
 __device__ __forceinline__ Real sigmoid_of(Real v) { return inverse(1 + exp2_of(-v * LOG2_E)); }
@@ -107,8 +119,8 @@ struct Place {
     int lane, warp, group, turn, own;  // group: which HELD states; own: the channel of entry 0
     int channels;
     __device__ __forceinline__ Place(int block, int channels) : channels(channels) {
-        lane = threadIdx.x % 32;
-        warp = threadIdx.x / 32;
+        lane = WARPS > 1 ? threadIdx.x % 32 : threadIdx.x;
+        warp = WARPS > 1 ? threadIdx.x / 32 : 0;
         group = lane % LANES;
         turn = lane / LANES % HELD;
         own = block * THREADS + threadIdx.x;
@@ -121,8 +133,7 @@ struct Place {
 
 // Copy a chunk of B and C into shared memory, in the order of every `turn`.
 __device__ __forceinline__ void load_inputs(
-    const Real *B, const Real *C, int B_t, int C_t, int steps, Held (*B_shared)[HELD][LANES],
-    Held (*C_shared)[HELD][LANES]
+    const Real *B, const Real *C, int B_t, int C_t, int steps, BC (&bc)[CHUNK]
 ) {
     constexpr int PARTS = CHUNK * LANES;
     _Pragma("unroll")
@@ -140,13 +151,13 @@ __device__ __forceinline__ void load_inputs(
             _Pragma("unroll")
             for (int i = 0; i < HELD; i++) value.value[i] = source[group * HELD + i];
 #endif
-            Held (*target)[HELD][LANES] = is_C ? C_shared : B_shared;
+            Held (&target)[HELD][LANES] = is_C ? bc[j].C : bc[j].B;
             _Pragma("unroll")
             for (int turn = 0; turn < HELD; turn++) {
                 Held turned;
                 _Pragma("unroll")
                 for (int i = 0; i < HELD; i++) turned.value[i] = value.value[i ^ turn];
-                target[j][turn][group] = turned;
+                target[turn][group] = turned;
             }
         }
     }
@@ -229,6 +240,39 @@ __device__ __forceinline__ void decays(const Token (&token)[LANES], const Tile &
         for (int i = 0; i < HELD; i++) decay[r][i] = exp2_of(token[r].delta * rate[r][i]);
 }
 
+// The state after a token.
+__device__ __forceinline__ void advance(
+    const Token (&token)[32], const BC &bc, const Place &place, const Tile &rate, Tile &h
+) {
+    const Held B = bc.B[place.turn][place.group];
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        const Advance part = *reinterpret_cast<const Advance *>(&token[place.lane ^ r]);
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++)
+            h[r][i] = exp2_of(part.delta * rate[r][i]) * h[r][i] + part.input * B.value[i];
+    }
+}
+
+__device__ __forceinline__ void store_tile(Held (&target)[LANES][32], int lane, const Tile &h) {
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        Held kept;
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) kept.value[i] = h[r][i];
+        target[r][lane] = kept;
+    }
+}
+
+__device__ __forceinline__ void load_tile(const Held (&source)[LANES][32], int lane, Tile &h) {
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        const Held kept = source[r][lane];
+        _Pragma("unroll")
+        for (int i = 0; i < HELD; i++) h[r][i] = kept.value[i];
+    }
+}
+
 // What the gradient accumulates over tokens.
 struct Sums {
     Tile carry, A;  // carry: exp(Δ_{t+1} A) g_{t+1}
@@ -248,7 +292,7 @@ __device__ __forceinline__ void differentiate(
     Shared &shared, const Place &place, Real skip, int j, int t, Sums &sums, const Outputs &outputs
 ) {
     Real ungated[LANES], d_input[LANES], d_decay[LANES], dB[HELD], dC[HELD];
-    const Held B = shared.B[j][place.turn][place.group], C = shared.C[j][place.turn][place.group];
+    const Held B = shared.bc[j].B[place.turn][place.group], C = shared.bc[j].C[place.turn][place.group];
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
         const Real delta = token[r].delta, input = token[r].input, slope = token[r].slope;
@@ -343,10 +387,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
     starts += Index(row) * chunks * start_size;
     const Index half = Index(rows) * length * blocks * STATE;  // the partial sums of dC follow those of dB
     Real *sums_of_block = by_block + (Index(row) * length * blocks + block) * STATE;
-    const Outputs outputs = {
+    Outputs outputs = {
         dx + origin + place.own, dstep + origin + place.own, dz + origin + place.own,
         sums_of_block, sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), half, blocks * STATE,
     };
+    keep_in_registers(outputs.dx);
+    keep_in_registers(outputs.dstep);
+    keep_in_registers(outputs.dz);
+    keep_in_registers(outputs.by_block_of_lane);
     const Real skip_of_own = inside ? skip[Index(k) * channels + place.own] : Real(0);
 
     Tile rate;
@@ -380,7 +428,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         Tile h;
         inputs.load(x_of_chunk, delta_of_chunk, dy_of_chunk, z_of_chunk, channels, z_t, steps);
         load_states(starts + chunk * start_size, place, h);
-        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.B, shared.C);
+        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.bc);
         _Pragma("unroll")
         for (int j = 0; j < CHUNK; j++) {
             const Real sigmoid = sigmoid_of(inputs.z[j]);
@@ -413,20 +461,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
 
         // Recompute the chunk's states; `h` ends as the state after its last token.
         REPEAT(UNROLL)
-        for (int j = 0; j < (PAIRS ? (steps + 1) / 2 * 2 : steps); j++) {
-            const Held B_of = shared.B[j][place.turn][place.group];
-            _Pragma("unroll")
-            for (int r = 0; r < LANES; r++) {
-                const Advance advance = *reinterpret_cast<const Advance *>(&tokens[j][place.lane ^ r]);
-                if (!PAIRS || j % 2 == 0) {
-                    Held kept;
-                    _Pragma("unroll")
-                    for (int i = 0; i < HELD; i++) kept.value[i] = h[r][i];
-                    shared.states[place.warp][PAIRS ? j / 2 : j][r][place.lane] = kept;
-                }
-                _Pragma("unroll")
-                for (int i = 0; i < HELD; i++)
-                    h[r][i] = exp2_of(advance.delta * rate[r][i]) * h[r][i] + advance.input * B_of.value[i];
+        for (int j = 0; j < steps; j += 2) {
+            if (PAIRS || j > 0) store_tile(shared.states[place.warp][PAIRS ? j / 2 : j - 1], place.lane, h);
+            advance(tokens[j], shared.bc[j], place, rate, h);
+            if (j + 1 < steps) {
+                if (!PAIRS) store_tile(shared.states[place.warp][j], place.lane, h);
+                advance(tokens[j + 1], shared.bc[j + 1], place, rate, h);
             }
         }
 
@@ -437,14 +477,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
             const int j = 2 * pair;
             Tile before, decay, middle;
             Token token[LANES], next[LANES];
-            const Held B_of = shared.B[j][place.turn][place.group];
+            const Held B_of = shared.bc[j].B[place.turn][place.group];
+            load_tile(shared.states[place.warp][pair], place.lane, before);
             _Pragma("unroll")
-            for (int r = 0; r < LANES; r++) {
-                const Held kept = shared.states[place.warp][pair][r][place.lane];
-                token[r] = tokens[j][place.lane ^ r];
-                _Pragma("unroll")
-                for (int i = 0; i < HELD; i++) before[r][i] = kept.value[i];
-            }
+            for (int r = 0; r < LANES; r++) token[r] = tokens[j][place.lane ^ r];
             decays(token, rate, decay);
             _Pragma("unroll")
             for (int r = 0; r < LANES; r++)
@@ -469,16 +505,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
                 for (int i = 0; i < HELD; i++) h[r][i] = before[r][i];
         }
 #else
-        _Pragma("unroll 1")
+        REPEAT(REVERSE_UNROLL)
         for (int j = steps - 1; j >= 0; j--) {
             Tile before, decay;
             Token token[LANES];
             _Pragma("unroll")
-            for (int r = 0; r < LANES; r++) {
-                const Held kept = shared.states[place.warp][j][r][place.lane];
-                token[r] = tokens[j][place.lane ^ r];
-                _Pragma("unroll")
-                for (int i = 0; i < HELD; i++) before[r][i] = kept.value[i];
+            for (int r = 0; r < LANES; r++) token[r] = tokens[j][place.lane ^ r];
+            if (j > 0) {
+                load_tile(shared.states[place.warp][j - 1], place.lane, before);
+            } else {
+                load_states(starts + chunk * start_size, place, before);
             }
             decays(token, rate, decay);
             differentiate(token, decay, before, h, rate, shared, place, skip_of_own, j, first + j, sums, outputs);
@@ -566,7 +602,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
         }
         x += CHUNK * channels, step += CHUNK * channels, z += CHUNK * z_t;
         store_states(starts + chunk * start_size, place, h);
-        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.B, shared.C);
+        load_inputs(B + first * B_t, C + first * C_t, B_t, C_t, steps, shared.bc);
         _Pragma("unroll")
         for (int j = 0; j < CHUNK; j++) {
             const Real delta_of = softplus(step_of[j] + bias_of_own);
@@ -578,7 +614,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
         synchronize();
         REPEAT(UNROLL)
         for (int j = 0; j < steps; j++) {
-            const Held B_of = shared.B[j][place.turn][place.group], C_of = shared.C[j][place.turn][place.group];
+            const Held B_of = shared.bc[j].B[place.turn][place.group], C_of = shared.bc[j].C[place.turn][place.group];
             Real ungated[LANES];
             _Pragma("unroll")
             for (int r = 0; r < LANES; r++) {
