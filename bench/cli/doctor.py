@@ -109,7 +109,12 @@ def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
     wrong = ", ".join(dict.fromkeys(test["kernel"] for test in own_tests if test["verdict"] != "agrees"))
     if wrong:
         reason += f"; but its {wrong} disagrees, so runs refuse it: choose another with --kernels"
-    return {"device": device, "backend": name, "reason": reason}
+    chosen = {"device": device, "backend": name, "reason": reason}
+    if name == "triton":
+        from bench.kernels.scan.cuda import language
+
+        chosen["scan"] = language(int(device.partition(":")[2]))
+    return chosen
 
 
 def _device(device: Any) -> dict[str, Any]:
@@ -150,6 +155,8 @@ def _show(facts: dict[str, Any]) -> None:
     out.say("Errors are relative to the largest entry of each output and gradient, against float64.")
     for chosen in facts["kernels"]:
         out.say(f"Runs on {chosen['device']} use {chosen['backend']} ({chosen['reason']}).")
+        if "scan" in chosen:
+            out.say(f"Its selective scan runs in {chosen['scan']}.")
     for name, how in facts["missing"].items():
         out.say(f"Missing {name}: {how}")
 

@@ -1,7 +1,7 @@
 """Compile CUDA C++ when it is first needed and launch it on PyTorch's stream.
 
-The compiler is NVRTC, a library that PyTorch's CUDA builds install and load. Nothing is built at installation, and
-nothing here imports or needs CUDA before the first call.
+The compiler is NVRTC, a library that PyTorch's CUDA builds install. Nothing is built when bench is installed,
+and nothing here needs CUDA before the first call.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ class Kernel:
         _retain_context(self._driver)
         self._module, self._function = ctypes.c_void_p(), ctypes.c_void_p()
         _check(self._driver.cuModuleLoadData(ctypes.byref(self._module), binary))
-        _check(
-            self._driver.cuModuleGetFunction(ctypes.byref(self._function), self._module, name.encode())
-        )
+        _check(self._driver.cuModuleGetFunction(ctypes.byref(self._function), self._module, name.encode()))
+        # All of the memory that the L1 cache shares, so that as many blocks fit as possible.
         for attribute, value in ((_MAX_DYNAMIC_SHARED_SIZE, shared_bytes), (_SHARED_MEMORY_CARVEOUT, 100)):
             _check(self._driver.cuFuncSetAttribute(self._function, attribute, value))
 
@@ -51,12 +50,13 @@ class Kernel:
         """Launch the kernel on PyTorch's current stream."""
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         _retain_context(self._driver)
-        _, pointers = packed(self.types, arguments)
+        values, pointers = packed(self.types, arguments)
         _check(
             self._driver.cuLaunchKernel(
                 self._function, blocks, 1, 1, threads, 1, 1, self.shared_bytes, stream, pointers, None
             )
         )
+        del values  # `pointers` point to them
 
 
 def packed(types: str, arguments: Sequence[Argument]) -> tuple[list[Any], Any]:
@@ -71,7 +71,12 @@ def packed(types: str, arguments: Sequence[Argument]) -> tuple[list[Any], Any]:
 
 @functools.cache
 def load(
-    file: Path, name: str, types: str, shared_bytes: int, constants: tuple[tuple[str, int], ...], device: int
+    file: Path,
+    name: str,
+    types: str,
+    shared_bytes: int,
+    constants: tuple[tuple[str, int], ...],
+    device: int,
 ) -> Kernel:
     """The kernel `name` of a CUDA C++ file, compiled with macros `constants` for the GPU `device`.
 
@@ -118,6 +123,21 @@ def compile_cubin(source: bytes, name: str, options: Sequence[str]) -> bytes:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 
 
+def refusal(device: int) -> str | None:
+    """Why kernels cannot be compiled for the GPU `device`; None if they can."""
+    library = _library()
+    if library is None:
+        return "NVRTC is missing: PyTorch's CUDA builds install it"
+    count = ctypes.c_int()
+    library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    architectures = (ctypes.c_int * count.value)()
+    library.nvrtcGetSupportedArchs(architectures)
+    major, minor = torch.cuda.get_device_capability(device)
+    if 10 * major + minor in architectures:
+        return None
+    return f"NVRTC {'.'.join(map(str, version() or ()))} does not know this GPU, sm_{major}{minor}"
+
+
 def version() -> tuple[int, int] | None:
     """NVRTC's version; None if it is missing."""
     library = _library()
@@ -133,7 +153,8 @@ def _library() -> Any:
     if not torch.version.cuda:
         return None
     name = f"libnvrtc.so.{torch.version.cuda.split('.')[0]}"
-    # By its name if PyTorch has loaded it or the system knows it; otherwise in the packages of PyTorch's wheels.
+    # Its name suffices if PyTorch has loaded it or the system has it. Otherwise it is in a package that
+    # PyTorch's wheels install.
     packages = importlib.util.find_spec("nvidia")
     folders = packages.submodule_search_locations or () if packages else ()
     for place in (name, *(str(file) for folder in folders for file in Path(folder).glob(f"*/lib/{name}"))):

@@ -1,5 +1,7 @@
-"""The scan in CUDA C++ against its naive twin, without a GPU: a C++ compiler builds the same source, and its threads
-run one after the other, in double precision (tests/support/cuda_emulation.h).
+"""The scan in CUDA C++ against its naive twin, without a GPU.
+
+A C++ compiler builds the same source. Its threads run one after the other, in double precision
+(tests/support/cuda_emulation.h).
 """
 
 from __future__ import annotations
@@ -48,7 +50,12 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Emulated]:
 
     @functools.cache
     def load(
-        file: Path, name: str, types: str, shared_bytes: int, constants: tuple[tuple[str, int], ...], device: int
+        file: Path,
+        name: str,
+        types: str,
+        shared_bytes: int,
+        constants: tuple[tuple[str, int], ...],
+        device: int,
     ) -> Emulated:
         folder = tmp_path_factory.mktemp("kernel")
         (folder / "kernel.cpp").write_text(
@@ -58,8 +65,14 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Emulated]:
             f"{{ emulation::launch({name}, blocks, threads, arguments); }}\n"
         )
         assert COMPILER is not None
-        command: list[Any] = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{ROOT / 'tests/support'}"]
-        command += [*nvrtc.definitions(dict(constants)), folder / "kernel.cpp", "-o", folder / "kernel.so"]
+        command: list[Any] = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC"]
+        command += [
+            f"-I{ROOT / 'tests/support'}",
+            *nvrtc.definitions(dict(constants)),
+            folder / "kernel.cpp",
+            "-o",
+            folder / "kernel.so",
+        ]
         subprocess.run(command, check=True, capture_output=True, text=True)
         return Emulated(folder / "kernel.so", name, types)
 

@@ -1,11 +1,12 @@
-"""Launches of the selective scan in CUDA C++ (scan.cu), which `bench.kernels.scan.triton` prefers to Triton's.
+"""Launches of the selective scan in CUDA C++ (scan.cu). `bench.kernels.scan.triton` prefers it to its own.
 
-In CUDA C++ the layout of states over threads is explicit. That saves almost half of the instructions per state of
-the gradient in Triton.
+In CUDA C++ the layout of states over threads is explicit. That saves almost half of the instructions that the
+gradient needs per state in Triton.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -14,34 +15,57 @@ from torch import Tensor
 from bench.kernels import nvrtc
 from bench.kernels.nvrtc import Argument
 
-FORWARD, BACKWARD = True, True
-"""Whether to use the CUDA C++ kernels where they can run. The forward pass may only be used with the gradient,
-because they share a layout of the kept states."""
+BACKWARD = True
+"""Whether to compute the gradient in CUDA C++ where that can run."""
+FORWARD = True
+"""Whether to compute the forward pass in CUDA C++, if the gradient is. Both then use a layout of kept states
+that suits their threads."""
 STATES = (1, 2, 4, 8, 16)
-"""Sizes of a state that the kernels take."""
+"""Sizes of a state that the kernels take. More numbers would not fit into a thread's registers."""
+OLDEST = (8, 0)
+"""The lowest compute capability on which the kernels have enough shared memory."""
 FILE = Path(__file__).with_name("scan.cu")
 CHUNK = 8
 """Tokens between two kept states, as in `bench.kernels.scan.triton`."""
 FORWARD_SHAPE = {"WARPS": 1, "RESIDENT": 12, "UNROLL": 2}
-"""Warps of a block (32 channels each), blocks per multiprocessor for which registers must suffice, and tokens that the
-recurrence's loop has in its body."""
+"""`WARPS` of a block (32 channels each), blocks per multiprocessor for which registers must suffice
+(`RESIDENT`), and tokens in the body of the loop (`UNROLL`)."""
 BACKWARD_SHAPE = {"WARPS": 1, "RESIDENT": 8, "UNROLL": 1, "REVERSE_UNROLL": 2, "PAIRS": 0, "PREFETCH": 1}
-"""The same for the gradient. `PAIRS` keeps only every other state of a chunk in shared memory and computes the
-rest again. `PREFETCH` fetches the next chunk into the L2 cache."""
+"""The same for the gradient. `UNROLL` counts pairs of tokens in the body of the loop that recomputes states,
+`REVERSE_UNROLL` tokens in the body of the loop that goes back. `PAIRS` keeps every other state of a chunk in
+shared memory and recomputes the rest once more. `PREFETCH` fetches the next chunk into the L2 cache."""
 FORWARD_TYPES = "P" * 11 + "q" * 6 + "i" * 6
 BACKWARD_TYPES = "P" * 16 + "q" * 6 + "i" * 9
+KERNELS = {"scan_forward": 0, "scan_backward": 1}
+"""Values of the macro that leaves the other kernel out, which halves the time to compile."""
 
 
 def suits(x: Tensor, state: int) -> bool:
-    """Whether the kernels take these inputs, on this machine."""
+    """Whether the kernels take x (K, B, L, E) and states of so many numbers, on this machine."""
     return (
         x.is_cuda
         and x.dtype == torch.float32
         and state in STATES
         and x.shape[2] * x.shape[3] < 2**27  # the kernels address a prompt with 32 bits
-        and torch.cuda.get_device_capability(x.device) >= (8, 0)
-        and nvrtc.version() is not None
+        and refusal(torch.cuda.current_device() if x.device.index is None else x.device.index) is None
     )
+
+
+@functools.cache
+def refusal(device: int) -> str | None:
+    """Why the kernels cannot run on the GPU `device`; None if they can."""
+    if torch.cuda.get_device_capability(device) < OLDEST:
+        return f"the GPU's compute capability is below {OLDEST[0]}.{OLDEST[1]}"
+    return nvrtc.refusal(device)
+
+
+def language(device: int) -> str:
+    """The language of the scan on the GPU `device`, and the reason, for `bench doctor`."""
+    if not BACKWARD:
+        return "Triton (CUDA C++ is switched off)"
+    if reason := refusal(device):
+        return f"Triton (CUDA C++ cannot run: {reason})"
+    return f"CUDA C++ (compiled by NVRTC {'.'.join(map(str, nvrtc.version() or ()))})"
 
 
 def padded(channels: int) -> int:
@@ -55,15 +79,17 @@ def forward(
 ) -> None:  # fmt: skip
     """Fill y, Δ and the kept states.
 
-    A is (K, N, E). Rows of B, C and z are contiguous, all other arrays wholly so.
+    A is (K, N, E), `starts` (K, B, chunks, N, `padded(E)`). Rows of B, C and z are contiguous, and so are all
+    other arrays as a whole.
     """
     K, batch, length, channels = x.shape
-    arrays = (x, step, bias, A, B, C, skip, z, y, delta, starts)
     constants = {**_constants(B, C), "NATIVE": 1, **FORWARD_SHAPE}
-    shared = forward_shared_bytes(constants)
-    blocks = -(-channels // (32 * constants["WARPS"]))
-    arguments = (*arrays, *_strides(B, C, z), batch, length, channels)
-    _launch("scan_forward", FORWARD_TYPES, shared, constants, K * batch * blocks, x, arguments)
+    blocks = K * batch * -(-channels // (32 * constants["WARPS"]))
+    shared_bytes = forward_shared_bytes(constants)
+    _launch(
+        "scan_forward", FORWARD_TYPES, constants, shared_bytes, blocks,
+        x, step, bias, A, B, C, skip, z, y, delta, starts, *_strides(B, C, z), batch, length, channels,
+    )  # fmt: skip
 
 
 def backward(
@@ -73,18 +99,18 @@ def backward(
 ) -> None:  # fmt: skip
     """Fill dx, dstep, dz and the partial sums, as `triton_gradient.backward` does.
 
-    Args:
-        segments: of a prompt.
-        span: chunks of a segment.
-        native: whether `forward` of this module has kept the states; otherwise they are (K, B, chunks, N, E).
+    A prompt has `segments` segments of `span` chunks. `native`: whether `forward` of this module has kept the
+    states; otherwise `starts` is (K, B, chunks, N, E).
     """
     K, batch, length, channels = x.shape
-    arrays = (dy, x, delta, A, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block)
     constants = {**_constants(B, C), "NATIVE": int(native), **BACKWARD_SHAPE}
-    arguments = (*arrays, *_strides(B, C, z), K * batch, batch, length, channels, segments, span)
     blocks = K * batch * segments * -(-channels // block_channels())
-    shared = backward_shared_bytes(constants)
-    _launch("scan_backward", BACKWARD_TYPES, shared, constants, blocks, x, arguments)
+    shared_bytes = backward_shared_bytes(constants)
+    _launch(
+        "scan_backward", BACKWARD_TYPES, constants, shared_bytes, blocks,
+        dy, x, delta, A, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block,
+        *_strides(B, C, z), K * batch, batch, length, channels, segments, span,
+    )  # fmt: skip
 
 
 def block_channels() -> int:
@@ -118,27 +144,21 @@ def _bytes(numbers: int) -> int:
 
 
 def _constants(B: Tensor, C: Tensor) -> dict[str, int]:
-    """Macros that depend on the inputs. `ALIGNED`: whether rows of B and C begin at multiples of 16 bytes."""
-    aligned = all(
-        value.data_ptr() % 16 == 0 and not any(stride % 4 for stride in value.stride()[:3]) for value in (B, C)
-    )
-    return {"STATE": B.shape[-1], "CHUNK": CHUNK, "ALIGNED": int(aligned)}
+    """Macros that depend on the inputs. `ALIGNED`: rows of B and C begin at multiples of 16 bytes."""
+    offsets = [value.data_ptr() % 16 + stride % 4 for value in (B, C) for stride in value.stride()[:3]]
+    return {"STATE": B.shape[-1], "CHUNK": CHUNK, "ALIGNED": int(not any(offsets))}
 
 
 def _strides(B: Tensor, C: Tensor, z: Tensor) -> tuple[int, ...]:
-    over = tuple(stride for value in (B, C, z) for stride in value.stride()[:2])
-    return *over, B.stride(2), C.stride(2), z.stride(2)
+    outer = tuple(stride for value in (B, C, z) for stride in value.stride()[:2])
+    return *outer, B.stride(2), C.stride(2), z.stride(2)
 
 
 def _launch(
-    name: str, types: str, shared_bytes: int, constants: dict[str, int], blocks: int, x: Tensor,
-    arguments: tuple[Argument, ...],
-) -> None:  # fmt: skip
+    name: str, types: str, constants: dict[str, int], shared_bytes: int, blocks: int, *arguments: Argument
+) -> None:
     constants = {**constants, "SHARED_BYTES": shared_bytes, "KERNEL": KERNELS[name]}
-    kernel = nvrtc.load(FILE, name, types, shared_bytes, tuple(constants.items()), x.get_device())
-    with torch.cuda.device_of(x):
+    device = next(value.get_device() for value in arguments if isinstance(value, Tensor))
+    kernel = nvrtc.load(FILE, name, types, shared_bytes, tuple(constants.items()), device)
+    with torch.cuda.device(device):
         kernel(blocks, 32 * constants["WARPS"], arguments)
-
-
-KERNELS = {"scan_forward": 0, "scan_backward": 1}
-"""Values of the macro that leaves the other kernel out, which halves the time to compile."""

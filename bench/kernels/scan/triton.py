@@ -1,6 +1,8 @@
-"""The selective scan in Triton: one launch forward, two backward (the second adds partial sums).
+"""The selective scan on a GPU: one launch forward, two backward (the second adds partial sums).
 
-If prompts are cut into segments, the backward pass has one launch more.
+If prompts are cut into segments, the backward pass has one launch more. The two large kernels exist in CUDA
+C++ too, and those run where they can (`bench.kernels.scan.cuda`). They fill the same arrays, but kept states
+in a different order.
 """
 
 from __future__ import annotations
@@ -136,7 +138,7 @@ def _aligned(value: Tensor) -> Tensor:
 
 
 def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    (K, batch, length, channels), state = x.shape, A.shape[-1]
+    (K, _, _, channels), state = x.shape, A.shape[-1]
     starts = x.new_empty(_starts_shape(x, state, _is_native(x, state)))
     kept = starts, x.new_empty(K, state, channels)
     return x.new_empty(x.shape), x.new_empty(x.shape), *kept
