@@ -134,8 +134,16 @@ def test_every_backend_agrees_with_float64_at_every_length_of_the_study() -> Non
     assert not wrong
 
 
-@pytest.mark.parametrize(("channels", "state", "length"), [(1, 1, 3), (33, 2, 17), (40, 8, 82), (96, 32, 33)])
-def test_triton_scan_is_the_reference_at_odd_shapes(channels: int, state: int, length: int) -> None:
+@pytest.mark.parametrize("in_cuda", [True, False])
+@pytest.mark.parametrize(
+    ("channels", "state", "length"), [(1, 1, 3), (33, 2, 17), (40, 8, 82), (70, 16, 9), (96, 32, 33)]
+)
+def test_triton_scan_is_the_reference_at_odd_shapes(
+    channels: int, state: int, length: int, in_cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.kernels.scan import cuda
+
+    monkeypatch.setattr(cuda, "BACKWARD", in_cuda)
     torch.manual_seed(0)
     over = (3, length)
     shapes = [(*over, channels), (*over, channels), (channels,), (channels, state), (*over, state)]

@@ -40,12 +40,13 @@ KERNELS = {"scan_forward": 0, "scan_backward": 1}
 """Values of the macro that leaves the other kernel out, which halves the time to compile."""
 
 
-def suits(x: Tensor, state: int) -> bool:
-    """Whether the kernels take x (K, B, L, E) and states of so many numbers, on this machine."""
+def suits(*inputs: Tensor) -> bool:
+    """Whether the kernels take the stacked inputs of the scan, on this machine."""
+    x, A = inputs[0], inputs[3]
     return (
         x.is_cuda
-        and x.dtype == torch.float32
-        and state in STATES
+        and all(value.dtype == torch.float32 for value in inputs)
+        and A.shape[-1] in STATES
         and x.shape[2] * x.shape[3] < 2**27  # the kernels address a prompt with 32 bits
         and refusal(torch.cuda.current_device() if x.device.index is None else x.device.index) is None
     )

@@ -13,9 +13,21 @@
 // A program has no atomics; sums over channels and prompts leave as partial sums, which the launch adds in a fixed
 // order. Two runs agree to the bit.
 //
-// Constants, given by the compiler's command line: STATE (1, 2, 4, 8, 16), CHUNK (tokens between two kept states, even),
-// WARPS (of a block), RESIDENT (blocks per multiprocessor that registers must leave room for).
-// tests/support/cuda_emulation.h defines CUDA's names for a C++ compiler, where Real is double.
+// The gradient goes through a prompt chunk by chunk, from the last. For a chunk, a warp loads the inputs and turns
+// them into what all lanes need (`Token`), recomputes the states from the kept one into shared memory, and goes back
+// token by token. A lane reads only the states that it wrote.
+//
+// `bench.kernels.scan.cuda` defines these macros:
+//   STATE            numbers of a state: 1, 2, 4, 8 or 16
+//   CHUNK            tokens between two kept states, an even number
+//   KERNEL           which kernel to compile: 0 forward, 1 backward
+//   WARPS, RESIDENT  warps of a block; blocks per multiprocessor that registers must leave room for
+//   NATIVE           whether kept states have the order of `scan_forward`'s lanes, or (chunks, STATE, channels)
+//   ALIGNED          whether rows of B and C can be read by four numbers
+//   UNROLL, REVERSE_UNROLL, PAIRS, PREFETCH  see `BACKWARD_SHAPE` there
+//   SHARED_BYTES     size of a block's shared memory, which the launch asks for
+//
+// tests/support/cuda_emulation.h defines CUDA's names for a C++ compiler, with Real as double.
 
 #ifndef EMULATED
 typedef float Real;

@@ -45,7 +45,7 @@ def forward(
         raise ValueError(
             f"the triton scan takes states of 1, 2, 4, 8, … numbers, not {state}: use sequential"
         )
-    native = _is_native(x, state)
+    native = _is_native(x, step, bias, A, B, C, skip, z)
     rows_of = rows if native else _aligned
     x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), rows_of(B), rows_of(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
@@ -71,7 +71,8 @@ def backward(
     state = A.shape[-1]
     dy, x, delta, tile = (value.contiguous() for value in (dy, x, delta, tile))
     wide = channels % 16 == 0
-    in_cuda = cuda.BACKWARD and cuda.suits(x, state)
+    inputs = x, step, bias, A, B, C, skip, z
+    in_cuda, native = cuda.BACKWARD and cuda.suits(*inputs), _is_native(*inputs)
     z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
@@ -96,7 +97,7 @@ def backward(
     if in_cuda:
         cuda.backward(
             dy, x, delta, tile, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block,
-            segments, sizes[-1], _is_native(x, state),
+            segments, sizes[-1], native,
         )  # fmt: skip
     else:
         states = x.new_empty(K, batch, segments, CHUNK, state, channels)
@@ -119,9 +120,9 @@ def _segments(programs: int, chunks: int) -> int:
     return SEGMENTS if programs * SEGMENTS <= PROGRAMS and chunks >= 2 * SEGMENTS else 1
 
 
-def _is_native(x: Tensor, state: int) -> bool:
+def _is_native(*inputs: Tensor) -> bool:
     """Whether the forward pass runs in CUDA C++, with its own layout of kept states."""
-    return cuda.FORWARD and cuda.BACKWARD and cuda.suits(x, state)
+    return cuda.FORWARD and cuda.BACKWARD and cuda.suits(*inputs)
 
 
 def _starts_shape(x: Tensor, state: int, native: bool) -> tuple[int, ...]:
@@ -139,7 +140,7 @@ def _aligned(value: Tensor) -> Tensor:
 
 def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     (K, _, _, channels), state = x.shape, A.shape[-1]
-    starts = x.new_empty(_starts_shape(x, state, _is_native(x, state)))
+    starts = x.new_empty(_starts_shape(x, state, _is_native(x, step, bias, A, *rest)))
     kept = starts, x.new_empty(K, state, channels)
     return x.new_empty(x.shape), x.new_empty(x.shape), *kept
 
