@@ -7,6 +7,9 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
+The scan of `triton` exists in CUDA C++ too, which runs if PyTorch brings the compiler NVRTC. `bench doctor`
+states which one a machine uses.
+
 A run uses one backend for all kernels. Its name (`--kernels`) is printed and stored with the result. `auto`
 means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
 
