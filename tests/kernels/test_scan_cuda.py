@@ -149,6 +149,18 @@ def test_every_shape_of_the_launch_gives_the_same_gradients(
     assert_agrees(scan_inputs(1, 19, 150, 16))
 
 
+def test_the_language_of_the_scan_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.kernels.scan import cuda
+
+    monkeypatch.setattr(nvrtc, "version", lambda: (13, 0))
+    monkeypatch.setattr(cuda, "refusal", lambda device: None)
+    assert cuda.language(0) == "CUDA C++ (compiled by NVRTC 13.0)"
+    monkeypatch.setattr(cuda, "refusal", lambda device: "NVRTC is missing")
+    assert cuda.language(0) == "Triton (CUDA C++ cannot run: NVRTC is missing)"
+    monkeypatch.setattr(cuda, "BACKWARD", False)
+    assert cuda.language(0) == "Triton (CUDA C++ is switched off)"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("native", [False, True])
 def test_segments_and_both_layouts_of_kept_states(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:

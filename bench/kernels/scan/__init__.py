@@ -9,9 +9,9 @@ Shapes: x, step, z (B, L, E); bias, skip (E,); A (E, N); B, C (B, L, N); y (B, L
 
 `reference` is the specification: a loop that autograd differentiates. `sequential` has a hand-written
 gradient and runs on any device without a compiler. `triton` is a fused kernel for the forward pass and one
-for the gradient; it needs an NVIDIA GPU. Both are written in CUDA C++ and in Triton. The former run where
-PyTorch brings its compiler, and `bench doctor` states which ones do. `mamba_ssm` calls the official CUDA kernel.
-A backend is chosen by name and never replaced silently.
+for the gradient; it needs an NVIDIA GPU. Both are written in CUDA C++ and in Triton. Those in CUDA C++ run
+where PyTorch brings its compiler, and `bench doctor` states which ones run. `mamba_ssm` calls the official
+CUDA kernel. A backend is chosen by name and never replaced silently.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ struct alignas(HELD * sizeof(Real)) Held {  // accessed by one instruction
     Real value[HELD];
 };
 struct alignas(4 * sizeof(Real)) Token {  // what all lanes of a channel need of a token
-    Real delta, input, slope, gate;       // Δ, Δ x, gradient of the ungated output, and ∂(y)/∂z · dy per ungated output
+    Real delta, input, slope, gate;       // Δ, Δ x, gradient of the ungated output, dz divided by the ungated output
 };
 struct alignas(2 * sizeof(Real)) Advance {  // the first half of a `Token`
     Real delta, input;
@@ -328,7 +328,8 @@ __device__ __forceinline__ void differentiate(
     sum_over_states(d_decay);
     const Real sum = sum_over_channels(dB, dC, place.lane);
     if (WARPS > 1) {
-        if (place.lane < 2 * STATE) shared.sums[WARPS > 1 ? j : 0][place.warp][(place.lane & STATE) + place.state(0)] = sum;
+        Real (&sums_of_token)[2 * STATE] = shared.sums[WARPS > 1 ? j : 0][place.warp];
+        if (place.lane < 2 * STATE) sums_of_token[(place.lane & STATE) + place.state(0)] = sum;
     } else {
         if (place.lane < 2 * STATE) outputs.by_block_of_lane[t * outputs.by_block_t] = sum;
     }
@@ -458,7 +459,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
             for (int first_line = 0; first_line < 4 * CHUNK; first_line += 32) {
                 const int line = first_line + place.lane;
                 const int j = line % CHUNK, array = line / CHUNK;
-                const Real *base = array == 0 ? x_of_chunk : array == 1 ? delta_of_chunk : array == 2 ? dy_of_chunk : z_of_chunk;
+                const Real *base = array == 0 ? x_of_chunk : array == 1 ? delta_of_chunk : dy_of_chunk;
+                if (array == 3) base = z_of_chunk;
                 if (line < 4 * CHUNK) prefetch(base + to_first + j * (array == 3 ? z_t : channels));
             }
             const Real *states = starts + (chunk - 1) * start_size;
