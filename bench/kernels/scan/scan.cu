@@ -14,7 +14,7 @@
 // order. Two runs agree to the bit.
 //
 // The gradient goes through a prompt chunk by chunk, from the last. For a chunk, a warp loads the inputs and turns
-// them into what all lanes need (`Token`), recomputes the states from the kept one into shared memory, and goes back
+// them into what lanes need of each other, recomputes the states from the kept one into shared memory, and goes back
 // token by token. A lane reads only the states that it wrote.
 //
 // `bench.kernels.scan.cuda` defines these macros:
@@ -88,11 +88,17 @@ typedef long long Index;
 struct alignas(HELD * sizeof(Real)) Held {  // accessed by one instruction
     Real value[HELD];
 };
-struct alignas(4 * sizeof(Real)) Token {  // what all lanes of a channel need of a token
-    Real delta, input, slope, gate;       // Δ, Δ x, gradient of the ungated output, dz divided by the ungated output
+// What lanes need of a token is stored by who reads it: lanes of a group read each other's `Advance` and slope, and
+// only their own `Own`. Shared memory then serves every read without conflicts; with all in one structure, reads of
+// its first half would take twice the time.
+struct alignas(2 * sizeof(Real)) Advance {
+    Real delta, input;  // Δ and Δ x
 };
-struct alignas(2 * sizeof(Real)) Advance {  // the first half of a `Token`
-    Real delta, input;
+struct alignas(2 * sizeof(Real)) Own {
+    Real x, gate;
+};
+struct Token {  // of a channel; slope: the gradient of the ungated output
+    Real delta, input, slope;
 };
 
 struct BC {  // of a token, for each `turn`, in the order of the lanes that have it
@@ -101,15 +107,17 @@ struct BC {  // of a token, for each `turn`, in the order of the lanes that have
 
 struct Shared {
     Held states[WARPS][KEPT][LANES][32];
-    Token tokens[WARPS][CHUNK][32];
-    Real x[WARPS][CHUNK][32];
     BC bc[CHUNK];
+    Advance advances[WARPS][CHUNK][32];
+    Own own[WARPS][CHUNK][32];  // gate: dz divided by the ungated output
+    Real slopes[WARPS][CHUNK][32];
     Real sums[WARPS > 1 ? CHUNK : 1][WARPS][2 * STATE];
 };
 
 struct SharedForward {
-    Token tokens[WARPS][CHUNK][32];
     BC bc[CHUNK];
+    Advance advances[WARPS][CHUNK][32];
+    Own own[WARPS][CHUNK][32];  // x times skip, and SiLU(z)
 };
 
 __device__ __forceinline__ Real sigmoid_of(Real v) { return inverse(1 + exp2_of(-v * LOG2_E)); }
@@ -244,6 +252,14 @@ __device__ __forceinline__ Real sum_over_channels(Real (&dB)[HELD], Real (&dC)[H
 
 typedef Real Tile[LANES][HELD];
 
+__device__ __forceinline__ void load_token(const Shared &shared, const Place &place, int j, Token (&token)[LANES]) {
+    _Pragma("unroll")
+    for (int r = 0; r < LANES; r++) {
+        const Advance part = shared.advances[place.warp][j][place.lane ^ r];
+        token[r] = {part.delta, part.input, shared.slopes[place.warp][j][place.lane ^ r]};
+    }
+}
+
 // exp(Δ A) of a token.
 __device__ __forceinline__ void decays(const Token (&token)[LANES], const Tile &rate, Tile &decay) {
     _Pragma("unroll")
@@ -254,12 +270,12 @@ __device__ __forceinline__ void decays(const Token (&token)[LANES], const Tile &
 
 // The state after a token.
 __device__ __forceinline__ void advance(
-    const Token (&token)[32], const BC &bc, const Place &place, const Tile &rate, Tile &h
+    const Advance (&advances)[32], const BC &bc, const Place &place, const Tile &rate, Tile &h
 ) {
     const Held B = bc.B[place.turn][place.group];
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
-        const Advance part = *reinterpret_cast<const Advance *>(&token[place.lane ^ r]);
+        const Advance part = advances[place.lane ^ r];
         _Pragma("unroll")
         for (int i = 0; i < HELD; i++)
             h[r][i] = exp2_of(part.delta * rate[r][i]) * h[r][i] + part.input * B.value[i];
@@ -333,14 +349,15 @@ __device__ __forceinline__ void differentiate(
     } else {
         if (place.lane < 2 * STATE) outputs.by_block_of_lane[t * outputs.by_block_t] = sum;
     }
-    const Real x = shared.x[place.warp][j][place.lane];
+    const Own own = shared.own[place.warp][j][place.lane];
+    const Real x = own.x;
     // dΔ/dv = sigmoid(v) = 1 − exp(−Δ) for Δ = softplus(v)
     const Real d_step = (d_input[0] * x + d_decay[0] * LN_2) * one_minus_exp(token[0].delta);
     sums.bias += d_step;
     sums.skip += token[0].slope * x;
     if (place.has(0)) {
         const int at = t * place.channels;
-        outputs.dz[at] = (ungated[0] + skip * x) * token[0].gate;
+        outputs.dz[at] = (ungated[0] + skip * x) * own.gate;
         outputs.dx[at] = d_input[0] * token[0].delta + skip * token[0].slope;
         outputs.dstep[at] = d_step;
     }
@@ -434,7 +451,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         }
     }
 
-    Token (&tokens)[CHUNK][32] = shared.tokens[place.warp];
+    Advance (&advances)[CHUNK][32] = shared.advances[place.warp];
     for (int chunk = end - 1; chunk >= begin; chunk--) {
         const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
         Inputs inputs;
@@ -446,10 +463,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         for (int j = 0; j < CHUNK; j++) {
             const Real sigmoid = sigmoid_of(inputs.z[j]);
             const Real slope = inside ? inputs.dy[j] * sigmoid : Real(0), d = slope * inputs.z[j];
-            tokens[j][place.lane] = {
-                inputs.delta[j], inputs.delta[j] * inputs.x[j], d, slope + d * (1 - sigmoid)
-            };
-            shared.x[place.warp][j][place.lane] = inputs.x[j];
+            advances[j][place.lane] = {inputs.delta[j], inputs.delta[j] * inputs.x[j]};
+            shared.slopes[place.warp][j][place.lane] = d;
+            shared.own[place.warp][j][place.lane] = {inputs.x[j], slope + d * (1 - sigmoid)};
         }
         x_of_chunk -= CHUNK * channels, delta_of_chunk -= CHUNK * channels, dy_of_chunk -= CHUNK * channels;
         z_of_chunk -= CHUNK * z_t;
@@ -477,10 +493,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         REPEAT(UNROLL)
         for (int j = 0; j < steps; j += 2) {
             if (PAIRS || j > 0) store_tile(shared.states[place.warp][PAIRS ? j / 2 : j - 1], place.lane, h);
-            advance(tokens[j], shared.bc[j], place, rate, h);
+            advance(advances[j], shared.bc[j], place, rate, h);
             if (j + 1 < steps) {
                 if (!PAIRS) store_tile(shared.states[place.warp][j], place.lane, h);
-                advance(tokens[j + 1], shared.bc[j + 1], place, rate, h);
+                advance(advances[j + 1], shared.bc[j + 1], place, rate, h);
             }
         }
 
@@ -493,8 +509,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
             Token token[LANES], next[LANES];
             const Held B_of = shared.bc[j].B[place.turn][place.group];
             load_tile(shared.states[place.warp][pair], place.lane, before);
-            _Pragma("unroll")
-            for (int r = 0; r < LANES; r++) token[r] = tokens[j][place.lane ^ r];
+            load_token(shared, place, j, token);
             decays(token, rate, decay);
             _Pragma("unroll")
             for (int r = 0; r < LANES; r++)
@@ -503,8 +518,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
                     middle[r][i] = decay[r][i] * before[r][i] + token[r].input * B_of.value[i];
             if (j + 1 < steps) {
                 Tile last;
-                _Pragma("unroll")
-                for (int r = 0; r < LANES; r++) next[r] = tokens[j + 1][place.lane ^ r];
+                load_token(shared, place, j + 1, next);
                 decays(next, rate, last);
                 differentiate(
                     next, last, middle, h, rate, shared, place, skip_of_own, j + 1, first + j + 1, sums, outputs
@@ -523,8 +537,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         for (int j = steps - 1; j >= 0; j--) {
             Tile before, decay;
             Token token[LANES];
-            _Pragma("unroll")
-            for (int r = 0; r < LANES; r++) token[r] = tokens[j][place.lane ^ r];
+            load_token(shared, place, j, token);
             if (j > 0) {
                 load_tile(shared.states[place.warp][j - 1], place.lane, before);
             } else {
@@ -603,7 +616,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
             h[r][i] = 0;
         }
     }
-    Token (&tokens)[CHUNK][32] = shared.tokens[place.warp];
+    Advance (&advances)[CHUNK][32] = shared.advances[place.warp];
     for (int chunk = 0; chunk < chunks; chunk++) {
         const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
         Real x_of[CHUNK], step_of[CHUNK], z_of[CHUNK];
@@ -620,9 +633,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
         _Pragma("unroll")
         for (int j = 0; j < CHUNK; j++) {
             const Real delta_of = softplus(step_of[j] + bias_of_own);
-            tokens[j][place.lane] = {
-                delta_of, delta_of * x_of[j], skip_of_own * x_of[j], z_of[j] * sigmoid_of(z_of[j])
-            };
+            advances[j][place.lane] = {delta_of, delta_of * x_of[j]};
+            shared.own[place.warp][j][place.lane] = {skip_of_own * x_of[j], z_of[j] * sigmoid_of(z_of[j])};
             if (inside && j < steps) delta[j * channels] = delta_of;
         }
         synchronize();
@@ -632,7 +644,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
             Real ungated[LANES];
             _Pragma("unroll")
             for (int r = 0; r < LANES; r++) {
-                const Advance advance = *reinterpret_cast<const Advance *>(&tokens[j][place.lane ^ r]);
+                const Advance advance = advances[j][place.lane ^ r];
                 _Pragma("unroll")
                 for (int i = 0; i < HELD; i++) {
                     h[r][i] = exp2_of(advance.delta * rate[r][i]) * h[r][i] + advance.input * B_of.value[i];
@@ -640,8 +652,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
                 }
             }
             sum_over_states(ungated);
-            const Token &own = tokens[j][place.lane];
-            if (inside) y[j * channels] = (ungated[0] + own.slope) * own.gate;
+            const Own own = shared.own[place.warp][j][place.lane];
+            if (inside) y[j * channels] = (ungated[0] + own.x) * own.gate;
         }
         y += CHUNK * channels, delta += CHUNK * channels;
         synchronize();
