@@ -137,7 +137,14 @@ def test_cuda_scan_takes_a_stack_of_models() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes", [{"WARPS": 2}, {"WARPS": 4}, {"PAIRS": 1}, {"PAIRS": 1, "WARPS": 4}, {"PAIRS": 0}]
+    "changes",
+    [
+        {"WARPS": 2},
+        {"WARPS": 4},
+        {"PAIRS": 0},
+        {"PAIRS": 0, "REVERSE_UNROLL": 2, "WARPS": 4},
+        {"PREFETCH": 1},
+    ],
 )
 def test_every_shape_of_the_launch_gives_the_same_gradients(
     changes: dict[str, int], monkeypatch: pytest.MonkeyPatch

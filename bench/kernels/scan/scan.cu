@@ -105,7 +105,7 @@ struct BC {  // of a token, for each `turn`, in the order of the lanes that have
     Held B[HELD][LANES], C[HELD][LANES];
 };
 
-struct Shared {
+struct alignas(4 * sizeof(Real)) Shared {
     Held states[WARPS][KEPT][LANES][32];
     BC bc[CHUNK];
     Advance advances[WARPS][CHUNK][32];
@@ -114,7 +114,7 @@ struct Shared {
     Real sums[WARPS > 1 ? CHUNK : 1][WARPS][2 * STATE];
 };
 
-struct SharedForward {
+struct alignas(4 * sizeof(Real)) SharedForward {
     BC bc[CHUNK];
     Advance advances[WARPS][CHUNK][32];
     Own own[WARPS][CHUNK][32];  // x times skip, and SiLU(z)
