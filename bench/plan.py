@@ -38,13 +38,14 @@ class Planned:
 
     @cached_property
     def training_flops(self) -> int:
-        """Training FLOPs of the whole run."""
-        return self.run.training_flops()
+        """Training FLOPs of the whole run; with a stop rule the most there can be until it has finished."""
+        finished = self.status.word == "finished" and self.status.step
+        return self.run.training_flops(self.status.step if finished else None)
 
     @property
     def share_done(self) -> float:
         """The part of its steps that is known to be done, from 0 to 1."""
-        return min(1.0, self.status.step / self.run.steps)
+        return 1.0 if self.status.word == "finished" else min(1.0, self.status.step / self.run.steps)
 
     @property
     def has_ended(self) -> bool:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 
@@ -32,6 +32,26 @@ if TYPE_CHECKING:
     PrecisionName = str
 else:
     PrecisionName = Literal[tuple(PRECISIONS)]
+
+
+class Stop(Frozen):
+    """A rule that ends a run before its last step, some steps after the model has converged.
+
+    The model is checked after every `every` steps, on the validation prompts. It has converged when its mean
+    accuracy reaches the task's `convergence_accuracy`, as in Figure 7.
+
+    Attributes:
+        after_convergence: steps from the check at which the model has converged to the end of the run.
+        every: steps between checks.
+    """
+
+    after_convergence: Steps
+    every: Steps = 1_000
+
+    @property
+    def name(self) -> str:
+        """The rule in one word, as filters and exports show it."""
+        return f"after_convergence={self.after_convergence},every={self.every}"
 
 
 @dataclass(frozen=True)
@@ -62,13 +82,16 @@ class Run(Frozen):
         clip: largest norm of the gradient; larger gradients are scaled down to it.
         optimizer: the optimizer with its options (`bench.optimizers`).
         batch_size: prompts per step.
-        steps: optimisation steps.
+        steps: optimisation steps; the most that there can be, if `stop` is given.
+        stop: ends the run after convergence; None to train all steps.
         checkpoints: steps after which the model is evaluated; they rise and end at `steps`.
         seed: fixes initialisation and training data. Runs with equal task and seed train on the same prompts.
         precision: of matrix products in training (`bench.precision`). Parameters, optimizer and evaluation
             are always fp32.
         evaluation_prompts: test prompts, and as many validation prompts.
     """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"stop": None}
 
     task: SerializeAsAny[Task]
     architecture: Architecture
@@ -100,6 +123,16 @@ class Run(Frozen):
     steps: Annotated[
         Steps, Setting("steps", "Training steps.", "training steps of the whole run", listed=False)
     ]
+    stop: Annotated[
+        Stop | None,
+        Setting(
+            "stop",
+            "{after_convergence: N, every: M}: end a run N steps after its model has converged. That is "
+            "checked every M steps on validation prompts; only for tasks with a criterion of convergence.",
+            "the rule that ends a run after convergence; missing for runs that train all steps",
+            listed=False,
+        ),
+    ] = None
     checkpoints: tuple[Steps, ...]
     seed: Annotated[
         int,
@@ -124,6 +157,12 @@ class Run(Frozen):
     def _checkpoints_end_the_run(self) -> Self:
         if list(self.checkpoints) != sorted(set(self.checkpoints)) or self.checkpoints[-1:] != (self.steps,):
             raise ValueError(f"checkpoints must rise and end at steps ({self.steps})")
+        return self
+
+    @model_validator(mode="after")
+    def _stop_is_defined(self) -> Self:
+        if self.stop is not None and self.task.convergence_accuracy is None:
+            raise ValueError(f"stop: the task '{self.task.name}' has no criterion of convergence")
         return self
 
     @model_validator(mode="after")
@@ -207,7 +246,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def value_of(run: object, name: str) -> Any:
-    """A setting of a run, planned or recorded, as plain data: of an optimizer its name."""
+    """A setting of a run, planned or recorded, as plain data: of an optimizer or a stop rule its name."""
     value = getattr(run, name)
     return getattr(value, "name", value)
 
@@ -215,6 +254,8 @@ def value_of(run: object, name: str) -> Any:
 def text_of(run: object, name: str) -> str:
     """`value_of` as text."""
     value = value_of(run, name)
+    if value is None:
+        return "none"
     return short(value) if isinstance(value, float) else str(value)
 
 

@@ -86,6 +86,8 @@ def _state(run: Run, step: int | None, pool: Pool, states: Mapping[str, str]) ->
         return "failed" if states.get(run.id) == "failed" else "missing"
     if not result.finished:
         return "diverged"
+    if step is not None and result.last_step < min(step, result.run.steps):
+        return f"stopped before step {step:,}"
     return "finished" if _checkpoint(result, step) else "without its checkpoint"
 
 
@@ -167,10 +169,14 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], accu
     standard_errors: dict[tuple[float, float], float] = {}
     for seeds in chosen:
         for checkpoint in seeds[0].checkpoints:
-            at_step = quantity.model_copy(update={"step": checkpoint.step})
+            # The last checkpoints belong together: seeds that stop after convergence end at different steps.
+            step = None if checkpoint is seeds[0].last else checkpoint.step
+            at_step = quantity.model_copy(update={"step": step})
             values, prompt_errors = zip(*(_number(at_step, result) for result in seeds), strict=True)
             if all(math.isfinite(value) for value in values):
-                point = (float(checkpoint.training_flops), statistics.median(values))
+                checkpoints = [_checkpoint(result, step) for result in seeds]
+                flops = [reached.training_flops for reached in checkpoints if reached is not None]
+                point = (float(sum(flops) // len(flops)), statistics.median(values))
                 error = _standard_error(values, prompt_errors)
                 standard_errors[point] = math.nan if error is None else error
     line = frontier(standard_errors)

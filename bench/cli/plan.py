@@ -63,7 +63,11 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
-    common = [f"{name} {different.pop()}" for name, different in values.items() if name not in varying]
+    common = [
+        f"{name} {value}"
+        for name, (value, *_) in ((name, list(different)) for name, different in values.items())
+        if name not in varying and value != "none"
+    ]
     if common:
         out.say(f"Every run: {', '.join(common)}.", style="dim")
     out.print(_totals(out, suite, planned))
@@ -166,6 +170,11 @@ def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str
     if bases["unknown"]:
         how = f"bench speed {path}{plugins.flags()} measures on this machine"
         yield f"Unknown: no run like it was measured; {how}."
+    if stopping := [entry for entry in planned if entry.run.stop is not None and not entry.has_ended]:
+        yield (
+            f"{printing.count(len(stopping), 'run')} may stop earlier, after convergence: steps, times and "
+            "FLOPs are the most there can be."
+        )
     missing = [entry for entry in planned if not entry.has_ended]
     if any(entry.estimate.members > 1 for entry in missing):
         sizes = Counter(Counter(entry.stack for entry in missing).values())

@@ -93,7 +93,8 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
     if (result := pool.runs.get(run.id)) is not None:
         step = result.last.step if result.last else 0
         if result.finished:
-            return RunStatus("finished", step)
+            early = f"stopped at step {step:,} after convergence"
+            return RunStatus("finished", step, note=early if result.last_step < result.run.steps else "")
         return RunStatus("diverged", step, note=result.reason or "")
     folder = Folder.of(results, run.id)
     exists = folder.path.exists()

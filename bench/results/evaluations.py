@@ -124,9 +124,14 @@ def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
     if "convergence_step" in result.model_fields_set and result.facts.convergence_accuracy == accuracy:
         return result.convergence_step
     for checkpoint in result.checkpoints:
-        if checkpoint.evaluations[MAIN].overall[0] >= accuracy:
+        if converged(checkpoint.evaluations[MAIN].overall[0], accuracy):
             return checkpoint.step
     return None
+
+
+def converged(accuracy: float, threshold: float | None) -> bool:
+    """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
+    return threshold is not None and accuracy >= threshold
 
 
 def _at(scores: Scores, index: int) -> Number:

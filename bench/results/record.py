@@ -13,7 +13,9 @@ The file is the record; its name is for people and is never parsed. Format 1, on
                                                     "overall": [mean, standard error], "headline": […]},
                                       "selection": {"overall": [mean, standard error], "headline": […]},
                                       others of the task, as "report"}}],
-     "convergence_step": step of the first checkpoint at "convergence_accuracy", or null,
+     "convergence_step": step of the first checkpoint at "convergence_accuracy", or null; with a stop rule,
+                         step of the first check at which the model had converged (on the validation prompts),
+     "stop": {"step", "converged_step"} of a finished run with a stop rule: its real last step,
      "per_prompt": {"report": base64 of float32: each prompt's headline score at the last checkpoint},
      "prompts": {"report": {"count", "sha256"}, "selection": {…}, …},
      "curve": {"step": [...], "loss": [...], "gradient_norm": [...]},
@@ -46,7 +48,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.run import digest
+from bench.run import Stop, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +101,7 @@ class RecordedRun(Part):
     seed: Whole
     precision: str
     evaluation_prompts: Count
+    stop: Stop | None = None
 
 
 class RecordedEvaluation(Part):
@@ -294,6 +297,18 @@ class Provenance(Part):
     job: str | None = None
 
 
+class Stopped(Part):
+    """How a run with a stop rule ended.
+
+    Attributes:
+        step: the last step that was trained; at most the run's `steps`.
+        converged_step: step of the check at which the model had converged; None if it never had.
+    """
+
+    step: Count
+    converged_step: Count | None
+
+
 class RunRecord(Part):
     """The result of one run."""
 
@@ -306,6 +321,7 @@ class RunRecord(Part):
     facts: RunFacts
     checkpoints: list[Checkpoint]
     convergence_step: Whole | None = None
+    stop: Stopped | None = None
     per_prompt: PerPrompt
     prompts: dict[str, RecordedPrompts]
     curve: Curve
@@ -321,17 +337,35 @@ class RunRecord(Part):
         steps = [checkpoint.step for checkpoint in self.checkpoints]
         if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
             yield f"checkpoints do not rise: steps {steps}"
-        if not set(steps) <= set(self.run.checkpoints):
+        if not set(steps) <= {*self.run.checkpoints, self.last_step}:
             yield f"checkpoints at steps {steps}, where the run has {self.run.checkpoints}"
         if self.outcome == "diverged" and not self.reason:
             yield "diverged without a reason"
         if self.outcome == "finished":
-            if self.run.steps not in steps:
-                yield f"finished without a checkpoint at its last step, {self.run.steps}"
+            if self.last_step not in steps:
+                yield f"finished without a checkpoint at its last step, {self.last_step}"
             if not self.per_prompt.report:
                 yield "finished without the scores of each prompt"
+        yield from self._stop_faults()
         yield from self._misfits()
         yield from _lacking(self.prompts, (MAIN, SELECTION))
+
+    def _stop_faults(self) -> Iterator[str]:
+        """An end that the stop rule does not explain."""
+        rule, stop = self.run.stop, self.stop
+        if stop is None:
+            if rule is not None and self.finished:
+                yield "finished without the step at which its stop rule ended it"
+            return
+        if rule is None:
+            yield "stopped, but its run has no stop rule"
+            return
+        converged = stop.converged_step
+        end = self.run.steps if converged is None else min(self.run.steps, converged + rule.after_convergence)
+        if stop.step != end:
+            yield f"stopped at step {stop.step}, where its stop rule ends it at step {end}"
+        if self.last is not None and self.last.step > end:
+            yield f"a checkpoint at step {self.last.step}, after its end at step {end}"
 
     def _misfits(self) -> Iterator[str]:
         """Scores that have other columns than what describes them, or than another checkpoint has."""
@@ -347,6 +381,11 @@ class RunRecord(Part):
     def last(self) -> Checkpoint | None:
         """The last checkpoint; None when the run diverged before its first."""
         return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def last_step(self) -> int:
+        """The step at which the training ended, or was to end: earlier than planned after a stop."""
+        return self.run.steps if self.stop is None else self.stop.step
 
     @property
     def finished(self) -> bool:

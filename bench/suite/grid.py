@@ -164,6 +164,11 @@ def _product(
     places = dict(placed_sizes)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
     places_of_architectures = {variant.name: place for variant, place in placed_architectures}
+    placed_tasks = [
+        (task, protocol)
+        for task, protocol in tasks(stated.listed("tasks"), stated.settings.protocol, complaints)
+        if _can_stop(task, stated, loc, complaints)
+    ]
     listed = {
         name: optimizers(stated.listed(setting.key), stated.steps, complaints)
         if name == "optimizer"
@@ -178,7 +183,7 @@ def _product(
             task, protocol, architecture, size, size.of(architecture), dict(zip(listed, values, strict=True))
         )
         for (task, protocol), architecture, (size, _), *values in product(
-            tasks(stated.listed("tasks"), stated.settings.protocol, complaints),
+            placed_tasks,
             [architecture for architecture, _ in placed_architectures],
             placed_sizes,
             *listed.values(),
@@ -199,6 +204,16 @@ def _product(
                 why = problem.get("ctx", {}).get("error", problem["msg"])
                 about = ".".join(map(str, problem["loc"])) or "size"
                 complaints.append(Complaint(places[cell.nominal], f"{about}: {why}"))
+
+
+def _can_stop(task: Task, stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
+    """Whether the rule `stop`, if it is stated, is defined for the task; complains if it is not."""
+    if getattr(stated.settings, SETTINGS["stop"].key) is None or task.convergence_accuracy is not None:
+        return True
+    able = ", ".join(name for name, kind in TASKS.items() if kind.convergence_accuracy is not None)
+    message = f"task '{task.name}' has no criterion of convergence; only {able} can stop early"
+    complaints.append(Complaint(stated.places.get("stop", loc), message))
+    return False
 
 
 def _run(cell: Cell, settings: Settings, checkpoints: tuple[int, ...]) -> Run:

@@ -8,7 +8,7 @@ the same results as an uninterrupted one. A member that diverges gets its result
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from torch import Tensor
 from bench import flops
 from bench.kernels import product
 from bench.results import FORMAT, run_facts
+from bench.results.evaluations import converged
+from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
@@ -100,6 +102,8 @@ class _MemberNotes:
     """Why the member diverged; None if it did not."""
     seconds: float = 0.0
     """Of training, until it ended."""
+    converged: int | None = None
+    """With a stop rule: step of the check at which the model had converged."""
 
 
 @dataclass
@@ -184,12 +188,14 @@ class _Training:
         look, saved_at = 1, time.monotonic()
         self._report_ended(done)  # members that diverged before a resumption
         while done < run.steps and len(self.reported) < len(self.stack):
-            # A block of steps ends where the host has work to do: a meter reading, the end, a checkpoint.
+            # A block of steps ends where the host has work to do: a meter reading, a checkpoint, the end of a
+            # member, a check of convergence.
             stops_at = [
                 done - done % self.window + self.window,
-                run.steps,
-                *(c for c in run.checkpoints if c > done),
+                *(step for step in (*run.checkpoints, *self._ends()) if step > done),
             ]
+            if run.stop is not None:
+                stops_at.append(done - done % run.stop.every + run.stop.every)
             count = min(look, min(stops_at) - done)
             began = time.monotonic()
             if options.group is not None:
@@ -201,12 +207,13 @@ class _Training:
             done += count
             notes.train_seconds += seconds
             for k, first_bad in enumerate(bad):
-                if first_bad >= 0:
+                if first_bad >= 0 and k not in self.reported:
                     self._diverged(k, f"the loss or its gradient is not finite at step {first_bad}")
             if done % self.window == 0 or done == run.steps:
                 self._read_meters(done)
-            if done in run.checkpoints:
-                self._evaluate(done)
+            self._check_convergence(done)
+            if scored := [k for k in self._training(done) if done in run.checkpoints or done == self._end(k)]:
+                self._evaluate(done, scored)
             self._report_ended(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
@@ -233,7 +240,12 @@ class _Training:
             "run": run.identity(),
             "facts": run_facts(run),
             "checkpoints": notes.checkpoints,
-            "convergence_step": _convergence_step(run, notes.checkpoints),
+            "convergence_step": notes.converged if run.stop else _convergence_step(run, notes.checkpoints),
+            **(
+                {"stop": {"step": self._end(k), "converged_step": notes.converged}}
+                if run.stop and notes.diverged is None
+                else {}
+            ),
             "per_prompt": {"report": notes.per_prompt},
             "prompts": {
                 purpose: {"count": prompts.count, "sha256": prompts.sha256}
@@ -251,9 +263,23 @@ class _Training:
             },
         }
 
-    def _training(self) -> list[int]:
-        """Numbers of the members that did not diverge."""
-        return [k for k, member in enumerate(self.notes.members) if member.diverged is None]
+    def _end(self, k: int) -> int:
+        """The step at which member `k` ends, as far as is known now: a stop rule may end it earlier."""
+        run, converged = self.stack.members[k], self.notes.members[k].converged
+        if run.stop is None or converged is None:
+            return run.steps
+        return min(run.steps, converged + run.stop.after_convergence)
+
+    def _ends(self) -> set[int]:
+        return {self._end(k) for k in range(len(self.stack))}
+
+    def _training(self, done: int) -> list[int]:
+        """Numbers of the members that trained until step `done`: they have neither diverged nor stopped."""
+        return [
+            k
+            for k, member in enumerate(self.notes.members)
+            if member.diverged is None and done <= self._end(k)
+        ]
 
     def _diverged(self, k: int, reason: str) -> None:
         if self.notes.members[k].diverged is None:
@@ -262,10 +288,13 @@ class _Training:
     def _report_ended(self, done: int) -> None:
         """Pass the results of members that ended since the last look to `options.ended`."""
         for k, member in enumerate(self.notes.members):
-            if k not in self.reported and (member.diverged is not None or done == self.stack.first.steps):
+            if k not in self.reported and (member.diverged is not None or done >= self._end(k)):
                 self.reported.add(k)
                 result = self.result(k)
-                if self.options.keep_weights is not None and member.diverged is None:
+                # A member that has stopped is computed further with its stack: only at its end the stack
+                # has its final parameters.
+                final = member.diverged is None and done == self._end(k)
+                if self.options.keep_weights is not None and final:
                     tensors = state_of(self.state.model, self.state.parameters.of_member(k))
                     if weights := self.options.keep_weights(k, tensors):
                         result["provenance"]["weights"] = weights
@@ -280,19 +309,40 @@ class _Training:
         steps = done % self.window or self.window
         losses = self.state.meters.loss_sum.tolist()
         norms = self.state.meters.gradient_norm_max.tolist()
-        for k in self._training():
+        for k in self._training(done):
             curve = self.notes.members[k].curve
             curve["step"].append(done)
             curve["loss"].append(rounded(losses[k] / steps))
             curve["gradient_norm"].append(rounded(norms[k], 4))
         self.state.meters.reset()
 
-    def _evaluate(self, done: int) -> None:
-        """Score every member that did not diverge on all sets of its task. Members of a task run together."""
+    def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
+        """Members by the id of their task: those of one task are evaluated together."""
         by_task: dict[str, list[int]] = {}
-        for k in self._training():
+        for k in members:
             by_task.setdefault(self.stack.members[k].task_id, []).append(k)
-        for task_id, members in by_task.items():
+        return by_task
+
+    def _check_convergence(self, done: int) -> None:
+        """With a stop rule: record the members that have converged, on the validation prompts."""
+        rule, steps = self.stack.first.stop, self.stack.first.steps
+        if rule is None or (done % rule.every and done != steps):
+            return
+        unconverged = [k for k in self._training(done) if self.notes.members[k].converged is None]
+        for task_id, members in self._by_task(unconverged).items():
+            task, prompts = self.stack.members[members[0]].task, self.evaluations[task_id][SELECTION]
+            values = member_scores(
+                StackPredictor(self.state), members, self.state.model, task, prompts, self.options.device
+            )
+            for k, scores in zip(members, values, strict=True):
+                per_prompt = headline(task, MAIN, scores[MAIN])
+                accuracy = summary(scores[MAIN], per_prompt, positions=False)["overall"][0]
+                if converged(accuracy, task.convergence_accuracy):
+                    self.notes.members[k].converged = done
+
+    def _evaluate(self, done: int, scored: Iterable[int]) -> None:
+        """Score members on all sets of their tasks."""
+        for task_id, members in self._by_task(scored).items():
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, Any]] = {k: {} for k in members}
             for purpose, prompts in self.evaluations[task_id].items():
@@ -322,7 +372,7 @@ class _Training:
                 summaries[purpose if main else name] = summary(
                     values, per_prompt, positions=purpose != "selection"
                 )
-                if purpose == "report" and main and done == run.steps:
+                if purpose == "report" and main and done == self._end(k):
                     notes.per_prompt = packed(per_prompt)
         notes.checkpoints.append(
             {
@@ -339,10 +389,8 @@ class _Training:
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
     """Step of the first checkpoint whose mean accuracy reaches the task's threshold; None without one."""
     threshold = run.task.convergence_accuracy
-    if threshold is None:
-        return None
     accuracies = ((c["step"], c["evaluations"]["report"]["overall"][0]) for c in checkpoints)
-    return next((step for step, accuracy in accuracies if accuracy >= threshold), None)
+    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
 
 
 def configure(run: Run, device: torch.device) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.frontier import Point, error_at, flops_at, frontier
-from bench.report.data.estimates import TaskResults
+from bench.report.data.estimates import TaskResults, mean_flops
 from bench.report.data.frame import ScoreScale
 from bench.results import Pool, per_prompt
 from bench.results.record import MAIN
@@ -110,7 +110,12 @@ def _compared(task: TaskResults, ends: pd.DataFrame, pool: Pool) -> FrontierComp
     """Compare one task's models that were trained to their last step: `ends`, a row per run."""
     series = task.series
     cells = [
-        (str(name), float(runs["training_flops"].iloc[0]), list(runs["id"]), runs["error"].to_numpy(float))
+        (
+            str(name),
+            float(mean_flops(runs["training_flops"])),
+            list(runs["id"]),
+            runs["error"].to_numpy(float),
+        )
         for (name, _), runs in ends.groupby(["series", "size"], sort=False)
     ]
     lines = _lines(series, [(name, flops, float(errors.mean())) for name, flops, _, errors in cells])

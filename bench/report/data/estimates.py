@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -87,7 +87,11 @@ class TaskResults:
     def points(self, evaluation: str = MAIN) -> pd.DataFrame:
         """`points` of the chosen settings at every checkpoint that has the evaluation."""
         rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["step"].notna()]
-        return points(chosen(rows, self.settings), self.scale, seeds_planned(self.runs))
+        picked = chosen(rows, self.settings)
+        # Beyond the first stop of a seed, a mean over seeds would be one over those that have not converged.
+        first_stop = picked.groupby(["series", "size"])["stopped_at"].transform("min")
+        whole = first_stop.isna() | (picked["step"] <= first_stop) | (picked["step"] == picked["steps"])
+        return points(picked[whole], self.scale, seeds_planned(self.runs))
 
     def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
         """`curves` at the last checkpoint: of the chosen settings, or of those in `table`."""
@@ -278,6 +282,12 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(CurvePoint._fields))
 
 
+def mean_flops(flops: Iterable[int]) -> int:
+    """Mean training FLOPs of several seeds, exact for equal ones. Seeds differ if they stopped early."""
+    counts = [int(count) for count in flops]
+    return sum(counts) // len(counts)
+
+
 class CheckpointPoint(NamedTuple):
     """The score of one series and size at one checkpoint, averaged over seeds.
 
@@ -326,7 +336,7 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
         rows.append(
             CheckpointPoint(
                 series, architecture, size, parameters, learning_rate, int(step), steps,
-                int(group["training_flops"].iloc[0]), mean, value, error, value - half, value + half,
+                mean_flops(group["training_flops"]), mean, value, error, value - half, value + half,
                 len(group), max(len(group), seeds.get((series, size), 0)), kind, " ".join(group["id"]),
             )
         )  # fmt: skip

@@ -98,7 +98,7 @@ class ResultRow(NamedTuple):
         layers, width, parameters: of the model.
         learning_rate, clip, seed, steps: of the run.
         optimizer: its name.
-        planned_flops: training FLOPs of the whole run.
+        planned_flops: training FLOPs of the whole run; the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
         state: one of STATES.
         reason: why the run diverged.
@@ -107,7 +107,8 @@ class ResultRow(NamedTuple):
         score_scale: how the task's scores are shown.
         task: the task's name for people.
         series: the architecture's name for people, with what distinguishes variants.
-        step: of the checkpoint.
+        step: of the checkpoint. The last one of a run that stopped after convergence counts as at `steps`.
+        stopped_at: the last step of a run that stopped after convergence; NaN for other runs.
         training_flops: up to the checkpoint. 0 without one, because a NaN would make the column inexact.
         evaluation: "report", or another that the task has ("clean_prompts").
         score, score_se: the evaluation's headline, raw, and its standard error over prompts.
@@ -154,6 +155,7 @@ class ResultRow(NamedTuple):
     error_last_se: float = math.nan
     headline_position: float = math.nan
     convergence_step: int | None = None
+    stopped_at: float = math.nan
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -208,7 +210,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         seed=run.seed,
         steps=run.steps,
         optimizer=run.optimizer.name,
-        planned_flops=run.training_flops(),
+        planned_flops=run.training_flops(result.last_step if result else None),
         done_flops=result.last.training_flops if result and result.last else 0,
         state=result.outcome if result else "failed" if state == "failed" else "missing",
         reason=result.reason if result else None,
@@ -234,11 +236,14 @@ def _evaluated(
     def error(evaluation: str, at: str) -> Number:
         return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
 
+    is_end = result.finished and checkpoint is result.last
     score, score_se = number(result, checkpoint, name, "headline") or NOTHING
     headline, headline_se = error(name, "headline")
     last, last_se = error(name, "last")
     row = row._replace(
-        step=checkpoint.step,
+        # The end of a run that stopped early stands beside the ends of the other seeds.
+        step=row.steps if is_end else checkpoint.step,
+        stopped_at=result.last_step if result.last_step < row.steps else math.nan,
         training_flops=checkpoint.training_flops,
         evaluation=name,
         score=score,
