@@ -113,6 +113,10 @@ def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path
     resumed = train_stack(stack, tmp_path / "resumed", TrainingOptions(CPU))
     assert [numbers(result) for result in resumed] == [numbers(result) for result in straight]
     assert resumed[0]["provenance"]["resumptions"] == 1
+    pieces = resumed[0]["provenance"]["pieces"]
+    assert [piece["from_step"] for piece in pieces] == [0, seen[-1].step]
+    assert all(piece["device"] and piece["host"] for piece in pieces)
+    assert "pieces" not in straight[0]["provenance"]
 
 
 def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alone(tmp_path: Path) -> None:

@@ -259,6 +259,14 @@ class StackPlace(Part):
     place: Whole
 
 
+class Piece(Part):
+    """A process that trained a part of a run: its device and host, and the step at which it began."""
+
+    device: str | None
+    host: str | None
+    from_step: Whole
+
+
 class Weights(Part):
     """The file with the parameters of the trained model, beside the result, and its SHA-256."""
 
@@ -292,6 +300,7 @@ class Provenance(Part):
     started: Seconds | None = None
     finished: Seconds | None = None
     resumptions: Whole | None = None
+    pieces: list[Piece] | None = None
     stack: StackPlace | None = None
     weights: Weights | None = None
     job: str | None = None

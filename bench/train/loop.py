@@ -7,6 +7,7 @@ the same results as an uninterrupted one. A member that diverges gets its result
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench import flops
+from bench.environment import device_name
 from bench.kernels import product
 from bench.results import FORMAT, run_facts
 from bench.results.evaluations import converged
@@ -113,6 +115,8 @@ class _Notes:
     members: list[_MemberNotes]
     train_seconds: float = 0.0
     resumptions: int = 0
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+    """For each process that trained the stack: its device, its host, and the step at which it began."""
 
     def plain(self) -> dict[str, Any]:
         return {**vars(self), "members": [vars(member) for member in self.members]}
@@ -157,6 +161,13 @@ def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[st
         options.group.share(list(state.tensors().values()))
     notes = _Notes.of(saved) if saved else _Notes([_MemberNotes() for _ in stack.members])
     notes.resumptions += saved is not None
+    notes.pieces.append(
+        {
+            "device": device_name(str(options.device)),
+            "host": socket.gethostname(),
+            "from_step": int(state.step),
+        }
+    )
     training = _Training(stack, folder, options, state, notes)
     training.advance()
     return [training.result(k) for k in range(len(stack))]
@@ -256,6 +267,7 @@ class _Training:
                 "train_seconds": round(self.notes.train_seconds, 3),
                 "steps_per_second": rounded(done / max(self.notes.train_seconds, 1e-9), 4),
                 "resumptions": self.notes.resumptions,
+                **({"pieces": self.notes.pieces} if len(self.notes.pieces) > 1 else {}),
                 "scan": self.options.scan,
                 "captured": self.options.device.type == "cuda",
                 "processes": self.options.group.size if self.options.group else 1,
