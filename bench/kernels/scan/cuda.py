@@ -30,11 +30,13 @@ CHUNK = 8
 FORWARD_SHAPE = {"WARPS": 1, "RESIDENT": 12, "UNROLL": 2}
 """`WARPS` of a block (32 channels each), blocks per multiprocessor for which registers must suffice
 (`RESIDENT`), and tokens in the body of the loop (`UNROLL`)."""
-BACKWARD_SHAPE = {"WARPS": 1, "RESIDENT": 12, "UNROLL": 1, "REVERSE_UNROLL": 1, "PAIRS": 1, "PREFETCH": 0}
+BACKWARD_SHAPE = {"WARPS": 1, "RESIDENT": 8, "UNROLL": 1, "REVERSE_UNROLL": 1, "PAIRS": 1, "PREFETCH": 1}
 """The same for the gradient. `UNROLL` counts pairs of tokens in the body of the loop that recomputes states,
 `REVERSE_UNROLL` tokens in the body of the loop that goes back. `PAIRS` keeps every other state of a chunk in
-shared memory and recomputes the rest once more: 5 % more instructions, a sixth less traffic of shared memory,
-and twelve warps per multiprocessor instead of nine. `PREFETCH` fetches the next chunk into the L2 cache."""
+shared memory and recomputes the rest once more: 5 % more instructions and a sixth less traffic of shared
+memory. `PREFETCH` fetches the next chunk into the L2 cache. On an H200, the gradient of 16 × 64 prompts of 82
+tokens with 256 channels takes 530 µs so, 563 µs without `PAIRS`, 552 µs with twelve warps per multiprocessor,
+which spill registers, and 947 µs in Triton."""
 FORWARD_TYPES = "P" * 11 + "q" * 6 + "i" * 6
 BACKWARD_TYPES = "P" * 16 + "q" * 6 + "i" * 9
 KERNELS = {"scan_forward": 0, "scan_backward": 1}
