@@ -36,6 +36,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 
 SUITES = {
     "paper": (1501, "61011dc0003250c52147001e1f8221e0f7448d6806477f3981d95bed472cc318"),
+    "parity": (35, "e32e22e95a7eceabb5e798f8b473aa4842f09c2f7953b72aade3858166592b3b"),
     "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),
     "precision": (768, "f42c8cd23a728fafc6e0dd2246eab61b7de103a9ed5670ef2a9aea33e893199a"),
     "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),

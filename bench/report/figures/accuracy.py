@@ -55,6 +55,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             spots += _step_spots(second, steps_panel)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
+    stopped = bool(results["stopped_at"].notna().any())
     numbers = pd.concat(
         [steps_panel.data.assign(panel=steps_panel.title) for steps_panel in steps], ignore_index=True
     )
@@ -63,7 +64,8 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         figure,
         "Accuracy on sparse parity at each model's chosen learning rate: left, against in-context examples "
         "at the last checkpoint; right, mean over positions against training steps. The paper's text does "
-        "not say which its figure shows. Grey: what is known without training.",
+        "not say which its figure shows. Grey: what is known without training."
+        + (" Seeds that stopped after convergence end at their mean step." if stopped else ""),
         " ".join(f"{steps_panel.title}: {_last_accuracies(steps_panel)}." for steps_panel in steps),
         numbers,
         spots,
@@ -94,6 +96,15 @@ def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
 def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     points = task.points()
     points = points[points["error"].notna()]
+    # Seeds that stopped after convergence end at different steps: their last point stands at the mean.
+    ends = task.ends()
+    ends = ends.assign(end=ends["stopped_at"].fillna(ends["steps"]))
+    mean_ends = ends.groupby(["series", "size"])["end"].mean().round().astype(int).to_dict()
+    steps = [
+        mean_ends[series, size] if step == last else step
+        for series, size, step, last in points[["series", "size", "step", "steps"]].itertuples(index=False)
+    ]
+    points = points.assign(step=steps)
     return Panel(task.title, task.scale, points, task.references(references), task.series)
 
 

@@ -29,7 +29,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     budget = int(results["steps"].max())
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
-        f"Learned: mean accuracy of at least {LEARNED:g} at a checkpoint. A bar at "
+        f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. A bar at "
         f"{shared.steps_label(budget)}: failed, the median seed never got there.",
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
         *(
@@ -60,7 +60,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     return Drawing(
         "figure-7",
         figure,
-        f"Steps until the mean accuracy first reaches {LEARNED:g} at a checkpoint: each seed a point, the "
+        f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
         f"median over seeds a bar. A seed that never gets there counts as {budget:,}, which means failure.",
         f"Median training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,
