@@ -124,8 +124,8 @@ def test_baselines_are_withdrawn_only_where_they_are_meant(suite: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--reason", "r"], "which results?"),
-        (["--undo"], "which results?"),
+        (["--reason", "r"], "--filter is missing"),
+        (["--undo"], "--filter is missing"),
         (["--filter", "commit=bad*"], "--reason is missing"),
         (["--filter", "comit=bad*", "--reason", "r"], "unknown filter field 'comit', did you mean 'commit'?"),
         (["--filter", "commit=c*", "--reason", "r"], "matches none of the 5 results under results"),

@@ -112,7 +112,7 @@ def test_bench_cancel_takes_running_and_waiting_jobs_back(place: Place) -> None:
     notes = sorted(one["note"] for one in place.status()["missing"])
     assert notes[0] == "cancelled before it started"
     assert notes[1].startswith("cancelled in job")
-    assert "no job in a queue" in place.bench("cancel", "toy.yaml")
+    assert "no job in the queue" in place.bench("cancel", "toy.yaml")
 
 
 def test_a_dead_node_costs_only_what_was_not_saved(place: Place, undisturbed: dict[str, str]) -> None:
