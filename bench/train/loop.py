@@ -222,9 +222,9 @@ class _Training:
                     self._diverged(k, f"the loss or its gradient is not finite at step {first_bad}")
             if done % self.window == 0 or done == run.steps:
                 self._read_meters(done)
-            self._check_convergence(done)
             if scored := [k for k in self._training(done) if done in run.checkpoints or done == self._end(k)]:
                 self._evaluate(done, scored)
+            self._check_convergence(done)  # after the evaluation, whose scores it reads
             self._report_ended(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
@@ -342,15 +342,24 @@ class _Training:
             return
         unconverged = [k for k in self._training(done) if self.notes.members[k].converged is None]
         for task_id, members in self._by_task(unconverged).items():
-            task, prompts = self.stack.members[members[0]].task, self.evaluations[task_id][SELECTION]
-            values = member_scores(
-                StackPredictor(self.state), members, self.state.model, task, prompts, self.options.device
-            )
-            for k, scores in zip(members, values, strict=True):
-                per_prompt = headline(task, MAIN, scores[MAIN])
-                accuracy = summary(scores[MAIN], per_prompt, positions=False)["overall"][0]
-                if converged(accuracy, task.convergence_accuracy):
+            threshold = self.stack.members[members[0]].task.convergence_accuracy
+            for k, accuracy in zip(members, self._validation_accuracies(done, task_id, members), strict=True):
+                if converged(accuracy, threshold):
                     self.notes.members[k].converged = done
+
+    def _validation_accuracies(self, done: int, task_id: str, members: list[int]) -> list[float]:
+        """Mean accuracies on the validation prompts of one task: from the checkpoint if there is one now."""
+        checkpoints = [self.notes.members[k].checkpoints for k in members]
+        if all(own and own[-1]["step"] == done for own in checkpoints):
+            return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
+        task, prompts = self.stack.members[members[0]].task, self.evaluations[task_id][SELECTION]
+        values = member_scores(
+            StackPredictor(self.state), members, self.state.model, task, prompts, self.options.device
+        )
+        return [
+            summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
+            for scores in values
+        ]
 
     def _evaluate(self, done: int, scored: Iterable[int]) -> None:
         """Score members on all sets of their tasks."""
