@@ -16,7 +16,7 @@ from bench.check.quantity import Quantity
 from bench.frontier import error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Checkpoint, Pool, RunRecord
-from bench.results.evaluations import NOTHING, Number, convergence_step, normalised, number
+from bench.results.evaluations import NOTHING, Number, convergence_step, mean_flops, normalised, number
 from bench.run import Run, short
 from bench.selection import Setting, choose, selection_error
 
@@ -176,7 +176,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], accu
             if all(math.isfinite(value) for value in values):
                 checkpoints = [_checkpoint(result, step) for result in seeds]
                 flops = [reached.training_flops for reached in checkpoints if reached is not None]
-                point = (float(sum(flops) // len(flops)), statistics.median(values))
+                point = (float(mean_flops(flops)), statistics.median(values))
                 error = _standard_error(values, prompt_errors)
                 standard_errors[point] = math.nan if error is None else error
     line = frontier(standard_errors)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord, Scores
 
@@ -132,6 +132,12 @@ def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
 def converged(accuracy: float, threshold: float | None) -> bool:
     """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
     return threshold is not None and accuracy >= threshold
+
+
+def mean_flops(flops: Iterable[int]) -> int:
+    """Mean training FLOPs of several seeds, exact for equal ones. Seeds differ if they stopped early."""
+    counts = [int(count) for count in flops]
+    return sum(counts) // len(counts)
 
 
 def _at(scores: Scores, index: int) -> Number:

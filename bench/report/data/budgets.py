@@ -19,9 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.frontier import Point, error_at, flops_at, frontier
-from bench.report.data.estimates import TaskResults, mean_flops
+from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import ScoreScale
 from bench.results import Pool, per_prompt
+from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 
 DRAWS = 400

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, tally
+from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.selection import choose
 
@@ -280,12 +281,6 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
             for examples, (value, error, low, high) in zip(runs["examples"].iloc[0], numbers, strict=True)
         ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CurvePoint._fields))
-
-
-def mean_flops(flops: Iterable[int]) -> int:
-    """Mean training FLOPs of several seeds, exact for equal ones. Seeds differ if they stopped early."""
-    counts = [int(count) for count in flops]
-    return sum(counts) // len(counts)
 
 
 class CheckpointPoint(NamedTuple):
