@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import typer
@@ -19,7 +19,7 @@ from bench.dispatch.order import Order
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
-from bench.dispatch.status import WORDS, run_statuses
+from bench.dispatch.status import WORDS, RunStatus, run_statuses
 from bench.errors import UserError
 from bench.plan import Planned
 from bench.results import STATE
@@ -83,10 +83,7 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     if summary:
         out.say(f"Done: {summary}.")
-    for entry in todo:
-        status = statuses[entry.run.id]
-        if status.note and status.word in ("failed", "diverged"):
-            out.say(f"  {name_of(entry.run)}: {status.word}: {status.note}")
+    _say_why(todo, statuses, out)
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
     for job in lost:
         failure = Folder.of(results, job.id).failure() or {}
@@ -145,11 +142,16 @@ def conclude_early(
     ended += [f"{words[word]:,} {word}" for word in ("diverged", "failed") if words[word]]
     time_left = "" if seconds_left is None else f" (about {printing.duration(seconds_left)} left)"
     out.say(f"{', '.join([*ended, *_saved(left, results)])}{time_left}; run the same command again.")
+    _say_why(todo, statuses, out)
+    raise typer.Exit(UNFINISHED)
+
+
+def _say_why(todo: Iterable[Planned], statuses: Mapping[str, RunStatus], out: printing.Output) -> None:
+    """Print why runs failed or diverged."""
     for entry in todo:
         status = statuses[entry.run.id]
         if status.note and status.word in ("failed", "diverged"):
             out.say(f"  {name_of(entry.run)}: {status.word}: {status.note}")
-    raise typer.Exit(UNFINISHED)
 
 
 def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
