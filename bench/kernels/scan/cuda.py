@@ -26,7 +26,8 @@ OLDEST = (8, 0)
 """The lowest compute capability on which the kernels have enough shared memory."""
 FILE = Path(__file__).with_name("scan.cu")
 CHUNK = 8
-"""Tokens between two kept states, as in `bench.kernels.scan.triton`."""
+"""Tokens between two kept states, in CUDA C++ and in Triton. The backward pass recomputes the states of a
+chunk. Those of all programs on a multiprocessor should fit into its cache."""
 FORWARD_SHAPE = {"WARPS": 1, "RESIDENT": 12, "UNROLL": 2}
 """`WARPS` of a block (32 channels each), blocks per multiprocessor for which registers must suffice
 (`RESIDENT`), and tokens in the body of the loop (`UNROLL`)."""

@@ -14,9 +14,7 @@ from torch import Tensor
 from bench.kernels.operators import operator, rows
 from bench.kernels.scan import ARGUMENTS, cuda, triton_forward, triton_gradient
 
-CHUNK = 8
-"""Tokens between two kept states. The backward pass recomputes the states of a chunk. Those of all programs
-on a multiprocessor should fit into its cache."""
+CHUNK = cuda.CHUNK
 FORWARD = {"BLOCK": 32, "UNROLL": 4}
 """Channels of a program, and tokens that it computes together; the latter divides `CHUNK`."""
 REGISTERS = 168
@@ -72,7 +70,8 @@ def backward(
     dy, x, delta, tile = (value.contiguous() for value in (dy, x, delta, tile))
     wide = channels % 16 == 0
     inputs = x, step, bias, A, B, C, skip, z
-    in_cuda, native = cuda.BACKWARD and cuda.suits(*inputs), _is_native(*inputs)
+    in_cuda = cuda.BACKWARD and cuda.suits(*inputs)
+    native = in_cuda and cuda.FORWARD
     z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
