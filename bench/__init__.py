@@ -9,7 +9,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 __all__ = ["load_model", "load_results"]
 
-# `typing` is not imported here: a command hears signals only once this module has been executed.
+# `typing` is not imported here. A command handles signals only after this module, so this module is short.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

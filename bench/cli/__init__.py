@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Entry point of the `bench` command."""
-    try:  # imports are in here: Ctrl-C during one of them is a stop like any other
+    try:  # also around the imports, so that Ctrl-C during an import stops the command without a traceback
         from bench.cli import signals
 
         try:
