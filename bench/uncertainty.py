@@ -1,0 +1,171 @@
+"""How certain a mean error is, and what is computed from several: intervals and draws, on plain numbers.
+
+A mean error has two sources of chance: the prompts on which models are scored, and the training (a seed fixes
+the initialisation and the stream of prompts). A model with S seeds on P prompts has errors e[s, p]. The mean
+over both varies by
+
+    V = σ²(seed) / S + σ²(prompt) / P + σ²(seed × prompt) / (S·P).
+
+The variance of the S seed means, divided by S, estimates the first and the last term. The variance of the P
+prompt means, divided by P, estimates the last two. V is the sum of both, less the last term, which both
+contain.
+
+All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
+(comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
+S − 1 degrees of freedom, because three seeds say little about their own spread.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+DRAWS = 2000
+LOW, HIGH = 0.05, 0.95
+"""Quantiles at the ends of a 90 % interval."""
+_NORMAL_95 = 1.6449
+_STUDENT_95 = (
+    6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125, 1.7959, 1.7823, 1.7709,
+    1.7613, 1.7531, 1.7459, 1.7396, 1.7341, 1.7291, 1.7247,
+)  # fmt: skip
+"""95 % quantiles of Student's t for 1, 2, … degrees of freedom."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeedErrors:
+    """The errors of one model, trained with several seeds and scored on the same prompts.
+
+    Attributes:
+        key: tells models apart. The training of two models varies independently.
+        means: mean error of each seed over prompts, (S,).
+        prompt_errors: standard error of each of `means` over prompts, (S,).
+        prompts: digest of the prompts. Models with the same digest share their prompts.
+        per_prompt: error of each seed on every prompt, (S, P); None where a result does not keep them.
+    """
+
+    key: str
+    means: Floats
+    prompt_errors: Floats
+    prompts: str = ""
+    per_prompt: Floats | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean over prompts and seeds."""
+        return float(self.means.mean())
+
+    @cached_property
+    def variances(self) -> tuple[float, float]:
+        """Variance of `mean` through training, without what prompts add to it, and through prompts.
+
+        The first is 0 with one seed, which says nothing about it.
+        """
+        seeds = len(self.means)
+        if self.per_prompt is None:
+            # How seeds correlate over prompts is unknown. If they do fully, their mean varies as each does.
+            prompt_part, shared = float(np.mean(self.prompt_errors**2)), 0.0
+        else:
+            count = self.per_prompt.shape[1]
+            prompt_part = float(self.per_prompt.mean(axis=0).var(ddof=1)) / count if count > 1 else 0.0
+            shared = _interaction(self.per_prompt) / (seeds * count)
+        if seeds == 1:
+            return 0.0, prompt_part
+        return max(float(self.means.var(ddof=1)) / seeds - shared, 0.0), prompt_part
+
+    @property
+    def standard_error(self) -> float:
+        """Of `mean`, over prompts and, with several seeds, over training."""
+        return math.sqrt(sum(self.variances))
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 90 % interval of `mean`."""
+        return half_width(*self.variances, len(self.means))
+
+    def draws(self, training: bool = True) -> Floats:
+        """Draws of the mean error, (DRAWS,): the same ones at every call.
+
+        Args:
+            training: whether other trainings are drawn too, where there are several seeds.
+        """
+        values = self._over_prompts()
+        through_training = self.variances[0]
+        if not training or through_training == 0:
+            return values
+        freedom = len(self.means) - 1
+        deviations = _generator(self.key, "training").standard_t(freedom, DRAWS) * math.sqrt(through_training)
+        if self.mean <= 0:
+            return values + deviations
+        # On a log scale an error stays above 0, and a ratio of errors is a difference.
+        return np.asarray(values * np.exp(np.clip(deviations / self.mean, -700, 700)))
+
+    def _over_prompts(self) -> Floats:
+        """Draws of the mean error of these very models on other prompts."""
+        if self.per_prompt is None:
+            normal = _generator(self.key, "prompts").standard_normal(DRAWS)
+            return self.mean + math.sqrt(self.variances[1]) * normal
+        # Stored means have fewer digits than errors per prompt. Their value stays, deviations are added.
+        errors = self.per_prompt.mean(axis=0)
+        deviations = _weights(self.prompts, len(errors)) @ (errors - errors.mean()).astype(np.float32)
+        return np.asarray(self.mean + deviations.astype(np.float64))
+
+
+def half_width(training: float, prompts: float, seeds: int) -> float:
+    """Half of a 90 % interval.
+
+    Args:
+        training: variance of a mean through training, estimated from `seeds` seeds; ignored for one seed.
+        prompts: variance of the mean through prompts, estimated from many.
+        seeds: number of seeds.
+    """
+    if seeds == 1 or training == 0:
+        return _NORMAL_95 * math.sqrt(prompts)
+    total = training + prompts
+    # Welch and Satterthwaite: the sum is as well known as a variance with so many degrees of freedom.
+    freedom = (seeds - 1) * (total / training) ** 2
+    return student_95(freedom) * math.sqrt(total)
+
+
+def student_95(freedom: float) -> float:
+    """95 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom, which may be a fraction."""
+    inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
+    return float(np.interp(1 / freedom, [0.0, *inverse], [_NORMAL_95, *reversed(_STUDENT_95)]))
+
+
+def interval(draws: Floats) -> tuple[float, float]:
+    """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers."""
+    if np.isnan(draws).mean() > 1 - HIGH + LOW:
+        return math.nan, math.nan
+    low, high = (
+        np.nanquantile(draws, [LOW, HIGH], method="lower"),
+        np.nanquantile(draws, HIGH, method="higher"),
+    )
+    return float(low[0]), float(high)
+
+
+def _interaction(per_prompt: Floats) -> float:
+    """Variance of errors that is neither of the seed nor of the prompt; 0 with one seed."""
+    seeds, prompts = per_prompt.shape
+    if seeds == 1 or prompts == 1:
+        return 0.0
+    rest = per_prompt - per_prompt.mean(axis=0) - per_prompt.mean(axis=1, keepdims=True) + per_prompt.mean()
+    return float((rest**2).sum()) / ((seeds - 1) * (prompts - 1))
+
+
+@lru_cache(maxsize=4)
+def _weights(prompts: str, count: int) -> npt.NDArray[np.float32]:
+    """Weight of each prompt in every draw, (DRAWS, count): the Bayesian bootstrap (Rubin 1981)."""
+    weights = _generator(prompts, "prompts").standard_exponential((DRAWS, count), dtype=np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+def _generator(key: str, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{purpose} {key}".encode()))

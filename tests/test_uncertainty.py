@@ -1,0 +1,90 @@
+"""Intervals cover what they say: simulated trainings and prompts, whose true mean error is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from bench.uncertainty import HIGH, LOW, Floats, SeedErrors, half_width, interval, student_95
+
+PROMPTS = 320
+
+
+def simulated(
+    random: np.random.Generator, seeds: int, variation: float, prompts: Floats, key: str, mean: float = 0.2
+) -> SeedErrors:
+    """Errors of one model. `prompts` (P,) are factors of all models, `variation` is that of training."""
+    training = mean * np.exp(variation * random.standard_normal((seeds, 1)) - variation**2 / 2)
+    own = random.gamma(4.0, 0.25, (seeds, len(prompts)))
+    errors = training * prompts * own
+    spread = errors.std(axis=1, ddof=1) / math.sqrt(len(prompts))
+    return SeedErrors(key, errors.mean(axis=1), spread, "prompts", errors)
+
+
+@pytest.mark.parametrize(("seeds", "variation"), list(itertools.product((3, 5, 10), (0.0, 0.02, 0.05, 0.1))))
+def test_intervals_of_a_mean_and_of_a_ratio_cover_the_truth_as_often_as_they_say(
+    seeds: int, variation: float
+) -> None:
+    random = np.random.default_rng(1000 * seeds + round(100 * variation))
+    trials, of_mean, of_draws, of_ratio = 400, 0, 0, 0
+    for trial in range(trials):
+        prompts = random.gamma(2.0, 0.5, PROMPTS)
+        better = simulated(random, seeds, variation, prompts, f"{trial} better")
+        worse = simulated(random, seeds, variation, prompts, f"{trial} worse", 0.3)
+        of_mean += abs(better.mean - 0.2) <= better.half_width
+        low, high = interval(better.draws())
+        of_draws += low <= 0.2 <= high
+        low, high = interval(worse.draws() / better.draws())
+        of_ratio += low <= 1.5 <= high
+    # A share of 0.9 of 400 trials has a standard error of 0.015.
+    for covered in (of_mean, of_draws, of_ratio):
+        assert 0.85 <= covered / trials <= 0.95
+
+
+def test_pairing_narrows_the_interval_of_a_ratio() -> None:
+    random = np.random.default_rng(0)
+    prompts = random.gamma(0.5, 2.0, 1280)
+    better, worse = (simulated(random, 3, 0.0, prompts, f"same {name}") for name in ("better", "worse"))
+    alone = SeedErrors("unpaired worse", worse.means, worse.prompt_errors)
+    paired, unpaired = (np.diff(interval(model.draws() / better.draws()))[0] for model in (worse, alone))
+    assert paired < unpaired / 2
+
+
+def test_one_seed_says_nothing_about_training() -> None:
+    model = SeedErrors("one", np.array([0.2]), np.array([0.01]))
+    through_training, through_prompts = model.variances
+    assert through_training == 0
+    assert through_prompts == pytest.approx(1e-4)
+    assert model.half_width == pytest.approx(1.6449 * 0.01)
+    assert np.array_equal(model.draws(), model.draws(training=False))
+
+
+def test_draws_are_the_same_at_every_call_and_stay_above_zero() -> None:
+    model = SeedErrors("wide", np.array([1e-6, 1e-3, 2e-3]), np.array([1e-7, 1e-5, 1e-5]))
+    draws = model.draws()
+    assert np.array_equal(draws, model.draws())
+    assert (draws[np.abs(model.draws(training=False) - model.mean) < model.mean] > 0).all()
+
+
+def test_student_quantiles_lie_between_those_of_neighbouring_degrees_of_freedom() -> None:
+    assert student_95(2) == pytest.approx(2.92, abs=1e-3)
+    assert student_95(4) > student_95(4.5) > student_95(5)
+    assert student_95(1e9) == pytest.approx(1.6449, abs=1e-3)
+    # Known to three digits from tables: 30 and 60 degrees of freedom.
+    assert student_95(30) == pytest.approx(1.697, abs=2e-3)
+    assert student_95(60) == pytest.approx(1.671, abs=2e-3)
+
+
+def test_without_training_variation_an_interval_is_that_of_prompts() -> None:
+    assert half_width(0.0, 4.0, 3) == pytest.approx(2 * 1.6449)
+    assert half_width(4.0, 0.0, 3) == pytest.approx(2 * 2.92)
+
+
+def test_an_interval_needs_numbers() -> None:
+    draws = np.linspace(0, 1, 101)
+    assert list(interval(draws)) == pytest.approx([LOW, HIGH])
+    assert all(map(math.isnan, interval(np.array([0.0, math.nan, math.nan]))))
+    assert interval(np.array([1.0] * 80 + [math.inf] * 20))[1] == math.inf
