@@ -143,11 +143,9 @@ def interval(draws: Floats) -> tuple[float, float]:
     """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers."""
     if np.isnan(draws).mean() > 1 - HIGH + LOW:
         return math.nan, math.nan
-    low, high = (
-        np.nanquantile(draws, [LOW, HIGH], method="lower"),
-        np.nanquantile(draws, HIGH, method="higher"),
-    )
-    return float(low[0]), float(high)
+    # Draws may be infinite, where a straight line between two of them has no value.
+    low = np.nanquantile(draws, LOW, method="lower")
+    return float(low), float(np.nanquantile(draws, HIGH, method="higher"))
 
 
 def _interaction(per_prompt: Floats) -> float:
