@@ -154,7 +154,7 @@ def _interaction(per_prompt: Floats) -> float:
     if seeds == 1 or prompts == 1:
         return 0.0
     rest = per_prompt - per_prompt.mean(axis=0) - per_prompt.mean(axis=1, keepdims=True) + per_prompt.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (prompts - 1))
+    return float((rest**2).sum() / ((seeds - 1) * (prompts - 1)))
 
 
 @lru_cache(maxsize=4)
