@@ -1,5 +1,9 @@
 """The base class of claims: a statement, the quantities that it compares, and its judgement.
 
+A claim is decided by draws of its quantities: on other prompts and, for a claim about training, after other
+trainings. It is reproduced if it holds in at least 95 % of them, contradicted if it fails in at least 95 %,
+and undecided otherwise.
+
 A kind of claim is a subclass in `bench.check.kinds`, with its fields in the claims file, its judgement and
 its words. The rest of bench uses only what `Claim` declares.
 """
@@ -7,11 +11,13 @@ its words. The rest of bench uses only what `Claim` declares.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
@@ -19,6 +25,7 @@ from bench.check.quantity import Quantity
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint
+from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.run import Run
@@ -27,22 +34,40 @@ if TYPE_CHECKING:
 Text = Annotated[str, Field(min_length=1)]
 Place = tuple[str | int, ...]
 """Keys and indices from a claim to a part of it in the file."""
+Holds = npt.NDArray[np.bool_]
 ROUNDING = 1e-9
 """Relative. A value this little beyond a tolerance is within it: decimals are not exact in binary."""
+CONFIDENCE = 0.95
+"""Share of draws that decides a claim."""
+SEEDS = 3
+"""Seeds from which a claim about training can be decided. One or two say too little about their spread."""
+LEARNED = 0.8
+"""Share of the trivial predictor's error. Models compare if the best of them is at or below it."""
 
 
 class Requires(Frozen):
-    """What runs must have in common with the paper's. A claim about other runs is not comparable.
+    """What the results of a claim must have.
 
     Attributes:
-        steps: training steps.
-        seeds: smallest number of seeds that finished at the chosen setting.
+        about: "training": what training anew would give, which takes seeds; or "these runs": the models that
+            were trained, on other prompts.
+        seeds: smallest number of seeds that finished at the chosen setting; SEEDS for a claim about training.
+        learned: the largest share of the trivial predictor's error that the best of the compared models may
+            have. If none has learned anything, a comparison says nothing.
+        steps: training steps. A claim about runs of other lengths is not comparable.
         protocol: the paper's text or its released code, for tasks in which the two differ.
     """
 
-    steps: PositiveInt | None = None
+    about: Literal["training", "these runs"] = "training"
     seeds: PositiveInt | None = None
+    learned: PositiveFloat = LEARNED
+    steps: PositiveInt | None = None
     protocol: Literal["paper", "released_code"] | None = None
+
+    @property
+    def least_seeds(self) -> int:
+        """Seeds that it takes to decide."""
+        return self.seeds or (SEEDS if self.about == "training" else 1)
 
     def unmet_by(self, run: Run) -> str | None:
         """How a planned run differs from the requirements; None if it does not."""
@@ -100,7 +125,9 @@ class Claim(Frozen):
 
     kind: ClassVar[str]
     """Name of the kind, and the key under which a claims file states it."""
-    without_number: ClassVar[Literal["not reproduced", "undecided"]] = "not reproduced"
+    relative: ClassVar[bool] = False
+    """Whether the claim compares models. A claim with a reference (`relative_to`, `minus`) does so too."""
+    without_number: ClassVar[Literal["contradicted", "undecided"]] = "contradicted"
     """The verdict if a quantity is not a number, for example because its runs diverged."""
 
     statement: Text
@@ -142,9 +169,40 @@ class Claim(Frozen):
         """The deviation that is allowed, in words."""
         return "none"
 
+    @property
+    def compares(self) -> bool:
+        """Whether the claim compares models, some of which must have learned something."""
+        return self.relative or any(len(quantity.parts) > 1 for quantity in self.quantities)
+
     @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        """Compare the claim with a measurement for each member, all of them finite."""
+        """Compare the claim with a measurement for each member. No value is NaN."""
+
+    def holds(self, values: Floats) -> Holds:
+        """Whether the claim holds, (D,), for D draws of its members' values, (D, members)."""
+        raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
+
+    def decided(
+        self, measurements: Sequence[Measurement], holds_in: Callable[[Floats], Holds] | None = None
+    ) -> tuple[bool | None, str]:
+        """Whether the claim holds in enough draws (None: undecided), and the share of draws in words.
+
+        Args:
+            measurements: of the members.
+            holds_in: instead of `holds`.
+        """
+        of_training = self.requires.about == "training"
+        values = np.stack(
+            [part.draws if of_training else part.draws_of_runs for part in measurements], axis=1
+        )
+        numbers = ~np.isnan(values).any(axis=1)
+        holds = (holds_in or self.holds)(values)
+        holding, failing = (holds & numbers).mean(), (~holds & numbers).mean()
+        drawn = "prompts and trainings" if of_training else "prompts"
+        if (values == values[0]).all():  # nothing was drawn: FLOPs, steps that were never reached
+            return bool(holds[0]), ""
+        text = f"; it holds in {100 * holding:.3g} % of draws of {drawn}"
+        return (True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None), text
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""

@@ -1,6 +1,6 @@
 """Verdicts as JUnit XML for continuous integration: one test case per claim.
 
-A claim that is not reproduced is a failure. Claims that are missing, undecided or not comparable are skipped:
+A claim that is contradicted is a failure. Claims that are missing, undecided or not comparable are skipped:
 they are neither a failure nor a pass.
 """
 
@@ -14,8 +14,8 @@ from bench.check.verdicts import Verdict
 
 def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     """The JUnit file for one suite."""
-    failed = sum(verdict.verdict == "not reproduced" for verdict in verdicts)
-    skipped = sum(verdict.verdict not in ("reproduced", "not reproduced") for verdict in verdicts)
+    failed = sum(verdict.verdict == "contradicted" for verdict in verdicts)
+    skipped = sum(verdict.verdict not in ("reproduced", "contradicted") for verdict in verdicts)
     root = ElementTree.Element(
         "testsuite",
         name=_printable(f"claims of {suite}"),
@@ -27,7 +27,7 @@ def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     for verdict in verdicts:
         name = _printable(verdict.claim)
         case = ElementTree.SubElement(root, "testcase", classname=f"{suite}.{verdict.kind}", name=name)
-        if verdict.verdict == "not reproduced":
+        if verdict.verdict == "contradicted":
             source = f" ({verdict.source})" if verdict.source else ""
             failure = ElementTree.SubElement(case, "failure", message=_printable(verdict.reason))
             failure.text = _printable(f"{verdict.statement}{source} {verdict.reason}")

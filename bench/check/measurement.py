@@ -2,54 +2,78 @@
 
 A number depends on every run that could have been chosen: half of the planned learning rates may give another
 choice of the learning rate. So nothing is measured before all runs have finished or diverged.
+
+Several seeds are averaged. The mean is what a researcher who trains once can expect, and a seed that fails
+shows in it. `bench.uncertainty` says how certain the number is.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bench.check.quantity import Quantity
 from bench.frontier import error_at, frontier
 from bench.models.sizes import Size
-from bench.results import Checkpoint, Pool, RunRecord
-from bench.results.evaluations import NOTHING, Number, convergence_step, mean_flops, normalised, number
+from bench.results import Checkpoint, Pool, RunRecord, per_prompt
+from bench.results.evaluations import (
+    NOTHING,
+    Number,
+    convergence_step,
+    floor_error,
+    mean_flops,
+    normalised,
+    number,
+    scale,
+    trivial_error,
+)
+from bench.results.record import MAIN
 from bench.run import Run, short
 from bench.selection import Setting, choose, selection_error
+from bench.uncertainty import DRAWS, Floats, SeedErrors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measurement:
     """A measured number.
 
     Attributes:
-        value: the median, or the lowest, over the seeds that finished; NaN if a seed's number is NaN.
-        standard_error: over seeds if three or more finished, else (and for the lowest) over prompts; None if
-            unknown.
+        value: the mean, or the lowest, over the seeds that finished; NaN if a seed's number is NaN.
+        draws: what the value might have been on other prompts, after other trainings, (DRAWS,). A step of
+            convergence that was never reached is infinite.
+        draws_of_runs: the same for these very models: on other prompts only.
         chosen: the setting and how it was chosen, in words.
         run_ids: the runs from which the value was read.
+        standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
         seeds: number of seeds of the chosen setting that finished.
         accuracy: whether the task is scored by accuracy.
         by_seed: the value of each seed that finished; empty if several settings were combined.
         diverged: number of seeds of the chosen setting that diverged.
+        not_learned: the lowest error that the value contains, as a share of the trivial predictor's. For a
+            step of convergence: 0 if every seed converged, else 1. None where nothing is learned (FLOPs).
     """
 
     value: float
-    standard_error: float | None
+    draws: Floats
+    draws_of_runs: Floats
     chosen: str
     run_ids: tuple[str, ...]
+    standard_error: float | None = None
     seeds: int = 1
     accuracy: bool = False
     by_seed: Mapping[int, float] = field(default_factory=dict)
     diverged: int = 0
+    not_learned: float | None = None
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
         error = f" ± {self.standard_error:.2g}" if self.standard_error is not None else ""
-        value = f"{self.value:.4g}{error} {self.chosen}"
+        number = f"{self.value:.4g}" if math.isfinite(self.value) else "never"
+        value = f"{number}{error} {self.chosen}"
         return f"{name}: {value}" if name else value
 
 
@@ -136,7 +160,6 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         if len(diverged) == len(runs):
             return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
-    accuracy = results[runs[0].id].facts.metric == "accuracy"
     if quantity.at_flops is not None:
         # A frontier needs every size, so each size has a choice of its own.
         choices = [best for size in settings if (best := choose({size: errors[size]})) is not None]
@@ -144,100 +167,204 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
             [results[run.id] for run in settings[size][setting] if run.id not in diverged]
             for size, setting in choices
         ]
-        return _on_frontier(quantity, chosen, accuracy)
+        return _on_frontier(quantity, chosen, pool)
     size, setting = choice
     seeds = settings[size][setting]
     finished = [run for run in seeds if run.id not in diverged]
-    values, prompt_errors = zip(*(_number(quantity, results[run.id]) for run in finished), strict=True)
-    finite = all(math.isfinite(value) for value in values)
-    value, error = _over_seeds(quantity, values, prompt_errors) if finite else (math.nan, None)
+    chosen_results = [results[run.id] for run in finished]
+    numbers = [_number(quantity, result, pool) for result in chosen_results]
+    values = [value for value, _ in numbers]
+    if quantity.over_seeds == "lowest":
+        lowest = min(range(len(values)), key=values.__getitem__)
+        scored = chosen_results[lowest : lowest + 1]
+    else:
+        scored = chosen_results
+    model = _seed_errors(quantity, scored, pool)
     return Measurement(
-        value,
-        error,
-        _choice_text(quantity, size, setting, sum(map(len, settings.values())), len(seeds), len(finished)),
-        tuple(run.id for run in finished),
-        len(finished),
-        accuracy,
-        {run.seed: value for run, value in zip(finished, values, strict=True)},
-        len(seeds) - len(finished),
+        value=model.mean,
+        draws=_draws(model, training=True),
+        draws_of_runs=_draws(model, training=False),
+        chosen=_choice_text(
+            quantity, size, setting, sum(map(len, settings.values())), len(seeds), len(finished)
+        ),
+        run_ids=tuple(run.id for run in finished),
+        standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
+        seeds=len(finished),
+        accuracy=chosen_results[0].facts.metric == "accuracy",
+        by_seed={run.seed: value for run, value in zip(finished, values, strict=True)},
+        diverged=len(seeds) - len(finished),
+        not_learned=_not_learned(quantity, scored),
     )
 
 
-def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], accuracy: bool) -> Measurement:
+def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> SeedErrors:
+    """The number of each of several seeds, on each prompt where results keep that."""
+    values, prompt_errors = zip(*(_number(quantity, result, pool) for result in results), strict=True)
+    read = (quantity.of, quantity.evaluation, quantity.at, quantity.step)
+    return SeedErrors(
+        # Two numbers of the same models need not vary together.
+        key=" ".join([*(result.id for result in results), *map(str, read)]),
+        means=np.array(values),
+        prompt_errors=np.array(prompt_errors),
+        prompts=results[0].prompts[MAIN].sha256,
+        per_prompt=_per_prompt(quantity, results, pool),
+    )
+
+
+def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> Floats | None:
+    """The number on each prompt, (seeds, prompts); None where results do not keep it."""
+    first = results[0]
+    is_headline = quantity.at in ("headline", first.facts.headline or "mean")
+    at_the_end = all(_checkpoint(result, quantity.step) is result.last for result in results)
+    if not (is_headline and at_the_end and quantity.evaluation == MAIN and quantity.of in PER_PROMPT):
+        return None
+    scores = [per_prompt(result).astype(float) for result in results]
+    if len({len(score) for score in scores}) != 1:
+        return None
+    values: Floats = np.stack(scores)
+    if quantity.of == "score":
+        return values
+    errors = 1.0 - values if first.facts.metric == "accuracy" else values / scale(first)
+    if quantity.of == "error":
+        return errors
+    floor, span = _learnable(quantity, first, pool)
+    return (errors - floor) / span
+
+
+PER_PROMPT = ("error", "excess", "score")
+"""Numbers that are means over prompts."""
+
+
+def _draws(model: SeedErrors, training: bool) -> Floats:
+    if not np.isfinite(model.means).all():  # never converged, or not a number: certain in itself
+        return np.full(DRAWS, model.mean)
+    return model.draws(training)
+
+
+def _not_learned(quantity: Quantity, results: Sequence[RunRecord]) -> float | None:
+    """`Measurement.not_learned` of runs of one setting."""
+    if quantity.of == "training_flops":
+        return None
+    if quantity.of == "convergence_step":
+        return float(any(convergence_step(result) is None for result in results))
+    shares = []
+    for result in results:
+        score = _score(quantity.model_copy(update={"of": "error"}), result)
+        if score is not None:
+            shares.append(score[0] / trivial_error(result))
+    return sum(shares) / len(shares) if shares else None
+
+
+def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool) -> Measurement:
     """The frontier's error at a budget, over all checkpoints of each size's chosen runs."""
     assert quantity.at_flops is not None
-    standard_errors: dict[tuple[float, float], float] = {}
+    models: dict[tuple[float, float], SeedErrors] = {}
     for seeds in chosen:
         for checkpoint in seeds[0].checkpoints:
             # The last checkpoints belong together: seeds that stop after convergence end at different steps.
             step = None if checkpoint is seeds[0].last else checkpoint.step
-            at_step = quantity.model_copy(update={"step": step})
-            values, prompt_errors = zip(*(_number(at_step, result) for result in seeds), strict=True)
-            if all(math.isfinite(value) for value in values):
+            model = _seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
+            if math.isfinite(model.mean):
                 checkpoints = [_checkpoint(result, step) for result in seeds]
                 flops = [reached.training_flops for reached in checkpoints if reached is not None]
-                point = (float(mean_flops(flops)), statistics.median(values))
-                error = _standard_error(values, prompt_errors)
-                standard_errors[point] = math.nan if error is None else error
-    line = frontier(standard_errors)
+                models[float(mean_flops(flops)), model.mean] = model
+    line = frontier(models)
     budget = quantity.at_flops
     value = error_at(line, budget)
     if value is None:
-        span = f"{line[0][0]:.2g} to {line[-1][0]:.2g}" if line else "nothing"
-        raise NotMeasured(f"the frontier spans {span} FLOPs, {budget:.2g} lies outside")
-    # Between two points no run was measured: take the nearest point's standard error, relative to its value.
-    nearest = min(line, key=lambda point: abs(math.log(point[0] / budget)))
-    standard_error = value * standard_errors[nearest] / nearest[1]
-    return Measurement(
-        value,
-        standard_error if math.isfinite(standard_error) else None,
-        f"(frontier of {count_of(len(chosen), 'size')} at {budget:.2g} FLOPs)",
-        tuple(result.id for seeds in chosen for result in seeds),
-        min(len(seeds) for seeds in chosen),
-        accuracy,
+        budgets = f"{line[0][0]:.2g} to {line[-1][0]:.2g}" if line else "nothing"
+        raise NotMeasured(f"the frontier spans {budgets} FLOPs, {budget:.2g} lies outside")
+    # Beyond its last improvement a frontier has the error of that point.
+    by_error = {model.mean: model for model in models.values()}
+    left = [point for point in line if point[0] <= budget][-1]
+    right = next((point for point in line if point[0] >= budget), left)
+    ends = [by_error[error] for _, error in (left, right)]
+    way = math.log(budget / left[0]) / math.log(right[0] / left[0]) if right[0] > left[0] else 0.0
+    draws, draws_of_runs = (
+        _between(_draws(ends[0], training), _draws(ends[1], training), way) for training in (True, False)
     )
+    floor, span = _learnable(quantity, chosen[0][0], pool) if quantity.of == "excess" else (0.0, 1.0)
+    draws, draws_of_runs = (draws - floor) / span, (draws_of_runs - floor) / span
+    return Measurement(
+        value=(value - floor) / span,
+        draws=draws,
+        draws_of_runs=draws_of_runs,
+        chosen=f"(frontier of {count_of(len(chosen), 'size')} at {budget:.2g} FLOPs)",
+        run_ids=tuple(result.id for seeds in chosen for result in seeds),
+        standard_error=_finite(float(np.std(draws))),
+        seeds=min(len(model.means) for model in ends),
+        accuracy=chosen[0][0].facts.metric == "accuracy",
+        not_learned=value / trivial_error(chosen[0][0]),
+    )
+
+
+def _between(left: Floats, right: Floats, way: float) -> Floats:
+    """Drawn errors between two points of a frontier, straight in log–log where both are above 0."""
+    if (left <= 0).any() or (right <= 0).any():
+        return left if way < 1 else right
+    return np.asarray(np.exp((1 - way) * np.log(left) + way * np.log(right)))
 
 
 def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     """A measurement divided by its reference, or minus its reference.
 
-    Standard errors propagate to first order, as for independent numbers: σ² = σₐ² + σᵦ² for a − b, and
-    σ = √(σₐ² + (a/b)²·σᵦ²) / |b| for a / b. Both share their prompts, so this is too wide, never too narrow,
-    where prompts that are easy for one are easy for the other.
+    Numbers of the same models are combined seed by seed. Others share their prompts at most.
     """
     if len(parts) == 1:
         return parts[0]
     subject, reference = parts
-    if quantity.minus:
-        value, error = subject.value - reference.value, None
-        if subject.standard_error is not None and reference.standard_error is not None:
-            error = math.hypot(subject.standard_error, reference.standard_error)
-    else:
-        value = subject.value / reference.value if reference.value else math.nan
-        error = ratio_error(subject, reference)
-    run_ids = tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids)))
+    operation = _difference if quantity.minus else _ratio
+    value = float(operation(np.array(subject.value), np.array(reference.value)))
+    draws = operation(subject.draws, reference.draws)
+    draws_of_runs = operation(subject.draws_of_runs, reference.draws_of_runs)
+    if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
+        by_seed = {seed: (subject.by_seed[seed], reference.by_seed[seed]) for seed in subject.by_seed}
+        values = operation(*(np.array(side) for side in zip(*by_seed.values(), strict=True)))
+        spread = np.full(len(values), np.std(draws_of_runs))
+        draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True) - values.mean()
+        draws = draws + value
     word = "less" if quantity.minus else "over"
-    text = f"({subject.value:.4g} {subject.chosen} {word} {reference.value:.4g} {reference.chosen})"
-    seeds = min(subject.seeds, reference.seeds)
-    return Measurement(value, error, text, run_ids, seeds, subject.accuracy)
+    shares = [part.not_learned for part in parts if part.not_learned is not None]
+    return Measurement(
+        value=value,
+        draws=draws,
+        draws_of_runs=draws_of_runs,
+        chosen=f"({subject.value:.4g} {subject.chosen} {word} {reference.value:.4g} {reference.chosen})",
+        run_ids=tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids))),
+        standard_error=_spread(draws),
+        seeds=min(subject.seeds, reference.seeds),
+        accuracy=subject.accuracy,
+        diverged=subject.diverged + reference.diverged,
+        not_learned=min(shares, default=None),
+    )
 
 
-def ratio_error(subject: Measurement, reference: Measurement) -> float | None:
-    """The standard error of subject / reference, as in `combine`. None: unknown, or the reference is 0."""
-    if subject.standard_error is None or reference.standard_error is None or reference.value == 0:
+def _difference(subject: Floats, reference: Floats) -> Floats:
+    return np.asarray(subject - reference)
+
+
+def _ratio(subject: Floats, reference: Floats) -> Floats:
+    """Subject / reference; NaN where the reference is not above 0, or both are infinite."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(reference > 0, subject / reference, math.nan))
+
+
+def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:
+    """The ratio of two measurements and its standard error; None where a ratio was drawn that is none."""
+    value = float(_ratio(np.array(subject.value), np.array(reference.value)))
+    return value, _spread(_ratio(subject.draws, reference.draws))
+
+
+def _spread(draws: Floats) -> float | None:
+    """Half of what the middle 68 % of draws span: the standard deviation, if outliers do not count."""
+    if not np.isfinite(draws).all():
         return None
-    ratio = subject.value / reference.value
-    return math.hypot(subject.standard_error, ratio * reference.standard_error) / abs(reference.value)
+    low, high = np.quantile(draws, [0.1587, 0.8413])
+    return float(high - low) / 2
 
 
-def _over_seeds(
-    quantity: Quantity, values: Sequence[float], prompt_errors: Sequence[float]
-) -> tuple[float, float | None]:
-    """The median or lowest of several seeds, all of them finite, and its standard error."""
-    if quantity.over_seeds == "median":
-        return statistics.median(values), _standard_error(values, prompt_errors)
-    lowest = min(range(len(values)), key=values.__getitem__)
-    return values[lowest], prompt_errors[lowest] if math.isfinite(prompt_errors[lowest]) else None
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _choice_text(
@@ -254,7 +381,7 @@ def _choice_text(
     return f"({', '.join(parts)})"
 
 
-def _number(quantity: Quantity, result: RunRecord) -> Number:
+def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
     """The number of one run and its standard error over prompts; NaN where there is none."""
     checkpoint = _checkpoint(result, quantity.step)
     if checkpoint is None:
@@ -265,12 +392,39 @@ def _number(quantity: Quantity, result: RunRecord) -> Number:
         if result.facts.metric != "accuracy":
             raise NotMeasured("its task has no step of convergence: it is not scored by accuracy")
         step = convergence_step(result)
-        return float(result.run.steps if step is None else step), 0.0
-    score = number(result, checkpoint, quantity.evaluation, quantity.at)
+        return math.inf if step is None else float(step), 0.0
+    score = _score(quantity, result)
     if score is None:
         evaluation = "" if quantity.evaluation == "report" else f"{quantity.evaluation}, "
         raise NotMeasured(f"result {result.id} has no score at '{evaluation}{quantity.at}'")
-    return score if quantity.of == "score" else normalised(result, quantity.evaluation, score)
+    if quantity.of != "excess":
+        return score
+    floor, span = _learnable(quantity, result, pool)
+    return (score[0] - floor) / span, score[1] / span
+
+
+def _score(quantity: Quantity, result: RunRecord) -> Number | None:
+    """The score, or the error, of one run at a place; None where the result has none."""
+    checkpoint = _checkpoint(result, quantity.step)
+    if checkpoint is None:
+        return None
+    score = number(result, checkpoint, quantity.evaluation, quantity.at)
+    if score is None or quantity.of == "score":
+        return score
+    return normalised(result, quantity.evaluation, score)
+
+
+def _learnable(quantity: Quantity, result: RunRecord, pool: Pool) -> tuple[float, float]:
+    """The lowest error that any predictor can reach at a place, and the trivial predictor's above that."""
+    baselines = pool.baselines.get(result.facts.task_id)
+    floor = None if baselines is None else floor_error(result, baselines, quantity.evaluation, quantity.at)
+    if floor is None:
+        place = "" if quantity.at == "mean" else f" at '{quantity.at}'"
+        raise NotMeasured(f"no floor of its task is recorded{place}: bench run computes baselines")
+    span = trivial_error(result) - floor
+    if span <= 0:
+        raise NotMeasured("its task's floor is the trivial predictor's error: nothing can be learned there")
+    return floor, span
 
 
 def _checkpoint(result: RunRecord, step: int | None) -> Checkpoint | None:
@@ -278,17 +432,6 @@ def _checkpoint(result: RunRecord, step: int | None) -> Checkpoint | None:
     if step is None:
         return result.last
     return next((checkpoint for checkpoint in result.checkpoints if checkpoint.step == step), None)
-
-
-def _standard_error(values: Sequence[float], prompt_errors: Sequence[float]) -> float | None:
-    """The standard error of the mean over three or more seeds; with fewer, the mean error over prompts.
-
-    Two seeds share their prompts, so the error over prompts does not shrink with their number.
-    """
-    if len(values) >= 3:
-        return statistics.stdev(values) / math.sqrt(len(values))
-    error = math.fsum(prompt_errors) / len(prompt_errors)
-    return error if math.isfinite(error) else None
 
 
 def count_of(number: int, noun: str) -> str:

@@ -1,7 +1,7 @@
 """The quantity a claim is about: runs of an experiment, and one number of these runs.
 
 A claims file writes it under `measure`. Learning rates, clips and sizes that it does not fix are chosen by
-`bench.selection`. Seeds that it does not fix become a median, or the lowest. It must fix everything else:
+`bench.selection`. Seeds that it does not fix become a mean, or the lowest. It must fix everything else:
 runs of two tasks or two optimizers are an error in the file (`bench.check.decidable`).
 """
 
@@ -67,7 +67,7 @@ PLAIN = tuple(name for name in SETTINGS if name != "optimizer")
 
 
 FREE = ("learning_rate", "clip", "seed")
-"""Settings that a quantity need not fix: rates and clips are chosen, and seeds become a median."""
+"""Settings that a quantity need not fix: rates and clips are chosen, and seeds become a mean."""
 
 
 def _setting_type(name: str) -> Any:
@@ -103,37 +103,40 @@ class Quantity(_Runs):
         at: the mean over positions, the last position, a position counted from 0 (the number of examples
             before it), a mark of the task ("50th_clean"), or "headline": the task's headline number.
         evaluation: "report", or another evaluation of the task ("clean_prompts").
-        of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "score" (raw),
-            "convergence_step" (the step at which the task is learned; the training budget if it never is)
-            or "training_flops".
+        of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "excess" (the part of what can
+            be learned that was not: 0 at the task's floor, 1 for the trivial predictor), "score" (raw),
+            "convergence_step" (the step at which the task is learned; infinite if it never is) or
+            "training_flops".
         step: the checkpoint at which the number is read; the last one by default.
         at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.
         protocol: the paper's text or its released code, for tasks in which the two differ.
         relative_to: fields of another quantity, whose number is the divisor.
         minus: fields of another quantity, whose number is subtracted.
-        over_seeds: the median over the seeds that finished, or the lowest value.
+        over_seeds: the mean over the seeds that finished, or the lowest value.
     """
 
     protocol: Literal["paper", "released_code"] | None = None
 
     at: Annotated[int | str, BeforeValidator(_position)] = "mean"
     evaluation: str = "report"
-    of: Literal["error", "score", "convergence_step", "training_flops"] = "error"
+    of: Literal["error", "excess", "score", "convergence_step", "training_flops"] = "error"
     step: PositiveInt | None = None
     at_flops: PositiveFloat | None = None
     relative_to: Quantity | None = None
     minus: Quantity | None = None
-    over_seeds: Literal["median", "lowest"] = "median"
+    over_seeds: Literal["mean", "lowest"] = "mean"
 
     @model_validator(mode="after")
     def _one_reference(self) -> Self:
         if self.relative_to and self.minus:
             raise ValueError("give one of relative_to and minus")
-        if self.at_flops and (self.step or self.of not in ("error", "score")):
-            raise ValueError("at_flops reads errors over all checkpoints: leave out step and of")
-        if self.at_flops and self.over_seeds != "median":
-            raise ValueError("at_flops reads medians over seeds: leave out over_seeds")
+        if self.at_flops and (self.step or self.of not in ("error", "excess")):
+            raise ValueError(
+                "at_flops reads errors over all checkpoints: leave out step, and of unless excess"
+            )
+        if self.at_flops and self.over_seeds != "mean":
+            raise ValueError("at_flops reads means over seeds: leave out over_seeds")
         return self
 
     def updated(self, other: Quantity) -> Quantity:

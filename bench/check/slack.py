@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Claim
-from bench.check.measurement import Measurement, ratio_error
+from bench.check.claim import Claim, Holds
+from bench.check.measurement import Measurement, ratio_of
+from bench.uncertainty import Floats
 
 Pair = tuple[Measurement, Measurement]
 """Two measurements of which the first is claimed to be the lower."""
@@ -22,6 +25,8 @@ class SlackClaim(Claim):
             margin: with −0.5, less than half of it.
     """
 
+    relative: ClassVar[bool] = True
+
     slack: float = Field(default=0.0, gt=-1.0)
 
     @property
@@ -30,21 +35,22 @@ class SlackClaim(Claim):
             return f"{-100 * self.slack:g} % margin"
         return f"{100 * self.slack:g} % slack" if self.slack else "none"
 
-
-def is_below(pair: Pair, slack: float) -> bool:
-    """Whether the first is lower, up to the slack. Equal values are not in order without slack."""
-    low, high = pair
-    return low.value < high.value * (1 + slack)
+    def below(self, low: Floats, high: Floats) -> Holds:
+        """Whether each first value is the lower, up to the slack. Without slack, equal values are not."""
+        # A share of a value below 0 (an excess can be) would narrow the slack instead of widening it.
+        allowance = self.slack * np.abs(high, out=np.zeros_like(high), where=np.isfinite(high))
+        return np.asarray(low < high + allowance)
 
 
 def largest_ratio(pairs: Sequence[Pair]) -> tuple[float, float | None]:
     """The largest ratio of a lower member to a higher one, and its standard error; of equals, the first."""
-    worst = max(pairs, key=_ratio)
-    return _ratio(worst), ratio_error(*worst)
+    return max((_ratio(pair) for pair in pairs), key=lambda ratio: ratio[0])
 
 
-def _ratio(pair: Pair) -> float:
+def _ratio(pair: Pair) -> tuple[float, float | None]:
     low, high = pair
-    if high.value == 0:
-        return 1.0 if low.value == 0 else math.inf
-    return low.value / high.value
+    if low.value == high.value:
+        return 1.0, ratio_of(low, high)[1]
+    if high.value <= 0:
+        return math.inf, None
+    return ratio_of(low, high)

@@ -29,8 +29,8 @@ from bench.results.mixtures import mixtures
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-Word = Literal["reproduced", "not reproduced", "undecided", "not comparable", "missing"]
-WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not comparable", "missing")
+Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing"]
+WORDS: tuple[Word, ...] = ("reproduced", "contradicted", "undecided", "not comparable", "missing")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Verdict:
         value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
             an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
         shown: text before the value (a symbol).
-        standard_error: of `value`, over three or more seeds, else over prompts.
+        standard_error: of `value`, over prompts and, with several seeds, over training.
         expected: the claimed result, in words.
         tolerance: the allowed deviation, in words, or "none".
         why_tolerance: the reason that the claims file gives for the number or the tolerance.
@@ -101,9 +101,9 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every claim is reproduced. 1: a claim is not reproduced. 2: otherwise, or there is no claim."""
+    """0: every claim is reproduced. 1: a claim is contradicted. 2: otherwise, or there is no claim."""
     words = {verdict.verdict for verdict in verdicts}
-    if "not reproduced" in words:
+    if "contradicted" in words:
         return 1
     return 0 if words == {"reproduced"} else 2
 
@@ -152,18 +152,37 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
             return _unjudged(name, claim, "not comparable", f"{prefix}{error}", run_ids)
         if isinstance(measurement, str):
             return _unjudged(name, claim, claim.without_number, f"{prefix}{measurement}", run_ids)
-        if not math.isfinite(measurement.value):
+        measurements.append(measurement)
+    if reason := _nothing_learned(claim, measurements):
+        return _unjudged(name, claim, "not comparable", reason, run_ids)
+    for member, measurement in zip(claim.names, measurements, strict=True):
+        if math.isnan(measurement.value):
             reason = f"{measurement.text(member)}: the value is not a number"
             return _unjudged(name, claim, claim.without_number, reason, run_ids)
-        seeds = claim.requires.seeds or 1
-        if measurement.seeds < seeds:
-            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds it takes finished"
-            return _unjudged(name, claim, "not comparable", reason, run_ids)
-        measurements.append(measurement)
+        seeds = claim.requires.least_seeds
+        if measurement.seeds < seeds and measurement.not_learned is not None:
+            prefix = f"{member}: " if member else ""
+            reason = (
+                f"{prefix}{measurement.seeds} of the {seeds} seeds finished that a claim about training takes"
+            )
+            return _unjudged(name, claim, "undecided", reason, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     verdict = _judged(name, claim, claim.judge(measurements), used)
     mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
+
+
+def _nothing_learned(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
+    """Why a comparison of models says nothing; None if one of them has learned, or nothing is compared."""
+    shares = [part.not_learned for part in measurements if part.not_learned is not None]
+    if not claim.compares or not shares or (best := min(shares)) <= claim.requires.learned:
+        return None
+    if all(quantity.of == "convergence_step" for quantity in claim.quantities):
+        return "nothing was learned: in no compared model did every seed converge"
+    return (
+        f"nothing was learned: the best model has {best:.3g} of the trivial predictor's error, "
+        f"learned is at most {claim.requires.learned:g}"
+    )
 
 
 def _measured(quantity: Quantity, results: _Results) -> Measurement | str:
@@ -209,13 +228,13 @@ def _unjudged(name: str, claim: Claim, word: Word, reason: str, run_ids: tuple[s
 
 
 def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, ...]) -> Verdict:
-    word: Word = "reproduced" if judgement.holds else "not reproduced"
+    word: Word = "reproduced" if judgement.holds else "contradicted"
     if judgement.holds is None:
         word = "undecided"
     return replace(
         _unjudged(name, claim, word, judgement.reason, run_ids),
         value=_finite(judgement.value),
-        shown=judgement.shown,
+        shown=judgement.shown or ("never" if judgement.value == math.inf else None),
         standard_error=_finite(judgement.standard_error),
         comparison=judgement.comparison,
     )

@@ -29,7 +29,7 @@ from bench.suite import Suite, owner
 
 STYLES = {
     "reproduced": "green",
-    "not reproduced": "red",
+    "contradicted": "red",
     "undecided": "yellow",
     "not comparable": "yellow",
     "missing": "dim",
@@ -75,7 +75,7 @@ def command(
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
-    Exit code 0: every claim is reproduced. 1: a claim is not reproduced. 2: claims are missing, undecided or
+    Exit code 0: every claim is reproduced. 1: a claim is contradicted. 2: claims are missing, undecided or
     not comparable. 3: the suite or its claims file is wrong.
     """
     raise typer.Exit(check_suite(suite, results, CheckOptions(as_json, junit, against, allow_synthetic)))

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord, Scores
+from bench.results.record import MAIN, SELECTION, BaselinesRecord, Checkpoint, RunRecord, Scores
 
 Number = tuple[float, float]
 """A score and its standard error over prompts; NaN where there is none."""
@@ -97,6 +97,44 @@ def normalised(result: RunRecord, name: str, raw: Number) -> Number:
         return 1.0 - raw[0], raw[1]
     by = scale(result, name)
     return raw[0] / by, raw[1] / by
+
+
+def trivial_error(result: RunRecord) -> float:
+    """Error of the predictor that has learned nothing, normalised: 1, or 1 − its accuracy."""
+    return 1.0 - result.facts.trivial if result.facts.metric == "accuracy" else 1.0
+
+
+def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: str | int) -> float | None:
+    """Error of the task's floor, normalised: the lowest that any predictor can reach.
+
+    Args:
+        result: of a run of the task.
+        baselines: the task's.
+        name: the evaluation.
+        at: as in `number`.
+
+    Returns:
+        None where the task has no floor, or the floor skips a position that `at` needs.
+    """
+    floor = next((row for row in baselines.baselines if (row.kind, row.evaluation) == ("floor", name)), None)
+    last = result.last
+    if floor is None or last is None or name not in last.evaluations:
+        return None
+    columns = len(last.evaluations[name].mean)
+    by_position = dict(zip(floor.positions, floor.mean, strict=True))
+    where = positions(result, name, columns)
+    if at == "headline":
+        at = result.facts.headline or "mean"
+    wanted = where if at == "mean" else [where[index] for index in _columns(result, name, at, columns)]
+    if not wanted or any(position not in by_position for position in wanted):
+        return None
+    mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
+    return normalised(result, name, (mean, 0.0))[0]
+
+
+def _columns(result: RunRecord, name: str, at: str | int, columns: int) -> list[int]:
+    index = column(result, name, at, columns)
+    return [] if index is None else [index]
 
 
 def headline_words(mark: str | None) -> str:

@@ -93,8 +93,8 @@ def _record(run: Run, error: Any) -> RunRecord:
         (0.95, "reproduced"),
         (1.1, "undecided"),
         (0.9, "undecided"),
-        (1.3, "not reproduced"),
-        (0.7, "not reproduced"),
+        (1.3, "contradicted"),
+        (0.7, "contradicted"),
     ],
 )
 def test_a_known_ratio_is_found_and_judged(factor: float, word: str) -> None:
@@ -112,7 +112,7 @@ def test_a_known_ratio_is_found_and_judged(factor: float, word: str) -> None:
 
 def test_the_range_of_ratios_is_the_claims_own() -> None:
     assert verdict(scaled(1.3), high=1.4).verdict == "reproduced"
-    assert verdict(scaled(1.05), high=1.01).verdict == "not reproduced"
+    assert verdict(scaled(1.05), high=1.01).verdict == "contradicted"
 
 
 def test_errors_that_scatter_decide_nothing() -> None:
@@ -135,12 +135,12 @@ def test_where_nothing_was_learned_nothing_is_equivalent(task: str, error: float
 
 def test_an_accuracy_is_compared_by_what_it_lacks() -> None:
     found = verdict(dict.fromkeys(range(8), 0.1), dict.fromkeys(range(8), 0.05), "sparse_parity")
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "contradicted"
     assert found.value == pytest.approx(2.0)
 
 
 def test_a_subject_that_did_not_learn_what_the_reference_did_is_not_equivalent() -> None:
-    assert verdict({seed: 1.0 + 0.01 * seed for seed in range(8)}).verdict == "not reproduced"
+    assert verdict({seed: 1.0 + 0.01 * seed for seed in range(8)}).verdict == "contradicted"
 
 
 @pytest.mark.parametrize("side", ["subject", "reference"])

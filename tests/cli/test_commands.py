@@ -335,9 +335,9 @@ def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
     result["checkpoints"][-1]["evaluations"]["report"]["overall"][0] = 1e9
     path.write_text(json.dumps(result))
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 1)
-    assert "not reproduced mamba_is_trained: Mamba is trained.\n    " in output
+    assert "contradicted mamba_is_trained: Mamba is trained.\n    " in output
     assert "is above 1e+06" in output
-    assert output.endswith("2 claims: 1 reproduced, 1 not reproduced.\n")
+    assert output.endswith("2 claims: 1 reproduced, 1 contradicted.\n")
 
 
 @pytest.mark.slow
@@ -442,7 +442,7 @@ def test_scripts_read_the_verdicts(trained: tuple[Path, str]) -> None:
     assert (checked["exit_code"], checked["problems"]) == (0, [])
     assert checked["counts"] == {
         "reproduced": 2,
-        "not reproduced": 0,
+        "contradicted": 0,
         "undecided": 0,
         "not comparable": 0,
         "missing": 0,

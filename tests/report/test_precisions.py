@@ -100,10 +100,10 @@ def test_a_precision_that_is_equal_for_every_architecture_may_become_the_default
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({("mamba", "bf16"): 0.3}, "tf32 may become the default. Not bf16: Mamba not reproduced."),
+        ({("mamba", "bf16"): 0.3}, "tf32 may become the default. Not bf16: Mamba contradicted."),
         (
             {("mamba", "bf16"): 0.3, ("transformer", "tf32"): 0.1},
-            "fp32 stays the default. Not tf32: Transformer not reproduced. Not bf16: Mamba not reproduced.",
+            "fp32 stays the default. Not tf32: Transformer contradicted. Not bf16: Mamba contradicted.",
         ),
         # The Transformer learned nothing, in any precision.
         (
@@ -134,7 +134,7 @@ def test_what_else_is_claimed_of_a_precision_must_hold_too(limit: float, passes:
     measure = {"architecture": "mamba", "precision": "bf16", "over_seeds": "lowest"}
     claims = claims_on("mamba", "transformer", low_bf16={"measure": measure, "bound": {"at_most": limit}})
     text = decision(EQUAL, claims)
-    assert ("low_bf16 not reproduced" in text) is not passes
+    assert ("low_bf16 contradicted" in text) is not passes
     assert text.startswith("tf32 or bf16 may" if passes else "tf32 may")
 
 
@@ -168,7 +168,7 @@ def test_page_and_readme_show_the_section_and_its_files_are_written() -> None:
     suite, pool = suite_and_pool({**EQUAL, ("mamba", "bf16"): 0.3})
     files = contents(suite, pool, {}, check(BOTH, suite, pool, allow_synthetic=True))
     for name in ("README.md", "index.html"):
-        assert "Not bf16: Mamba not reproduced." in files[name].decode()
+        assert "Not bf16: Mamba contradicted." in files[name].decode()
     rows = list(csv.DictReader(io.StringIO(files["tables/precisions.csv"].decode())))
     assert [row["claim"] for row in rows] == [
         "mamba_tf32",

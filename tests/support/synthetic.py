@@ -107,6 +107,7 @@ def result_of(
     outcome: str = "finished",
     prompts: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    noise: float = 1.0,
 ) -> dict[str, Any]:
     """The result of `run`.
 
@@ -119,6 +120,7 @@ def result_of(
         outcome: "finished", or "diverged" (which leaves no checkpoint).
         prompts: digests, where they are not the usual ones.
         provenance: fields that replace the usual ones.
+        noise: factor of all standard errors, and of what tells prompts apart. With 0 every number is exact.
     """
     task = run.task
     final = _positions(run, errors)
@@ -126,10 +128,10 @@ def result_of(
     for step in run.checkpoints if outcome == "finished" else ():
         slower = 1.0 if errors is not None else (run.steps / step) ** 0.5
         scores = [_score(task, value, slower) for value in final]
-        report = scores_of(task, scores)
+        report = scores_of(task, scores, noise=noise)
         chosen = report["headline"][0] if selection is None else _score(task, selection, 1.0)
         others = {
-            name: scores_of(task, scores[-1:] * len(one.positions), name)
+            name: scores_of(task, scores[-1:] * len(one.positions), name, noise)
             for name, one in task.evaluations().items() if name != "report"
         }  # fmt: skip
         checkpoints.append(
@@ -139,7 +141,7 @@ def result_of(
                 "training_flops_full_length": run.training_flops(step),
                 "evaluations": {
                     "report": report,
-                    "selection": {key: [chosen, 0.01 * chosen] for key in ("overall", "headline")},
+                    "selection": {key: [chosen, 0.01 * noise * chosen] for key in ("overall", "headline")},
                     **others,
                 },
             }
@@ -159,7 +161,7 @@ def result_of(
         "facts": run_facts(run),
         "checkpoints": checkpoints,
         "convergence_step": reached[0] if reached else None,
-        "per_prompt": {"report": per_prompt_of(run, checkpoints)},
+        "per_prompt": {"report": per_prompt_of(run, checkpoints, noise)},
         "prompts": dict(prompts or prompts_of(run)),
         "curve": {"step": [0], "loss": [task.trivial], "gradient_norm": [1.0]},
         "provenance": {
@@ -179,27 +181,27 @@ def result_of(
     }
 
 
-def scores_of(task: Task, mean: Sequence[float], name: str = "report") -> dict[str, Any]:
+def scores_of(task: Task, mean: Sequence[float], name: str = "report", noise: float = 1.0) -> dict[str, Any]:
     """The scores of one evaluation from its mean at every position."""
     overall = sum(mean) / len(mean)
     marks = task.evaluations()[name].marks
     at = mean[marks[task.headline]] if task.headline in marks else overall
     return {
         "mean": list(mean),
-        "standard_error": [0.04 * score for score in mean],
-        "overall": [overall, 0.01 * overall],
-        "headline": [at, (0.04 if task.headline in marks else 0.01) * at],
+        "standard_error": [0.04 * noise * score for score in mean],
+        "overall": [overall, 0.01 * noise * overall],
+        "headline": [at, (0.04 if task.headline in marks else 0.01) * noise * at],
     }
 
 
-def per_prompt_of(run: Run, checkpoints: Sequence[Mapping[str, Any]]) -> str:
+def per_prompt_of(run: Run, checkpoints: Sequence[Mapping[str, Any]], noise: float = 1.0) -> str:
     """Each of PER_PROMPT prompts' headline score: hard prompts are hard for every model alike."""
     if not checkpoints:
         return ""
     score = checkpoints[-1]["evaluations"]["report"]["headline"][0]
     own = random.Random(run.id)
     hard = random.Random(run.task_id)
-    factors = [math.exp(0.3 * hard.gauss() + 0.05 * own.gauss()) for _ in range(PER_PROMPT)]
+    factors = [math.exp(noise * (0.3 * hard.gauss() + 0.05 * own.gauss())) for _ in range(PER_PROMPT)]
     mean = sum(factors) / PER_PROMPT
     return base64.b64encode(struct.pack(f"<{PER_PROMPT}f", *(score * f / mean for f in factors))).decode()
 
@@ -256,9 +258,13 @@ def pool_of(runs: Iterable[Run], **arguments: Any) -> Pool:
 
 
 def claim_of(fields: Mapping[str, Any]) -> Claim:
-    """A claim from what a claims file would say, of the kind that is among its keys."""
+    """A claim from what a claims file would say, of the kind that is among its keys.
+
+    Unless told otherwise it is about the runs themselves, which takes one seed.
+    """
     (kind,) = KINDS.keys() & fields.keys()
-    return KINDS[kind].model_validate(fields)
+    requires = {"about": "these runs", **fields.get("requires", {})}
+    return KINDS[kind].model_validate({**fields, "requires": requires})
 
 
 def record_of(result: dict[str, Any]) -> RunRecord:

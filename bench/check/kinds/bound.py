@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import model_validator
 
-from bench.check.claim import Claim, Judgement
+from bench.check.claim import Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
+from bench.uncertainty import Floats
 
 
 class Bound(Frozen):
@@ -29,9 +31,9 @@ class Bound(Frozen):
         """The number of the bound, whichever side it is on."""
         return next(limit for limit in (self.at_most, self.at_least) if limit is not None)
 
-    def admits(self, value: float) -> bool:
-        """Whether a value is on the right side."""
-        return value <= self.limit if self.at_most is not None else value >= self.limit
+    def admits(self, values: Floats) -> Holds:
+        """Whether each value is on the right side."""
+        return np.asarray(values <= self.limit if self.at_most is not None else values >= self.limit)
 
 
 class BoundClaim(Claim):
@@ -50,4 +52,8 @@ class BoundClaim(Claim):
         value, limit = measurement.value, self.bound.limit
         side = "above" if value > limit else "below" if value < limit else "at"
         reason = f"{measurement.text()} is {side} {limit:.4g}"
-        return Judgement(self.bound.admits(value), value, measurement.standard_error, reason)
+        holds, share = self.decided(measurements)
+        return Judgement(holds, value, measurement.standard_error, reason + share)
+
+    def holds(self, values: Floats) -> Holds:
+        return self.bound.admits(values[:, 0])

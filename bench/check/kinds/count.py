@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from bench.check.claim import Judgement, Member, Place
+from bench.check.claim import Holds, Judgement, Member, Place
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import SlackClaim, is_below
+from bench.check.slack import SlackClaim
 from bench.frozen import Frozen
+from bench.uncertainty import Floats
 
 
 class Count(Frozen):
@@ -76,15 +78,23 @@ class CountClaim(SlackClaim):
         broken = [
             f"{low_name} {low.value:.3g} against {high_name} {high.value:.3g}"
             for (low_name, high_name), (low, high) in zip(names, pairs, strict=True)
-            if not is_below((low, high), self.slack)
+            if not self.below(np.array(low.value), np.array(high.value))
         ]
-        return self._judgement(broken, "; ")
+        holds, share = self.decided(measurements)
+        return self._judgement(holds, broken, "; ", share)
+
+    def holds(self, values: Floats) -> Holds:
+        holding = self.below(values[:, ::2], values[:, 1::2]).sum(axis=1)
+        return np.asarray(holding >= self.count.at_least)
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
-        return self._judgement([claim for claim in self.count.claims or () if not reproduced[claim]], ", ")
+        broken = [claim for claim in self.count.claims or () if not reproduced[claim]]
+        return self._judgement(self.count.total - len(broken) >= self.count.at_least, broken, ", ")
 
-    def _judgement(self, broken: Sequence[str], separator: str) -> Judgement:
+    def _judgement(
+        self, holds: bool | None, broken: Sequence[str], separator: str, share: str = ""
+    ) -> Judgement:
         total = self.count.total
         holding = total - len(broken)
         reason = f"{holding} of {total} hold" + (f"; not: {separator.join(broken)}" if broken else "")
-        return Judgement(holding >= self.count.at_least, holding, None, reason)
+        return Judgement(holds, holding, None, reason + share)

@@ -59,7 +59,7 @@ class EquivalentClaim(Claim):
     """Two quantities have equal mean errors over seeds, within a range of ratios."""
 
     kind: ClassVar[str] = "equivalent"
-    without_number: ClassVar[Literal["not reproduced", "undecided"]] = "undecided"
+    without_number: ClassVar[Literal["contradicted", "undecided"]] = "undecided"
 
     equivalent: Equivalence
 

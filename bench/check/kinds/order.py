@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Judgement, Member
+from bench.check.claim import Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
-from bench.check.slack import SlackClaim, is_below, largest_ratio
+from bench.check.slack import SlackClaim, largest_ratio
 from bench.strict_yaml.complaints import Complaint
+from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -40,11 +42,15 @@ class OrderClaim(SlackClaim):
         return " < ".join(self.names)
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        # All pairs, not only neighbours: otherwise the slack of several steps would add up.
-        pairs = list(itertools.combinations(measurements, 2))
-        holds = all(is_below(pair, self.slack) for pair in pairs)
+        holds, share = self.decided(measurements)
+        ratio = largest_ratio(list(itertools.combinations(measurements, 2)))
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(holds, *largest_ratio(pairs), "; ".join(texts))
+        return Judgement(holds, *ratio, "; ".join(texts) + share)
+
+    def holds(self, values: Floats) -> Holds:
+        # All pairs, not only neighbours: otherwise the slack of several steps would add up.
+        pairs = itertools.combinations(values.T, 2)
+        return np.asarray(np.all([self.below(low, high) for low, high in pairs], axis=0))
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
         first = self.quantities[0]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
-from bench.check.claim import Claim, Judgement, Member
+from bench.check.claim import Claim, Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.frozen import Frozen
 from bench.paper.symbols import SYMBOLS, symbol
+from bench.uncertainty import Floats
 
 
 def _symbol(value: Any) -> Any:
@@ -35,6 +38,7 @@ class SymbolClaim(Claim):
     """The measured model has this symbol when compared with several models."""
 
     kind: ClassVar[str] = "symbol"
+    relative: ClassVar[bool] = True
 
     symbol: ExpectedSymbol
 
@@ -55,7 +59,12 @@ class SymbolClaim(Claim):
         subject, *compared = measurements
         errors = [measurement.value for measurement in compared]
         measured = symbol(subject.value, errors, accuracy=subject.accuracy)
+        holds, share = self.decided(measurements, partial(self._has_symbol, subject.accuracy))
         values = ", ".join(f"{name}: {error:.4g}" for name, error in zip(self.names[1:], errors, strict=True))
-        reason = f"{subject.text()} is {measured} among {values}"
-        holds = measured == self.symbol.expected
+        reason = f"{subject.text()} is {measured} among {values}{share}"
         return Judgement(holds, subject.value, subject.standard_error, reason, measured)
+
+    def _has_symbol(self, accuracy: bool, values: Floats) -> Holds:
+        return np.array(
+            [symbol(row[0], row[1:], accuracy=accuracy) == self.symbol.expected for row in values.tolist()]
+        )

@@ -9,13 +9,15 @@ import itertools
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from bench.check.claim import ROUNDING, Judgement, Member
+from bench.check.claim import Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import SlackClaim, is_below, largest_ratio
+from bench.check.slack import SlackClaim, largest_ratio
 from bench.frozen import Frozen
+from bench.uncertainty import Floats
 
 
 class Trend(Frozen):
@@ -53,10 +55,15 @@ class TrendClaim(SlackClaim):
         return f"falling: {' > '.join(reversed(self.names))}"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        steps = list(itertools.pairwise(measurements))
-        # Equal neighbours are allowed unless there is a margin, but the whole list must rise.
-        slack = self.slack if self.slack < 0 else max(self.slack, ROUNDING)
-        holds = all(is_below(step, slack) for step in steps)
-        holds = holds and measurements[0].value < measurements[-1].value
+        holds, share = self.decided(measurements)
+        ratio = largest_ratio(list(itertools.pairwise(measurements)))
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(holds, *largest_ratio(steps), "; ".join(texts))
+        return Judgement(holds, *ratio, "; ".join(texts) + share)
+
+    def holds(self, values: Floats) -> Holds:
+        # Equal neighbours are allowed unless there is a margin, but the whole list must rise.
+        steps = [
+            self.below(low, high) | ((low == high) & (self.slack >= 0))
+            for low, high in itertools.pairwise(values.T)
+        ]
+        return np.asarray(np.all([*steps, values[:, 0] < values[:, -1]], axis=0))

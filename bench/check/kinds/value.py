@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import PositiveFloat, model_validator
 
-from bench.check.claim import ROUNDING, Claim, Judgement
+from bench.check.claim import ROUNDING, Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
+from bench.uncertainty import Floats
 
 
 class ExpectedValue(Frozen):
@@ -42,17 +44,23 @@ class ExpectedValue(Frozen):
 
     @property
     def allowed(self) -> float:
-        """The tolerance, in the unit of `distance`."""
+        """The tolerance, in the unit of `distances`."""
         tolerances = (self.absolute, self.relative, self.log10)
         return next(tolerance for tolerance in tolerances if tolerance is not None)
 
-    def distance(self, value: float) -> tuple[float, str]:
-        """The distance of a value from the expected value, and its unit."""
+    @property
+    def unit(self) -> str:
+        """The unit of `distances`, after a number."""
+        return "" if self.absolute is not None else " of it" if self.relative is not None else " decades"
+
+    def distances(self, values: Floats) -> Floats:
+        """The distance of each value from the expected value; of a value without logarithm, infinite."""
         if self.absolute is not None:
-            return abs(value - self.expected), ""
+            return np.asarray(np.abs(values - self.expected))
         if self.relative is not None:
-            return abs(value - self.expected) / abs(self.expected), " of it"
-        return abs(math.log10(value) - math.log10(self.expected)) if value > 0 else math.inf, " decades"
+            return np.asarray(np.abs(values - self.expected) / abs(self.expected))
+        logarithms = np.log10(values, out=np.full_like(values, math.inf), where=values > 0)
+        return np.asarray(np.abs(logarithms - math.log10(self.expected)))
 
 
 class ValueClaim(Claim):
@@ -76,7 +84,10 @@ class ValueClaim(Claim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
-        distance, unit = self.value.distance(measurement.value)
-        holds = distance <= self.value.allowed * (1 + ROUNDING)
-        reason = f"{measurement.text()} is {distance:.4g}{unit} from {self.expected}"
+        distance = self.value.distances(np.array([measurement.value]))[0]
+        holds, share = self.decided(measurements)
+        reason = f"{measurement.text()} is {distance:.4g}{self.value.unit} from {self.expected}{share}"
         return Judgement(holds, measurement.value, measurement.standard_error, reason)
+
+    def holds(self, values: Floats) -> Holds:
+        return np.asarray(self.value.distances(values[:, 0]) <= self.value.allowed * (1 + ROUNDING))
