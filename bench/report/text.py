@@ -43,7 +43,7 @@ def value_text(verdict: Verdict) -> str:
     A symbol stands in front of the number it is for.
     """
     if verdict.value is None:
-        return "–"
+        return verdict.shown or "–"
     if verdict.comparison and verdict.comparison.ratio:
         ratio = verdict.comparison.ratio
         return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
