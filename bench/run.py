@@ -226,6 +226,7 @@ class Run(Frozen):
             length=task.length(task.n_points),
             n_inputs=task.n_inputs,
             n_outputs=task.n_outputs,
+            discrete=task.discrete,
         )
 
     def training_flops(self, steps: int | None = None) -> int:

@@ -80,7 +80,10 @@ def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> 
     [*((name, {}) for name in TASKS), ("vector_mqar", {"layout": "spaced", "training_prompts": 1000})],
 )
 def test_every_task_can_be_captured_and_trains_as_eagerly(name: str, fields: dict[str, object]) -> None:
-    run, device = small_run("transformer", task=TASKS[name](**fields)), torch.device("cuda")
+    run, device = (
+        small_run("transformer", task=TASKS[name].model_validate({**TASKS[name].example_fields, **fields})),
+        torch.device("cuda"),
+    )
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
@@ -95,7 +98,7 @@ def test_every_task_can_be_captured_and_trains_as_eagerly(name: str, fields: dic
 
 @pytest.mark.parametrize("name", list(TASKS))
 def test_training_prompts_are_those_of_the_cpu(name: str) -> None:
-    task = TASKS[name]()
+    task = TASKS[name].example()
     cpu, gpu = (
         task.batch(Draws(3, "train", torch.tensor(5000, device=device)), 16) for device in ("cpu", "cuda")
     )

@@ -79,8 +79,8 @@ TORCH_AT_IMPORT = {
         "ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
-        "backbone linear mixers.attention.module mixers.lstm.module mixers.mamba.module mixers.mlp.module "
-        "mixers.s4.module mixers.s4_mamba.module verified"
+        "backbone embedding linear mixers.attention.module mixers.lstm.module mixers.mamba.module "
+        "mixers.mlp.module mixers.s4.module mixers.s4_mamba.module verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -160,6 +160,11 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
             yield Problem("evaluation", text)
             return
         evaluation = evaluations[quantity.evaluation]
+        if quantity.of == "perplexity" and (evaluation.metric or task.metric) != "cross_entropy":
+            scored = [name for name, other in evaluations.items() if other.metric == "cross_entropy"]
+            fitting = f", only '{scored[0]}' is" if scored else ""
+            text = f"evaluation '{quantity.evaluation}' of task '{task.name}' is no cross-entropy{fitting}"
+            yield Problem("of", text)
         if isinstance(quantity.at, int) and quantity.at not in evaluation.positions:
             first, last = evaluation.positions[0], evaluation.positions[-1]
             available = f"the task has {len(evaluation.positions)}, {first} to {last}"

@@ -411,6 +411,9 @@ def _score(quantity: Quantity, result: RunRecord) -> Number | None:
     score = number(result, checkpoint, quantity.evaluation, quantity.at)
     if score is None or quantity.of == "score":
         return score
+    if quantity.of == "perplexity":
+        perplexity = math.exp(score[0])
+        return perplexity, perplexity * score[1]
     return normalised(result, quantity.evaluation, score)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from bench.cli import printing
@@ -47,9 +48,10 @@ def _sampling(device: Any) -> list[dict[str, Any]]:
     from bench.tasks.draws import Draws
 
     draws = Draws(0, "train", torch.zeros((), dtype=torch.int64, device=device))
+    tasks = {name: kind.example() for name, kind in TASKS.items()}
     return [
-        {"task": name, "microseconds": microseconds(lambda task=task: task().batch(draws, BATCH))}  # type: ignore[misc]
-        for name, task in TASKS.items()
+        {"task": name, "microseconds": microseconds(functools.partial(task.batch, draws, BATCH))}
+        for name, task in tasks.items()
     ]
 
 

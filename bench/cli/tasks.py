@@ -40,7 +40,7 @@ def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
     if as_json:
         out.json(
             {
-                task_name: _facts(kind.model_validate({}))
+                task_name: _facts(kind.example())
                 for task_name, kind in TASKS.items()
                 if name in (None, task_name)
             }
@@ -78,7 +78,7 @@ def _list(out: printing.Output) -> None:
     ]
     rows = []
     for name, kind in TASKS.items():
-        task = kind.model_validate({})
+        task = kind.example()
         mark = task.headline.replace("_", " ") if task.headline else "mean over points"
         score = f"{task.metric.replace('_', ' ')}, {mark}"
         sizes = (str(number) for number in (task.n_dims, task.n_points, task.length(task.n_points)))
@@ -88,7 +88,7 @@ def _list(out: printing.Output) -> None:
 
 
 def _show(out: printing.Output, kind: type[Task]) -> None:
-    task = kind.model_validate({})
+    task = kind.example()
     out.say(inspect.cleandoc(kind.__doc__ or ""))
     fields = task.model_dump(mode="json")
     out.say("")
@@ -96,7 +96,14 @@ def _show(out: printing.Output, kind: type[Task]) -> None:
     rows = []
     for field, value in fields.items():
         differs = protocol.sides(kind, field)
-        rows.append([field, protocol.shown(value), *(differs or ("", ""))])
+        shown = protocol.shown(value)
+        rows.append(
+            [
+                field,
+                f"required, {shown} here" if field in kind.example_fields else shown,
+                *(differs or ("", "")),
+            ]
+        )
     out.print(printing.table(out, columns, rows))
     out.say(
         f"A prompt has {task.length(task.n_points)} tokens; a predictor that has learned nothing scores "

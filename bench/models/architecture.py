@@ -46,10 +46,12 @@ class Architecture(Frozen):
         width_factor: actual width over nominal width.
         residual: if true, h + block(LayerNorm(h)) with a LayerNorm at the end; if false, a plain stack
             block(h) without LayerNorms.
+        tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
+            its own.
         version: raised by an author whenever the same fields give other numbers than before.
     """
 
-    later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "version": 1}
+    later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "tied": True, "version": 1}
 
     name: str
     first: tuple[SerializeAsAny[Block], ...] = ()
@@ -58,6 +60,7 @@ class Architecture(Frozen):
     positions: Positions | None = None
     width_factor: float = Field(default=1.0, gt=0.0)
     residual: bool = True
+    tied: bool = True
     version: PositiveInt = 1
 
     @model_validator(mode="after")
@@ -103,17 +106,21 @@ class Architecture(Frozen):
         length: int = 0,
         n_inputs: int | tuple[int, ...] = 0,
         n_outputs: int = 0,
+        discrete: bool = False,
     ) -> int:
         """Number of trainable parameters in closed form.
 
         Without `n_inputs` and `n_outputs`, the count excludes the read-in and the read-out. This is the
         convention of the paper's Table 6: blocks with their LayerNorms, the final LayerNorm, and the
-        table of positions. Each kind of token has its own read-in.
+        table of positions. Each kind of token has its own read-in. A discrete task has an embedding of
+        `n_inputs` tokens instead.
         """
         D = self.actual_width(width)
         kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
         read_in = sum((kind + 1) * D for kind in kinds if kind)
         read_out = (D + 1) * n_outputs
+        if discrete:
+            read_in, read_out = sum(kinds) * D, 0 if self.tied else read_out
         blocks = self.blocks(layers)
         norms = 2 * D * (len(blocks) + 1) if self.residual else 0
         of_blocks = sum(block.parameters(D) for block in blocks)

@@ -4,7 +4,8 @@
     h = h + block(norm(h))          for every block of the pattern
     outputs = read_out(norm(h))
 
-A plain stack (`residual: false`) applies block after block, without residuals or norms.
+A model of discrete tokens reads in by an embedding, and a tied one also reads out by it. A plain stack
+(`residual: false`) applies block after block, without residuals or norms.
 
 Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
 have PyTorch's defaults (LayerNorm with ε = 1e-5, uniform read-in and read-out), except the positions.
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architecture import Architecture
+from bench.models.embedding import STD, Embedding
 from bench.models.linear import Linear
 from bench.models.mixers.block import Place
 from bench.models.sizes import Size
@@ -27,6 +29,8 @@ from bench.models.sizes import Size
 class Model(nn.Module):
     """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs); output t depends on tokens up to t only.
 
+    With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
+
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
@@ -34,6 +38,7 @@ class Model(nn.Module):
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
         scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
+        discrete: whether tokens are ids below `n_inputs`.
     """
 
     def __init__(
@@ -45,13 +50,19 @@ class Model(nn.Module):
         n_outputs: int,
         length: int,
         scan: str = "sequential",
+        discrete: bool = False,
     ) -> None:
         super().__init__()
         width = architecture.actual_width(size.width)
-        self.read_in = (
-            Linear(n_inputs, width, scan) if isinstance(n_inputs, int) else ReadIns(n_inputs, width, scan)
-        )
         table = architecture.positions
+        self.tied = discrete and architecture.tied
+        self.read_in: nn.Module
+        if not isinstance(n_inputs, int):
+            self.read_in = ReadIns(n_inputs, width, scan)
+        elif discrete:
+            self.read_in = Embedding(n_inputs, width, table.std if table else STD, scan)
+        else:
+            self.read_in = Linear(n_inputs, width, scan)
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
@@ -73,7 +84,8 @@ class Model(nn.Module):
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
             self.final_norm = nn.LayerNorm(width)
             self.norm, self.add_norm, self.norm_of_sum = norm(scan), add_norm(scan), norm_of_sum(scan)
-        self.read_out = Linear(width, n_outputs, scan)
+        if not self.tied:
+            self.read_out = Linear(width, n_outputs, scan)
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.read_in(tokens)
@@ -84,7 +96,8 @@ class Model(nn.Module):
         else:
             for block in self.blocks:
                 h = block(h)
-        outputs: Tensor = self.read_out(h)
+        read_out = cast("Embedding", self.read_in).logits if self.tied else self.read_out
+        outputs: Tensor = read_out(h)
         return outputs
 
     def _residual_blocks(self, h: Tensor) -> Tensor:

@@ -31,9 +31,15 @@ def marks(result: RunRecord, name: str) -> Mapping[str, int]:
     return described.marks if described else {}
 
 
+def metric(result: RunRecord, name: str = MAIN) -> str:
+    """The kind of an evaluation's scores: its own, or the task's."""
+    described = result.facts.evaluations.get(name)
+    return (described and described.metric) or result.facts.metric
+
+
 def scale(result: RunRecord, name: str = MAIN) -> float:
     """What a raw score of the evaluation is divided by; 1 for an accuracy."""
-    if result.facts.metric == "accuracy":
+    if metric(result, name) == "accuracy":
         return 1.0
     described = result.facts.evaluations.get(name)
     return (described and described.error_scale) or result.facts.error_scale
@@ -92,8 +98,8 @@ def headline(result: RunRecord, checkpoint: Checkpoint, name: str) -> Number:
 
 
 def normalised(result: RunRecord, name: str, raw: Number) -> Number:
-    """A raw score as an error: squared error / scale, or 1 − accuracy."""
-    if result.facts.metric == "accuracy":
+    """A raw score as an error: the score / scale, or 1 − accuracy."""
+    if metric(result, name) == "accuracy":
         return 1.0 - raw[0], raw[1]
     by = scale(result, name)
     return raw[0] / by, raw[1] / by
@@ -129,6 +135,8 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     if not wanted or any(position not in by_position for position in wanted):
         return None
     mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
+    if at == "mean" and floor.overall is not None:
+        mean = floor.overall[0]
     return normalised(result, name, (mean, 0.0))[0]
 
 

@@ -19,7 +19,7 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "length": task.length(task.n_points),
         "headline": task.headline,
         "convergence_accuracy": task.convergence_accuracy,
-        "evaluations": {name: described._asdict() for name, described in task.evaluations().items()},
+        "evaluations": {name: described.facts() for name, described in task.evaluations().items()},
     }
 
 

@@ -6,7 +6,8 @@ The file is the record; its name is for people and is never parsed. Format 1, on
      "run": {every field that moves the numbers},
      "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
                "headline", "convergence_accuracy",
-               "evaluations": {name: {"positions", "marks", "error_scale", "axis"}},
+               "evaluations": {name: {"positions", "marks", "error_scale", "axis", "metric" of another
+                                      kind than the task's}},
                "parameters", "table_parameters", "size_group"},
      "checkpoints": [{"step", "training_flops", "training_flops_full_length",
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
@@ -23,17 +24,17 @@ The file is the record; its name is for people and is never parsed. Format 1, on
 
     {"format": 1, "kind": "baselines", "id": "…", "task": {…}, "facts": {…}, "prompts": {…},
      "baselines": [{"name", "kind", "evaluation", "positions", "mean", "standard_error", "prompts",
-                    "seconds"}],
+                    "seconds", "overall": [mean, standard error], where it is not the mean of "mean"}],
      "provenance": {…}}
 
 The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
 one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
 what belongs to them: their headline is "overall", their positions are 0 … n_points − 1.
 
-Scores are raw (`metric`: squared error, or accuracy); dividing by `error_scale`, choosing learning
-rates and drawing frontiers happen when a report is made. Everything outside `provenance` (and a
-baseline's `seconds`) is a function of `run` on one kind of machine. An id is the digest of what was
-run, so that a file whose run was edited no longer fits its id.
+Scores are raw (`metric`: squared error, accuracy, cross-entropy in nats, total variation). Dividing by
+`error_scale`, choosing learning rates and drawing frontiers happen when a report is made. Everything
+outside `provenance` (and a baseline's `seconds`) is a function of `run` on one kind of machine. An id is the
+digest of what was run, so that a file whose run was edited no longer fits its id.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every reader can hold."""
 Count = Annotated[int, Field(ge=1, le=2**53)]
+Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation"]
 Flops = Annotated[int, Field(ge=1, le=10**40)]
 Seconds = Annotated[float, Field(ge=0, le=2e11)]
 """A duration, or a time since 1970 that the calendar has."""
@@ -111,12 +113,14 @@ class RecordedEvaluation(Part):
         positions: what each column stands for.
         marks: columns that have names.
         error_scale: what a raw score is divided by; None where it is the task's.
+        metric: of the scores; None where it is the task's.
     """
 
     positions: list[Whole]
     marks: dict[str, Whole] = Field(default_factory=dict)
     error_scale: float | None = Field(default=None, gt=0)
     axis: str | None = None
+    metric: Metric | None = None
 
     @model_validator(mode="after")
     def _marks_are_columns(self) -> Self:
@@ -130,7 +134,7 @@ class TaskFacts(Part):
     """What a reader of a task's scores needs to know of the task."""
 
     task_id: str
-    metric: Literal["squared_error", "accuracy"]
+    metric: Metric
     error_scale: float = Field(gt=0)
     trivial: float
     n_points: Count
@@ -418,6 +422,7 @@ class RecordedBaseline(Part):
     standard_error: list[float]
     prompts: Count
     seconds: Seconds = 0.0
+    overall: Pair | None = None
 
     @model_validator(mode="after")
     def _has_equal_lengths(self) -> Self:

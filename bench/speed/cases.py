@@ -61,7 +61,7 @@ def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
     _check(grid)
     sizes = {(size.layers, size.width) for size in _sizes(grid.sizes)} if grid.sizes else None
     shapes = {
-        (*shape_of(run), run.task.n_inputs, run.task.n_outputs): run
+        (*shape_of(run), run.task.n_inputs, run.task.n_outputs, run.task.discrete): run
         for run in reversed(list(runs))
         if (grid.architectures is None or run.architecture.name in grid.architectures)
         and (grid.tasks is None or run.task.name in grid.tasks)
@@ -86,7 +86,7 @@ def _run(architecture: str, size: Size, task: str, precision: str) -> Run:
     pattern = ARCHITECTURES[architecture]
     try:
         return Run(
-            task=TASKS[task].model_validate({}),
+            task=TASKS[task].example(),
             architecture=pattern,
             size=size.of(pattern),
             learning_rate=RATES[0],

@@ -43,6 +43,8 @@ class Baseline:
         seconds: duration of the computation.
         evaluation: the evaluation of the task that the scores belong to; "report" is the main one. Old
             records lack the field.
+        overall: mean over all scored positions and its standard error, where positions have different
+            numbers of scores; None where it is the mean of `mean`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Baseline:
     prompts: int
     seconds: float
     evaluation: str = "report"
+    overall: list[float] | None = None
 
 
 def summarise(
@@ -62,6 +65,7 @@ def summarise(
     started: float,
     positions: Sequence[int] | None = None,
     evaluation: str = "report",
+    overall: Tensor | None = None,
 ) -> Baseline:
     """The record of scores (P, positions), rounded to five significant digits.
 
@@ -72,6 +76,8 @@ def summarise(
         started: `time.perf_counter()` before the computation.
         positions: of the columns; 0, 1, 2, … when None.
         evaluation: see `Baseline`.
+        overall: values (P,) whose mean is the mean over all scored positions (`bench.tasks.weighted`), if
+            that is not the mean of the columns.
 
     Raises:
         ValueError: there are fewer than two prompts, so that there is no standard error; positions and
@@ -90,7 +96,10 @@ def summarise(
         position = columns[int(finite.logical_not().nonzero()[0])]
         raise ValueError(f"baseline '{name}': the score at position {position} is not a finite number")
     seconds = round(time.perf_counter() - started, 3)
-    return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds, evaluation)
+    of_all = None
+    if overall is not None:
+        of_all = _rounded(torch.stack((overall.mean(), overall.std() / math.sqrt(count))))
+    return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds, evaluation, of_all)
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 PROTOCOLS = ("paper", "released_code")
 Protocol = Literal["paper", "released_code"]
 
+Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation"]
+"""Kinds of scores. The cross-entropy is in nats per token; its exponential is the perplexity."""
+
 
 @dataclass(frozen=True)
 class Prompts:
     """A batch of prompts.
 
     Attributes:
-        tokens: (B, L, width) float32, the model's input.
-        targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions.
-        inputs: (B, N, d) float32, the inputs that the tokens contain. Baselines read them.
+        tokens: (B, L, width) float32, the model's input; of a discrete task (B, L) int64, ids of tokens.
+        targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions;
+            of a discrete task (B, N) int64, ids of tokens.
+        inputs: (B, N, d) float32, the inputs that the tokens contain. Baselines read them. A discrete task
+            has none other than its tokens.
         counted: (B, N) bool, the points that the loss and the scores count; None for all.
         more: other tensors that the task's scores and baselines need, by name, with B rows.
     """
@@ -71,12 +76,18 @@ class Evaluation(NamedTuple):
         marks: columns that have a name, {"last": 40}.
         error_scale: divisor of raw errors, so that the trivial predictor scores 1.
         axis: the quantity that `positions` counts.
+        metric: of the scores, if it is not the task's.
     """
 
     positions: tuple[int, ...]
     marks: Mapping[str, int]
     error_scale: float
     axis: str = "in-context examples"
+    metric: Metric | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The fields for a result file."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 class Settled(NamedTuple):
@@ -102,7 +113,11 @@ class Task(Frozen):
 
     version: ClassVar[int] = 1
     """Must be raised if the same fields give other numbers than before."""
-    metric: ClassVar[Literal["squared_error", "accuracy"]] = "squared_error"
+    metric: ClassVar[Metric] = "squared_error"
+    discrete: ClassVar[bool] = False
+    """Whether tokens are ids below `n_inputs`, which the model reads by an embedding, and not vectors."""
+    example_fields: ClassVar[Mapping[str, Any]] = {}
+    """Values of the fields without a default, for commands that show or time a task."""
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Where the paper's text and the authors' released code differ: {field: {protocol: value}}."""
     settled_fields: ClassVar[Mapping[str, Settled]] = {}
@@ -122,6 +137,11 @@ class Task(Frozen):
                 raise ValueError(f"{name} is at most {MOST_POINTS}")
         return self
 
+    @classmethod
+    def example(cls) -> Self:
+        """The task with its defaults, and with `example_fields` where there is no default."""
+        return cls.model_validate(dict(cls.example_fields))
+
     if TYPE_CHECKING:  # a field of most tasks, a property of some
 
         @property
@@ -135,7 +155,10 @@ class Task(Frozen):
     @property
     @abstractmethod
     def n_inputs(self) -> int | tuple[int, ...]:
-        """Width of an input token; a width per kind if a prompt alternates between kinds of tokens."""
+        """Width of an input token; a width per kind if a prompt alternates between kinds of tokens.
+
+        Of a discrete task: the number of different tokens.
+        """
 
     @property
     def n_outputs(self) -> int:
@@ -163,6 +186,11 @@ class Task(Frozen):
     @abstractmethod
     def length(self, n_points: int) -> int:
         """Tokens in a prompt of `n_points` points."""
+
+    @property
+    def counted_length(self) -> int:
+        """Tokens of a prompt in FLOPs: those of a full prompt, or their mean if prompts differ in length."""
+        return self.length(self.n_points)
 
     def points_at(self, step: int) -> int:
         """Points counted by the loss at optimisation step `step`."""
@@ -214,6 +242,14 @@ class Task(Frozen):
         columns = torch.tensor(self.evaluations()[name].positions, device=prompts.tokens.device)
         return {name: self.scores(predict(prompts.tokens), prompts)[:, columns]}
 
+    def counts(self, prompts: Prompts, name: str) -> Tensor | None:
+        """Numbers of scored positions in every column of evaluation `name`, (B, columns).
+
+        None if every column is one position. Otherwise `measure` returns sums over the positions of each
+        column, and reported means are means over all positions (`bench.tasks.weighted`).
+        """
+        return None
+
     def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
         """Weight of every point in the loss at `step`, (B, N): 1 if it counts, else 0."""
         size = prompts.targets.shape[:2]
@@ -242,6 +278,13 @@ class Task(Frozen):
         if self.curriculum is None:
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
+
+    def trimmed(self, prompts: Prompts) -> Prompts:
+        """The prompts without padding at their end, which no score or loss counts.
+
+        The shape then depends on values, so a captured step cannot use it.
+        """
+        return prompts
 
     def identity(self) -> dict[str, Any]:
         """Every field that affects prompts or scores, for hashing and for the record."""

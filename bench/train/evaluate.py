@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.kernels import product
 from bench.models.backbone import Model
+from bench.tasks import weighted
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, Prompts, Task
 
@@ -73,6 +74,33 @@ def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
     return {purpose: evaluation_set(task, purpose, count) for purpose in (*PURPOSES, *task.other_evaluations)}
 
 
+@dataclass(frozen=True)
+class ModelScores:
+    """Raw scores of a model on the prompts of one evaluation, float64.
+
+    Attributes:
+        columns: (prompts, columns). The mean over prompts is the score of a column.
+        overall: (prompts,). The mean over prompts is the mean over all scored positions.
+    """
+
+    columns: Array
+    overall: Array
+
+    @classmethod
+    def of(cls, values: Tensor, counts: Tensor | None = None) -> ModelScores:
+        """ModelScores from what `Task.measure` returned, (prompts, columns), and from `Task.counts`."""
+        if counts is None:
+            columns = values.numpy()
+            return cls(columns, columns.mean(axis=1))
+        overall = weighted.per_prompt(values.sum(dim=1), counts.sum(dim=1))
+        return cls(weighted.per_prompt(values, counts).numpy(), overall.numpy())
+
+    @property
+    def finite(self) -> bool:
+        """Whether all scores are finite."""
+        return bool(np.isfinite(self.columns).all() and np.isfinite(self.overall).all())
+
+
 class Predictor(Protocol):
     """Predictions of a stack of models."""
 
@@ -91,8 +119,8 @@ def member_scores(
     task: Task,
     evaluation: EvaluationSet,
     device: torch.device,
-) -> list[dict[str, Array]]:
-    """Raw scores of each member: float64 (prompts, columns) by name of the evaluation.
+) -> list[dict[str, ModelScores]]:
+    """Raw scores of each member by name of the evaluation.
 
     Dropout is off. Matrix products are computed in fp32, whatever precision the run trains with, because
     losses go down to 1e-7, below the rounding errors of TF32.
@@ -108,14 +136,15 @@ def member_scores(
     parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
     with _evaluation_mode(model):
         for begin in range(0, evaluation.count, CHUNK):
-            prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
+            prompts = task.trimmed(evaluation.prompts.part(slice(begin, begin + CHUNK), device))
             predictor.share(prompts.tokens)
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)
                 measured = task.measure(predict, prompts, evaluation.evaluation)
                 own_parts.append({name: values.double().cpu() for name, values in measured.items()})
+    counts = {name: task.counts(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
     return [
-        {name: torch.cat([part[name] for part in own_parts]).numpy() for name in own_parts[0]}
+        {name: ModelScores.of(torch.cat([part[name] for part in own_parts]), counts[name]) for name in counts}
         for own_parts in parts
     ]
 
@@ -132,30 +161,30 @@ def _evaluation_mode(model: Model) -> Iterator[None]:
         model.train(training)
 
 
-def summary(values: Array, headline: Array, positions: bool) -> dict[str, Any]:
+def summary(scores: ModelScores, headline: Array, positions: bool) -> dict[str, Any]:
     """Means and standard errors over prompts, as [mean, standard error].
 
     Args:
-        values: scores (prompts, columns).
+        scores: scores of all prompts.
         headline: headline score of each prompt, (prompts,).
         positions: whether to add the mean and the standard error at every position.
     """
     statistics: dict[str, Any] = {
-        "overall": _mean_and_error(values.mean(axis=1)),
+        "overall": _mean_and_error(scores.overall),
         "headline": _mean_and_error(headline),
     }
     if positions:
-        mean, error = _mean_and_error(values)
+        mean, error = _mean_and_error(scores.columns)
         statistics = {"mean": mean, "standard_error": error, **statistics}
     return statistics
 
 
-def headline(task: Task, evaluation: str, values: Array) -> Array:
+def headline(task: Task, evaluation: str, scores: ModelScores) -> Array:
     """Headline score of each prompt, (prompts,): at the task's headline mark, or the mean over positions."""
     mark = task.headline
     if mark is None:
-        return np.asarray(values.mean(axis=1))
-    return np.asarray(values[:, task.evaluations()[evaluation].marks[mark]])
+        return scores.overall
+    return np.asarray(scores.columns[:, task.evaluations()[evaluation].marks[mark]])
 
 
 def packed(values: Array) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +26,15 @@ from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
-from bench.train.evaluate import evaluation_sets, headline, member_scores, packed, rounded, summary
+from bench.train.evaluate import (
+    ModelScores,
+    evaluation_sets,
+    headline,
+    member_scores,
+    packed,
+    rounded,
+    summary,
+)
 from bench.train.randomness import seed_random
 from bench.train.step import StackPredictor, State, captured_step, eager_step, initial_state
 from bench.train.weights import state_of
@@ -365,7 +372,7 @@ class _Training:
         """Score members on all sets of their tasks."""
         for task_id, members in self._by_task(scored).items():
             task = self.stack.members[members[0]].task
-            measured: dict[int, dict[str, Any]] = {k: {} for k in members}
+            measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.evaluations[task_id].items():
                 predictor = StackPredictor(self.state)
                 values = member_scores(
@@ -376,22 +383,22 @@ class _Training:
             for k in members:
                 self._keep_scores(k, done, measured[k])
 
-    def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, Any]]) -> None:
+    def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, ModelScores]]) -> None:
         """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
         task, size, summaries = run.task, run.size, {}
-        if not all(np.isfinite(values).all() for scores in measured.values() for values in scores.values()):
+        if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
             self._diverged(k, f"a score on the evaluation prompts is not finite at step {done}")
             return
-        for purpose, scores in measured.items():
-            for name, values in scores.items():
+        for purpose, by_name in measured.items():
+            for name, scores in by_name.items():
                 main = name == self.evaluations[run.task_id][purpose].evaluation
                 # A task may measure several evaluations on one set. Selection needs the main one only.
                 if purpose == "selection" and not main:
                     continue
-                per_prompt = headline(task, name, values)
+                per_prompt = headline(task, name, scores)
                 summaries[purpose if main else name] = summary(
-                    values, per_prompt, positions=purpose != "selection"
+                    scores, per_prompt, positions=purpose != "selection"
                 )
                 if purpose == "report" and main and done == self._end(k):
                     notes.per_prompt = packed(per_prompt)

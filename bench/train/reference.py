@@ -34,7 +34,10 @@ def baselines(task: Task, task_id: str, count: int) -> dict[str, Any]:
         "prompts": {
             name: {"count": prompts.count, "sha256": prompts.sha256} for name, prompts in sets.items()
         },
-        "baselines": [asdict(baseline) for baseline in rows],
+        "baselines": [
+            {name: value for name, value in asdict(baseline).items() if value is not None}
+            for baseline in rows
+        ],
         "provenance": {
             "seconds": round(time.time() - began, 3),
             "finished": round(time.time(), 3),

@@ -164,6 +164,8 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
             losses = group.average(gradients, total, count).view(1)
         elif len(state.stack) == 1:
             prompts = run.task.batch(Draws(run.seed, "train", state.step), run.batch_size)
+            if not state.step.is_cuda:  # a captured step needs static shapes
+                prompts = run.task.trimmed(prompts)
             losses = run.task.loss(state.model(prompts.tokens), prompts, state.step).view(1)
             gradients = gradients_of(losses)
         else:

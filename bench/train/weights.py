@@ -92,6 +92,7 @@ def build(run: Run, kernels: str = "sequential") -> Model:
         n_outputs=task.n_outputs,
         length=task.length(task.n_points),
         scan=kernels,
+        discrete=task.discrete,
     )
 
 

@@ -439,6 +439,7 @@ def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -
     for field, message in (
         ("evaluation: clean_prompt", "task 'linear_regression' has no evaluation 'clean_prompt'"),
         ("at: 50th_clean", "task 'linear_regression' has no mark '50th_clean'"),
+        ("of: perplexity", "evaluation 'report' of task 'linear_regression' is no cross-entropy"),
     ):
         text = (
             "suite: synthetic\nclaims:\n  c:\n    statement: s\n    bound: {at_most: 1}\n"
@@ -447,6 +448,25 @@ def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -
         with pytest.raises(InvalidFile) as caught:
             claims_of.load(write(tmp_path, text), suite_of(experiment_of([MIDDLE])))
         assert message in caught.value.problems[0]
+
+
+def test_a_perplexity_is_the_exponential_of_a_cross_entropy() -> None:
+    run = run_of(task_named("regbench", languages=5), steps=100)
+    result = result_of(run, 0.2, provenance=REAL)
+    for checkpoint in result["checkpoints"]:
+        scores = checkpoint["evaluations"]["cross_entropy"]
+        scores["headline"] = scores["overall"] = [math.log(4), 0.01]
+    suite = suite_of(experiment_of([run], "all"))
+    pool = pool_with(runs={run.id: result})
+    measure = {"experiment": "all", "evaluation": "cross_entropy", "at": "headline"}
+    for of, number, error in (
+        ("perplexity", 4.0, 0.04),
+        ("error", math.log(4) / math.log(20), 0.01 / math.log(20)),
+    ):
+        claim = claim_of({"statement": "s", "measure": {**measure, "of": of}, "bound": {"at_most": 9}})
+        (said,) = check(Claims(Path("x"), {"c": claim}), suite, pool)
+        assert said.value == pytest.approx(number)
+        assert said.standard_error == pytest.approx(error)
 
 
 # --- what changed, and files for others -------------------------------------------------------

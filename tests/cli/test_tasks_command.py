@@ -17,7 +17,7 @@ def test_all_tasks_are_listed_with_their_lengths() -> None:
     lines = bench("tasks").stdout.splitlines()
     for name, kind in TASKS.items():
         (line,) = (line for line in lines if line.startswith(f"{name} "))
-        assert str(kind().length(kind().n_points)) in line.split()
+        assert str(kind.example().length(kind.example().n_points)) in line.split()
 
 
 @pytest.mark.slow

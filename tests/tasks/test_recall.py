@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.recall import VectorMQAR, _prime_factors, shuffled_rows
+from bench.tasks.epochs import _prime_factors, shuffled_rows
+from bench.tasks.recall import VectorMQAR
 
 UNLIKELY = 1e-4
 

@@ -23,8 +23,9 @@ from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
 from bench.tasks.task import PROTOCOLS, Prompts
+from bench.tasks.tokens import NextToken
 
-ALL = [pytest.param(cls(), id=name) for name, cls in TASKS.items()]
+ALL = [pytest.param(cls.example(), id=name) for name, cls in TASKS.items()]
 REGRESSION = [
     pytest.param(TASKS[name](), id=name)
     for name in ("linear_regression", "sparse_linear_regression", "two_layer_network", "decision_tree")
@@ -62,7 +63,7 @@ def test_default_constants_are_those_of_the_papers_table_2(task: Task, constants
 
 
 def test_every_task_is_listed_under_its_own_name() -> None:
-    assert {name: cls().name for name, cls in TASKS.items()} == {name: name for name in TASKS}
+    assert {name: cls.example().name for name, cls in TASKS.items()} == {name: name for name in TASKS}
 
 
 def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
@@ -138,8 +139,17 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "queries": 4,
         "layout": "spaced",
         "training_prompts": 300_000,
+        "languages": 5000,
+        "min_states": 5,
+        "max_states": 13,
+        "min_letters": 5,
+        "max_letters": 17,
+        "max_edges": 2,
+        "min_strings": 9,
+        "max_strings": 18,
+        "max_string_length": 48,
     }
-    fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR) else {"name"}
+    fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR | NextToken) else {"name"}
     fields = [field for field in type(task).model_fields if field not in fixed]
     for field in fields:
         changed = type(task)(**{**task.model_dump(), field: other[field]})
@@ -172,7 +182,7 @@ def test_identities_of_the_first_five_tasks_are_those_of_their_first_results() -
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_task_exists_under_both_protocols(task: Task, protocol: str) -> None:
     fields = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
-    assert type(task)(**fields).sample_evaluation(draws(), 2).tokens.shape[0] == 2
+    assert type(task)(**{**task.model_dump(), **fields}).sample_evaluation(draws(), 2).tokens.shape[0] == 2
 
 
 # Layout.
@@ -239,13 +249,14 @@ PINNED = {
     "sparse_parity": "f5ecfe36b724bd1d",
     "chain_of_thought": "3a2c591590c0449b",
     "vector_mqar": "547e2822fccd3781",
+    "regbench": "82bdb7fcead60f3d",
 }
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_evaluation_prompts_are_those_of_every_earlier_result(name: str) -> None:
     """Comparable only while these hold: a change must raise the task's `version`."""
-    prompts = TASKS[name]().sample(draws(), 16)
+    prompts = TASKS[name].example().sample(draws(), 16)
     assert hashlib.sha256(prompts.tokens.numpy().tobytes()).hexdigest()[:16] == PINNED[name]
 
 
@@ -254,11 +265,13 @@ def test_shapes_are_those_a_task_states(task: Task) -> None:
     for evaluation, stated in task.evaluations().items():
         prompts = task.sample_evaluation(draws(), 3, evaluation)
         inputs = task.n_inputs if isinstance(task.n_inputs, int) else max(task.n_inputs)
-        assert prompts.tokens.shape == (3, task.length(task.n_points), inputs)
+        length = task.length(task.n_points)
+        assert prompts.tokens.shape == ((3, length) if task.discrete else (3, length, inputs))
         assert prompts.targets.shape[:2] == (3, task.n_points)
         assert prompts.inputs.shape == (3, task.n_points, task.n_dims)
         tensors = (prompts.tokens, prompts.targets, prompts.inputs)
-        assert {value.dtype for value in tensors} == {torch.float32}
+        assert {value.dtype for value in tensors} == {torch.int64 if task.discrete else torch.float32}
+        assert not task.discrete or 0 <= prompts.tokens.min() <= prompts.tokens.max() < inputs
         assert all(bool(value.isfinite().all()) for value in tensors)
         outputs = torch.zeros(3, task.length(task.n_points), task.n_outputs)
         assert task.losses(outputs, prompts).shape == (3, task.n_points)
@@ -272,9 +285,7 @@ def test_a_model_is_measured_on_every_evaluation(task: Task) -> None:
     seen: dict[str, torch.Tensor] = {}
     for name in ("report", *task.other_evaluations):
         prompts = task.sample_evaluation(draws(), 3, name)
-        seen |= task.measure(
-            lambda tokens: tokens.new_zeros(*tokens.shape[:2], task.n_outputs), prompts, name
-        )
+        seen |= task.measure(lambda tokens: torch.zeros(*tokens.shape[:2], task.n_outputs), prompts, name)
     assert list(seen) == list(task.evaluations())
     for name, scores in seen.items():
         assert scores.shape == (3, len(task.evaluations()[name].positions))

@@ -115,7 +115,7 @@ def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_the_shares_of_a_batch_are_the_batch(task: str) -> None:
-    prompts = TASKS[task]().batch(Draws(0, "train", torch.tensor(3)), 7)
+    prompts = TASKS[task].example().batch(Draws(0, "train", torch.tensor(3)), 7)
     shares = [Group(rank, 3, None, lambda: False).rows(prompts) for rank in range(3)]
     for name in ("tokens", "targets", "inputs", "counted"):
         whole = getattr(prompts, name)

@@ -22,7 +22,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import Task
 from bench.tasks.task import MAIN
-from bench.train.evaluate import evaluation_set, headline
+from bench.train.evaluate import ModelScores, evaluation_set, headline
 from bench.train.loop import TrainingOptions, train_stack
 from bench.train.weights import load_model, save, state_of
 
@@ -45,7 +45,7 @@ def scores(model: torch.nn.Module, task: Task, count: int) -> np.ndarray:  # typ
     prompts = evaluation_set(task, MAIN, count).prompts
     with torch.no_grad():
         values = task.measure(model, prompts, MAIN)[MAIN]
-    return headline(task, MAIN, values.double().numpy())
+    return headline(task, MAIN, ModelScores.of(values.double()))
 
 
 def runs_of(folder: Path) -> list[tuple[Run, RunRecord]]:

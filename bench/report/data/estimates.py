@@ -349,5 +349,6 @@ def level(references: pd.DataFrame, kind: str, position: int | None = None) -> t
     sizes = references.groupby("name", sort=False).size()
     for name, group in references[references["kind"] == kind].groupby("name", sort=False):
         if len(group) == sizes.max():
-            return str(name), float(group["value"].mean())
+            overall = group["overall"].iloc[0]
+            return str(name), float(group["value"].mean() if math.isnan(overall) else overall)
     return None

@@ -214,7 +214,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         done_flops=result.last.training_flops if result and result.last else 0,
         state=result.outcome if result else "failed" if state == "failed" else "missing",
         reason=result.reason if result else None,
-        as_defined=run.task == TASKS[run.task.name]() if run.task.name in TASKS else False,  # type: ignore[call-arg]
+        as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
         settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
     )
@@ -270,13 +270,16 @@ def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:
     return math.nan if index is None else float(positions(result, name, columns)[index])
 
 
-REFERENCE_COLUMNS = ["task_id", "evaluation", "name", "kind", "examples", "value", "standard_error"]
+REFERENCE_COLUMNS = [
+    "task_id", "evaluation", "name", "kind", "examples", "value", "standard_error", "overall",
+]  # fmt: skip
 
 
 def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
     """Floor, baselines and trivial predictor of the tasks of `runs`, with a row per position.
 
-    Columns: REFERENCE_COLUMNS. Values are on the scale on which reports show scores.
+    Columns: REFERENCE_COLUMNS. Values are on the scale on which reports show scores. `overall` is the mean
+    over all scored positions where the record has one that is not the mean of the values; else NaN.
     """
     scales = {run.task_id: ScoreScale.of(run.task).scale for run in runs}
     parts = [
@@ -289,6 +292,7 @@ def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
                 "examples": baseline.positions,
                 "value": np.asarray(baseline.mean, dtype=float) / scale,
                 "standard_error": np.asarray(baseline.standard_error, dtype=float) / scale,
+                "overall": baseline.overall[0] / scale if baseline.overall else math.nan,
             }
         )
         for task_id, scale in scales.items()

@@ -1,0 +1,45 @@
+"""Embedding of discrete tokens, which a tied model also uses to read out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.kernels import product
+
+STD = 0.02
+"""Standard deviation of the initial weight, as in GPT-2."""
+
+
+class Embedding(nn.Module):
+    """A vector per token id: (B, L) int64 → (B, L, D).
+
+    The lookup is a product with one-hot vectors. Its gradient is then a product too, which is deterministic,
+    unlike additions at indices; and it works for a stack of models and in a captured graph. Vocabularies have
+    about a hundred tokens, so it costs little.
+
+    The vectors have the standard deviation of the learned positions that are added to them, so that neither
+    hides the other at first. The weight itself starts small in any case, because logits are products with it.
+
+    Args:
+        tokens: number of different tokens.
+        width: D.
+        std: standard deviation of the initial vectors.
+        scan: name of the kernels' backend.
+    """
+
+    def __init__(self, tokens: int, width: int, std: float, scan: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(tokens, width) * STD)
+        self.scale = std / STD
+        self.linear = product.linear(scan)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        columns = torch.arange(self.weight.shape[0], device=ids.device)
+        one_hot = (ids.unsqueeze(-1) == columns).to(self.weight.dtype)
+        vectors = self.linear(one_hot, self.weight.mT.contiguous())
+        return vectors * self.scale if self.scale != 1 else vectors
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Products of states (B, L, D) with the vectors of all tokens, (B, L, tokens)."""
+        return self.linear(h, self.weight)

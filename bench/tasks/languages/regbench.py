@@ -1,0 +1,172 @@
+"""RegBench, in-context learning of regular languages (paper §3.2.6, Table 5; Akyürek et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks.draws import Draws
+from bench.tasks.epochs import shuffled_rows
+from bench.tasks.languages.automata import Sizes, draw_automata, draw_texts
+from bench.tasks.languages.regbench_baselines import regbench_baselines
+from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
+from bench.tasks.tokens import NextToken, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.tasks.baselines import Baseline
+
+CROSS_ENTROPY, TOTAL_VARIATION = "cross_entropy", "total_variation"
+
+
+class RegBench(NextToken, Sizes):
+    """Strings of a random regular language, joined by separators: predict the next letter.
+
+    One prompt, of an automaton with the edges 0 –a→ 1, 1 –b→ 0, 1 –c→ 2, 2 –b→ 0::
+
+        token      a  b  a  c  |  a  |  a  c  b
+        next       b  a  c  |  a  |  a  c  b             not scored where the next token is a separator
+        allowed    bc a  bc    a     a  bc b
+
+    A language is an automaton with 4 to 12 states. Each state has 1 to 3 equally likely edges, to other
+    states, with letters of the language's own alphabet. A prompt has 10 to 19 strings of 1 to 49 letters. The
+    released code of Akyürek et al. draws its ranges without the upper ends, and these are the defaults here.
+
+    Scores, each a mean over all scored positions of all languages:
+
+    - `report`: the share of positions where the most likely token is allowed by the automaton;
+    - `cross_entropy`: in nats; its exponential is the perplexity;
+    - `total_variation`: distance between the prediction and the distribution of the automaton.
+
+    `languages` is the number of training languages, with one prompt each, which every epoch repeats in
+    another order. The paper does not state its number: Akyürek et al. have 1 000 to 40 000.
+
+    Text is drawn at the length of the longest prompt. FLOPs count the mean length.
+    """
+
+    metric: ClassVar[Metric] = "accuracy"
+    example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
+
+    name: Literal["regbench"] = "regbench"
+    languages: PositiveInt
+
+    @model_validator(mode="after")
+    def _sizes_are_possible(self) -> Self:
+        for number in ("states", "letters", "strings"):
+            low, high = getattr(self, f"min_{number}"), getattr(self, f"max_{number}")
+            if low > high:
+                raise ValueError(f"min_{number} {low} exceeds max_{number} {high}")
+        if self.max_edges > self.min_states - 1:
+            raise ValueError(f"{self.max_edges} edges to other states need min_states {self.max_edges + 1}")
+        if self.max_edges > self.min_letters:
+            raise ValueError(
+                f"{self.max_edges} edges with different letters need min_letters {self.max_edges}"
+            )
+        if self.max_letters > MOST_LETTERS:
+            raise ValueError(f"max_letters is at most {MOST_LETTERS}")
+        if self.max_string_length < 2:
+            raise ValueError("max_string_length must be at least 2: the first letter is never predicted")
+        if self.longest > MOST_TOKENS:
+            raise ValueError(f"the longest prompt has {self.longest} tokens, more than {MOST_TOKENS}")
+        return self
+
+    @property
+    def vocabulary(self) -> int:
+        """Padding, the letters, and the separator."""
+        return self.max_letters + 2
+
+    @property
+    def n_points(self) -> int:
+        """Tokens that the model reads: all but the last."""
+        return self.longest - 1
+
+    @property
+    def counted_length(self) -> int:
+        strings = (self.min_strings + self.max_strings) / 2
+        return round(strings * ((1 + self.max_string_length) / 2 + 1)) - 2
+
+    @property
+    def error_scale(self) -> float:
+        return 1.0
+
+    @property
+    def trivial(self) -> float:
+        """Accuracy of a random letter: the mean number of edges over the number of letters."""
+        return (1 + self.max_edges) / 2 / self.max_letters
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        columns = tuple(range(self.min_strings))
+
+        def described(scale: float, metric: Metric | None) -> Evaluation:
+            return Evaluation(columns, {"last": len(columns) - 1}, scale, "strings before", metric)
+
+        return {
+            MAIN: described(1.0, None),
+            CROSS_ENTROPY: described(self.uniform_cross_entropy, "cross_entropy"),
+            TOTAL_VARIATION: described(1.0, "total_variation"),
+        }
+
+    def batch(self, draws: Draws, size: int) -> Prompts:
+        rows = shuffled_rows(draws, size, self.languages)
+        one_set = replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
+        return self.sample(one_set, size)
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        automata = draw_automata(draws, batch, self)
+        texts = draw_texts(draws, automata, self)
+        allowed = texts.allowed[:, 1:]
+        more = {
+            "allowed": allowed,
+            "state": texts.state[:, 1:],
+            "column": texts.string[:, 1:].clamp(max=self.min_strings - 1),
+            "letters": automata.letters,
+        }
+        return text(texts.tokens[:, :-1], texts.tokens[:, 1:], allowed > 0, more)
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Whether the most likely token is allowed, (B, L): 1 or 0."""
+        best = outputs.argmax(dim=-1)
+        return ((prompts.more["allowed"] >> best) & 1).float()
+
+    def distances(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Total variation between the model's and the automaton's distributions of the next token, (B, L)."""
+        tokens = torch.arange(self.vocabulary, device=outputs.device)
+        allowed = ((prompts.more["allowed"].unsqueeze(-1) >> tokens) & 1).to(outputs.dtype)
+        true = allowed / allowed.sum(dim=-1, keepdim=True).clamp(min=1)
+        return (outputs.softmax(dim=-1) - true).abs().sum(dim=-1) / 2
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        return {
+            MAIN: self.by_string(self.scores(outputs, prompts), prompts),
+            CROSS_ENTROPY: self.by_string(self.losses(outputs, prompts), prompts),
+            TOTAL_VARIATION: self.by_string(self.distances(outputs, prompts), prompts),
+        }
+
+    def counts(self, prompts: Prompts, name: str) -> Tensor:
+        return self.by_string(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+
+    def by_string(self, values: Tensor, prompts: Prompts) -> Tensor:
+        """Sums of values (B, L) over the scored positions of each string, (B, columns), float64.
+
+        The last column has all strings from number `min_strings` − 1 on, so every prompt has all columns.
+        """
+        assert prompts.counted is not None
+        values = torch.where(prompts.counted, values.double(), 0.0)
+        columns = torch.arange(self.min_strings, device=values.device)
+        belongs = (prompts.more["column"].unsqueeze(-1) == columns).double()
+        return torch.einsum("bl,blc->bc", values, belongs)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        return regbench_baselines(self, prompts)
+
+
+MOST_LETTERS = 60
+"""Sets of letters are bits of an int64."""
+MOST_TOKENS = 20_000
+"""Far more than can be trained, and little enough to draw."""

@@ -1,0 +1,77 @@
+"""Base class of tasks whose prompts are texts of discrete tokens: predict the next token everywhere.
+
+Shapes: B prompts of L tokens, V different tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.lazy import torch
+from bench.tasks.task import Prompts, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NextToken(Task):
+    """A task that is learned by the cross-entropy of the next token. A point is a token.
+
+    `sample` returns ids as tokens (B, L) and as targets (B, L), and in `counted` the targets that are
+    trained and scored. Other targets are separators or padding.
+    """
+
+    discrete: ClassVar[bool] = True
+
+    curriculum: None = None
+
+    @property
+    def n_dims(self) -> int:
+        """A token is one number."""
+        return 1
+
+    def length(self, n_points: int) -> int:
+        return n_points
+
+    @property
+    def n_outputs(self) -> int:
+        """A logit for every token."""
+        return self.vocabulary
+
+    @property
+    def n_inputs(self) -> int | tuple[int, ...]:
+        return self.vocabulary
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """Number of different tokens."""
+
+    @property
+    def uniform_cross_entropy(self) -> float:
+        """Cross-entropy of the uniform distribution over the vocabulary, in nats."""
+        return math.log(self.vocabulary)
+
+    def trimmed(self, prompts: Prompts) -> Prompts:
+        """The prompts up to the last target of any of them that counts."""
+        assert prompts.counted is not None
+        columns = prompts.counted.any(dim=0).nonzero()
+        end, length = (int(columns[-1]) + 1 if len(columns) else 1), prompts.targets.shape[1]
+        more = {
+            name: value[:, :end] if value.ndim > 1 and value.shape[1] == length else value
+            for name, value in prompts.more.items()
+        }
+        return text(prompts.tokens[:, :end], prompts.targets[:, :end], prompts.counted[:, :end], more)
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Cross-entropy of every target, (B, L), in nats."""
+        # A gather and not `cross_entropy`, whose gradient vmap cannot take over a stack with shared targets.
+        chosen = outputs.gather(-1, prompts.targets.unsqueeze(-1)).squeeze(-1)
+        return torch.logsumexp(outputs, dim=-1) - chosen
+
+
+def text(ids: Tensor, targets: Tensor, counted: Tensor, more: dict[str, Any]) -> Prompts:
+    """Prompts of discrete tokens: ids (B, L), targets (B, L), which targets count (B, L)."""
+    return Prompts(ids, targets, ids.unsqueeze(-1), counted, more)
