@@ -166,6 +166,15 @@ class Run(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _prompts_exist(self) -> Self:
+        most = self.task.most_evaluation_prompts
+        if most is not None and self.evaluation_prompts > most:
+            raise ValueError(
+                f"evaluation_prompts: the task '{self.task.name}' has {most}, got {self.evaluation_prompts}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         size = self.size
         if self.architecture.needs_heads():

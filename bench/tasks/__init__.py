@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.tasks.chain_of_thought import ChainOfThought
+from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
@@ -20,6 +21,7 @@ TASKS: dict[str, type[Task]] = {
     "sparse_parity": SparseParity,
     "chain_of_thought": ChainOfThought,
     "vector_mqar": VectorMQAR,
+    "ginc": GINC,
     "regbench": RegBench,
 }
 

@@ -126,6 +126,8 @@ class Task(Frozen):
     """Mean accuracy at which the task counts as learned (Figure 7)."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
     """Further evaluations, each on its own set of prompts."""
+    most_evaluation_prompts: ClassVar[int | None] = None
+    """Prompts of an evaluation set that exist; None if they are drawn without end."""
 
     name: str
     curriculum: Curriculum | None

@@ -1,0 +1,92 @@
+"""Reference predictors for GINC: the exact Bayes rule for documents and for prompts, and trivial ones.
+
+Shapes: D documents (or parts) of T words; P prompts; C concepts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.tasks.languages.hidden_markov import (
+    CONCEPTS,
+    DELIMITER,
+    ENTITIES,
+    PROPERTIES,
+    STATES,
+    Array,
+    Mixture,
+    PromptSet,
+    word_probabilities,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMALLEST = 1e-300
+
+
+def bayes_filter(model: Mixture, words: Array, concepts: Sequence[int] = range(CONCEPTS)) -> Array:
+    """Cross-entropy of every word but the first under the mixture, (D, T − 1), in nats.
+
+    The forward algorithm over states and concepts. The first state has the distribution of the concept's
+    first states. It is nearly the uniform distribution, which is stationary, so the rule holds for parts of
+    documents too.
+
+    Args:
+        model: the mixture.
+        words: (D, T).
+        concepts: concepts of equal prior probability; a single one if it is known.
+    """
+    chains = model.properties[list(concepts)]
+    belief = np.tile(
+        model.starts[list(concepts)].reshape(-1, ENTITIES, PROPERTIES), (len(words), 1, 1, 1)
+    )  # predictive, (D, C, entities, properties)
+    weight = np.full((len(words), len(chains)), 1 / len(chains))
+    losses = []
+    for place in range(words.shape[1]):
+        belief = belief * (model.memory == words[:, place, None, None, None])
+        likelihood = belief.sum(axis=(2, 3))
+        joint = weight * likelihood
+        probability = joint.sum(axis=1, keepdims=True)
+        losses.append(-np.log(probability[:, 0]))
+        weight = joint / probability
+        belief = model.entities.T @ (belief / np.maximum(likelihood, SMALLEST)[:, :, None, None]) @ chains
+    return np.stack(losses[1:], axis=1)
+
+
+def prompt_bayes(model: Mixture, prompts: PromptSet, k: int) -> Array:
+    """The most likely output of prompts given their layout and the concepts, (P,).
+
+    All examples begin at one unknown property of one unknown concept, with entities of their own. The
+    posterior over both is the product of the likelihoods of all examples and of the last inputs.
+    """
+    count = len(prompts.words)
+    # The last output is unknown: a delimiter of length 2 completes the last line.
+    padded = np.concatenate((prompts.words, np.full((count, 2), DELIMITER)), axis=1)
+    lines = padded.reshape(count, -1, k + 1)
+    per_prompt = lines.shape[1]
+    log_posterior = np.zeros((count, CONCEPTS, PROPERTIES - 1))
+    outputs = np.empty((count, CONCEPTS, PROPERTIES - 1, int(model.memory.max()) + 1))
+    for concept in range(CONCEPTS):
+        for start in range(1, PROPERTIES):
+            belief = np.zeros((count * per_prompt, ENTITIES, PROPERTIES))
+            belief[:, :, start] = 1 / ENTITIES
+            log_likelihood = np.zeros((count, per_prompt))
+            for place in range(k):
+                if place == k - 1:
+                    last = belief.reshape(count, per_prompt, STATES)[:, -1].reshape(-1, ENTITIES, PROPERTIES)
+                    outputs[:, concept, start - 1] = word_probabilities(model, last)
+                belief *= model.memory == lines.reshape(-1, k + 1)[:, place, None, None]
+                likelihood = belief.sum(axis=(1, 2))
+                is_known = np.ones((count, per_prompt), dtype=bool)
+                is_known[:, -1] = place < k - 1
+                log = np.log(np.maximum(likelihood, SMALLEST)).reshape(count, per_prompt)
+                log_likelihood += np.where(is_known, log, 0)
+                belief /= np.maximum(likelihood, SMALLEST)[:, None, None]
+                belief = model.entities.T @ belief @ model.properties[concept]
+            log_posterior[:, concept, start - 1] = log_likelihood.sum(axis=1)
+    log_posterior -= log_posterior.max(axis=(1, 2), keepdims=True)
+    posterior = np.exp(log_posterior)
+    return np.asarray((posterior[..., None] * outputs).sum(axis=(1, 2)).argmax(axis=1))
