@@ -7,7 +7,7 @@ figures read the table. Importing this module does not import torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny
@@ -80,14 +80,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    """AdamW with linear warm-up and cosine decay (Appendix C).
+    """AdamW with linear warm-up and cosine decay (Appendix C), or linear decay.
 
     The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
-    along a cosine to `end` × rate at the last step. The paper does not state the weight decay;
+    along a cosine, or a line, to `end` × rate at the last step. The paper does not state the weight decay;
     PyTorch's default stands in.
     """
 
     title = "AdamW with schedule"
+    later_fields: ClassVar[Mapping[str, Any]] = {"decay": "cosine"}
 
     name: Literal["adamw"] = "adamw"
     beta1: float = Field(default=0.9, ge=0, lt=1)
@@ -97,6 +98,7 @@ class AdamW(Optimizer):
     warmup_steps: int = Field(default=50_000, ge=0)
     start: float = Field(default=0.1, ge=0, le=1)
     end: float = Field(default=0.1, ge=0, le=1)
+    decay: Literal["cosine", "linear"] = "cosine"
 
     def fault(self, steps: int) -> str | None:
         """A warm-up that is not over when the run ends."""
@@ -111,13 +113,14 @@ class AdamW(Optimizer):
         """The schedule, with s the start, e the end, W the warm-up steps and T = `steps`.
 
         t < W:  s + (1 − s) t / W
-        t ≥ W:  e + (1 − e) (1 + cos(π (t − W) / (T − W))) / 2
+        t ≥ W:  e + (1 − e) (1 + cos(π (t − W) / (T − W))) / 2, or e + (1 − e) (1 − (t − W) / (T − W))
         """
         warmup = self.warmup_steps
         # Both branches are computed and one is selected, because a branch in Python would read the device.
         rising = self.start + (1 - self.start) * step / max(1, warmup)
         progress = ((step - warmup) / max(1, steps - warmup)).clamp(0, 1)
-        falling = self.end + (1 - self.end) * 0.5 * (1 + torch.cos(math.pi * progress))
+        left = 0.5 * (1 + torch.cos(math.pi * progress)) if self.decay == "cosine" else 1 - progress
+        falling = self.end + (1 - self.end) * left
         return torch.where(step < warmup, rising, falling)
 
     def update(self, kernels: str, buffers: Buffers) -> Update:

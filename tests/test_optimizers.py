@@ -15,8 +15,9 @@ from bench import results
 from bench.check.schema import json_schema as claims_schema
 from bench.cost import Speeds
 from bench.errors import InvalidFile
+from bench.frozen import identity
 from bench.kernels.adam import Buffers
-from bench.optimizers import OPTIMIZERS, Optimizer
+from bench.optimizers import OPTIMIZERS, AdamW, Optimizer
 from bench.plan import plan, select
 from bench.results.export import load_results, write
 from bench.suite import Suite, json_schema, load
@@ -113,3 +114,11 @@ def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
             peer.step()
         torch.testing.assert_close(flat.view(2, 3)[member], parameter.detach())
     assert (int(step), sums[0].tolist()) == (3, [3, 3])
+
+
+def test_linear_decay_falls_along_a_line_and_cosine_keeps_its_id() -> None:
+    linear = AdamW(warmup_steps=10, start=0, end=0.2, decay="linear")
+    factors = [float(linear.rate_factor(torch.tensor(step), 110)) for step in (0, 5, 10, 60, 110)]
+    assert factors == pytest.approx([0, 0.5, 1, 0.6, 0.2])
+    assert "decay" not in identity(AdamW())
+    assert identity(linear)["decay"] == "linear"

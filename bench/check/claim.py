@@ -121,6 +121,8 @@ class Claim(Frozen):
         measure: the measured quantity; for several quantities, their common fields.
         requires: what runs must have in common with the paper's; completed from the file's `requires`.
         awaits: what the suite lacks at present. Until the suite has it, the claim is missing.
+        unreachable: why no model can have the claimed number, for instance because it is beyond a floor. The
+            claim then has this verdict, whatever the results are.
     """
 
     kind: ClassVar[str]
@@ -136,6 +138,7 @@ class Claim(Frozen):
     measure: Quantity = Quantity()
     requires: Requires = Requires()
     awaits: Text | None = None
+    unreachable: Text | None = None
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -2,6 +2,7 @@
 
 A claim is decided from all of its runs or not at all:
 
+* *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol, seeds), were scored on different
   prompts, or are synthetic.
@@ -29,8 +30,10 @@ from bench.results.mixtures import mixtures
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing"]
-WORDS: tuple[Word, ...] = ("reproduced", "contradicted", "undecided", "not comparable", "missing")
+Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
+WORDS: tuple[Word, ...] = (
+    "reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,11 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every claim is reproduced. 1: a claim is contradicted. 2: otherwise, or there is no claim."""
+    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or there is no claim."""
     words = {verdict.verdict for verdict in verdicts}
     if "contradicted" in words:
         return 1
-    return 0 if words == {"reproduced"} else 2
+    return 0 if words and words <= {"reproduced", "unreachable"} else 2
 
 
 def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -129,6 +132,8 @@ class _Results:
 
 
 def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> Verdict:
+    if claim.unreachable:
+        return _unjudged(name, claim, "unreachable", claim.unreachable, ())
     if awaits:
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     pool = results.pool

@@ -33,6 +33,7 @@ STYLES = {
     "undecided": "yellow",
     "not comparable": "yellow",
     "missing": "dim",
+    "unreachable": "magenta",
 }
 
 
@@ -75,8 +76,8 @@ def command(
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
-    Exit code 0: every claim is reproduced. 1: a claim is contradicted. 2: claims are missing, undecided or
-    not comparable. 3: the suite or its claims file is wrong.
+    Exit code 0: every claim that a model can reproduce is reproduced. 1: a claim is contradicted. 2: claims
+    are missing, undecided or not comparable. 3: the suite or its claims file is wrong.
     """
     raise typer.Exit(check_suite(suite, results, CheckOptions(as_json, junit, against, allow_synthetic)))
 

@@ -450,6 +450,18 @@ def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -
         assert message in caught.value.problems[0]
 
 
+def test_a_number_beyond_a_floor_is_unreachable_whatever_the_results() -> None:
+    claim = {"measure": {"experiment": "all"}, "bound": {"at_most": 0.1}, "unreachable": "the floor is 0.2"}
+    runs = {MIDDLE: 0.05}
+    said = verdict(claim, runs)
+    assert (said.verdict, said.reason) == ("unreachable", "the floor is 0.2")
+    reached = verdict({**claim, "unreachable": None}, runs)
+    assert reached.verdict == "reproduced"
+    assert exit_code([said, reached]) == exit_code([said]) == 0
+    assert exit_code([said, verdict({**claim, "unreachable": None}, {MIDDLE: 0.5})]) == 1
+    assert to_json([said])["counts"]["unreachable"] == 1
+
+
 def test_a_perplexity_is_the_exponential_of_a_cross_entropy() -> None:
     run = run_of(task_named("regbench", languages=5), steps=100)
     result = result_of(run, 0.2, provenance=REAL)

@@ -1,0 +1,93 @@
+"""Training on discrete tokens: whole runs of the formal languages, alone and in a stack."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.models.architectures import ARCHITECTURES
+from bench.models.sizes import Size
+from bench.optimizers import AdamW
+from bench.results import read_run
+from bench.results.evaluations import metric, normalised, number
+from bench.results.record import RunRecord
+from bench.run import Run
+from bench.stack import Stack
+from bench.tasks import Task
+from bench.tasks.languages.ginc import GINC
+from bench.tasks.languages.regbench import RegBench
+from bench.train.backends_agree import stack_losses, training_losses
+from bench.train.loop import TrainingOptions, train
+
+CPU = torch.device("cpu")
+REGBENCH = RegBench(
+    languages=40, max_states=5, max_letters=6, max_string_length=6, min_strings=3, max_strings=5
+)
+GINC_SMALL = GINC(symbols=50, block=32, documents=4)
+
+
+def run_of(task: Task, architecture: str = "transformer", **fields: Any) -> Run:
+    pattern = ARCHITECTURES[architecture]
+    usual: dict[str, Any] = {
+        "task": task,
+        "architecture": pattern,
+        "size": Size(layers=1, width=16, heads=2).of(pattern),
+        "learning_rate": 1e-2,
+        "optimizer": AdamW(warmup_steps=5, weight_decay=0.1),
+        "batch_size": 8,
+        "steps": 60,
+        "checkpoints": (60,),
+        "evaluation_prompts": 6,
+    }
+    return Run.model_validate({**usual, **fields})
+
+
+def trained(run: Run, folder: Path) -> RunRecord:
+    result = train(run, folder, TrainingOptions(CPU))
+    result["provenance"] |= {"device": "cpu"}
+    return read_run(json.loads(json.dumps(result)))
+
+
+def test_a_run_on_regbench_is_scored_by_three_evaluations(tmp_path: Path) -> None:
+    record = trained(run_of(REGBENCH), tmp_path)
+    assert record.last is not None
+    assert set(record.last.evaluations) == {"report", "selection", "cross_entropy", "total_variation"}
+    assert record.curve.loss[-1] < record.curve.loss[0] - 0.2
+    assert (metric(record), metric(record, "cross_entropy")) == ("accuracy", "cross_entropy")
+    entropy = number(record, record.last, "cross_entropy", "mean")
+    assert entropy is not None
+    assert 0 < entropy[0] < math.log(8)
+    assert normalised(record, "cross_entropy", entropy)[0] == pytest.approx(entropy[0] / math.log(8))
+    accuracy = number(record, record.last, "report", "headline")
+    assert accuracy is not None
+    assert normalised(record, "report", accuracy)[0] == pytest.approx(1 - accuracy[0])
+
+
+def test_a_run_on_ginc_is_scored_on_prompts_and_documents(tmp_path: Path) -> None:
+    record = trained(run_of(GINC_SMALL, "lstm"), tmp_path)
+    assert record.last is not None
+    assert {"report", "length_3", "validation", "training"} < set(record.last.evaluations)
+    assert record.prompts["validation"].count == 3200
+    entropy = number(record, record.last, "validation", "mean")
+    assert entropy is not None
+    assert entropy[0] < math.log(51) - 0.2
+
+
+def test_losses_without_padding_are_those_with_it() -> None:
+    """A stack computes the whole length, a single run on a processor only what counts."""
+    runs = [run_of(REGBENCH, "mamba", seed=seed, steps=5, checkpoints=(5,)) for seed in (0, 1)]
+    stacked, _ = stack_losses(Stack.of(*runs), CPU, "sequential")
+    order = Stack.of(*runs).members
+    for run, losses in zip(order, stacked, strict=True):
+        alone, _ = training_losses(run, CPU, "sequential")
+        assert losses == pytest.approx(alone, rel=1e-4)
+
+
+def test_more_prompts_than_published_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"evaluation_prompts: .* has 2500, got 2501"):
+        run_of(GINC_SMALL, evaluation_prompts=2501)
