@@ -24,6 +24,7 @@ class Exhibit(NamedTuple):
             the exhibits that it sums up, or nothing.
         against_flops: whether its models are compared at equal training FLOPs.
         summed_up: whether Table 1 sums it up.
+        baselines: whether a table's function receives `references` too, as that of a figure does.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Exhibit(NamedTuple):
     data: Literal["own", "summed up", "none"] = "own"
     against_flops: bool = False
     summed_up: bool = False
+    baselines: bool = False
 
     @property
     def is_figure(self) -> bool:
@@ -58,8 +60,8 @@ EXHIBITS = {
         "Transformer, Mamba and the hybrids against training FLOPs", "figures.flops.figure_8",
         against_flops=True, summed_up=True,
     ),
-    "Table 4": Exhibit("GINC", "tables.printed.table_4", "none"),
-    "Table 5": Exhibit("RegBench", "tables.printed.table_5", "none"),
+    "Table 4": Exhibit("GINC", "tables.languages.table_4", baselines=True),
+    "Table 5": Exhibit("RegBench", "tables.languages.table_5", baselines=True),
     "Table 6": Exhibit("parameters", "tables.parameters.table_6", "none"),
     "Figure 9": Exhibit("linear regression with two optimisers", "figures.flops.figure_9"),
     "Figure 10": Exhibit("depth against width, with two optimisers", "figures.varied.figure_10"),

@@ -54,6 +54,3 @@ TABLE_5 = {
 }
 """RegBench by epochs: perplexity in training and validation, greedy accuracy in percent (*: not measured
 by the paper, copied from Akyürek et al. 2024)."""
-
-NO_GINC = "no task: GINC's language is not generated here"
-NO_REGBENCH = "no task: RegBench's automata are not generated here"

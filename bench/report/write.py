@@ -237,7 +237,8 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         tasks=list(dict.fromkeys(rows["task"])),
     )
     if not exhibit.is_figure:
-        return replace(blank, tables=[function(rows)])
+        own = (rows, references) if exhibit.baselines else (rows,)
+        return replace(blank, tables=[function(*own)])
     # The exhibit names the files, not the function that draws it.
     drawing = replace(function(rows, references), name=anchor)
     return replace(blank, drawing=drawing, tables=[points_table(f"{anchor}-points", drawing.numbers)])

@@ -181,10 +181,11 @@ def summary(scores: ModelScores, headline: Array, positions: bool) -> dict[str, 
 
 def headline(task: Task, evaluation: str, scores: ModelScores) -> Array:
     """Headline score of each prompt, (prompts,): at the task's headline mark, or the mean over positions."""
-    mark = task.headline
-    if mark is None:
+    mark, described = task.headline, task.evaluations()[evaluation]
+    # A mark is chosen for the task's own metric. Another metric of the same model is shown as a mean.
+    if mark is None or described.metric is not None:
         return scores.overall
-    return np.asarray(scores.columns[:, task.evaluations()[evaluation].marks[mark]])
+    return np.asarray(scores.columns[:, described.marks[mark]])
 
 
 def packed(values: Array) -> str:

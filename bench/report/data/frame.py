@@ -96,7 +96,7 @@ class ResultRow(NamedTuple):
         size: layers × width.
         size_group: the paper's name for the size.
         layers, width, parameters: of the model.
-        learning_rate, clip, seed, steps: of the run.
+        learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
         planned_flops: training FLOPs of the whole run; the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
@@ -131,6 +131,7 @@ class ResultRow(NamedTuple):
     parameters: int
     learning_rate: float
     clip: float
+    batch_size: int
     seed: int
     steps: int
     optimizer: str
@@ -207,6 +208,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         parameters=run.parameters,
         learning_rate=run.learning_rate,
         clip=run.clip,
+        batch_size=run.batch_size,
         seed=run.seed,
         steps=run.steps,
         optimizer=run.optimizer.name,

@@ -1,4 +1,4 @@
-"""Tables 1, 3, 4 and 5 of the paper, its numbers beside ours. `bench.report.tables.parameters` is Table 6."""
+"""Tables 1 and 3 of the paper, its numbers beside ours. Tables 4 to 6 have modules of their own."""
 
 from __future__ import annotations
 
@@ -149,55 +149,3 @@ def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
         "at_edge": bool(results.settings["at_edge"].any()),
         "run_ids": point["run_ids"],
     }, tally(rows)
-
-
-def table_4() -> Table:
-    """GINC: the paper's numbers. bench has no numbers of its own, and the table states why."""
-    columns = ["parameters", "train PPL", "valid PPL", "ICL accuracy, %"]
-    rows = [
-        [
-            TableCell(architecture_name(name)),
-            *(TableCell(value) for value in values),
-            _missing(printed.NO_GINC),
-        ]
-        for name, values in printed.TABLE_4.items()
-    ]
-    paper_numbers = [dict(zip(columns, values, strict=True)) for values in printed.TABLE_4.values()]
-    numbers = pd.DataFrame(paper_numbers).add_prefix("paper ").assign(ours=None, why=printed.NO_GINC)
-    numbers.insert(0, "architecture", list(printed.TABLE_4))
-    caption = (
-        "GINC, as the paper prints it; accuracies at 64 examples, 90 % intervals. Nothing measured here."
-    )
-    heads = ["architecture", *(f"paper: {column}" for column in columns), "ours"]
-    return Table("table-4", caption, heads, rows, numbers, frozenset({"architecture", "ours"}))
-
-
-def table_5() -> Table:
-    """RegBench: the paper's numbers. bench has no numbers of its own, and the table states why."""
-    columns = ["train PPL", "valid PPL", "accuracy, %"]
-    rows = [
-        [
-            TableCell(str(epochs)), TableCell(architecture_name(name)), *map(TableCell, values),
-            _missing(printed.NO_REGBENCH),
-        ]
-        for epochs, models in printed.TABLE_5.items() for name, values in models.items()
-    ]  # fmt: skip
-    numbers = pd.DataFrame(
-        [
-            {
-                "epochs": epochs, "architecture": name,
-                **{f"paper {key}": value for key, value in zip(columns, values, strict=True)},
-            }
-            for epochs, models in printed.TABLE_5.items() for name, values in models.items()
-        ]
-    ).assign(ours=None, why=printed.NO_REGBENCH)  # fmt: skip
-    caption = (
-        "RegBench after 15 and 120 epochs, as the paper prints it. *: the paper copied this number from "
-        "Akyürek et al. (2024). Nothing measured here."
-    )
-    heads = ["epochs", "architecture", *(f"paper: {column}" for column in columns), "ours"]
-    return Table("table-5", caption, heads, rows, numbers, frozenset({"architecture", "ours"}))
-
-
-def _missing(why: str) -> TableCell:
-    return TableCell(f"{ABSENT}: {why}", absent=True)

@@ -1,0 +1,257 @@
+"""Tables 4 and 5 of the paper, formal languages: its numbers beside ours. Floors and baselines are rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bench.paper import printed
+from bench.report.data.estimates import INTERVAL_RULE, TaskResults, best_sizes, chosen, interval
+from bench.report.data.frame import tally
+from bench.report.style import architecture_name
+from bench.report.tables.table import Table, TableCell
+from bench.report.text import millions
+from bench.results.record import MAIN
+
+ABSENT = "missing"
+BEYOND = "†"
+
+
+class Column(NamedTuple):
+    """A column of numbers.
+
+    Attributes:
+        head: its heading.
+        evaluation: the evaluation that it shows; None if there is none, as for training without one.
+        perplexity: whether scores are cross-entropies, shown as perplexities; else accuracies in percent.
+    """
+
+    head: str
+    evaluation: str | None
+    perplexity: bool
+
+
+TABLE_4 = (
+    Column("train PPL", "training", True),
+    Column("valid PPL", "validation", True),
+    Column("ICL accuracy, %", MAIN, False),
+)
+TABLE_5 = (
+    Column("train PPL", None, True),
+    Column("valid PPL", "cross_entropy", True),
+    Column("accuracy, %", MAIN, False),
+)
+
+
+class Ours(NamedTuple):
+    """A measured number: the mean over seeds and half of its 90 % interval."""
+
+    value: float
+    half: float
+    run_ids: str
+
+
+def table_4(results: pd.DataFrame, references: pd.DataFrame) -> Table:
+    """GINC: perplexities and in-context accuracy, the paper's / ours, then floors and baselines.
+
+    Args:
+        results: the frame of the runs.
+        references: `references_frame` of their tasks.
+    """
+    rows, numbers = [], []
+    for title, task, own_references in _tasks(results, references, ["task_id"]):
+        # The paper's numbers are those of one vocabulary, 100 words.
+        paper = printed.TABLE_4 if task is None or task.rows["as_defined"].all() else {}
+        for architecture in _architectures(task, paper):
+            parameters, *values = paper.get(architecture, ("–", *("–",) * len(TABLE_4)))
+            head = {"vocabulary": title, "architecture": architecture}
+            cells, entry = _cells(TABLE_4, values, task, architecture, own_references)
+            count = TableCell(f"{parameters} / {_parameters(task, architecture)}")
+            rows.append([TableCell(title), TableCell(architecture_name(architecture)), count, *cells])
+            numbers.append({**head, "paper parameters": parameters, **entry})
+        for name, cells, entry in _reference_rows(TABLE_4, own_references):
+            rows.append([TableCell(title), TableCell(name), TableCell("–"), *cells])
+            numbers.append({"vocabulary": title, "architecture": name, **entry})
+    heads = ["task", "architecture", "parameters", *(column.head for column in TABLE_4)]
+    caption = (
+        "GINC, the paper's / ours; accuracies at the most examples, with 10 words each. The paper states "
+        f"90 % intervals. {_notes(rows)}"
+    )
+    text = frozenset({"task", "architecture"})
+    return Table("table-4", caption, heads, rows, pd.DataFrame(numbers), text)
+
+
+def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
+    """RegBench: perplexity and greedy accuracy by epochs, the paper's / ours, then floors and baselines.
+
+    Args:
+        results: the frame of the runs.
+        references: `references_frame` of their tasks.
+    """
+    groups = [
+        (_epochs(task), str(task.runs["settings"].iloc[0]["languages"]), task, own)
+        for _, task, own in _tasks(results, references, ["task_id", "steps"])
+        if task is not None
+    ]
+    absent = set(printed.TABLE_5) - {epochs for epochs, *_ in groups}
+    rows, numbers = [], []
+    for epochs, languages, task, own_references in sorted(
+        [*groups, *((epochs, "–", None, references.iloc[:0]) for epochs in absent)],
+        key=lambda group: (group[0], len(group[1]), group[1]),
+    ):
+        head = [TableCell(str(epochs)), TableCell(languages)]
+        paper = printed.TABLE_5.get(epochs, {})
+        for architecture in _architectures(task, paper):
+            values = paper.get(architecture, ("–",) * len(TABLE_5))
+            cells, entry = _cells(TABLE_5, values, task, architecture, own_references)
+            rows.append([*head, TableCell(architecture_name(architecture)), *cells])
+            numbers.append({"epochs": epochs, "languages": languages, "architecture": architecture, **entry})
+        for name, cells, entry in _reference_rows(TABLE_5, own_references):
+            rows.append([*head, TableCell(name), *cells])
+            numbers.append({"epochs": epochs, "languages": languages, "architecture": name, **entry})
+    caption = (
+        "RegBench, the paper's / ours. The paper does not state its number of languages. *: the paper copied "
+        "this number from Akyürek et al. (2024). Perplexity in training has no evaluation here. "
+        f"{_notes(rows)}"
+    )
+    heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5)]
+    return Table("table-5", caption, heads, rows, pd.DataFrame(numbers), frozenset({"architecture"}))
+
+
+def _tasks(
+    results: pd.DataFrame, references: pd.DataFrame, keys: list[str]
+) -> Iterator[tuple[str, TaskResults | None, pd.DataFrame]]:
+    """Title, results and references by `keys`, the first of which is the task. Without results, None."""
+    if results.empty:
+        yield "GINC", None, references.iloc[:0]
+        return
+    for _, rows in results.groupby(keys, sort=False):
+        task = TaskResults(rows)
+        yield task.title, task, references[references["task_id"] == task.task_id]
+
+
+def _epochs(task: TaskResults) -> int:
+    """Epochs of training, rounded."""
+    run = task.runs.iloc[0]
+    return round(int(run["steps"]) * int(run["batch_size"]) / int(run["settings"]["languages"]))
+
+
+def _architectures(task: TaskResults | None, paper: Mapping[str, Any]) -> list[str]:
+    """The paper's architectures in its order, then others."""
+    own = [] if task is None else list(dict.fromkeys(task.runs["architecture"]))
+    return [*paper, *(name for name in own if name not in paper)]
+
+
+def _parameters(task: TaskResults | None, architecture: str) -> str:
+    """Parameters of the architecture's models if all have one size."""
+    if task is None:
+        return "–"
+    counts = task.runs[task.runs["architecture"] == architecture]["parameters"].unique()
+    return millions(int(counts[0])) if len(counts) == 1 else "–"
+
+
+def _cells(
+    columns: Sequence[Column],
+    paper: Sequence[str],
+    task: TaskResults | None,
+    architecture: str,
+    references: pd.DataFrame,
+) -> tuple[list[TableCell], dict[str, Any]]:
+    """The cells of an architecture and their numbers."""
+    cells: list[TableCell] = []
+    entry: dict[str, Any] = {}
+    for column, value in zip(columns, paper, strict=True):
+        mark = BEYOND if _beyond(column, value, references) else ""
+        ours, state = _measured(task, architecture, column)
+        shown = f"{ABSENT}: {state}" if ours is None else _text(ours.value, ours.half, column)
+        cells.append(TableCell(f"{value}{mark} / {shown}", absent=ours is None))
+        entry |= {
+            f"paper {column.head}": value,
+            column.head: ours.value if ours else None,
+            f"{column.head} half interval": ours.half if ours else None,
+            f"{column.head} runs": ours.run_ids if ours else state,
+        }
+    return cells, entry
+
+
+def _measured(task: TaskResults | None, architecture: str, column: Column) -> tuple[Ours | None, str]:
+    """The number of an architecture's best size at its chosen settings, or None and the reason."""
+    if task is None or architecture not in set(task.runs["architecture"]):
+        return None, "no experiment"
+    if column.evaluation is None:
+        return None, "no evaluation"
+    runs = task.runs[task.runs["architecture"] == architecture]
+    table = task.settings[task.settings["series"].isin(runs["series"])]
+    state = tally(runs)
+    if not table["chosen"].any():
+        return None, state
+    best = best_sizes(table).sort_values("selection_error").head(1)
+    ends = task.rows[
+        (task.rows["evaluation"] == column.evaluation) & (task.rows["step"] == task.rows["steps"])
+    ]
+    rows = chosen(ends, best)
+    if rows.empty:
+        return None, state
+    mean, _, half, _ = interval(rows["score"], rows["score_se"])
+    run_ids = " ".join(rows["id"])
+    if column.perplexity:
+        value = math.exp(float(mean))
+        return Ours(value, value * float(half), run_ids), state
+    return Ours(100 * float(mean), 100 * float(half), run_ids), state
+
+
+def _reference_rows(
+    columns: Sequence[Column], references: pd.DataFrame
+) -> Iterator[tuple[str, list[TableCell], dict[str, Any]]]:
+    """Floors first, then baselines, then the trivial predictor: name, cells and numbers."""
+    shown = {column.evaluation for column in columns}
+    own = references[references["evaluation"].isin(shown)]
+    for kind, word in (("floor", "bound: "), ("baseline", ""), ("trivial", "")):
+        for name in dict.fromkeys(own[own["kind"] == kind]["name"]):
+            cells, entry = [], {}
+            for column in columns:
+                value = _reference(own[(own["kind"] == kind) & (own["name"] == name)], column)
+                cells.append(TableCell("–" if value is None else _text(value, None, column)))
+                entry[column.head] = value
+            yield word + str(name), cells, entry
+
+
+def _reference(rows: pd.DataFrame, column: Column) -> float | None:
+    """The number of a baseline for a column: over all positions, or at the headline's position, the last."""
+    rows = rows[rows["evaluation"] == column.evaluation]
+    if rows.empty:
+        return None
+    overall = float(rows["overall"].iloc[0])
+    value = float(rows["value"].iloc[-1]) if math.isnan(overall) else overall
+    return math.exp(value) if column.perplexity else 100 * value
+
+
+def _beyond(column: Column, paper: str, references: pd.DataFrame) -> bool:
+    """Whether a number of the paper is better than the bound, so that no model can have it."""
+    number = re.match(r"[\d.]+", paper)
+    bound = _reference(references[references["kind"] == "floor"], column)
+    if number is None or bound is None:
+        return False
+    return float(number[0]) < bound - 0.005 if column.perplexity else float(number[0]) > bound + 0.05
+
+
+def _text(value: float, half: float | None, column: Column) -> str:
+    digits = 2 if column.perplexity else 1
+    return f"{value:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+
+
+def _notes(rows: Sequence[Sequence[TableCell]]) -> str:
+    """Sentences for a caption: intervals, bounds, and numbers of the paper beyond them."""
+    sentences = [INTERVAL_RULE]
+    texts = [cell.text for row in rows for cell in row]
+    if any(text.startswith("bound: ") for text in texts):
+        sentences.append("Bound: no model can be better, except by chance on these prompts.")
+    if any(BEYOND in text for text in texts):
+        sentences.append(
+            f"{BEYOND}: no model can have this number of the paper, because it is beyond the bound."
+        )
+    return " ".join(sentences)
