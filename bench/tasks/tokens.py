@@ -68,9 +68,9 @@ class NextToken(Task):
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Cross-entropy of every target, (B, L), in nats."""
-        # A gather and not `cross_entropy`, whose gradient vmap cannot take over a stack with shared targets.
-        chosen = outputs.gather(-1, prompts.targets.unsqueeze(-1)).squeeze(-1)
-        return torch.logsumexp(outputs, dim=-1) - chosen
+        # A sum with a mask, because the gradient of a gather adds at indices, which is not deterministic.
+        is_target = prompts.targets.unsqueeze(-1) == torch.arange(self.vocabulary, device=outputs.device)
+        return torch.logsumexp(outputs, dim=-1) - torch.where(is_target, outputs, 0.0).sum(dim=-1)
 
 
 def text(ids: Tensor, targets: Tensor, counted: Tensor, more: dict[str, Any]) -> Prompts:

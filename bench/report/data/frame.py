@@ -53,6 +53,7 @@ class ScoreScale:
         trivial: what a predictor that has learned nothing would show.
         n_points: points in a prompt.
         headline: the mark at which the task's headline is read; None for the mean over positions.
+        axis: what positions count.
     """
 
     metric: str
@@ -60,11 +61,13 @@ class ScoreScale:
     trivial: float
     n_points: int
     headline: str | None = None
+    axis: str = "in-context examples"
 
     @classmethod
     def of(cls, task: Task) -> ScoreScale:
         scale = 1.0 if task.metric == "accuracy" else task.error_scale
-        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline)
+        axis = task.evaluations()[MAIN].axis
+        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline, axis)
 
     @property
     def higher_is_better(self) -> bool:

@@ -44,7 +44,7 @@ def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Fig
         axes = _axes(figure, foot, right)
         axes.set_title(panel.title, pad=8)
         tag(axes, "task", panel.title)
-        axes.set_xlabel("in-context examples")
+        axes.set_xlabel(panel.scale.axis)
         axes.set_ylabel(panel.score_label)
         axes.set_xlim(0, max(1, last_position(panel)))
         axes.set_ylim(*limits)

@@ -148,9 +148,9 @@ def _by_examples(
     absent = task.absent(set(curves["series"]))
     panel = Panel(task.title, task.scale, curves, task.references(references), task.series, absent)
     figure, spots = error_against_examples(panel, styles)
-    caption = f"{task.scale.label.capitalize()} against in-context examples. {SIZE_RULE}"
+    caption = f"{task.scale.label.capitalize()} against {task.scale.axis}. {SIZE_RULE}"
     last = curves.groupby("series", sort=False).tail(1)
-    words = _in_words(panel, "against in-context examples. At the last position", last)
+    words = _in_words(panel, f"against {task.scale.axis}. At the last position", last)
     return Drawing(name, figure, caption, words, curves, spots)
 
 

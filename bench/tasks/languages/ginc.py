@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
@@ -249,7 +249,7 @@ def _of_length(k: int) -> str:
     return MAIN if k == LENGTHS[0] else f"length_{k}"
 
 
-@lru_cache(maxsize=4)
+@cache  # not a bounded cache: a captured step reads the tensor at its address
 def _training_blocks(symbols: int, documents: int, block: int, device: torch.device) -> Tensor:
     """Blocks of the training documents, (blocks, block) uint8, on the device."""
     from bench.tasks.languages import hidden_markov
