@@ -12,7 +12,6 @@ from synthetic import grid, record_of, result_of, run_of, task_named
 
 from bench.frontier import error_at, flops_at, frontier
 from bench.paper.exhibits import named
-from bench.paper.symbols import FLOOR, symbol
 from bench.results import RunRecord, evaluations
 
 POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
@@ -72,47 +71,6 @@ def test_what_is_not_a_number_or_not_above_zero_is_no_point() -> None:
 )
 def test_figures_and_tables_are_found_in_words(words: str, found: tuple[str, ...]) -> None:
     assert named(words) == found
-
-
-# --- Table 1's rule ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "others", "found"),
-    [
-        (0.3, [0.3, 0.31], "✓"),
-        (0.3, [0.3, 0.1], "✓"),  # 0.48 decades
-        (0.32, [0.32, 0.1], "▲"),  # 0.51
-        (0.01, [0.01, 0.0001], "✗"),  # 2 decades
-        (0.95, [0.95, 0.94], "✗"),  # on par with what has learned nothing either
-        (1e-7, [1e-7, 1e-9], "✓"),  # both below the floor
-        (3e-4, [3e-4, 1e-9], "✓"),  # the floor, not the best, is what it is compared with
-    ],
-)
-def test_errors_become_symbols_by_the_decades_behind_the_best(
-    error: float, others: list[float], found: str
-) -> None:
-    assert symbol(error, others) == found
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "found"), [(0.96, "✓"), (0.95, "✓"), (0.8, "▲"), (0.6, "✗"), (0.5, "✗")]
-)
-def test_accuracies_become_symbols_whatever_others_reach(accuracy: float, found: str) -> None:
-    assert symbol(1 - accuracy, [0.01, 1 - accuracy], accuracy=True) == found
-
-
-@settings(deadline=None)
-@given(st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89), st.floats(FLOOR, 0.89))
-def test_a_worse_error_never_gets_a_better_symbol(first: float, second: float, best: float) -> None:
-    low, high = sorted((first, second))
-    order = "✓▲✗"
-    assert order.index(symbol(low, [low, high, best])) <= order.index(symbol(high, [low, high, best]))
-
-
-def test_no_symbol_is_given_for_what_is_not_a_number() -> None:
-    with pytest.raises(ValueError, match="finite"):
-        symbol(0.1, [0.1, math.nan])
 
 
 # --- reading an evaluation --------------------------------------------------------------------

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "names": "",
     "environment": "",
     "precision": "",
+    "uncertainty": "",
     "kernels": "errors precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
@@ -58,9 +59,9 @@ MAY_IMPORT = {
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
-    "results run selection suite tasks",
+    "results run selection suite tasks uncertainty",
     "check": "errors frontier frozen models.architecture models.sizes names optimizers paper results run "
-    "selection strict_yaml suite",
+    "selection strict_yaml suite uncertainty",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "
     "results run speed suite tasks train.backends_agree",
@@ -296,11 +297,13 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["plan", "status", "check"])
-def test_looking_at_a_suite_loads_no_numerics(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "numerics"), [("plan", set()), ("status", set()), ("check", {"numpy"})])
+def test_looking_at_a_suite_loads_no_more_numerics_than_it_needs(
+    command: str, numerics: set[str], tmp_path: Path
+) -> None:
     write_pool(tmp_path, suites.load(ROOT / "suites/quick.yaml").runs[:1])
     loaded = loaded_by(command, "suites/quick.yaml", "--results", tmp_path)
-    assert loaded & {"torch", "numpy", "pandas", "matplotlib"} == set()
+    assert loaded & {"torch", "numpy", "pandas", "matplotlib"} == numerics
 
 
 @pytest.mark.slow

@@ -105,8 +105,8 @@ class Quantity(_Runs):
         evaluation: "report", or another evaluation of the task ("clean_prompts").
         of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "excess" (the part of what can
             be learned that was not: 0 at the task's floor, 1 for the trivial predictor), "score" (raw),
-            "perplexity" (of a score that is a cross-entropy), "convergence_step" (the step at which the task is
-            learned; infinite if it never is) or "training_flops".
+            "perplexity" (of a score that is a cross-entropy), "convergence_step" (the step at which the task
+            is learned; infinite if it never is) or "training_flops".
         step: the checkpoint at which the number is read; the last one by default.
         at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.

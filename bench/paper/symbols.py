@@ -1,7 +1,8 @@
 """Table 1's symbols by a stated rule. The paper describes them in words only.
 
-A model is judged by the decades between its error and the lowest error of the models compared on the task.
-Errors are normalised. An error below FLOOR counts as FLOOR.
+A model is judged by the excess of its error: the part of what can be learned that it has not learned. It is 0
+at the task's floor and 1 for the trivial predictor. Errors themselves would not do: where no predictor can
+avoid most of an error, a model that has learned little is close to a perfect one.
 """
 
 from __future__ import annotations
@@ -11,40 +12,32 @@ from collections.abc import Sequence
 
 PAR, GAP, STRUGGLES = "✓", "▲", "✗"
 SYMBOLS = (PAR, GAP, STRUGGLES)
-FLOOR = 1e-4
-NEAR, FAR = 0.5, 2.0
-"""Decades between an error and the lowest error: below NEAR is on par, FAR or more is a failure."""
+NEAR, FAR = 0.1, 0.5
+"""Distances from the lowest excess: below NEAR is on par, FAR or more is a failure."""
+FAILED = 0.8
+"""Excess from which a model counts as having learned nothing, whatever others have learned."""
 ROUNDING = 1e-9
-"""Tolerance for the rounding of decimals: 0.1 is exactly two decades above 0.001."""
-FAILED = 0.9
-"""Share of the trivial predictor's error from which a model counts as having learned nothing."""
-SOLVED, GUESSING = 0.95, 0.60
-"""Mean accuracies from which a task counts as learned, and up to which it counts as guessed or copied."""
+"""Tolerance for the rounding of decimals: 0.3 is 0.1 above 0.2."""
 RULE = (
-    f"g = log10(error / best error of the models compared), normalised errors, none below {FLOOR:g}. "
-    f"{STRUGGLES}: error at least {FAILED:g} of the trivial predictor's, or g ≥ {FAR:g}; "
-    f"{PAR}: g < {NEAR:g}; {GAP}: everything between. "
-    f"Accuracies: {PAR} from {SOLVED:g} (mean over positions), {STRUGGLES} up to {GUESSING:g}, {GAP} between."
+    "The excess of an error is 0 at the task's floor and 1 for the trivial predictor. "
+    f"{STRUGGLES}: excess at least {FAILED:g}, or {FAR:g} above the lowest of the models compared; "
+    f"{PAR}: less than {NEAR:g} above it; {GAP}: everything between."
 )
 
 
-def symbol(error: float, compared: Sequence[float], *, accuracy: bool = False) -> str:
+def symbol(excess: float, compared: Sequence[float]) -> str:
     """Return the symbol of a model on a task.
 
     Args:
-        error: its normalised error (trivial: 1); 1 − accuracy for accuracies.
-        compared: the errors of all models that are compared, this model included.
-        accuracy: whether the task is scored by accuracy.
+        excess: of its error.
+        compared: the excesses of all models that are compared, this model included.
 
     Raises:
-        ValueError: when an error is not finite, or no model is compared.
+        ValueError: when an excess is not finite, or no model is compared.
     """
-    if not compared or not all(math.isfinite(value) for value in (error, *compared)):
-        raise ValueError("a symbol needs finite errors")
-    if accuracy:
-        reached = 1 - error
-        return PAR if reached >= SOLVED else STRUGGLES if reached <= GUESSING else GAP
-    behind = math.log10(max(error, FLOOR) / max(min(compared), FLOOR))
-    if error >= FAILED or behind >= FAR - ROUNDING:
+    if not compared or not all(math.isfinite(value) for value in (excess, *compared)):
+        raise ValueError("a symbol needs finite excesses")
+    behind = excess - min(compared)
+    if excess >= FAILED or behind >= FAR - ROUNDING:
         return STRUGGLES
     return PAR if behind < NEAR - ROUNDING else GAP

@@ -223,7 +223,7 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         return replace(blank, tables=[function()])
     if exhibit.data == "summed up":
         runs = _runs(experiments_of(suite, {key for key, entry in EXHIBITS.items() if entry.summed_up}))
-        return replace(blank, tables=[function(of_runs(results, runs or suite.runs))])
+        return replace(blank, tables=[function(of_runs(results, runs or suite.runs), references)])
     experiments = experiments_of(suite, {name})
     runs = _runs(experiments)
     missing = [] if runs else [NOTHING_PLANNED]

@@ -137,6 +137,8 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
     if at == "mean" and floor.overall is not None:
         mean = floor.overall[0]
+    if at == "mean" and floor.overall is not None:
+        mean = floor.overall[0]
     return normalised(result, name, (mean, 0.0))[0]
 
 

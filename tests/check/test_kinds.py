@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,17 +104,26 @@ AMONG = [{"architecture": run.architecture.name} for run in MODELS]
 
 
 @pytest.mark.parametrize(
-    ("errors", "found"), [((0.1, 0.11, 0.9), "✓"), ((0.01, 0.1, 0.2), "▲"), ((0.001, 0.1, 0.2), "✗")]
+    ("errors", "found"), [((0.1, 0.11, 0.9), "✓"), ((0.01, 0.2, 0.3), "▲"), ((0.01, 0.7, 0.2), "✗")]
 )
 def test_a_symbol_is_that_of_the_measured_model_among_the_others(
     errors: tuple[float, ...], found: str
 ) -> None:
-    claim = {
-        "measure": {"rebuilds": "Figure 2", "architecture": "mamba"},
-        "symbol": {"expected": "✓", "among": AMONG},
+    """Errors at the last position, where the floor is 0."""
+    claim = claim_of(
+        {
+            "statement": "s",
+            "measure": {"rebuilds": "Figure 2", "architecture": "mamba", "at": "last", "of": "excess"},
+            "symbol": {"expected": "✓", "among": AMONG},
+        }
+    )
+    runs = {
+        run.id: result_of(run, error, provenance=REAL, noise=0)
+        for run, error in zip(MODELS, errors, strict=True)
     }
-    one = verdict(claim, dict(zip(MODELS, errors, strict=True)))
-    assert one.shown == found
+    pool = pool_with(runs, {MODELS[0].task_id: baselines_of(MODELS[0])})
+    (one,) = check(Claims(Path("x"), {"c": claim}), suite_of(experiment_of(MODELS, "all")), pool)
+    assert one.shown == found, one.reason
     assert one.verdict == ("reproduced" if found == "✓" else "contradicted")
     assert one.value == pytest.approx(errors[1])
 
@@ -241,7 +251,6 @@ PAIR = [{"architecture": "transformer"}, {"architecture": "mamba"}]
         {"order": PAIR, "slack": 0.5},
         {"trend": {"rising": PAIR}},
         {"count": {"orders": [PAIR], "at_least": 1}, "slack": 1.0},
-        {"measure": {"architecture": "mamba"}, "symbol": {"expected": "✗", "among": AMONG}},
         {
             "measure": {"architecture": "mamba", "relative_to": {"architecture": "s4"}},
             "value": {"expected": 1, "relative": 0.1},

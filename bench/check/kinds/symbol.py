@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -14,7 +13,11 @@ from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.frozen import Frozen
 from bench.paper.symbols import SYMBOLS, symbol
+from bench.strict_yaml.complaints import Complaint
 from bench.uncertainty import Floats
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
 
 
 def _symbol(value: Any) -> Any:
@@ -57,14 +60,20 @@ class SymbolClaim(Claim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, *compared = measurements
-        errors = [measurement.value for measurement in compared]
-        measured = symbol(subject.value, errors, accuracy=subject.accuracy)
-        holds, share = self.decided(measurements, partial(self._has_symbol, subject.accuracy))
-        values = ", ".join(f"{name}: {error:.4g}" for name, error in zip(self.names[1:], errors, strict=True))
+        excesses = [measurement.value for measurement in compared]
+        measured = symbol(subject.value, excesses)
+        holds, share = self.decided(measurements)
+        values = ", ".join(
+            f"{name}: {error:.4g}" for name, error in zip(self.names[1:], excesses, strict=True)
+        )
         reason = f"{subject.text()} is {measured} among {values}{share}"
         return Judgement(holds, subject.value, subject.standard_error, reason, measured)
 
-    def _has_symbol(self, accuracy: bool, values: Floats) -> Holds:
-        return np.array(
-            [symbol(row[0], row[1:], accuracy=accuracy) == self.symbol.expected for row in values.tolist()]
-        )
+    def holds(self, values: Floats) -> Holds:
+        return np.array([symbol(row[0], row[1:]) == self.symbol.expected for row in values.tolist()])
+
+    def undecidable(self, suite: Suite) -> Iterator[Complaint]:
+        for place, quantity in zip(self.members, self.quantities, strict=True):
+            if quantity.of != "excess":
+                at = place.place or ("measure",)
+                yield Complaint(at, f"a symbol compares excesses: set of: excess, not {quantity.of}")

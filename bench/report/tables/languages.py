@@ -21,7 +21,7 @@ ABSENT = "missing"
 BEYOND = "†"
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column of numbers.
 
     Attributes:
@@ -36,14 +36,14 @@ class Column(NamedTuple):
 
 
 TABLE_4 = (
-    Column("train PPL", "training", True),
-    Column("valid PPL", "validation", True),
-    Column("ICL accuracy, %", MAIN, False),
+    TableColumn("train PPL", "training", True),
+    TableColumn("valid PPL", "validation", True),
+    TableColumn("ICL accuracy, %", MAIN, False),
 )
 TABLE_5 = (
-    Column("train PPL", None, True),
-    Column("valid PPL", "cross_entropy", True),
-    Column("accuracy, %", MAIN, False),
+    TableColumn("train PPL", None, True),
+    TableColumn("valid PPL", "cross_entropy", True),
+    TableColumn("accuracy, %", MAIN, False),
 )
 
 
@@ -155,7 +155,7 @@ def _parameters(task: TaskResults | None, architecture: str) -> str:
 
 
 def _cells(
-    columns: Sequence[Column],
+    columns: Sequence[TableColumn],
     paper: Sequence[str],
     task: TaskResults | None,
     architecture: str,
@@ -178,7 +178,7 @@ def _cells(
     return cells, entry
 
 
-def _measured(task: TaskResults | None, architecture: str, column: Column) -> tuple[Ours | None, str]:
+def _measured(task: TaskResults | None, architecture: str, column: TableColumn) -> tuple[Ours | None, str]:
     """The number of an architecture's best size at its chosen settings, or None and the reason."""
     if task is None or architecture not in set(task.runs["architecture"]):
         return None, "no experiment"
@@ -205,7 +205,7 @@ def _measured(task: TaskResults | None, architecture: str, column: Column) -> tu
 
 
 def _reference_rows(
-    columns: Sequence[Column], references: pd.DataFrame
+    columns: Sequence[TableColumn], references: pd.DataFrame
 ) -> Iterator[tuple[str, list[TableCell], dict[str, Any]]]:
     """Floors first, then baselines, then the trivial predictor: name, cells and numbers."""
     shown = {column.evaluation for column in columns}
@@ -220,7 +220,7 @@ def _reference_rows(
             yield word + str(name), cells, entry
 
 
-def _reference(rows: pd.DataFrame, column: Column) -> float | None:
+def _reference(rows: pd.DataFrame, column: TableColumn) -> float | None:
     """The number of a baseline for a column: over all positions, or at the headline's position, the last."""
     rows = rows[rows["evaluation"] == column.evaluation]
     if rows.empty:
@@ -230,7 +230,7 @@ def _reference(rows: pd.DataFrame, column: Column) -> float | None:
     return math.exp(value) if column.perplexity else 100 * value
 
 
-def _beyond(column: Column, paper: str, references: pd.DataFrame) -> bool:
+def _beyond(column: TableColumn, paper: str, references: pd.DataFrame) -> bool:
     """Whether a number of the paper is better than the bound, so that no model can have it."""
     number = re.match(r"[\d.]+", paper)
     bound = _reference(references[references["kind"] == "floor"], column)
@@ -239,7 +239,7 @@ def _beyond(column: Column, paper: str, references: pd.DataFrame) -> bool:
     return float(number[0]) < bound - 0.005 if column.perplexity else float(number[0]) > bound + 0.05
 
 
-def _text(value: float, half: float | None, column: Column) -> str:
+def _text(value: float, half: float | None, column: TableColumn) -> str:
     digits = 2 if column.perplexity else 1
     return f"{value:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data.estimates import SIZE_RULE, TaskResults, best_sizes
+from bench.report.data.estimates import SIZE_RULE, TaskResults, best_sizes, level
 from bench.report.data.frame import tally, varied_setting
 from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell
@@ -19,7 +19,7 @@ from bench.report.text import error_text, plus_minus
 ABSENT = "missing"
 
 
-def table_1(results: pd.DataFrame) -> Table:
+def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
     """Symbols by a stated rule, the paper's first; each architecture by its best size of each task.
 
     Of several tasks of one name (chain of thought with three hidden widths), the one with the paper's
@@ -31,18 +31,22 @@ def table_1(results: pd.DataFrame) -> Table:
         selected = results[(results["task_name"] == task) & results["architecture"].isin(names)]
         best_errors = _best_errors(selected)
         errors = [error for error, _ in best_errors.values() if error is not None]
+        bounds = _bounds(selected, references)
         complete = len(errors) == len(names)
         accuracy = bool(len(selected)) and selected["score_scale"].iloc[0].higher_is_better
         row = [TableCell(task_name(task))]
         for name, paper_mark in zip(names, symbols, strict=True):
             error, state = best_errors.get(name, (None, "no experiment"))
             mark = None
-            if error is not None and (complete or accuracy):
-                mark = symbol(error, errors, accuracy=accuracy)
+            if error is not None and complete and bounds:
+                floor, trivial = bounds
+                excesses = [(value - floor) / (trivial - floor) for value in (error, *errors)]
+                mark = symbol(excesses[0], excesses[1:])
             cell = {"task": task, "architecture": name, "paper": paper_mark, "ours": mark}
             numbers.append({**cell, "error": error, "why": state})
             if error is None or mark is None:
-                reason = state if error is None else "compared with missing models"
+                without_mark = "compared with missing models" if bounds else "no floor is recorded"
+                reason = state if error is None else without_mark
                 row.append(TableCell(f"{paper_mark} / {ABSENT}: {reason}", absent=True))
             else:
                 score = error_text(1 - error if accuracy else error)
@@ -55,6 +59,27 @@ def table_1(results: pd.DataFrame) -> Table:
     )
     columns = ["task", *map(architecture_name, names)]
     return Table("table-1", caption, columns, rows, pd.DataFrame(numbers), frozenset(columns))
+
+
+def _bounds(rows: pd.DataFrame, references: pd.DataFrame) -> tuple[float, float] | None:
+    """The lowest error that any predictor can have at the task's headline, and that of the trivial one.
+
+    None without a floor, or where the floor is as high as the trivial predictor's error.
+    """
+    if rows.empty:
+        return None
+    task = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
+    positions = task.rows["headline_position"].dropna().unique()
+    own = task.references(references)
+    levels = [
+        level(own, kind, int(positions[0]) if len(positions) else None) for kind in ("floor", "trivial")
+    ]
+    if any(found is None for found in levels):
+        return None
+    floor, trivial = (
+        1 - found[1] if task.scale.higher_is_better else found[1] for found in levels if found is not None
+    )
+    return (floor, trivial) if floor < trivial else None
 
 
 def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
