@@ -143,8 +143,9 @@ class OrthogonalOutlierRegression(OutlierRegression):
 
     The released code differs: its plane is orthogonal to another w (`plane: unrelated`), every outlier of a
     prompt is the same vector (`coefficients: per_prompt`), x and y have different planes (`directions:
-    separate`), and v is made orthogonal to u (`basis: orthogonal`). Its `divisor` is that of the text. "root"
-    divides by √(a² + b²) instead, because outliers of the text have no second moment.
+    separate`), and v is made orthogonal to u (`basis: orthogonal`). Its `divisor` is "overwritten": the code
+    replaces a by a/(a² + b²) before it computes the divisor of b. "root" divides by √(a² + b²) instead,
+    because outliers of the text have no second moment.
     """
 
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -152,6 +153,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         "coefficients": {"paper": "per_pair", "released_code": "per_prompt"},
         "directions": {"paper": "shared", "released_code": "separate"},
         "basis": {"paper": "as_drawn", "released_code": "orthogonal"},
+        "divisor": {"paper": "square", "released_code": "overwritten"},
         **OutlierRegression.protocol_fields,
     }
 
@@ -163,13 +165,16 @@ class OrthogonalOutlierRegression(OutlierRegression):
     coefficients: Literal["per_pair", "per_prompt"] = "per_pair"
     directions: Literal["shared", "separate"] = "shared"
     basis: Literal["as_drawn", "orthogonal"] = "as_drawn"
-    divisor: Literal["square", "root"] = "square"
+    divisor: Literal["square", "root", "overwritten"] = "square"
 
     def outliers(self, draws: Draws, weights: Tensor) -> Tensor:
         batch, pairs = len(weights), self.n_points if self.coefficients == "per_pair" else 1
         # With z = a − ib as one complex number, 1/z = (a + ib)/(a² + b²) and sgn z = z/√(a² + b²).
         z = torch.view_as_complex(draws.normal("coefficients", batch, 2, pairs, 2, double=True))
-        factors = torch.view_as_real(z.reciprocal() if self.divisor == "square" else z.sgn())
+        factors = torch.view_as_real(z.sgn() if self.divisor == "root" else z.reciprocal())
+        if self.divisor == "overwritten":
+            first, b = factors[..., 0], -z.imag
+            factors = torch.stack((first, b / (first.square() + b.square())), dim=-1)
         planes = self.planes(draws, weights)
         vectors = factors.view(batch * planes.shape[1], -1, 2) @ planes.flatten(0, 1)
         return vectors.to(torch.float32).view(batch, 2, pairs, self.n_dims).transpose(1, 2)

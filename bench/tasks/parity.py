@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,13 +13,16 @@ from bench.tasks import baselines as predictors
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws, shown
-from bench.tasks.in_context import InContext, Sparse
-from bench.tasks.task import Prompts
+from bench.tasks.in_context import InContext, Sparse, interleave
+from bench.tasks.task import MAIN, Prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.tasks.baselines import Baseline
+
+RELEASED_BATCH = 64
+"""Evaluation prompts that share one subset in the released code: its batch size."""
 
 
 class SparseParity(InContext, Sparse):
@@ -32,7 +36,8 @@ class SparseParity(InContext, Sparse):
     determine S among the 45 sets of the paper's (10, 2). The mean accuracy of a perfect learner over 140
     positions is therefore 0.983, not 1.
 
-    `subset`: the text draws S for each prompt, the released code draws one S for a whole batch.
+    `subset`: the text draws S for each prompt, the released code draws one S for a whole batch, in evaluation
+    one for every 64 prompts.
     `cross_entropy`: the released code takes logarithms of a sigmoid, clamped at −100, so that a confident
     mistake has no gradient. "logits" is the same function without that defect.
     A mean accuracy of 0.95 counts as learned. The paper plots when a task is learned (Figure 7) and gives no
@@ -75,8 +80,20 @@ class SparseParity(InContext, Sparse):
         batch, d = inputs.shape[0], self.n_dims
         sets = 1 if self.subset == "per_batch" else batch
         support = draws.subsets("subset", sets, self.sparsity, d if n_dims is None else n_dims, d)
-        index = support.expand(batch, -1).unsqueeze(1).expand(-1, self.n_points, -1)
-        return inputs.gather(2, index).prod(dim=2)
+        return _products(inputs, support.expand(batch, -1))
+
+    def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
+        if self.subset == "per_prompt":
+            return super().sample_evaluation(draws, count, evaluation)
+        inputs, d = self.sample_inputs(draws, count, None), self.n_dims
+        support = draws.subsets("subset", math.ceil(count / RELEASED_BATCH), self.sparsity, d, d)
+        targets = _products(inputs, support.repeat_interleave(RELEASED_BATCH, dim=0)[:count])
+        return Prompts(interleave(inputs, targets), targets, inputs)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields. Version 2 of `subset: per_batch`: evaluation prompts once shared a single subset."""
+        fields = super().identity()
+        return {**fields, "version": 2} if self.subset == "per_batch" else fields
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         logits, labels = self.predictions(outputs), (prompts.targets + 1) / 2
@@ -95,7 +112,14 @@ class SparseParity(InContext, Sparse):
                 discrete.parity_version_space(prompts, self.sparsity),
                 discrete.product_least_squares(prompts, self.sparsity),
                 discrete.copying(prompts),
+                discrete.input_alone(prompts, self.sparsity),
                 predictors.nearest_neighbours(prompts, k=1, classify=True),
                 predictors.nearest_neighbours(prompts, k=3, classify=True),
             ]
         )
+
+
+def _products(inputs: Tensor, support: Tensor) -> Tensor:
+    """The products of the coordinates `support` (B, k) of inputs (B, N, d): (B, N)."""
+    index = support.unsqueeze(1).expand(-1, inputs.shape[1], -1)
+    return inputs.gather(2, index).prod(dim=2)

@@ -273,6 +273,34 @@ def test_copying_by_head() -> None:
     assert discrete.copying(prompts).mean == [0.5, 0.5, 1, 1]
 
 
+@pytest.mark.parametrize(("d", "k"), [(10, 2), (6, 3), (5, 4), (4, 1)])
+def test_the_symmetric_polynomial_of_signs_is_the_sum_over_all_sets(d: int, k: int) -> None:
+    for negative, value in enumerate(discrete.krawtchouk(d, k)):
+        signs = [-1] * negative + [1] * (d - negative)
+        assert value == sum(math.prod(chosen) for chosen in itertools.combinations(signs, k))
+
+
+def test_the_input_alone_gives_its_binomial_accuracy(parity_prompts: Prompts) -> None:
+    """Given m coordinates of −1, a share (1 + |e₂|/45)/2 of the sets agrees with the guess."""
+    expected = sum(
+        math.comb(10, m) / 2**10 * (1 + abs(((10 - 2 * m) ** 2 - 10) / 2) / 45) / 2 for m in range(11)
+    )
+    assert expected == pytest.approx(0.5547, abs=1e-4)
+    result = discrete.input_alone(parity_prompts, 2)
+    assert (result.name, result.kind, result.prompts) == ("input alone", "baseline", 640)
+    agrees(result, dict.fromkeys(range(140), expected), scale=1)
+    error = np.sqrt(expected * (1 - expected) / (640 * 140))
+    assert abs(np.mean(result.mean) - expected) < 4 * error
+
+
+@pytest.mark.parametrize(("dims", "sparsity"), [(10, 2), (6, 3), (4, 4)])
+def test_before_any_example_the_input_alone_is_the_bayes_rule(dims: int, sparsity: int) -> None:
+    prompts = sample(SparseParity(n_dims=dims, n_points=9, sparsity=sparsity), 100)
+    floor = discrete.parity_version_space(prompts, sparsity)
+    assert floor is not None
+    assert discrete.input_alone(prompts, sparsity).mean[0] == floor.mean[0]
+
+
 def test_neighbours_of_parity_copy_when_they_can(parity_prompts: Prompts) -> None:
     copying = discrete.copying(parity_prompts).mean
     nearest = known.nearest_neighbours(parity_prompts, 1, classify=True)

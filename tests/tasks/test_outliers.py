@@ -167,6 +167,24 @@ def test_the_root_divisor_makes_outliers_as_long_as_their_plane_is_wide() -> Non
     assert bool((lengths >= radii.min(dim=-1, keepdim=True).values - 1e-5).all())
 
 
+def test_the_released_divisor_of_b_sees_the_a_that_was_just_overwritten() -> None:
+    """The released statements, one after another, on the coefficients that both variants draw."""
+    released = OrthogonalOutlierRegression(divisor="overwritten")
+    weights = released.weights(draws(), 300)
+    drawn = draws().normal("coefficients", 300, 2, released.n_points, 2, double=True)
+    a, b = drawn[..., 0], -drawn[..., 1]
+    a = a / (a**2 + b**2)
+    b = b / (a**2 + b**2)
+    u, v = released.planes(draws(), weights).unbind(dim=2)  # (B, 1, d): one plane for x and y
+    expected = a[..., None] * u[:, :, None] + b[..., None] * v[:, :, None]
+    outliers = released.outliers(draws(), weights)
+    assert torch.allclose(outliers.double(), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    text = OrthogonalOutlierRegression().outliers(draws(), weights)
+    medians = [float(vectors.norm(dim=-1).median()) for vectors in (text, outliers)]
+    assert medians == pytest.approx([3.70, 4.30], rel=0.05)
+    assert OrthogonalOutlierRegression.protocol_fields["divisor"]["released_code"] == "overwritten"
+
+
 def test_outliers_have_the_heavy_tail_of_the_papers_divisor() -> None:
     prompts = OrthogonalOutlierRegression().sample(draws(), 400)
     x = torch.cat([outliers_of(prompts, i)[0] for i in range(400)])

@@ -555,6 +555,25 @@ def test_subsets_are_drawn_per_prompt_or_once_for_the_batch() -> None:
     assert len(set().union(*(subsets(shared, step) for step in range(20)))) > 10
 
 
+@pytest.mark.parametrize(("count", "sets"), [(64, 1), (65, 2), (200, 4)])
+def test_evaluation_of_shared_subsets_draws_one_for_every_64_prompts(count: int, sets: int) -> None:
+    task = SparseParity(n_points=40, subset="per_batch")
+    prompts = task.sample_evaluation(draws(), count)
+    subsets = [consistent(prompts, prompt, 2) for prompt in range(count)]
+    groups = [{tuple(subset) for subset in subsets[first : first + 64]} for first in range(0, count, 64)]
+    assert len(groups) == sets
+    assert all(len(group) == 1 for group in groups)
+    assert len(set().union(*groups)) == sets  # these draws are all different
+    assert torch.equal(prompts.inputs, task.sample(draws(), count).inputs)
+    assert torch.equal(prompts.tokens[:64], task.sample(draws(), 64).tokens)
+
+
+def test_only_shared_subsets_have_another_version() -> None:
+    """Their evaluation changed. Results with a subset for each prompt keep their ids."""
+    assert SparseParity().identity()["version"] == SparseParity.version == 1
+    assert SparseParity(subset="per_batch").identity()["version"] == 2
+
+
 def parity_outputs(logit: float) -> torch.Tensor:
     return torch.full((1, 280, 1), logit).requires_grad_()
 
