@@ -95,9 +95,7 @@ class SparseLinearRegression(LinearRegression, Sparse):
                 sparse.sparse_bayes(prompts, self.sparsity),
                 linear.least_squares(prompts),
                 predictors.nearest_neighbours(prompts, k=3),
-                sparse.lasso(prompts, alpha=0.1),
-                sparse.lasso(prompts, alpha=0.01),
-                sparse.lasso(prompts, alpha=0.001),
+                *sparse.lasso(prompts, penalties=(0.1, 0.01, 0.001)),
             ]
         )
 

@@ -14,55 +14,159 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline, examples, spread, summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from bench.tasks.task import Prompts
 
 MOST_SUPPORTS = 20_000
 """With more subsets of coordinates than this, predictors that enumerate them are left out."""
+LASSO_TOLERANCE = 1e-9
+"""Largest violation of the conditions of optimality, relative to the largest |m|."""
 
 
-def lasso(prompts: Prompts, alpha: float, limit: int = 256, sweeps: int = 2000) -> Baseline:
-    """Lasso: the minimum of ‖y − Xw‖²/(2i) + α‖w‖₁ by cyclic coordinate descent, for all positions at once.
+def lasso(prompts: Prompts, penalties: Sequence[float]) -> list[Baseline]:
+    """Lasso: the minimum of ‖y − Xw‖²/(2i) + α‖w‖₁ for each penalty α, exact, at all positions.
+
+    One path of solutions serves every α, so each baseline's `seconds` are those of all.
 
     Args:
-        prompts: the first `limit` are used.
-        alpha: α.
-        limit: prompts used.
-        sweeps: largest number of passes over the coordinates. They end when no weight moves by 1e-5.
+        prompts: the prompts to predict.
+        penalties: values of α.
+
+    Raises:
+        ArithmeticError: a solution does not satisfy the conditions of optimality.
     """
     started = time.perf_counter()
-    inputs, targets = examples(prompts, limit)
+    inputs, targets = examples(prompts)
     positions = spread(targets.shape[1])
-    counts = [position for position in positions if position > 0]
-    scores = targets[:, positions] ** 2
-    if counts:
-        grams = torch.stack([inputs[:, :i].mT @ inputs[:, :i] / i for i in counts])
-        moments = torch.stack([(inputs[:, :i].mT @ targets[:, :i, None]).squeeze(-1) / i for i in counts])
-        weights = _coordinate_descent(grams.flatten(0, 1), moments.flatten(0, 1), alpha, sweeps)
-        predictions = (weights.view_as(moments) * inputs[:, counts].transpose(0, 1)).sum(dim=2)
-        scores[:, -len(counts) :] = (targets[:, counts] - predictions.T) ** 2
-    return summarise(f"lasso (α = {alpha:g})", "baseline", scores, started, positions)
+    scores = (targets[:, positions] ** 2).repeat(len(penalties), 1, 1)
+    for column, seen in enumerate(positions):
+        if seen == 0:
+            continue
+        x, y = inputs[:, :seen], targets[:, :seen]
+        weights = lasso_weights(x.mT @ x / seen, (x.mT @ y.unsqueeze(-1)).squeeze(-1) / seen, penalties)
+        scores[:, :, column] = (targets[:, seen] - (weights * inputs[:, seen]).sum(dim=2)) ** 2
+    return [
+        summarise(f"lasso (α = {alpha:g})", "baseline", of_alpha, started, positions)
+        for alpha, of_alpha in zip(penalties, scores, strict=True)
+    ]
 
 
-def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, sweeps: int) -> Tensor:
-    """The minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (B, d)."""
-    batch, d = moments.shape
+def lasso_weights(grams: Tensor, moments: Tensor, penalties: Sequence[float]) -> Tensor:
+    """The minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (penalties, B, d).
+
+    The path of solutions is exact, except where several coordinates join it at once, as with inputs of few
+    distinct values. Coordinate descent solves those problems. Either way the result is checked:
+    `violations` are at most `LASSO_TOLERANCE` of max |m|.
+
+    Raises:
+        ArithmeticError: they are larger after 100 000 passes of coordinate descent.
+    """
+    solutions = _lasso_path(grams, moments, penalties)
+    allowed = LASSO_TOLERANCE * moments.abs().amax(dim=1)
+    for alpha, weights in zip(penalties, solutions, strict=True):
+        wrong = ~(violations(grams, moments, weights, alpha) <= allowed)  # also where they are not numbers
+        if bool(wrong.any()):
+            weights[wrong] = _coordinate_descent(grams[wrong], moments[wrong], alpha, allowed[wrong])
+    return solutions
+
+
+def violations(grams: Tensor, moments: Tensor, weights: Tensor, alpha: float) -> Tensor:
+    """By how much weights (B, d) violate the conditions of optimality of the Lasso (Karush–Kuhn–Tucker): (B,).
+
+    With c = m − Gw they are c_j = α sign(w_j) where w_j ≠ 0, and |c_j| ≤ α elsewhere.
+    """
+    slopes = moments - (grams @ weights.unsqueeze(-1)).squeeze(-1)
+    active = (slopes - alpha * torch.sign(weights)).abs()
+    violation: Tensor = torch.where(weights != 0, active, (slopes.abs() - alpha).clamp(min=0)).amax(dim=1)
+    return violation
+
+
+def _lasso_path(grams: Tensor, moments: Tensor, penalties: Sequence[float]) -> Tensor:
+    """Solutions along the path of falling penalties (Osborne et al. 2000; Efron et al. 2004, §3.1).
+
+    Between events the signs of the weights are fixed, and the weights of active coordinates A are linear in
+    the penalty λ: w = G_AA⁻¹(m_A − λ s_A). At an event a coordinate leaves, because its weight reaches zero,
+    or joins, because |m − Gw|_j reaches λ. Problems that need more than 20 d events are left unsolved.
+
+    Args:
+        grams: G, (B, d, d).
+        moments: m, (B, d).
+        penalties: where to record the solution.
+
+    Returns:
+        (penalties, B, d).
+    """
+    d, lowest = moments.shape[1], min(penalties)
+    solutions = torch.zeros(len(penalties), *moments.shape, dtype=moments.dtype)
+    top, first = moments.abs().max(dim=1)  # from here on all weights are zero
+    problems = (top > lowest).nonzero().flatten()
+    gram, moment, penalty, first = grams[problems], moments[problems], top[problems], first[problems]
+    joined = torch.nn.functional.one_hot(first, d).bool()  # the coordinate that joined at the last event
+    left = torch.zeros_like(moment)  # the sign of the coordinate that left at the last event
+    signs = torch.where(joined, torch.sign(moment), 0.0)
+    eye = torch.eye(d, dtype=moments.dtype)
+    for _ in range(20 * d):
+        if not len(problems):
+            break
+        active = signs != 0
+        system = torch.where(active.unsqueeze(2) & active.unsqueeze(1), gram, eye)
+        values = torch.stack((torch.where(active, moment, 0.0), signs), dim=2)
+        solved = torch.cholesky_solve(values, torch.linalg.cholesky_ex(system).L)
+        offset, slope = solved.unbind(dim=2)  # w = offset − λ slope
+        image = gram @ solved
+        base, rate = moment - image[..., 0], image[..., 1]  # m − Gw = base + λ rate
+        now = penalty.unsqueeze(1)
+        # The coordinate of the last event meets its condition at λ = now, and does not meet it again.
+        leaves = offset / slope
+        leaves = torch.where(active & ~joined & (leaves > 0) & (leaves <= now), leaves, 0.0)
+        events = [leaves]
+        for sign in (1.0, -1.0):
+            gap = 1 - sign * rate
+            joins = (sign * base / gap).minimum(now)
+            events.append(torch.where(~active & (left != sign) & (gap > 1e-12), joins, 0.0))
+        following, event = torch.cat(events, dim=1).max(dim=1)
+        for k, alpha in enumerate(penalties):
+            within = (following <= alpha) & (alpha < penalty)
+            solutions[k, problems[within]] = (offset - alpha * slope)[within]
+        kind, coordinate = (event // d).unsqueeze(1), torch.nn.functional.one_hot(event % d, d).bool()
+        left = torch.where(coordinate & (kind == 0), signs, 0.0)
+        joined = coordinate & (kind > 0)
+        signs = torch.where(coordinate, (kind == 1).double() - (kind == 2).double(), signs)
+        rest = following > lowest
+        problems, gram, moment, penalty = problems[rest], gram[rest], moment[rest], following[rest]
+        signs, left, joined = signs[rest], left[rest], joined[rest]
+    return solutions
+
+
+def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, allowed: Tensor) -> Tensor:
+    """The minimiser of ½ wᵀGw − w·m + α‖w‖₁ for a batch of G (B, d, d) and m (B, d): (B, d).
+
+    Args:
+        grams: G.
+        moments: m.
+        alpha: α.
+        allowed: largest `violations`, (B,).
+
+    Raises:
+        ArithmeticError: 100 000 passes over the coordinates are not enough.
+    """
     weights = torch.zeros_like(moments)
-    active = torch.arange(batch)  # the problems whose weights still move
-    for _ in range(sweeps):
+    active = torch.arange(len(moments))  # the problems that are not solved
+    for _ in range(100_000):
         gram, moment, current = grams[active], moments[active], weights[active]
-        before = current.clone()
-        for j in range(d):
+        for j in range(moments.shape[1]):
             diagonal = gram[:, j, j]
             slope = moment[:, j] - (gram[:, j] * current).sum(dim=1) + diagonal * current[:, j]
             shrunk = torch.sign(slope) * (slope.abs() - alpha).clamp(min=0)
             current[:, j] = torch.where(diagonal > 0, shrunk / diagonal.clamp(min=1e-300), 0.0)
         weights[active] = current
-        active = active[(current - before).abs().amax(dim=1) > 1e-5]
-        if active.numel() == 0:
-            break
-    return weights
+        active = active[violations(gram, moment, current, alpha) > allowed[active]]
+        if not len(active):
+            return weights
+    raise ArithmeticError(f"the Lasso with α = {alpha:g} has not converged on {len(active)} prompts")
 
 
 def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline | None:
