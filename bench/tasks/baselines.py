@@ -3,6 +3,7 @@
 A baseline reads the same prompts that the models are evaluated on, so comparisons are paired. At position i
 (from 0) it has read the i examples before it and predicts the next value. Its score is the task's raw
 metric. Expensive baselines use only the first prompts, or only some positions; their record states which.
+The floor or reference is then also computed on those prompts (`on_first`).
 Everything runs on the CPU, in float64 unless stated otherwise.
 
 Shapes: P prompts of N points with d input coordinates.
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from bench.tasks.task import Prompts, Task
 
-Kind = Literal["trivial", "floor", "baseline"]
+Kind = Literal["trivial", "floor", "reference", "baseline"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Baseline:
 
     Attributes:
         name: as reports show it.
-        kind: "trivial" has learned nothing. "floor" is the Bayes optimum, the best predictor in the
-            literature, or a bound that no predictor can pass (for accuracy, a ceiling). "baseline" is a
-            method that a practitioner would try.
+        kind: "trivial" has learned nothing. "floor" is the Bayes optimum or a bound that no predictor
+            can pass (for accuracy, a ceiling). "reference" is close to the Bayes optimum, but not a bound: a
+            predictor can pass it. "baseline" is a method that a practitioner would try.
         positions: position of each score, ascending: the number of pairs before the point, or the number
             of the query. Some positions may be left out.
         mean: raw score of the task's metric at each position, mean over prompts.
@@ -141,6 +142,17 @@ def spread(n_points: int) -> list[int]:
 def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
     """The baselines that could be computed. None stands for too large a search or for a missing package."""
     return [baseline for baseline in baselines if baseline is not None]
+
+
+def on_first(limit: int, predictor: Callable[[Prompts], Baseline], prompts: Prompts) -> Baseline | None:
+    """The predictor on the first `limit` prompts only, to compare with baselines that use only those.
+
+    None when there are no more prompts than that. Its kind is "baseline", its name states the number.
+    """
+    if len(prompts.targets) <= limit:
+        return None
+    result = predictor(prompts.part(slice(0, limit)))
+    return replace(result, name=f"{result.name}, first {limit} prompts", kind="baseline")
 
 
 def trivial(task: Task, prompts: Prompts) -> Baseline:

@@ -51,7 +51,7 @@ def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> l
     )
     on_outputs, on_units = [], []
     rules: list[tuple[str, Kind, bool]] = [
-        ("expected hidden units", "floor", True),
+        ("expected hidden units", "reference", True),
         ("least squares for hidden units", "baseline", False),
     ]
     for name, kind, expectation in rules:

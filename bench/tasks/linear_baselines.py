@@ -110,12 +110,12 @@ def ridge(prompts: Prompts, penalty: float) -> Baseline:
     return summarise(f"ridge (λ = {penalty:g})", "baseline", scores, started)
 
 
-def arc_cosine_process(prompts: Prompts, kind: Kind = "floor") -> Baseline:
+def arc_cosine_process(prompts: Prompts, kind: Kind = "reference") -> Baseline:
     """Noise-free Gaussian process with the arc-cosine kernel of degree 1 (Cho & Saul 2009).
 
     The kernel ‖x‖‖x′‖(sin θ + (π − θ) cos θ)/π, with θ the angle, is the covariance of random ReLU
-    networks without biases. So this is the Bayes rule for infinitely many hidden units. It does not depend
-    on the scale of the outputs.
+    networks without biases. So this is the Bayes rule for infinitely many hidden units. For h of them it is
+    the best predictor that is linear in the values, not a bound. It does not depend on the scale of outputs.
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)

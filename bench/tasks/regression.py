@@ -137,14 +137,17 @@ class TwoLayerNetwork(InContext):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         # The best linear rule explains half of the variance. So the penalty of ridge regression is noise d/2
         # over a variance of the weights of 1/2.
-        return [
-            predictors.trivial(self, prompts),
-            linear.arc_cosine_process(prompts),
-            linear.least_squares(prompts),
-            linear.ridge(prompts, penalty=float(self.n_dims)),
-            predictors.nearest_neighbours(prompts, k=3),
-            *networks.trained_networks(prompts, steps=(100, 1000)),
-        ]
+        return predictors.present(
+            [
+                predictors.trivial(self, prompts),
+                linear.arc_cosine_process(prompts),
+                linear.least_squares(prompts),
+                linear.ridge(prompts, penalty=float(self.n_dims)),
+                predictors.nearest_neighbours(prompts, k=3),
+                *networks.trained_networks(prompts, (100, 1000), limit=networks.TRAINED_PROMPTS),
+                predictors.on_first(networks.TRAINED_PROMPTS, linear.arc_cosine_process, prompts),
+            ]
+        )
 
 
 class DecisionTree(InContext):
@@ -197,8 +200,9 @@ class DecisionTree(InContext):
                 trees.greedy_tree(prompts, self.depth, signs=True),
                 trees.greedy_tree(prompts, None, signs=False),
                 trees.greedy_tree(prompts, None, signs=True),
-                trees.boosted_trees(prompts, signs=False),
-                trees.boosted_trees(prompts, signs=True),
+                trees.boosted_trees(prompts, False, trees.BOOSTED_PROMPTS),
+                trees.boosted_trees(prompts, True, trees.BOOSTED_PROMPTS),
+                predictors.on_first(trees.BOOSTED_PROMPTS, discrete.tree_oracle, prompts),
                 predictors.nearest_neighbours(prompts, k=3),
             ]
         )

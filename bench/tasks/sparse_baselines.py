@@ -74,7 +74,7 @@ def lasso_weights(grams: Tensor, moments: Tensor, penalties: Sequence[float]) ->
 
 
 def violations(grams: Tensor, moments: Tensor, weights: Tensor, alpha: float) -> Tensor:
-    """By how much weights (B, d) violate the conditions of optimality of the Lasso (Karush–Kuhn–Tucker): (B,).
+    """By how much weights (B, d) violate the Lasso's conditions of optimality (Karush–Kuhn–Tucker): (B,).
 
     With c = m − Gw they are c_j = α sign(w_j) where w_j ≠ 0, and |c_j| ≤ α elsewhere.
     """

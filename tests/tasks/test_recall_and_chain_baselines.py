@@ -110,10 +110,10 @@ def test_the_expectation_beats_the_construction_and_the_truth_beats_both(
     forced = np.array(predictors[TEACHER_FORCED, "floor"].mean)[1:25]
     for evaluation in (MAIN, HIDDEN):
         floor, constructed = (
-            np.array(predictors[evaluation, kind].mean)[:25] for kind in ("floor", "baseline")
+            np.array(predictors[evaluation, kind].mean)[:25] for kind in ("reference", "baseline")
         )
         assert bool((floor[1:] < constructed[1:]).all())
-    own = np.array(predictors[MAIN, "floor"].mean)[1:25]
+    own = np.array(predictors[MAIN, "reference"].mean)[1:25]
     assert bool((forced < own).all())
 
 
@@ -121,9 +121,9 @@ def test_before_any_example_hidden_units_are_expected_to_be_active_by_halves(
     predictors: dict[tuple[str, str], Baseline],
 ) -> None:
     # E s² is d in sum; E s = ‖x‖σ/√(2π) for each unit takes d/π of it away.
-    agrees(predictors[HIDDEN, "floor"], {0: 1 - 1 / math.pi}, scale=10)
+    agrees(predictors[HIDDEN, "reference"], {0: 1 - 1 / math.pi}, scale=10)
     agrees(predictors[HIDDEN, "baseline"], {0: 1}, scale=10)
-    agrees(predictors[MAIN, "floor"], {0: 1}, scale=10)
+    agrees(predictors[MAIN, "reference"], {0: 1}, scale=10)
 
 
 def test_the_construction_is_least_squares_on_the_inputs_where_a_unit_was_active() -> None:
@@ -176,7 +176,7 @@ def test_a_chain_by_head() -> None:
     hidden, targets = 2 * inputs.clamp(min=0), 6 * inputs.clamp(min=0)[..., 0]
     found = named(Prompts(torch.zeros(2, 9, 1), targets, inputs, more={"hidden": hidden}))
     assert found[MAIN, "baseline"].mean == pytest.approx([36, 0, 0], abs=1e-8)
-    assert found[MAIN, "floor"].mean == pytest.approx([36, 0, 0], abs=1e-8)
+    assert found[MAIN, "reference"].mean == pytest.approx([36, 0, 0], abs=1e-8)
     assert found[HIDDEN, "baseline"].mean == pytest.approx([4, 0, 0], abs=1e-8)
     assert found[TEACHER_FORCED, "floor"].mean == pytest.approx([36, 0, 0], abs=1e-8)
 
@@ -198,4 +198,4 @@ def test_the_order_of_hidden_units_does_not_matter(order: list[int], seed: int) 
 def test_records_of_chains_are_told_apart_by_evaluation(predictors: dict[tuple[str, str], Baseline]) -> None:
     assert {evaluation for evaluation, _ in predictors} == {MAIN, HIDDEN, TEACHER_FORCED}
     assert len({one.name for one in predictors.values()}) == 5
-    assert at(predictors[MAIN, "floor"])[100] < 1e-10
+    assert at(predictors[MAIN, "reference"])[100] < 1e-10

@@ -71,7 +71,7 @@ def test_enumerations_that_are_too_large_are_left_out() -> None:
 
 
 def exact_lasso(x: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
-    """The Lasso by trying every pattern of signs: the one whose solution meets the conditions of optimality."""
+    """The Lasso by brute force: the least loss among the solutions of all patterns of signs."""
     seen, d = x.shape
     best, least = np.zeros(d), np.inf
     for signs in itertools.product((-1, 0, 1), repeat=d):

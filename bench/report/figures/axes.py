@@ -70,8 +70,8 @@ class Panel:
 
 
 def reference_look(kind: str, dashes: Iterator[Any] | None = None) -> dict[str, Any]:
-    """Grey: solid for the floor, the next of `dashes` for practical baselines, else (trivial) long ones."""
-    if kind == "floor":
+    """Grey: solid for floor and reference, the next of `dashes` for baselines, else (trivial) long dashes."""
+    if kind in ("floor", "reference"):
         return {"color": MUTED, "linestyle": "-"}
     if kind == "baseline" and dashes is not None:
         return {"color": MUTED, "linestyle": next(dashes)}

@@ -151,9 +151,10 @@ def draw_references(axes: Axes, panel: Panel, foot: float) -> list[tuple[str, fl
         if visible.empty:
             continue
         y = visible["value"].astype(float).clip(lower=foot)
-        width = 1.3 if kind == "floor" else 0.9
+        width = 1.3 if kind in ("floor", "reference") else 0.9
         axes.plot(visible["examples"], y, linewidth=width, zorder=2, **look)
         best = panel.scale.best_word
-        label = {"trivial": "trivial: ", "floor": f"{best}: "}.get(str(kind), "") + str(name)
+        words = {"trivial": "trivial: ", "floor": f"{best}: ", "reference": "reference: "}
+        label = words.get(str(kind), "") + str(name)
         labels.append((label, float(y.iloc[-1]), look))
     return labels

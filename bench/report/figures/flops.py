@@ -170,9 +170,9 @@ def error_against_flops(
         rows = math.ceil(len(panels) / columns)
         notes = list(absence_notes(panels))
         for panel in panels:
-            floor = level(panel.references, "floor", panel.reference_position)
-            if floor and floor[1] <= SMALLEST and not panel.scale.higher_is_better:
-                notes.append(f"{panel.title}: the floor ({floor[0]}) is 0 and lies below the axis.")
+            bound = _bound(panel)
+            if bound and bound[2] <= SMALLEST and not panel.scale.higher_is_better:
+                notes.append(f"{panel.title}: the {bound[0]} ({bound[1]}) is 0 and lies below the axis.")
         if any((panel.data["seeds"] < panel.data["seeds_planned"]).any() for panel in panels):
             notes.append("Hollow points: fewer seeds finished than were planned.")
         wide, high = (3.35, 3.3) if len(panels) == 1 else (2.35, 2.6)
@@ -213,12 +213,23 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     return spots_of(axes, rows, "training_flops", text)
 
 
+def _bound(panel: Panel) -> tuple[str, str, float] | None:
+    """What the best predictor of a panel's task is called, its name, and its score.
+
+    It is the floor (ceiling), or the reference of tasks whose floor is not computed.
+    """
+    for kind, word in (("floor", panel.scale.best_word), ("reference", "reference")):
+        if best := level(panel.references, kind, panel.reference_position):
+            return word, *best
+    return None
+
+
 def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
     data, scale = panel.data, panel.scale
-    floor = level(panel.references, "floor", panel.reference_position)
+    bound = _bound(panel)
     # If possible, measured on the prompts of the models, so that comparisons are paired. Else expected.
     trivial = (level(panel.references, "trivial", panel.reference_position) or ("", scale.trivial))[1]
-    levels = [trivial, *([floor[1]] if floor else [])]
+    levels = [trivial, *([bound[2]] if bound else [])]
     values = [*data["value"].astype(float), *levels]
     shared.logarithmic(axes, "x", *_flops_limits(data))
     if scale.higher_is_better:
@@ -228,8 +239,8 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         limits = shared.log_limits([value for value in [*values, *air] if value > SMALLEST])
         shared.logarithmic(axes, "y", *limits)
     axes.axhline(trivial, linewidth=0.9, **reference_look("trivial"))
-    if floor and (scale.higher_is_better or floor[1] > SMALLEST):
-        axes.axhline(floor[1], linewidth=1.1, **reference_look("floor"))
+    if bound and (scale.higher_is_better or bound[2] > SMALLEST):
+        axes.axhline(bound[2], linewidth=1.1, **reference_look("floor"))
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
@@ -292,11 +303,7 @@ def _legend(panels: Sequence[Panel], styles: Mapping[str, Look]) -> list[Line2D]
         for series, look in lines.items() if series in drawn
     ]  # fmt: skip
     handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
-    bounds = {
-        (panel.scale.best_word, floor[0])
-        for panel in panels
-        if (floor := level(panel.references, "floor", panel.reference_position))
-    }
+    bounds = {bound[:2] for panel in panels if (bound := _bound(panel))}
     if bounds:
         words = " or ".join(sorted({word for word, _ in bounds}))
         label = f"{words}: {next(iter(bounds))[1]}" if len(bounds) == 1 else words
