@@ -131,7 +131,8 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     where = positions(result, name, columns)
     if at == "headline":
         at = result.facts.headline or "mean"
-    wanted = where if at == "mean" else [where[index] for index in _columns(result, name, at, columns)]
+    in_mean = [position for position in where if position >= result.facts.first_position]
+    wanted = in_mean if at == "mean" else [where[index] for index in _columns(result, name, at, columns)]
     if not wanted or any(position not in by_position for position in wanted):
         return None
     mean = math.fsum(by_position[position] for position in wanted) / len(wanted)

@@ -18,6 +18,7 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "n_points": task.n_points,
         "length": task.length(task.n_points),
         "headline": task.headline,
+        "first_position": task.first_position,
         "convergence_accuracy": task.convergence_accuracy,
         "evaluations": {name: described.facts() for name, described in task.evaluations().items()},
     }

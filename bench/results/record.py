@@ -140,6 +140,7 @@ class TaskFacts(Part):
     n_points: Count
     length: Count
     headline: str | None = None
+    first_position: Whole = 0
     convergence_accuracy: float | None = None
     evaluations: dict[str, RecordedEvaluation] = Field(default_factory=dict)
 
@@ -165,7 +166,7 @@ class Scores(Part):
     Attributes:
         mean: over prompts, by column; empty where columns were not kept.
         standard_error: of `mean`, over prompts.
-        overall: mean over prompts and columns, and its standard error.
+        overall: mean over prompts and over positions from `facts.first_position` on, and its standard error.
         headline: the score that stands for the run, where it was recorded.
     """
 

@@ -25,8 +25,8 @@ class Examples(Task):
     """Prompts of N in-context examples of one function, which a curriculum may shorten.
 
     The first prediction comes before any example, and the best one is zero for every x₁. `zero_shot`: Eq. 2
-    of the paper leaves it out of the loss ("left_out": the mean over the other points), the released code
-    trains on it ("counted").
+    of the paper leaves it out ("left_out": the loss and the reported means are those over the other points),
+    the released code counts it ("counted").
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"zero_shot": "counted"}
@@ -71,6 +71,10 @@ class Examples(Task):
     @property
     def error_scale(self) -> float:
         return float(self.n_dims)
+
+    @property
+    def first_position(self) -> int:
+        return 1 if self.zero_shot == "left_out" else 0
 
     def evaluations(self) -> dict[str, Evaluation]:
         marks = {"last": self.n_points - 1}

@@ -185,6 +185,11 @@ class Task(Frozen):
         """
         return None
 
+    @property
+    def first_position(self) -> int:
+        """The first position that means over positions include; 1 leaves out the zero-shot prediction."""
+        return 0
+
     @abstractmethod
     def length(self, n_points: int) -> int:
         """Tokens in a prompt of `n_points` points."""

@@ -87,11 +87,15 @@ class ModelScores:
     overall: Array
 
     @classmethod
-    def of(cls, values: Tensor, counts: Tensor | None = None) -> ModelScores:
-        """ModelScores from what `Task.measure` returned, (prompts, columns), and from `Task.counts`."""
+    def of(cls, task: Task, name: str, values: Tensor, counts: Tensor | None = None) -> ModelScores:
+        """ModelScores of evaluation `name` from what `task.measure` returned and from `task.counts`.
+
+        Both are (prompts, columns).
+        """
         if counts is None:
             columns = values.numpy()
-            return cls(columns, columns.mean(axis=1))
+            in_mean = np.array(task.evaluations()[name].positions) >= task.first_position
+            return cls(columns, columns[:, in_mean].mean(axis=1))
         overall = weighted.per_prompt(values.sum(dim=1), counts.sum(dim=1))
         return cls(weighted.per_prompt(values, counts).numpy(), overall.numpy())
 
@@ -144,7 +148,10 @@ def member_scores(
                 own_parts.append({name: values.double().cpu() for name, values in measured.items()})
     counts = {name: task.counts(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
     return [
-        {name: ModelScores.of(torch.cat([part[name] for part in own_parts]), counts[name]) for name in counts}
+        {
+            name: ModelScores.of(task, name, torch.cat([part[name] for part in own_parts]), counts[name])
+            for name in counts
+        }
         for own_parts in parts
     ]
 

@@ -215,6 +215,21 @@ def test_baseline_that_skipped_positions_has_no_level() -> None:
     assert estimates.level(references, "baseline") is None
 
 
+def test_the_level_of_a_mean_leaves_out_the_zero_shot_position_where_the_task_does() -> None:
+    means = {}
+    for choice in ("counted", "left_out"):
+        run = run_of(task_named("linear_regression", n_points=4, zero_shot=choice), "mamba")
+        stored = baselines_of(run)
+        (floor,) = (row for row in stored["baselines"] if row["kind"] == "floor")
+        floor["mean"] = [run.task.error_scale * value for value in (1.0, 0.5, 0.4, 0.3)]
+        references = references_frame([run], pool_with(baselines={run.task_id: stored}))
+        level = estimates.level(references, "floor")
+        assert level is not None
+        means[choice] = level[1]
+        assert stored["facts"].get("first_position") == run.task.first_position
+    assert means == pytest.approx({"counted": 0.55, "left_out": 0.4})
+
+
 def test_accuracy_is_shown_as_accuracy_and_higher_is_better() -> None:
     task = task_named("sparse_parity", n_points=5)
     runs = grid(task, ["mamba", "s4"])

@@ -273,9 +273,11 @@ def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
         TASKS["orthogonal_outlier_regression"](n_dims=3, n_points=102),
         TASKS["chain_of_thought"](n_dims=3, n_points=5, hidden=2),
         TASKS["vector_mqar"](n_dims=3, pairs=4, queries=2),
+        TASKS["linear_regression"](n_dims=3, n_points=5, zero_shot="left_out"),
     ]
     for task in tasks:
         result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
+        assert result["facts"]["first_position"] == task.first_position
         assert set(result["prompts"]) == {"selection", "report", *task.other_evaluations}
         for measured in result["checkpoints"]:
             found = measured["evaluations"]
@@ -291,6 +293,9 @@ def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
             assert report["headline"] == [report["mean"][column], report["standard_error"][column]]
         else:
             assert report["headline"] == report["overall"]
+        positions = task.evaluations()["report"].positions
+        counted = [m for m, i in zip(report["mean"], positions, strict=True) if i >= task.first_position]
+        assert report["overall"][0] == pytest.approx(sum(counted) / len(counted), rel=1e-4)
         record = read_run(json.loads(json.dumps(result)))
         assert float(per_prompt(record).mean()) == pytest.approx(report["headline"][0], rel=1e-4)
 

@@ -45,7 +45,7 @@ def scores(model: torch.nn.Module, task: Task, count: int) -> np.ndarray:  # typ
     prompts = evaluation_set(task, MAIN, count).prompts
     with torch.no_grad():
         values = task.measure(model, prompts, MAIN)[MAIN]
-    return headline(task, MAIN, ModelScores.of(values.double()))
+    return headline(task, MAIN, ModelScores.of(task, MAIN, values.double()))
 
 
 def runs_of(folder: Path) -> list[tuple[Run, RunRecord]]:

@@ -350,5 +350,7 @@ def level(references: pd.DataFrame, kind: str, position: int | None = None) -> t
     for name, group in references[references["kind"] == kind].groupby("name", sort=False):
         if len(group) == sizes.max():
             overall = group["overall"].iloc[0]
-            return str(name), float(group["value"].mean() if math.isnan(overall) else overall)
+            if math.isnan(overall):
+                overall = group.loc[group["in_mean"].astype(bool), "value"].mean()
+            return str(name), float(overall)
     return None

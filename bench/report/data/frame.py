@@ -276,7 +276,7 @@ def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:
 
 
 REFERENCE_COLUMNS = [
-    "task_id", "evaluation", "name", "kind", "examples", "value", "standard_error", "overall",
+    "task_id", "evaluation", "name", "kind", "examples", "value", "standard_error", "overall", "in_mean",
 ]  # fmt: skip
 
 
@@ -285,6 +285,7 @@ def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
 
     Columns: REFERENCE_COLUMNS. Values are on the scale on which reports show scores. `overall` is the mean
     over all scored positions where the record has one that is not the mean of the values; else NaN.
+    `in_mean`: the mean over positions includes the position.
     """
     scales = {run.task_id: ScoreScale.of(run.task).scale for run in runs}
     parts = [
@@ -298,6 +299,7 @@ def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
                 "value": np.asarray(baseline.mean, dtype=float) / scale,
                 "standard_error": np.asarray(baseline.standard_error, dtype=float) / scale,
                 "overall": baseline.overall[0] / scale if baseline.overall else math.nan,
+                "in_mean": np.asarray(baseline.positions) >= pool.baselines[task_id].facts.first_position,
             }
         )
         for task_id, scale in scales.items()
