@@ -363,7 +363,10 @@ class _Training:
         values = member_scores(
             StackPredictor(self.state), members, self.state.model, task, prompts, self.options.device
         )
-        return [summary(task, MAIN, scores[MAIN], positions=False)["overall"][0] for scores in values]
+        return [
+            summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
+            for scores in values
+        ]
 
     def _evaluate(self, done: int, scored: Iterable[int]) -> None:
         """Score members on all sets of their tasks."""
