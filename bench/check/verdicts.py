@@ -104,7 +104,7 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or none exists."""
+    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or without claims."""
     words = {verdict.verdict for verdict in verdicts}
     if "contradicted" in words:
         return 1

@@ -105,9 +105,9 @@ def normalised(result: RunRecord, name: str, raw: Number) -> Number:
     return raw[0] / by, raw[1] / by
 
 
-def trivial_error(result: RunRecord) -> float:
+def trivial_error(result: RunRecord, name: str = MAIN) -> float:
     """Error of the predictor that has learned nothing, normalised: 1, or 1 − its accuracy."""
-    return 1.0 - result.facts.trivial if result.facts.metric == "accuracy" else 1.0
+    return 1.0 - result.facts.trivial if metric(result, name) == "accuracy" else 1.0
 
 
 def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: str | int) -> float | None:
