@@ -1,0 +1,263 @@
+"""Made-up results for a whole suite, to try its claims: a claim that passes in such a world proves little.
+
+A world gives each run an unlearned share x at each checkpoint, from 0 (everything learned) to 1 (nothing).
+The error at position i, normalised so that the trivial predictor has 1, is
+
+    floor(i) + x · (1 − floor(i)),
+
+where the floor falls from 1 at the first position to 0. Accuracies stand likewise between chance and 1. All
+runs of a task are scored on the same made-up prompts. Hard prompts are hard for every model, and each run
+adds a little noise. The same suite always gives the same results. Each is marked as synthetic.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.check.standing import Reversed, comparisons, nothing_learned
+from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
+from bench.results.evaluations import converged
+from bench.results.record import MAIN, SELECTION
+from bench.run import Run
+
+if TYPE_CHECKING:
+    from bench.check.claims import Claims
+    from bench.suite import Suite
+
+Floats = npt.NDArray[np.float64]
+Unlearned = Callable[[Run, int, str], float]
+"""The share that a run has not learned, by run, training step and evaluation."""
+
+NOISE = 0.003
+"""Largest relative deviation of a mean error through the run: its seed, rate and checkpoint."""
+PROMPT_SPREAD = 0.3
+"""Standard deviation over prompts, relative to the mean error, that all runs of a task share."""
+RUN_SPREAD = 0.1
+"""The same, of a run alone. With 1 280 prompts the 90 % interval of the ratio of two errors is ± 0.65 %, so
+that the difference of two runs by `NOISE` is within it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Made-up results of a suite.
+
+    Attributes:
+        name: the option that asks for it.
+        description: what holds in it, in words.
+        pool: a result for every planned run, and baselines for every task.
+        turned: ids of the claims whose comparisons are turned round; none in the null world.
+    """
+
+    name: str
+    description: str
+    pool: Pool
+    turned: tuple[str, ...] = ()
+
+
+def null(suite: Suite) -> World:
+    """A world in which no run has learned anything."""
+    return World("null", "nothing was learned", made_up(suite, nothing_learned))
+
+
+def turned_round(claims: Claims, suite: Suite) -> World:
+    """A world in which every run has learned, and each comparison that the claims state is turned round."""
+    stated = comparisons(claims, suite)
+    turned = tuple(dict.fromkeys(comparison.claim for comparison in stated))
+    return World("reversed", "every stated order is turned round", made_up(suite, Reversed(stated)), turned)
+
+
+def made_up(suite: Suite, unlearned: Unlearned) -> Pool:
+    """Made-up results of every planned run, and baselines of every task."""
+    tasks = {run.task_id: run for run in suite.runs}
+    return Pool(
+        runs={run.id: _MadeUp(run, unlearned).record for run in suite.runs},
+        baselines={task_id: _baselines(run) for task_id, run in tasks.items()},
+    )
+
+
+def floor_of(run: Run, evaluation: str) -> Floats:
+    """Normalised error of the best predictor by column: 1 at the first position, 0 at the last."""
+    columns = np.arange(len(run.task.evaluations()[evaluation].positions), dtype=np.float64)
+    if run.task.metric == "accuracy":  # a few examples identify the function: 0.02 on average over 140
+        return np.asarray(np.exp(-columns / 2.2))
+    # As in linear regression with half as many dimensions as positions: 0.25 on average.
+    return np.maximum(0.0, 1 - 2 * columns / max(1, len(columns) - 1))
+
+
+@dataclass
+class _MadeUp:
+    """The made-up result of one run."""
+
+    run: Run
+    unlearned: Unlearned
+
+    @property
+    def record(self) -> RunRecord:
+        run = self.run
+        checkpoints = [self._checkpoint(step) for step in self._steps]
+        value = {
+            "format": FORMAT,
+            "kind": "run",
+            "id": run.id,
+            "outcome": "finished",
+            "reason": None,
+            "run": run.identity(),
+            "facts": run_facts(run),
+            "checkpoints": checkpoints,
+            "convergence_step": self._converged_step,
+            "stop": self._stop,
+            "per_prompt": {"report": self._per_prompt(checkpoints[-1]["evaluations"][MAIN])},
+            "prompts": _prompts(run),
+            "curve": {},
+            "provenance": {"synthetic": True},
+        }
+        return RunRecord.model_validate_json(json.dumps(value))
+
+    @cached_property
+    def _converged_step(self) -> int | None:
+        """The first check, or the first checkpoint without a stop rule, at which the task is learned."""
+        run = self.run
+        if run.task.convergence_accuracy is None:
+            return None
+        checks = range(run.stop.every, run.steps + 1, run.stop.every) if run.stop else run.checkpoints
+        accuracies = ((step, 1 - float(self._errors(step, MAIN).mean())) for step in checks)
+        return next(
+            (step for step, accuracy in accuracies if converged(accuracy, run.task.convergence_accuracy)),
+            None,
+        )
+
+    @property
+    def _stop(self) -> dict[str, int | None] | None:
+        if self.run.stop is None:
+            return None
+        converged_step, end = self._converged_step, self.run.steps
+        if converged_step is not None:
+            end = min(end, converged_step + self.run.stop.after_convergence)
+        return {"step": end, "converged_step": converged_step}
+
+    @property
+    def _steps(self) -> list[int]:
+        """The steps of the checkpoints; after a stop there are none, and the last is at the end."""
+        if self._stop is None:
+            return list(self.run.checkpoints)
+        end = self._stop["step"] or self.run.steps
+        return [*(step for step in self.run.checkpoints if step < end), end]
+
+    def _errors(self, step: int, evaluation: str) -> Floats:
+        """Errors by column, as claims have them: over the trivial predictor's, or 1 − accuracy."""
+        floor = floor_of(self.run, evaluation)
+        share = self.unlearned(self.run, step, evaluation)
+        return _trivial_error(self.run) * (floor + share * (1 - floor)) * self._noise(step, evaluation)
+
+    def _noise(self, step: int, evaluation: str) -> float:
+        return 1 + random.Random(f"{self.run.id} {step} {evaluation}").uniform(-NOISE, NOISE)
+
+    def _checkpoint(self, step: int) -> dict[str, Any]:
+        run = self.run
+        evaluations = {name: self._scores(step, name) for name in run.task.evaluations()}
+        validation = self._noise(step, SELECTION)
+        main = evaluations[MAIN]
+        evaluations[SELECTION] = {
+            key: [main[key][0] * validation, main[key][1]] for key in ("overall", "headline")
+        }
+        flops = run.training_flops(step)
+        return {
+            "step": step,
+            "training_flops": flops,
+            "training_flops_full_length": flops,
+            "evaluations": evaluations,
+        }
+
+    def _scores(self, step: int, evaluation: str) -> dict[str, Any]:
+        """The scores of one evaluation, as `bench.results.record.Scores` has them."""
+        run, marks = self.run, self.run.task.evaluations()[evaluation].marks
+        errors = self._errors(step, evaluation)
+        relative = np.hypot(PROMPT_SPREAD, RUN_SPREAD) / np.sqrt(run.evaluation_prompts)
+        mean = _raw(run, errors, evaluation)
+        spread = np.abs(_raw(run, errors * (1 + relative), evaluation) - mean)
+        overall = [float(mean.mean()), float(spread.mean())]
+        column = marks.get(run.task.headline) if run.task.headline else None
+        return {
+            "mean": mean.tolist(),
+            "standard_error": spread.tolist(),
+            "overall": overall,
+            "headline": overall if column is None else [float(mean[column]), float(spread[column])],
+        }
+
+    def _per_prompt(self, scores: Mapping[str, Any]) -> str:
+        """Each prompt's headline score, as a result stores it. Their mean is the headline."""
+        run = self.run
+        factors = 1 + PROMPT_SPREAD * _standard(run.task_id, run) + RUN_SPREAD * _standard(run.id, run)
+        headline = np.array(scores["headline"][0])
+        values = 1 - (1 - headline) * factors if run.task.metric == "accuracy" else headline * factors
+        return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _standard(key: str, run: Run) -> Floats:
+    """A number per prompt, with mean 0 and standard deviation 1 over them, that depends on `key` alone."""
+    numbers = np.random.default_rng(int(key, 16)).uniform(size=run.evaluation_prompts)
+    deviations = numbers - numbers.mean()
+    return np.asarray(deviations / deviations.std())
+
+
+def _trivial_error(run: Run) -> float:
+    """The trivial predictor's error: 1 − accuracy, or its squared error over the scale."""
+    task = run.task
+    return 1 - task.trivial if task.metric == "accuracy" else task.trivial / task.error_scale
+
+
+def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
+    """Errors as raw scores of the task's metric."""
+    if run.task.metric == "accuracy":
+        return 1 - errors
+    return errors * run.task.evaluations()[evaluation].error_scale
+
+
+def _prompts(run: Run) -> dict[str, dict[str, Any]]:
+    """Digests of the made-up prompts: equal for all runs of a task."""
+    names = (*run.task.evaluations(), SELECTION)
+    return {
+        name: {"count": run.evaluation_prompts, "sha256": f"made up: {run.task_id} {name}"} for name in names
+    }
+
+
+def _baselines(run: Run) -> BaselinesRecord:
+    """The trivial predictor and the floor of a run's task, on every evaluation."""
+    value = {
+        "format": FORMAT,
+        "kind": "baselines",
+        "id": run.task_id,
+        "task": run.task.identity(),
+        "facts": task_facts(run.task, run.task_id),
+        "prompts": _prompts(run),
+        "baselines": [
+            _baseline(run, kind, evaluation)
+            for evaluation in run.task.evaluations()
+            for kind in ("trivial", "floor")
+        ],
+        "provenance": {"synthetic": True},
+    }
+    return BaselinesRecord.model_validate_json(json.dumps(value))
+
+
+def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
+    floor = floor_of(run, evaluation)
+    errors = _trivial_error(run) * (floor if kind == "floor" else np.ones_like(floor))
+    return {
+        "name": kind,
+        "kind": kind,
+        "evaluation": evaluation,
+        "positions": run.task.evaluations()[evaluation].positions,
+        "mean": _raw(run, errors, evaluation).tolist(),
+        "standard_error": (errors * PROMPT_SPREAD / np.sqrt(run.evaluation_prompts)).tolist(),
+        "prompts": run.evaluation_prompts,
+    }
