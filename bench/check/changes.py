@@ -12,6 +12,10 @@ from bench.check.verdicts import WORDS, Verdict
 from bench.errors import UserError
 
 
+_EARLIER = {"not reproduced": "contradicted"}
+"""Words of files written before a verdict was renamed."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One claim whose verdict changed.
@@ -67,7 +71,9 @@ def verdicts_in(value: Any) -> dict[str, str] | None:
         return None
     verdicts = {}
     for entry in entries:
-        if not isinstance(entry, dict) or entry.get("verdict") not in WORDS or "claim" not in entry:
+        word = entry.get("verdict") if isinstance(entry, dict) else None
+        word = _EARLIER.get(str(word), word)
+        if word not in WORDS or "claim" not in entry:
             return None
-        verdicts[str(entry["claim"])] = str(entry["verdict"])
+        verdicts[str(entry["claim"])] = str(word)
     return verdicts

@@ -1,4 +1,7 @@
-"""`bench check`: print the verdict on every claim of a suite, and what changed since the last check."""
+"""`bench check`: print the verdict on every claim of a suite, and what changed since the last check.
+
+With `--null` or `--reversed` it tries the claims themselves, on made-up results.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.padding import Padding
@@ -23,9 +26,13 @@ from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
 from bench.cli.printing import Column
 from bench.dispatch.status import run_statuses
+from bench.errors import UserError
 from bench.files import write_atomically, write_json
 from bench.report.text import value_text
 from bench.suite import Suite, owner
+
+if TYPE_CHECKING:
+    from bench.check.worlds import World
 
 STYLES = {
     "reproduced": "green",
@@ -46,12 +53,16 @@ class CheckOptions:
         junit: a file to write for continuous integration.
         against: the file of an earlier check. The exit code is 1 if a claim that passed there fails now.
         allow_synthetic: judge synthetic results as if they were measured (tests).
+        null: judge made-up results in which nothing was learned, instead of results.
+        reverse: judge made-up results in which every stated order is turned round, instead of results.
     """
 
     as_json: bool = False
     junit: Path | None = None
     against: Path | None = None
     allow_synthetic: bool = False
+    null: bool = False
+    reverse: bool = False
 
 
 def command(
@@ -73,13 +84,31 @@ def command(
     allow_synthetic: Annotated[
         bool, typer.Option("--allow-synthetic", hidden=True, help="Judge synthetic results (tests).")
     ] = False,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            help="Try the claims: judge made-up results in which nothing was learned, and list the claims "
+            "that would still pass. Results are not read.",
+        ),
+    ] = False,
+    reverse: Annotated[
+        bool,
+        typer.Option(
+            "--reversed",
+            help="Try the claims: judge made-up results in which every order that the claims state is turned "
+            "round, and list the claims that would still pass.",
+        ),
+    ] = False,
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
     Exit code 0: every claim that a model can reproduce is reproduced. 1: a claim is contradicted. 2: claims
-    are missing, undecided or not comparable. 3: the suite or its claims file is wrong.
+    are missing, undecided or not comparable. 3: the suite or its claims file is wrong. With --null
+    or --reversed: 0, whatever passes.
     """
-    raise typer.Exit(check_suite(suite, results, CheckOptions(as_json, junit, against, allow_synthetic)))
+    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse)
+    raise typer.Exit(try_claims(suite, options) if null or reverse else check_suite(suite, results, options))
 
 
 def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
@@ -116,6 +145,64 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     if against is None and not options.allow_synthetic:
         _remember(memory, suite, verdicts)
     return code
+
+
+def try_claims(path: Path, options: CheckOptions) -> int:
+    """Print the claims that pass on made-up results. Nothing is read, remembered or written."""
+    if options.null and options.reverse:
+        raise UserError("check: --null and --reversed are two worlds: give only one of them")
+    if options.junit or options.against:
+        raise UserError("check: --junit and --against are about results, --null and --reversed are not")
+    from bench.check import worlds  # it needs numpy, which a usual check need not load
+
+    suite = suites.load(path)
+    claims = claims_of.load(claims_of.path_for(suite.path), suite)
+    world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
+    verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
+    out = printing.Output()
+    if options.as_json:
+        out.json(_trial_data(world, verdicts))
+    else:
+        _show_trial(suite, world, verdicts, out)
+    return 0
+
+
+def _trial_data(world: World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
+    """The claims that pass on made-up results, for scripts."""
+    passing = [
+        {
+            "claim": verdict.claim,
+            "kind": verdict.kind,
+            "statement": verdict.statement,
+            "expected": verdict.expected,
+            "turned_round": verdict.claim in world.turned,
+            "reason": verdict.reason,
+        }
+        for verdict in verdicts
+        if verdict.verdict == "reproduced"
+    ]
+    counts = checks.to_json(verdicts)["counts"]
+    return {"world": world.name, "turned_round": world.turned, "passing": passing, "counts": counts}
+
+
+def _show_trial(suite: Suite, world: World, verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
+    if world.name == "reversed" and not world.turned:
+        out.say(f"No claim of suite {suite.name} states an order: --reversed turns nothing round.")
+        return
+    turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
+    out.say(
+        f"Made-up results of suite {suite.name}: {world.description}.{turned} Claims that would still pass:"
+    )
+    passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
+    for verdict in passing:
+        also = "; its order is turned round" if verdict.claim in world.turned else ""
+        out.print(Text.assemble((verdict.claim, "bold"), f": expected {verdict.expected}{also}"))
+        out.print(Padding(Text(verdict.reason), (0, 0, 0, 4), expand=False))
+    others = {word: count for word, count in checks.to_json(verdicts)["counts"].items() if count}
+    others.pop("reproduced", None)
+    listed = ", ".join(f"{count} {word}" for word, count in others.items())
+    rest = f" Verdicts on the others: {listed}." if listed else ""
+    out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")
 
 
 def verdicts_on(
