@@ -207,14 +207,14 @@ class Reversed:
     """The unlearned share of every run in a world in which each stated comparison is turned round.
 
     Attributes:
-        stated: the comparisons.
+        stated: the comparisons. Without one between checkpoints, earlier checkpoints have learned less.
     """
 
     stated: list[Comparison]
-    _ballots: dict[tuple[tuple[str, ...], bool], dict[Context, _Ballot]] = field(init=False)
+    _ballots: dict[tuple[tuple[str, ...], bool], dict[Context, _Ballot]] = field(default_factory=dict)
+    _shares: dict[tuple[str, int | None, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ballots = {}
         for comparison in self.stated:
             entries = list(comparison.values)
             levels = {(sign, _level(values, comparison.fields)) for sign, values in entries}
@@ -227,6 +227,17 @@ class Reversed:
 
     def __call__(self, run: Run, step: int, evaluation: str) -> float:
         """What the run has not learned at a checkpoint: 1 for nothing learned, 0 for everything learned."""
+        key = (run.id, step if self._ranks_steps else None, evaluation)
+        if key not in self._shares:
+            self._shares[key] = self._share(run, step, evaluation)
+        share = self._shares[key]
+        return share if self._ranks_steps else float(share ** ((step / run.steps) ** 0.3))
+
+    @property
+    def _ranks_steps(self) -> bool:
+        return any("step" in fields and is_ranked for fields, is_ranked in self._ballots)
+
+    def _share(self, run: Run, step: int, evaluation: str) -> float:
         values = values_of(run, step, evaluation)
         share, ranked = MIDDLE, set[str]()
         for (fields, is_ranked), by_context in self._ballots.items():
@@ -249,8 +260,7 @@ class Reversed:
                 share *= 2 ** (last / 2 - rank)
         if "size" not in ranked:  # without a claim about sizes, larger models learn a little more
             share *= (run.parameters / 1e6) ** -0.05
-        share = min(max(share, LEAST), MOST)
-        return float(share if "step" in ranked else share ** ((step / run.steps) ** 0.3))
+        return float(min(max(share, LEAST), MOST))
 
 
 def _level(values: Values, fields: tuple[str, ...]) -> Level:

@@ -53,35 +53,37 @@ class World:
     Attributes:
         name: the option that asks for it.
         description: what holds in it, in words.
-        pool: a result for every planned run, and baselines for every task.
+        suite: the suite.
+        unlearned: what each run has not learned.
         turned: ids of the claims whose comparisons are turned round; none in the null world.
     """
 
     name: str
     description: str
-    pool: Pool
+    suite: Suite
+    unlearned: Unlearned
     turned: tuple[str, ...] = ()
+
+    @cached_property
+    def pool(self) -> Pool:
+        """A result for every planned run, and baselines for every task."""
+        tasks = {run.task_id: run for run in self.suite.runs}
+        return Pool(
+            runs={run.id: _MadeUp(run, self.unlearned).record for run in self.suite.runs},
+            baselines={task_id: _baselines(run) for task_id, run in tasks.items()},
+        )
 
 
 def null(suite: Suite) -> World:
     """A world in which no run has learned anything."""
-    return World("null", "nothing was learned", made_up(suite, nothing_learned))
+    return World("null", "nothing was learned", suite, nothing_learned)
 
 
 def turned_round(claims: Claims, suite: Suite) -> World:
     """A world in which every run has learned, and each comparison that the claims state is turned round."""
     stated = comparisons(claims, suite)
     turned = tuple(dict.fromkeys(comparison.claim for comparison in stated))
-    return World("reversed", "every stated order is turned round", made_up(suite, Reversed(stated)), turned)
-
-
-def made_up(suite: Suite, unlearned: Unlearned) -> Pool:
-    """Made-up results of every planned run, and baselines of every task."""
-    tasks = {run.task_id: run for run in suite.runs}
-    return Pool(
-        runs={run.id: _MadeUp(run, unlearned).record for run in suite.runs},
-        baselines={task_id: _baselines(run) for task_id, run in tasks.items()},
-    )
+    return World("reversed", "every stated order is turned round", suite, Reversed(stated), turned)
 
 
 def floor_of(run: Run, evaluation: str) -> Floats:
@@ -111,7 +113,7 @@ class _MadeUp:
             "outcome": "finished",
             "reason": None,
             "run": run.identity(),
-            "facts": run_facts(run),
+            "facts": _as_read(run_facts(run)),
             "checkpoints": checkpoints,
             "convergence_step": self._converged_step,
             "stop": self._stop,
@@ -120,7 +122,7 @@ class _MadeUp:
             "curve": {},
             "provenance": {"synthetic": True},
         }
-        return RunRecord.model_validate_json(json.dumps(value))
+        return RunRecord.model_validate(value)
 
     @cached_property
     def _converged_step(self) -> int | None:
@@ -222,6 +224,11 @@ def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
     return errors * run.task.evaluations()[evaluation].error_scale
 
 
+def _as_read(facts: dict[str, Any]) -> Any:
+    """Facts as a result file has them: lists instead of tuples."""
+    return json.loads(json.dumps(facts))
+
+
 def _prompts(run: Run) -> dict[str, dict[str, Any]]:
     """Digests of the made-up prompts: equal for all runs of a task."""
     names = (*run.task.evaluations(), SELECTION)
@@ -237,7 +244,7 @@ def _baselines(run: Run) -> BaselinesRecord:
         "kind": "baselines",
         "id": run.task_id,
         "task": run.task.identity(),
-        "facts": task_facts(run.task, run.task_id),
+        "facts": _as_read(task_facts(run.task, run.task_id)),
         "prompts": _prompts(run),
         "baselines": [
             _baseline(run, kind, evaluation)
@@ -246,7 +253,7 @@ def _baselines(run: Run) -> BaselinesRecord:
         ],
         "provenance": {"synthetic": True},
     }
-    return BaselinesRecord.model_validate_json(json.dumps(value))
+    return BaselinesRecord.model_validate(value)
 
 
 def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
@@ -256,7 +263,7 @@ def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
         "name": kind,
         "kind": kind,
         "evaluation": evaluation,
-        "positions": run.task.evaluations()[evaluation].positions,
+        "positions": list(run.task.evaluations()[evaluation].positions),
         "mean": _raw(run, errors, evaluation).tolist(),
         "standard_error": (errors * PROMPT_SPREAD / np.sqrt(run.evaluation_prompts)).tolist(),
         "prompts": run.evaluation_prompts,
