@@ -1,7 +1,10 @@
 """The best error there is for so many FLOPs, and the fewest FLOPs for an error: on plain numbers.
 
-An architecture's frontier is the lower envelope of its points (training FLOPs, error). Between two of
-its points it is a straight line in log–log; beyond them nothing is known, and nothing is returned.
+An architecture's frontier is the lower envelope of its points (training FLOPs, error). Between two of its
+points it is a straight line in log–log. A log–log line cannot end at an error of 0: before such a point
+nothing better than the last positive error is known. From its last improvement the frontier goes on flat to
+the largest budget that was trained to, because a budget that did not help still has an error. Beyond that
+budget nothing is known, and nothing is returned.
 """
 
 from __future__ import annotations
@@ -17,33 +20,46 @@ Point = tuple[float, float]
 def frontier(points: Iterable[Point]) -> list[Point]:
     """The points that are better than every point at no more FLOPs, by rising FLOPs and falling error.
 
-    Points that are not finite, or not above 0 (a logarithm cannot show them), are left out.
+    Where the largest budget improves nothing, a last point repeats the lowest error at that budget. Points
+    whose FLOPs are not finite and above 0, or whose error is not finite or below 0, are left out.
     """
     best: list[Point] = []
+    largest = 0.0
     for flops, error in sorted(points):
-        usable = math.isfinite(flops) and math.isfinite(error) and flops > 0 and error > 0
-        if usable and (not best or error < best[-1][1]):
-            best.append((flops, error))
+        if math.isfinite(flops) and math.isfinite(error) and flops > 0 and error >= 0:
+            largest = flops
+            if not best or error < best[-1][1]:
+                best.append((flops, error))
+    if best and largest > best[-1][0]:
+        best.append((largest, best[-1][1]))
     return best
 
 
 def error_at(line: Sequence[Point], flops: float) -> float | None:
     """The frontier's error at a budget; None outside of the FLOPs it spans."""
-    return _between(line, flops)
+    if not line or not line[0][0] <= flops <= line[-1][0]:
+        return None
+    for (left, before), (right, after) in itertools.pairwise(line):
+        if flops < right:
+            return before if after in (0, before) else _interpolated(left, before, right, after, flops)
+    return line[-1][1]
 
 
 def flops_at(line: Sequence[Point], error: float) -> float | None:
-    """The FLOPs at which the frontier reaches an error; None when it never does, or starts below it."""
-    return _between([(error, flops) for flops, error in reversed(line)], error)
-
-
-def _between(line: Sequence[Point], x: float) -> float | None:
-    """The y at x of a line through points of rising x, straight in log–log."""
-    if not line or not line[0][0] <= x <= line[-1][0]:
+    """The fewest FLOPs at which the frontier reaches an error; None if it never does or starts below it."""
+    if not line or not line[-1][1] <= error <= line[0][1]:
         return None
-    for (left, low), (right, high) in itertools.pairwise(line):
-        if x <= right:
-            apart = math.log(right) - math.log(left)
-            share = (math.log(x) - math.log(left)) / apart if apart else 1.0
-            return math.exp((1 - share) * math.log(low) + share * math.log(high))
-    return line[-1][1]
+    for (left, before), (right, after) in itertools.pairwise(line):
+        if error == before:
+            return left
+        if after <= error:
+            return right if after == 0 else _interpolated(before, left, after, right, error)
+    return line[-1][0]
+
+
+def _interpolated(left: float, before: float, right: float, after: float, x: float) -> float:
+    """The y at x of the line from (left, before) to (right, after), straight in log–log."""
+    apart = math.log(right) - math.log(left)
+    share = (math.log(x) - math.log(left)) / apart if apart else 1.0
+    y = math.exp((1 - share) * math.log(before) + share * math.log(after))
+    return min(max(y, min(before, after)), max(before, after))  # whatever exp and log round

@@ -14,7 +14,9 @@ from bench.frontier import error_at, flops_at, frontier
 from bench.paper.exhibits import named
 from bench.results import RunRecord, evaluations
 
-POINTS = st.lists(st.tuples(st.floats(1e12, 1e20), st.floats(1e-8, 1.0)), max_size=12)
+FLOPS = st.floats(1e12, 1e20)
+POINTS = st.lists(st.tuples(FLOPS, st.just(0.0) | st.floats(1e-8, 1.0)), min_size=1, max_size=12)
+"""Errors of 0 among them: a task can be solved exactly."""
 
 
 @settings(deadline=None)
@@ -23,25 +25,57 @@ def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
     points: list[tuple[float, float]],
 ) -> None:
     line = frontier(points)
-    assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(line))
+    steps = list(itertools.pairwise(line))
+    assert all(x < u for (x, _), (u, _) in steps)
+    assert all(y > v for (_, y), (_, v) in steps[:-1])
+    assert all(y >= v for (_, y), (_, v) in steps[-1:])
     for x, y in points:
-        assert any(u <= x and v <= y for u, v in line)
+        error = error_at(line, x)
+        assert error is not None
+        assert error <= y
+
+
+@settings(deadline=None)
+@given(POINTS)
+def test_a_frontier_spans_every_budget_that_was_trained_to(points: list[tuple[float, float]]) -> None:
+    line = frontier(points)
+    budgets = [flops for flops, _ in points]
+    assert (line[0][0], line[-1][0]) == (min(budgets), max(budgets))
+    assert line[-1][1] == min(error for _, error in points)
+    assert error_at(line, max(budgets)) == line[-1][1]
+    assert error_at(line, 1.01 * max(budgets)) is None
+    assert error_at(line, 0.99 * min(budgets)) is None
+
+
+@settings(deadline=None)
+@given(POINTS, st.floats(0, 1), st.floats(0, 1))
+def test_more_flops_never_give_a_higher_error(
+    points: list[tuple[float, float]], first: float, second: float
+) -> None:
+    line = frontier(points)
+    errors = [error_at(line, _budget(line, share)) for share in sorted((first, second))]
+    low, high = errors[1], errors[0]
+    assert low is not None
+    assert high is not None
+    assert low <= high * (1 + 1e-12)
 
 
 @settings(deadline=None)
 @given(POINTS, st.floats(0, 1))
-def test_error_and_flops_are_each_others_inverse(points: list[tuple[float, float]], share: float) -> None:
+def test_the_fewest_flops_for_an_error_reach_it(points: list[tuple[float, float]], share: float) -> None:
     line = frontier(points)
-    if not line:
-        return
-    budget = line[0][0] ** (1 - share) * line[-1][0] ** share
-    budget = min(max(budget, line[0][0]), line[-1][0])
+    budget = _budget(line, share)
     error = error_at(line, budget)
     assert error is not None
-    back = flops_at(line, min(max(error, line[-1][1]), line[0][1]))
-    assert back is not None
+    fewest = flops_at(line, error)
+    assert fewest is not None
     # Where the frontier is nearly flat, a rounding of the error is a long way along it.
-    assert error_at(line, min(max(back, line[0][0]), line[-1][0])) == pytest.approx(error, rel=1e-6)
+    assert error_at(line, fewest) == pytest.approx(error, rel=1e-6)
+
+
+def _budget(line: list[tuple[float, float]], share: float) -> float:
+    budget = line[0][0] ** (1 - share) * line[-1][0] ** share
+    return min(max(budget, line[0][0]), line[-1][0])
 
 
 def test_a_power_law_is_met_exactly_between_its_points_and_nowhere_beyond() -> None:
@@ -51,11 +85,34 @@ def test_a_power_law_is_met_exactly_between_its_points_and_nowhere_beyond() -> N
     assert error_at(line, 99.0) is None
     assert error_at(line, 1.1e6) is None
     assert flops_at(line, 0.2) is None
+    assert flops_at(line, 1e-4) is None
     assert error_at([], 1e3) is None
+    assert flops_at([], 0.1) is None
 
 
-def test_what_is_not_a_number_or_not_above_zero_is_no_point() -> None:
-    assert frontier([(1e3, math.nan), (math.inf, 0.5), (1e3, 0.0), (2e3, 0.4)]) == [(2e3, 0.4)]
+def test_a_frontier_goes_on_flat_to_the_largest_budget_that_did_not_help() -> None:
+    line = frontier([(1e3, 0.4), (1e4, 0.1), (1e5, 0.2), (1e6, 0.1)])
+    assert line == [(1e3, 0.4), (1e4, 0.1), (1e6, 0.1)]
+    assert error_at(line, 1e5) == 0.1
+    assert error_at(line, 1e6) == 0.1
+    assert error_at(line, 1.1e6) is None
+    assert flops_at(line, 0.1) == 1e4
+
+
+def test_before_an_error_of_zero_nothing_better_than_the_last_positive_one_is_known() -> None:
+    line = frontier([(1e3, 0.4), (1e4, 0.0), (1e5, 0.01)])
+    assert line == [(1e3, 0.4), (1e4, 0.0), (1e5, 0.0)]
+    assert error_at(line, 9e3) == 0.4
+    assert error_at(line, 1e4) == 0.0
+    assert error_at(line, 1e5) == 0.0
+    assert flops_at(line, 0.4) == 1e3
+    assert flops_at(line, 0.01) == 1e4
+    assert flops_at(line, 0.0) == 1e4
+
+
+def test_what_is_not_a_number_or_below_zero_is_no_point() -> None:
+    points = [(1e3, math.nan), (math.inf, 0.5), (1e3, -0.1), (2e3, 0.4), (3e3, math.nan)]
+    assert frontier(points) == [(2e3, 0.4)]
 
 
 @pytest.mark.parametrize(
