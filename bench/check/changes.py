@@ -11,7 +11,6 @@ from typing import Any
 from bench.check.verdicts import WORDS, Verdict
 from bench.errors import UserError
 
-
 _EARLIER = {"not reproduced": "contradicted"}
 """Words of files written before a verdict was renamed."""
 

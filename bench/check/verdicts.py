@@ -4,11 +4,11 @@ A claim is decided from all of its runs or not at all:
 
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
-* *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts, or
-  are synthetic; or models are compared of which none has learned anything.
+* *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
+  or are synthetic; or models are compared of which none has learned anything.
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open.
-* *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a number
-  reproduces nothing.
+* *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
+  number reproduces nothing.
 """
 
 from __future__ import annotations
