@@ -46,7 +46,7 @@ factor of two between neighbours of a rank, so that both can be turned round."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StatedComparison:
     """Numbers of which a claim states that some are lower than others.
 
     Attributes:
@@ -82,7 +82,7 @@ def values_of(run: Run, step: int, evaluation: str) -> dict[str, Hashable]:
     }
 
 
-def comparisons(claims: Claims, suite: Suite) -> list[Comparison]:
+def comparisons(claims: Claims, suite: Suite) -> list[StatedComparison]:
     """All comparisons that the claims about a suite state, in the order of the file."""
     return [
         comparison
@@ -120,7 +120,7 @@ def _states_lower(claim: BoundClaim | ValueClaim) -> bool | None:
     return None if claim.value.expected == equal else claim.value.expected < equal
 
 
-def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> Comparison | None:
+def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComparison | None:
     """The comparison of two sides; None if it states nothing about errors, or compares no two models."""
     if low[1:] == high[1:]:  # one reference for both sides decides nothing
         low, high = low[:1], high[:1]
@@ -138,7 +138,7 @@ def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> Comparison
     ranked = len(parts) == 2
     # Two plain numbers of different architectures are about the architectures, whatever else differs.
     fields = ("architecture",) if ranked and "architecture" in differing else differing
-    return Comparison(claim, fields, ranked, sides)
+    return StatedComparison(claim, fields, ranked, sides)
 
 
 Level = tuple[Hashable, ...]
@@ -210,7 +210,7 @@ class Reversed:
         stated: the comparisons. Without one between checkpoints, earlier checkpoints have learned less.
     """
 
-    stated: list[Comparison]
+    stated: list[StatedComparison]
     _ballots: dict[tuple[tuple[str, ...], bool], dict[Context, _Ballot]] = field(default_factory=dict)
     _shares: dict[tuple[str, int | None, str], float] = field(default_factory=dict)
 

@@ -158,8 +158,11 @@ def try_claims(path: Path, options: CheckOptions) -> int:
     suite = suites.load(path)
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
-    verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
     out = printing.Output()
+    if options.reverse and not world.turned and not options.as_json:
+        out.say(f"No claim of suite {suite.name} states an order: --reversed turns nothing round.")
+        return 0
+    verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
     if options.as_json:
         out.json(_trial_data(world, verdicts))
     else:
@@ -186,13 +189,8 @@ def _trial_data(world: World, verdicts: Sequence[checks.Verdict]) -> dict[str, A
 
 
 def _show_trial(suite: Suite, world: World, verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
-    if world.name == "reversed" and not world.turned:
-        out.say(f"No claim of suite {suite.name} states an order: --reversed turns nothing round.")
-        return
     turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
-    out.say(
-        f"Made-up results of suite {suite.name}: {world.description}.{turned} Claims that would still pass:"
-    )
+    out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
     for verdict in passing:
         also = "; its order is turned round" if verdict.claim in world.turned else ""

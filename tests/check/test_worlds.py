@@ -27,7 +27,8 @@ SHIPPED = tuple(path.name.partition(".")[0] for path in sorted((ROOT / "suites")
 FAILURE = "states that a model does not learn the task"
 COST = "counts FLOPs, which no learning changes"
 LEARNED = "states that a model learns, and in this world it did"
-EQUAL = "states that errors are equal within a wide tolerance; no order is turned round"
+EQUAL = "states that errors are equal within a factor of two; no order is turned round"
+ON_PAR = "states an error within half a decade of the best, as it is for most errors with an irreducible part"
 
 PASSING: dict[tuple[str, str], dict[str, str]] = {
     ("quick", "null"): {"transformer_only_copies_in_parity": FAILURE},
@@ -54,6 +55,35 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
         **{f"table3_mamba_struggles_{case}": FAILURE for case in ("4_64", "4_128", "16_64", "16_128")},
         "table1_sparse_parity_transformer": FAILURE,
         "table1_vector_mqar_mamba": FAILURE,
+    },
+    ("paper", "reversed"): {
+        "figure2_linear_regression_mamba_on_par": EQUAL,
+        "figure2_sparse_linear_regression_mamba_on_par": EQUAL,
+        "figure2_two_layer_network_mamba_on_par": EQUAL,
+        "figure2_chain_of_thought_on_par": EQUAL,
+        "figure3_small_mambaformer_costs_less_than_1e17": COST,
+        "figure5_mamba_learns_parity": LEARNED,
+        "parity_two_layers_suffice": LEARNED,
+        "figure7_transformer_never": FAILURE,
+        "figure10_deep_narrow_mamba_fails": FAILURE,
+        "figure10_deep_narrow_mambaformer_fails": FAILURE,
+        **{f"table3_mamba_struggles_{case}": FAILURE for case in ("4_64", "4_128", "16_64", "16_128")},
+        **{
+            f"table1_{task}_{model}": ON_PAR
+            for task in (
+                "linear_regression",
+                "sparse_linear_regression",
+                "two_layer_network",
+                "chain_of_thought",
+            )
+            for model in ("transformer", "mamba", "mambaformer")
+        },
+        "table1_decision_tree_transformer": ON_PAR,
+        "table1_decision_tree_mambaformer": ON_PAR,
+        "table1_orthogonal_outlier_regression_transformer": ON_PAR,
+        "table1_sparse_parity_mamba": LEARNED,
+        "table1_vector_mqar_transformer": ON_PAR,
+        "table1_vector_mqar_mambaformer": ON_PAR,
     },
 }
 """By suite and world: the claims that rightly pass, and why."""
@@ -102,35 +132,48 @@ def passing(name: str, world: str) -> set[str]:
     return {verdict.claim for verdict in judged(name, world)[2] if verdict.verdict == "reproduced"}
 
 
-def _cases() -> list[Any]:
-    """Suites and worlds; those in which a claim passes without reason are expected to fail."""
+def _cases(empty_fails: bool) -> list[Any]:
+    """Suites and worlds; the paper's take seconds.
+
+    Args:
+        empty_fails: whether the test is expected to fail where a claim passes without reason.
+    """
+    empty = pytest.mark.xfail(strict=True, reason="empty successes")
     return [
-        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason="empty successes"))
-        if case in EMPTY
-        else case
+        pytest.param(
+            *case,
+            marks=[
+                *([empty] if empty_fails and case in EMPTY else []),
+                *([pytest.mark.slow] if case[0] == "paper" else []),
+            ],
+        )
         for case in PASSING
     ]
 
 
-@pytest.mark.parametrize(("name", "world"), _cases())
+def _names(*names: str) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name for name in names]
+
+
+@pytest.mark.parametrize(("name", "world"), _cases(empty_fails=True))
 def test_the_claims_that_pass_on_made_up_results_are_those_that_rightly_do(name: str, world: str) -> None:
     assert passing(name, world) == PASSING[name, world].keys()
 
 
-@pytest.mark.parametrize(("name", "world"), PASSING)
+@pytest.mark.parametrize(("name", "world"), _cases(empty_fails=False))
 def test_no_further_claim_passes_on_made_up_results(name: str, world: str) -> None:
     assert PASSING[name, world].keys() <= passing(name, world)
     assert passing(name, world) <= {*PASSING[name, world], *EMPTY.get((name, world), ())}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", _names(*SHIPPED))
 def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
     world, _, _ = judged(name, "reversed")
     assert set(world.turned) & passing(name, "reversed") == set()
     assert bool(world.turned) == (name != "precision")
 
 
-@pytest.mark.parametrize("name", ["quick", "pilot", "parity", "paper"])
+@pytest.mark.parametrize("name", _names("quick", "pilot", "parity", "paper"))
 @pytest.mark.xfail(strict=True, reason="empty successes")
 def test_where_nothing_was_learned_no_comparison_of_models_is_reproduced(name: str) -> None:
     _, statements, _ = judged(name, "null")
