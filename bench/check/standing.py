@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Hashable]
 """What distinguishes one number of a run from other numbers: its settings, checkpoint and evaluation."""
+Level = tuple[Hashable, ...]
+"""Values of the compared fields."""
+Context = tuple[Hashable, ...]
+"""Values of the other fields."""
 FIELDS = ("task", "architecture", "size", "optimizer", *PLAIN, "step", "evaluation")
 """Fields in which the sides of a comparison may differ."""
 NOT_CONTEXT = (*FREE, "step", "stop")
@@ -67,6 +71,17 @@ class StatedComparison:
         for sign, runs, step, evaluation in self.sides:
             for run in runs:
                 yield sign, values_of(run, step or run.steps, evaluation)
+
+    @property
+    def levels(self) -> list[tuple[int, Level]]:
+        """The sign and the values of the compared fields, side by side; one value may be on two sides."""
+        return [
+            (sign, level)
+            for sign, runs, step, evaluation in self.sides
+            for level in dict.fromkeys(
+                _level(values_of(run, step or run.steps, evaluation), self.fields) for run in runs
+            )
+        ]
 
 
 def values_of(run: Run, step: int, evaluation: str) -> dict[str, Hashable]:
@@ -141,11 +156,6 @@ def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComp
     return StatedComparison(claim, fields, ranked, sides)
 
 
-Level = tuple[Hashable, ...]
-"""Values of the compared fields."""
-Context = tuple[Hashable, ...]
-
-
 @dataclass
 class _Ballot:
     """Comparisons in one context.
@@ -158,7 +168,7 @@ class _Ballot:
     tally: Counter[Level] = field(default_factory=Counter)
     better: Counter[tuple[Level, Level]] = field(default_factory=Counter)
 
-    def add(self, sides: set[tuple[int, Level]]) -> None:
+    def add(self, sides: Sequence[tuple[int, Level]]) -> None:
         for sign, level in sides:
             self.tally[level] += sign
         lower = [level for sign, level in sides if sign > 0]
@@ -217,7 +227,7 @@ class Reversed:
     def __post_init__(self) -> None:
         for comparison in self.stated:
             entries = list(comparison.values)
-            levels = {(sign, _level(values, comparison.fields)) for sign, values in entries}
+            levels = comparison.levels
             by_context = self._ballots.setdefault((comparison.fields, comparison.ranked), {})
             contexts = {_context(values, comparison.fields) for _, values in entries}
             if comparison.ranked:
