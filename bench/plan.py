@@ -39,8 +39,17 @@ class Planned:
     @cached_property
     def training_flops(self) -> int:
         """Training FLOPs of the whole run; with a stop rule the most there can be until it has finished."""
+        return self.run.training_flops(self._last_step)
+
+    @property
+    def training_flops_full_length(self) -> int:
+        """The same with every step at full length."""
+        return self.run.training_flops_full_length(self._last_step)
+
+    @property
+    def _last_step(self) -> int | None:
         finished = self.status.word == "finished" and self.status.step
-        return self.run.training_flops(self.status.step if finished else None)
+        return self.status.step if finished else None
 
     @property
     def share_done(self) -> float:

@@ -245,6 +245,13 @@ class Run(Frozen):
             self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
         )
 
+    def training_flops_full_length(self, steps: int | None = None) -> int:
+        """Training FLOPs of the first `steps` steps (default: all), each at the full prompt length."""
+        size = self.size
+        return flops.training_flops_full_length(
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+        )
+
 
 SETTINGS: dict[str, Setting] = {
     name: setting

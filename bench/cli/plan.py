@@ -195,6 +195,7 @@ def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any
                 "run": entry.run.identity(),
                 "parameters": entry.run.parameters,
                 "training_flops": entry.training_flops,
+                "training_flops_full_length": entry.training_flops_full_length,
                 "state": entry.status.word,
                 "step": entry.status.step,
                 "note": entry.status.note,

@@ -108,7 +108,7 @@ def contents(
     drawn_exhibits = exhibits(suite, results, references, cited)
     plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
-    beyond = _beyond(suite, results, pool)
+    beyond = _beyond(suite, results)
     compared = precisions(suite, verdicts, tasks)
     drawings = [
         *(exhibit.drawing for exhibit in drawn_exhibits if exhibit.drawing),
@@ -156,12 +156,12 @@ def contents(
     }
 
 
-def _beyond(suite: Suite, results: pd.DataFrame, pool: Pool) -> list[Table]:
+def _beyond(suite: Suite, results: pd.DataFrame) -> list[Table]:
     """Comparisons at equal FLOPs: a table of all tasks, then a table per task."""
     # A suite that rebuilds no figure against FLOPs has all its models compared.
     experiments = experiments_of(suite, [name for name, exhibit in EXHIBITS.items() if exhibit.against_flops])
     rows = of_runs(results, _runs(experiments or suite.experiments))
-    comparisons = [task for task in budgets.comparisons(rows, pool) if task.has_frontiers]
+    comparisons = [task for task in budgets.comparisons(rows) if task.has_frontiers]
     if not comparisons:
         return []
     names: set[str] = set()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from bench.results.record import MAIN, SELECTION, BaselinesRecord, Checkpoint, RunRecord, Scores
 
@@ -181,6 +182,21 @@ def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
 def converged(accuracy: float, threshold: float | None) -> bool:
     """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
     return threshold is not None and accuracy >= threshold
+
+
+AXIS: Literal["training_flops_full_length", "training_flops"] = "training_flops_full_length"
+"""The count of training FLOPs at which models are compared: every step at the full prompt length, or each at
+its curriculum's. Hardware computes the full length, because the curriculum is a mask; and five times the
+steps are then five times the FLOPs. Results store both counts."""
+AXIS_LABEL = {
+    "training_flops_full_length": "training FLOPs at full length",
+    "training_flops": "training FLOPs, curriculum counted",
+}[AXIS]
+
+
+def axis_flops(checkpoint: Checkpoint) -> int:
+    """Training FLOPs up to a checkpoint, in the count at which models are compared (AXIS)."""
+    return int(getattr(checkpoint, AXIS))
 
 
 def mean_flops(flops: Iterable[int]) -> int:

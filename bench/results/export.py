@@ -27,7 +27,8 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     pool = load(folder)
     frame = frame_of(pool)
     # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
-    frame = frame.astype({"heads": "Int64", "convergence_step": "Int64", "training_flops": float})
+    kinds = {"training_flops": float, "training_flops_full_length": float}
+    frame = frame.astype({"heads": "Int64", "convergence_step": "Int64", **kinds})
     frame.attrs["problems"] = pool.problems
     return frame
 

@@ -27,6 +27,7 @@ DESCRIBED = {
     "parameters": "trainable parameters, read-in and read-out included",
     "step": "the checkpoint; 0 for a run that diverged before its first",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",
+    "training_flops_full_length": "the same with every step at full length: the FLOPs axis of reports",
     "score": "raw headline score on the test prompts: squared error or accuracy",
     "score_se": "its standard error over prompts",
     "error": "the score as an error: squared error over what the trivial predictor scores, or 1 − accuracy",
@@ -74,7 +75,7 @@ def _rows(result: RunRecord) -> Iterator[dict[str, Any]]:
         "device": result.provenance.device,
     }
     if not result.checkpoints:
-        yield {**common, "step": 0, "training_flops": 0}
+        yield {**common, "step": 0, "training_flops": 0, "training_flops_full_length": 0}
     for checkpoint in result.checkpoints:
         score = headline(result, checkpoint, MAIN)
         error, error_se = normalised(result, MAIN, score)
@@ -83,6 +84,7 @@ def _rows(result: RunRecord) -> Iterator[dict[str, Any]]:
             **common,
             "step": checkpoint.step,
             "training_flops": checkpoint.training_flops,
+            "training_flops_full_length": checkpoint.training_flops_full_length,
             "score": score[0],
             "score_se": score[1],
             "error": error,

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT
@@ -44,7 +45,7 @@ from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import latex, markdown, millions, plus_minus, slug
 from bench.report.write import contents, write_report
-from bench.results import Pool, load
+from bench.results import Pool, load, per_prompt
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
@@ -162,42 +163,46 @@ def test_table_agrees_with_a_hand_computation() -> None:
     pool = pool_with(runs={run.id: result_of(run, [1.0, 0.8, 0.6, 0.4, 0.2])})
     row = results_of([run], pool).numbers.iloc[0]
     assert row["normalised_error"] == pytest.approx(0.6)
-    assert row["normalised_error_se"] == pytest.approx(0.006)
+    errors = per_prompt(pool.runs[run.id]) / 20
+    assert row["normalised_error_se"] == pytest.approx(errors.std(ddof=1) / math.sqrt(len(errors)))
     assert row["normalised_error_last"] == pytest.approx(0.2)
     assert row["normalised_error_last_se"] == pytest.approx(0.008)
-    assert row["training_flops"] == run.training_flops()
+    assert row["training_flops"] == run.training_flops_full_length() > run.training_flops()
     assert row["parameters"] == run.parameters
-    assert row["interval"] == "prompts"
+    assert row["interval"] == "prompts only"
 
 
-def test_three_seeds_are_averaged_with_an_interval_over_seeds() -> None:
+def test_three_seeds_are_averaged_with_an_interval_over_prompts_and_seeds() -> None:
     runs = grid(LINEAR, ["mamba"], seeds=(0, 1, 2))
     values = [0.1, 0.2, 0.6]
-    pool = pool_with(runs={run.id: result_of(run, value) for run, value in zip(runs, values, strict=True)})
+    exact = {run.id: result_of(run, value, noise=0) for run, value in zip(runs, values, strict=True)}
+    pool = pool_with(runs=exact)
     table = results_of(runs, pool)
     row = table.numbers.iloc[0]
     assert row["normalised_error"] == pytest.approx(mean(values))
     assert row["normalised_error_se"] == pytest.approx(stdev(values) / math.sqrt(3))
-    assert row["interval"] == "seeds"
+    assert row["interval"] == "prompts and seeds"
     assert texts(table)[0][-1] == "3 of 3"
 
 
-def test_interval_of_few_seeds_is_over_prompts_and_is_not_narrowed_by_a_second_seed() -> None:
-    single = estimates.interval([0.5], [0.02])
-    pair = estimates.interval([0.4, 0.6], [0.02, 0.02])
-    assert single[1:] == pair[1:] == (pytest.approx(0.02), pytest.approx(1.645 * 0.02), "prompts")
+def test_one_seed_has_an_interval_over_prompts_and_a_second_seed_widens_it() -> None:
+    (single,) = estimates.at_positions([[0.5]], [[0.02]])
+    (pair,) = estimates.at_positions([[0.4], [0.6]], [[0.02], [0.02]])
+    assert single[1:] == (pytest.approx(0.02), pytest.approx(1.6449 * 0.02), "prompts only")
+    assert pair.standard_error == pytest.approx(math.hypot(0.1, 0.02))
+    assert pair.half_width > 3 * pair.standard_error
+    assert pair.interval == "prompts and seeds"
 
 
-@pytest.mark.parametrize("freedom", [2, 3, 5, 10, 30])
-def test_student_quantiles_are_right(freedom: int) -> None:
-    """The half width is where the density, integrated from −t to t, reaches 0.9."""
-    t, n = estimates.student_90(freedom), 20_000
-    scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
-    step = t / n
-    inside = sum(
-        scale * (1 + ((i + 0.5) * step) ** 2 / freedom) ** (-(freedom + 1) / 2) * step for i in range(n)
-    )
-    assert 2 * inside == pytest.approx(0.9, abs=2e-4)
+def test_prompts_that_seeds_share_are_in_the_interval() -> None:
+    runs = grid(LINEAR, ["mamba"], seeds=(0, 1, 2))
+    pool = pool_with(runs={run.id: result_of(run, 0.2) for run in runs})
+    (point,) = task_of(runs, pool).end_points().to_dict("records")
+    errors = np.stack([per_prompt(pool.runs[run.id]) / 20 for run in runs])
+    of_prompts = errors.mean(axis=0).std(ddof=1) / math.sqrt(errors.shape[1])
+    # The seeds agree in their mean, so all that varies is the prompts.
+    assert point["standard_error"] == pytest.approx(of_prompts, rel=1e-6)
+    assert point["high"] - point["value"] == pytest.approx(1.6449 * of_prompts, rel=1e-6)
 
 
 def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None:

@@ -138,7 +138,7 @@ def result_of(
             {
                 "step": step,
                 "training_flops": run.training_flops(step),
-                "training_flops_full_length": run.training_flops(step),
+                "training_flops_full_length": run.training_flops_full_length(step),
                 "evaluations": {
                     "report": report,
                     "selection": {key: [chosen, 0.01 * noise * chosen] for key in ("overall", "headline")},

@@ -187,13 +187,14 @@ def test_readers_take_it_as_finished(tmp_path: Path) -> None:
         assert _state(run, 60, pool, {}) == "stopped before step 60"
         assert convergence_step(pool.runs[run.id]) == ends[run.id] - 20
     frame = results_frame(grid, pool, {})
-    assert set(frame["planned_flops"]) == {run.training_flops(ends[run.id]) for run in grid}
+    assert set(frame["planned_flops"]) == {run.training_flops_full_length(ends[run.id]) for run in grid}
     task = TaskResults(frame)
     assert len(task.ends()) == 3
     points = task.points()
     last = points[points["step"] == 90]
     assert list(last["seeds"]) == [3]
-    flops = [run.training_flops(ends[run.id]) for run in grid]
+    flops = [run.training_flops_full_length(ends[run.id]) for run in grid]
+    assert list(last["trained_steps"]) == [round(sum(ends.values()) / 3)]
     assert list(last["training_flops"]) == [sum(flops) // 3]
     assert (points["seeds"] == 3).all()
     data, absent = convergence(frame)

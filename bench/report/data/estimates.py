@@ -4,8 +4,8 @@ Learning rates and sizes are chosen on validation prompts, by the rule in `bench
 number is measured on test prompts. Result files call these prompts `selection` and `report`.
 
 Errors are normalised as in `bench.results`: squared error by the task's scale, so that the trivial predictor
-scores 1. An accuracy is shown as it is. Intervals are over seeds where there are three or more, else over
-prompts.
+scores 1. An accuracy is shown as it is. What stands for several seeds is their mean over those that finished
+(SEEDS_RULE). Intervals are over prompts and seeds, with one seed over prompts only.
 """
 
 from __future__ import annotations
@@ -23,25 +23,37 @@ from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, ta
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.selection import choose
+from bench.uncertainty import Floats, SeedErrors
 
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
     "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
-    "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts."
+    "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts. The "
+    "seeds that choose a learning rate are also those that are reported, so a reported error is somewhat "
+    "lower than that of models trained anew at the chosen value."
 )
 SIZE_RULE = (
     "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
     "prompts at the last checkpoint."
 )
 FRONTIER_RULE = (
-    "Line: for each architecture, the best of the points shown at no more training FLOPs. "
+    "Line: for each architecture, the best of the points shown at no more training FLOPs, up to the largest "
+    "number of FLOPs it was trained with. "
     "Points: every size at its chosen learning rate; earlier checkpoints are more transparent."
 )
 
-INTERVAL_RULE = (
-    "Intervals are 90 %: ±1.645 standard errors over prompts with one or two seeds (they say how well a "
-    "model was measured, not how models trained anew would vary), Student's t over seeds with three or more."
+SEEDS_RULE = (
+    "Several seeds are shown by their mean over those that finished: what a researcher who trains once can "
+    "expect. A median or a best seed would hide seeds that fail."
 )
+INTERVAL_RULE = (
+    "Intervals are 90 %. With two or more seeds they are over prompts and seeds: they say how the mean would "
+    "vary with other test prompts and other trainings. Few seeds say little about their own spread, so "
+    "Student's t widens the intervals. With one seed they are over prompts only: they say how well that "
+    "model was measured, and nothing about a second training."
+)
+OVER_BOTH, OVER_PROMPTS = "prompts and seeds", "prompts only"
+"""What an interval is over."""
 
 
 class TaskResults:
@@ -204,37 +216,42 @@ def seeds_planned(runs: pd.DataFrame) -> dict[tuple[str, str], int]:
     return {(str(series), str(size)): seeds.nunique() for (series, size), seeds in groups}
 
 
-NORMAL_90 = 1.645
-# 95th percentile of Student's t for 2 … 30 degrees of freedom: half of a two-sided 90 % interval.
-_STUDENT_90 = (
-    2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753, 1.746,
-    1.740, 1.734, 1.729, 1.725, 1.721, 1.717, 1.714, 1.711, 1.708, 1.706, 1.703, 1.701, 1.699, 1.697,
-)  # fmt: skip
+class Estimate(NamedTuple):
+    """A mean over seeds, its standard error, half of its 90 % interval, and what these are over."""
+
+    mean: float
+    standard_error: float
+    half_width: float
+    interval: str
+
+    @classmethod
+    def of(cls, model: SeedErrors) -> Estimate:
+        over = OVER_BOTH if len(model.means) > 1 else OVER_PROMPTS
+        return cls(model.mean, model.standard_error, model.half_width, over)
 
 
-def interval(means: Any, standard_errors: Any) -> tuple[Any, Any, Any, str]:
-    """Mean over seeds, its standard error, half of its 90 % interval, and the source of the error.
+def seed_errors(rows: pd.DataFrame) -> SeedErrors:
+    """The headline errors of one model at one checkpoint: `rows` of the frame, one per seed."""
+    per_prompt = None
+    # Seeds are paired where all were scored on the same prompts and every result keeps each prompt's score.
+    kept = [errors for errors in rows["prompt_errors"] if errors is not None]
+    if len(kept) == len(rows) and len({len(errors) for errors in kept}) == 1 == rows["prompts"].nunique():
+        per_prompt = np.stack(kept)
+    return SeedErrors(
+        " ".join(rows["id"]), rows["error"].to_numpy(float), rows["error_se"].to_numpy(float),
+        str(rows["prompts"].iloc[0]), per_prompt,
+    )  # fmt: skip
+
+
+def at_positions(means: Any, standard_errors: Any) -> list[Estimate]:
+    """An estimate per position.
 
     Args:
-        means: (S,) or (S, N), one a seed.
+        means: (S, N), a row per seed.
         standard_errors: the same shape, over prompts.
-
-    Returns:
-        mean, standard error and half width, () or (N,), and "seeds" or "prompts". The prompts are the
-        same for every seed, so averaging two seeds does not make the standard error smaller.
     """
-    means, standard_errors = np.asarray(means, dtype=float), np.asarray(standard_errors, dtype=float)
-    mean, seeds = means.mean(axis=0), len(means)
-    if seeds < 3:
-        error = standard_errors.mean(axis=0)
-        return mean, error, NORMAL_90 * error, "prompts"
-    error = means.std(axis=0, ddof=1) / np.sqrt(seeds)
-    return mean, error, student_90(seeds - 1) * error, "seeds"
-
-
-def student_90(freedom: int) -> float:
-    """Half width, in standard errors, of a two-sided 90 % interval with `freedom` ≥ 2 degrees of freedom."""
-    return _STUDENT_90[freedom - 2] if freedom - 2 < len(_STUDENT_90) else NORMAL_90
+    columns: tuple[Floats, Floats] = (np.asarray(means, float).T, np.asarray(standard_errors, float).T)
+    return [Estimate.of(SeedErrors("", mean, error)) for mean, error in zip(*columns, strict=True)]
 
 
 class CurvePoint(NamedTuple):
@@ -243,7 +260,7 @@ class CurvePoint(NamedTuple):
     Attributes:
         examples: in-context examples before the position.
         low, high: ends of the 90 % interval.
-        interval: "seeds" or "prompts".
+        interval: OVER_BOTH or OVER_PROMPTS.
         run_ids: the runs, separated by blanks.
     """
 
@@ -271,14 +288,15 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
     keys = ["series", "architecture", "size"]
     for key, runs in selected.groupby(keys, sort=False):
         series, architecture, size = map(str, key)
-        mean, error, half, kind = interval(runs["curve"].to_list(), runs["curve_se"].to_list())
-        numbers = np.stack([mean, error, mean - half, mean + half], axis=1) / scale.scale
+        raw = (np.stack(runs[column].to_list()) / scale.scale for column in ("curve", "curve_se"))
         rows += [
             CurvePoint(
-                series, architecture, size, examples, value, error, low, high, len(runs), kind,
-                " ".join(runs["id"]),
+                series, architecture, size, examples, value, error, value - half, value + half, len(runs),
+                over, " ".join(runs["id"]),
             )
-            for examples, (value, error, low, high) in zip(runs["examples"].iloc[0], numbers, strict=True)
+            for examples, (value, error, half, over) in zip(
+                runs["examples"].iloc[0], at_positions(*raw), strict=True
+            )
         ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CurvePoint._fields))
 
@@ -287,11 +305,13 @@ class CheckpointPoint(NamedTuple):
     """The score of one series and size at one checkpoint, averaged over seeds.
 
     Attributes:
+        step: `steps` at the end, also where seeds stopped after convergence.
+        trained_steps: the real step, the mean over seeds.
         error: orders points; lower is better.
         value: what is shown: the error or the accuracy.
         low, high: ends of the value's 90 % interval.
         seeds: seeds that finished.
-        interval: "seeds" or "prompts".
+        interval: OVER_BOTH or OVER_PROMPTS.
         run_ids: the runs, separated by blanks.
     """
 
@@ -302,6 +322,7 @@ class CheckpointPoint(NamedTuple):
     learning_rate: float
     step: int
     steps: int
+    trained_steps: int
     training_flops: int
     error: float
     value: float
@@ -326,13 +347,14 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     for key, group in selected.groupby(list(CheckpointPoint._fields[:7]), sort=False):
         cell: tuple[Any, ...] = tuple(key)
         series, architecture, size, parameters, learning_rate, step, steps = cell
-        mean, error, half, kind = interval(group["error"], group["error_se"])
+        mean, error, half, over = Estimate.of(seed_errors(group))
         value = 1 - mean if scale.higher_is_better else mean
         rows.append(
             CheckpointPoint(
                 series, architecture, size, parameters, learning_rate, int(step), steps,
-                mean_flops(group["training_flops"]), mean, value, error, value - half, value + half,
-                len(group), max(len(group), seeds.get((series, size), 0)), kind, " ".join(group["id"]),
+                round(group["trained_steps"].mean()), mean_flops(group["training_flops"]), mean, value,
+                error, value - half, value + half, len(group),
+                max(len(group), seeds.get((series, size), 0)), over, " ".join(group["id"]),
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))

@@ -18,21 +18,26 @@ import pandas as pd
 
 from bench.paper.protocol import followed
 from bench.report.style import architecture_name, task_name
-from bench.results import Checkpoint, Pool, RunRecord
+from bench.results import Checkpoint, Pool, RunRecord, per_prompt
 from bench.results.evaluations import (
+    AXIS,
     NOTHING,
     Number,
+    axis_flops,
     column,
     convergence_step,
     headline_words,
     marks,
+    metric,
     normalised,
     number,
     positions,
+    scale,
 )
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run, leaves, short
 from bench.tasks import TASKS, Task
+from bench.uncertainty import Floats
 
 STATES = ("finished", "diverged", "failed", "missing")
 """States of planned runs. Results say finished or diverged, the dispatcher says failed."""
@@ -101,7 +106,8 @@ class ResultRow(NamedTuple):
         layers, width, parameters: of the model.
         learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
-        planned_flops: training FLOPs of the whole run; the real ones of a run that stopped after convergence.
+        planned_flops: training FLOPs of the whole run (as all FLOPs of the frame in the count that
+            `evaluations.AXIS` names); the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
         state: one of STATES.
         reason: why the run diverged.
@@ -111,11 +117,14 @@ class ResultRow(NamedTuple):
         task: the task's name for people.
         series: the architecture's name for people, with what distinguishes variants.
         step: of the checkpoint. The last one of a run that stopped after convergence counts as at `steps`.
+        trained_steps: the checkpoint's real step, also where a run stopped after convergence.
         stopped_at: the last step of a run that stopped after convergence; NaN for other runs.
         training_flops: up to the checkpoint. 0 without one, because a NaN would make the column inexact.
         evaluation: "report", or another that the task has ("clean_prompts").
         score, score_se: the evaluation's headline, raw, and its standard error over prompts.
         error, error_se: the same, normalised; 1 − accuracy.
+        prompt_errors: `error` on every prompt, at the last checkpoint and for "report"; else None.
+        prompts: digest of the prompts of "report".
         selection_error: the error on the validation prompts, for "report".
         error_last, error_last_se: the error at the last position.
         headline_position: the position of the headline's mark, counted from 0; NaN for a mean.
@@ -148,12 +157,15 @@ class ResultRow(NamedTuple):
     task: str = ""
     series: str = ""
     step: float = math.nan
+    trained_steps: float = math.nan
     training_flops: int = 0
     evaluation: str = MAIN
     score: float = math.nan
     score_se: float = math.nan
     error: float = math.nan
     error_se: float = math.nan
+    prompt_errors: Floats | None = None
+    prompts: str = ""
     selection_error: float = math.nan
     error_last: float = math.nan
     error_last_se: float = math.nan
@@ -215,8 +227,8 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         seed=run.seed,
         steps=run.steps,
         optimizer=run.optimizer.name,
-        planned_flops=run.training_flops(result.last_step if result else None),
-        done_flops=result.last.training_flops if result and result.last else 0,
+        planned_flops=int(getattr(run, AXIS)(result.last_step if result else None)),
+        done_flops=axis_flops(result.last) if result and result.last else 0,
         state=result.outcome if result else "failed" if state == "failed" else "missing",
         reason=result.reason if result else None,
         as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
@@ -249,7 +261,8 @@ def _evaluated(
         # The end of a run that stopped early stands beside the ends of the other seeds.
         step=row.steps if is_end else checkpoint.step,
         stopped_at=result.last_step if result.last_step < row.steps else math.nan,
-        training_flops=checkpoint.training_flops,
+        trained_steps=checkpoint.step,
+        training_flops=axis_flops(checkpoint),
         evaluation=name,
         score=score,
         score_se=score_se,
@@ -261,10 +274,20 @@ def _evaluated(
     )
     if name == MAIN:
         row = row._replace(selection_error=error(SELECTION, "headline")[0])
+        if checkpoint is result.last:
+            row = row._replace(prompt_errors=_prompt_errors(result), prompts=result.prompts[MAIN].sha256)
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)
     return row
+
+
+def _prompt_errors(result: RunRecord) -> Floats | None:
+    """Normalised headline error on every test prompt; None where the result does not keep it."""
+    scores = per_prompt(result).astype(float)
+    if not len(scores):
+        return None
+    return 1 - scores if metric(result) == "accuracy" else scores / scale(result)
 
 
 def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:

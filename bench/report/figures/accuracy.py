@@ -97,14 +97,7 @@ def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     points = task.points()
     points = points[points["error"].notna()]
     # Seeds that stopped after convergence end at different steps: their last point stands at the mean.
-    ends = task.ends()
-    ends = ends.assign(end=ends["stopped_at"].fillna(ends["steps"]))
-    mean_ends = ends.groupby(["series", "size"])["end"].mean().round().astype(int).to_dict()
-    steps = [
-        mean_ends[series, size] if step == last else step
-        for series, size, step, last in points[["series", "size", "step", "steps"]].itertuples(index=False)
-    ]
-    points = points.assign(step=steps)
+    points = points.assign(step=points["trained_steps"])
     return Panel(task.title, task.scale, points, task.references(references), task.series)
 
 

@@ -18,6 +18,7 @@ from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_siz
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.style import INK, PAPER, Look, architecture_name, in_style, looks, scientific
 from bench.report.text import error_text, plus_minus
+from bench.results.evaluations import AXIS_LABEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,7 +193,7 @@ def error_against_flops(
             _draw_flops(axes, panel, styles)
             spots += _spots(axes, panel)
             if row == rows - 1 or index + columns >= len(panels):
-                axes.set_xlabel("training FLOPs")
+                axes.set_xlabel(AXIS_LABEL)
             if column == 0 or panel.score_label != panels[index - 1].score_label:
                 axes.set_ylabel(panel.score_label)
         figure.legend(
@@ -205,7 +206,7 @@ def error_against_flops(
 def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         return (
-            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
+            f"{row['series']} {row['size']}, step {row['trained_steps']:,}: {panel.scale.label} "
             f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs"
         )
 
@@ -248,7 +249,11 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         rows = data[data["series"] == series]
         stages = rows["step"] / rows["steps"]
         best = rows[frontier(rows["training_flops"].astype(float), rows["error"].astype(float))]
+        # A budget that did not help still has an error: the line goes on flat to the largest one.
         best = best.sort_values("training_flops")
+        largest = best.tail(1).assign(training_flops=rows["training_flops"].max())
+        if (largest["training_flops"] > best["training_flops"].max()).any():
+            best = pd.concat([best, largest])
         band = axes.fill_between(
             best["training_flops"].astype(float), best["low"].astype(float).clip(lower=foot),
             best["high"].astype(float), color=look["color"], alpha=0.14, linewidth=0, zorder=2,

@@ -68,6 +68,7 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         series=results["architecture"].map(architecture_name),
         error=results["error_last"],
         error_se=results["error_last_se"],
+        prompt_errors=None,  # are of the headline, not of the last position
     )
     groups = parameter_groups(results)
     named = dict(zip(dict.fromkeys(groups.values()), GROUPS * len(groups), strict=False))

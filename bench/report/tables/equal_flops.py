@@ -24,10 +24,15 @@ def ranking_table(comparison: FrontierComparison, names: set[str]) -> Table:
         for name in comparison.series
         if comparison.lines[name]
     ]
-    unpaired = "" if comparison.paired else " No intervals: the runs were not scored on the same prompts."
+    remark = "" if comparison.paired else " No intervals: the runs were not scored on the same prompts."
+    if comparison.paired and comparison.one_seed:
+        remark = (
+            f" One seed, so intervals of errors over prompts only: {', '.join(comparison.one_seed)}. Ranks "
+            "among them: prompts only."
+        )
     caption = (
         f"{comparison.task}: error of each frontier at a budget, its 90 % interval, and its rank among those "
-        f"that reach it (ranks within the interval).{unpaired}"
+        f"that reach it (ranks within the interval).{remark}"
     )
     heads = [f"{scientific(budget, 0)} FLOPs" for budget in budgets]
     name = slug(f"at-equal-flops-{comparison.task}", names)
@@ -68,9 +73,9 @@ def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
         rows.append([TableCell(comparison.task), *cells])
     caption = (
         "How many times the FLOPs of the Transformer (×1) an architecture needs for the lowest error that "
-        "both reach, with its 90 % interval; below 1 it needs fewer. †: its best error stays above the "
-        "Transformer's best. ≤, ≥: one of them is there with its smallest model already. All pairs are in "
-        f"the CSV. {RULE}"
+        "both reach, with its 90 % interval (one seed: no interval); below 1 it needs fewer. †: its best "
+        "error stays above the Transformer's best. ≤, ≥: one of them is there with its smallest model "
+        f"already. All pairs are in the CSV. {RULE}"
     )
     heads = ["task", *(architecture_name(name) for name in architectures)]
     return Table("times-the-flops", caption, heads, rows, numbers, frozenset({"task"}))
@@ -100,10 +105,14 @@ def _matched(names: Sequence[str], reference: str, factors: dict[Any, dict[Any, 
 
 def _factor_text(row: dict[Any, Any]) -> str:
     text = f"{row['bound']}×{_two_digits(row['factor'])}"
-    if not row["bound"] and math.isfinite(row["factor_low"]):
+    if row["one_seed"]:
+        return f"{text}{'†' if row['falls_short'] else ''} (one seed: no interval)"
+    if not row["bound"] and not math.isnan(row["factor_low"]):
         text += f" ({_two_digits(row['factor_low'])}–{_two_digits(row['factor_high'])})"
     return text + ("†" if row["falls_short"] else "")
 
 
 def _two_digits(value: float) -> str:
+    if math.isinf(value):
+        return "∞"
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.paper import printed
-from bench.report.data.estimates import INTERVAL_RULE, TaskResults, best_sizes, chosen, interval
+from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions, best_sizes, chosen
 from bench.report.data.frame import tally
 from bench.report.style import architecture_name
 from bench.report.tables.table import Table, TableCell
@@ -196,12 +196,12 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     rows = chosen(ends, best)
     if rows.empty:
         return None, state
-    mean, _, half, _ = interval(rows["score"], rows["score_se"])
+    (score,) = at_positions(*([[value] for value in rows[name]] for name in ("score", "score_se")))
     run_ids = " ".join(rows["id"])
     if column.perplexity:
-        value = math.exp(float(mean))
-        return Ours(value, value * float(half), run_ids), state
-    return Ours(100 * float(mean), 100 * float(half), run_ids), state
+        value = math.exp(score.mean)
+        return Ours(value, value * score.half_width, run_ids), state
+    return Ours(100 * score.mean, 100 * score.half_width, run_ids), state
 
 
 def _reference_rows(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults, interval
+from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
 from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, heading, millions, plus_minus
+from bench.results.evaluations import mean_flops
 from bench.run import short
 
 
@@ -40,7 +40,7 @@ def results_table(name: str, task: TaskResults) -> Table:
     caption = (
         f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
         f"({scale.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
-        "Standard errors are over seeds where three or more finished, else over prompts."
+        "Standard errors are over prompts and seeds; where one seed finished, over prompts only."
     )
     numbers = numbers.rename(columns=lambda column: column.replace("value", scale.label.replace(" ", "_")))
     return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
@@ -66,20 +66,18 @@ def _summary(
     summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
     if setting is None or ends is None:
         return summary
-    mean, error, _, kind = interval(ends["score"] / scale.scale, ends["score_se"] / scale.scale)
-    lasts = [
-        np.array([numbers[-1] for numbers in ends[column]]) / scale.scale for column in ("curve", "curve_se")
-    ]
-    last, last_error, _, _ = interval(*lasts)
+    headline = Estimate.of(seed_errors(ends))
+    lasts = ([[numbers[-1] / scale.scale] for numbers in ends[column]] for column in ("curve", "curve_se"))
+    (last,) = at_positions(*lasts)
     return {
         **summary,
         **{key: setting[key] for key in (*TUNED, "at_edge")},
-        "training_flops": int(ends["training_flops"].iloc[0]),
-        "value": float(mean),
-        "value_se": float(error),
-        "value_last": float(last),
-        "value_last_se": float(last_error),
-        "interval": kind,
+        "training_flops": mean_flops(ends["training_flops"]),
+        "value": 1 - headline.mean if scale.higher_is_better else headline.mean,
+        "value_se": headline.standard_error,
+        "value_last": last.mean,
+        "value_last_se": last.standard_error,
+        "interval": headline.interval,
         "seeds_finished": len(ends),
         "seeds_planned": setting["planned"],
         "run_ids": " ".join(ends["id"]),
@@ -175,7 +173,8 @@ def points_table(name: str, numbers: pd.DataFrame) -> Table:
         for row in numbers.to_dict("records")
     ]
     caption = (
-        "The points of the figure. Standard errors: over seeds where three or more finished, else prompts."
+        "The points of the figure. Standard errors are over prompts and seeds; where one seed finished, over "
+        "prompts only."
     )
     text = frozenset(
         heading(column) for column in ("panel", "series", "size", "learned") if column in columns
