@@ -53,7 +53,8 @@ RULES = (
         f"6 × multiplications of the forward pass × batch × steps, as in Appendix B of the paper. {LENGTH} "
         "Appendix B leaves out the projections to Mamba's Δ, B and C, which would add 5 % (width 768) to "
         "17 % (width 32) to Mamba's count; here they are left out too. It ignores the linear terms of the "
-        "hybrids' Mamba blocks, 3 % to 48 % of a Standard Hybrid's other terms with 41 points; here they are counted.",
+        "hybrids' Mamba blocks, 3 % to 48 % of a Standard Hybrid's other terms with 41 points; here they are "
+        "counted.",
     ),
     (
         "Words",
