@@ -167,7 +167,7 @@ def test_table_agrees_with_a_hand_computation() -> None:
     assert row["normalised_error_se"] == pytest.approx(errors.std(ddof=1) / math.sqrt(len(errors)))
     assert row["normalised_error_last"] == pytest.approx(0.2)
     assert row["normalised_error_last_se"] == pytest.approx(0.008)
-    assert row["training_flops"] == run.training_flops_full_length() > run.training_flops()
+    assert row["training_flops"] == run.training_flops_full_length()
     assert row["parameters"] == run.parameters
     assert row["interval"] == "prompts only"
 
@@ -203,6 +203,14 @@ def test_prompts_that_seeds_share_are_in_the_interval() -> None:
     # The seeds agree in their mean, so all that varies is the prompts.
     assert point["standard_error"] == pytest.approx(of_prompts, rel=1e-6)
     assert point["high"] - point["value"] == pytest.approx(1.6449 * of_prompts, rel=1e-6)
+
+
+def test_five_times_the_steps_are_five_times_the_flops() -> None:
+    run = run_of(task_named(), "mamba")
+    points = task_of([run], pool_of([run])).points()
+    flops = dict(zip(points["step"], points["training_flops"], strict=True))
+    assert flops[500_000] == 5 * flops[100_000]
+    assert run.training_flops() != 5 * run.training_flops(100_000)
 
 
 def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None:
