@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
-    "results run selection suite tasks",
+    "results run selection suite tasks uncertainty",
     "check": "errors frontier frozen models.architecture models.sizes names optimizers paper results run "
     "selection strict_yaml suite uncertainty",
     # The commands know everything, and nothing knows the commands.
