@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "frozen": "",
     "lazy": "",
     "frontier": "",
+    "uncertainty": "",
     "names": "",
     "environment": "",
     "precision": "",
