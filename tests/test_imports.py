@@ -31,7 +31,6 @@ MAY_IMPORT = {
     "names": "",
     "environment": "",
     "precision": "",
-    "uncertainty": "",
     "kernels": "errors precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",

@@ -23,6 +23,7 @@ from bench.results import Checkpoint, Pool, RunRecord, per_prompt
 from bench.results.evaluations import (
     NOTHING,
     Number,
+    axis_flops,
     convergence_step,
     floor_error,
     mean_flops,
@@ -266,7 +267,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
             model = _seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
             if math.isfinite(model.mean):
                 checkpoints = [_checkpoint(result, step) for result in seeds]
-                flops = [reached.training_flops for reached in checkpoints if reached is not None]
+                flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
                 models[float(mean_flops(flops)), model.mean] = model
     line = frontier(models)
     budget = quantity.at_flops
@@ -387,7 +388,7 @@ def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
     if checkpoint is None:
         return NOTHING
     if quantity.of == "training_flops":
-        return float(checkpoint.training_flops), 0.0
+        return float(axis_flops(checkpoint)), 0.0
     if quantity.of == "convergence_step":
         if result.facts.metric != "accuracy":
             raise NotMeasured("its task has no step of convergence: it is not scored by accuracy")

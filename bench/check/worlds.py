@@ -219,9 +219,12 @@ def _trivial_error(run: Run) -> float:
 
 def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
     """Errors as raw scores of the task's metric."""
-    if run.task.metric == "accuracy":
+    described = run.task.evaluations()[evaluation]
+    if (described.metric or run.task.metric) == "accuracy":
         return 1 - errors
-    return errors * run.task.evaluations()[evaluation].error_scale
+    # An evaluation of another metric has the same share of its own trivial error.
+    share = errors if described.metric is None else errors / _trivial_error(run)
+    return np.asarray(share * described.error_scale)
 
 
 def _as_read(facts: dict[str, Any]) -> Any:

@@ -342,7 +342,7 @@ def test_an_excess_is_the_part_of_what_can_be_learned_that_was_not() -> None:
 
 
 def test_training_flops_are_those_of_the_checkpoint() -> None:
-    flops = MIDDLE.training_flops(100_000)
+    flops = MIDDLE.training_flops_full_length(100_000)
     measure = {"rebuilds": "Figure 2", "of": "training_flops", "step": 100_000}
     claim = {"measure": measure, "value": {"expected": float(flops), "relative": 1e-9}}
     assert verdict(claim, {MIDDLE: 0.5}).verdict == "reproduced"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from command import ROOT, as_json, bench, said
 from synthetic import claim_of, experiment_of, grid, suite_of, task_named
+from synthetic_paper import paper_suite
 
 from bench import suite as suites
 from bench.check import Verdict, check, claims, worlds
@@ -27,8 +28,9 @@ SHIPPED = tuple(path.name.partition(".")[0] for path in sorted((ROOT / "suites")
 FAILURE = "states that a model does not learn the task"
 COST = "counts FLOPs, which no learning changes"
 LEARNED = "states that a model learns, and in this world it did"
-EQUAL = "states that errors are equal within a factor of two; no order is turned round"
-ON_PAR = "states an error within half a decade of the best, as it is for most errors with an irreducible part"
+EQUAL = "states that two models are nearly equal; no order is turned round"
+ON_PAR = "states an excess within a tenth of the best, which this world's better ranks have"
+CEILING = "states that no model is better than the best there can be"
 
 PASSING: dict[tuple[str, str], dict[str, str]] = {
     ("quick", "null"): {"transformer_only_copies_in_parity": FAILURE},
@@ -42,6 +44,12 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
     ("parity", "null"): {"transformer_fails": FAILURE, "transformer_never_converges": FAILURE},
     ("parity", "reversed"): {"mamba_learns_parity": LEARNED, "transformer_never_converges": FAILURE},
     ("precision", "null"): {},
+    ("formal_quick", "null"): {"no_perplexity_below_the_automaton": CEILING},
+    ("formal_small", "null"): {
+        "no_accuracy_above_the_ceiling": CEILING,
+        "no_perplexity_below_the_bayes_rule": CEILING,
+    },
+    ("formal", "null"): {},
     ("paper", "null"): {
         "figure3_small_mambaformer_costs_less_than_1e17": COST,
         "figure5_transformer_fails": FAILURE,
@@ -53,76 +61,37 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
         "figure10_deep_narrow_mamba_fails": FAILURE,
         "figure10_deep_narrow_mambaformer_fails": FAILURE,
         **{f"table3_mamba_struggles_{case}": FAILURE for case in ("4_64", "4_128", "16_64", "16_128")},
-        "table1_sparse_parity_transformer": FAILURE,
-        "table1_vector_mqar_mamba": FAILURE,
     },
     ("paper", "reversed"): {
         "figure2_linear_regression_mamba_on_par": EQUAL,
-        "figure2_sparse_linear_regression_mamba_on_par": EQUAL,
-        "figure2_two_layer_network_mamba_on_par": EQUAL,
         "figure2_chain_of_thought_on_par": EQUAL,
         "figure3_small_mambaformer_costs_less_than_1e17": COST,
+        "figure3_ratio_is_lower_out_of_distribution": "states a ratio, which no comparison turns round",
         "figure5_mamba_learns_parity": LEARNED,
         "parity_two_layers_suffice": LEARNED,
         "figure7_transformer_never": FAILURE,
         "figure10_deep_narrow_mamba_fails": FAILURE,
         "figure10_deep_narrow_mambaformer_fails": FAILURE,
         **{f"table3_mamba_struggles_{case}": FAILURE for case in ("4_64", "4_128", "16_64", "16_128")},
-        **{
-            f"table1_{task}_{model}": ON_PAR
-            for task in (
-                "linear_regression",
-                "sparse_linear_regression",
-                "two_layer_network",
-                "chain_of_thought",
-            )
-            for model in ("transformer", "mamba", "mambaformer")
-        },
-        "table1_decision_tree_transformer": ON_PAR,
-        "table1_decision_tree_mambaformer": ON_PAR,
-        "table1_orthogonal_outlier_regression_transformer": ON_PAR,
+        "table1_linear_regression_transformer": ON_PAR,
+        "table1_linear_regression_mamba": ON_PAR,
+        "table1_sparse_linear_regression_transformer": ON_PAR,
+        "table1_two_layer_network_transformer": ON_PAR,
+        "table1_chain_of_thought_transformer": ON_PAR,
+        "table1_chain_of_thought_mamba": ON_PAR,
         "table1_sparse_parity_mamba": LEARNED,
-        "table1_vector_mqar_transformer": ON_PAR,
-        "table1_vector_mqar_mambaformer": ON_PAR,
     },
 }
 """By suite and world: the claims that rightly pass, and why."""
 
-EMPTY: dict[tuple[str, str], tuple[str, ...]] = {
-    ("quick", "null"): ("mamba_beats_s4_mamba_beats_s4",),
-    ("pilot", "null"): ("mamba_beats_s4_mamba_beats_s4", "mambaformer_matches_mamba"),
-    ("parity", "null"): ("s4_mamba_like_mamba", "mambaformer_as_fast_as_mamba", "first_mamba_almost_as_fast"),
-    ("paper", "null"): (
-        "figure2_linear_regression_mamba_on_par",
-        "figure2_sparse_linear_regression_mamba_on_par",
-        "figure2_two_layer_network_mamba_on_par",
-        "figure2_chain_of_thought_on_par",
-        "figure3_many_mamba_beats_transformer",
-        "figure3_orthogonal_small_mambaformer_is_early",
-        "figure3_many_small_mambaformer_is_early",
-        "figure3_many_out_of_distribution",
-        "figure4_tiny_mamba_leads",
-        "figure4_standard_transformer_surpasses",
-        "figure5_s4_mamba_like_mamba",
-        "figure7_mambaformer_as_fast_as_mamba",
-        "figure7_first_mamba_almost_as_fast",
-        "figure8_decision_tree_medium_transformer",
-        "figure8_linear_regression_hybrids_as_good",
-        "figure8_sparse_linear_regression_hybrids_as_good",
-        "figure8_two_layer_network_hybrids_as_good",
-        "figure9_adamw_helps_transformer",
-        "figure9_adamw_helps_mamba",
-        "figure9_gain_of_mamba_is_larger",
-        "figure9_gain_grows_with_size",
-    ),
-}
-"""Claims that compare models which learned nothing, and pass all the same."""
-
 
 @functools.cache
 def judged(name: str, world: str) -> tuple[worlds.World, dict[str, Claim], list[Verdict]]:
-    """A world of a shipped suite, its claims, and the verdicts on them."""
-    suite = suites.load(ROOT / "suites" / f"{name}.yaml")
+    """A world of a shipped suite, its claims, and the verdicts on them.
+
+    The paper's runs have one seed, too few to decide a claim about training. Here they have three.
+    """
+    suite = paper_suite(3) if name == "paper" else suites.load(ROOT / "suites" / f"{name}.yaml")
     file = claims.load(claims.path_for(suite.path), suite)
     made = worlds.null(suite) if world == "null" else worlds.turned_round(file, suite)
     return made, file.claims, check(file, suite, made.pool, {}, allow_synthetic=True)
@@ -132,49 +101,30 @@ def passing(name: str, world: str) -> set[str]:
     return {verdict.claim for verdict in judged(name, world)[2] if verdict.verdict == "reproduced"}
 
 
-def _cases(empty_fails: bool) -> list[Any]:
-    """Suites and worlds; the paper's take seconds.
-
-    Args:
-        empty_fails: whether the test is expected to fail where a claim passes without reason.
-    """
-    empty = pytest.mark.xfail(strict=True, reason="empty successes")
-    return [
-        pytest.param(
-            *case,
-            marks=[
-                *([empty] if empty_fails and case in EMPTY else []),
-                *([pytest.mark.slow] if case[0] == "paper" else []),
-            ],
-        )
-        for case in PASSING
-    ]
+def _slow_if_paper(*cases: Any) -> list[Any]:
+    """Names of suites, or suites and worlds; the paper's take seconds."""
+    return [pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "paper" else []) for case in cases]
 
 
 def _names(*names: str) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name for name in names]
+    return _slow_if_paper(*((name,) for name in names))
 
 
-@pytest.mark.parametrize(("name", "world"), _cases(empty_fails=True))
+@pytest.mark.parametrize(("name", "world"), _slow_if_paper(*PASSING))
 def test_the_claims_that_pass_on_made_up_results_are_those_that_rightly_do(name: str, world: str) -> None:
     assert passing(name, world) == PASSING[name, world].keys()
-
-
-@pytest.mark.parametrize(("name", "world"), _cases(empty_fails=False))
-def test_no_further_claim_passes_on_made_up_results(name: str, world: str) -> None:
-    assert PASSING[name, world].keys() <= passing(name, world)
-    assert passing(name, world) <= {*PASSING[name, world], *EMPTY.get((name, world), ())}
 
 
 @pytest.mark.parametrize("name", _names(*SHIPPED))
 def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
     world, _, _ = judged(name, "reversed")
-    assert set(world.turned) & passing(name, "reversed") == set()
+    # What a run has not learned is the same in all its evaluations, so a ratio between two is not turned.
+    kept = {"figure3_ratio_is_lower_out_of_distribution"} if name == "paper" else set()
+    assert set(world.turned) & passing(name, "reversed") == kept
     assert bool(world.turned) == (name != "precision")
 
 
-@pytest.mark.parametrize("name", _names("quick", "pilot", "parity", "paper"))
-@pytest.mark.xfail(strict=True, reason="empty successes")
+@pytest.mark.parametrize("name", _names(*SHIPPED))
 def test_where_nothing_was_learned_no_comparison_of_models_is_reproduced(name: str) -> None:
     _, statements, _ = judged(name, "null")
     compared = {

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from command import ROOT
 from synthetic import (
+    baselines_of,
     experiment_of,
     grid,
     pool_of,
@@ -268,13 +269,16 @@ def test_figures_9_and_10_have_an_optimizer_a_side() -> None:
 def test_table_1_puts_our_symbol_beside_the_papers_and_none_without_all_three_models() -> None:
     runs = grid(task_named("decision_tree"), ("transformer", "mamba", "mambaformer"))
     errors = dict(zip(runs, (0.01, 0.2, 0.012), strict=True))
-    complete = table_1(
-        frame_of(runs, pool_with(runs={run.id: result_of(run, error) for run, error in errors.items()}))
-    )
+    results = {run.id: result_of(run, error) for run, error in errors.items()}
+    pool = pool_with(results, {run.task_id: baselines_of(run) for run in runs})
+    complete = table_1(frame_of(runs, pool), references_frame(runs, pool))
     row = next(row for row in complete.rows if row[0].text == "Decision tree")
     assert [cell.text for cell in row[1:]] == ["✓ / ✓ 0.01", "▲ / ▲ 0.2", "✓ / ✓ 0.012"]
     assert all(cell.best for cell in row[1:])
-    part = table_1(frame_of(runs, pool_of(runs[:2])))
+    unbounded = table_1(frame_of(runs, pool_with(results)), references_frame(runs, Pool()))
+    row = next(row for row in unbounded.rows if row[0].text == "Decision tree")
+    assert [cell.text for cell in row[1:]] == [f"{mark} / missing: no floor is recorded" for mark in "✓▲✓"]
+    part = table_1(frame_of(runs, pool_of(runs[:2])), references_frame(runs, pool))
     row = next(row for row in part.rows if row[0].text == "Decision tree")
     assert [cell.text for cell in row[1:]] == [
         "✓ / missing: compared with missing models",
@@ -525,7 +529,7 @@ def test_tables_compile_in_latex(tmp_path: Path) -> None:
     runs = grid(task_named("decision_tree"), ("transformer", "mamba", "mambaformer"))
     nothing = frame_of([]), references_frame([], Pool())
     tables = [
-        table_1(frame_of(runs)), table_3(frame_of([])), table_4(*nothing), table_5(*nothing), table_6(),
+        table_1(frame_of(runs), references_frame([], Pool())), table_3(frame_of([])), table_4(*nothing), table_5(*nothing), table_6(),
         matching_table([standing()]), ranking_table(standing(), set()),
     ]  # fmt: skip
     body = "\n".join(as_latex(table) for table in tables)

@@ -43,7 +43,7 @@ def references_of(task_id: str, rows: list[tuple[str, str, str, float, float]]) 
     """References from (evaluation, name, kind, value at the last position, overall)."""
     blank = references_frame([], Pool())
     entries = [
-        (task_id, evaluation, name, kind, 64, value, 0.0, overall)
+        (task_id, evaluation, name, kind, 64, value, 0.0, overall, True)
         for evaluation, name, kind, value, overall in rows
     ]
     return pd.DataFrame(entries, columns=blank.columns)
