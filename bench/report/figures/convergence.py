@@ -1,8 +1,7 @@
-"""Figure 7: how soon sparse parity is learned, the median over seeds."""
+"""Figure 7: how soon sparse parity is learned, the mean over seeds."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,14 @@ LEARNED = 0.95
 
 
 def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
-    """Steps until sparse parity is learned: each seed a point, their median a bar."""
+    """Steps until sparse parity is learned: each seed a point, their mean a bar."""
     data, absent = convergence(results)
     order = list(dict.fromkeys(results["series"]))
     budget = int(results["steps"].max())
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
         f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. A bar at "
-        f"{shared.steps_label(budget)}: failed, the median seed never got there.",
+        f"{shared.steps_label(budget)}: some seed never got there.",
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
         *(
             [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
@@ -49,20 +48,22 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         axes.set_xticks(range(len(order)), [name.replace(" ", "\n", 1) for name in order])
         axes.grid(axis="x", visible=False)
         axes.axhline(budget, linewidth=0.9, **reference_look("trivial"))
-        axes.set_title("Sparse parity: median convergence time", pad=8)
+        axes.set_title("Sparse parity: mean convergence time", pad=8)
         spots = _draw(axes, data, order, looks(results["architecture"]), budget, incomplete)
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
     words = ", ".join(
-        f"{row['series']} {row['median']:,.0f}" + (" (failed)" if row["median"] >= budget else "")
-        for row in data.drop_duplicates("series").to_dict("records")
+        f"{row['series']} {row['mean']:,.0f}" + (f" ({failures})" if (failures := _failures(rows)) else "")
+        for _, rows in data.groupby("series", sort=False)
+        for row in rows.head(1).to_dict("records")
     )
     return Drawing(
         "figure-7",
         figure,
         f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
-        f"median over seeds a bar. A seed that never gets there counts as {budget:,}, which means failure.",
-        f"Median training steps until sparse parity is learned: {words or 'no finished run yet'}.",
+        f"mean over seeds a bar. A seed that never gets there is at {budget:,}. The bar is there too: then there "
+        "is no mean.",
+        f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,
         spots,
     )
@@ -79,9 +80,9 @@ def _draw(
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
         place, architecture = order.index(str(series)), str(rows["architecture"].iloc[0])
-        look, median = styles[architecture], float(rows["median"].iloc[0])
+        look, mean = styles[architecture], float(rows["mean"].iloc[0])
         bars = axes.bar(
-            [place], [median], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
+            [place], [mean], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
             hatch="//" if series in incomplete else None, edgecolor=look.colour,
         )  # fmt: skip
         x = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
@@ -91,7 +92,7 @@ def _draw(
             zorder=4, clip_on=False,
         )  # fmt: skip
         tag([*bars, points], "architecture", architecture)
-        text = shared.steps_label(float(f"{median:.3g}")) if median < budget else "failed"
+        text = _failures(rows) or shared.steps_label(float(f"{mean:.3g}"))
         top = float(rows["shown"].max()) + 0.03 * budget
         axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
         for position, row in zip(x, rows.to_dict("records"), strict=True):
@@ -101,21 +102,32 @@ def _draw(
     return spots
 
 
+def _failures(rows: pd.DataFrame) -> str:
+    """How many of a series' seeds never learned, in words; empty if all learned."""
+    failed = int((~rows["learned"].astype(bool)).sum())
+    if failed == len(rows):
+        return "failed"
+    return f"{failed} of {len(rows)} failed" if failed else ""
+
+
 def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """A row per finished run of the chosen settings with the step at which it learned, and absent series.
 
-    `shown` is the step, or the whole budget for a run that never learned; `median` is that of its
-    series. A run that diverged has learned nothing, and is named rather than counted.
+    `shown` is the step, or the whole budget for a run that never learned. `mean` is that of its series, or
+    the whole budget if some seed never learned: then there is no mean. A run that diverged has learned
+    nothing, and is named rather than counted.
     """
     task = TaskResults(results)
     rows = task.ends()
     learned = rows["convergence_step"].notna()
     steps_needed = rows["convergence_step"].astype(float).where(learned, rows["steps"].astype(float))
     rows = rows.assign(learned=learned, shown=steps_needed)
-    rows["median"] = rows.groupby("series")["shown"].transform(statistics.median)
+    by_series = rows.groupby("series")
+    all_learned = by_series["learned"].transform("all")
+    rows["mean"] = by_series["shown"].transform("mean").where(all_learned, rows["steps"].astype(float))
     rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
     planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}
     rows["seeds_planned"] = [planned[series] for series in rows["series"]]
     columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]
-    data = rows[[*columns, "shown", "median", "seeds", "seeds_planned"]].reset_index(drop=True)
+    data = rows[[*columns, "shown", "mean", "seeds", "seeds_planned"]].reset_index(drop=True)
     return data, task.absent(set(rows["series"]))
