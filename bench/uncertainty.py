@@ -141,11 +141,12 @@ def student_95(freedom: float) -> float:
 
 def interval(draws: Floats) -> tuple[float, float]:
     """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers."""
-    if np.isnan(draws).mean() > 1 - HIGH + LOW:
+    numbers = np.sort(draws[~np.isnan(draws)])
+    if len(numbers) < (HIGH - LOW) * len(draws):
         return math.nan, math.nan
     # Draws may be infinite, where a straight line between two of them has no value.
-    low = np.nanquantile(draws, LOW, method="lower")
-    return float(low), float(np.nanquantile(draws, HIGH, method="higher"))
+    last = len(numbers) - 1
+    return float(numbers[math.floor(LOW * last)]), float(numbers[math.ceil(HIGH * last)])
 
 
 def _interaction(per_prompt: Floats) -> float:

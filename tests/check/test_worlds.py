@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,10 @@ import numpy as np
 import pytest
 from command import ROOT, as_json, bench, said
 from synthetic import claim_of, experiment_of, grid, suite_of, task_named
-from synthetic_paper import paper_suite
+from synthetic_paper import about_these_runs
 
 from bench import suite as suites
 from bench.check import Verdict, check, claims, worlds
-from bench.check.claim import Claim
 from bench.check.claims import Claims
 from bench.check.standing import Reversed, comparisons
 from bench.results import RunRecord, per_prompt
@@ -84,57 +82,49 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
 """By suite and world: the claims that rightly pass, and why."""
 
 
-@functools.cache
-def judged(name: str, world: str) -> tuple[worlds.World, dict[str, Claim], list[Verdict]]:
+def judged(name: str, world: str) -> tuple[worlds.World, Claims, list[Verdict]]:
     """A world of a shipped suite, its claims, and the verdicts on them.
 
-    The paper's runs have one seed, too few to decide a claim about training. Here they have three.
+    The paper's runs have one seed, too few for a claim about training. Here its claims are about the runs.
     """
-    suite = paper_suite(3) if name == "paper" else suites.load(ROOT / "suites" / f"{name}.yaml")
-    file = claims.load(claims.path_for(suite.path), suite)
+    suite = suites.load(ROOT / "suites" / f"{name}.yaml")
+    file = about_these_runs(suite) if name == "paper" else claims.load(claims.path_for(suite.path), suite)
     made = worlds.null(suite) if world == "null" else worlds.turned_round(file, suite)
-    return made, file.claims, check(file, suite, made.pool, {}, allow_synthetic=True)
+    return made, file, check(file, suite, made.pool, {}, allow_synthetic=True)
 
 
-def passing(name: str, world: str) -> set[str]:
-    return {verdict.claim for verdict in judged(name, world)[2] if verdict.verdict == "reproduced"}
+def reproduced(verdicts: Sequence[Verdict]) -> set[str]:
+    return {verdict.claim for verdict in verdicts if verdict.verdict == "reproduced"}
 
 
-def _slow_if_paper(*cases: Any) -> list[Any]:
-    """Names of suites, or suites and worlds; the paper's take seconds."""
-    return [pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "paper" else []) for case in cases]
+def _slow_if_paper(*names: str) -> list[Any]:
+    """Names of suites; the paper's take many seconds."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name == "paper" else []) for name in names]
 
 
-def _names(*names: str) -> list[Any]:
-    return _slow_if_paper(*((name,) for name in names))
-
-
-@pytest.mark.parametrize(("name", "world"), _slow_if_paper(*PASSING))
-def test_the_claims_that_pass_on_made_up_results_are_those_that_rightly_do(name: str, world: str) -> None:
-    assert passing(name, world) == PASSING[name, world].keys()
-
-
-@pytest.mark.parametrize("name", _names(*SHIPPED))
-def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
-    world, _, _ = judged(name, "reversed")
-    # What a run has not learned is the same in all its evaluations, so a ratio between two is not turned.
-    kept = {"figure3_ratio_is_lower_out_of_distribution"} if name == "paper" else set()
-    assert set(world.turned) & passing(name, "reversed") == kept
-    assert bool(world.turned) == (name != "precision")
-
-
-@pytest.mark.parametrize("name", _names(*SHIPPED))
-def test_where_nothing_was_learned_no_comparison_of_models_is_reproduced(name: str) -> None:
-    _, statements, _ = judged(name, "null")
+@pytest.mark.parametrize("name", _slow_if_paper(*SHIPPED))
+def test_where_nothing_was_learned_no_comparison_passes_and_what_passes_rightly_does(name: str) -> None:
+    _, file, verdicts = judged(name, "null")
+    passing = reproduced(verdicts)
+    assert passing == PASSING[name, "null"].keys()
     compared = {
         claim_id
-        for claim_id, claim in statements.items()
-        if claim.kind in ("order", "trend")
-        or claim.measure.relative_to
-        or claim.measure.minus
-        or (claim.kind == "count" and not claim.other_claims)
+        for claim_id, claim in file.claims.items()
+        if claim.compares and any(quantity.of != "training_flops" for quantity in claim.quantities)
     }
-    assert compared & passing(name, "null") == set()
+    assert compared & passing == set()
+
+
+@pytest.mark.parametrize("name", _slow_if_paper(*SHIPPED))
+def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
+    world, _, verdicts = judged(name, "reversed")
+    passing = reproduced(verdicts)
+    if (name, "reversed") in PASSING:
+        assert passing == PASSING[name, "reversed"].keys()
+    # What a run has not learned is the same in all its evaluations, so a ratio between two is not turned.
+    kept = {"figure3_ratio_is_lower_out_of_distribution"} if name == "paper" else set()
+    assert set(world.turned) & passing == kept
+    assert bool(world.turned) == (name != "precision")
 
 
 TASK = task_named("linear_regression", n_dims=5, n_points=11)
@@ -378,7 +368,7 @@ def test_the_command_lists_what_passes_and_writes_nothing(tmp_path: Path) -> Non
     suite = ROOT / "suites/quick.yaml"
     text = said(bench("check", suite, "--null", cwd=tmp_path, COLUMNS="100"))
     assert "transformer_only_copies_in_parity: expected at most 0.66" in text
-    assert f"7 claims: {len(passing('quick', 'null'))} would still pass." in text
+    assert f"7 claims: {len(PASSING['quick', 'null'])} would still pass." in text
     data = as_json(bench("check", suite, "--reversed", "--json", cwd=tmp_path))
     assert data["world"] == "reversed"
     assert data["turned_round"] == [
@@ -386,7 +376,7 @@ def test_the_command_lists_what_passes_and_writes_nothing(tmp_path: Path) -> Non
         "mamba_leads_the_transformer",
         "mamba_blocks_beat_the_transformer_in_parity",
     ]
-    assert {entry["claim"] for entry in data["passing"]} == passing("quick", "reversed")
+    assert {entry["claim"] for entry in data["passing"]} == PASSING["quick", "reversed"].keys()
     assert data["counts"]["reproduced"] == len(data["passing"])
     assert list(tmp_path.iterdir()) == []
 

@@ -7,14 +7,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from command import ROOT
 from synthetic import (
     baselines_of,
     experiment_of,
@@ -29,12 +27,10 @@ from synthetic import (
     suite_of,
     task_named,
 )
-from synthetic_paper import paper_pool, paper_suite
+from synthetic_paper import about_these_runs, paper_pool, paper_suite
 
 from bench import suite as suites
 from bench.check import check
-from bench.check import claims as claims_of
-from bench.check.claims import Claims
 from bench.errors import InvalidFile
 from bench.optimizers import AdamW
 from bench.paper.exhibits import EXHIBITS, Exhibit
@@ -394,23 +390,10 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
             assert exhibit.drawing.spots == []
 
 
-def claims_about_these_runs(suite: Suite) -> Claims:
-    """The paper's claims, about the runs themselves: one seed decides them."""
-    claims = claims_of.load(ROOT / "suites/paper.claims.yaml", suite)
-    changes = {"about": "these runs", "seeds": None}
-    return replace(
-        claims,
-        claims={
-            name: claim.model_copy(update={"requires": claim.requires.model_copy(update=changes)})
-            for name, claim in claims.claims.items()
-        },
-    )
-
-
 @pytest.mark.slow
 def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
-    claims = claims_about_these_runs(suite)
+    claims = about_these_runs(suite)
     assert {verdict.verdict for verdict in check(claims, suite, pool)} <= {"not comparable", "missing"}
     allowed = check(claims, suite, pool, allow_synthetic=True)
     assert sum(verdict.verdict == "reproduced" for verdict in allowed) > 100
@@ -422,7 +405,7 @@ def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -
 @pytest.mark.slow
 def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
-    claims = claims_about_these_runs(suite)
+    claims = about_these_runs(suite)
     symbols = {verdict.claim: verdict.shown for verdict in check(claims, suite, pool, allow_synthetic=True)}
     (table,) = drawn(suite, pool, ["Table 1"])["Table 1"].tables
     for row in table.numbers.to_dict("records"):

@@ -15,6 +15,8 @@ from command import ROOT
 from synthetic import baselines_of, per_prompt_of, pool_with, result_of, scores_of
 
 from bench import suite as suites
+from bench.check import claims
+from bench.check.claims import Claims
 from bench.optimizers import AdamW
 from bench.results import Pool
 from bench.run import Run
@@ -35,6 +37,19 @@ def _seeded(planned: Iterable[Run], seeds: int) -> tuple[Run, ...]:
         Run(**{name: getattr(run, name) for name in Run.model_fields} | {"seed": 100 * seed + run.seed})
         for run in planned
         for seed in range(seeds)
+    )
+
+
+def about_these_runs(suite: Suite) -> Claims:
+    """The paper's claims, about the runs themselves: one seed decides them."""
+    file = claims.load(claims.path_for(suite.path), suite)
+    changes = {"about": "these runs", "seeds": None}
+    return replace(
+        file,
+        claims={
+            name: claim.model_copy(update={"requires": claim.requires.model_copy(update=changes)})
+            for name, claim in file.claims.items()
+        },
     )
 
 
