@@ -43,6 +43,7 @@ experiments:
 """
 CLAIMS = """\
 suite: tiny
+requires: {about: these runs}
 claims:
   mamba_is_trained:
     statement: Mamba is trained.
@@ -446,6 +447,7 @@ def test_scripts_read_the_verdicts(trained: tuple[Path, str]) -> None:
         "undecided": 0,
         "not comparable": 0,
         "missing": 0,
+        "unreachable": 0,
     }
     verdict = checked["verdicts"][0]
     assert (verdict["claim"], verdict["verdict"]) == ("mamba_is_trained", "reproduced")

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import experiment_of, grid, pool_of, suite_of, task_named
+from synthetic import claim_of, experiment_of, grid, pool_of, suite_of, task_named
 
 from bench.check import check
 from bench.check.claims import Claims
-from bench.check.kinds.bound import BoundClaim
 from bench.report.write import write_report
 
 pytestmark = pytest.mark.slow
@@ -69,9 +68,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     pool = pool_of([*regression, *parity, *outliers])
     measure = {"experiment": "regression", "architecture": "mamba"}
     claims = {
-        name: BoundClaim.model_validate(
-            {"statement": name, "source": "Figure 2", "measure": measure, "bound": bound}
-        )
+        name: claim_of({"statement": name, "source": "Figure 2", "measure": measure, "bound": bound})
         for name, bound in (("It learns.", {"at_most": 2.0}), ("It is perfect.", {"at_most": 1e-9}))
     }
     verdicts = check(Claims(Path("x"), claims), suite, pool, allow_synthetic=True)
@@ -115,7 +112,7 @@ def test_verdicts_come_first(opened: Opened) -> None:
     assert first.inner_text().startswith("Verdicts")
     counts = opened.page.locator(".counts").inner_text().split()
     assert counts[:2] == ["1", "reproduced"]
-    assert counts[2:5] == ["1", "not", "reproduced"]
+    assert counts[2:4] == ["1", "contradicted"]
 
 
 def spots(opened: Opened) -> Any:

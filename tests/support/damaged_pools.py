@@ -49,6 +49,7 @@ experiments:
 """
 CLAIMS = """
 suite: damaged
+requires: {about: these runs}
 claims:
   mamba_learns:
     statement: Mamba learns.
