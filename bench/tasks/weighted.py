@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def columns_and_overall(sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """`per_prompt` of every column, (P, columns), and of all columns together, (P,).
+
+    Args:
+        sums: of the scores of each column, (P, columns).
+        counts: numbers of these scores, (P, columns).
+    """
+    return per_prompt(sums, counts), per_prompt(sums.sum(dim=1), counts.sum(dim=1))
+
+
 def per_prompt(sums: Tensor, counts: Tensor) -> Tensor:
     """Values (P, …) whose mean over prompts is the ratio of the totals of `sums` and `counts`, (P, …) both.
 

@@ -96,8 +96,8 @@ class ModelScores:
             columns = values.numpy()
             in_mean = np.array(task.evaluations()[name].positions) >= task.first_position
             return cls(columns, columns[:, in_mean].mean(axis=1))
-        overall = weighted.per_prompt(values.sum(dim=1), counts.sum(dim=1))
-        return cls(weighted.per_prompt(values, counts).numpy(), overall.numpy())
+        means, overall = weighted.columns_and_overall(values, counts)
+        return cls(means.numpy(), overall.numpy())
 
     @property
     def finite(self) -> bool:

@@ -14,17 +14,23 @@ from bench.tasks import weighted
 from bench.tasks.baselines import Baseline, Kind, summarise
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import shuffled_rows
+from bench.tasks.languages.published import (
+    PROMPT_LENGTHS,
+    PROMPTS,
+    SHOWN_EXAMPLES,
+    TRAINING_DOCUMENTS,
+    TRAINING_LENGTH,
+    VALIDATION_LENGTH,
+)
 from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken, text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LENGTHS = (10, 8, 5, 3)
-"""k of the evaluations; the first is that of the main one."""
-EXAMPLES = (0, 1, 2, 4, 8, 16, 32, 64)
+LENGTHS = PROMPT_LENGTHS[::-1]
+"""k of the evaluations; the first, 10, is that of the main one."""
 TRAINING, VALIDATION = "training", "validation"
-DOCUMENT, VALIDATION_DOCUMENT = 10_240, 1024
 OTHER_SEED = 1115
 """Of prompts on which learning rates are chosen. The published prompts have 1114."""
 BAYES_PROMPTS = 200
@@ -62,21 +68,21 @@ class GINC(NextToken):
 
     metric: ClassVar[Metric] = "accuracy"
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)
-    most_evaluation_prompts: ClassVar[int | None] = 2500
+    most_evaluation_prompts: ClassVar[int | None] = PROMPTS
 
     name: Literal["ginc"] = "ginc"
     symbols: Literal[50, 100, 150] = 100
     block: PositiveInt = 1024
-    documents: PositiveInt = 1000
+    documents: PositiveInt = TRAINING_DOCUMENTS
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
-        if self.block < 2 or VALIDATION_DOCUMENT % self.block:
-            raise ValueError(f"block must divide {VALIDATION_DOCUMENT} and be at least 2, got {self.block}")
+        if self.block < 2 or VALIDATION_LENGTH % self.block:
+            raise ValueError(f"block must divide {VALIDATION_LENGTH} and be at least 2, got {self.block}")
         if self.block < LENGTHS[0]:
             raise ValueError(f"block must be at least {LENGTHS[0]}, so that a prompt fits, got {self.block}")
-        if self.documents > 1000:
-            raise ValueError(f"there are 1000 training documents, got {self.documents}")
+        if self.documents > TRAINING_DOCUMENTS:
+            raise ValueError(f"there are {TRAINING_DOCUMENTS} training documents, got {self.documents}")
         return self
 
     @property
@@ -95,16 +101,12 @@ class GINC(NextToken):
         return 1 / self.vocabulary
 
     @property
-    def error_scale(self) -> float:
-        return 1.0
-
-    @property
     def headline(self) -> str | None:
         return "last"
 
     def shown_examples(self, k: int) -> tuple[int, ...]:
         """Numbers of examples with which prompts of length k fit into a block."""
-        return tuple(n for n in EXAMPLES if n * (k + 1) + k - 1 <= self.block)
+        return tuple(n for n in SHOWN_EXAMPLES if n * (k + 1) + k - 1 <= self.block)
 
     @property
     def cells(self) -> list[tuple[str, int, int]]:
@@ -155,7 +157,7 @@ class GINC(NextToken):
         if evaluation in (VALIDATION, TRAINING):
             training, validation = hidden_markov.documents(self.symbols)
             words = validation.words if evaluation == VALIDATION else training.words[: self.documents]
-            words = words[: len(validation.words), :VALIDATION_DOCUMENT].reshape(-1, self.block)
+            words = words[: len(validation.words), :VALIDATION_LENGTH].reshape(-1, self.block)
             return self._text(torch.from_numpy(words))
         if draws.purpose == MAIN:
             sets = hidden_markov.published_prompts(self.symbols)
@@ -231,8 +233,7 @@ class GINC(NextToken):
 
         def row(name: str, kind: Kind, losses: Tensor) -> Baseline:
             sums = self._by_begin(losses)
-            overall = weighted.per_prompt(sums.sum(dim=1), counts.sum(dim=1))
-            columns = weighted.per_prompt(sums, counts)
+            columns, overall = weighted.columns_and_overall(sums, counts)
             return summarise(name, kind, columns, started, begins, evaluation, overall)
 
         model = hidden_markov.mixture(self.symbols)
@@ -255,6 +256,6 @@ def _training_blocks(symbols: int, documents: int, block: int, device: torch.dev
     from bench.tasks.languages import hidden_markov
 
     words = hidden_markov.documents(symbols)[0].words[:documents]
-    whole = DOCUMENT // block * block
+    whole = TRAINING_LENGTH // block * block
     blocks: Tensor = torch.from_numpy(words[:, :whole].reshape(-1, block)).to(device)
     return blocks

@@ -21,6 +21,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bench.tasks.languages.published import (
+    EXAMPLES,
+    PROMPT_LENGTHS,
+    PROMPTS,
+    SHOWN_EXAMPLES,
+    TRAINING_DOCUMENTS,
+    TRAINING_LENGTH,
+    VALIDATION_DOCUMENTS,
+    VALIDATION_LENGTH,
+)
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 ENTITIES = PROPERTIES = 10
@@ -29,15 +40,6 @@ CONCEPTS = 5
 """Of the mixture. The generator draws as many again, for prompts of other concepts, which are not used."""
 SEED, PROMPT_SEED = 1111, 1114
 DELIMITER = 0
-TRAINING_DOCUMENTS, TRAINING_LENGTH = 1000, 10_240
-VALIDATION_DOCUMENTS, VALIDATION_LENGTH = 100, 1024
-PROMPT_LENGTHS = (3, 5, 8, 10)
-"""k: words of an example, the last of which is its output."""
-EXAMPLES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""n: examples before the one to complete. Prompts of more than 1 024 words are left out."""
-SHOWN_EXAMPLES = tuple(n for n in EXAMPLES if n <= 64)
-PROMPTS = 2500
-"""Prompts for each k and n."""
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,6 @@ class RegBench(NextToken, Sizes):
         return round(strings * ((1 + self.max_string_length) / 2 + 1)) - 2
 
     @property
-    def error_scale(self) -> float:
-        return 1.0
-
-    @property
     def trivial(self) -> float:
         """Accuracy of a random letter: the mean number of edges over the number of letters."""
         return (1 + self.max_edges) / 2 / self.max_letters

@@ -84,8 +84,7 @@ def regbench_baselines(task: RegBench, prompts: Prompts) -> list[Baseline]:
         counts = task.counts(prompts, MAIN)
         for evaluation, kind, scores in zip(task.evaluations(), kinds, values, strict=True):
             sums = task.by_string(scores, prompts)
-            columns = weighted.per_prompt(sums, counts)
-            overall = weighted.per_prompt(sums.sum(dim=1), counts.sum(dim=1))
+            columns, overall = weighted.columns_and_overall(sums, counts)
             records.append(summarise(name, kind, columns, started, evaluation=evaluation, overall=overall))
         return records
 
