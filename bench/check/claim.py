@@ -11,7 +11,7 @@ its words. The rest of bench uses only what `Claim` declares.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -185,25 +185,18 @@ class Claim(Frozen):
         """Whether the claim holds, (D,), for D draws of its members' values, (D, members)."""
         raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
 
-    def decided(
-        self, measurements: Sequence[Measurement], holds_in: Callable[[Floats], Holds] | None = None
-    ) -> tuple[bool | None, str]:
-        """Whether the claim holds in enough draws (None: undecided), and the share of draws in words.
-
-        Args:
-            measurements: of the members.
-            holds_in: instead of `holds`.
-        """
+    def decided(self, measurements: Sequence[Measurement]) -> tuple[bool | None, str]:
+        """Whether the claim holds in enough draws (None: undecided), and the share of draws in words."""
         of_training = self.requires.about == "training"
         values = np.stack(
             [part.draws if of_training else part.draws_of_runs for part in measurements], axis=1
         )
-        numbers = ~np.isnan(values).any(axis=1)
-        holds = (holds_in or self.holds)(values)
-        holding, failing = (holds & numbers).mean(), (~holds & numbers).mean()
-        drawn = "prompts and trainings" if of_training else "prompts"
+        holds = self.holds(values)
         if (values == values[0]).all():  # nothing was drawn: FLOPs, steps that were never reached
             return bool(holds[0]), ""
+        numbers = ~np.isnan(values).any(axis=1)
+        holding, failing = (holds & numbers).mean(), (~holds & numbers).mean()
+        drawn = "prompts and trainings" if of_training else "prompts"
         text = f"; it holds in {100 * holding:.3g} % of draws of {drawn}"
         return (True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None), text
 

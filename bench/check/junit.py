@@ -1,7 +1,7 @@
 """Verdicts as JUnit XML for continuous integration: one test case per claim.
 
-A claim that is contradicted is a failure. Claims that are missing, undecided or not comparable are skipped:
-they are neither a failure nor a pass.
+A claim that is contradicted is a failure. Claims with another verdict than *reproduced* are skipped: they are
+neither a failure nor a pass.
 """
 
 from __future__ import annotations

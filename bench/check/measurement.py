@@ -10,25 +10,27 @@ shows in it. `bench.uncertainty` says how certain the number is.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bench.check.quantity import Quantity
+from bench.check.readiness import count_of
 from bench.frontier import error_at, frontier
 from bench.models.sizes import Size
-from bench.results import Checkpoint, Pool, RunRecord, per_prompt
+from bench.results import Pool, RunRecord
 from bench.results.evaluations import (
     NOTHING,
     Number,
     axis_flops,
+    checkpoint_at,
     convergence_step,
     floor_error,
     mean_flops,
     normalised,
     number,
+    prompt_errors,
     scale,
     trivial_error,
 )
@@ -51,7 +53,6 @@ class Measurement:
         run_ids: the runs from which the value was read.
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
         seeds: number of seeds of the chosen setting that finished.
-        accuracy: whether the task is scored by accuracy.
         by_seed: the value of each seed that finished; empty if several settings were combined.
         diverged: number of seeds of the chosen setting that diverged.
         not_learned: the lowest error that the value contains, as a share of the trivial predictor's. For a
@@ -65,7 +66,6 @@ class Measurement:
     run_ids: tuple[str, ...]
     standard_error: float | None = None
     seeds: int = 1
-    accuracy: bool = False
     by_seed: Mapping[int, float] = field(default_factory=dict)
     diverged: int = 0
     not_learned: float | None = None
@@ -80,58 +80,6 @@ class Measurement:
 
 class NotMeasured(Exception):
     """The results do not contain the number, because they are too old or their task has no such number."""
-
-
-def missing(
-    planned: Iterable[tuple[Quantity, list[Run]]], pool: Pool, states: Mapping[str, str]
-) -> str | None:
-    """The number of runs without a result by experiment, as text; None if all have one."""
-    by_experiment: dict[str, dict[str, str]] = {}
-    for quantity, runs in planned:
-        if not runs:
-            return f"no planned run of {quantity.place} is what it measures"
-        run_states = by_experiment.setdefault(quantity.place, {})
-        for run in runs:
-            state = _state(run, quantity.step, pool, states)
-            if run_states.get(run.id, "finished") == "finished":  # two quantities may need two checkpoints
-                run_states[run.id] = state
-    reasons = []
-    for experiment, run_states in by_experiment.items():
-        counts = Counter(run_states.values())
-        lacking = len(run_states) - counts.pop("finished", 0) - counts["diverged"]
-        if lacking:
-            listed = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
-            reasons.append(f"{experiment} lacks {lacking} of {count_of(len(run_states), 'run')} ({listed})")
-    return "; ".join(reasons) or None
-
-
-def _state(run: Run, step: int | None, pool: Pool, states: Mapping[str, str]) -> str:
-    result = pool.runs.get(run.id)
-    if result is None:
-        return "failed" if states.get(run.id) == "failed" else "missing"
-    if not result.finished:
-        return "diverged"
-    if step is not None and result.last_step < min(step, result.run.steps):
-        return f"stopped before step {step:,}"
-    return "finished" if _checkpoint(result, step) else "without its checkpoint"
-
-
-def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | None:
-    """Why these results cannot be compared with each other or with a claim; None if they can."""
-    synthetic = sum(bool(result.provenance.synthetic) for result in results)
-    if synthetic and not allow_synthetic:
-        are = "is" if synthetic == 1 else "are"
-        return f"{synthetic} of {count_of(len(results), 'result')} {are} synthetic: made up, not measured"
-    by_task: dict[str, list[RunRecord]] = {}
-    for result in results:
-        by_task.setdefault(result.facts.task_id, []).append(result)
-    for kind in ("report", "selection"):
-        for group in by_task.values():
-            digests = Counter(result.prompts[kind].sha256 for result in group)
-            if len(digests) > 1:
-                groups = " and ".join(str(count) for count in digests.values())
-                return f"the runs were not scored on the same {kind} prompts (groups of {groups})"
-    return None
 
 
 def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement | str:
@@ -172,15 +120,12 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     size, setting = choice
     seeds = settings[size][setting]
     finished = [run for run in seeds if run.id not in diverged]
-    chosen_results = [results[run.id] for run in finished]
-    numbers = [_number(quantity, result, pool) for result in chosen_results]
-    values = [value for value, _ in numbers]
-    if quantity.over_seeds == "lowest":
-        lowest = min(range(len(values)), key=values.__getitem__)
-        scored = chosen_results[lowest : lowest + 1]
-    else:
-        scored = chosen_results
+    scored = [results[run.id] for run in finished]
     model = _seed_errors(quantity, scored, pool)
+    by_seed = {run.seed: float(value) for run, value in zip(finished, model.means, strict=True)}
+    if quantity.over_seeds == "lowest":
+        scored = [scored[model.means.argmin()]]
+        model = _seed_errors(quantity, scored, pool)
     return Measurement(
         value=model.mean,
         draws=_draws(model, training=True),
@@ -191,8 +136,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         run_ids=tuple(run.id for run in finished),
         standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
-        accuracy=chosen_results[0].facts.metric == "accuracy",
-        by_seed={run.seed: value for run, value in zip(finished, values, strict=True)},
+        by_seed=by_seed,
         diverged=len(seeds) - len(finished),
         not_learned=_not_learned(quantity, scored),
     )
@@ -216,20 +160,20 @@ def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
     """The number on each prompt, (seeds, prompts); None where results do not keep it."""
     first = results[0]
     is_headline = quantity.at in ("headline", first.facts.headline or "mean")
-    at_the_end = all(_checkpoint(result, quantity.step) is result.last for result in results)
+    at_the_end = all(checkpoint_at(result, quantity.step) is result.last for result in results)
     if not (is_headline and at_the_end and quantity.evaluation == MAIN and quantity.of in PER_PROMPT):
         return None
-    scores = [per_prompt(result).astype(float) for result in results]
-    if len({len(score) for score in scores}) != 1:
+    errors = [prompt_errors(result) for result in results]
+    kept = [values for values in errors if values is not None]
+    if len(kept) < len(errors) or len({len(values) for values in kept}) > 1:
         return None
-    values: Floats = np.stack(scores)
+    values: Floats = np.stack(kept)
     if quantity.of == "score":
-        return values
-    errors = 1.0 - values if first.facts.metric == "accuracy" else values / scale(first)
+        return 1.0 - values if first.facts.metric == "accuracy" else values * scale(first)
     if quantity.of == "error":
-        return errors
+        return values
     floor, span = _learnable(quantity, first, pool)
-    return (errors - floor) / span
+    return (values - floor) / span
 
 
 PER_PROMPT = ("error", "excess", "score")
@@ -266,7 +210,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
             step = None if checkpoint is seeds[0].last else checkpoint.step
             model = _seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
             if math.isfinite(model.mean):
-                checkpoints = [_checkpoint(result, step) for result in seeds]
+                checkpoints = [checkpoint_at(result, step) for result in seeds]
                 flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
                 models[float(mean_flops(flops)), model.mean] = model
     line = frontier(models)
@@ -294,7 +238,6 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         run_ids=tuple(result.id for seeds in chosen for result in seeds),
         standard_error=_finite(float(np.std(draws))),
         seeds=min(len(model.means) for model in ends),
-        accuracy=chosen[0][0].facts.metric == "accuracy",
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation),
     )
 
@@ -319,11 +262,11 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     draws = operation(subject.draws, reference.draws)
     draws_of_runs = operation(subject.draws_of_runs, reference.draws_of_runs)
     if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
-        by_seed = {seed: (subject.by_seed[seed], reference.by_seed[seed]) for seed in subject.by_seed}
-        values = operation(*(np.array(side) for side in zip(*by_seed.values(), strict=True)))
+        sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in parts)
+        values = operation(*sides)
         spread = np.full(len(values), np.std(draws_of_runs))
-        draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True) - values.mean()
-        draws = draws + value
+        draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True)
+        draws = draws - values.mean() + value
     word = "less" if quantity.minus else "over"
     shares = [part.not_learned for part in parts if part.not_learned is not None]
     return Measurement(
@@ -334,7 +277,6 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         run_ids=tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids))),
         standard_error=_spread(draws),
         seeds=min(subject.seeds, reference.seeds),
-        accuracy=subject.accuracy,
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
     )
@@ -384,7 +326,7 @@ def _choice_text(
 
 def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
     """The number of one run and its standard error over prompts; NaN where there is none."""
-    checkpoint = _checkpoint(result, quantity.step)
+    checkpoint = checkpoint_at(result, quantity.step)
     if checkpoint is None:
         return NOTHING
     if quantity.of == "training_flops":
@@ -406,7 +348,7 @@ def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
 
 def _score(quantity: Quantity, result: RunRecord) -> Number | None:
     """The score, or the error, of one run at a place; None where the result has none."""
-    checkpoint = _checkpoint(result, quantity.step)
+    checkpoint = checkpoint_at(result, quantity.step)
     if checkpoint is None:
         return None
     score = number(result, checkpoint, quantity.evaluation, quantity.at)
@@ -429,15 +371,3 @@ def _learnable(quantity: Quantity, result: RunRecord, pool: Pool) -> tuple[float
     if span <= 0:
         raise NotMeasured("its task's floor is the trivial predictor's error: nothing can be learned there")
     return floor, span
-
-
-def _checkpoint(result: RunRecord, step: int | None) -> Checkpoint | None:
-    """The checkpoint at `step`, or the last one; None when there is no such checkpoint."""
-    if step is None:
-        return result.last
-    return next((checkpoint for checkpoint in result.checkpoints if checkpoint.step == step), None)
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number and a noun, `1 run` or `3 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
-from bench.check.measurement import Measurement, NotMeasured, combine, incomparable, measure, missing
+from bench.check.measurement import Measurement, NotMeasured, combine, measure
 from bench.check.quantity import Quantity, runs_of
+from bench.check.readiness import incomparable, missing
 from bench.results import Pool
 from bench.results.mixtures import mixtures
 
@@ -167,9 +168,7 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         seeds = claim.requires.least_seeds
         if measurement.seeds < seeds and measurement.not_learned is not None:
             prefix = f"{member}: " if member else ""
-            reason = (
-                f"{prefix}{measurement.seeds} of the {seeds} seeds finished that a claim about training takes"
-            )
+            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
             return _unjudged(name, claim, "undecided", reason, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     verdict = _judged(name, claim, claim.judge(measurements), used)

@@ -21,19 +21,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.check.standing import Reversed, comparisons, nothing_learned
 from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
+from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.check.claims import Claims
     from bench.suite import Suite
 
-Floats = npt.NDArray[np.float64]
 Unlearned = Callable[[Run, int, str], float]
 """The share that a run has not learned, by run, training step and evaluation."""
 
@@ -171,11 +170,10 @@ class _MadeUp:
         evaluations[SELECTION] = {
             key: [main[key][0] * validation, main[key][1]] for key in ("overall", "headline")
         }
-        flops = run.training_flops(step)
         return {
             "step": step,
-            "training_flops": flops,
-            "training_flops_full_length": flops,
+            "training_flops": run.training_flops(step),
+            "training_flops_full_length": run.training_flops_full_length(step),
             "evaluations": evaluations,
         }
 
@@ -183,9 +181,7 @@ class _MadeUp:
         """The scores of one evaluation, as `bench.results.record.Scores` has them."""
         run, marks = self.run, self.run.task.evaluations()[evaluation].marks
         errors = self._errors(step, evaluation)
-        relative = np.hypot(PROMPT_SPREAD, RUN_SPREAD) / np.sqrt(run.evaluation_prompts)
-        mean = _raw(run, errors, evaluation)
-        spread = np.abs(_raw(run, errors * (1 + relative), evaluation) - mean)
+        mean, spread = _raw_with_error(run, errors, evaluation, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
         overall = [float(mean.mean()), float(spread.mean())]
         column = marks.get(run.task.headline) if run.task.headline else None
         return {
@@ -227,6 +223,13 @@ def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
     return np.asarray(share * described.error_scale)
 
 
+def _raw_with_error(run: Run, errors: Floats, evaluation: str, spread: float) -> tuple[Floats, Floats]:
+    """Raw scores and their standard errors, where errors vary by `spread` (relative) over prompts."""
+    mean = _raw(run, errors, evaluation)
+    relative = spread / np.sqrt(run.evaluation_prompts)
+    return mean, np.abs(_raw(run, errors * (1 + relative), evaluation) - mean)
+
+
 def _as_read(facts: dict[str, Any]) -> Any:
     """Facts as a result file has them: lists instead of tuples."""
     return json.loads(json.dumps(facts))
@@ -262,12 +265,13 @@ def _baselines(run: Run) -> BaselinesRecord:
 def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
     floor = floor_of(run, evaluation)
     errors = _trivial_error(run) * (floor if kind == "floor" else np.ones_like(floor))
+    mean, error = _raw_with_error(run, errors, evaluation, PROMPT_SPREAD)
     return {
         "name": kind,
         "kind": kind,
         "evaluation": evaluation,
         "positions": list(run.task.evaluations()[evaluation].positions),
-        "mean": _raw(run, errors, evaluation).tolist(),
-        "standard_error": (errors * PROMPT_SPREAD / np.sqrt(run.evaluation_prompts)).tolist(),
+        "mean": mean.tolist(),
+        "standard_error": error.tolist(),
         "prompts": run.evaluation_prompts,
     }

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.padding import Padding
@@ -21,6 +21,7 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
+from bench.check import worlds
 from bench.check.junit import junit as junit_xml
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
@@ -30,9 +31,6 @@ from bench.errors import UserError
 from bench.files import write_atomically, write_json
 from bench.report.text import value_text
 from bench.suite import Suite, owner
-
-if TYPE_CHECKING:
-    from bench.check.worlds import World
 
 STYLES = {
     "reproduced": "green",
@@ -153,8 +151,6 @@ def try_claims(path: Path, options: CheckOptions) -> int:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if options.junit or options.against:
         raise UserError("check: --junit and --against are about results, --null and --reversed are not")
-    from bench.check import worlds  # it needs numpy, which a usual check need not load
-
     suite = suites.load(path)
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
@@ -170,7 +166,7 @@ def try_claims(path: Path, options: CheckOptions) -> int:
     return 0
 
 
-def _trial_data(world: World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
+def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
     """The claims that pass on made-up results, for scripts."""
     passing = [
         {
@@ -188,7 +184,9 @@ def _trial_data(world: World, verdicts: Sequence[checks.Verdict]) -> dict[str, A
     return {"world": world.name, "turned_round": world.turned, "passing": passing, "counts": counts}
 
 
-def _show_trial(suite: Suite, world: World, verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
+def _show_trial(
+    suite: Suite, world: worlds.World, verdicts: Sequence[checks.Verdict], out: printing.Output
+) -> None:
     turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
     out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]

@@ -11,9 +11,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.results.record import MAIN, SELECTION, BaselinesRecord, Checkpoint, RunRecord, Scores
+from bench.results.record import (
+    MAIN,
+    SELECTION,
+    BaselinesRecord,
+    Checkpoint,
+    RunRecord,
+    Scores,
+    per_prompt,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Number = tuple[float, float]
 """A score and its standard error over prompts; NaN where there is none."""
@@ -106,6 +117,24 @@ def normalised(result: RunRecord, name: str, raw: Number) -> Number:
     return raw[0] / by, raw[1] / by
 
 
+def prompt_errors(result: RunRecord) -> np.ndarray[Any, Any] | None:
+    """Normalised headline error of every test prompt at the last checkpoint, float64 (prompts,).
+
+    None where the result does not keep it.
+    """
+    scores = per_prompt(result).astype(float)
+    if not len(scores):
+        return None
+    return 1 - scores if metric(result) == "accuracy" else scores / scale(result)
+
+
+def checkpoint_at(result: RunRecord, step: int | None) -> Checkpoint | None:
+    """The checkpoint at `step`, or the last one; None when there is no such checkpoint."""
+    if step is None:
+        return result.last
+    return next((checkpoint for checkpoint in result.checkpoints if checkpoint.step == step), None)
+
+
 def trivial_error(result: RunRecord, name: str = MAIN) -> float:
     """Error of the predictor that has learned nothing, normalised: 1, or 1 − its accuracy."""
     return 1.0 - result.facts.trivial if metric(result, name) == "accuracy" else 1.0
@@ -137,8 +166,6 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     if not wanted or any(position not in by_position for position in wanted):
         return None
     mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
-    if at == "mean" and floor.overall is not None:
-        mean = floor.overall[0]
     if at == "mean" and floor.overall is not None:
         mean = floor.overall[0]
     return normalised(result, name, (mean, 0.0))[0]

@@ -14,8 +14,9 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from bench.check.claim import ROUNDING, Claim, Judgement, Member
 from bench.check.equivalence import MeanComparison, Ratio, Side, compare
-from bench.check.measurement import Measurement, count_of
+from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
+from bench.check.readiness import count_of
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Complaint
 

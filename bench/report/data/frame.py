@@ -18,7 +18,7 @@ import pandas as pd
 
 from bench.paper.protocol import followed
 from bench.report.style import architecture_name, task_name
-from bench.results import Checkpoint, Pool, RunRecord, per_prompt
+from bench.results import Checkpoint, Pool, RunRecord
 from bench.results.evaluations import (
     AXIS,
     NOTHING,
@@ -28,11 +28,10 @@ from bench.results.evaluations import (
     convergence_step,
     headline_words,
     marks,
-    metric,
     normalised,
     number,
     positions,
-    scale,
+    prompt_errors,
 )
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run, leaves, short
@@ -275,19 +274,11 @@ def _evaluated(
     if name == MAIN:
         row = row._replace(selection_error=error(SELECTION, "headline")[0])
         if checkpoint is result.last:
-            row = row._replace(prompt_errors=_prompt_errors(result), prompts=result.prompts[MAIN].sha256)
+            row = row._replace(prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256)
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)
     return row
-
-
-def _prompt_errors(result: RunRecord) -> Floats | None:
-    """Normalised headline error on every test prompt; None where the result does not keep it."""
-    scores = per_prompt(result).astype(float)
-    if not len(scores):
-        return None
-    return 1 - scores if metric(result) == "accuracy" else scores / scale(result)
 
 
 def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:

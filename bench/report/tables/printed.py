@@ -71,14 +71,11 @@ def _bounds(rows: pd.DataFrame, references: pd.DataFrame) -> tuple[float, float]
     task = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
     positions = task.rows["headline_position"].dropna().unique()
     own = task.references(references)
-    levels = [
-        level(own, kind, int(positions[0]) if len(positions) else None) for kind in ("floor", "trivial")
-    ]
-    if any(found is None for found in levels):
+    position = int(positions[0]) if len(positions) else None
+    best, worst = level(own, "floor", position), level(own, "trivial", position)
+    if best is None or worst is None:
         return None
-    floor, trivial = (
-        1 - found[1] if task.scale.higher_is_better else found[1] for found in levels if found is not None
-    )
+    floor, trivial = (1 - score if task.scale.higher_is_better else score for _, score in (best, worst))
     return (floor, trivial) if floor < trivial else None
 
 
