@@ -67,17 +67,12 @@ class SeedErrors:
 
         The first is 0 with one seed, which says nothing about it.
         """
-        seeds = len(self.means)
-        if self.per_prompt is None:
-            # How seeds correlate over prompts is unknown. If they do fully, their mean varies as each does.
-            prompt_part, shared = float(np.mean(self.prompt_errors**2)), 0.0
-        else:
-            count = self.per_prompt.shape[1]
-            prompt_part = float(self.per_prompt.mean(axis=0).var(ddof=1)) / count if count > 1 else 0.0
-            shared = _interaction(self.per_prompt) / (seeds * count)
-        if seeds == 1:
-            return 0.0, prompt_part
-        return max(float(self.means.var(ddof=1)) / seeds - shared, 0.0), prompt_part
+        training, prompts = map(float, variances(self.means, self.prompt_errors))
+        if self.per_prompt is not None:
+            seeds, count = self.per_prompt.shape
+            prompts = float(self.per_prompt.mean(axis=0).var(ddof=1)) / count if count > 1 else 0.0
+            training = max(training - _interaction(self.per_prompt) / (seeds * count), 0.0)
+        return training, prompts
 
     @property
     def standard_error(self) -> float:
@@ -87,7 +82,7 @@ class SeedErrors:
     @property
     def half_width(self) -> float:
         """Half of the 90 % interval of `mean`."""
-        return half_width(*self.variances, len(self.means))
+        return float(half_width(*self.variances, len(self.means)))
 
     def draws(self, training: bool = True) -> Floats:
         """Draws of the mean error, (DRAWS,): the same ones at every call.
@@ -117,26 +112,41 @@ class SeedErrors:
         return np.asarray(self.mean + deviations.astype(np.float64))
 
 
-def half_width(training: float, prompts: float, seeds: int) -> float:
+def variances(means: Floats, prompt_errors: Floats) -> tuple[Floats, Floats]:
+    """Variances of a mean over seeds, through training and through prompts, without errors per prompt.
+
+    How seeds correlate over prompts is unknown then. If they do fully, their mean varies as each does. The
+    first variance is 0 with one seed, which says nothing about it.
+
+    Args:
+        means: mean error of each seed, (S, …).
+        prompt_errors: standard error of each of them over prompts, (S, …).
+    """
+    seeds = len(means)
+    training = means.var(axis=0, ddof=1) / seeds if seeds > 1 else np.zeros(means.shape[1:])
+    return np.asarray(training), np.asarray((prompt_errors**2).mean(axis=0))
+
+
+def half_width(training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int) -> Floats:
     """Half of a 90 % interval.
 
     Args:
-        training: variance of a mean through training, estimated from `seeds` seeds; ignored for one seed.
+        training: variance of a mean through training, estimated from `seeds` seeds; 0 with one seed.
         prompts: variance of the mean through prompts, estimated from many.
         seeds: number of seeds.
     """
-    if seeds == 1 or training == 0:
-        return _NORMAL_95 * math.sqrt(prompts)
-    total = training + prompts
+    training, total = np.asarray(training, float), np.add(training, prompts)
     # Welch and Satterthwaite: the sum is as well known as a variance with so many degrees of freedom.
-    freedom = (seeds - 1) * (total / training) ** 2
-    return student_95(freedom) * math.sqrt(total)
+    share = np.divide(training, total, out=np.zeros_like(total), where=total > 0)
+    freedom = np.divide(seeds - 1, share**2, out=np.full_like(total, np.inf), where=share > 0)
+    return np.asarray(student_95(freedom) * np.sqrt(total))
 
 
-def student_95(freedom: float) -> float:
+def student_95(freedom: npt.ArrayLike) -> Floats:
     """95 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom, which may be a fraction."""
     inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
-    return float(np.interp(1 / freedom, [0.0, *inverse], [_NORMAL_95, *reversed(_STUDENT_95)]))
+    known = [_NORMAL_95, *reversed(_STUDENT_95)]
+    return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], known))
 
 
 def interval(draws: Floats) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.uncertainty import HIGH, LOW, Floats, SeedErrors, half_width, interval, student_95
+from bench.uncertainty import HIGH, LOW, Floats, SeedErrors, half_width, interval, student_95, variances
 
 PROMPTS = 320
 
@@ -76,6 +76,29 @@ def test_student_quantiles_lie_between_those_of_neighbouring_degrees_of_freedom(
     # Known to three digits from tables: 30 and 60 degrees of freedom.
     assert student_95(30) == pytest.approx(1.697, abs=2e-3)
     assert student_95(60) == pytest.approx(1.671, abs=2e-3)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 10, 20])
+def test_student_quantiles_are_right(freedom: int) -> None:
+    """The quantile is where the density, integrated from −t to t, reaches 0.9."""
+    t, n = float(student_95(freedom)), 20_000
+    scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
+    step = t / n
+    inside = sum(
+        scale * (1 + ((i + 0.5) * step) ** 2 / freedom) ** (-(freedom + 1) / 2) * step for i in range(n)
+    )
+    assert 2 * inside == pytest.approx(0.9, abs=2e-4)
+
+
+def test_numbers_at_many_positions_are_those_at_each() -> None:
+    random = np.random.default_rng(0)
+    means, errors = random.uniform(0.1, 0.2, (3, 7)), random.uniform(0.01, 0.02, (3, 7))
+    wide = half_width(*variances(means, errors), 3)
+    for position in range(7):
+        model = SeedErrors("", means[:, position], errors[:, position])
+        assert wide[position] == pytest.approx(model.half_width, rel=1e-12)
+    alone = half_width(*variances(means[:1], errors[:1]), 1)
+    assert alone == pytest.approx(1.6449 * errors[0])
 
 
 def test_without_training_variation_an_interval_is_that_of_prompts() -> None:

@@ -280,6 +280,28 @@ def test_a_claim_about_training_takes_three_seeds_and_one_about_the_runs_takes_n
         assert verdict(claim, dict.fromkeys(runs, 0.2)).verdict == "reproduced"
     runs = grid(LINEAR, ("mamba",))
     assert "1 of the 3 seeds" in verdict({**claim, **about}, dict.fromkeys(runs, 0.2)).reason
+    five = verdict({**claim, "requires": {"seeds": 5}}, dict.fromkeys(runs, 0.2))
+    assert (five.verdict, five.reason) == ("undecided", "1 of the 5 seeds that the claim takes finished")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [("relative_to", 0.5 * math.sqrt(2) * 0.04), ("minus", math.hypot(0.004, 0.008))],
+)
+def test_the_error_of_a_ratio_and_of_a_difference_follows_from_both_sides(
+    reference: str, expected: float
+) -> None:
+    """At the last position results keep no errors per prompt, only a standard error: 4 % of each side."""
+    runs = grid(LINEAR, ("mamba", "s4"))
+    results = {
+        run.id: result_of(run, error, provenance=REAL) for run, error in zip(runs, (0.1, 0.2), strict=True)
+    }
+    measure = {"rebuilds": "Figure 2", "architecture": "mamba", reference: {"architecture": "s4"}}
+    claim = claim_of({"statement": "s", "measure": {**measure, "at": "last"}, "bound": {"at_most": 1.0}})
+    suite = suite_of(experiment_of(runs, "all"))
+    (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs=results))
+    # 2 000 draws estimate a standard deviation to 2 %.
+    assert one.standard_error == pytest.approx(expected, rel=0.08)
 
 
 @pytest.mark.parametrize(

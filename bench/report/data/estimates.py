@@ -23,7 +23,7 @@ from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, ta
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.selection import choose
-from bench.uncertainty import Floats, SeedErrors
+from bench.uncertainty import SeedErrors, half_width, variances
 
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
@@ -250,8 +250,14 @@ def at_positions(means: Any, standard_errors: Any) -> list[Estimate]:
         means: (S, N), a row per seed.
         standard_errors: the same shape, over prompts.
     """
-    columns: tuple[Floats, Floats] = (np.asarray(means, float).T, np.asarray(standard_errors, float).T)
-    return [Estimate.of(SeedErrors("", mean, error)) for mean, error in zip(*columns, strict=True)]
+    values, errors = np.asarray(means, float), np.asarray(standard_errors, float)
+    parts = variances(values, errors)
+    over = OVER_BOTH if len(values) > 1 else OVER_PROMPTS
+    numbers = (values.mean(axis=0), np.sqrt(sum(parts)), half_width(*parts, len(values)))
+    return [
+        Estimate(float(mean), float(error), float(half), over)
+        for mean, error, half in zip(*numbers, strict=True)
+    ]
 
 
 class CurvePoint(NamedTuple):
