@@ -7,16 +7,21 @@ import sys
 
 def main() -> None:
     """Entry point of the `bench` command."""
-    try:  # also around the imports, so that Ctrl-C during an import stops the command without a traceback
+    try:  # also around the imports, so that a stop during an import ends the command without a traceback
         from bench.cli import signals
 
-        try:
-            signals.listen()
-            _run()
-        except signals.Terminated as stop:
+        signals.listen()
+        _run()
+    except BaseException as error:
+        # Before 3.12, Python wraps what is raised while a class is made (in `__set_name__`).
+        stop = error.__cause__ if isinstance(error, RuntimeError) else error
+        if isinstance(stop, KeyboardInterrupt):
+            sys.exit(130)
+        from bench.cli import signals
+
+        if isinstance(stop, signals.Terminated):
             sys.exit(signals.exit_code(stop))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raise
 
 
 def _run() -> None:

@@ -43,7 +43,6 @@ experiments:
 """
 CLAIMS = """\
 suite: tiny
-requires: {about: these runs}
 claims:
   mamba_is_trained:
     statement: Mamba is trained.
@@ -54,6 +53,7 @@ claims:
     source: nowhere
     measure: {experiment: tiny_regression, architecture: transformer, at: mean, of: error}
     bound: {at_most: 1e6}
+requires: {about: these runs}
 """
 
 

@@ -16,7 +16,11 @@ import importlib.abc, os, runpy, signal, sys
 class Stop(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == {module!r}:
-            os.kill(os.getpid(), signal.{number})
+            {stop}
+
+class Stopping:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.{number})
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Stop())
@@ -37,8 +41,21 @@ runpy.run_module("bench", run_name="__main__")
     ],
 )
 def test_a_stop_during_an_import_ends_without_a_traceback(module: str, number: str, code: int) -> None:
+    stop = f"os.kill(os.getpid(), signal.{number})"
+    assert ended(module=module, number=number, stop=stop) == (code, "", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stop_while_a_class_is_made_is_a_stop_too(number: str, code: int) -> None:
+    """Python 3.11 raises a RuntimeError then, whose cause is the stop."""
+    stop = 'type("Made", (), {"attribute": Stopping()})'
+    assert ended(module="bench.cli.app", number=number, stop=stop) == (code, "", "")
+
+
+def ended(**script: str) -> tuple[int, str, str]:
+    """The exit code and the output of `bench plan` with STOPPED."""
     process = subprocess.run(
-        [sys.executable, "-c", STOPPED.format(module=module, number=number)],
+        [sys.executable, "-c", STOPPED.format(**script)],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert (process.returncode, process.stdout, process.stderr) == (code, "", "")
+    return process.returncode, process.stdout, process.stderr

@@ -14,7 +14,7 @@ from toy import toy_suite
 
 from bench import results as pool_of
 from bench import suite as suites
-from bench.check.measurement import _state
+from bench.check.readiness import _state
 from bench.dispatch.status import run_status
 from bench.errors import InvalidFile
 from bench.report.data.estimates import TaskResults
