@@ -24,6 +24,7 @@ from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
 from bench.tasks import Task
+from bench.tasks.task import Evaluation
 
 Steps = Annotated[int, Field(gt=0, le=10**12)]
 EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
@@ -211,6 +212,17 @@ class Run(Frozen):
     def task_id(self) -> str:
         """Identifies the task and its evaluation prompts; runs with equal task ids share their prompts."""
         return digest({"task": self.task.identity(), "evaluation_prompts": self.evaluation_prompts})
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """The task's evaluations, and those on longer prompts if the model is defined there.
+
+        Only the last checkpoint has the evaluations on longer prompts.
+        """
+        longer = {} if self.architecture.length_fault else self.task.longer_evaluations()
+        return {
+            **self.task.evaluations(),
+            **{name: evaluation.description for name, evaluation in longer.items()},
+        }
 
     @property
     def label(self) -> str:

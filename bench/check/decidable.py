@@ -152,9 +152,14 @@ def _contrast(values: list[Any]) -> str:
 
 def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
     """Evaluations, positions and checkpoints that some of the runs do not have."""
-    for task in dict.fromkeys(run.task for run in runs):
-        evaluations = task.evaluations()
+    # Models with learned positions lack evaluations on longer prompts.
+    for run in {(run.task, run.architecture.length_fault): run for run in runs}.values():
+        task, evaluations = run.task, run.evaluations()
         if quantity.evaluation not in evaluations:
+            if quantity.evaluation in task.longer_evaluations():
+                why = f"architecture '{run.architecture.name}' has no evaluation '{quantity.evaluation}'"
+                yield Problem("evaluation", f"{why}: {run.architecture.length_fault}")
+                return
             near = did_you_mean(quantity.evaluation, evaluations)
             text = f"task '{task.name}' has no evaluation '{quantity.evaluation}'{near}"
             yield Problem("evaluation", text)

@@ -87,7 +87,7 @@ def turned_round(claims: Claims, suite: Suite) -> World:
 
 def floor_of(run: Run, evaluation: str) -> Floats:
     """Normalised error of the best predictor by column: 1 at the first position, 0 at the last."""
-    columns = np.arange(len(run.task.evaluations()[evaluation].positions), dtype=np.float64)
+    columns = np.arange(len(run.evaluations()[evaluation].positions), dtype=np.float64)
     if run.task.metric == "accuracy":  # a few examples identify the function: 0.02 on average over 140
         return np.asarray(np.exp(-columns / 2.2))
     # As in linear regression with half as many dimensions as positions: 0.25 on average.
@@ -164,7 +164,7 @@ class _MadeUp:
 
     def _checkpoint(self, step: int) -> dict[str, Any]:
         run = self.run
-        evaluations = {name: self._scores(step, name) for name in run.task.evaluations()}
+        evaluations = {name: self._scores(step, name) for name in run.evaluations()}
         validation = self._noise(step, SELECTION)
         main = evaluations[MAIN]
         evaluations[SELECTION] = {
@@ -179,7 +179,7 @@ class _MadeUp:
 
     def _scores(self, step: int, evaluation: str) -> dict[str, Any]:
         """The scores of one evaluation, as `bench.results.record.Scores` has them."""
-        run, marks = self.run, self.run.task.evaluations()[evaluation].marks
+        run, marks = self.run, self.run.evaluations()[evaluation].marks
         errors = self._errors(step, evaluation)
         mean, spread = _raw_with_error(run, errors, evaluation, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
         overall = [float(mean.mean()), float(spread.mean())]
@@ -215,7 +215,7 @@ def _trivial_error(run: Run) -> float:
 
 def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
     """Errors as raw scores of the task's metric."""
-    described = run.task.evaluations()[evaluation]
+    described = run.evaluations()[evaluation]
     if (described.metric or run.task.metric) == "accuracy":
         return 1 - errors
     # An evaluation of another metric has the same share of its own trivial error.
@@ -237,7 +237,7 @@ def _as_read(facts: dict[str, Any]) -> Any:
 
 def _prompts(run: Run) -> dict[str, dict[str, Any]]:
     """Digests of the made-up prompts: equal for all runs of a task."""
-    names = (*run.task.evaluations(), SELECTION)
+    names = (*run.evaluations(), SELECTION)
     return {
         name: {"count": run.evaluation_prompts, "sha256": f"made up: {run.task_id} {name}"} for name in names
     }
@@ -270,7 +270,7 @@ def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
         "name": kind,
         "kind": kind,
         "evaluation": evaluation,
-        "positions": list(run.task.evaluations()[evaluation].positions),
+        "positions": list(run.evaluations()[evaluation].positions),
         "mean": mean.tolist(),
         "standard_error": error.tolist(),
         "prompts": run.evaluation_prompts,

@@ -90,6 +90,11 @@ class Architecture(Frozen):
         return max(self.positions.rows, length) if self.positions else 0
 
     @property
+    def length_fault(self) -> str | None:
+        """Why models are not defined for longer prompts than those of training; None if they are."""
+        return "the table of learned positions ends at the trained length" if self.positions else None
+
+    @property
     def base_name(self) -> str:
         """The name without options: `s4_mamba` for `s4_mamba+dropout=0.0`."""
         return self.name.partition("+")[0]

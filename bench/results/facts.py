@@ -28,6 +28,7 @@ def run_facts(run: Run) -> dict[str, Any]:
     """`task_facts`, the size group, and the parameter counts with and without read-in and read-out."""
     return {
         **task_facts(run.task, run.task_id),
+        "evaluations": {name: described.facts() for name, described in run.evaluations().items()},
         "parameters": run.parameters,
         "table_parameters": run.architecture.parameters(run.size.layers, run.size.width),
         "size_group": run.size_group,

@@ -13,7 +13,9 @@ The file is the record; its name is for people and is never parsed. Format 1, on
                       "evaluations": {"report":    {"mean": [per position], "standard_error": [per position],
                                                     "overall": [mean, standard error], "headline": […]},
                                       "selection": {"overall": [mean, standard error], "headline": […]},
-                                      others of the task, as "report"}}],
+                                      others of the task, as "report",
+                                      at the last checkpoint those on longer prompts, as "report"}}],
+     "not_evaluated": {name of an evaluation on longer prompts: why it is left out},
      "convergence_step": step of the first checkpoint at "convergence_accuracy", or null; with a stop rule,
                          step of the first check at which the model had converged (on the validation prompts),
      "stop": {"step", "converged_step"} of a finished run with a stop rule: its real last step,
@@ -29,7 +31,8 @@ The file is the record; its name is for people and is never parsed. Format 1, on
 
 The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
 one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
-what belongs to them: their headline is "overall", their positions are 0 … n_points − 1.
+what belongs to them: their headline is "overall", their positions are 0 … n_points − 1. Still more results
+lack the evaluations on longer prompts.
 
 Scores are raw (`metric`: squared error, accuracy, cross-entropy in nats, total variation). Dividing by
 `error_scale`, choosing learning rates and drawing frontiers happen when a report is made. Everything
@@ -334,6 +337,7 @@ class RunRecord(Part):
     run: RecordedRun
     facts: RunFacts
     checkpoints: list[Checkpoint]
+    not_evaluated: dict[str, str] = Field(default_factory=dict)
     convergence_step: Whole | None = None
     stop: Stopped | None = None
     per_prompt: PerPrompt

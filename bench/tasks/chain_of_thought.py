@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
@@ -119,14 +119,29 @@ class ChainOfThought(Examples):
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
         hidden = self.predictions(outputs)[0]
+        every = range(self.n_points)
         return {
-            MAIN: (self.own_chain(predict, prompts.tokens, hidden) - prompts.targets) ** 2,
+            MAIN: (self.own_chain(predict, prompts.tokens, hidden, every) - prompts.targets) ** 2,
             TEACHER_FORCED: self.scores(outputs, prompts),
             HIDDEN: ((hidden - prompts.more["hidden"]) ** 2).sum(-1),
         }
 
-    def own_chain(self, predict: Callable[[Tensor], Tensor], tokens: Tensor, hidden: Tensor) -> Tensor:
-        """ŷ at every position after the model's own ŝ there, (B, N).
+    def measure_columns(
+        self, predict: Callable[[Tensor], Tensor], prompts: Prompts, columns: Sequence[int]
+    ) -> Tensor:
+        # The chain at every position would cost a pass per position.
+        hidden, columns = self.predictions(predict(prompts.tokens))[0], list(columns)
+        values = self.own_chain(predict, prompts.tokens, hidden, columns)
+        return (values - prompts.targets[:, columns]) ** 2
+
+    def own_chain(
+        self,
+        predict: Callable[[Tensor], Tensor],
+        tokens: Tensor,
+        hidden: Tensor,
+        positions: Sequence[int],
+    ) -> Tensor:
+        """ŷ at some positions after the model's own ŝ there, (B, len(positions)).
 
         Each position i needs its own prompt: true points before it, then xᵢ and ŝᵢ. Prompts of `TOGETHER`
         neighbouring positions go through the model in one pass, cut after the ŝ of the last position.
@@ -135,15 +150,16 @@ class ChainOfThought(Examples):
             predict: tokens → outputs.
             tokens: (B, L, width) true prompts.
             hidden: (B, N, k) the model's ŝ, each after true points.
+            positions: numbers of points before the predictions, rising.
         """
         batch, values = len(tokens), []
-        for first in range(0, self.n_points, TOGETHER):
-            positions = range(first, min(first + TOGETHER, self.n_points))
-            prefixes = tokens[:, : 3 * positions[-1] + 2].repeat(len(positions), 1, 1)
-            for place, i in enumerate(positions):
+        for first in range(0, len(positions), TOGETHER):
+            group = positions[first : first + TOGETHER]
+            prefixes = tokens[:, : 3 * group[-1] + 2].repeat(len(group), 1, 1)
+            for place, i in enumerate(group):
                 prefixes[place * batch : (place + 1) * batch, 3 * i + 1, : self.hidden] = hidden[:, i]
-            outputs = predict(prefixes)[..., self.hidden].view(len(positions), batch, -1)
-            values += [outputs[place, :, 3 * i + 1] for place, i in enumerate(positions)]
+            outputs = predict(prefixes)[..., self.hidden].view(len(group), batch, -1)
+            values += [outputs[place, :, 3 * i + 1] for place, i in enumerate(group)]
         return torch.stack(values, dim=1)
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:

@@ -13,7 +13,7 @@ from bench.tasks import baselines as predictors
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import shuffled_rows
 from bench.tasks.recall_baselines import recall_baselines
-from bench.tasks.task import MAIN, Evaluation, Prompts, Settled, Task
+from bench.tasks.task import LENGTHS, MAIN, Evaluation, LongerEvaluation, Prompts, Settled, Task, thinned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,6 +81,18 @@ class VectorMQAR(Task):
     def evaluations(self) -> dict[str, Evaluation]:
         columns = tuple(range(self.queries))
         return {MAIN: Evaluation(columns, {"last": self.queries - 1}, 1.0, axis="queries before")}
+
+    def longer_evaluations(self) -> dict[str, LongerEvaluation]:
+        """An evaluation with 2 and one with 4 times as many pairs and queries."""
+        evaluations = {}
+        for factor in LENGTHS:
+            longer = self.lengthened(pairs=factor * self.pairs, queries=factor * self.queries)
+            if longer is not None:
+                columns = thinned(range(longer.queries), ())
+                marks = {"last": len(columns) - 1}
+                description = longer.evaluations()[MAIN]._replace(positions=columns, marks=marks)
+                evaluations[f"{factor}x_pairs"] = LongerEvaluation(longer, columns, description)
+        return evaluations
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         if self.training_prompts is None:

@@ -10,7 +10,7 @@ Shapes: B prompts of N points; L tokens; d input coordinates. A point is an in-c
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -90,6 +90,20 @@ class Evaluation(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
+class LongerEvaluation(NamedTuple):
+    """An evaluation on longer prompts than those of training, at the end of a run.
+
+    Attributes:
+        task: the task with longer prompts. It draws them, and its main evaluation scores them.
+        columns: the columns of that main evaluation that are kept.
+        description: the meaning of the kept columns.
+    """
+
+    task: Task
+    columns: tuple[int, ...]
+    description: Evaluation
+
+
 class Settled(NamedTuple):
     """A difference between text and released code that the protocol does not decide.
 
@@ -106,6 +120,12 @@ MOST_POINTS = 100_000
 
 MAIN = "report"
 """Name of a task's main evaluation."""
+LONGER = "longer_prompts"
+"""Name of the evaluation on prompts of more in-context examples than those of training."""
+LENGTHS = (2, 4)
+"""Lengths of longer prompts, in multiples of the trained number of examples."""
+MOST_COLUMNS = 64
+"""Largest number of equally spaced columns of a longer evaluation, so that results stay small."""
 
 
 class Task(Frozen):
@@ -208,6 +228,20 @@ class Task(Frozen):
         last = self.n_points - 1
         return {MAIN: Evaluation(tuple(range(self.n_points)), {"last": last}, self.error_scale)}
 
+    def longer_evaluations(self) -> dict[str, LongerEvaluation]:
+        """The evaluations on longer prompts, for models that are defined there; none for most tasks.
+
+        They are no part of a run's identity, because they do not affect its training or its other scores.
+        """
+        return {}
+
+    def lengthened(self, **fields: int) -> Self | None:
+        """The task with other values of the fields that set the prompts' length; None if it has no such."""
+        try:
+            return type(self).model_validate({**self.model_dump(), **fields})
+        except ValueError:
+            return None
+
     @abstractmethod
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         """Draw `batch` prompts, with device operations of fixed shapes only.
@@ -248,6 +282,12 @@ class Task(Frozen):
         """
         columns = torch.tensor(self.evaluations()[name].positions, device=prompts.tokens.device)
         return {name: self.scores(predict(prompts.tokens), prompts)[:, columns]}
+
+    def measure_columns(
+        self, predict: Callable[[Tensor], Tensor], prompts: Prompts, columns: Sequence[int]
+    ) -> Tensor:
+        """Scores of a model at some columns of the main evaluation, (B, len(columns)); else as `measure`."""
+        return self.measure(predict, prompts, MAIN)[MAIN][:, list(columns)]
 
     def counts(self, prompts: Prompts, name: str) -> Tensor | None:
         """Numbers of scored positions in every column of evaluation `name`, (B, columns).
@@ -296,3 +336,9 @@ class Task(Frozen):
     def identity(self) -> dict[str, Any]:
         """Every field that affects prompts or scores, for hashing and for the record."""
         return {"version": self.version, **identity(self)}
+
+
+def thinned(columns: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]:
+    """At most `MOST_COLUMNS` equally spaced columns that end with the last one, and the columns `kept`."""
+    stride = -(-len(columns) // MOST_COLUMNS)
+    return tuple(sorted({*columns[::-1][::stride], *kept}))

@@ -19,7 +19,7 @@ from bench.kernels import product
 from bench.models.backbone import Model
 from bench.tasks import weighted
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, Prompts, Task
+from bench.tasks.task import MAIN, LongerEvaluation, Prompts, Task
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -65,8 +65,7 @@ def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
     draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
     evaluation = MAIN if purpose in PURPOSES else purpose
     prompts = task.sample_evaluation(draws, count, evaluation)
-    data = prompts.tokens.numpy().tobytes() + prompts.targets.numpy().tobytes()
-    return EvaluationSet(evaluation, prompts, hashlib.sha256(data).hexdigest())
+    return EvaluationSet(evaluation, prompts, hashlib.sha256(_bits(prompts)).hexdigest())
 
 
 def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
@@ -154,6 +153,64 @@ def member_scores(
         }
         for own_parts in parts
     ]
+
+
+@torch.no_grad()
+def longer_scores(
+    predictor: Predictor,
+    members: Sequence[int],
+    model: Model,
+    prompts: LongerPrompts,
+    device: torch.device,
+) -> list[ModelScores]:
+    """Raw scores of each member on longer prompts; `overall` is the mean over the kept columns.
+
+    The rest is as in `member_scores`.
+    """
+    task, columns = prompts.longer.task, prompts.longer.columns
+    parts: list[list[Tensor]] = [[] for _ in members]
+    with _evaluation_mode(model):
+        for part in prompts:
+            shown = task.trimmed(part.part(slice(None), device))
+            predictor.share(shown.tokens)
+            for member, own_parts in zip(members, parts, strict=True):
+                predict = functools.partial(predictor.predict, member)
+                own_parts.append(task.measure_columns(predict, shown, columns).double().cpu())
+    scores = [torch.cat(own_parts).numpy() for own_parts in parts]
+    return [ModelScores(values, values.mean(axis=1)) for values in scores]
+
+
+class LongerPrompts:
+    """The prompts of an evaluation on longer prompts, drawn in parts: all at once could need gigabytes.
+
+    A part has about as many tokens as `CHUNK` prompts of training. After an iteration, `sha256` is the digest
+    of the bits of all tokens and targets.
+
+    Args:
+        task: the task in training.
+        name: name of the evaluation.
+        longer: the evaluation.
+        count: number of prompts.
+    """
+
+    def __init__(self, task: Task, name: str, longer: LongerEvaluation, count: int) -> None:
+        self.name, self.longer, self.count = name, longer, count
+        trained, tokens = task.length(task.n_points), longer.task.length(longer.task.n_points)
+        self.together = max(1, CHUNK * trained // tokens)
+        self.sha256 = ""
+
+    def __iter__(self) -> Iterator[Prompts]:
+        digest = hashlib.sha256()
+        for part, begin in enumerate(range(0, self.count, self.together)):
+            draws = Draws(EVALUATION_SEED, self.name, torch.tensor(part))
+            prompts = self.longer.task.sample_evaluation(draws, min(self.together, self.count - begin))
+            digest.update(_bits(prompts))
+            yield prompts
+        self.sha256 = digest.hexdigest()
+
+
+def _bits(prompts: Prompts) -> bytes:
+    return prompts.tokens.numpy().tobytes() + prompts.targets.numpy().tobytes()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,11 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
 from bench.train.evaluate import (
+    LongerPrompts,
     ModelScores,
     evaluation_sets,
     headline,
+    longer_scores,
     member_scores,
     packed,
     rounded,
@@ -111,6 +113,10 @@ class _MemberNotes:
     """Why the member diverged; None if it did not."""
     seconds: float = 0.0
     """Of training, until it ended."""
+    longer_prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Numbers and digests of the prompts of evaluations on longer prompts."""
+    not_evaluated: dict[str, str] = field(default_factory=dict)
+    """Reasons why evaluations on longer prompts are left out."""
     converged: int | None = None
     """With a stop rule: step of the check at which the model had converged."""
 
@@ -258,6 +264,7 @@ class _Training:
             "run": run.identity(),
             "facts": run_facts(run),
             "checkpoints": notes.checkpoints,
+            **({"not_evaluated": notes.not_evaluated} if notes.not_evaluated else {}),
             "convergence_step": notes.converged if run.stop else _convergence_step(run, notes.checkpoints),
             **(
                 {"stop": {"step": self._end(k), "converged_step": notes.converged}}
@@ -268,7 +275,8 @@ class _Training:
             "prompts": {
                 purpose: {"count": prompts.count, "sha256": prompts.sha256}
                 for purpose, prompts in self.evaluations[run.task_id].items()
-            },
+            }
+            | notes.longer_prompts,
             "curve": notes.curve,
             "provenance": {
                 "train_seconds": round(self.notes.train_seconds, 3),
@@ -382,6 +390,38 @@ class _Training:
                     measured[k][purpose] = scores
             for k in members:
                 self._keep_scores(k, done, measured[k])
+            at_end = [k for k in members if done == self._end(k) and self.notes.members[k].diverged is None]
+            if at_end:
+                self._evaluate_longer(at_end)
+
+    def _evaluate_longer(self, members: Sequence[int]) -> None:
+        """Score members that end now, of one task, on longer prompts than those of training.
+
+        Nothing that happens there makes the training fail: the result states why an evaluation is left out.
+        """
+        run = self.stack.members[members[0]]
+        for name, longer in run.task.longer_evaluations().items():
+            if fault := run.architecture.length_fault:
+                self._leave_out(members, name, fault)
+                continue
+            prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
+            predictor, model = StackPredictor(self.state), self.state.model
+            try:
+                values = longer_scores(predictor, members, model, prompts, self.options.device)
+            except Exception as error:  # a user's block may raise anything where prompts are too long
+                self._leave_out(members, name, f"{type(error).__name__}: {error}")
+                continue
+            for k, scores in zip(members, values, strict=True):
+                notes = self.notes.members[k]
+                if not scores.finite:
+                    self._leave_out([k], name, "a score is not finite")
+                    continue
+                notes.checkpoints[-1]["evaluations"][name] = summary(scores, scores.overall, positions=True)
+                notes.longer_prompts[name] = {"count": prompts.count, "sha256": prompts.sha256}
+
+    def _leave_out(self, members: Iterable[int], name: str, reason: str) -> None:
+        for k in members:
+            self.notes.members[k].not_evaluated[name] = reason
 
     def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, ModelScores]]) -> None:
         """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""

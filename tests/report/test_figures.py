@@ -265,6 +265,7 @@ def test_figures_9_and_10_have_an_optimizer_a_side() -> None:
     assert ten.numbers["value"].tolist() == pytest.approx(
         [error for optimizer in ("adam", "adamw") for error in frame[
             (frame["optimizer"] == optimizer) & (frame["step"] == frame["steps"])
+                & (frame["evaluation"] == "report")
         ]["error_last"]]
     )  # fmt: skip
 

@@ -132,7 +132,8 @@ def result_of(
         chosen = report["headline"][0] if selection is None else _score(task, selection, 1.0)
         others = {
             name: scores_of(task, scores[-1:] * len(one.positions), name, noise)
-            for name, one in task.evaluations().items() if name != "report"
+            for name, one in (run if step == run.steps else task).evaluations().items()
+            if name != "report"
         }  # fmt: skip
         checkpoints.append(
             {
@@ -184,7 +185,8 @@ def result_of(
 def scores_of(task: Task, mean: Sequence[float], name: str = "report", noise: float = 1.0) -> dict[str, Any]:
     """The scores of one evaluation from its mean at every position."""
     overall = sum(mean) / len(mean)
-    marks = task.evaluations()[name].marks
+    described = task.evaluations().get(name) or task.longer_evaluations()[name].description
+    marks = described.marks
     at = mean[marks[task.headline]] if task.headline in marks else overall
     return {
         "mean": list(mean),

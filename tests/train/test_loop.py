@@ -279,6 +279,7 @@ def test_a_result_holds_every_evaluation_of_its_task(tmp_path: Path) -> None:
         result = trained(task, tmp_path, steps=2, checkpoints=(1, 2))
         assert result["facts"]["first_position"] == task.first_position
         assert set(result["prompts"]) == {"selection", "report", *task.other_evaluations}
+        assert set(result["not_evaluated"]) == set(task.longer_evaluations())
         for measured in result["checkpoints"]:
             found = measured["evaluations"]
             assert set(found) == {"selection", *task.evaluations()}
