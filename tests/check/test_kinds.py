@@ -481,6 +481,29 @@ def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -
         assert message in caught.value.problems[0]
 
 
+def test_a_claim_about_longer_prompts_is_for_models_that_are_defined_there(tmp_path: Path) -> None:
+    measure = "measure: {rebuilds: Figure 2, evaluation: longer_prompts, at: 2x_length}"
+    path = write(
+        tmp_path,
+        "suite: synthetic\nclaims:\n  c:\n    statement: s\n    requires: {about: these runs}\n"
+        f"    bound: {{at_most: 0.5}}\n    {measure}\n",
+    )
+    suite = suite_of(experiment_of([MIDDLE]))
+    result = result_of(MIDDLE, 0.2, provenance=REAL)
+    column = result["facts"]["evaluations"]["longer_prompts"]["marks"]["2x_length"]
+    result["checkpoints"][-1]["evaluations"]["longer_prompts"]["mean"][column] = 0.3 * LINEAR.error_scale
+    claims = claims_of.load(path, suite)
+    (said,) = check(claims, suite, pool_with(runs={MIDDLE.id: result}))
+    assert (said.verdict, said.value) == ("reproduced", pytest.approx(0.3))
+    del result["checkpoints"][-1]["evaluations"]["longer_prompts"]  # as in results from before
+    (said,) = check(claims, suite, pool_with(runs={MIDDLE.id: result}))
+    assert said.value is None
+    assert "no score at 'longer_prompts, 2x_length'" in said.reason
+    with pytest.raises(InvalidFile) as caught:
+        claims_of.load(path, suite_of(experiment_of([run_of(LINEAR, "transformer")])))
+    assert "architecture 'transformer' has no evaluation 'longer_prompts'" in caught.value.problems[0]
+
+
 def test_a_number_beyond_a_floor_is_unreachable_whatever_the_results() -> None:
     claim = {"measure": {"experiment": "all"}, "bound": {"at_most": 0.1}, "unreachable": "the floor is 0.2"}
     runs = {MIDDLE: 0.05}
