@@ -1,4 +1,4 @@
-"""`bench export`: all results as one Parquet or CSV file."""
+"""`bench export`: tables of all results as Parquet or CSV files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Results
 from bench.cli.printing import Column
-from bench.errors import UserError
+from bench.errors import UserError, did_you_mean
 
 
 def command(
@@ -18,28 +18,36 @@ def command(
         Path | None, typer.Argument(dir_okay=False, help="x.parquet (extra parquet) or x.csv.")
     ] = None,
     results: Results = RESULTS,
+    table: Annotated[
+        str,
+        typer.Option(
+            "--table",
+            help="results (a row per run and checkpoint), positions (scores by position), curves (training "
+            "curves), prompts (scores of single prompts) or baselines.",
+        ),
+    ] = "results",
     describe: Annotated[
         bool, typer.Option("--describe", help="Print the meaning of every column, and stop.")
     ] = False,
 ) -> None:
-    """Write all results as one table, with a row per run and checkpoint."""
+    """Write all results as a table: runs and checkpoints, or one of the tables in long form."""
     if describe:
-        describe_columns()
+        describe_columns(table)
     else:
-        export_results(file, results)
+        export_results(file, results, table)
 
 
-def export_results(path: Path | None, results: Path) -> None:
-    """Write the table and print its size.
+def export_results(path: Path | None, results: Path, table: str = "results") -> None:
+    """Write a table and print its size.
 
     Raises:
-        UserError: there is no file name, there are no results, or the file cannot be written.
+        UserError: there is no file name, no such table, there are no results, or the file cannot be written.
     """
     from bench.results import export
 
     if path is None:
         raise UserError("the file to write is missing: bench export results.parquet (or .csv)")
-    frame = export.load_results(results)
+    frame = export.load_table(table, results)
     try:
         export.write(frame, path)
     except OSError as error:
@@ -47,15 +55,20 @@ def export_results(path: Path | None, results: Path) -> None:
     out = printing.Output()
     for problem in frame.attrs["problems"]:
         out.say(problem, style="yellow")
-    out.say(
-        f"{printing.count(len(frame), 'row')} of {printing.count(frame['id'].nunique(), 'run')} in {path}."
-    )
+    key, noun = ("id", "run") if "id" in frame else ("task_id", "task")
+    out.say(f"{printing.count(len(frame), 'row')} of {printing.count(frame[key].nunique(), noun)} in {path}.")
 
 
-def describe_columns() -> None:
-    """Print the meaning of every column."""
-    from bench.results.table import DESCRIBED
+def describe_columns(table: str = "results") -> None:
+    """Print the meaning of every column of a table.
 
+    Raises:
+        UserError: there is no such table.
+    """
+    from bench.results.export import TABLES
+
+    if table not in TABLES:
+        raise UserError(f"unknown table '{table}'{did_you_mean(table, TABLES)}")
     out = printing.Output()
     columns = [Column("column"), Column("meaning", folds=True)]
-    out.print(printing.table(out, columns, DESCRIBED.items()))
+    out.print(printing.table(out, columns, TABLES[table].columns.items()))

@@ -18,6 +18,7 @@ from bench.results.record import (
     SELECTION,
     BaselinesRecord,
     Checkpoint,
+    Record,
     RunRecord,
     Scores,
     per_prompt,
@@ -43,13 +44,13 @@ def marks(result: RunRecord, name: str) -> Mapping[str, int]:
     return described.marks if described else {}
 
 
-def metric(result: RunRecord, name: str = MAIN) -> str:
+def metric(result: Record, name: str = MAIN) -> str:
     """The kind of an evaluation's scores: its own, or the task's."""
     described = result.facts.evaluations.get(name)
     return (described and described.metric) or result.facts.metric
 
 
-def scale(result: RunRecord, name: str = MAIN) -> float:
+def scale(result: Record, name: str = MAIN) -> float:
     """What a raw score of the evaluation is divided by; 1 for an accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0
@@ -109,7 +110,7 @@ def headline(result: RunRecord, checkpoint: Checkpoint, name: str) -> Number:
     return _pair(scores.overall)
 
 
-def normalised(result: RunRecord, name: str, raw: Number) -> Number:
+def normalised(result: Record, name: str, raw: Number) -> Number:
     """A raw score as an error: the score / scale, or 1 − accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0 - raw[0], raw[1]

@@ -1,36 +1,91 @@
-"""All results as one table: for notebooks, spreadsheets and other programs."""
+"""Tables of all results: for notebooks, spreadsheets and other programs.
+
+`TABLES` lists the tables. `bench export` writes them, and a function loads each into a notebook.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.errors import UserError
-from bench.results.store import load, require
-from bench.results.table import frame as frame_of
+from bench.errors import UserError, did_you_mean
+from bench.results import long, table
+from bench.results.store import Pool, load, require
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def load_results(results: str | Path = "results") -> pd.DataFrame:
-    """Load every result under a folder into a data frame, with a row per run and checkpoint.
+class ExportTable(NamedTuple):
+    """A table of results.
 
-    The frame is the one that `bench export` writes; `bench.results.table.DESCRIBED` explains its columns.
+    Attributes:
+        rows: what a row stands for, in words.
+        columns: columns and their meaning.
+        build: makes the data frame from a pool.
+    """
+
+    rows: str
+    columns: Mapping[str, str]
+    build: Callable[[Pool], pd.DataFrame]
+
+
+TABLES = {
+    "results": ExportTable("run and checkpoint", {**table.DESCRIBED, **table.FURTHER}, table.frame),
+    "positions": ExportTable(
+        "run, checkpoint, evaluation and position", long.POSITIONS, long.positions_frame
+    ),
+    "curves": ExportTable("run and window of training steps", long.CURVES, long.curves_frame),
+    "prompts": ExportTable("finished run and test prompt", long.PROMPTS, long.prompts_frame),
+    "baselines": ExportTable("task, untrained predictor and position", long.BASELINES, long.baselines_frame),
+}
+"""By the name that `bench export --table` takes."""
+
+
+def load_table(name: str, results: str | Path = "results") -> pd.DataFrame:
+    """Load one of TABLES from every result under a folder.
+
     Files that are not results are left out and listed in the frame's `attrs["problems"]`.
 
     Raises:
-        UserError: when there is no such folder.
+        UserError: when there is no such table or no such folder.
     """
-    folder = require(Path(results))
-    pool = load(folder)
-    frame = frame_of(pool)
-    # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
-    kinds = {"training_flops": float, "training_flops_full_length": float}
-    frame = frame.astype({"heads": "Int64", "convergence_step": "Int64", **kinds})
+    if name not in TABLES:
+        raise UserError(f"unknown table '{name}'{did_you_mean(name, TABLES)}")
+    pool = load(require(Path(results)))
+    frame = TABLES[name].build(pool)
     frame.attrs["problems"] = pool.problems
     return frame
+
+
+def load_results(results: str | Path = "results") -> pd.DataFrame:
+    """Load runs: their settings and scores, with a row per run and checkpoint.
+
+    `bench export --describe` explains the columns. The rest is as in `load_table`.
+    """
+    return load_table("results", results)
+
+
+def load_positions(results: str | Path = "results") -> pd.DataFrame:
+    """Load scores by position, with a row per run, checkpoint, evaluation and position (`load_table`)."""
+    return load_table("positions", results)
+
+
+def load_curves(results: str | Path = "results") -> pd.DataFrame:
+    """Load training curves, with a row per run and window of steps (`load_table`)."""
+    return load_table("curves", results)
+
+
+def load_prompt_scores(results: str | Path = "results") -> pd.DataFrame:
+    """Load scores of single test prompts at the last checkpoint, a row per run and prompt (`load_table`)."""
+    return load_table("prompts", results)
+
+
+def load_baseline_scores(results: str | Path = "results") -> pd.DataFrame:
+    """Load scores of untrained predictors, with a row per task, predictor and position (`load_table`)."""
+    return load_table("baselines", results)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

@@ -78,9 +78,16 @@ class Part(BaseModel):
 
 
 class Named(Part):
-    """A task, an architecture or an optimizer, of which readers need the name."""
+    """A task, an architecture or an optimizer: its name, and its settings as they were recorded."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All fields but the name. What a field means depends on the definition, which may be a plugin's."""
+        return dict(self.model_extra or {})
 
 
 class RecordedSize(Part):

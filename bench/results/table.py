@@ -1,14 +1,19 @@
-"""All results as one data frame, with a row per run and checkpoint."""
+"""All results as one data frame, with a row per run and checkpoint.
+
+Settings of a task or an optimizer are columns of their own, `task.n_dims`. So are the scores on evaluations
+beside the main one, `clean_prompts.error`. `bench.results.long` has tables with more rows: scores by
+position, training curves, scores of single prompts, baselines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.results.evaluations import headline, normalised
-from bench.results.record import MAIN, SELECTION, RunRecord
+from bench.results.evaluations import NOTHING, headline, normalised, number
+from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord
 from bench.results.store import Pool
-from bench.run import SETTINGS, value_of
+from bench.run import SETTINGS, leaves, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,32 +23,65 @@ DESCRIBED = {
     "outcome": "finished or diverged",
     "task": "the task's name",
     "task_id": "identifies the task's settings and its evaluation prompts; equal ones are comparable",
+    "metric": "what a score is: squared_error, accuracy, cross_entropy or total_variation",
+    "error_scale": "what a raw score is divided by; 1 for an accuracy",
+    "trivial": "raw score of a predictor that has learned nothing",
+    "n_points": "points in a prompt, the query included",
+    "length": "tokens in a prompt",
+    "headline": "the mark at which the headline score is read; missing for the mean over positions",
     "architecture": "the architecture's name, with its options",
     "layers": "layers of two blocks",
     "width": "nominal width",
     "heads": "attention heads; missing without attention",
     "size_group": "Table 6's name for the size; missing for other sizes",
     **{name: setting.meaning for name, setting in SETTINGS.items()},
+    "evaluation_prompts": "test prompts, and as many validation prompts",
     "parameters": "trainable parameters, read-in and read-out included",
+    "table_parameters": "trainable parameters without read-in and read-out, as Table 6 counts them",
     "step": "the checkpoint; 0 for a run that diverged before its first",
+    "last_step": "the step at which training ended, or was to end: earlier than steps after a stop",
+    "is_last": "whether the checkpoint is the last of a finished run",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",
     "training_flops_full_length": "the same with every step at full length: the FLOPs axis of reports",
     "score": "raw headline score on the test prompts: squared error or accuracy",
     "score_se": "its standard error over prompts",
     "error": "the score as an error: squared error over what the trivial predictor scores, or 1 − accuracy",
     "error_se": "its standard error over prompts",
-    "selection_error": "the same on the validation prompts, on which learning rates are chosen",
+    "mean_error": "the error as a mean over positions, also where the headline is a mark",
+    "mean_error_se": "its standard error over prompts",
+    "last_error": "the error at the last position",
+    "last_error_se": "its standard error over prompts",
+    "selection_error": "the same as error on the validation prompts, on which learning rates are chosen",
     "selection_error_se": "its standard error over prompts",
     "convergence_step": "step of the first checkpoint at which the task counts as learned; missing if never",
-    "steps_per_second": "training speed",
+    "prompts_sha256": "digest of the test prompts: runs with the same were scored on the same prompts",
+    "steps_per_second": "training speed of the run's stack",
+    "train_seconds": "seconds of training of the run's stack",
     "device": "the device that trained the run",
+    "kernels": "the kernels' backend",
+    "stack": "the stack that the run trained in",
+    "stack_members": "runs in that stack",
+    "processes": "processes that shared each batch",
+    "peak_memory_mib": "largest device memory in MiB",
+    "commit": "commit of bench, with which the run was trained",
+    "torch": "version of PyTorch",
 }
-"""Columns and what they mean. Scores are of the task's headline: the mean over positions, or a mark."""
+"""Columns of every table and their meaning. Scores are of the task's headline: a mean, or a mark."""
+FURTHER = {
+    "task.*": "a setting of the task, such as task.n_dims; missing for tasks without it",
+    "optimizer.*": "a setting of the optimizer",
+    "stop.*": "a setting of the stop rule; missing for runs that train all steps",
+    "*.score": "raw headline score on another evaluation, such as clean_prompts.score",
+    "*.score_se": "its standard error over prompts",
+    "*.error": "that score as an error",
+    "*.error_se": "its standard error over prompts",
+}
+"""Columns that only some results have: what a name means, where * stands for any setting or evaluation."""
 COLUMNS = list(DESCRIBED)
 
 
 def frame(pool: Pool) -> pd.DataFrame:
-    """One row per run and checkpoint; the columns every table and figure is made from.
+    """One row per run and checkpoint; the columns are COLUMNS, then those of FURTHER that a result has.
 
     Scores are raw, those of the task's headline (the mean over positions, or the mark that
     `facts.headline` names); `error` and `error_se` are normalised so that the trivial predictor of a
@@ -53,42 +91,116 @@ def frame(pool: Pool) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for result in pool.runs.values() for row in _rows(result)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    further = _further(rows)
+    # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
+    whole = dict.fromkeys(("heads", "convergence_step", "stack_members", "processes"), "Int64")
+    exact = dict.fromkeys(("training_flops", "training_flops_full_length"), "float64")
+    return pd.DataFrame(rows, columns=[*COLUMNS, *further]).astype({**further, **whole, **exact})
+
+
+def _further(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Columns of FURTHER and their types: settings, then evaluations. A column without any value is none."""
+    kinds: dict[str, set[type]] = {}
+    for row in rows:
+        for name in row.keys() - DESCRIBED.keys():
+            if row[name] is not None:
+                kinds.setdefault(name, set()).add(type(row[name]))
+    places = ("task.", "optimizer.", "stop.")
+
+    def place(name: str) -> tuple[int, str]:
+        return next((index for index, kind in enumerate(places) if name.startswith(kind)), len(places)), name
+
+    return {name: _kind(kinds[name]) for name in sorted(kinds, key=place)}
+
+
+def _kind(kinds: set[type]) -> str:
+    """The type of a column whose values have these types, and which may be missing."""
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return "Int64"
+    return "float64" if kinds <= {int, float} else "string"
 
 
 def _rows(result: RunRecord) -> Iterator[dict[str, Any]]:
-    run, facts = result.run, result.facts
-    common = {
+    common = _of_run(result)
+    if not result.checkpoints:
+        yield {**common, "step": 0, "is_last": False, "training_flops": 0, "training_flops_full_length": 0}
+    for checkpoint in result.checkpoints:
+        yield {
+            **common,
+            "step": checkpoint.step,
+            "is_last": result.finished and checkpoint is result.last,
+            "training_flops": checkpoint.training_flops,
+            "training_flops_full_length": checkpoint.training_flops_full_length,
+            **_scores(result, checkpoint),
+        }
+
+
+def _of_run(result: RunRecord) -> dict[str, Any]:
+    """The columns that all checkpoints of a run share."""
+    run, facts, origin = result.run, result.facts, result.provenance
+    return {
         "id": result.id,
         "outcome": result.outcome,
         "task": run.task.name,
         "task_id": facts.task_id,
+        "metric": facts.metric,
+        "error_scale": facts.error_scale,
+        "trivial": facts.trivial,
+        "n_points": facts.n_points,
+        "length": facts.length,
+        "headline": facts.headline,
         "architecture": run.architecture.name,
         "layers": run.size.layers,
         "width": run.size.width,
         "heads": run.size.heads,
         "size_group": facts.size_group,
         **{name: value_of(run, name) for name in SETTINGS},
+        "evaluation_prompts": run.evaluation_prompts,
         "parameters": facts.parameters,
+        "table_parameters": facts.table_parameters,
+        "last_step": result.last_step,
         "convergence_step": result.convergence_step,
-        "steps_per_second": result.provenance.steps_per_second,
-        "device": result.provenance.device,
+        "prompts_sha256": result.prompts[MAIN].sha256,
+        "steps_per_second": origin.steps_per_second,
+        "train_seconds": origin.train_seconds,
+        "device": origin.device,
+        "kernels": origin.scan,
+        "stack": origin.stack.id if origin.stack else None,
+        "stack_members": origin.stack.members if origin.stack else None,
+        "processes": origin.processes,
+        "peak_memory_mib": origin.peak_memory_mib,
+        "commit": origin.commit,
+        "torch": (origin.packages or {}).get("torch"),
+        **_settings("task", run.task.settings),
+        **_settings("optimizer", run.optimizer.settings),
+        **_settings("stop", run.stop.model_dump() if run.stop else {}),
     }
-    if not result.checkpoints:
-        yield {**common, "step": 0, "training_flops": 0, "training_flops_full_length": 0}
-    for checkpoint in result.checkpoints:
-        score = headline(result, checkpoint, MAIN)
-        error, error_se = normalised(result, MAIN, score)
-        selection, selection_se = normalised(result, SELECTION, headline(result, checkpoint, SELECTION))
-        yield {
-            **common,
-            "step": checkpoint.step,
-            "training_flops": checkpoint.training_flops,
-            "training_flops_full_length": checkpoint.training_flops_full_length,
-            "score": score[0],
-            "score_se": score[1],
-            "error": error,
-            "error_se": error_se,
-            "selection_error": selection,
-            "selection_error_se": selection_se,
-        }
+
+
+def _settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as columns: `task.curriculum.dims.start`."""
+    return {".".join((kind, *path)): value for path, value in leaves(settings)}
+
+
+def _scores(result: RunRecord, checkpoint: Checkpoint) -> dict[str, float]:
+    """The scores of one checkpoint."""
+    row = _pair("score", headline(result, checkpoint, MAIN))
+    for column, evaluation, at in (
+        ("error", MAIN, "headline"),
+        ("mean_error", MAIN, "mean"),
+        ("last_error", MAIN, "last"),
+        ("selection_error", SELECTION, "headline"),
+    ):
+        raw = number(result, checkpoint, evaluation, at) or NOTHING
+        row |= _pair(column, normalised(result, evaluation, raw))
+    for name in checkpoint.evaluations:
+        if name not in (MAIN, SELECTION):
+            raw = headline(result, checkpoint, name)
+            row |= _pair(f"{name}.score", raw) | _pair(f"{name}.error", normalised(result, name, raw))
+    return row
+
+
+def _pair(column: str, value: tuple[float, float]) -> dict[str, float]:
+    return {column: value[0], f"{column}_se": value[1]}

@@ -1,0 +1,132 @@
+"""Results as data frames in long form: scores by position, training curves, scores of prompts, baselines.
+
+The column `id` joins them to the table of runs and checkpoints (`bench.results.table`); baselines join by
+`task_id`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bench.results.evaluations import marks, normalised, positions, prompt_errors
+from bench.results.record import RunRecord, per_prompt
+from bench.results.store import Pool
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SCORE = {
+    "score": "raw score: squared error, accuracy, cross-entropy in nats or total variation",
+    "score_se": "its standard error over prompts",
+    "error": "the score as an error: divided by what the trivial predictor scores, or 1 − accuracy",
+    "error_se": "its standard error over prompts",
+}
+POSITIONS = {
+    "id": "the run's id",
+    "step": "the checkpoint",
+    "evaluation": "report (test prompts as in training), or another one of the task, such as clean_prompts",
+    "position": "in-context examples before the prediction; of other tasks what the evaluation counts",
+    "mark": "name of the position, such as last; missing for most",
+    **_SCORE,
+    "in_mean": "whether the mean over positions includes the position",
+}
+CURVES = {
+    "id": "the run's id",
+    "step": "last step of the window",
+    "loss": "mean training loss in the window",
+    "gradient_norm": "largest norm of the gradient in the window, before clipping",
+}
+PROMPTS = {
+    "id": "the run's id",
+    "prompt": "number of the test prompt, the same prompt for all runs of a task_id",
+    "score": "raw headline score of the prompt at the last checkpoint",
+    "error": "the score as an error",
+}
+BASELINES = {
+    "task_id": "identifies the task's settings and its evaluation prompts",
+    "task": "the task's name",
+    "name": "the predictor",
+    "kind": "floor (no predictor is better), reference, baseline or trivial",
+    "evaluation": "report, or another evaluation of the task",
+    "position": "in-context examples before the prediction; of other tasks what the evaluation counts",
+    **_SCORE,
+    "mean_error": "the error over all scored positions, where it is not the mean of the rows; else missing",
+    "in_mean": "whether the mean over positions includes the position",
+    "prompts": "prompts on which the predictor was scored",
+}
+
+
+def positions_frame(pool: Pool) -> pd.DataFrame:
+    """Scores by position: a row per run, checkpoint, evaluation and position. Columns: POSITIONS."""
+    return _table((row for result in pool.runs.values() for row in _by_position(result)), POSITIONS)
+
+
+def _by_position(result: RunRecord) -> Iterator[tuple[Any, ...]]:
+    for checkpoint in result.checkpoints:
+        for name, scores in checkpoint.evaluations.items():
+            where = positions(result, name, len(scores.mean))
+            # "last" is a mark of most tasks; another name of the same column says more.
+            named = {column: mark for mark, column in sorted(marks(result, name).items(), key=_last_first)}
+            pairs = zip(scores.mean, scores.standard_error, strict=True)
+            for column, (position, raw) in enumerate(zip(where, pairs, strict=True)):
+                error = normalised(result, name, raw)
+                in_mean = position >= result.facts.first_position
+                yield (
+                    result.id, checkpoint.step, name, position, named.get(column), *raw, *error, in_mean
+                )  # fmt: skip
+
+
+def _last_first(item: tuple[str, int]) -> bool:
+    return item[0] != "last"
+
+
+def curves_frame(pool: Pool) -> pd.DataFrame:
+    """Training curves: a row per run and window of steps. Columns: CURVES."""
+    rows = (
+        (result.id, *point)
+        for result in pool.runs.values()
+        for point in zip(result.curve.step, result.curve.loss, result.curve.gradient_norm, strict=True)
+    )
+    return _table(rows, CURVES)
+
+
+def prompts_frame(pool: Pool) -> pd.DataFrame:
+    """Headline scores of single test prompts: a row per finished run and prompt. Columns: PROMPTS."""
+    rows = (
+        (result.id, prompt, float(score), float(error))
+        for result in pool.runs.values()
+        if (errors := prompt_errors(result)) is not None
+        for prompt, (score, error) in enumerate(zip(per_prompt(result), errors, strict=True))
+    )
+    return _table(rows, PROMPTS)
+
+
+def baselines_frame(pool: Pool) -> pd.DataFrame:
+    """Predictors that were not trained: a row per task, predictor and position. Columns: BASELINES."""
+    rows = []
+    for record in pool.baselines.values():
+        facts = record.facts
+        for baseline in record.baselines:
+            name = baseline.evaluation
+            overall = (
+                normalised(record, name, (baseline.overall[0], 0.0))[0] if baseline.overall else math.nan
+            )
+            for position, *raw in zip(
+                baseline.positions, baseline.mean, baseline.standard_error, strict=True
+            ):
+                error = normalised(record, name, (raw[0], raw[1]))
+                rows.append(
+                    (
+                        facts.task_id, record.task.name, baseline.name, baseline.kind, name, position, *raw,
+                        *error, overall, position >= facts.first_position, baseline.prompts,
+                    )
+                )  # fmt: skip
+    return _table(iter(rows), BASELINES)
+
+
+def _table(rows: Iterator[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(columns))
