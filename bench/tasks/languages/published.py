@@ -11,8 +11,8 @@ SHOWN_EXAMPLES = (0, 1, 2, 4, 8, 16, 32, 64)
 PROMPTS = 2500
 """Prompts for each k and n."""
 
-# Where prompts begin is not known beforehand: the generator draws an integer again until it is small enough,
-# and it draws prompts of other concepts in between. So these places were counted once; tests check the prompts.
+# Where prompts begin cannot be computed: the generator draws an integer again until it is small enough, and
+# it draws prompts of other concepts in between. These places were counted once; tests check the prompts.
 PLACES = {
     (3, 0): 0,
     (3, 1): 22_476,
