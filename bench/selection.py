@@ -1,16 +1,20 @@
-"""How a learning rate is chosen, and a size: the report's rule, on plain numbers.
+"""How a learning rate is chosen, and a size: the rule of report and claims, on plain numbers.
 
 Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds
 count; of these the one with the lowest mean error on the selection prompts at the last checkpoint
 is chosen. Where sizes are a choice too, it is the one whose chosen setting has the lowest such error.
 What is then reported is measured on the report prompts, which played no part.
+
+The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
+the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Mapping
+from typing import TypeGuard, TypeVar
 
 from bench.results import RunRecord
 from bench.results.evaluations import headline, normalised
@@ -19,7 +23,10 @@ from bench.results.record import SELECTION
 Size = TypeVar("Size")
 Setting = tuple[float, ...]
 """The values that are tuned, in the order in which equals are resolved, the lowest first."""
-Errors = Sequence[float | None]
+Errors = Mapping[int, float | None]
+"""Selection errors by seed; None where a run did not finish. NaN counts as not finished."""
+ENOUGH_SEEDS = 3
+"""So many seeds can be divided into those that choose and those that are reported."""
 
 
 def selection_error(result: RunRecord) -> float | None:
@@ -33,8 +40,7 @@ def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Settin
     """The size and setting that stand for an architecture on a task.
 
     Args:
-        sizes: by size and setting, the selection errors of the setting's seeds; None where a run
-            did not finish. An error that is not a number counts as not finished.
+        sizes: the selection errors of each setting by size.
 
     Returns:
         None when no run finished.
@@ -49,7 +55,44 @@ def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Settin
     return None if chosen is None or math.isinf(ranks[chosen][1]) else chosen
 
 
+def seeds_to_report(settings: Mapping[Setting, Errors], chosen: Setting) -> dict[int, Setting]:
+    """The seeds that stand for a cell, each with the setting at which its run is read.
+
+    - Seeds that were trained at the chosen setting only played no part in choosing it. If there are at least
+      ENOUGH_SEEDS of them, they are reported alone.
+    - Otherwise, if at least ENOUGH_SEEDS seeds were trained at several settings, each of them is reported at
+      the setting that the other seeds choose, as in cross-validation.
+    - Otherwise all seeds of the chosen setting are reported, and the error is somewhat too low.
+
+    Args:
+        settings: the selection errors of each setting of one size.
+        chosen: what `choose` has chosen.
+    """
+    tried = Counter(seed for errors in settings.values() for seed in errors)
+    fresh = [seed for seed in settings[chosen] if tried[seed] == 1]
+    if len(fresh) >= ENOUGH_SEEDS:
+        return dict.fromkeys(fresh, chosen)
+    if len(tried) - len(fresh) < ENOUGH_SEEDS:
+        return dict.fromkeys(settings[chosen], chosen)
+    reported = {}
+    for seed in settings[chosen]:
+        others = {
+            setting: {other: error for other, error in errors.items() if other != seed}
+            for setting, errors in settings.items()
+            if seed in errors
+        }
+        choice = choose({None: others})
+        reported[seed] = chosen if choice is None else choice[1]
+    if not any(_finished(settings[setting][seed]) for seed, setting in reported.items()):
+        return dict.fromkeys(settings[chosen], chosen)
+    return reported
+
+
+def _finished(error: float | None) -> TypeGuard[float]:
+    return error is not None and math.isfinite(error)
+
+
 def _rank(setting: Setting, errors: Errors) -> tuple[int, float, Setting]:
     """Sorts the best first: seeds finished (negative), their mean error (infinite without any), values."""
-    finished = [error for error in errors if error is not None and math.isfinite(error)]
+    finished = [error for error in errors.values() if _finished(error)]
     return -len(finished), math.fsum(finished) / len(finished) if finished else math.inf, setting

@@ -19,6 +19,7 @@ from bench.dispatch.job import Machine
 from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
 from bench.models.architectures import ARCHITECTURES, PAPER
+from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack, shape, stackable
@@ -26,7 +27,7 @@ from bench.tasks import TASKS
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
 
 CPU = torch.device("cpu")
-STACKABLE = [architecture.name for architecture in PAPER if architecture.name != "lstm"]
+PAPERS = [architecture.name for architecture in PAPER]
 LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
 SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:User
 
 def small_run(name: str = "mamba", **fields: Any) -> Run:
     architecture = ARCHITECTURES[name]
-    if name == "s4_mamba":  # dropout draws other numbers in a stack
+    if name in ("s4_mamba", "lstm"):  # dropout draws other numbers in a stack
         architecture = architecture.with_options({"dropout": 0.0})
     return Run.model_validate(
         {
@@ -57,7 +58,7 @@ def numbers(result: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STACKABLE)
+@pytest.mark.parametrize("name", PAPERS)
 def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
     """Members of one stream of prompts, of another seed, of another task with prompts of one shape."""
     runs = [
@@ -195,9 +196,11 @@ def test_runs_of_other_shapes_are_refused(other: dict[str, Any]) -> None:
         Stack.of(run, stranger)
 
 
-def test_an_lstm_is_not_stacked() -> None:
-    assert not stackable(small_run("lstm"))
-    assert stackable(small_run("mambaformer"))
+def test_runs_with_a_block_that_does_not_say_so_are_not_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = small_run("mambaformer")
+    assert stackable(run)
+    monkeypatch.setattr(type(run.architecture.layer[-1]), "stackable", Block.stackable)
+    assert not stackable(run)
 
 
 def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from bench.results.evaluations import (
 )
 from bench.results.record import MAIN
 from bench.run import Run, short
-from bench.selection import Setting, choose, selection_error
+from bench.selection import Errors, Setting, choose, seeds_to_report, selection_error
 from bench.uncertainty import DRAWS, Floats, SeedErrors
 
 
@@ -99,7 +99,8 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     results = {run.id: pool.runs[run.id] for run in runs}
     errors = {
         size: {
-            setting: [selection_error(results[run.id]) for run in seeds] for setting, seeds in of_size.items()
+            setting: {run.seed: selection_error(results[run.id]) for run in seeds}
+            for setting, seeds in of_size.items()
         }
         for size, of_size in settings.items()
     }
@@ -112,13 +113,11 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     if quantity.at_flops is not None:
         # A frontier needs every size, so each size has a choice of its own.
         choices = [best for size in settings if (best := choose({size: errors[size]})) is not None]
-        chosen = [
-            [results[run.id] for run in settings[size][setting] if run.id not in diverged]
-            for size, setting in choices
-        ]
-        return _on_frontier(quantity, chosen, pool)
+        reported = [_reported(settings[size], errors[size], setting) for size, setting in choices]
+        finished_runs = [[results[run.id] for run in seeds if run.id not in diverged] for seeds in reported]
+        return _on_frontier(quantity, finished_runs, pool)
     size, setting = choice
-    seeds = settings[size][setting]
+    seeds = _reported(settings[size], errors[size], setting)
     finished = [run for run in seeds if run.id not in diverged]
     scored = [results[run.id] for run in finished]
     model = _seed_errors(quantity, scored, pool)
@@ -140,6 +139,14 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         diverged=len(seeds) - len(finished),
         not_learned=_not_learned(quantity, scored),
     )
+
+
+def _reported(
+    settings: Mapping[Setting, Sequence[Run]], errors: Mapping[Setting, Errors], chosen: Setting
+) -> list[Run]:
+    """The runs of one size that are reported: one for each seed that stands for it."""
+    runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
+    return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen).items()]
 
 
 def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> SeedErrors:

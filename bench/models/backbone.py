@@ -31,6 +31,8 @@ class Model(nn.Module):
 
     With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
 
+    `vmappable` says whether `torch.func.vmap` can run the model for a whole stack.
+
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
@@ -79,6 +81,7 @@ class Model(nn.Module):
             )
             for index, block in enumerate(architecture.blocks(size.layers))
         )
+        self.vmappable = all(block.vmappable for block in architecture.pattern)
         self.residual = architecture.residual
         if self.residual:
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)

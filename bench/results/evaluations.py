@@ -161,7 +161,8 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     by_position = dict(zip(floor.positions, floor.mean, strict=True))
     where = positions(result, name, columns)
     if at == "headline":
-        at = result.facts.headline or "mean"
+        # The task's mark is for its own metric. Another metric is shown as a mean.
+        at = (metric(result, name) == result.facts.metric and result.facts.headline) or "mean"
     in_mean = [position for position in where if position >= result.facts.first_position]
     wanted = in_mean if at == "mean" else [where[index] for index in _columns(result, name, at, columns)]
     if not wanted or any(position not in by_position for position in wanted):

@@ -73,7 +73,7 @@ def summarise(
     Args:
         name: see `Baseline`.
         kind: see `Baseline`.
-        scores: one column for each of `positions`.
+        scores: one column for each of `positions`; rows are independent prompts.
         started: `time.perf_counter()` before the computation.
         positions: of the columns; 0, 1, 2, … when None.
         evaluation: see `Baseline`.

@@ -95,6 +95,10 @@ class SparseParity(InContext, Sparse):
         fields = super().identity()
         return {**fields, "version": 2} if self.subset == "per_batch" else fields
 
+    @property
+    def dependent_prompts(self) -> int:
+        return RELEASED_BATCH if self.subset == "per_batch" else 1
+
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         logits, labels = self.predictions(outputs), (prompts.targets + 1) / 2
         functional = torch.nn.functional

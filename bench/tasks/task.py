@@ -152,6 +152,11 @@ class Task(Frozen):
     name: str
     curriculum: Curriculum | None
 
+    @property
+    def dependent_prompts(self) -> int:
+        """So many evaluation prompts in a row have a common hidden function. Errors count them as one."""
+        return 1
+
     @model_validator(mode="after")
     def _size_is_possible(self) -> Self:
         for name in ("n_points", "n_dims"):

@@ -77,6 +77,9 @@ def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
 class ModelScores:
     """Raw scores of a model on the prompts of one evaluation, float64.
 
+    Prompts that depend on each other (`Task.dependent_prompts`) are averaged and count as one, so that
+    standard errors are over independent draws.
+
     Attributes:
         columns: (prompts, columns). The mean over prompts is the score of a column.
         overall: (prompts,). The mean over prompts is the mean over all scored positions.
@@ -92,7 +95,7 @@ class ModelScores:
         Both are (prompts, columns).
         """
         if counts is None:
-            columns = values.numpy()
+            columns = _independent(values.numpy(), task.dependent_prompts)
             in_mean = np.array(task.evaluations()[name].positions) >= task.first_position
             return cls(columns, columns[:, in_mean].mean(axis=1))
         means, overall = weighted.columns_and_overall(values, counts)
@@ -102,6 +105,14 @@ class ModelScores:
     def finite(self) -> bool:
         """Whether all scores are finite."""
         return bool(np.isfinite(self.columns).all() and np.isfinite(self.overall).all())
+
+
+def _independent(values: Array, group: int) -> Array:
+    """Means (groups, columns) of `group` rows in a row. A last group of fewer rows counts as a whole one."""
+    if group == 1:
+        return values
+    begins = np.arange(0, len(values), group)
+    return np.asarray(np.add.reduceat(values, begins) / np.diff([*begins, len(values)])[:, None])
 
 
 class Predictor(Protocol):
@@ -176,7 +187,9 @@ def longer_scores(
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)
                 own_parts.append(task.measure_columns(predict, shown, columns).double().cpu())
-    scores = [torch.cat(own_parts).numpy() for own_parts in parts]
+    # Prompts of two parts never depend on each other.
+    group = min(task.dependent_prompts, prompts.together)
+    scores = [_independent(torch.cat(own_parts).numpy(), group) for own_parts in parts]
     return [ModelScores(values, values.mean(axis=1)) for values in scores]
 
 

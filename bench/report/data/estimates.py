@@ -22,15 +22,17 @@ import pandas as pd
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, tally
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
-from bench.selection import choose
+from bench.selection import choose, seeds_to_report
 from bench.uncertainty import SeedErrors, half_width, variances
 
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
     "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
     "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts. The "
-    "seeds that choose a learning rate are also those that are reported, so a reported error is somewhat "
-    "lower than that of models trained anew at the chosen value."
+    "best of several trainings is partly luck. So, with three or more seeds at several values, a seed is "
+    "reported at the value that the other seeds choose. With three or more seeds at the chosen value only, "
+    "these alone are reported. With fewer seeds, a reported error is somewhat lower than that of models "
+    "trained anew."
 )
 SIZE_RULE = (
     "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
@@ -130,38 +132,44 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         SETTING_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
         runs. selection_error is the mean over finished seeds at the last checkpoint; NaN when none
-        finished. At most one setting of a cell is chosen. at_edge: the chosen learning rate is the lowest
-        or highest of several that were planned.
+        finished. At most one setting of a cell is chosen. seeds: those that are reported at this setting, a
+        tuple (`bench.selection.seeds_to_report`). at_edge: the chosen learning rate is the lowest or highest
+        of several that were planned.
     """
     last = rows[
         (rows["evaluation"] == MAIN) & (rows["state"] == "finished") & (rows["step"] == rows["steps"])
     ]
     errors = dict(zip(last["id"], last["selection_error"].astype(float), strict=True))
     plan = runs_of(rows)
-    cells: dict[Any, dict[Any, list[tuple[str, str]]]] = {}
-    columns = [plan[name] for name in (*CELL, *TUNED, "id", "state")]
-    for task_id, series, size, rate, clip, run_id, state in zip(*columns, strict=True):
-        cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append((run_id, state))
+    cells: dict[Any, dict[Any, list[tuple[int, str, str]]]] = {}
+    columns = [plan[name] for name in (*CELL, *TUNED, "seed", "id", "state")]
+    for task_id, series, size, rate, clip, *run in zip(*columns, strict=True):
+        cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append(tuple(run))
     table = []
     for cell, runs_by_setting in cells.items():
-        seeds = {
-            setting: [errors.get(run_id) for run_id, _ in runs] for setting, runs in runs_by_setting.items()
+        errors_by_seed = {
+            setting: {seed: errors.get(run_id) for seed, run_id, _ in runs}
+            for setting, runs in runs_by_setting.items()
         }
-        best = choose({None: seeds})
+        best = choose({None: errors_by_seed})
+        reported = {} if best is None else seeds_to_report(errors_by_seed, best[1])
         for setting, runs in runs_by_setting.items():
-            finished = [error for run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))]
-            ended = Counter(state for _, state in runs)
+            finished = [
+                error for _, run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))
+            ]
+            ended = Counter(state for *_, state in runs)
             table.append(
                 (
                     *cell, *setting, len(runs), *(ended[state] for state in STATES),
                     math.fsum(finished) / len(finished) if finished else math.nan,
                     best is not None and setting == best[1],
+                    tuple(seed for seed, place in reported.items() if place == setting),
                 )
             )  # fmt: skip
     return _mark(pd.DataFrame(table, columns=SETTING_COLUMNS))
 
 
-SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen"]
+SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds"]
 """Columns of `settings`, before at_edge."""
 
 
@@ -175,20 +183,29 @@ def _mark(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of finished runs at each cell's chosen setting."""
-    keys = table.loc[table["chosen"], CELL + TUNED]
-    return rows[rows["state"] == "finished"].merge(keys, on=CELL + TUNED, how="inner")
+    """The rows of the finished runs that are reported, one run per seed; as if at the chosen setting."""
+    reported = table[[*CELL, *TUNED, "seeds"]].explode("seeds").rename(columns={"seeds": "seed"}).dropna()
+    reported["seed"] = reported["seed"].astype(rows["seed"].dtype)
+    kept = rows[rows["state"] == "finished"].merge(reported, on=[*CELL, *TUNED, "seed"], how="inner")
+    shown = table.loc[table["chosen"], CELL + TUNED]
+    return kept.drop(columns=TUNED).merge(shown, on=CELL, how="inner")[list(rows.columns)]
 
 
 def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the chosen settings, the one of the best size for each task and series (SIZE_RULE)."""
+    """Settings of the best size for each task and series (SIZE_RULE)."""
     picked = table[table["chosen"]]
     best = []
     for _, group in picked.groupby(["task_id", "series"], sort=False):
         errors = group["selection_error"].to_dict()
-        if choice := choose({index: {(): [error]} for index, error in errors.items()}):
+        if choice := choose({index: {(): {0: error}} for index, error in errors.items()}):
             best.append(choice[0])
-    return picked.loc[best]
+    return table.merge(picked.loc[best, CELL], on=CELL, how="inner")
+
+
+def best_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `settings`, the rows of the cell whose chosen setting has the lowest error."""
+    best = table[table["chosen"]].sort_values("selection_error").head(1)
+    return table.merge(best[CELL], on=CELL, how="inner")
 
 
 def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[bool]:

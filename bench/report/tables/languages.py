@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.paper import printed
-from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions, best_sizes, chosen
+from bench.report.data.estimates import (
+    INTERVAL_RULE,
+    TaskResults,
+    at_positions,
+    best_cell,
+    best_sizes,
+    chosen,
+)
 from bench.report.data.frame import tally
 from bench.report.style import architecture_name
 from bench.report.tables.table import Table, TableCell
@@ -189,7 +196,7 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     state = tally(runs)
     if not table["chosen"].any():
         return None, state
-    best = best_sizes(table).sort_values("selection_error").head(1)
+    best = best_cell(best_sizes(table))
     ends = task.rows[
         (task.rows["evaluation"] == column.evaluation) & (task.rows["step"] == task.rows["steps"])
     ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data.estimates import SIZE_RULE, TaskResults, best_sizes, level
+from bench.report.data.estimates import SIZE_RULE, TaskResults, best_cell, best_sizes, level
 from bench.report.data.frame import tally, varied_setting
 from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell
@@ -88,7 +88,7 @@ def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
     best_errors: dict[str, tuple[float | None, str]] = {}
     for architecture, runs in results.runs.groupby("architecture", sort=False):
         # An architecture can have several series, for example with other checkpoints: the best one counts.
-        candidates = best[best["series"].isin(runs["series"])].sort_values("selection_error").head(1)
+        candidates = best_cell(best[best["series"].isin(runs["series"])])
         errors = results.ends(candidates)["error"]
         error = float(errors.mean()) if len(errors) else math.nan
         ended = tally(runs)

@@ -160,7 +160,7 @@ class GINC(NextToken):
             words = words[: len(validation.words), :VALIDATION_LENGTH].reshape(-1, self.block)
             return self._text(torch.from_numpy(words))
         if draws.purpose == MAIN:
-            sets = hidden_markov.published_prompts(self.symbols)
+            sets = hidden_markov.published_prompts(self.symbols, count)
         else:
             sets = hidden_markov.more_prompts(self.symbols, OTHER_SEED, count)
         cells = self.cells
@@ -168,9 +168,9 @@ class GINC(NextToken):
         tokens = torch.zeros(count, len(cells), longest, dtype=torch.int64)
         targets = torch.zeros(count, len(cells), dtype=torch.int64)
         for cell, (_, k, n) in enumerate(cells):
-            chosen = torch.from_numpy(sets[k, n].words[:count])
+            chosen = torch.from_numpy(sets[k, n].words)
             tokens[:, cell, : chosen.shape[1]] = chosen + 1
-            targets[:, cell] = torch.from_numpy(sets[k, n].labels[:count]) + 1
+            targets[:, cell] = torch.from_numpy(sets[k, n].labels) + 1
         return Prompts(tokens, targets, tokens)
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
@@ -207,18 +207,17 @@ class GINC(NextToken):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         from bench.tasks.languages import ginc_baselines, hidden_markov
 
-        model, sets = hidden_markov.mixture(self.symbols), hidden_markov.published_prompts(self.symbols)
+        few = min(BAYES_PROMPTS, len(prompts.targets))
+        model, sets = hidden_markov.mixture(self.symbols), hidden_markov.published_prompts(self.symbols, few)
         rows = []
         for k in LENGTHS:
             shown, name = self.shown_examples(k), _of_length(k)
             started = time.perf_counter()
             guess = torch.full((len(prompts.targets), len(shown)), self.trivial)
             rows.append(summarise("random token", "trivial", guess, started, shown, name))
-            few = min(BAYES_PROMPTS, len(prompts.targets))
             columns = []
             for n in shown:
-                first = sets[k, n].first(few)
-                right = ginc_baselines.prompt_bayes(model, first, k) == first.labels
+                right = ginc_baselines.prompt_bayes(model, sets[k, n], k) == sets[k, n].labels
                 columns.append(torch.from_numpy(right))
             scores = torch.stack(columns, dim=1)
             rows.append(summarise("Bayes rule with layout", "floor", scores, started, shown, name))

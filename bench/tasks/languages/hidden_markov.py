@@ -14,7 +14,6 @@ Words are numbered from 0, the delimiter. Shapes: K states, C concepts, D docume
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -22,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bench.tasks.languages.published import (
-    EXAMPLES,
+    PLACES,
     PROMPT_LENGTHS,
     PROMPTS,
     SHOWN_EXAMPLES,
@@ -39,6 +38,8 @@ STATES = ENTITIES * PROPERTIES
 CONCEPTS = 5
 """Of the mixture. The generator draws as many again, for prompts of other concepts, which are not used."""
 SEED, PROMPT_SEED = 1111, 1114
+PART = 4096
+"""Moves computed at once: their rows of the transition matrix fit into a processor's cache."""
 DELIMITER = 0
 
 
@@ -147,12 +148,6 @@ class PromptSet:
     concepts: Array
     properties: Array
 
-    def first(self, count: int) -> PromptSet:
-        """The first `count` prompts."""
-        return PromptSet(
-            self.words[:count], self.labels[:count], self.concepts[:count], self.properties[:count]
-        )
-
 
 class _Words:
     """32-bit words of the legacy generator, parsed by hand, because 5 million calls would take a minute."""
@@ -162,13 +157,23 @@ class _Words:
         self.source: Any = np.random.MT19937()
         self.source.state = state
         self.values: list[int] = []
-        self.place = 0
+        self.place = 0  # in `values`
+        self.drawn = 0
+
+    def go_to(self, place: int) -> None:
+        """Go on at word number `place`, at or after the current one."""
+        if place <= self.drawn:
+            self.place = len(self.values) - (self.drawn - place)
+        else:
+            self.source.random_raw(place - self.drawn, output=False)
+            self.values, self.place, self.drawn = [], 0, place
 
     def need(self, count: int) -> None:
         """Have at least `count` words after the current place."""
         if len(self.values) - self.place < count:
             more = self.source.random_raw(max(count, 1 << 16)).tolist()
             self.values, self.place = self.values[self.place :] + more, 0
+            self.drawn += len(more)
 
     def below(self, high: int) -> int:
         """A uniform integer below `high`, as `randint` draws it: masked words until one is small enough."""
@@ -180,19 +185,6 @@ class _Words:
             self.place += 1
             if value < high:
                 return value
-
-    def skip_examples(self, count: int, k: int) -> None:
-        """Draw `count` examples of other concepts for nothing: k properties and an entity each."""
-        # Both kinds of integers have the same mask.
-        most = [PROPERTIES - 1] * k + [ENTITIES]
-        for _ in range(count):
-            self.need(64 * len(most))
-            values, place = self.values, self.place
-            for high in most:
-                while values[place] & 15 >= high:
-                    place += 1
-                place += 1
-            self.place = place
 
     def uniform(self, count: int) -> list[int]:
         """The words of `count` uniform numbers in [0, 1), two each (see `_doubles`)."""
@@ -209,55 +201,55 @@ def _doubles(words: Array) -> Array:
 
 
 @lru_cache(maxsize=4)
-def published_prompts(symbols: int) -> dict[tuple[int, int], PromptSet]:
-    """The prompts of the published instance by k and n, for n up to 64."""
-    return dict(_prompts(mixture(symbols), _Words(PROMPT_SEED), PROMPTS, published=True))
+def published_prompts(symbols: int, count: int = PROMPTS) -> dict[tuple[int, int], PromptSet]:
+    """The first `count` prompts of the published instance for each k and n."""
+    model, words = mixture(symbols), _Words(PROMPT_SEED)
+    sets = {}
+    for (k, n), place in PLACES.items():
+        words.go_to(place)
+        sets[k, n] = _prompts(model, words, count, k, n)
+    return sets
 
 
 @lru_cache(maxsize=4)
 def more_prompts(symbols: int, seed: int, count: int) -> dict[tuple[int, int], PromptSet]:
     """Other prompts of the same distribution, `count` for each k and n."""
-    return dict(_prompts(mixture(symbols), _Words(seed), count, published=False))
+    model, words = mixture(symbols), _Words(seed)
+    return {(k, n): _prompts(model, words, count, k, n) for k in PROMPT_LENGTHS for n in SHOWN_EXAMPLES}
 
 
-def _prompts(
-    model: Mixture, words: _Words, count: int, *, published: bool
-) -> Iterator[tuple[tuple[int, int], PromptSet]]:
-    moves = np.cumsum([model.transitions(concept) for concept in range(CONCEPTS)], axis=2)
-    moves = (moves / moves[:, :, -1:]).reshape(CONCEPTS * STATES, STATES)
-    for k in PROMPT_LENGTHS:
-        counts = [n for n in EXAMPLES if (k + 1) * n <= 1024] if published else SHOWN_EXAMPLES
-        for n in counts:
-            concepts: list[int] = []
-            properties: list[int] = []
-            entities: list[int] = []
-            numbers: list[int] = []
-            for _ in range(count):
-                concepts.append(words.below(CONCEPTS))
-                properties.append(1 + words.below(PROPERTIES - 1))
-                for _ in range(n + 1):
-                    entities.append(words.below(ENTITIES))
-                    numbers.extend(words.uniform(k - 1))
-            if n in SHOWN_EXAMPLES:
-                concept, start = np.array(concepts), np.array(properties)
-                first = np.array(entities).reshape(count, n + 1) * PROPERTIES + start[:, None]
-                uniform = _doubles(np.array(numbers).reshape(count, n + 1, 2 * k - 2))
-                yield (k, n), _prompt_set(model, moves, concept, start, first, uniform)
-        # The published generator now draws prompts of other concepts: numbers to skip.
-        for n in counts if published else ():
-            for _ in range(count):
-                words.below(CONCEPTS)
-                words.skip_examples(n + 1, k)
+def _prompts(model: Mixture, words: _Words, count: int, k: int, n: int) -> PromptSet:
+    """The next `count` prompts of `n` examples of `k` words."""
+    concepts: list[int] = []
+    properties: list[int] = []
+    entities: list[int] = []
+    numbers: list[int] = []
+    for _ in range(count):
+        concepts.append(words.below(CONCEPTS))
+        properties.append(1 + words.below(PROPERTIES - 1))
+        for _ in range(n + 1):
+            entities.append(words.below(ENTITIES))
+            numbers.extend(words.uniform(k - 1))
+    concept, start = np.array(concepts), np.array(properties)
+    first = np.array(entities).reshape(count, n + 1) * PROPERTIES + start[:, None]
+    uniform = _doubles(np.array(numbers).reshape(count, n + 1, 2 * k - 2))
+    return _prompt_set(model, concept, start, first, uniform)
 
 
 def _prompt_set(
-    model: Mixture, moves: Array, concepts: Array, properties: Array, first: Array, uniform: Array
+    model: Mixture, concepts: Array, properties: Array, first: Array, uniform: Array
 ) -> PromptSet:
     """The prompts whose examples begin in the states `first` (P, n + 1) and go on by `uniform` numbers."""
+    moves = np.cumsum([model.transitions(concept) for concept in range(CONCEPTS)], axis=2)
+    moves = (moves / moves[:, :, -1:]).reshape(CONCEPTS * STATES, STATES)
     states, state = [first], first
     for step in range(uniform.shape[2]):
-        rows = zip(concepts[:, None] * STATES + state, uniform[:, :, step], strict=True)
-        state = np.stack([(moves[row] > number[:, None]).argmax(axis=1) for row, number in rows])
+        rows, numbers = (concepts[:, None] * STATES + state).reshape(-1), uniform[:, :, step].reshape(-1)
+        parts = [
+            (moves[rows[begin : begin + PART]] > numbers[begin : begin + PART, None]).argmax(axis=1)
+            for begin in range(0, len(rows), PART)
+        ]
+        state = np.concatenate(parts).reshape(first.shape)
         states.append(state)
     examples = model.memory.reshape(-1)[np.stack(states, axis=2)]
     count, per_prompt = first.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.models.mixers.block import Block, Place
 
@@ -15,6 +15,9 @@ class LSTM(Block):
 
     Weights and biases have PyTorch's initialisation, uniform in ±1/√D, as in Xie et al.'s code for GINC.
     """
+
+    stackable: ClassVar[bool] = True
+    vmappable: ClassVar[bool] = False  # cuDNN's LSTM has no batching rule
 
     name: Literal["lstm"] = "lstm"
 
