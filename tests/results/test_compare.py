@@ -17,11 +17,9 @@ from command import bench as bench_command
 from synthetic import grid, pool_with, result_of, run_of, task_named, write_pool
 
 import bench
-from bench import results
 from bench.errors import UserError
 from bench.results import Pool, path_of, store
 from bench.results.compare import compare
-from bench.results.table import DESCRIBED
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
@@ -121,10 +119,6 @@ def folder(tmp_path: Path) -> Path:
     runs = [*grid(LINEAR, ("mamba", "transformer")), *grid(task_named("sparse_parity", n_points=5), ("s4",))]
     write_pool(tmp_path / "results", runs)
     return tmp_path / "results"
-
-
-def test_every_column_is_described_and_none_is_missing() -> None:
-    assert list(DESCRIBED) == results.COLUMNS
 
 
 @pytest.mark.slow

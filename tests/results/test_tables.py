@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import baselines_of, grid, pool_with, task_named
+from command import bench as bench_command
+from synthetic import baselines_of, grid, pool_with, run_of, task_named
 from synthetic_paper import paper_result
 
 from bench.optimizers import AdamW
@@ -20,10 +21,12 @@ from bench.report.figures.convergence import convergence
 from bench.report.figures.flops import figure_2, figure_3, figure_8, figure_9
 from bench.report.figures.varied import figure_4, figure_10
 from bench.report.style import architecture_name
-from bench.report.tables.printed import table_3
-from bench.results import path_of, path_of_baselines, store
-from bench.results.export import TABLES, load_table
-from bench.run import Run
+from bench.report.tables.printed import table_1, table_3
+from bench.results import Pool, path_of, path_of_baselines, store
+from bench.results.export import TABLES, load_table, write
+from bench.results.long import POSITIONS
+from bench.results.table import DESCRIBED, FURTHER
+from bench.run import Run, Stop, leaves
 from bench.uncertainty import SeedErrors
 
 LINEAR, TREE = task_named(n_points=6), task_named("decision_tree", n_points=8)
@@ -146,7 +149,7 @@ def test_both_halves_of_figure_3_follow_from_the_tables(case: Case) -> None:
     numbers = figure_3(case.frame, case.references).numbers
     assert numbers["panel"].nunique() == 4
     for panel, drawn in numbers.groupby("panel"):
-        kind = "many" if "any outliers" in str(panel) else "orthogonal"
+        kind = "many" if str(panel).startswith("Many") else "orthogonal"
         rows = chosen(case.results[case.results["task"].str.startswith(kind)])
         column = "clean_prompts.error" if "clean prompts" in str(panel) else "error"
         assert shown(drawn) == pytest.approx(means(rows, column))
@@ -187,7 +190,7 @@ def test_figures_9_and_10_follow_from_the_tables(case: Case) -> None:
     for panel, optimizer in (("Adam", "adam"), ("AdamW with schedule", "adamw")):
         rows = chosen(case.results[case.results["optimizer"] == optimizer])
         assert shown(nine[nine["panel"] == panel]) == pytest.approx(means(rows, "error"))
-        drawn = ten[ten["panel"] == panel]
+        drawn = ten[ten["panel"] == f"Mamba, {panel}"]
         last = means(rows[rows["is_last"]], "last_error", ("width",))
         found = {(row["size"], row["x"]): row["value"] for row in drawn.to_dict("records")}
         assert found == pytest.approx({(size, width): value for (_, size, width), value in last.items()})
@@ -201,3 +204,145 @@ def test_table_3_follows_from_the_tables(case: Case) -> None:
     found = numbers.set_index(["architecture", "queries", "width"])["ours"].to_dict()
     assert found
     assert found == pytest.approx({key: expected[key] for key in found})
+
+
+@pytest.mark.parametrize("case", ["Figure 2"], indirect=True)
+def test_symbols_of_table_1_follow_from_the_tables(case: Case) -> None:
+    """Each architecture's best size, between the floor and the trivial predictor."""
+    baselines = case.tables["baselines"]
+    ends = chosen(case.results[case.results["is_last"]])
+    cells = ends.groupby(["task", "architecture", "layers", "width"])[["error", "selection_error"]].mean()
+    best = cells.sort_values("selection_error").groupby(["task", "architecture"]).head(1).reset_index()
+    drawn = table_1(case.frame, case.references).numbers.dropna(subset="error")
+    found = drawn.set_index(["task", "architecture"])["error"].to_dict()
+    expected = best.set_index(["task", "architecture"])["error"].to_dict()
+    assert len(found) == 3  # S4 has no column
+    assert found == pytest.approx({key: expected[key] for key in found})
+    for task_id in case.results["task_id"].unique():
+        own = baselines[(baselines["task_id"] == task_id) & baselines["in_mean"]]
+        means_of = own.groupby("kind")["error"].mean()
+        references = case.references[case.references["task_id"] == task_id]
+        assert means_of["floor"] == pytest.approx(references.query("kind == 'floor'")["value"].mean())
+        assert means_of["trivial"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("case", ["Figure 2"], indirect=True)
+def test_errors_beyond_the_trained_length_are_in_the_table_of_positions(case: Case) -> None:
+    longer = case.tables["positions"].query("evaluation == 'longer_prompts'")
+    lengths = case.results.set_index("id")["n_points"].to_dict()
+    assert set(case.results.set_index("id").loc[longer["id"], "architecture"]) == {"mamba", "s4"}
+    assert (longer["position"] >= longer["id"].map(lengths)).all()
+    ends = longer[longer["mark"] == "4x_length"]
+    assert (ends["position"] == 4 * ends["id"].map(lengths) - 1).all()
+    assert set(longer["step"]) == {500_000}
+
+
+# --- what the tables are ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> Pool:
+    stopped = run_of(PARITY, stop=Stop(after_convergence=1000), checkpoints=(500_000,), evaluation_prompts=8)
+    runs = [
+        run_of(LINEAR, "transformer"),
+        run_of(MANY, optimizer=AdamW()),
+        run_of(task_named("regbench", languages=5)),
+        stopped,
+    ]
+    results = {run.id: paper_result(run) for run in runs}
+    results[stopped.id]["stop"] = {"step": 500_000, "converged_step": None}
+    results[runs[0].id]["curve"] = {"step": [5, 10], "loss": [2.0, 1.0], "gradient_norm": [3.0, 4.0]}
+    return pool_with(results, {run.task_id: baselines_of(run) for run in runs})
+
+
+def test_columns_are_those_that_are_described(pool: Pool) -> None:
+    for name, table in TABLES.items():
+        columns = list(table.build(pool).columns)
+        stated = [*DESCRIBED] if name == "results" else [*table.columns]
+        assert columns[: len(stated)] == stated
+        kinds = [kind.strip("*") for kind in FURTHER] if name == "results" else []
+        for column in columns[len(stated) :]:
+            assert any(column.startswith(kind) or column.endswith(kind) for kind in kinds), column
+
+
+def test_every_setting_of_a_run_is_in_the_table_of_results(pool: Pool) -> None:
+    table = TABLES["results"].build(pool).set_index("id")
+    for result in pool.runs.values():
+        row = table.loc[[result.id]].iloc[-1]
+        for kind in ("task", "optimizer"):
+            settings = getattr(result.run, kind).settings
+            assert settings
+            for path, value in leaves(settings):
+                stored = row.get(".".join((kind, *path)))
+                assert pd.isna(stored) if value is None else stored == value
+    assert table["stop.after_convergence"].dropna().tolist() == [1000]
+    assert table["task.curriculum.points.start"].dtype == "Int64"
+    assert table["task.outlier_probability"].dropna().unique().tolist() == [0.75]
+
+
+def test_every_number_by_position_is_in_the_table_of_positions(pool: Pool) -> None:
+    table = TABLES["positions"].build(pool)
+    count = 0
+    for result in pool.runs.values():
+        for checkpoint in result.checkpoints:
+            at = table[(table["id"] == result.id) & (table["step"] == checkpoint.step)]
+            for name, scores in checkpoint.evaluations.items():
+                rows = at[at["evaluation"] == name]
+                assert rows["score"].tolist() == scores.mean
+                assert rows["score_se"].tolist() == scores.standard_error
+                count += len(rows)
+    assert count == len(table) > 0
+    named = table[(table["evaluation"] == "clean_prompts") & table["mark"].notna()]
+    assert dict(zip(named["mark"], named["position"], strict=True)) == {
+        "50th_clean": 49, "after_50_clean": 50, "last": 79,
+    }  # fmt: skip
+
+
+def test_training_curves_and_scores_of_prompts_are_tables(pool: Pool) -> None:
+    curves = TABLES["curves"].build(pool)
+    first = next(iter(pool.runs))
+    assert curves[curves["id"] == first].values.tolist() == [[first, 5, 2.0, 3.0], [first, 10, 1.0, 4.0]]
+    prompts = TABLES["prompts"].build(pool)
+    means_of = prompts.groupby("id")["error"].mean()
+    ends = TABLES["results"].build(pool).query("is_last").set_index("id")["error"]
+    assert means_of.to_dict() == pytest.approx(ends.to_dict(), rel=1e-5)
+
+
+def test_an_empty_pool_has_empty_tables() -> None:
+    for table in TABLES.values():
+        assert len(table.build(Pool())) == 0
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_read_back_as_they_were(pool: Pool, tmp_path: Path, ending: str) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    for name, table in TABLES.items():
+        frame = table.build(pool)
+        write(frame, tmp_path / f"{name}.{ending}")
+        read = pd.read_csv if ending == "csv" else pd.read_parquet
+        back = read(tmp_path / f"{name}.{ending}")
+        assert list(back.columns) == list(frame.columns)
+        for column in frame.columns:
+            assert plain(back[column]) == plain(frame[column]), column
+
+
+def plain(values: pd.Series[Any]) -> list[Any]:
+    return [None if pd.isna(value) else value for value in values]
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_table(tmp_path: Path) -> None:
+    run = run_of(MANY)
+    store(path_of(tmp_path / "results", run), paper_result(run))
+    file = tmp_path / "positions.csv"
+    done = bench_command("export", file, "--table", "positions", "--results", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    frame = load_table("positions", tmp_path / "results")
+    assert f"{len(frame)} rows of 1 run" in done.stdout
+    assert len(pd.read_csv(file)) == len(frame)
+    described = bench_command("export", "--describe", "--table", "positions").stdout
+    assert all(column in described for column in POSITIONS)
+    unknown = bench_command("export", tmp_path / "x.csv", "--table", "position")
+    assert unknown.returncode == 2
+    assert "unknown table 'position', did you mean 'positions'?" in unknown.stderr
