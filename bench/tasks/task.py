@@ -286,10 +286,22 @@ class Task(Frozen):
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
+    def batch_length(self, seed: int, step: int, size: int) -> int:
+        """Tokens of the training batch of `step` that are computed. Later tokens are padding.
+
+        The host computes it without the device: a captured step needs a graph for every length. So there are
+        few different lengths.
+        """
+        return self.length(self.n_points)
+
+    def cut(self, prompts: Prompts, length: int) -> Prompts:
+        """The prompts without their tokens from `length` on, for a `batch_length` of this task."""
+        return prompts
+
     def trimmed(self, prompts: Prompts) -> Prompts:
         """The prompts without padding at their end, which no score or loss counts.
 
-        The shape then depends on values, so a captured step cannot use it.
+        The shape then depends on values, so the host waits for the device.
         """
         return prompts
 

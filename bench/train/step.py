@@ -7,14 +7,17 @@ parameters of all members at once; the operators of `bench.kernels` take the sta
 Members with the same task and the same seed share their prompts.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
-hundred steps. On CUDA the whole step is captured once and replayed (`captured_step`). This works because all
-shapes are static and everything that changes from step to step depends on a step counter on the device.
+hundred steps. On CUDA the whole step is captured and replayed (`captured_step`). This works because shapes
+are static and everything that changes from step to step depends on a step counter on the device. The
+exception is the length of a batch: prompts of some tasks differ in length, and a batch is cut to one of a few
+lengths (`Task.batch_length`). The host knows the length of every step, and there is a graph for each.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -146,6 +149,23 @@ def _initial_model(run: Run, scan: str) -> Model:
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The step as ordinary PyTorch. With a group, this process computes its rows of the batch only."""
+    take, lengths = _step(state, group), _lengths(state)
+
+    def step() -> None:
+        take(next(lengths))
+
+    return step
+
+
+def _lengths(state: State) -> Iterator[int]:
+    """The length of the batch of every step from the current one on: the longest of all streams."""
+    streams = [stream.first for stream in _streams(state.stack)]
+    for step in itertools.count(int(state.step)):
+        yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)
+
+
+def _step(state: State, group: Group | None) -> Callable[[int], None]:
+    """The step as a function of the length of its batch."""
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
 
@@ -155,26 +175,29 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
         pairs = zip(gradients, leaves, strict=True)
         return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
-    def step() -> None:
+    def step(length: int) -> None:
         run = state.stack.first
         if group is not None:
-            rows = group.rows(run.task.batch(Draws(run.seed, "train", state.step), run.batch_size))
+            rows = group.rows(_batch(run, state.step, length))
             total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
             gradients = gradients_of(total)
             losses = group.average(gradients, total, count).view(1)
         elif len(state.stack) == 1:
-            prompts = run.task.batch(Draws(run.seed, "train", state.step), run.batch_size)
-            if not state.step.is_cuda:  # a captured step needs static shapes
-                prompts = run.task.trimmed(prompts)
+            prompts = _batch(run, state.step, length)
             losses = run.task.loss(state.model(prompts.tokens), prompts, state.step).view(1)
             gradients = gradients_of(losses)
         else:
-            losses = _stacked_losses(state, streams)
+            losses = _stacked_losses(state, streams, length)
             # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
             gradients = gradients_of(losses.sum())
         state.optimizer(gradients, losses.detach())
 
     return step
+
+
+def _batch(run: Run, step: Tensor, length: int) -> Prompts:
+    """The training batch of a run at `step`, cut to `length` tokens."""
+    return run.task.cut(run.task.batch(Draws(run.seed, "train", step), run.batch_size), length)
 
 
 @dataclass(frozen=True)
@@ -192,12 +215,9 @@ def _streams(stack: Stack) -> list[_Stream]:
     return [_Stream(members[0], len(members)) for members in runs]
 
 
-def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
+def _stacked_losses(state: State, streams: list[_Stream], length: int) -> Tensor:
     """The training loss of every member, (K,), in the order of the stack."""
-    batches = [
-        stream.first.task.batch(Draws(stream.first.seed, "train", state.step), stream.first.batch_size)
-        for stream in streams
-    ]
+    batches = [_batch(stream.first, state.step, length) for stream in streams]
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
@@ -255,12 +275,33 @@ def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Ten
 
 
 def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
-    """The step as a CUDA graph; returns the function that replays it.
+    """The step as a CUDA graph for each length of a batch; returns the function that replays the next one.
+
+    The graph of the first step is captured now, any other when a step first needs it. The graphs share their
+    memory: none reads what another left there.
+    """
+    take, lengths = _step(state, group), _lengths(state)
+    pool = torch.cuda.graph_pool_handle()
+    first = next(lengths)
+    graphs = {first: _captured(state, lambda: take(first), group, pool)}
+    ahead = itertools.chain((first,), lengths)
+
+    def step() -> None:
+        length = next(ahead)
+        if length not in graphs:
+            graphs[length] = _captured(state, lambda: take(length), group, pool)
+        graphs[length].replay()
+
+    return step
+
+
+def _captured(state: State, step: Callable[[], None], group: Group | None, pool: Any) -> torch.cuda.CUDAGraph:
+    """A graph of one step.
 
     Capture needs a few warm-up steps, in which libraries choose kernels and allocate workspaces. These steps
     train, so the state and the device's random generator are restored afterwards.
     """
-    step, device = eager_step(state, group), state.step.device
+    device = state.step.device
     # Copies of the values: the graph reads and writes the tensors at their addresses, which must not change.
     before = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
     generator = torch.cuda.get_rng_state(device)
@@ -273,7 +314,7 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
     graph = torch.cuda.CUDAGraph()
     # NCCL's threads query the device during capture, which "global" forbids to all threads.
     mode = "global" if group is None else "thread_local"
-    with torch.cuda.graph(graph, stream=side, capture_error_mode=mode):
+    with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode=mode):
         step()
     # After the capture, because only now the addresses of the graph's gradients are known.
     state.optimizer.update.bind()
@@ -281,7 +322,7 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
         for name, tensor in state.tensors().items():
             tensor.copy_(before[name])
     torch.cuda.set_rng_state(generator, device)
-    return graph.replay
+    return graph
 
 
 @functools.cache
