@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from bench.models.backbone import Model
+from bench.models.dropout import masks
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.draws import Draws
@@ -102,21 +103,24 @@ class StackPredictor:
         return self.outputs[member]
 
 
-def _predict_all(state: State, tokens: Tensor, dim: int | None) -> Tensor:
+def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None = None) -> Tensor:
     """Outputs (K, B, L, n_outputs) of all members.
 
     Args:
         state: the stack.
         tokens: (B, L, n_inputs) if `dim` is None, for all members; else with a dimension of size K at `dim`.
         dim: the tokens' dimension of members.
+        mask_keys: keys of the members' dropout masks, (K, 3), in training.
     """
     names = state.parameters.names
 
-    def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
-        return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
+    def predict(leaves: list[Tensor], tokens: Tensor, mask_key: Tensor | None) -> Tensor:
+        with masks(mask_key):
+            return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
 
-    # "different": every member draws its own dropout mask.
-    outputs: Tensor = vmap(predict, in_dims=(0, dim), randomness="different")(state.parameters.leaves, tokens)
+    # "different": a module that draws from PyTorch's generator draws for every member.
+    run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
+    outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
     return outputs
 
 
@@ -160,6 +164,8 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
 def _lengths(state: State) -> Iterator[int]:
     """The length of the batch of every step from the current one on: the longest of all streams."""
     streams = [stream.first for stream in _streams(state.stack)]
+    if not state.stack.first.architecture.causal:  # such a model sees the padding
+        yield from itertools.repeat(streams[0].task.length(streams[0].task.n_points))
     for step in itertools.count(int(state.step)):
         yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)
 
@@ -168,6 +174,16 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     """The step as a function of the length of its batch."""
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
+
+    # On the device before a capture, in which nothing may be copied from the host.
+    seeds = torch.tensor(
+        [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
+        device=state.step.device,
+    )
+
+    def mask_key(members: int | slice) -> Tensor:
+        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3)."""
+        return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
         # A user's block may have parameters that no output depends on. Their gradient is zero.
@@ -184,10 +200,12 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
             losses = group.average(gradients, total, count).view(1)
         elif len(state.stack) == 1:
             prompts = _batch(run, state.step, length)
-            losses = run.task.loss(state.model(prompts.tokens), prompts, state.step).view(1)
+            with masks(mask_key(0)):
+                outputs = state.model(prompts.tokens)
+            losses = run.task.loss(outputs, prompts, state.step).view(1)
             gradients = gradients_of(losses)
         else:
-            losses = _stacked_losses(state, streams, length)
+            losses = _stacked_losses(state, streams, length, mask_key(slice(None)))
             # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
             gradients = gradients_of(losses.sum())
         state.optimizer(gradients, losses.detach())
@@ -215,13 +233,13 @@ def _streams(stack: Stack) -> list[_Stream]:
     return [_Stream(members[0], len(members)) for members in runs]
 
 
-def _stacked_losses(state: State, streams: list[_Stream], length: int) -> Tensor:
+def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys: Tensor) -> Tensor:
     """The training loss of every member, (K,), in the order of the stack."""
     batches = [_batch(stream.first, state.step, length) for stream in streams]
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
-    outputs = _predict_all(state, tokens, None if shared else 0)
+    outputs = _predict_all(state, tokens, None if shared else 0, mask_keys)
     losses, begin = [], 0
     # Streams of a task differ in their seed only, so one call computes the losses of all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
