@@ -124,6 +124,8 @@ class Task(Frozen):
     """Differences between the two for which one value is the default under both protocols."""
     convergence_accuracy: ClassVar[float | None] = None
     """Mean accuracy at which the task counts as learned (Figure 7)."""
+    validation: ClassVar[tuple[str, str] | None] = None
+    """The set of prompts and the evaluation on it whose mean is the validation loss; None without one."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
     """Further evaluations, each on its own set of prompts."""
     most_evaluation_prompts: ClassVar[int | None] = None

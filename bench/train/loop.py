@@ -313,6 +313,8 @@ class _Training:
                 # A member that has stopped is computed further with its stack: only at its end the stack
                 # has its final parameters.
                 final = member.diverged is None and done == self._end(k)
+                # Weights are those of the last step. They are not kept if another model is tested.
+                final = final and member.checkpoints[-1].get("tested_step", done) == done
                 if self.options.keep_weights is not None and final:
                     tensors = state_of(self.state.model, self.state.parameters.of_member(k))
                     if weights := self.options.keep_weights(k, tensors):
@@ -400,18 +402,27 @@ class _Training:
                 summaries[purpose if main else name] = summary(
                     scores, per_prompt, positions=purpose != "selection"
                 )
-                if purpose == "report" and main and done == self._end(k):
-                    notes.per_prompt = packed(per_prompt)
-        notes.checkpoints.append(
-            {
-                "step": done,
-                "training_flops": run.training_flops(done),
-                "training_flops_full_length": flops.training_flops_full_length(
-                    run.architecture, size.layers, size.width, task, run.batch_size, done
-                ),
-                "evaluations": summaries,
-            }
-        )
+                if purpose == "report" and main:
+                    scores_of_prompts = packed(per_prompt)
+        checkpoint = {
+            "step": done,
+            "training_flops": run.training_flops(done),
+            "training_flops_full_length": flops.training_flops_full_length(
+                run.architecture, size.layers, size.width, task, run.batch_size, done
+            ),
+            "evaluations": summaries,
+        }
+        tested = checkpoint
+        if run.tested_checkpoint == "best_validation":
+            assert task.validation is not None
+            purpose, name = task.validation
+            checkpoint["validation_loss"] = rounded(measured[purpose][name].overall.mean())
+            # The first of equal losses.
+            tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
+            checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
+        notes.checkpoints.append(checkpoint)
+        if tested is checkpoint and (done == self._end(k) or run.tested_checkpoint != "last"):
+            notes.per_prompt = scores_of_prompts
 
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:

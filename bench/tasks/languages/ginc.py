@@ -67,6 +67,7 @@ class GINC(NextToken):
     """
 
     metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = (VALIDATION, VALIDATION)
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)
     most_evaluation_prompts: ClassVar[int | None] = PROMPTS
 

@@ -50,6 +50,8 @@ class RegBench(NextToken, Sizes):
     - `cross_entropy`: in nats; its exponential is the perplexity;
     - `total_variation`: distance between the prediction and the distribution of the automaton.
 
+    The validation loss is the cross-entropy of the languages on which learning rates are chosen.
+
     `languages` is the number of training languages, with one prompt each, which every epoch repeats in
     another order. The paper does not state its number: Akyürek et al. have 1 000 to 40 000.
 
@@ -58,6 +60,7 @@ class RegBench(NextToken, Sizes):
     """
 
     metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
 
     name: Literal["regbench"] = "regbench"
