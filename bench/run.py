@@ -184,6 +184,20 @@ class Run(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _plateaus_are_defined(self) -> Self:
+        if self.optimizer.plateau_factor is not None and self.task.validation is None:
+            raise ValueError(f"optimizer: decay plateau: the task '{self.task.name}' has no validation loss")
+        return self
+
+    @model_validator(mode="after")
+    def _streams_exist(self) -> Self:
+        if self.architecture.carries and not self.task.windows_per_stream(self.batch_size):
+            raise ValueError(
+                f"{self.architecture.name}: the task '{self.task.name}' has no {self.batch_size} streams"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _prompts_exist(self) -> Self:
         most = self.task.most_evaluation_prompts
         if most is not None and self.evaluation_prompts > most:

@@ -20,11 +20,13 @@ from bench.kernels.scan import selective_scan  # noqa: E402
 from bench.models.architecture import Architecture  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
 from bench.models.sizes import Size  # noqa: E402
+from bench.optimizers import AdamW  # noqa: E402
 from bench.run import Run  # noqa: E402
 from bench.speed.measure import measure, roofline  # noqa: E402
 from bench.stack import Stack  # noqa: E402
 from bench.tasks import TASKS  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
+from bench.tasks.languages.ginc import GINC  # noqa: E402
 from bench.tasks.languages.regbench import RegBench  # noqa: E402
 from bench.train.backends_agree import (  # noqa: E402
     SLACK,
@@ -157,6 +159,24 @@ def test_members_of_a_stack_have_the_lengths_and_masks_that_they_have_alone(scan
         assert losses == pytest.approx(training_losses(member, device, scan)[0], rel=1e-3)
     other, _ = stack_losses(stack, torch.device("cpu"), "sequential")
     assert other[0] == pytest.approx(together[0], rel=1e-3)
+
+
+def test_a_carried_state_is_captured_and_begins_anew_with_every_epoch() -> None:
+    architecture = ARCHITECTURES["lstm"].with_options({"carry": True})
+    size, task = Size(layers=2, width=32).of(architecture), GINC(symbols=50, block=64, documents=1)
+    run = Run.model_validate(
+        {
+            "task": task, "architecture": architecture, "size": size, "learning_rate": 1e-3,
+            "optimizer": AdamW(warmup_steps=0, decay="plateau"), "steps": 45, "checkpoints": (45,),
+            "batch_size": 8,
+        }
+    )  # fmt: skip
+    assert task.windows_per_stream(8) == 20
+    stack = Stack.of(run)
+    for eager, captured in zip(
+        after(eager_step, stack, "triton", 45), after(captured_step, stack, "triton", 45), strict=True
+    ):
+        assert torch.equal(eager, captured)
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 70), (3, 2, 130, 130)])

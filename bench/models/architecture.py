@@ -106,6 +106,11 @@ class Architecture(Frozen):
         return all(getattr(block, "causal", True) for block in self.pattern)
 
     @property
+    def carries(self) -> bool:
+        """Whether a block begins a training step with its state of the step before."""
+        return any(getattr(block, "carry", False) for block in self.pattern)
+
+    @property
     def base_name(self) -> str:
         """The name without options: `s4_mamba` for `s4_mamba+dropout=0.0`."""
         return self.name.partition("+")[0]

@@ -288,6 +288,14 @@ class Task(Frozen):
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
+    def windows_per_stream(self, size: int) -> int | None:
+        """Steps until `windows` of `size` streams begin anew; None for a task without streams."""
+        return None
+
+    def windows(self, draws: Draws, size: int) -> Prompts:
+        """Training prompts for `draws.step` that continue those of the step before, row by row."""
+        raise NotImplementedError(f"task '{self.name}' has no streams")
+
     def batch_length(self, seed: int, step: int, size: int) -> int:
         """Tokens of the training batch of `step` that are computed. Later tokens are padding.
 

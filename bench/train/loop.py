@@ -7,6 +7,7 @@ the same results as an uninterrupted one. A member that diverges gets its result
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -201,6 +202,7 @@ class _Training:
     def advance(self) -> None:
         """Train to the end, or until all members diverged."""
         run, options, state, notes = self.stack.first, self.options, self.state, self.notes
+        self._lower_rates()  # after a resumption
         step = options.step(state)
         done = int(state.step)
         look, saved_at = 1, time.monotonic()
@@ -231,6 +233,7 @@ class _Training:
                 self._read_meters(done)
             if scored := [k for k in self._training(done) if done in run.checkpoints or done == self._end(k)]:
                 self._evaluate(done, scored)
+                self._lower_rates()
             self._check_convergence(done)  # after the evaluation, whose scores it reads
             self._report_ended(done)
             speed = count / max(seconds, 1e-9)
@@ -344,6 +347,18 @@ class _Training:
             by_task.setdefault(self.stack.members[k].task_id, []).append(k)
         return by_task
 
+    def _lower_rates(self) -> None:
+        """With `decay: plateau`: lower the rate of a member once for each checkpoint without a new best."""
+        factor = self.stack.first.optimizer.plateau_factor
+        if factor is None:
+            return
+        factors = []
+        for member in self.notes.members:
+            losses = [checkpoint["validation_loss"] for checkpoint in member.checkpoints]
+            plateaus = sum(loss >= min(losses[:index], default=math.inf) for index, loss in enumerate(losses))
+            factors.append(factor**plateaus)
+        self.state.optimizer.scale_rates(factors)
+
     def _check_convergence(self, done: int) -> None:
         """With a stop rule: record the members that have converged, on the validation prompts."""
         rule, steps = self.stack.first.stop, self.stack.first.steps
@@ -404,7 +419,7 @@ class _Training:
                 )
                 if purpose == "report" and main:
                     scores_of_prompts = packed(per_prompt)
-        checkpoint = {
+        checkpoint: dict[str, Any] = {
             "step": done,
             "training_flops": run.training_flops(done),
             "training_flops_full_length": flops.training_flops_full_length(
@@ -413,15 +428,16 @@ class _Training:
             "evaluations": summaries,
         }
         tested = checkpoint
-        if run.tested_checkpoint == "best_validation":
-            assert task.validation is not None
+        selects = run.tested_checkpoint == "best_validation"
+        if task.validation is not None and (selects or run.optimizer.plateau_factor is not None):
             purpose, name = task.validation
             checkpoint["validation_loss"] = rounded(measured[purpose][name].overall.mean())
+        if selects:
             # The first of equal losses.
             tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
             checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
         notes.checkpoints.append(checkpoint)
-        if tested is checkpoint and (done == self._end(k) or run.tested_checkpoint != "last"):
+        if tested is checkpoint and (done == self._end(k) or selects):
             notes.per_prompt = scores_of_prompts
 
 

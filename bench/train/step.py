@@ -28,6 +28,7 @@ from torch.func import functional_call, vmap
 
 from bench.models.backbone import Model
 from bench.models.dropout import masks
+from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.draws import Draws
@@ -52,6 +53,7 @@ class State:
         optimizer: updates the parameters.
         step: optimisation steps done, int64 scalar on the device.
         meters: meters of all members.
+        carried: states of recurrent blocks that a step leaves to the next; usually none.
     """
 
     stack: Stack
@@ -60,6 +62,7 @@ class State:
     optimizer: StackOptimizer
     step: Tensor
     meters: Meters
+    carried: list[Tensor]
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
@@ -70,6 +73,7 @@ class State:
             "second_moment": parameters.second_moment,
             "step": self.step,
             **vars(self.meters),
+            **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
         }
 
 
@@ -140,9 +144,12 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     parameters = Parameters.of(models, device)
     step = torch.zeros((), dtype=torch.int64, device=device)
     meters = Meters.new(len(stack), device)
-    return State(
-        stack, model, parameters, StackOptimizer(stack, parameters, meters, step, scan), step, meters
-    )
+    optimizer = StackOptimizer(stack, parameters, meters, step, scan)
+    run, carried = stack.first, []
+    if run.architecture.carries:
+        layers = (module for module in model.modules() if isinstance(module, LSTMModule))
+        carried = [layer.begin_streams(run.batch_size) for layer in layers]
+    return State(stack, model, parameters, optimizer, step, meters, carried)
 
 
 def _initial_model(run: Run, scan: str) -> Model:
@@ -200,6 +207,10 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
             losses = group.average(gradients, total, count).view(1)
         elif len(state.stack) == 1:
             prompts = _batch(run, state.step, length)
+            if state.carried:
+                goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
+                for carried in state.carried:
+                    carried.mul_(goes_on)
             with masks(mask_key(0)):
                 outputs = state.model(prompts.tokens)
             losses = run.task.loss(outputs, prompts, state.step).view(1)
@@ -215,7 +226,10 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
 
 def _batch(run: Run, step: Tensor, length: int) -> Prompts:
     """The training batch of a run at `step`, cut to `length` tokens."""
-    return run.task.cut(run.task.batch(Draws(run.seed, "train", step), run.batch_size), length)
+    task, draws = run.task, Draws(run.seed, "train", step)
+    if run.architecture.carries:
+        return task.windows(draws, run.batch_size)
+    return task.cut(task.batch(draws, run.batch_size), length)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.lazy import torch
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -41,4 +39,6 @@ def dropout(name: str) -> Dropout:
 
 def site(number: int, probability: float) -> Tensor:
     """The argument `site` of site `number` < `SITES`, where entries are dropped with a probability < 1."""
+    import torch
+
     return torch.tensor([number, round(probability * 2**32)])
