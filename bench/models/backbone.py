@@ -33,8 +33,6 @@ class Model(nn.Module):
 
     With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
 
-    `vmappable` says whether `torch.func.vmap` can run the model for a whole stack.
-
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
@@ -84,7 +82,6 @@ class Model(nn.Module):
             )
             for index, block in enumerate(architecture.blocks(size.layers))
         )
-        self.vmappable = all(block.vmappable for block in architecture.pattern)
         self.causal = architecture.causal
         self.residual = architecture.residual
         if self.residual:

@@ -4,7 +4,6 @@
 
 A stack of one runs its model as it is. For a larger stack, `torch.func.vmap` runs the model over the
 parameters of all members at once; the operators of `bench.kernels` take the stack as a leading dimension.
-Models that vmap cannot run, such as cuDNN's LSTM, run side by side, each on a CUDA stream of its own.
 Members with the same task and the same seed share their prompts.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
@@ -19,7 +18,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -118,8 +116,6 @@ def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tenso
         dim: the tokens' dimension of members.
         mask_keys: keys of the members' dropout masks, (K, 3), in training.
     """
-    if not state.model.vmappable:
-        return _predict_side_by_side(state, tokens, dim, mask_keys)
     names = state.parameters.names
 
     def predict(leaves: list[Tensor], tokens: Tensor, mask_key: Tensor | None) -> Tensor:
@@ -130,41 +126,6 @@ def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tenso
     run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
     outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
     return outputs
-
-
-def _predict_side_by_side(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None) -> Tensor:
-    """`_predict_all` with a call for each member. On CUDA the calls overlap.
-
-    Autograd runs each backward operation on the stream of its forward operation, so the backward passes
-    overlap too. Every side stream waits for the main stream at the start, and the main stream waits for all
-    of them at the end. So no memory is used again while a stream still reads it.
-    """
-    members = zip(*(leaf.unbind(0) for leaf in state.parameters.leaves), strict=True)
-    streams = _side_streams(tokens.device, state.parameters.members) if tokens.is_cuda else None
-    outputs = []
-    for k, values in enumerate(members):
-        with torch.cuda.stream(streams[k]) if streams else nullcontext():
-            parameters = dict(zip(state.parameters.names, values, strict=True))
-            inputs = tokens if dim is None else tokens.select(dim, k)
-            with masks(None if mask_keys is None else mask_keys[k]):
-                outputs.append(_predict(state.model, parameters, inputs))
-    for stream in streams or []:
-        torch.cuda.current_stream(tokens.device).wait_stream(stream)
-    return torch.stack(outputs)
-
-
-def _side_streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
-    """Streams for members side by side, which have waited for the current stream."""
-    streams = _streams_of_members(device, count)
-    for stream in streams:
-        stream.wait_stream(torch.cuda.current_stream(device))
-    return streams
-
-
-@functools.cache
-def _streams_of_members(device: torch.device, count: int) -> list[torch.cuda.Stream]:
-    """The same streams at every call: cuBLAS keeps a workspace for every stream it used."""
-    return [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
 
 
 def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
