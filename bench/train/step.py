@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from bench.models.backbone import Model
-from bench.models.dropout import masks
+from bench.models.dropout import DropoutModule, masks
 from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
@@ -189,14 +189,17 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
 
+    drops = any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule))
     # On the device before a capture, in which nothing may be copied from the host.
     seeds = torch.tensor(
         [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
         device=state.step.device,
     )
 
-    def mask_key(members: int | slice) -> Tensor:
-        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3)."""
+    def mask_key(members: int | slice) -> Tensor | None:
+        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3), if needed."""
+        if not drops:
+            return None
         return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
@@ -260,7 +263,7 @@ def _streams(stack: Stack) -> list[_Stream]:
 
 
 def _stacked_losses(
-    state: State, streams: list[_Stream], length: int, mask_keys: Tensor
+    state: State, streams: list[_Stream], length: int, mask_keys: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
     batches = [_batch(stream.first, state.step, length) for stream in streams]
