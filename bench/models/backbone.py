@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architecture import Architecture
-from bench.models.dropout import Dropout
+from bench.models.dropout import DropoutModule
 from bench.models.embedding import STD, Embedding
 from bench.models.linear import Linear
 from bench.models.mixers.block import Place
@@ -68,7 +68,7 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
-        self.embedding_dropout = Dropout(architecture.embedding_dropout, 0, scan)
+        self.embedding_dropout = DropoutModule(architecture.embedding_dropout, 0, scan)
         self.blocks = nn.ModuleList(
             block.build(
                 Place(

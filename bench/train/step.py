@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from bench.models.backbone import Model
-from bench.models.dropout import masks
+from bench.models.dropout import DropoutModule, masks
 from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
@@ -54,6 +54,8 @@ class State:
         step: optimisation steps done, int64 scalar on the device.
         meters: meters of all members.
         carried: states of recurrent blocks that a step leaves to the next; usually none.
+        point_losses: sums of the losses of all points that counted since the last reading, and their numbers,
+            (2, K) float64, of tasks with a `training_evaluation`; else None.
     """
 
     stack: Stack
@@ -63,6 +65,7 @@ class State:
     step: Tensor
     meters: Meters
     carried: list[Tensor]
+    point_losses: Tensor | None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
@@ -74,6 +77,7 @@ class State:
             "step": self.step,
             **vars(self.meters),
             **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
+            **({} if self.point_losses is None else {"point_losses": self.point_losses}),
         }
 
 
@@ -149,7 +153,10 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     if run.architecture.carries:
         layers = (module for module in model.modules() if isinstance(module, LSTMModule))
         carried = [layer.begin_streams(run.batch_size) for layer in layers]
-    return State(stack, model, parameters, optimizer, step, meters, carried)
+    point_losses = None
+    if run.task.training_evaluation is not None:
+        point_losses = torch.zeros(2, len(stack), dtype=torch.float64, device=device)
+    return State(stack, model, parameters, optimizer, step, meters, carried, point_losses)
 
 
 def _initial_model(run: Run, scan: str) -> Model:
@@ -182,14 +189,17 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
 
+    drops = any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule))
     # On the device before a capture, in which nothing may be copied from the host.
     seeds = torch.tensor(
         [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
         device=state.step.device,
     )
 
-    def mask_key(members: int | slice) -> Tensor:
-        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3)."""
+    def mask_key(members: int | slice) -> Tensor | None:
+        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3), if needed."""
+        if not drops:
+            return None
         return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
@@ -204,7 +214,8 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
             rows = group.rows(_batch(run, state.step, length))
             total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
             gradients = gradients_of(total)
-            losses = group.average(gradients, total, count).view(1)
+            losses = sums = group.average(gradients, total, count).view(1)
+            counts = torch.ones_like(sums)
         elif len(state.stack) == 1:
             prompts = _batch(run, state.step, length)
             if state.carried:
@@ -213,12 +224,16 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
                     carried.mul_(goes_on)
             with masks(mask_key(0)):
                 outputs = state.model(prompts.tokens)
-            losses = run.task.loss(outputs, prompts, state.step).view(1)
+            sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step))
+            losses = sums / counts.clamp(min=1.0)
             gradients = gradients_of(losses)
         else:
-            losses = _stacked_losses(state, streams, length, mask_key(slice(None)))
+            sums, counts = _stacked_losses(state, streams, length, mask_key(slice(None)))
+            losses = sums / counts.clamp(min=1.0)
             # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
             gradients = gradients_of(losses.sum())
+        if state.point_losses is not None:
+            state.point_losses.add_(torch.stack((sums.detach(), counts)))
         state.optimizer(gradients, losses.detach())
 
     return step
@@ -247,8 +262,10 @@ def _streams(stack: Stack) -> list[_Stream]:
     return [_Stream(members[0], len(members)) for members in runs]
 
 
-def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys: Tensor) -> Tensor:
-    """The training loss of every member, (K,), in the order of the stack."""
+def _stacked_losses(
+    state: State, streams: list[_Stream], length: int, mask_keys: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
     batches = [_batch(stream.first, state.step, length) for stream in streams]
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
@@ -263,7 +280,8 @@ def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys
         prompts = _joined([batches[index] for index in indices], of_task)
         losses.append(_losses(of_task[0].first, outputs[begin:end], prompts, len(of_task) == 1, state.step))
         begin = end
-    return torch.cat(losses) if len(losses) > 1 else losses[0]
+    sums, counts = (torch.cat(values) for values in zip(*losses, strict=True))
+    return sums, counts
 
 
 def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
@@ -289,21 +307,24 @@ def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
     )
 
 
-def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> Tensor:
-    """Losses (members,) of outputs (members, B, L, n_outputs). Prompts are shared or stacked by member."""
+def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums and numbers of losses (members,) of outputs (members, B, L, n_outputs).
+
+    Prompts are shared or stacked by member.
+    """
     dim = None if shared else 0
 
     def loss(
         outputs: Tensor, tokens: Tensor, targets: Tensor, inputs: Tensor, counted: Any, more: Any
-    ) -> Tensor:
-        return run.task.loss(outputs, Prompts(tokens, targets, inputs, counted, more), step)
+    ) -> tuple[Tensor, Tensor]:
+        return run.task.loss_sum(outputs, Prompts(tokens, targets, inputs, counted, more), step)
 
     more = dict(prompts.more)
     dims = (0, dim, dim, dim, None if prompts.counted is None else dim, dict.fromkeys(more, dim))
-    values: Tensor = vmap(loss, in_dims=dims)(
+    sums, counts = vmap(loss, in_dims=dims)(
         outputs, prompts.tokens, prompts.targets, prompts.inputs, prompts.counted, more
     )
-    return values
+    return sums, counts
 
 
 def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
