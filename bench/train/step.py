@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from bench.kernels.backends import resolve
 from bench.models.backbone import Model
 from bench.run import Run
 from bench.stack import Stack
@@ -174,6 +175,11 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     return State(
         stack, model, parameters, StackOptimizer(stack, parameters, meters, step, scan), step, meters
     )
+
+
+def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
+    """A model with a run's initial values on a device, in evaluation mode."""
+    return _initial_model(run, resolve(kernels, device)[0]).to(device).eval()
 
 
 def _initial_model(run: Run, scan: str) -> Model:
