@@ -247,8 +247,8 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 FACE = (
-    "api check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits paper.protocol "
-    "paper.sizes paper.symbols plan plugins report.write results.compare results.evaluations "
+    "api check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits "
+    "paper.protocol paper.sizes paper.symbols plan plugins report.write results.compare results.evaluations "
     "results.export results.long results.record results.store results.table results.withdrawn run"
 )
 
