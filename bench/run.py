@@ -86,13 +86,15 @@ class Run(Frozen):
         steps: optimisation steps; the most that there can be, if `stop` is given.
         stop: ends the run after convergence; None to train all steps.
         checkpoints: steps after which the model is evaluated; they rise and end at `steps`.
+        tested_checkpoint: the model whose scores a checkpoint records: the current one, or the one with the
+            lowest validation loss (`Task.validation`) of all checkpoints so far.
         seed: fixes initialisation and training data. Runs with equal task and seed train on the same prompts.
         precision: of matrix products in training (`bench.precision`). Parameters, optimizer and evaluation
             are always fp32.
         evaluation_prompts: test prompts, and as many validation prompts.
     """
 
-    later_fields: ClassVar[Mapping[str, Any]] = {"stop": None}
+    later_fields: ClassVar[Mapping[str, Any]] = {"stop": None, "tested_checkpoint": "last"}
 
     task: SerializeAsAny[Task]
     architecture: Architecture
@@ -135,6 +137,16 @@ class Run(Frozen):
         ),
     ] = None
     checkpoints: tuple[Steps, ...]
+    tested_checkpoint: Annotated[
+        Literal["last", "best_validation"],
+        Setting(
+            "tested_checkpoint",
+            "last, or best_validation: test the model of the checkpoint with the lowest validation loss so "
+            "far; only for tasks of formal languages.",
+            "the checkpoint that is tested: last, or best_validation",
+            listed=False,
+        ),
+    ] = "last"
     seed: Annotated[
         int,
         Field(ge=0, lt=2**64),  # the range of PyTorch's generators
@@ -164,6 +176,26 @@ class Run(Frozen):
     def _stop_is_defined(self) -> Self:
         if self.stop is not None and self.task.convergence_accuracy is None:
             raise ValueError(f"stop: the task '{self.task.name}' has no criterion of convergence")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_defined(self) -> Self:
+        if self.tested_checkpoint == "best_validation" and self.task.validation is None:
+            raise ValueError(f"tested_checkpoint: the task '{self.task.name}' has no validation loss")
+        return self
+
+    @model_validator(mode="after")
+    def _plateaus_are_defined(self) -> Self:
+        if self.optimizer.plateau_factor is not None and self.task.validation is None:
+            raise ValueError(f"optimizer: decay plateau: the task '{self.task.name}' has no validation loss")
+        return self
+
+    @model_validator(mode="after")
+    def _streams_exist(self) -> Self:
+        if self.architecture.carries and not self.task.windows_per_stream(self.batch_size):
+            raise ValueError(
+                f"{self.architecture.name}: the task '{self.task.name}' has no {self.batch_size} streams"
+            )
         return self
 
     @model_validator(mode="after")

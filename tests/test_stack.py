@@ -203,6 +203,13 @@ def test_runs_with_a_block_that_does_not_say_so_are_not_stacked(monkeypatch: pyt
     assert not stackable(run)
 
 
+def test_runs_that_carry_a_state_from_step_to_step_are_not_stacked() -> None:
+    run = small_run("lstm")
+    assert stackable(run)
+    architecture = run.architecture.with_options({"carry": True})
+    assert not stackable(run.model_copy(update={"architecture": architecture}))
+
+
 def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -> None:
     runs = [small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
     others = [small_run("s4"), small_run(batch_size=4)]

@@ -326,6 +326,12 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
             f"--gpus-per-run {spread}: {printing.count(len(random), 'run')} of {names} have dropout, which "
             "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
+    for entry in todo:
+        if entry.run.architecture.carries or entry.run.optimizer.plateau_factor is not None:
+            raise UserError(
+                f"--gpus-per-run {spread}: {entry.run.label} carries a state or lowers its learning rate at "
+                "plateaus, which one device must do; exclude it with --filter"
+            )
     if small := [entry for entry in todo if entry.run.batch_size < spread]:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 

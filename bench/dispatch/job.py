@@ -87,4 +87,4 @@ def is_done(job: Job, results: Path) -> bool:
 def has_dropout(run: Run) -> bool:
     """Whether any block of the run's architecture drops activations at random."""
     settings = leaves(run.architecture.model_dump(mode="json"))
-    return any(path[-1] == "dropout" and value for path, value in settings)
+    return any(path[-1].endswith("dropout") and value for path, value in settings)

@@ -48,10 +48,20 @@ class Architecture(Frozen):
             block(h) without LayerNorms.
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
+        embedding_dropout: probability of dropping an entry of the tokens in training, after positions are
+            added.
         version: raised by an author whenever the same fields give other numbers than before.
     """
 
-    later_fields: ClassVar[Mapping[str, Any]] = {"middle": (), "residual": True, "tied": True, "version": 1}
+    later_fields: ClassVar[Mapping[str, Any]] = {
+        "middle": (),
+        "residual": True,
+        "tied": True,
+        "embedding_dropout": 0.0,
+        "version": 1,
+    }
+    options: ClassVar[tuple[str, ...]] = ("embedding_dropout",)
+    """Fields of the whole architecture that a suite may set, as it sets fields of blocks."""
 
     name: str
     first: tuple[SerializeAsAny[Block], ...] = ()
@@ -61,6 +71,7 @@ class Architecture(Frozen):
     width_factor: float = Field(default=1.0, gt=0.0)
     residual: bool = True
     tied: bool = True
+    embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     version: PositiveInt = 1
 
     @model_validator(mode="after")
@@ -93,6 +104,16 @@ class Architecture(Frozen):
     def length_fault(self) -> str | None:
         """Why models are not defined for longer prompts than those of training; None if they are."""
         return "the table of learned positions ends at the trained length" if self.positions else None
+
+    @property
+    def causal(self) -> bool:
+        """Whether no output depends on later tokens. Only options of blocks can undo it."""
+        return all(getattr(block, "causal", True) for block in self.pattern)
+
+    @property
+    def carries(self) -> bool:
+        """Whether a block begins a training step with its state of the step before."""
+        return any(getattr(block, "carry", False) for block in self.pattern)
 
     @property
     def base_name(self) -> str:
@@ -132,7 +153,7 @@ class Architecture(Frozen):
         return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
-        """This architecture with fields replaced in every block that has them.
+        """This architecture with fields replaced in every block that has them, or of its own (`options`).
 
         The variant's name lists the fields that differ (`s4_mamba+dropout=0.0`), sorted and without
         defaults. So every architecture has exactly one name, and no two share a name.
@@ -142,6 +163,7 @@ class Architecture(Frozen):
             pydantic.ValidationError: a value does not fit its field.
         """
         valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
+        valid.update(self.options)
         for option in options:
             if option not in valid:
                 raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
@@ -154,9 +176,17 @@ class Architecture(Frozen):
             differing.update({key: value for key, value in values.items() if value != getattr(block, key)})
             return variant
 
-        patterns = {key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")}
+        changed: dict[str, Any] = {
+            key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")
+        }
+        own = {key: value for key, value in options.items() if key in self.options}
+        variant = type(self).model_validate(
+            {**{key: getattr(self, key) for key in type(self).model_fields}, **own}
+        )
+        changed.update({key: getattr(variant, key) for key in own})
+        differing.update({key: changed[key] for key in own if changed[key] != getattr(self, key)})
         for key, value in differing.items():
             if fault := option_fault(str(value)):
                 raise UserError(f"{key}: {value!r}: {fault}")
         name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
-        return self.model_copy(update={"name": name, **patterns})
+        return self.model_copy(update={"name": name, **changed})

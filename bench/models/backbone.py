@@ -1,6 +1,6 @@
 """One backbone for every architecture: read in, residual blocks behind LayerNorms, read out.
 
-    h = read_in(tokens) [+ positions]
+    h = read_in(tokens) [+ positions]               with dropout, if the architecture has it
     h = h + block(norm(h))          for every block of the pattern
     outputs = read_out(norm(h))
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architecture import Architecture
+from bench.models.dropout import Dropout
 from bench.models.embedding import STD, Embedding
 from bench.models.linear import Linear
 from bench.models.mixers.block import Place
@@ -27,7 +28,8 @@ from bench.models.sizes import Size
 
 
 class Model(nn.Module):
-    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs); output t depends on tokens up to t only.
+    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs); output t depends on tokens up to t only, unless a
+    block's option undoes that.
 
     With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
 
@@ -68,6 +70,7 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
+        self.embedding_dropout = Dropout(architecture.embedding_dropout, 0, scan)
         self.blocks = nn.ModuleList(
             block.build(
                 Place(
@@ -82,6 +85,7 @@ class Model(nn.Module):
             for index, block in enumerate(architecture.blocks(size.layers))
         )
         self.vmappable = all(block.vmappable for block in architecture.pattern)
+        self.causal = architecture.causal
         self.residual = architecture.residual
         if self.residual:
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
@@ -94,6 +98,7 @@ class Model(nn.Module):
         h = self.read_in(tokens)
         if self.positions is not None:
             h = h + self.positions[: tokens.shape[1]]
+        h = self.embedding_dropout(h)
         if self.residual:
             h = self._residual_blocks(h)
         else:

@@ -14,7 +14,8 @@ The file is the record; its name is for people and is never parsed. Format 1, on
                                                     "overall": [mean, standard error], "headline": […]},
                                       "selection": {"overall": [mean, standard error], "headline": […]},
                                       others of the task, as "report",
-                                      at the last checkpoint those on longer prompts, as "report"}}],
+                                      at the last checkpoint those on longer prompts, as "report"},
+                      "validation_loss", "tested_step" of a run that tests its best checkpoint}],
      "not_evaluated": {name of an evaluation on longer prompts: why it is left out},
      "convergence_step": step of the first checkpoint at "convergence_accuracy", or null; with a stop rule,
                          step of the first check at which the model had converged (on the validation prompts),
@@ -114,6 +115,7 @@ class RecordedRun(Part):
     precision: str
     evaluation_prompts: Count
     stop: Stop | None = None
+    tested_checkpoint: str = "last"
 
 
 class RecordedEvaluation(Part):
@@ -194,12 +196,21 @@ class Scores(Part):
 
 
 class Checkpoint(Part):
-    """Scores after so many steps; training FLOPs with the curriculum counted, and at full length."""
+    """Scores after so many steps; training FLOPs with the curriculum counted, and at full length.
+
+    Attributes:
+        evaluations: scores of the current model, or of an earlier one whose validation loss is lower, if the
+            run tests the best checkpoint.
+        validation_loss: of the current model, of such a run.
+        tested_step: step of the checkpoint whose model the scores are of, of such a run.
+    """
 
     step: Count
     training_flops: Flops
     training_flops_full_length: Flops
     evaluations: dict[str, Scores]
+    validation_loss: float | None = None
+    tested_step: Count | None = None
 
     @model_validator(mode="after")
     def _has_what_is_reported_and_what_selects(self) -> Self:
@@ -372,6 +383,7 @@ class RunRecord(Part):
             if not self.per_prompt.report:
                 yield "finished without the scores of each prompt"
         yield from self._stop_faults()
+        yield from self._tested_faults()
         yield from self._misfits()
         yield from _lacking(self.prompts, (MAIN, SELECTION))
 
@@ -391,6 +403,18 @@ class RunRecord(Part):
             yield f"stopped at step {stop.step}, where its stop rule ends it at step {end}"
         if self.last is not None and self.last.step > end:
             yield f"a checkpoint at step {self.last.step}, after its end at step {end}"
+
+    def _tested_faults(self) -> Iterator[str]:
+        """A tested checkpoint other than the one with the lowest validation loss so far."""
+        best: tuple[float, int] | None = None
+        for checkpoint in self.checkpoints:
+            loss, tested, step = checkpoint.validation_loss, checkpoint.tested_step, checkpoint.step
+            if loss is None or tested is None:
+                continue
+            if best is None or loss < best[0]:
+                best = loss, step
+            if tested != best[1]:
+                yield f"step {step} has the scores of step {tested}, not of step {best[1]}"
 
     def _misfits(self) -> Iterator[str]:
         """Scores that have other columns than what describes them, or than another checkpoint has."""

@@ -262,6 +262,8 @@ def _options(architecture: Architecture) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for block in architecture.pattern:
         properties.update(type(block).model_json_schema()["properties"])
+    own = type(architecture).model_json_schema()["properties"]
+    properties.update({option: own[option] for option in architecture.options})
     properties["name"] = {"const": architecture.name}
     return {
         "type": "object",

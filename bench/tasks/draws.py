@@ -21,26 +21,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.kernels.backends import unavailable
+from bench.kernels.draws.words import shift_right, words
 from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2^64/φ as a signed integer: the Weyl increment of SplitMix64
-_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
-_MIX_2 = 0x94D049BB133111EB - 2**64
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical shift of signed 64-bit words (torch's own shift copies the sign)."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser: a bijection of 64-bit words; multiplication wraps."""
-    x = (x ^ _shift_right(x, 30)) * _MIX_1
-    x = (x ^ _shift_right(x, 27)) * _MIX_2
-    return x ^ _shift_right(x, 31)
 
 
 def _kernels() -> Any:
@@ -91,11 +76,12 @@ class Draws:
     ) -> Tensor:
         """A draw by one kernel launch: of the rows `self.rows` if `numbered`, otherwise of the first rows."""
         rows = self.rows if numbered else None
-        keys = self._keys(name)
+        keys = self.keys(name)
         drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
         return drawn
 
-    def _keys(self, name: str) -> tuple[int, int]:
+    def keys(self, name: str) -> tuple[int, int]:
+        """Two 64-bit words that stand for the seed, the purpose and the name."""
         digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
         return (
             int.from_bytes(digest[:8], "little", signed=True),
@@ -104,10 +90,7 @@ class Draws:
 
     def _words(self, name: str, index: Tensor) -> Tensor:
         """The words numbered `index`, int64 of its shape."""
-        key_1, key_2 = self._keys(name)
-        walk = self.step * _GOLDEN
-        first, second = _mix(walk + key_1), _mix(walk + key_2)
-        return _mix(_mix(index * _GOLDEN + first) ^ second)
+        return words(index, self.step, *self.keys(name))
 
     def _index(self, *shape: int) -> Tensor:
         """Index in the endless batch of every entry of a batch of `shape`, int64 (entries,)."""
@@ -121,7 +104,7 @@ class Draws:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
         if self._fused:
             return self._draw("uniform", name, shape)
-        top = _shift_right(self._words(name, self._index(*shape)), 41)
+        top = shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
     def normal(
@@ -154,7 +137,7 @@ class Draws:
     @staticmethod
     def _normals(words: Tensor) -> tuple[Tensor, Tensor]:
         """Two independent standard normals from each word, float64."""
-        high = (_shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
+        high = (shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
         low = ((words & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
         radius, angle = torch.sqrt(-2.0 * torch.log(high)), 2.0 * math.pi * low
         return radius * torch.cos(angle), radius * torch.sin(angle)
@@ -163,7 +146,7 @@ class Draws:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
         if self._fused:
             return self._draw("integers", name, shape, high)
-        words = _shift_right(self._words(name, self._index(*shape)), 32)
+        words = shift_right(self._words(name, self._index(*shape)), 32)
         return ((words * high) >> 32).reshape(shape)
 
     def signs(self, name: str, *shape: int) -> Tensor:
@@ -171,9 +154,7 @@ class Draws:
         if self._fused:
             return self._draw("signs", name, shape)
         return (
-            (_shift_right(self._words(name, self._index(*shape)), 63) * 2 - 1)
-            .to(torch.float32)
-            .reshape(shape)
+            (shift_right(self._words(name, self._index(*shape)), 63) * 2 - 1).to(torch.float32).reshape(shape)
         )
 
     def subsets(self, name: str, batch: int, size: int, out_of: int | Tensor, universe: int) -> Tensor:
@@ -188,7 +169,7 @@ class Draws:
         """
         if self._fused and universe <= _kernels().MOST_ELEMENTS:
             chosen: Tensor = _kernels().subsets(
-                self.step, self.rows, self._keys(name), batch, size, out_of, universe
+                self.step, self.rows, self.keys(name), batch, size, out_of, universe
             )
             return chosen
         ranks = self.uniform(name, batch, universe)

@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def shuffled_rows(draws: Draws, size: int, count: int) -> Tensor:
+def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor:
     """Numbers of the prompts, out of `count`, in the batch of step `draws.step`: (size,) int64.
 
     Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn for each
     epoch. It visits every prompt once: a − 1 is a multiple of every prime factor of `count`, so a and `count`
     have no common factor.
+
+    Args:
+        draws: the random numbers of the step.
+        size: prompts of a batch.
+        count: prompts of the set.
+        steps: number of steps from `draws.step` on whose batches to return, one after the other.
     """
-    place = draws.step * size + torch.arange(size, device=draws.step.device)
+    place = draws.step * size + torch.arange(steps * size, device=draws.step.device)
     epoch, radical = place // count, math.prod(_prime_factors(count))
     shuffles = replace(draws, rows=epoch, step=torch.zeros_like(draws.step))
-    a = 1 + radical * shuffles.integers("multiplier", count // radical, size)
-    b = shuffles.integers("offset", count, size)
+    a = 1 + radical * shuffles.integers("multiplier", count // radical, steps * size)
+    b = shuffles.integers("offset", count, steps * size)
     rows: Tensor = (a * (place % count) + b) % count
     return rows
 

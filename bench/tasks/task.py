@@ -145,6 +145,8 @@ class Task(Frozen):
     """Differences between the two for which one value is the default under both protocols."""
     convergence_accuracy: ClassVar[float | None] = None
     """Mean accuracy at which the task counts as learned (Figure 7)."""
+    validation: ClassVar[tuple[str, str] | None] = None
+    """The set of prompts and the evaluation on it whose mean is the validation loss; None without one."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
     """Further evaluations, each on its own set of prompts."""
     most_evaluation_prompts: ClassVar[int | None] = None
@@ -347,10 +349,30 @@ class Task(Frozen):
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
+    def windows_per_stream(self, size: int) -> int | None:
+        """Steps until `windows` of `size` streams begin anew; None for a task without streams."""
+        return None
+
+    def windows(self, draws: Draws, size: int) -> Prompts:
+        """Training prompts for `draws.step` that continue those of the step before, row by row."""
+        raise NotImplementedError(f"task '{self.name}' has no streams")
+
+    def batch_length(self, seed: int, step: int, size: int) -> int:
+        """Tokens of the training batch of `step` that are computed. Later tokens are padding.
+
+        The host computes it without the device: a captured step needs a graph for every length. So there are
+        few different lengths.
+        """
+        return self.length(self.n_points)
+
+    def cut(self, prompts: Prompts, length: int) -> Prompts:
+        """The prompts without their tokens from `length` on, for a `batch_length` of this task."""
+        return prompts
+
     def trimmed(self, prompts: Prompts) -> Prompts:
         """The prompts without padding at their end, which no score or loss counts.
 
-        The shape then depends on values, so a captured step cannot use it.
+        The shape then depends on values, so the host waits for the device.
         """
         return prompts
 

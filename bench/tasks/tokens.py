@@ -59,12 +59,19 @@ class NextToken(Task):
         if prompts.counted is None:
             return prompts
         columns = prompts.counted.any(dim=0).nonzero()
-        end, length = (int(columns[-1]) + 1 if len(columns) else 1), prompts.targets.shape[1]
+        return self.cut(prompts, int(columns[-1]) + 1 if len(columns) else 1)
+
+    def cut(self, prompts: Prompts, length: int) -> Prompts:
+        whole = prompts.targets.shape[1]
+        if prompts.counted is None or length >= whole:
+            return prompts
         more = {
-            name: value[:, :end] if value.ndim > 1 and value.shape[1] == length else value
+            name: value[:, :length] if value.ndim > 1 and value.shape[1] == whole else value
             for name, value in prompts.more.items()
         }
-        return text(prompts.tokens[:, :end], prompts.targets[:, :end], prompts.counted[:, :end], more)
+        return text(
+            prompts.tokens[:, :length], prompts.targets[:, :length], prompts.counted[:, :length], more
+        )
 
     def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Cross-entropy of every target, (B, L), in nats."""

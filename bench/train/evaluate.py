@@ -150,7 +150,9 @@ def member_scores(
     parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
     with _evaluation_mode(model):
         for begin in range(0, evaluation.count, CHUNK):
-            prompts = task.trimmed(evaluation.prompts.part(slice(begin, begin + CHUNK), device))
+            prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
+            if model.causal:  # otherwise it sees the padding
+                prompts = task.trimmed(prompts)
             predictor.share(prompts.tokens)
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)

@@ -7,6 +7,7 @@ the same results as an uninterrupted one. A member that diverges gets its result
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -207,6 +208,7 @@ class _Training:
     def advance(self) -> None:
         """Train to the end, or until all members diverged."""
         run, options, state, notes = self.stack.first, self.options, self.state, self.notes
+        self._lower_rates()  # after a resumption
         step = options.step(state)
         done = int(state.step)
         look, saved_at = 1, time.monotonic()
@@ -237,6 +239,7 @@ class _Training:
                 self._read_meters(done)
             if scored := [k for k in self._training(done) if done in run.checkpoints or done == self._end(k)]:
                 self._evaluate(done, scored)
+                self._lower_rates()
             self._check_convergence(done)  # after the evaluation, whose scores it reads
             self._report_ended(done)
             speed = count / max(seconds, 1e-9)
@@ -321,6 +324,8 @@ class _Training:
                 # A member that has stopped is computed further with its stack: only at its end the stack
                 # has its final parameters.
                 final = member.diverged is None and done == self._end(k)
+                # Weights are those of the last step. They are not kept if another model is tested.
+                final = final and member.checkpoints[-1].get("tested_step", done) == done
                 if self.options.keep_weights is not None and final:
                     tensors = state_of(self.state.model, self.state.parameters.of_member(k))
                     if weights := self.options.keep_weights(k, tensors):
@@ -349,6 +354,18 @@ class _Training:
         for k in members:
             by_task.setdefault(self.stack.members[k].task_id, []).append(k)
         return by_task
+
+    def _lower_rates(self) -> None:
+        """With `decay: plateau`: lower the rate of a member once for each checkpoint without a new best."""
+        factor = self.stack.first.optimizer.plateau_factor
+        if factor is None:
+            return
+        factors = []
+        for member in self.notes.members:
+            losses = [checkpoint["validation_loss"] for checkpoint in member.checkpoints]
+            plateaus = sum(loss >= min(losses[:index], default=math.inf) for index, loss in enumerate(losses))
+            factors.append(factor**plateaus)
+        self.state.optimizer.scale_rates(factors)
 
     def _check_convergence(self, done: int) -> None:
         """With a stop rule: record the members that have converged, on the validation prompts."""
@@ -440,18 +457,28 @@ class _Training:
                 summaries[purpose if main else name] = summary(
                     scores, per_prompt, positions=purpose != "selection"
                 )
-                if purpose == "report" and main and done == self._end(k):
-                    notes.per_prompt = packed(per_prompt)
-        notes.checkpoints.append(
-            {
-                "step": done,
-                "training_flops": run.training_flops(done),
-                "training_flops_full_length": flops.training_flops_full_length(
-                    run.architecture, size.layers, size.width, task, run.batch_size, done
-                ),
-                "evaluations": summaries,
-            }
-        )
+                if purpose == "report" and main:
+                    scores_of_prompts = packed(per_prompt)
+        checkpoint: dict[str, Any] = {
+            "step": done,
+            "training_flops": run.training_flops(done),
+            "training_flops_full_length": flops.training_flops_full_length(
+                run.architecture, size.layers, size.width, task, run.batch_size, done
+            ),
+            "evaluations": summaries,
+        }
+        tested = checkpoint
+        selects = run.tested_checkpoint == "best_validation"
+        if task.validation is not None and (selects or run.optimizer.plateau_factor is not None):
+            purpose, name = task.validation
+            checkpoint["validation_loss"] = rounded(measured[purpose][name].overall.mean())
+        if selects:
+            # The first of equal losses.
+            tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
+            checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
+        notes.checkpoints.append(checkpoint)
+        if tested is checkpoint and (done == self._end(k) or selects):
+            notes.per_prompt = scores_of_prompts
 
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:

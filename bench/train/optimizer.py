@@ -28,10 +28,10 @@ class StackOptimizer:
     def __init__(
         self, stack: Stack, parameters: Parameters, meters: Meters, step: Tensor, kernels: str
     ) -> None:
-        self.run, self.step = stack.first, step
+        self.run, self.members, self.step = stack.first, stack.members, step
         device, members = step.device, stack.members
-        # Two tensors: a captured update reads `rates` at a fixed address, so a schedule must write it in
-        # place.
+        # Two tensors: a captured update reads both at a fixed address, so a schedule writes `rates` in place,
+        # and the host writes `base_rates` in place between steps.
         self.base_rates = torch.tensor([run.learning_rate for run in members], device=device)
         self.rates = self.base_rates.clone()
         buffers = Buffers(
@@ -48,6 +48,11 @@ class StackOptimizer:
             first_bad_step=meters.first_bad_step,
         )
         self.update = self.run.optimizer.update(kernels, buffers)
+
+    def scale_rates(self, factors: list[float]) -> None:
+        """Multiply the members' own learning rates by these factors from the next step on."""
+        rates = [run.learning_rate * factor for run, factor in zip(self.members, factors, strict=True)]
+        self.base_rates.copy_(torch.tensor(rates))
 
     def __call__(self, gradients: list[Tensor], losses: Tensor) -> None:
         """Update all parameters with the gradients, (K, *shape) each, of `losses` (K,)."""

@@ -8,14 +8,17 @@ Models that vmap cannot run, such as cuDNN's LSTM, run side by side, each on a C
 Members with the same task and the same seed share their prompts.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
-hundred steps. On CUDA the whole step is captured once and replayed (`captured_step`). This works because all
-shapes are static and everything that changes from step to step depends on a step counter on the device.
+hundred steps. On CUDA the whole step is captured and replayed (`captured_step`). This works because shapes
+are static and everything that changes from step to step depends on a step counter on the device. The
+exception is the length of a batch: prompts of some tasks differ in length, and a batch is cut to one of a few
+lengths (`Task.batch_length`). The host knows the length of every step, and there is a graph for each.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,6 +30,8 @@ from torch.func import functional_call, vmap
 
 from bench.kernels.backends import resolve
 from bench.models.backbone import Model
+from bench.models.dropout import masks
+from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.draws import Draws
@@ -51,6 +56,7 @@ class State:
         optimizer: updates the parameters.
         step: optimisation steps done, int64 scalar on the device.
         meters: meters of all members.
+        carried: states of recurrent blocks that a step leaves to the next; usually none.
     """
 
     stack: Stack
@@ -59,6 +65,7 @@ class State:
     optimizer: StackOptimizer
     step: Tensor
     meters: Meters
+    carried: list[Tensor]
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
@@ -69,6 +76,7 @@ class State:
             "second_moment": parameters.second_moment,
             "step": self.step,
             **vars(self.meters),
+            **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
         }
 
 
@@ -102,27 +110,30 @@ class StackPredictor:
         return self.outputs[member]
 
 
-def _predict_all(state: State, tokens: Tensor, dim: int | None) -> Tensor:
+def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None = None) -> Tensor:
     """Outputs (K, B, L, n_outputs) of all members.
 
     Args:
         state: the stack.
         tokens: (B, L, n_inputs) if `dim` is None, for all members; else with a dimension of size K at `dim`.
         dim: the tokens' dimension of members.
+        mask_keys: keys of the members' dropout masks, (K, 3), in training.
     """
     if not state.model.vmappable:
-        return _predict_side_by_side(state, tokens, dim)
+        return _predict_side_by_side(state, tokens, dim, mask_keys)
     names = state.parameters.names
 
-    def predict(leaves: list[Tensor], tokens: Tensor) -> Tensor:
-        return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
+    def predict(leaves: list[Tensor], tokens: Tensor, mask_key: Tensor | None) -> Tensor:
+        with masks(mask_key):
+            return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
 
-    # "different": every member draws its own dropout mask.
-    outputs: Tensor = vmap(predict, in_dims=(0, dim), randomness="different")(state.parameters.leaves, tokens)
+    # "different": a module that draws from PyTorch's generator draws for every member.
+    run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
+    outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
     return outputs
 
 
-def _predict_side_by_side(state: State, tokens: Tensor, dim: int | None) -> Tensor:
+def _predict_side_by_side(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None) -> Tensor:
     """`_predict_all` with a call for each member. On CUDA the calls overlap.
 
     Autograd runs each backward operation on the stream of its forward operation, so the backward passes
@@ -136,7 +147,8 @@ def _predict_side_by_side(state: State, tokens: Tensor, dim: int | None) -> Tens
         with torch.cuda.stream(streams[k]) if streams else nullcontext():
             parameters = dict(zip(state.parameters.names, values, strict=True))
             inputs = tokens if dim is None else tokens.select(dim, k)
-            outputs.append(_predict(state.model, parameters, inputs))
+            with masks(None if mask_keys is None else mask_keys[k]):
+                outputs.append(_predict(state.model, parameters, inputs))
     for stream in streams or []:
         torch.cuda.current_stream(tokens.device).wait_stream(stream)
     return torch.stack(outputs)
@@ -172,9 +184,12 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     parameters = Parameters.of(models, device)
     step = torch.zeros((), dtype=torch.int64, device=device)
     meters = Meters.new(len(stack), device)
-    return State(
-        stack, model, parameters, StackOptimizer(stack, parameters, meters, step, scan), step, meters
-    )
+    optimizer = StackOptimizer(stack, parameters, meters, step, scan)
+    run, carried = stack.first, []
+    if run.architecture.carries:
+        layers = (module for module in model.modules() if isinstance(module, LSTMModule))
+        carried = [layer.begin_streams(run.batch_size) for layer in layers]
+    return State(stack, model, parameters, optimizer, step, meters, carried)
 
 
 def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
@@ -190,8 +205,37 @@ def _initial_model(run: Run, scan: str) -> Model:
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The step as ordinary PyTorch. With a group, this process computes its rows of the batch only."""
+    take, lengths = _step(state, group), _lengths(state)
+
+    def step() -> None:
+        take(next(lengths))
+
+    return step
+
+
+def _lengths(state: State) -> Iterator[int]:
+    """The length of the batch of every step from the current one on: the longest of all streams."""
+    streams = [stream.first for stream in _streams(state.stack)]
+    if not state.stack.first.architecture.causal:  # such a model sees the padding
+        yield from itertools.repeat(streams[0].task.length(streams[0].task.n_points))
+    for step in itertools.count(int(state.step)):
+        yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)
+
+
+def _step(state: State, group: Group | None) -> Callable[[int], None]:
+    """The step as a function of the length of its batch."""
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
+
+    # On the device before a capture, in which nothing may be copied from the host.
+    seeds = torch.tensor(
+        [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
+        device=state.step.device,
+    )
+
+    def mask_key(members: int | slice) -> Tensor:
+        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3)."""
+        return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
         # A user's block may have parameters that no output depends on. Their gradient is zero.
@@ -199,26 +243,38 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
         pairs = zip(gradients, leaves, strict=True)
         return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
-    def step() -> None:
+    def step(length: int) -> None:
         run = state.stack.first
         if group is not None:
-            rows = group.rows(run.task.batch(Draws(run.seed, "train", state.step), run.batch_size))
+            rows = group.rows(_batch(run, state.step, length))
             total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
             gradients = gradients_of(total)
             losses = group.average(gradients, total, count).view(1)
         elif len(state.stack) == 1:
-            prompts = run.task.batch(Draws(run.seed, "train", state.step), run.batch_size)
-            if not state.step.is_cuda:  # a captured step needs static shapes
-                prompts = run.task.trimmed(prompts)
-            losses = run.task.loss(state.model(prompts.tokens), prompts, state.step).view(1)
+            prompts = _batch(run, state.step, length)
+            if state.carried:
+                goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
+                for carried in state.carried:
+                    carried.mul_(goes_on)
+            with masks(mask_key(0)):
+                outputs = state.model(prompts.tokens)
+            losses = run.task.loss(outputs, prompts, state.step).view(1)
             gradients = gradients_of(losses)
         else:
-            losses = _stacked_losses(state, streams)
+            losses = _stacked_losses(state, streams, length, mask_key(slice(None)))
             # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
             gradients = gradients_of(losses.sum())
         state.optimizer(gradients, losses.detach())
 
     return step
+
+
+def _batch(run: Run, step: Tensor, length: int) -> Prompts:
+    """The training batch of a run at `step`, cut to `length` tokens."""
+    task, draws = run.task, Draws(run.seed, "train", step)
+    if run.architecture.carries:
+        return task.windows(draws, run.batch_size)
+    return task.cut(task.batch(draws, run.batch_size), length)
 
 
 @dataclass(frozen=True)
@@ -236,16 +292,13 @@ def _streams(stack: Stack) -> list[_Stream]:
     return [_Stream(members[0], len(members)) for members in runs]
 
 
-def _stacked_losses(state: State, streams: list[_Stream]) -> Tensor:
+def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys: Tensor) -> Tensor:
     """The training loss of every member, (K,), in the order of the stack."""
-    batches = [
-        stream.first.task.batch(Draws(stream.first.seed, "train", state.step), stream.first.batch_size)
-        for stream in streams
-    ]
+    batches = [_batch(stream.first, state.step, length) for stream in streams]
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
-    outputs = _predict_all(state, tokens, None if shared else 0)
+    outputs = _predict_all(state, tokens, None if shared else 0, mask_keys)
     losses, begin = [], 0
     # Streams of a task differ in their seed only, so one call computes the losses of all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
@@ -299,12 +352,33 @@ def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Ten
 
 
 def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
-    """The step as a CUDA graph; returns the function that replays it.
+    """The step as a CUDA graph for each length of a batch; returns the function that replays the next one.
+
+    The graph of the first step is captured now, any other when a step first needs it. The graphs share their
+    memory: none reads what another left there.
+    """
+    take, lengths = _step(state, group), _lengths(state)
+    pool = torch.cuda.graph_pool_handle()
+    first = next(lengths)
+    graphs = {first: _captured(state, lambda: take(first), group, pool)}
+    ahead = itertools.chain((first,), lengths)
+
+    def step() -> None:
+        length = next(ahead)
+        if length not in graphs:
+            graphs[length] = _captured(state, lambda: take(length), group, pool)
+        graphs[length].replay()
+
+    return step
+
+
+def _captured(state: State, step: Callable[[], None], group: Group | None, pool: Any) -> torch.cuda.CUDAGraph:
+    """A graph of one step.
 
     Capture needs a few warm-up steps, in which libraries choose kernels and allocate workspaces. These steps
     train, so the state and the device's random generator are restored afterwards.
     """
-    step, device = eager_step(state, group), state.step.device
+    device = state.step.device
     # Copies of the values: the graph reads and writes the tensors at their addresses, which must not change.
     before = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
     generator = torch.cuda.get_rng_state(device)
@@ -317,7 +391,7 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
     graph = torch.cuda.CUDAGraph()
     # NCCL's threads query the device during capture, which "global" forbids to all threads.
     mode = "global" if group is None else "thread_local"
-    with torch.cuda.graph(graph, stream=side, capture_error_mode=mode):
+    with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode=mode):
         step()
     # After the capture, because only now the addresses of the graph's gradients are known.
     state.optimizer.update.bind()
@@ -325,7 +399,7 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
         for name, tensor in state.tensors().items():
             tensor.copy_(before[name])
     torch.cuda.set_rng_state(generator, device)
-    return graph.replay
+    return graph
 
 
 @functools.cache

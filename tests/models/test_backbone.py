@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from bench.errors import UserError
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
@@ -189,3 +190,26 @@ def test_a_hybrid_is_a_pattern() -> None:
     pattern = Architecture(name="mine", first=(Mamba(),), layer=(Attention(), MLP()))
     found = [block.name for block in pattern.blocks(2)]
     assert found == ["mamba", "attention", "mlp", "attention", "mlp"]
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_other_later_tokens_change_no_logit_of_a_causal_model_and_all_of_the_control(name: str) -> None:
+    """A model that sees the next token of a text reads the answer."""
+    torch.manual_seed(0)
+    text = torch.randint(0, 20, (2, 12))
+    for options in ({}, {"causal": False}):
+        try:
+            architecture = ARCHITECTURES[name].with_options(options)
+        except UserError:  # no attention
+            continue
+        size = Size(layers=2, width=16, heads=2).of(architecture)
+        model = Model(architecture, size, n_inputs=20, n_outputs=20, length=12, discrete=True).double().eval()
+        assert model.causal == (not options)
+        before = model(text)
+        for position in range(11):
+            other = text.clone()
+            other[:, position + 1 :] = (other[:, position + 1 :] + 5) % 20
+            changed = not torch.allclose(
+                model(other)[:, : position + 1], before[:, : position + 1], atol=1e-9
+            )
+            assert changed == bool(options), position

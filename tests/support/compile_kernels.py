@@ -23,6 +23,7 @@ from bench.kernels.adam import triton as adam
 from bench.kernels.attention import triton as attention
 from bench.kernels.convolution import triton as convolution
 from bench.kernels.draws import triton as draws
+from bench.kernels.dropout import triton as dropout
 from bench.kernels.normalization import triton as normalization
 from bench.kernels.product import triton_split as split
 from bench.kernels.scan import triton as scan
@@ -199,6 +200,9 @@ def main() -> None:
         for rows in (True, False):
             constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": draws.BLOCK}
             compiles(draws._draw, constants, {**words, "out": out}, warps=4)
+    integers = {"key": "*i64", "site": "*i64"}
+    for kind in ("*fp32", "*fp64"):
+        compiles(dropout._dropout, dropout.LAUNCH, {**integers, "x": kind, "y": kind}, warps=4)
     subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
     compiles(draws._subset, subset, {**words, "out": "*i64"})
     fused()

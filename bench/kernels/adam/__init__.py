@@ -73,7 +73,7 @@ class Update(Protocol):
         """Apply the gradients of `losses` (K,): (K, *shape) each, in the order of the buffers."""
 
     def bind(self) -> None:
-        """Store the addresses of the graph's gradients. Call it after a CUDA graph has captured a call."""
+        """Store the addresses of the graph's gradients. Call it after every capture of a call."""
 
 
 def update(name: str) -> Callable[[Buffers, AdamSettings], Update]:

@@ -8,7 +8,7 @@
 A block has at most BLOCK entries, all of the same parameter and member. The gradients stay in the memory that
 autograd allocated, without a copy into a flat buffer. The kernels read their addresses from a table, because
 a launch cannot take a list of tensors. A captured graph has its gradients at the same addresses in every
-replay, so the table is filled once, after the capture (`bind`).
+replay, so its table is filled once, after the capture (`bind`). Every graph has a table of its own.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -138,6 +138,7 @@ class Fused:
         self.partial_sums = torch.empty(len(rows), device=device)
         self.factors = torch.empty(members, 4, device=device)
         self.captured: list[int] = []
+        self.bound: list[Tensor] = []
 
     def __call__(self, gradients: Sequence[Tensor], losses: Tensor) -> None:
         buffers, settings, grid = self.buffers, self.settings, (len(self.table),)
@@ -161,8 +162,10 @@ class Fused:
         )  # fmt: skip
 
     def bind(self) -> None:
-        """Write the addresses of the captured graph's gradients into the table."""
+        """Write the addresses of the captured graph's gradients into its table, and begin a new table."""
         self.addresses.copy_(torch.tensor(self.captured, dtype=torch.int64))
+        self.bound.append(self.addresses)  # the graph reads it in every replay
+        self.addresses = torch.zeros_like(self.addresses)
 
 
 def _log2(value: float) -> float:

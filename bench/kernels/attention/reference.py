@@ -1,18 +1,29 @@
-"""Causal attention by its formula. All other backends are compared with it."""
+"""Attention by its formula. All other backends are compared with it; they are causal, without dropout."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 
-def attention(qkv: Tensor) -> Tensor:
-    """All scores of a head at once, (B, H, L, L), those of later tokens at −∞; softmax; average of values."""
+def attention(
+    qkv: Tensor, causal: bool = True, dropout: Callable[[Tensor], Tensor] = lambda weights: weights
+) -> Tensor:
+    """All scores of a head at once, (B, H, L, L), those of later tokens at −∞; softmax; average of values.
+
+    Args:
+        qkv: queries, keys and values, (B, L, 3, H, Dh).
+        causal: whether scores of later tokens are −∞.
+        dropout: applied to the softmax's weights.
+    """
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     length, head_dim = q.shape[-2:]
-    later = torch.ones(length, length, dtype=torch.bool, device=qkv.device).triu(1)
-    scores = (q @ k.mT / math.sqrt(head_dim)).masked_fill(later, -math.inf)
-    y: Tensor = (scores.softmax(-1) @ v).transpose(1, 2)
+    scores = q @ k.mT / math.sqrt(head_dim)
+    if causal:
+        later = torch.ones(length, length, dtype=torch.bool, device=qkv.device).triu(1)
+        scores = scores.masked_fill(later, -math.inf)
+    y: Tensor = (dropout(scores.softmax(-1)) @ v).transpose(1, 2)
     return y

@@ -34,7 +34,7 @@ def _mix(x):
 
 
 @triton.jit
-def _word(index, step, key_1, key_2):
+def random_word(index, step, key_1, key_2):
     """The random word of `index`. `step` and the keys have the shape of `index`, with equal entries."""
     walk = step.to(tl.uint64) * GOLDEN
     first, second = _mix(walk + key_1.to(tl.uint64)), _mix(walk + key_2.to(tl.uint64))
@@ -53,7 +53,7 @@ def _draw(
         index = tl.load(rows + at // columns, mask=inside, other=0) * columns + at % columns
     zeros = tl.zeros_like(index)
     steps = tl.load(step + zeros)
-    word = _word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
+    word = random_word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
     if KIND == BITS:
         value = word.to(tl.int64)
     elif KIND == UNIFORM:
@@ -82,7 +82,7 @@ def _subset(
     i = tl.arange(0, ELEMENTS)
     index = (tl.load(rows + row) if ROWS else row) * universe + i
     zeros = tl.zeros_like(index)
-    word = _word(index, tl.load(step + zeros), zeros + key_1, zeros + key_2)
+    word = random_word(index, tl.load(step + zeros), zeros + key_1, zeros + key_2)
     allowed = i < (tl.load(out_of) if ON_DEVICE else out_of)
     rank = tl.where(allowed, (word >> 41).to(tl.int32), 1 << 23)
     rank = tl.where(i < universe, rank, 1 << 24)

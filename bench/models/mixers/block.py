@@ -42,6 +42,14 @@ class Place:
     index: int
     scan: str
 
+    def site(self, number: int) -> int:
+        """The number in the model of the block's dropout module `number` < `SITES_OF_A_BLOCK`."""
+        return (self.index + 1) * SITES_OF_A_BLOCK + number
+
+
+SITES_OF_A_BLOCK = 4
+"""Modules with dropout in a block. Numbers below it are those of the backbone."""
+
 
 class Block(Frozen):
     """Settings of a kind of block. Subclasses add fields, the cost and the module."""

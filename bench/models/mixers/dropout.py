@@ -27,6 +27,6 @@ class Dropout(Block):
         return 0
 
     def build(self, place: Place) -> nn.Module:
-        from torch import nn
+        from bench.models import dropout
 
-        return nn.Dropout(self.dropout)
+        return dropout.Dropout(self.dropout, place.site(0), place.scan)

@@ -107,12 +107,27 @@ def draw_automata(draws: Draws, batch: int, sizes: Sizes) -> Automata:
     return Automata(letters, edges, symbols, _order(ranks)[:, :, :E])
 
 
+def draw_lengths(draws: Draws, batch: int, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Numbers of strings of each text, (B,), and the length of every string, (B, K), which are uniform.
+
+    A text has the first of its K strings.
+    """
+    K = sizes.max_strings
+    strings = sizes.min_strings + draws.integers("strings", K - sizes.min_strings + 1, batch)
+    return strings, 1 + draws.integers("length", sizes.max_string_length, batch, K)
+
+
+def text_lengths(strings: Tensor, lengths: Tensor) -> Tensor:
+    """Tokens of each text, (B,), from what `draw_lengths` returned."""
+    ends = (lengths + 1).cumsum(1)
+    return ends.gather(1, strings.unsqueeze(1) - 1).squeeze(1) - 1
+
+
 def draw_texts(draws: Draws, automata: Automata, sizes: Sizes) -> Texts:
     """Draw a text of each language: strings of uniform length, random walks from the initial state."""
     batch, E = len(automata.edges), sizes.max_edges
     K, T, M = sizes.max_strings, sizes.max_string_length, sizes.longest
-    strings = sizes.min_strings + draws.integers("strings", K - sizes.min_strings + 1, batch)
-    lengths = 1 + draws.integers("length", T, batch, K)
+    strings, lengths = draw_lengths(draws, batch, sizes)
     choice = draws.uniform("step", batch, K, T)
     state = torch.zeros_like(lengths)
     successors, symbols = (edges.flatten(1) for edges in (automata.successors, automata.symbols))
@@ -129,8 +144,7 @@ def draw_texts(draws: Draws, automata: Automata, sizes: Sizes) -> Texts:
     string = (place.view(1, -1, 1) >= ends.unsqueeze(1)).sum(2).clamp(max=K - 1)
     begin = (ends - lengths - 1).gather(1, string)
     index = place - begin  # of a token within its string
-    total = ends.gather(1, strings.unsqueeze(1) - 1) - 1
-    inside = place < total
+    inside = place < text_lengths(strings, lengths).unsqueeze(1)
     is_letter = inside & (index < lengths.gather(1, string))
     step = string * T + index.clamp(0, T - 1)
     letter = torch.stack(written, dim=2).flatten(1).gather(1, step)

@@ -52,6 +52,7 @@ class GINC(NextToken):
     Documents and prompts are those of the published instance with `symbols` words: 1 000 training documents
     of 10 240 words, 100 validation documents of 1 024 words, 2 500 prompts for each k and n. Training takes
     blocks of `block` words in an order that is shuffled for each epoch; no block has words of two documents.
+    A model that carries its state from step to step takes consecutive blocks of streams instead.
     The evaluation sets have the first of the published prompts.
 
     Scores:
@@ -67,6 +68,7 @@ class GINC(NextToken):
     """
 
     metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = (VALIDATION, VALIDATION)
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)
     most_evaluation_prompts: ClassVar[int | None] = PROMPTS
 
@@ -132,6 +134,24 @@ class GINC(NextToken):
     def batch(self, draws: Draws, size: int) -> Prompts:
         blocks = _training_blocks(self.symbols, self.documents, self.block, draws.step.device)
         return self._text(blocks[shuffled_rows(draws, size, len(blocks))])
+
+    def windows_per_stream(self, size: int) -> int | None:
+        return self.documents * (TRAINING_LENGTH // self.block) // size
+
+    def windows(self, draws: Draws, size: int) -> Prompts:
+        """The next blocks of `size` streams, into which all documents are cut in order.
+
+        The last word of a block has a target too, the first word of the next block of its stream.
+        """
+        blocks = _training_blocks(self.symbols, self.documents, self.block, draws.step.device)
+        count = self.windows_per_stream(size)
+        assert count is not None
+        at = draws.step % count
+        rows = torch.arange(size, device=draws.step.device) * count + at
+        ids = blocks[rows].long() + 1
+        following = torch.where(at < count - 1, blocks[(rows + 1) % len(blocks), :1].long() + 1, 0)
+        targets = torch.cat((ids[:, 1:], following), dim=1)
+        return text(ids, targets, targets > 0, {})
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         """Random blocks of training documents."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
@@ -11,7 +12,13 @@ from pydantic import PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import shuffled_rows
-from bench.tasks.languages.automata import Sizes, draw_automata, draw_texts
+from bench.tasks.languages.automata import (
+    Sizes,
+    draw_automata,
+    draw_lengths,
+    draw_texts,
+    text_lengths,
+)
 from bench.tasks.languages.regbench_baselines import regbench_baselines
 from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken, text
@@ -43,13 +50,17 @@ class RegBench(NextToken, Sizes):
     - `cross_entropy`: in nats; its exponential is the perplexity;
     - `total_variation`: distance between the prediction and the distribution of the automaton.
 
+    The validation loss is the cross-entropy of the languages on which learning rates are chosen.
+
     `languages` is the number of training languages, with one prompt each, which every epoch repeats in
     another order. The paper does not state its number: Akyürek et al. have 1 000 to 40 000.
 
-    Text is drawn at the length of the longest prompt. FLOPs count the mean length.
+    Text is drawn at the length of the longest prompt. A training batch is computed at one of a few lengths
+    (`padded_lengths`), an evaluation at the length of its prompts. FLOPs count the mean length.
     """
 
     metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
 
     name: Literal["regbench"] = "regbench"
@@ -109,8 +120,20 @@ class RegBench(NextToken, Sizes):
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         rows = shuffled_rows(draws, size, self.languages)
-        one_set = replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
-        return self.sample(one_set, size)
+        return self.sample(_training_set(draws, rows), size)
+
+    def padded_lengths(self, size: int) -> tuple[int, ...]:
+        """The lengths to which batches of `size` training prompts are padded, rising.
+
+        They are quantiles of the longest prompt of a batch, rounded up to a multiple of `MULTIPLE`, and the
+        longest prompt that is possible. A batch has no prompt longer than the q-th quantile of all prompts
+        with probability q^size.
+        """
+        return _padded_lengths(self, size)
+
+    def batch_length(self, seed: int, step: int, size: int) -> int:
+        block, place = divmod(step, STEPS_AT_ONCE)
+        return _batch_lengths(self, seed, size, block)[place]
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         automata = draw_automata(draws, batch, self)
@@ -160,6 +183,54 @@ class RegBench(NextToken, Sizes):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return regbench_baselines(self, prompts)
+
+
+QUANTILES = (0.25, 0.5, 0.75, 0.95, 0.999)
+"""Of the longest prompt of a batch. Stacks need the upper ones: their batches are joined."""
+MULTIPLE = 16
+"""Tokens of a block in most kernels."""
+SAMPLE = 1 << 14
+"""Prompts from which the quantiles are computed. They do not depend on the seed of a run."""
+STEPS_AT_ONCE = 1024
+"""Steps whose lengths are computed together."""
+
+
+def _training_set(draws: Draws, rows: Tensor) -> Draws:
+    """The random numbers of training languages number `rows`, which all steps share."""
+    return replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
+
+
+def _read_lengths(draws: Draws, batch: int, sizes: Sizes) -> Tensor:
+    """Tokens of each prompt that a model reads, (B,): all but the last, which is only a target."""
+    return text_lengths(*draw_lengths(draws, batch, sizes)) - 1
+
+
+@lru_cache(maxsize=16)
+def _padded_lengths(task: RegBench, size: int) -> tuple[int, ...]:
+    draws = Draws(0, "lengths", torch.zeros((), dtype=torch.int64))
+    lengths = _read_lengths(draws, SAMPLE, task).double()
+    levels = torch.tensor(QUANTILES, dtype=torch.float64) ** (1 / size)
+    quantiles = torch.quantile(lengths, levels, interpolation="higher")
+    rounded = (quantiles / MULTIPLE).ceil().long() * MULTIPLE
+    return tuple(sorted({*rounded.clamp(max=task.n_points).tolist(), task.n_points}))
+
+
+@lru_cache(maxsize=16)
+def _training_lengths(task: RegBench, seed: int) -> Tensor:
+    """`_read_lengths` of the training prompts of a seed, (languages,)."""
+    draws = Draws(seed, "train", torch.zeros((), dtype=torch.int64))
+    return _read_lengths(_training_set(draws, torch.arange(task.languages)), task.languages, task)
+
+
+@lru_cache(maxsize=64)
+def _batch_lengths(task: RegBench, seed: int, size: int, block: int) -> list[int]:
+    """`batch_length` of the steps number block · STEPS_AT_ONCE, …."""
+    draws = Draws(seed, "train", torch.tensor(block * STEPS_AT_ONCE))
+    rows = shuffled_rows(draws, size, task.languages, STEPS_AT_ONCE)
+    longest = _training_lengths(task, seed)[rows].view(STEPS_AT_ONCE, size).amax(dim=1)
+    padded = torch.tensor(task.padded_lengths(size))
+    lengths: list[int] = padded[torch.searchsorted(padded, longest)].tolist()
+    return lengths
 
 
 MOST_LETTERS = 60

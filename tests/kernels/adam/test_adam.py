@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import pytest
 import torch
@@ -134,3 +135,15 @@ def test_the_fused_update_is_the_reference_at_any_shape(
         ends.append(buffers)
     for field in ("values", "first_moment", "second_moment", "gradient_norm_max"):
         torch.testing.assert_close(getattr(ends[1], field), getattr(ends[0], field), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [FUSED])
+def test_every_captured_graph_has_a_table_of_its_own(name: str) -> None:
+    """The graph of a length reads its gradients at other addresses than that of another length."""
+    buffers = buffers_of(Parameters.of(models(1), DEVICE), [1e-3], [1.0])
+    apply: Any = update(name)(buffers, AdamSettings(0.9, 0.999, 1e-8))
+    captures = [[16, 32, 64], [48, 80, 96]]
+    for apply.captured in captures:
+        apply.bind()
+    assert [table.tolist() for table in apply.bound] == captures
+    assert apply.addresses.data_ptr() not in {table.data_ptr() for table in apply.bound}

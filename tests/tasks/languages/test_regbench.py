@@ -177,6 +177,29 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_letters() -> None:
     assert TINY.loss(outputs, prompts, torch.tensor(0)).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_batch_is_cut_behind_its_last_letter_to_one_of_a_few_lengths() -> None:
+    task, lengths = RegBench(languages=30, max_string_length=9), set()
+    assert 3 <= len(task.padded_lengths(4)) <= 6
+    for step in (0, 1, 2, 7, 8, 5000):  # 7 is in the first epoch and the second
+        length = task.batch_length(3, step, 4)
+        whole = task.batch(Draws(3, "train", torch.tensor(step)), 4)
+        short = task.cut(whole, length)
+        assert length in task.padded_lengths(4)
+        assert short.tokens.shape == short.targets.shape == short.more["allowed"].shape == (4, length)
+        assert whole.counted is not None
+        assert not whole.counted[:, length:].any()
+        needed = task.trimmed(whole).tokens.shape[1]
+        assert not any(needed <= padded < length for padded in task.padded_lengths(4))
+        lengths.add(length)
+    assert len(lengths) > 1
+
+
+def test_padding_to_a_few_lengths_saves_a_third_of_the_published_size() -> None:
+    task = RegBench(languages=2500)
+    lengths = [task.batch_length(0, step, 32) for step in range(300)]
+    assert sum(lengths) / len(lengths) < 0.65 * task.n_points
+
+
 def test_trimming_removes_only_what_is_not_counted() -> None:
     prompts = TINY.sample(draws(), 5)
     short = TINY.trimmed(prompts)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from bench.models.mixers.block import Block, Place
 
@@ -16,13 +19,25 @@ class Attention(Block):
     Attributes:
         init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / (2·layers)).
             "torch" keeps PyTorch's uniform weights, as the released hybrids do. Biases start at zero.
+        dropout: probability of dropping an entry of the output in training (GPT-2's residual dropout).
+        attention_dropout: the same for the weights of the softmax.
+        causal: if false, every token attends to all tokens. A model of the next token then reads the answer:
+            only for a control that shows what this looks like.
+
+    In training with `attention_dropout`, and without the causal mask, attention is computed by its formula:
+    the kernels of `bench.kernels.attention` have neither.
     """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"dropout": 0.0, "attention_dropout": 0.0, "causal": True}
 
     uses_heads: ClassVar[bool] = True
     stackable: ClassVar[bool] = True
 
     name: Literal["attention"] = "attention"
     init: Literal["gpt2", "torch"] = "gpt2"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    causal: bool = True
 
     def parameters(self, D: int) -> int:
         return 4 * D**2 + 4 * D
@@ -32,6 +47,16 @@ class Attention(Block):
         return 4 * L * D**2 + 2 * L**2 * D
 
     def build(self, place: Place) -> nn.Module:
+        from bench.models.dropout import Dropout
         from bench.models.mixers.attention.module import AttentionModule
 
-        return AttentionModule(place.width, place.heads, place.scan, layers=place.layers, init=self.init)
+        return AttentionModule(
+            place.width,
+            place.heads,
+            place.scan,
+            layers=place.layers,
+            init=self.init,
+            causal=self.causal,
+            weight_dropout=Dropout(self.attention_dropout, place.site(1), place.scan),
+            dropout=Dropout(self.dropout, place.site(0), place.scan),
+        )

@@ -1,4 +1,4 @@
-"""Causal multi-head attention in PyTorch."""
+"""Multi-head attention in PyTorch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from bench.kernels.attention import attention
+from bench.kernels.attention import attention, reference
+from bench.models.dropout import Dropout
 from bench.models.linear import Linear
 
 
 class AttentionModule(nn.Module):
-    """Causal multi-head attention, (B, L, D) → (B, L, D).
+    """Multi-head attention, (B, L, D) → (B, L, D).
 
     Args:
         width: D.
@@ -20,12 +21,25 @@ class AttentionModule(nn.Module):
         scan: name of the kernels' backend.
         layers: layers of the whole model, for GPT-2's initialisation.
         init: the initialisation (`bench.models.mixers.attention.Attention.init`).
+        causal: whether a token attends to earlier tokens and itself only.
+        weight_dropout: dropout of the softmax's weights.
+        dropout: dropout of the output.
     """
 
     def __init__(
-        self, width: int, heads: int, scan: str, *, layers: int, init: Literal["gpt2", "torch"]
+        self,
+        width: int,
+        heads: int,
+        scan: str,
+        *,
+        layers: int,
+        init: Literal["gpt2", "torch"],
+        causal: bool,
+        weight_dropout: Dropout,
+        dropout: Dropout,
     ) -> None:
         super().__init__()
+        self.causal, self.weight_dropout, self.dropout = causal, weight_dropout, dropout
         self.heads, self.attend = heads, attention(scan)
         self.qkv = Linear(width, 3 * width, scan)
         self.out = Linear(width, width, scan)
@@ -39,5 +53,9 @@ class AttentionModule(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         B, L, D = h.shape
         qkv = self.qkv(h).view(B, L, 3, self.heads, D // self.heads)
-        y: Tensor = self.out(self.attend(qkv).reshape(B, L, D))
+        if not self.causal or (self.training and self.weight_dropout.p > 0):
+            attended = reference.attention(qkv, self.causal, self.weight_dropout)
+        else:
+            attended = self.attend(qkv)
+        y: Tensor = self.dropout(self.out(attended.reshape(B, L, D)))
         return y

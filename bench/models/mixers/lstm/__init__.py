@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.models.mixers.block import Block, Place
 
@@ -14,12 +15,19 @@ class LSTM(Block):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), one layer of hidden size D.
 
     Weights and biases have PyTorch's initialisation, uniform in ±1/√D, as in Xie et al.'s code for GINC.
+
+    Attributes:
+        carry: whether a training step begins with the state at the end of the step before, without its
+            gradient (truncated backpropagation through time). Batches are then consecutive windows of
+            streams of the task. In evaluation the state begins with zeros.
     """
 
     stackable: ClassVar[bool] = True
     vmappable: ClassVar[bool] = False  # cuDNN's LSTM has no batching rule
+    later_fields: ClassVar[Mapping[str, Any]] = {"carry": False}
 
     name: Literal["lstm"] = "lstm"
+    carry: bool = False
 
     def parameters(self, D: int) -> int:
         """Four gates, each with D² weights and a bias for the input, and the same for the hidden state."""

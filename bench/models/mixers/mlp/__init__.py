@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from bench.models.mixers.block import Block, Place
 
@@ -13,12 +14,19 @@ if TYPE_CHECKING:
 
 
 class MLP(Block):
-    """Feed-forward network D → expand·D → D with tanh-approximated GELU, initialised like GPT-2's."""
+    """Feed-forward network D → expand·D → D with tanh-approximated GELU, initialised like GPT-2's.
 
+    Attributes:
+        expand: inner width over D.
+        dropout: probability of dropping an entry of the output in training (GPT-2's residual dropout).
+    """
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"dropout": 0.0}
     stackable: ClassVar[bool] = True
 
     name: Literal["mlp"] = "mlp"
     expand: PositiveInt = 4
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     def parameters(self, D: int) -> int:
         return 2 * self.expand * D**2 + (self.expand + 1) * D
@@ -28,6 +36,8 @@ class MLP(Block):
         return 2 * self.expand * L * D**2
 
     def build(self, place: Place) -> nn.Module:
+        from bench.models.dropout import Dropout
         from bench.models.mixers.mlp.module import MLPModule
 
-        return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers)
+        dropout = Dropout(self.dropout, place.site(0), place.scan)
+        return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers, dropout=dropout)

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from bench.kernels.activation import bias_gelu
+from bench.models.dropout import Dropout
 from bench.models.linear import Linear
 
 
@@ -18,10 +19,12 @@ class MLPModule(nn.Module):
         scan: name of the kernels' backend.
         expand: inner width over D.
         layers: layers of the whole model, for GPT-2's initialisation.
+        dropout: dropout of the output.
     """
 
-    def __init__(self, width: int, scan: str, *, expand: int, layers: int) -> None:
+    def __init__(self, width: int, scan: str, *, expand: int, layers: int, dropout: Dropout) -> None:
         super().__init__()
+        self.dropout = dropout
         self.up = Linear(width, expand * width, scan)
         self.down = Linear(expand * width, width, scan)
         self.bias_gelu = bias_gelu(scan)
@@ -31,5 +34,5 @@ class MLPModule(nn.Module):
         nn.init.normal_(self.down.weight, std=0.02 / math.sqrt(2 * layers))
 
     def forward(self, h: Tensor) -> Tensor:
-        y: Tensor = self.down(self.bias_gelu(self.up.product(h), self.up.bias))
+        y: Tensor = self.dropout(self.down(self.bias_gelu(self.up.product(h), self.up.bias)))
         return y

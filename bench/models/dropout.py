@@ -1,0 +1,51 @@
+"""Dropout in training: the masks of a step follow from the run's seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from bench.kernels import dropout as kernel
+
+_key: Tensor | None = None
+
+
+@contextmanager
+def masks(key: Tensor | None) -> Iterator[None]:
+    """Draw the masks of all models that run in a `with` block with this key (`bench.kernels.dropout`).
+
+    Under `torch.func.vmap` the key may have an entry per member, so that members have the masks of their own
+    seeds.
+    """
+    global _key
+    before, _key = _key, key
+    try:
+        yield
+    finally:
+        _key = before
+
+
+class Dropout(nn.Dropout):
+    """Dropout of single entries, (…, L, C) → the same.
+
+    Without a key (see `masks`) it is PyTorch's dropout, which draws from PyTorch's generator.
+
+    Args:
+        probability: of dropping an entry.
+        site: number of this module in the model. Modules of one model have different numbers.
+        scan: name of the kernels' backend.
+    """
+
+    def __init__(self, probability: float, site: int, scan: str) -> None:
+        super().__init__(probability)
+        self.kernel = kernel.dropout(scan)
+        self.site: Tensor
+        # Not part of the state dict: a model with dropout has the parameters of one without.
+        self.register_buffer("site", kernel.site(site, probability), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return super().forward(x) if _key is None else self.kernel(x, _key, self.site)
