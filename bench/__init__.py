@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from bench.api import make_run as make_run
     from bench.api import make_task as make_task
     from bench.dispatch.alone import train_run as train_run
+    from bench.other_prompts import evaluate_model as evaluate_model
     from bench.results.export import load_baseline_scores as load_baseline_scores
     from bench.results.export import load_curves as load_curves
+    from bench.results.export import load_evaluations as load_evaluations
     from bench.results.export import load_positions as load_positions
     from bench.results.export import load_prompt_scores as load_prompt_scores
     from bench.results.export import load_results as load_results
@@ -33,8 +35,10 @@ _MODULES = {
     ),
     "bench.dispatch.alone": ("train_run",),
     "bench.errors": ("UserError",),
+    "bench.other_prompts": ("evaluate_model",),
     "bench.results.export": (
-        "load_baseline_scores", "load_curves", "load_positions", "load_prompt_scores", "load_results",
+        "load_baseline_scores", "load_curves", "load_evaluations", "load_positions",
+        "load_prompt_scores", "load_results",
     ),
     "bench.train.weights": ("load_model",),
 }  # fmt: skip

@@ -56,6 +56,7 @@ def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert names["results"]["id"].unique().tolist() == [names["run"].id]
     assert list(names["longer"].index) == list(range(8, 32))
     assert len(names["best"]) == 1
+    assert names["stored"]["score"].tolist() == names["scores"].evaluations["report"].mean
     assert len(names["prompt_scores"]) == 128
     assert names["curves"]["step"].max() == 60
     prompts, loaded = names["prompts"], names["loaded"]

@@ -64,13 +64,14 @@ MAY_IMPORT = {
     "selection strict_yaml suite uncertainty",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
+    "other_prompts": "api dispatch.alone environment errors kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "
-    "results run speed suite tasks train.backends_agree",
+    "cli": "check cost dispatch environment errors files filters kernels other_prompts paper.protocol plan "
+    "plugins report results run speed suite tasks train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
-LAZY = "api dispatch.alone errors results.export train.weights"
+LAZY = "api dispatch.alone errors other_prompts results.export train.weights"
 """What `bench` itself imports when a function of the Python API is first used."""
 
 TORCH_AT_IMPORT = {
