@@ -76,5 +76,5 @@ def shape(run: Run) -> str:
 
 
 def stackable(run: Run) -> bool:
-    """Whether the run may train in a stack: every block of its architecture can, and none carries a state."""
-    return all(block.stackable for block in run.architecture.pattern) and not run.architecture.carries
+    """Whether every block of the run's architecture can be computed for a stack of models at once."""
+    return all(block.stackable for block in run.architecture.pattern)

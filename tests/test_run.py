@@ -37,7 +37,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 SUITES = {
     "formal": (115, "2ed97d6517521c23e05ee06d445f937ff3a5f010d2bfd3c3a8a1743e49b0ebf2"),
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
-    "formal_small": (77, "2911ddab2f0158b27324bf7d8ae56219279b1bc9b3f41a6e1de7506fc2de6923"),
+    "formal_small": (47, "069eb2403799451771cfa0cb5661dfa299d8f303796d3cf561c436fb74f15f7a"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
     "parity": (35, "e32e22e95a7eceabb5e798f8b473aa4842f09c2f7953b72aade3858166592b3b"),
     "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.kernels.normalization import add_norm, norm, norm_of_sum
 from bench.models.architecture import Architecture
-from bench.models.dropout import Dropout
+from bench.models.dropout import DropoutModule
 from bench.models.embedding import STD, Embedding
 from bench.models.linear import Linear
 from bench.models.mixers.block import Place
@@ -32,8 +32,6 @@ class Model(nn.Module):
     block's option undoes that.
 
     With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
-
-    `vmappable` says whether `torch.func.vmap` can run the model for a whole stack.
 
     Args:
         architecture: the pattern of blocks.
@@ -70,7 +68,7 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
-        self.embedding_dropout = Dropout(architecture.embedding_dropout, 0, scan)
+        self.embedding_dropout = DropoutModule(architecture.embedding_dropout, 0, scan)
         self.blocks = nn.ModuleList(
             block.build(
                 Place(
@@ -84,7 +82,6 @@ class Model(nn.Module):
             )
             for index, block in enumerate(architecture.blocks(size.layers))
         )
-        self.vmappable = all(block.vmappable for block in architecture.pattern)
         self.causal = architecture.causal
         self.residual = architecture.residual
         if self.residual:

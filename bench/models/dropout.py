@@ -27,7 +27,7 @@ def masks(key: Tensor | None) -> Iterator[None]:
         _key = before
 
 
-class Dropout(nn.Dropout):
+class DropoutModule(nn.Dropout):
     """Dropout of single entries, (…, L, C) → the same.
 
     Without a key (see `masks`) it is PyTorch's dropout, which draws from PyTorch's generator.

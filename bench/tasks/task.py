@@ -147,6 +147,8 @@ class Task(Frozen):
     """Mean accuracy at which the task counts as learned (Figure 7)."""
     validation: ClassVar[tuple[str, str] | None] = None
     """The set of prompts and the evaluation on it whose mean is the validation loss; None without one."""
+    training_evaluation: ClassVar[str | None] = None
+    """The evaluation whose score is the loss in training; None where training has no score."""
     other_evaluations: ClassVar[tuple[str, ...]] = ()
     """Further evaluations, each on its own set of prompts."""
     most_evaluation_prompts: ClassVar[int | None] = None

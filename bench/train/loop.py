@@ -118,6 +118,8 @@ class _MemberNotes:
     """Numbers and digests of the prompts of evaluations on longer prompts."""
     not_evaluated: dict[str, str] = field(default_factory=dict)
     """Reasons why evaluations on longer prompts are left out."""
+    training_loss: float | None = None
+    """Mean loss of all points in the last whole window, of tasks with a `training_evaluation`."""
     converged: int | None = None
     """With a stop rule: step of the check at which the model had converged."""
 
@@ -347,6 +349,11 @@ class _Training:
             curve["loss"].append(rounded(losses[k] / steps))
             curve["gradient_norm"].append(rounded(norms[k], 4))
         self.state.meters.reset()
+        if self.state.point_losses is not None:
+            sums, counts = self.state.point_losses.tolist()
+            for k in self._training(done):
+                self.notes.members[k].training_loss = rounded(sums[k] / max(counts[k], 1.0))
+            self.state.point_losses.zero_()
 
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
@@ -459,6 +466,12 @@ class _Training:
                 )
                 if purpose == "report" and main:
                     scores_of_prompts = packed(per_prompt)
+        if task.training_evaluation is not None and (loss := notes.training_loss) is not None:
+            # The prompts of training are not evaluated one by one, so there is no error over prompts.
+            pair = [loss, 0.0]
+            summaries[task.training_evaluation] = {
+                "mean": [loss], "standard_error": [0.0], "overall": pair, "headline": pair
+            }  # fmt: skip
         checkpoint: dict[str, Any] = {
             "step": done,
             "training_flops": run.training_flops(done),

@@ -7,8 +7,8 @@ The processes add up sums and counts, never means, so that all prompts and posit
 
 Clipping therefore uses the true gradient of the batch, and all processes take the same step. The process of
 rank 0 leads: it evaluates, saves, reports, and tells the followers how many steps to take. Losses equal those
-of a single device up to the order of additions. A run with dropout is refused: every device draws dropout
-masks from its own generator, so the masks would differ from those of a single device.
+of a single device up to the order of additions. A run with dropout is refused: a process would number the
+rows of its masks from 0, so the masks would differ from those of a single device.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@
 
 A stack of one runs its model as it is. For a larger stack, `torch.func.vmap` runs the model over the
 parameters of all members at once; the operators of `bench.kernels` take the stack as a leading dimension.
-Models that vmap cannot run, such as cuDNN's LSTM, run side by side, each on a CUDA stream of its own.
 Members with the same task and the same seed share their prompts.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
@@ -19,7 +18,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -30,7 +28,7 @@ from torch.func import functional_call, vmap
 
 from bench.kernels.backends import resolve
 from bench.models.backbone import Model
-from bench.models.dropout import masks
+from bench.models.dropout import DropoutModule, masks
 from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
@@ -57,6 +55,8 @@ class State:
         step: optimisation steps done, int64 scalar on the device.
         meters: meters of all members.
         carried: states of recurrent blocks that a step leaves to the next; usually none.
+        point_losses: sums of the losses of all points that counted since the last reading, and their numbers,
+            (2, K) float64, of tasks with a `training_evaluation`; else None.
     """
 
     stack: Stack
@@ -66,6 +66,7 @@ class State:
     step: Tensor
     meters: Meters
     carried: list[Tensor]
+    point_losses: Tensor | None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
@@ -77,6 +78,7 @@ class State:
             "step": self.step,
             **vars(self.meters),
             **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
+            **({} if self.point_losses is None else {"point_losses": self.point_losses}),
         }
 
 
@@ -119,8 +121,6 @@ def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tenso
         dim: the tokens' dimension of members.
         mask_keys: keys of the members' dropout masks, (K, 3), in training.
     """
-    if not state.model.vmappable:
-        return _predict_side_by_side(state, tokens, dim, mask_keys)
     names = state.parameters.names
 
     def predict(leaves: list[Tensor], tokens: Tensor, mask_key: Tensor | None) -> Tensor:
@@ -131,41 +131,6 @@ def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tenso
     run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
     outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
     return outputs
-
-
-def _predict_side_by_side(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None) -> Tensor:
-    """`_predict_all` with a call for each member. On CUDA the calls overlap.
-
-    Autograd runs each backward operation on the stream of its forward operation, so the backward passes
-    overlap too. Every side stream waits for the main stream at the start, and the main stream waits for all
-    of them at the end. So no memory is used again while a stream still reads it.
-    """
-    members = zip(*(leaf.unbind(0) for leaf in state.parameters.leaves), strict=True)
-    streams = _side_streams(tokens.device, state.parameters.members) if tokens.is_cuda else None
-    outputs = []
-    for k, values in enumerate(members):
-        with torch.cuda.stream(streams[k]) if streams else nullcontext():
-            parameters = dict(zip(state.parameters.names, values, strict=True))
-            inputs = tokens if dim is None else tokens.select(dim, k)
-            with masks(None if mask_keys is None else mask_keys[k]):
-                outputs.append(_predict(state.model, parameters, inputs))
-    for stream in streams or []:
-        torch.cuda.current_stream(tokens.device).wait_stream(stream)
-    return torch.stack(outputs)
-
-
-def _side_streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
-    """Streams for members side by side, which have waited for the current stream."""
-    streams = _streams_of_members(device, count)
-    for stream in streams:
-        stream.wait_stream(torch.cuda.current_stream(device))
-    return streams
-
-
-@functools.cache
-def _streams_of_members(device: torch.device, count: int) -> list[torch.cuda.Stream]:
-    """The same streams at every call: cuBLAS keeps a workspace for every stream it used."""
-    return [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
 
 
 def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
@@ -189,7 +154,10 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     if run.architecture.carries:
         layers = (module for module in model.modules() if isinstance(module, LSTMModule))
         carried = [layer.begin_streams(run.batch_size) for layer in layers]
-    return State(stack, model, parameters, optimizer, step, meters, carried)
+    point_losses = None
+    if run.task.training_evaluation is not None:
+        point_losses = torch.zeros(2, len(stack), dtype=torch.float64, device=device)
+    return State(stack, model, parameters, optimizer, step, meters, carried, point_losses)
 
 
 def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
@@ -227,14 +195,17 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     leaves = state.parameters.leaves
     streams = _streams(state.stack)
 
+    drops = any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule))
     # On the device before a capture, in which nothing may be copied from the host.
     seeds = torch.tensor(
         [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
         device=state.step.device,
     )
 
-    def mask_key(members: int | slice) -> Tensor:
-        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3)."""
+    def mask_key(members: int | slice) -> Tensor | None:
+        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3), if needed."""
+        if not drops:
+            return None
         return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
     def gradients_of(loss: Tensor) -> list[Tensor]:
@@ -249,7 +220,8 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
             rows = group.rows(_batch(run, state.step, length))
             total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
             gradients = gradients_of(total)
-            losses = group.average(gradients, total, count).view(1)
+            losses = sums = group.average(gradients, total, count).view(1)
+            counts = torch.ones_like(sums)
         elif len(state.stack) == 1:
             prompts = _batch(run, state.step, length)
             if state.carried:
@@ -258,12 +230,16 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
                     carried.mul_(goes_on)
             with masks(mask_key(0)):
                 outputs = state.model(prompts.tokens)
-            losses = run.task.loss(outputs, prompts, state.step).view(1)
+            sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step))
+            losses = sums / counts.clamp(min=1.0)
             gradients = gradients_of(losses)
         else:
-            losses = _stacked_losses(state, streams, length, mask_key(slice(None)))
+            sums, counts = _stacked_losses(state, streams, length, mask_key(slice(None)))
+            losses = sums / counts.clamp(min=1.0)
             # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
             gradients = gradients_of(losses.sum())
+        if state.point_losses is not None:
+            state.point_losses.add_(torch.stack((sums.detach(), counts)))
         state.optimizer(gradients, losses.detach())
 
     return step
@@ -292,8 +268,10 @@ def _streams(stack: Stack) -> list[_Stream]:
     return [_Stream(members[0], len(members)) for members in runs]
 
 
-def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys: Tensor) -> Tensor:
-    """The training loss of every member, (K,), in the order of the stack."""
+def _stacked_losses(
+    state: State, streams: list[_Stream], length: int, mask_keys: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
     batches = [_batch(stream.first, state.step, length) for stream in streams]
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
@@ -308,7 +286,8 @@ def _stacked_losses(state: State, streams: list[_Stream], length: int, mask_keys
         prompts = _joined([batches[index] for index in indices], of_task)
         losses.append(_losses(of_task[0].first, outputs[begin:end], prompts, len(of_task) == 1, state.step))
         begin = end
-    return torch.cat(losses) if len(losses) > 1 else losses[0]
+    sums, counts = (torch.cat(values) for values in zip(*losses, strict=True))
+    return sums, counts
 
 
 def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
@@ -334,21 +313,24 @@ def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
     )
 
 
-def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> Tensor:
-    """Losses (members,) of outputs (members, B, L, n_outputs). Prompts are shared or stacked by member."""
+def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums and numbers of losses (members,) of outputs (members, B, L, n_outputs).
+
+    Prompts are shared or stacked by member.
+    """
     dim = None if shared else 0
 
     def loss(
         outputs: Tensor, tokens: Tensor, targets: Tensor, inputs: Tensor, counted: Any, more: Any
-    ) -> Tensor:
-        return run.task.loss(outputs, Prompts(tokens, targets, inputs, counted, more), step)
+    ) -> tuple[Tensor, Tensor]:
+        return run.task.loss_sum(outputs, Prompts(tokens, targets, inputs, counted, more), step)
 
     more = dict(prompts.more)
     dims = (0, dim, dim, dim, None if prompts.counted is None else dim, dict.fromkeys(more, dim))
-    values: Tensor = vmap(loss, in_dims=dims)(
+    sums, counts = vmap(loss, in_dims=dims)(
         outputs, prompts.tokens, prompts.targets, prompts.inputs, prompts.counted, more
     )
-    return values
+    return sums, counts
 
 
 def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:

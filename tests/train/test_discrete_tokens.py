@@ -19,13 +19,16 @@ from bench.results.record import RunRecord
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import Task
+from bench.tasks.draws import Draws
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
 from bench.train.backends_agree import stack_losses, training_losses
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
+from bench.train.step import initial_state
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 REGBENCH = RegBench(
     languages=40, max_states=5, max_letters=6, max_string_length=6, min_strings=3, max_strings=5
 )
@@ -69,7 +72,8 @@ def trained(run: Run, folder: Path) -> RunRecord:
 def test_a_run_on_regbench_is_scored_by_three_evaluations(tmp_path: Path) -> None:
     record = trained(run_of(REGBENCH), tmp_path)
     assert record.last is not None
-    assert set(record.last.evaluations) == {"report", "selection", "cross_entropy", "total_variation"}
+    evaluations = {"report", "selection", "cross_entropy", "total_variation", "training"}
+    assert set(record.last.evaluations) == evaluations
     assert record.curve.loss[-1] < record.curve.loss[0] - 0.2
     assert (metric(record), metric(record, "cross_entropy")) == ("accuracy", "cross_entropy")
     entropy = number(record, record.last, "cross_entropy", "mean")
@@ -190,3 +194,25 @@ def test_only_tasks_with_a_validation_loss_have_a_best_checkpoint() -> None:
     assert "tested_checkpoint" not in run.identity()
     with pytest.raises(ValueError, match="'linear_regression' has no validation loss"):
         run_of(LinearRegression(), tested_checkpoint="best_validation")
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_training_score_is_the_mean_loss_of_all_letters_of_the_last_window(
+    seeds: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Of 200 steps a window has two. A model that does not move has the same loss with each batch."""
+    fields: dict[str, Any] = {"steps": 200, "checkpoints": (101, 200), "learning_rate": 1e-30}
+    fields["optimizer"] = AdamW(warmup_steps=0, weight_decay=0)
+    runs = [run_of(LONGER, seed=seed, **fields) for seed in seeds]
+    results = train_stack(Stack.of(*runs), tmp_path, TrainingOptions(CPU))
+    for run, result in zip(Stack.of(*runs).members, results, strict=True):
+        model = initial_state(Stack.of(run), CPU, "sequential").model
+        for checkpoint, steps in zip(result["checkpoints"], ((98, 99), (198, 199)), strict=True):
+            losses = []
+            for step in steps:
+                prompts = LONGER.batch(Draws(run.seed, "train", torch.tensor(step)), run.batch_size)
+                losses.append(LONGER.losses(model(prompts.tokens), prompts)[prompts.counted])
+            score = checkpoint["evaluations"]["training"]["overall"][0]
+            assert score == pytest.approx(torch.cat(losses).mean().item(), rel=1e-4)
+            means = [own.mean().item() for own in losses]
+            assert score != pytest.approx(sum(means) / 2, rel=1e-6)

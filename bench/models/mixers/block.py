@@ -61,11 +61,7 @@ class Block(Frozen):
     depend on `Place.heads`: a number of heads that changes it must be a field of the block."""
 
     stackable: ClassVar[bool] = False
-    """Whether runs with this block may train as a stack."""
-
-    vmappable: ClassVar[bool] = True
-    """Whether `torch.func.vmap` can run the module for a whole stack at once. Otherwise the models of a stack
-    run side by side on the GPU. Only a stackable block needs to state it."""
+    """Whether `torch.func.vmap` can run the module for a whole stack of models at once."""
 
     name: str
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bench.tasks.baselines import Baseline
 
-CROSS_ENTROPY, TOTAL_VARIATION = "cross_entropy", "total_variation"
+CROSS_ENTROPY, TOTAL_VARIATION, TRAINING = "cross_entropy", "total_variation", "training"
 
 
 class RegBench(NextToken, Sizes):
@@ -48,7 +48,9 @@ class RegBench(NextToken, Sizes):
 
     - `report`: the share of positions where the most likely token is allowed by the automaton;
     - `cross_entropy`: in nats; its exponential is the perplexity;
-    - `total_variation`: distance between the prediction and the distribution of the automaton.
+    - `total_variation`: distance between the prediction and the distribution of the automaton;
+    - `training`: cross-entropy of the training batches since the last point of the training curve, with
+      dropout. It has no error over prompts.
 
     The validation loss is the cross-entropy of the languages on which learning rates are chosen.
 
@@ -60,6 +62,7 @@ class RegBench(NextToken, Sizes):
     """
 
     metric: ClassVar[Metric] = "accuracy"
+    training_evaluation: ClassVar[str | None] = TRAINING
     validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
 
@@ -116,6 +119,7 @@ class RegBench(NextToken, Sizes):
             MAIN: described(1.0, None),
             CROSS_ENTROPY: described(self.uniform_cross_entropy, "cross_entropy"),
             TOTAL_VARIATION: described(1.0, "total_variation"),
+            TRAINING: Evaluation((0,), {"last": 0}, self.uniform_cross_entropy, "training", "cross_entropy"),
         }
 
     def batch(self, draws: Draws, size: int) -> Prompts:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bench.tasks.languages.regbench import RegBench
     from bench.tasks.task import Prompts
 
+EVALUATIONS = (MAIN, "cross_entropy", "total_variation")
+"""The evaluations on prompts, in the order of `Predicted`."""
 ORDERS = (2, 3)
 """n of the n-gram predictors. The published figures have these two."""
 
@@ -82,7 +84,7 @@ def regbench_baselines(task: RegBench, prompts: Prompts) -> list[Baseline]:
         """A record per evaluation, of the kinds given for accuracy, cross-entropy and total variation."""
         records, values = [], (predicted.accuracy, predicted.cross_entropy, predicted.total_variation)
         counts = task.counts(prompts, MAIN)
-        for evaluation, kind, scores in zip(task.evaluations(), kinds, values, strict=True):
+        for evaluation, kind, scores in zip(EVALUATIONS, kinds, values, strict=True):
             sums = task.by_string(scores, prompts)
             columns, overall = weighted.columns_and_overall(sums, counts)
             records.append(summarise(name, kind, columns, started, evaluation=evaluation, overall=overall))
@@ -98,8 +100,7 @@ def regbench_baselines(task: RegBench, prompts: Prompts) -> list[Baseline]:
     ]
     for order in ORDERS:
         records += rows(f"{order}-gram in context", ("baseline",) * 3, n_gram(task, letters, order))
-    evaluations = list(task.evaluations())
-    return sorted(records, key=lambda record: evaluations.index(record.evaluation))
+    return sorted(records, key=lambda record: EVALUATIONS.index(record.evaluation))
 
 
 def random_letter(task: RegBench, letters: Letters) -> Predicted:

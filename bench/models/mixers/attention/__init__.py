@@ -47,7 +47,7 @@ class Attention(Block):
         return 4 * L * D**2 + 2 * L**2 * D
 
     def build(self, place: Place) -> nn.Module:
-        from bench.models.dropout import Dropout
+        from bench.models.dropout import DropoutModule
         from bench.models.mixers.attention.module import AttentionModule
 
         return AttentionModule(
@@ -57,6 +57,6 @@ class Attention(Block):
             layers=place.layers,
             init=self.init,
             causal=self.causal,
-            weight_dropout=Dropout(self.attention_dropout, place.site(1), place.scan),
-            dropout=Dropout(self.dropout, place.site(0), place.scan),
+            weight_dropout=DropoutModule(self.attention_dropout, place.site(1), place.scan),
+            dropout=DropoutModule(self.dropout, place.site(0), place.scan),
         )

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from bench.kernels.attention import attention, reference
-from bench.models.dropout import Dropout
+from bench.models.dropout import DropoutModule
 from bench.models.linear import Linear
 
 
@@ -35,8 +35,8 @@ class AttentionModule(nn.Module):
         layers: int,
         init: Literal["gpt2", "torch"],
         causal: bool,
-        weight_dropout: Dropout,
-        dropout: Dropout,
+        weight_dropout: DropoutModule,
+        dropout: DropoutModule,
     ) -> None:
         super().__init__()
         self.causal, self.weight_dropout, self.dropout = causal, weight_dropout, dropout

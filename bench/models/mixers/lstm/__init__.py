@@ -22,8 +22,8 @@ class LSTM(Block):
             streams of the task. In evaluation the state begins with zeros.
     """
 
-    stackable: ClassVar[bool] = True
-    vmappable: ClassVar[bool] = False  # cuDNN's LSTM has no batching rule
+    # cuDNN has no batching rule for an LSTM, so it trains alone. Calls on parallel streams were tried: two
+    # trainings of the same stack gave different numbers.
     later_fields: ClassVar[Mapping[str, Any]] = {"carry": False}
 
     name: Literal["lstm"] = "lstm"

@@ -36,8 +36,8 @@ class MLP(Block):
         return 2 * self.expand * L * D**2
 
     def build(self, place: Place) -> nn.Module:
-        from bench.models.dropout import Dropout
+        from bench.models.dropout import DropoutModule
         from bench.models.mixers.mlp.module import MLPModule
 
-        dropout = Dropout(self.dropout, place.site(0), place.scan)
+        dropout = DropoutModule(self.dropout, place.site(0), place.scan)
         return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers, dropout=dropout)

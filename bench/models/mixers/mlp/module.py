@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from bench.kernels.activation import bias_gelu
-from bench.models.dropout import Dropout
+from bench.models.dropout import DropoutModule
 from bench.models.linear import Linear
 
 
@@ -22,7 +22,7 @@ class MLPModule(nn.Module):
         dropout: dropout of the output.
     """
 
-    def __init__(self, width: int, scan: str, *, expand: int, layers: int, dropout: Dropout) -> None:
+    def __init__(self, width: int, scan: str, *, expand: int, layers: int, dropout: DropoutModule) -> None:
         super().__init__()
         self.dropout = dropout
         self.up = Linear(width, expand * width, scan)
