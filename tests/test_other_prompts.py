@@ -198,6 +198,11 @@ def test_stored_scores_stand_beside_the_result_which_does_not_change(folder: Pat
     assert set(table["id"]) == {run.id}
     assert json.loads(table["settings"].iloc[0])["n_points"] == 7
     assert np.allclose(table["error"], table["score"] / 3)
+    stored = json.loads(_stored(path).read_text())
+    _stored(path).write_text(json.dumps({**stored, "weights_sha256": "0" * 64}))
+    pool = results.load(folder)
+    assert pool.evaluations == []
+    assert "a model that no result has" in pool.problems[0]
     _stored(path).write_text("{}")
     assert "evaluated" in results.load(folder).problems[0]
     _stored(path).unlink()

@@ -209,11 +209,12 @@ def _without_collector() -> Iterator[None]:
 
 def _fill(pool: Pool, results: Path) -> None:
     withdrawn = {entry.id for entry in pool.withdrawn}
+    evaluations: list[tuple[Path, EvaluationRecord]] = []
     for path in _files(results, pool.problems):
         try:
             data = path.read_bytes()
             if EVALUATED in path.name:
-                pool.evaluations.append(read_evaluation(parse_json(data)))
+                evaluations.append((path, read_evaluation(parse_json(data))))
                 continue
             record = read(parse_json(data))
         except NotARecord as error:
@@ -227,6 +228,12 @@ def _fill(pool: Pool, results: Path) -> None:
                 pool.withdrawn_records[record.id, sha256(data)] = record
             else:
                 pool.add(path, record)
+    for path, evaluation in evaluations:
+        run = pool.runs.get(evaluation.id)
+        if run and run.provenance.weights and run.provenance.weights.sha256 == evaluation.weights_sha256:
+            pool.evaluations.append(evaluation)
+        elif evaluation.id not in withdrawn:
+            pool.problems.append(f"{path}: is of a model that no result has; set aside")
 
 
 def load_run(results: Path, run: Run) -> RunRecord | None:
