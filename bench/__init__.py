@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.api import make_run as make_run
     from bench.api import make_task as make_task
     from bench.dispatch.alone import train_run as train_run
+    from bench.errors import UserError as UserError
     from bench.other_prompts import evaluate_model as evaluate_model
     from bench.results.export import load_baseline_scores as load_baseline_scores
     from bench.results.export import load_curves as load_curves

@@ -61,7 +61,7 @@ def make_task(name: str, *, protocol: str = "paper", **settings: Any) -> Task:
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol '{protocol}'{did_you_mean(protocol, PROTOCOLS)}")
-    entry = At({"name": name, **settings}, ())
+    entry = At({"name": name, **_plain(settings)}, ())
     ((task, _),) = _accepted(lambda complaints: entries.tasks([entry], [protocol], complaints))
     return task
 
@@ -76,7 +76,7 @@ def make_architecture(name: str, **options: Any) -> Architecture:
     """
     if "+" in str(name) and not options and (variant := named(name)) is not None:
         return variant
-    entry = At({"name": name, **options}, ())
+    entry = At({"name": name, **_plain(options)}, ())
     ((architecture, _),) = _accepted(lambda complaints: entries.architectures([entry], complaints))
     assert isinstance(architecture, Architecture)
     return architecture
@@ -116,19 +116,19 @@ def make_run(
     if "optimizer" in settings:
         settings["optimizer"] = _optimizer(settings["optimizer"], steps)
     made = _architecture(architecture)
-    steps_listed: Sequence[int] = tuple(settings.pop("checkpoints", ()))
-    if steps not in steps_listed:
-        steps_listed = (*steps_listed, steps)
+    checkpoints = settings.pop("checkpoints", ())
+    if not isinstance(checkpoints, Sequence) or isinstance(checkpoints, str):
+        raise UserError(f"checkpoints: expected a list of steps, got {checkpoints!r}")
+    numbers = _plain({"learning_rate": learning_rate, "steps": steps, **settings})
+    listed = dict.fromkeys([*checkpoints, numbers["steps"]])  # the last step may be listed or not
     return _valid(
         Run,
         {
             "task": _task(task),
             "architecture": made,
             "size": _size(made, layers, width, heads),
-            "learning_rate": learning_rate,
-            "steps": steps,
-            "checkpoints": steps_listed,
-            **settings,
+            "checkpoints": tuple(listed),
+            **numbers,
         },
     )
 
@@ -226,7 +226,15 @@ def _architecture(architecture: str | Architecture) -> Architecture:
 
 
 def _size(architecture: Architecture, layers: int, width: int, heads: int) -> Size:
-    return _valid(Size, {"layers": layers, "width": width, "heads": heads}).of(architecture)
+    return _valid(Size, _plain({"layers": layers, "width": width, "heads": heads})).of(architecture)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with numbers of NumPy as Python's."""
+    return {
+        name: value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
+        for name, value in values.items()
+    }
 
 
 def _optimizer(value: Any, steps: int) -> Optimizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import pkgutil
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command import ROOT, said
@@ -145,6 +147,24 @@ def test_a_run_is_that_of_a_suite_with_its_settings() -> None:
     assert run == planned
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    numbers = np.arange(10)
+    task = bench.make_task("linear_regression", n_dims=numbers[3], n_points=numbers[5])
+    run = small_run(learning_rate=np.float64(2e-3), steps=numbers[4], layers=numbers[1], seed=numbers[0])
+    assert (task, run) == (bench.make_task("linear_regression", **TASK), small_run())
+    assert run.id == small_run().id
+
+
+def test_type_checkers_see_every_name() -> None:
+    (branch,) = [
+        node for node in ast.parse(Path(bench.__file__).read_text()).body if isinstance(node, ast.If)
+    ]
+    seen = {(node.module, node.names[0].name) for node in branch.body if isinstance(node, ast.ImportFrom)}
+    assert seen - {("typing", "Any")} == {
+        (module, name) for module, names in bench._MODULES.items() for name in names
+    }
+
+
 def test_options_and_optimizers_are_taken_by_name() -> None:
     architecture = bench.make_architecture("s4_mamba", dropout=0.0)
     assert architecture.name == "s4_mamba+dropout=0.0"
@@ -178,6 +198,9 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         (f"make_model('mamba', {SIZE}, kernels='trito')", "did you mean 'triton'?"),
         (f"make_model('mamba', {SIZE}, device='gpu')", "unknown device 'gpu'"),
         ("make_architecture('s4', dropuot=0.1)", "unknown option 'dropuot', did you mean 'dropout'?"),
+        (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps='many')", "steps: expected"),
+        (f"{RUN}, learning_rate=1e-3, checkpoints=5)", "checkpoints: expected a list of steps, got 5"),
+        (f"{RUN}, learning_rate=1e-3, checkpoints=[5, 3])", "checkpoints must rise"),
         (f"{RUN}, learning_rate=1e-3, sed=1)", "unknown setting 'sed', did you mean 'seed'?"),
         (f"{RUN}, learning_rate=-1)", "learning_rate: must be greater than 0, got -1"),
         (f"{RUN}, learning_rate=1e-3, optimizer='adan')", "unknown optimizer 'adan', did you mean 'adam"),
