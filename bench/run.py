@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
@@ -250,11 +250,8 @@ class Run(Frozen):
 
         Only the last checkpoint has the evaluations on longer prompts.
         """
-        longer = {} if self.architecture.length_fault else self.task.longer_evaluations()
-        return {
-            **self.task.evaluations(),
-            **{name: evaluation.description for name, evaluation in longer.items()},
-        }
+        longer = {} if self.architecture.length_fault else _longer_evaluations(self.task)
+        return {**self.task.evaluations(), **longer}
 
     @property
     def label(self) -> str:
@@ -295,6 +292,11 @@ class Run(Frozen):
         return flops.training_flops_full_length(
             self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
         )
+
+
+@lru_cache(maxsize=256)  # a suite has few tasks and thousands of runs
+def _longer_evaluations(task: Task) -> Mapping[str, Evaluation]:
+    return {name: evaluation.description for name, evaluation in task.longer_evaluations().items()}
 
 
 SETTINGS: dict[str, Setting] = {

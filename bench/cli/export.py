@@ -23,7 +23,8 @@ def command(
         typer.Option(
             "--table",
             help="results (a row per run and checkpoint), positions (scores by position), curves (training "
-            "curves), prompts (scores of single prompts) or baselines.",
+            "curves), prompts (scores of single prompts), evaluations (of bench evaluate --store) or "
+            "baselines.",
         ),
     ] = "results",
     describe: Annotated[

@@ -18,6 +18,7 @@ from bench.results.record import (
     SELECTION,
     BaselinesRecord,
     Checkpoint,
+    EvaluationRecord,
     Record,
     RunRecord,
     Scores,
@@ -29,28 +30,30 @@ if TYPE_CHECKING:
 
 Number = tuple[float, float]
 """A score and its standard error over prompts; NaN where there is none."""
+Scored = Record | EvaluationRecord
+"""A record with scores and the facts that they are read by."""
 NOTHING: Number = (math.nan, math.nan)
 
 
-def positions(result: RunRecord, name: str, columns: int) -> Sequence[int]:
+def positions(result: Scored, name: str, columns: int) -> Sequence[int]:
     """What each column stands for: the number of examples before it, unless the result says otherwise."""
     described = result.facts.evaluations.get(name)
     return described.positions if described and len(described.positions) == columns else range(columns)
 
 
-def marks(result: RunRecord, name: str) -> Mapping[str, int]:
+def marks(result: Scored, name: str) -> Mapping[str, int]:
     """The columns of an evaluation that have names; none in older results."""
     described = result.facts.evaluations.get(name)
     return described.marks if described else {}
 
 
-def metric(result: Record, name: str = MAIN) -> str:
+def metric(result: Scored, name: str = MAIN) -> str:
     """The kind of an evaluation's scores: its own, or the task's."""
     described = result.facts.evaluations.get(name)
     return (described and described.metric) or result.facts.metric
 
 
-def scale(result: Record, name: str = MAIN) -> float:
+def scale(result: Scored, name: str = MAIN) -> float:
     """What a raw score of the evaluation is divided by; 1 for an accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0
@@ -110,7 +113,7 @@ def headline(result: RunRecord, checkpoint: Checkpoint, name: str) -> Number:
     return _pair(scores.overall)
 
 
-def normalised(result: Record, name: str, raw: Number) -> Number:
+def normalised(result: Scored, name: str, raw: Number) -> Number:
     """A raw score as an error: the score / scale, or 1 − accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0 - raw[0], raw[1]

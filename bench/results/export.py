@@ -39,6 +39,11 @@ TABLES = {
     ),
     "curves": ExportTable("run and window of training steps", long.CURVES, long.curves_frame),
     "prompts": ExportTable("finished run and test prompt", long.PROMPTS, long.prompts_frame),
+    "evaluations": ExportTable(
+        "stored evaluation on other prompts, and position",
+        long.EVALUATIONS,
+        long.evaluations_frame,
+    ),
     "baselines": ExportTable("task, untrained predictor and position", long.BASELINES, long.baselines_frame),
 }
 """By the name that `bench export --table` takes."""
@@ -81,6 +86,11 @@ def load_curves(results: str | Path = "results") -> pd.DataFrame:
 def load_prompt_scores(results: str | Path = "results") -> pd.DataFrame:
     """Load scores of single test prompts at the last checkpoint, a row per run and prompt (`load_table`)."""
     return load_table("prompts", results)
+
+
+def load_evaluations(results: str | Path = "results") -> pd.DataFrame:
+    """Load stored scores of models on other prompts, a row per evaluation and position (`load_table`)."""
+    return load_table("evaluations", results)
 
 
 def load_baseline_scores(results: str | Path = "results") -> pd.DataFrame:

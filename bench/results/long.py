@@ -6,12 +6,13 @@ The column `id` joins them to the table of runs and checkpoints (`bench.results.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bench.results.evaluations import marks, normalised, positions, prompt_errors
-from bench.results.record import RunRecord, per_prompt
+from bench.results.evaluations import Scored, marks, normalised, positions, prompt_errors
+from bench.results.record import RunRecord, Scores, per_prompt
 from bench.results.store import Pool
 
 if TYPE_CHECKING:
@@ -58,6 +59,18 @@ BASELINES = {
 }
 
 
+EVALUATIONS = {
+    "id": "the run's id",
+    "task": "name of the task of the prompts",
+    "task_id": "identifies the task's settings and prompts; runs with the same were scored on them",
+    "settings": "the task's settings, as JSON",
+    **{name: POSITIONS[name] for name in ("evaluation", "position", "mark")},
+    **_SCORE,
+    "in_mean": POSITIONS["in_mean"],
+    "prompts": "number of prompts",
+}
+
+
 def positions_frame(pool: Pool) -> pd.DataFrame:
     """Scores by position: a row per run, checkpoint, evaluation and position. Columns: POSITIONS."""
     return _table((row for result in pool.runs.values() for row in _by_position(result)), POSITIONS)
@@ -66,16 +79,36 @@ def positions_frame(pool: Pool) -> pd.DataFrame:
 def _by_position(result: RunRecord) -> Iterator[tuple[Any, ...]]:
     for checkpoint in result.checkpoints:
         for name, scores in checkpoint.evaluations.items():
-            where = positions(result, name, len(scores.mean))
-            # "last" is a mark of most tasks; another name of the same column says more.
-            named = {column: mark for mark, column in sorted(marks(result, name).items(), key=_last_first)}
-            pairs = zip(scores.mean, scores.standard_error, strict=True)
-            for column, (position, raw) in enumerate(zip(where, pairs, strict=True)):
-                error = normalised(result, name, raw)
-                in_mean = position >= result.facts.first_position
-                yield (
-                    result.id, checkpoint.step, name, position, named.get(column), *raw, *error, in_mean
-                )  # fmt: skip
+            for row in _at_positions(result, name, scores):
+                yield (result.id, checkpoint.step, name, *row)
+
+
+def evaluations_frame(pool: Pool) -> pd.DataFrame:
+    """Scores of models on other prompts (`bench evaluate --store`): a row per file, evaluation and position.
+
+    Columns: EVALUATIONS.
+    """
+    rows = []
+    for record in pool.evaluations:
+        settings = json.dumps(record.task.settings)
+        for name, scores in record.evaluations.items():
+            prompts = record.prompts.get(name, next(iter(record.prompts.values()))).count
+            for row in _at_positions(record, name, scores):
+                rows.append(
+                    (record.id, record.task.name, record.facts.task_id, settings, name, *row, prompts)
+                )
+    return _table(iter(rows), EVALUATIONS)
+
+
+def _at_positions(record: Scored, name: str, scores: Scores) -> Iterator[tuple[Any, ...]]:
+    """Position, mark, score, error and whether it counts in the mean, for every column of an evaluation."""
+    where = positions(record, name, len(scores.mean))
+    # "last" is a mark of most tasks; another name of the same column says more.
+    named = {column: mark for mark, column in sorted(marks(record, name).items(), key=_last_first)}
+    pairs = zip(scores.mean, scores.standard_error, strict=True)
+    for column, (position, raw) in enumerate(zip(where, pairs, strict=True)):
+        in_mean = position >= record.facts.first_position
+        yield position, named.get(column), *raw, *normalised(record, name, raw), in_mean
 
 
 def _last_first(item: tuple[str, int]) -> bool:

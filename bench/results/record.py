@@ -491,6 +491,27 @@ class BaselinesRecord(Part):
         return f"baselines of {self.task.name}"
 
 
+class EvaluationRecord(Part):
+    """Scores of one run's model on other prompts than those of the run (`bench evaluate --store`).
+
+    Attributes:
+        id: the run's.
+        weights_sha256: digest of the file of the model's weights.
+        task: the task of the prompts.
+        facts: of that task.
+    """
+
+    format: Literal[1]
+    kind: Literal["evaluation"]
+    id: str
+    weights_sha256: str
+    task: Named
+    facts: TaskFacts
+    prompts: dict[str, RecordedPrompts]
+    evaluations: dict[str, Scores]
+    provenance: Provenance
+
+
 Record = RunRecord | BaselinesRecord
 KINDS: dict[str, type[RunRecord] | type[BaselinesRecord]] = {"run": RunRecord, "baselines": BaselinesRecord}
 
@@ -535,6 +556,18 @@ def read_baselines(value: Any) -> BaselinesRecord:
     if not isinstance(record, BaselinesRecord):
         raise NotARecord("holds a run, not baselines")
     return record
+
+
+def read_evaluation(value: Any) -> EvaluationRecord:
+    """The record of a model's scores on other prompts.
+
+    Raises:
+        NotARecord: when the value is no such record.
+    """
+    try:
+        return EvaluationRecord.model_validate(value)
+    except ValidationError as error:
+        raise NotARecord(_in_words(error)) from None
 
 
 def same_numbers(record: Record, other: Record) -> bool:

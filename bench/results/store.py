@@ -18,11 +18,13 @@ from bench.errors import UserError, did_you_mean
 from bench.files import parse_json, write_atomically
 from bench.results.record import (
     BaselinesRecord,
+    EvaluationRecord,
     NotARecord,
     Record,
     RunRecord,
     read,
     read_baselines,
+    read_evaluation,
     read_run,
     same_numbers,
 )
@@ -34,6 +36,8 @@ STATE = ".state"
 """Folder inside the results with what a run needs while it trains: locks, checkpoints, heartbeats."""
 REPLACED = ".replaced"
 """Folder beside a result with the files that its result replaced. It is never read."""
+EVALUATED = ".evaluated-"
+"""In names of files with scores on other prompts, between the name of the result and the id of the task."""
 LONGEST_NAME = 200
 """Bytes of a result's file name. File systems allow 255."""
 
@@ -45,6 +49,7 @@ class Pool:
     Attributes:
         runs: run results by run id.
         baselines: baseline results by task id.
+        evaluations: scores of runs' models on other prompts, in the order of their files.
         problems: one line per file that was left out, naming it and why.
         withdrawn: results that no longer count, by `withdrawn.json`.
         withdrawn_records: withdrawn results whose files exist, by id and digest of the file.
@@ -53,6 +58,7 @@ class Pool:
 
     runs: dict[str, RunRecord] = field(default_factory=dict)
     baselines: dict[str, BaselinesRecord] = field(default_factory=dict)
+    evaluations: list[EvaluationRecord] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     withdrawn: list[Withdrawal] = field(default_factory=list)
     withdrawn_records: dict[tuple[str, str], Record] = field(default_factory=dict)
@@ -98,6 +104,23 @@ def path_of(results: Path, run: Run) -> Path:
 def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:
     """Where a task's baselines are written."""
     return results / task_name / f"baselines-{task_id}.json"
+
+
+def path_of_evaluation(result: Path, task_id: str) -> Path:
+    """Where scores of a run's model on another task's prompts are written, beside the run's result."""
+    return result.with_name(f"{result.stem}{EVALUATED}{task_id}.json")
+
+
+def store_evaluation(path: Path, value: dict[str, Any]) -> None:
+    """Check scores on other prompts and write them atomically.
+
+    Raises:
+        NotARecord: when they are not whole.
+        OSError: when they cannot be written.
+    """
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
+    read_evaluation(parse_json(text.encode()))
+    write_atomically(path, text.encode())
 
 
 def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> None:
@@ -186,9 +209,13 @@ def _without_collector() -> Iterator[None]:
 
 def _fill(pool: Pool, results: Path) -> None:
     withdrawn = {entry.id for entry in pool.withdrawn}
+    evaluations: list[tuple[Path, EvaluationRecord]] = []
     for path in _files(results, pool.problems):
         try:
             data = path.read_bytes()
+            if EVALUATED in path.name:
+                evaluations.append((path, read_evaluation(parse_json(data))))
+                continue
             record = read(parse_json(data))
         except NotARecord as error:
             pool.problems.append(f"{path}: {error}; set aside")
@@ -201,6 +228,12 @@ def _fill(pool: Pool, results: Path) -> None:
                 pool.withdrawn_records[record.id, sha256(data)] = record
             else:
                 pool.add(path, record)
+    for path, evaluation in evaluations:
+        run = pool.runs.get(evaluation.id)
+        if run and run.provenance.weights and run.provenance.weights.sha256 == evaluation.weights_sha256:
+            pool.evaluations.append(evaluation)
+        elif evaluation.id not in withdrawn:
+            pool.problems.append(f"{path}: is of a model that no result has; set aside")
 
 
 def load_run(results: Path, run: Run) -> RunRecord | None:

@@ -53,6 +53,8 @@ DESCRIBED = {
     "last_error_se": "its standard error over prompts",
     "selection_error": "the same as error on the validation prompts, on which learning rates are chosen",
     "selection_error_se": "its standard error over prompts",
+    "validation_loss": "loss that decides which checkpoint is tested, or when the learning rate falls",
+    "tested_step": "step of the model that the scores are of, if it is not that of the checkpoint",
     "convergence_step": "step of the first checkpoint at which the task counts as learned; missing if never",
     "prompts_sha256": "digest of the test prompts: runs with the same were scored on the same prompts",
     "steps_per_second": "training speed of the run's stack",
@@ -93,7 +95,7 @@ def frame(pool: Pool) -> pd.DataFrame:
     rows = [row for result in pool.runs.values() for row in _rows(result)]
     further = _further(rows)
     # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
-    whole = dict.fromkeys(("heads", "convergence_step", "stack_members", "processes"), "Int64")
+    whole = dict.fromkeys(("heads", "tested_step", "convergence_step", "stack_members", "processes"), "Int64")
     exact = dict.fromkeys(("training_flops", "training_flops_full_length"), "float64")
     return pd.DataFrame(rows, columns=[*COLUMNS, *further]).astype({**further, **whole, **exact})
 
@@ -133,6 +135,8 @@ def _rows(result: RunRecord) -> Iterator[dict[str, Any]]:
             "is_last": result.finished and checkpoint is result.last,
             "training_flops": checkpoint.training_flops,
             "training_flops_full_length": checkpoint.training_flops_full_length,
+            "validation_loss": checkpoint.validation_loss,
+            "tested_step": checkpoint.tested_step,
             **_scores(result, checkpoint),
         }
 

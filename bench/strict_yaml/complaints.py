@@ -62,6 +62,11 @@ def validated(model: type[T], data: Any) -> T | list[Complaint]:
     return list(_complaints(errors, model, data))
 
 
+def complaints_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[Complaint]:
+    """Complaints about `data`, of which pydantic said that it is no `model`."""
+    return list(_complaints(error.errors(), model, data))
+
+
 def shown(value: Any) -> str:
     """A value as text for a message."""
     if isinstance(value, bool) or value is None:

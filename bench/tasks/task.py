@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
+from bench.errors import UserError
 from bench.frozen import Frozen, identity
 from bench.lazy import torch
 from bench.tasks.curriculum import Curriculum
@@ -260,6 +261,21 @@ class Task(Frozen):
             batch: number of prompts.
             n_dims: number of coordinates that are not zero (curriculum); None for all.
         """
+
+    def draw_prompts(self, count: int, seed: int = 0) -> Prompts:
+        """Draw prompts at full size, on the CPU. No training and no evaluation uses this stream.
+
+        Args:
+            count: number of prompts.
+            seed: of the prompts. The first prompts of a seed do not depend on `count`.
+
+        Raises:
+            UserError: `count` is no whole number above 0, or the seed is no whole number.
+        """
+        for name, value, lowest in (("count", count, 1), ("seed", seed, 0)):
+            if not isinstance(value, int) or value < lowest:
+                raise UserError(f"{name}: expected a whole number of at least {lowest}, got {value!r}")
+        return self.sample(Draws(seed, "drawn by hand", torch.zeros((), dtype=torch.int64)), count)
 
     def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
         """Draw the `count` prompts of the main evaluation or of one of `other_evaluations`."""

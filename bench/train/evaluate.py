@@ -184,7 +184,9 @@ def longer_scores(
     parts: list[list[Tensor]] = [[] for _ in members]
     with _evaluation_mode(model):
         for part in prompts:
-            shown = task.trimmed(part.part(slice(None), device))
+            shown = part.part(slice(None), device)
+            if model.causal:
+                shown = task.trimmed(shown)
             predictor.share(shown.tokens)
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)

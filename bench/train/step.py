@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from bench.kernels.backends import resolve
 from bench.models.backbone import Model
 from bench.models.dropout import DropoutModule, masks
 from bench.models.mixers.lstm.module import LSTMModule
@@ -157,6 +158,11 @@ def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
     if run.task.training_evaluation is not None:
         point_losses = torch.zeros(2, len(stack), dtype=torch.float64, device=device)
     return State(stack, model, parameters, optimizer, step, meters, carried, point_losses)
+
+
+def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
+    """A model with a run's initial values on a device, in evaluation mode."""
+    return _initial_model(run, resolve(kernels, device)[0]).to(device).eval()
 
 
 def _initial_model(run: Run, scan: str) -> Model:

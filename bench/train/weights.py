@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -57,19 +57,53 @@ def load_model(which: str | Path, results: str | Path = "results") -> Model:
         The module. It maps tokens (B, L, n_inputs) to outputs (B, L, n_outputs).
 
     Raises:
+        UserError: see `load_trained`.
+    """
+    return load_trained(which, results).model
+
+
+class KeptModel(NamedTuple):
+    """A trained model and where it comes from.
+
+    Attributes:
+        path: the file of the result.
+        result: the result.
+        run: the run, as this version of bench defines it.
+        model: the model, on the CPU and in evaluation mode.
+    """
+
+    path: Path
+    result: RunRecord
+    run: Run
+    model: Model
+
+
+def load_trained(
+    which: str | Path, results: str | Path = "results", kernels: str = "sequential"
+) -> KeptModel:
+    """Load a trained model with its result and its run.
+
+    Args:
+        which: the id of a run, or the path of its result file.
+        results: the folder of results, where an id is looked up.
+        kernels: the kernels' backend of the model.
+
+    Raises:
         UserError: without such a result or its weights, when the file of the weights is not the one that the
             result records, or when a definition in this version of bench is not the one that was trained.
     """
     try:
         from safetensors.torch import load as parsed
     except ImportError:
-        raise UserError("load_model needs safetensors: pip install 'icl-bench[weights]'") from None
+        raise UserError("kept weights need safetensors: pip install 'icl-bench[weights]'") from None
 
     path = Path(which) if str(which).endswith(".json") else _path_of(str(which), Path(results))
     record, run = _recorded(path)
     weights = record.provenance.weights
     if weights is None:
-        raise UserError(f"{path}: has no weights; only runs trained with bench run --keep-weights have")
+        raise UserError(
+            f"{path}: has no weights: withdraw the result and train again with bench run --keep-weights"
+        )
     file = path.parent / weights.file
     try:
         data = file.read_bytes()
@@ -77,9 +111,9 @@ def load_model(which: str | Path, results: str | Path = "results") -> Model:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(data).hexdigest() != weights.sha256:
         raise UserError(f"{file}: is not the file that {path.name} records: its SHA-256 differs")
-    model = build(run)
+    model = build(run, kernels)
     model.load_state_dict(parsed(data))
-    return model.eval()
+    return KeptModel(path, record, run, model.eval())
 
 
 def build(run: Run, kernels: str = "sequential") -> Model:

@@ -1,0 +1,133 @@
+"""`bench evaluate`: score models whose weights were kept on other prompts than those of their runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli import printing
+from bench.cli.arguments import RESULTS, Json, Plugins, Results
+from bench.cli.printing import Column
+from bench.errors import UserError
+from bench.results.evaluations import marks, metric, normalised, positions
+from bench.results.record import EvaluationRecord
+
+ROWS = 8
+"""Positions of an evaluation that the table shows, beside those with a name."""
+
+
+def command(
+    plugin: Plugins,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or their result files.")],
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            default_factory=list,
+            show_default=False,
+            help="A setting of the task in place of the run's, such as n_points=82 or n_dims=5; may be "
+            "repeated.",
+        ),
+    ],
+    task: Annotated[str | None, typer.Option("--task", help="Another task, such as one of your own.")] = None,
+    prompts: Annotated[
+        int | None, typer.Option("--prompts", min=2, help="Prompts of each evaluation; default: the run's.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
+    kernels: Annotated[str, typer.Option("--kernels", help="As for bench run.")] = "auto",
+    store: Annotated[
+        bool, typer.Option("--store", help="Write the scores beside the result, which does not change.")
+    ] = False,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Score kept models on other prompts: longer ones, other settings, other tasks.
+
+    A model is kept by `bench run --keep-weights`.
+    """
+    replaced = dict(_setting(text) for text in settings)
+    records = list(_records(runs, results, replaced, task, prompts, device, kernels, store))
+    out = printing.Output()
+    if as_json:
+        out.json([record.model_dump(mode="json") for record in records])
+        return
+    for record in records:
+        show(out, record)
+    if store:
+        out.say("Stored beside the results; bench export --table evaluations lists them.", "dim")
+
+
+def _records(
+    runs: Iterable[str],
+    results: Path,
+    settings: dict[str, Any],
+    task: str | None,
+    prompts: int | None,
+    device: str,
+    kernels: str,
+    store: bool,
+) -> Iterator[EvaluationRecord]:
+    from bench import plugins
+    from bench.other_prompts import evaluate_model
+
+    plugins.load_installed()
+    for run in runs:
+        yield evaluate_model(
+            run, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **settings
+        )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """The name and the value of `--set name=value`. A value is JSON, or else text.
+
+    Raises:
+        UserError: there is no "=", or the name is an option of its own.
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise UserError(f"--set {text}: expected NAME=VALUE, such as n_points=82")
+    if name in ("task", "prompts", "device", "kernels", "store", "results", "which", "name"):
+        raise UserError(f"--set {text}: '{name}' is no setting of a task; bench tasks NAME lists them")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def show(out: printing.Output, record: EvaluationRecord) -> None:
+    """Print the errors of a model by position, with a table per evaluation."""
+    for name, scores in record.evaluations.items():
+        where = positions(record, name, len(scores.mean))
+        named = {column: mark for mark, column in marks(record, name).items()}
+        rows = []
+        for column in _shown(len(where), named):
+            raw = scores.mean[column], scores.standard_error[column]
+            rows.append((f"{where[column]}", named.get(column, ""), *_numbers(record, name, raw)))
+        rows.append(("mean", "", *_numbers(record, name, (scores.overall[0], scores.overall[1]))))
+        count = record.prompts.get(name, next(iter(record.prompts.values()))).count
+        kind = metric(record, name).replace("_", " ")
+        columns = [
+            Column("position"),
+            Column("mark"),
+            Column(kind, number=True),
+            Column("error", number=True),
+        ]
+        out.say(f"{record.id} on {record.task.name}, {name}: {printing.count(count, 'prompt')}")
+        out.print(printing.table(out, columns, rows))
+        out.print()
+
+
+def _shown(count: int, named: dict[int, str]) -> Sequence[int]:
+    """Columns for a table: about ROWS at equal distances, the last one, and those with a name."""
+    stride = max(1, -(-count // ROWS))
+    return sorted({*range(0, count, stride), count - 1, *named})
+
+
+def _numbers(record: EvaluationRecord, name: str, raw: tuple[float, float]) -> tuple[str, str]:
+    error, spread = normalised(record, name, raw)
+    return f"{raw[0]:.4g}", f"{error:.4g} ± {spread:.2g}"

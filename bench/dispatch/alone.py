@@ -1,0 +1,203 @@
+"""Train one run in this process, for a notebook or a script: as a worker does, without a plan.
+
+The result is that of `bench run`, to the same bits on the same kind of hardware. A run that has a result is
+not trained again, and an interrupted one resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench import environment
+from bench import results as pool
+from bench.dispatch.job import Machine
+from bench.dispatch.plugin_checks import NotComparable, check_architecture, record_plugins
+from bench.dispatch.state import Folder
+from bench.dispatch.worker_process import prepare, trust
+from bench.errors import UserError, did_you_mean
+from bench.kernels.backends import SCAN_NAMES, resolve, unavailable
+from bench.results import RunRecord
+from bench.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.models.backbone import Model
+    from bench.train.loop import Progress
+
+
+class TrainedRun(NamedTuple):
+    """What is left of a training.
+
+    Attributes:
+        result: the result, as it is in its file.
+        model: the trained model, on the CPU and in evaluation mode; None if the run diverged, or if its
+            result was there before and no weights are kept beside it.
+    """
+
+    result: RunRecord
+    model: Model | None
+
+
+def train_run(
+    run: Run,
+    results: str | Path | None = None,
+    *,
+    device: str = "cpu",
+    kernels: str = "auto",
+    keep_weights: bool = False,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainedRun:
+    """Train a run in this process and return its result and its model.
+
+    Args:
+        run: what to train (`bench.make_run`).
+        results: the folder of results. A result that it has is returned without training, a new one is
+            stored there. None stores nothing.
+        device: "cpu", "cuda" or "cuda:1".
+        kernels: a backend of the kernels, as for `bench run --kernels`.
+        keep_weights: whether to store the weights beside the result, for `bench.load_model`.
+        progress: called about once a second.
+
+    Raises:
+        UserError: another process trains the run, the device cannot train it, or a plugin's architecture
+            cannot be compared with others.
+    """
+    from bench.kernels.product.precision import unavailable as precision_fault
+
+    device = checked_device(device, kernels)
+    if fault := precision_fault(run.precision, device):
+        raise UserError(f"run {run.id} cannot train on {device}: {fault}")
+    if results is None:
+        if keep_weights:
+            raise UserError("keep_weights needs a folder of results")
+        with tempfile.TemporaryDirectory() as scratch:
+            result, model = _train(run, Path(scratch), device, kernels, None, progress)
+        return TrainedRun(pool.read_run(_as_read(result)), model)
+    place = Path(results)
+    pool.check_writable(place)
+    if (record := pool.load_run(place, run)) is not None:
+        return TrainedRun(record, _kept_model(run, place, record))
+    folder = Folder.of(place, run.id)
+    with folder.locked() as free:
+        if not free:
+            raise UserError(f"run {run.id}: {folder.held_by() or 'another process'} trains it")
+        weights_of = pool.path_of(place, run) if keep_weights else None
+        result, model = _train(run, folder.path, device, kernels, weights_of, progress)
+        pool.store(pool.path_of(place, run), result, folder.path)
+        folder.clear()
+    return TrainedRun(pool.read_run(_as_read(result)), model)
+
+
+def _train(
+    run: Run,
+    folder: Path,
+    device: str,
+    kernels: str,
+    weights_of: Path | None,
+    progress: Callable[[Progress], None],
+) -> tuple[dict[str, Any], Model | None]:
+    """The result and the model of a run whose state is in `folder`; the weights go beside `weights_of`."""
+    import torch
+
+    from bench.train import weights
+    from bench.train.loop import TrainingOptions, train
+
+    kernels = resolve(kernels, device)[0]
+    began, kept, entry = time.time(), {}, None
+    with _settings_of_torch(device):
+        machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
+        tested = prepare(machine)
+        trust(tested)
+        try:
+            check_architecture(run, device, kernels)
+        except NotComparable as error:
+            raise UserError(str(error)) from None
+
+        def keep(member: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
+            nonlocal kept, entry
+            kept = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+            entry = weights.save(weights_of, run.id, kept) if weights_of else None
+            return entry
+
+        options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=keep)
+        result = train(run, folder, options)
+        model = None
+        if kept:
+            model = weights.build(run)
+            model.load_state_dict(kept)
+            model.eval()
+    result["provenance"].update(
+        {
+            "started": round(began, 3),
+            "finished": round(time.time(), 3),
+            **environment.describe(device),
+            "self_test": tested,
+            **({"weights": entry} if entry else {}),
+        }
+    )
+    record_plugins(result, run.task, run.architecture)
+    return result, model
+
+
+def checked_device(device: str, kernels: str) -> str:
+    """The full name of a device, "cpu" or "cuda:0".
+
+    Raises:
+        UserError: this machine has no such device, or the kernels' backend cannot run there.
+    """
+    import torch
+
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"unknown device '{device}', expected cpu, cuda or cuda:0") from None
+    if kind.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{device}' cannot train, expected cpu, cuda or cuda:0")
+    if kind.type == "cuda":
+        count = torch.cuda.device_count()
+        if (kind.index or 0) >= count:
+            raise UserError(f"device '{device}' does not exist: PyTorch sees {count} GPUs here")
+        device = f"cuda:{kind.index or 0}"
+    if kernels not in SCAN_NAMES:
+        raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, SCAN_NAMES)}")
+    if fault := unavailable(kernels, device):
+        raise UserError(f"kernels '{kernels}' cannot run on {device}: {fault}")
+    return device
+
+
+@contextlib.contextmanager
+def _settings_of_torch(device: str) -> Iterator[None]:
+    """Leave the settings of PyTorch that training changes, and its random state, as they were."""
+    import torch
+
+    from bench.kernels import product
+
+    settings: Any = torch.utils.deterministic
+    mode, filled = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
+    tf32 = torch.backends.cudnn.allow_tf32
+    devices = [torch.device(device)] if device != "cpu" else []
+    with product.precision(product.current().name), torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            torch.set_deterministic_debug_mode(mode)
+            settings.fill_uninitialized_memory = filled
+            torch.backends.cudnn.allow_tf32 = tf32
+
+
+def _kept_model(run: Run, results: Path, record: RunRecord) -> Model | None:
+    from bench.train.weights import load_model
+
+    return load_model(pool.path_of(results, run)) if record.provenance.weights else None
+
+
+def _as_read(result: dict[str, Any]) -> Any:
+    """A result as its file has it."""
+    return json.loads(json.dumps(result))
