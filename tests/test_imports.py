@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "run": "flops frozen models.architecture models.sizes optimizers paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures results run",
-    "results": "errors files run tasks",
+    "results": "errors files run tasks uncertainty",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.padding import Padding
-from rich.text import Text
 
 from bench import check as checks
 from bench import results as pool_of
@@ -25,21 +23,11 @@ from bench.check import worlds
 from bench.check.junit import junit as junit_xml
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
-from bench.cli.printing import Column
+from bench.cli.verdicts import counts, show_changes, show_counts, show_in_full, show_lines
 from bench.dispatch.status import run_statuses
 from bench.errors import UserError
 from bench.files import write_atomically, write_json
-from bench.report.text import value_text
 from bench.suite import Suite, owner
-
-STYLES = {
-    "reproduced": "green",
-    "contradicted": "red",
-    "undecided": "yellow",
-    "not comparable": "yellow",
-    "missing": "dim",
-    "unreachable": "magenta",
-}
 
 
 @dataclass(frozen=True)
@@ -53,6 +41,7 @@ class CheckOptions:
         allow_synthetic: judge synthetic results as if they were measured (tests).
         null: judge made-up results in which nothing was learned, instead of results.
         reverse: judge made-up results in which every stated order is turned round, instead of results.
+        verbose: print each claim with its statement, source, reason and runs.
     """
 
     as_json: bool = False
@@ -61,6 +50,7 @@ class CheckOptions:
     allow_synthetic: bool = False
     null: bool = False
     reverse: bool = False
+    verbose: bool = False
 
 
 def command(
@@ -75,8 +65,8 @@ def command(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="The file of an earlier check (a report's verdicts.json, or the output of --json): exit "
-            "code 1 if a claim that passed there fails now, else 0.",
+            help="The file of an earlier check (a report's verdicts.json, or the output of --json): print "
+            "what changed; exit code 1 if a claim that passed there fails now, else 0.",
         ),
     ] = None,
     allow_synthetic: Annotated[
@@ -98,6 +88,10 @@ def command(
             "round, and list the claims that would still pass.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Print the statement, source, reason and runs of every claim."),
+    ] = False,
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
@@ -105,7 +99,7 @@ def command(
     are missing, undecided or not comparable. 3: the suite or its claims file is wrong. With --null
     or --reversed: 0, whatever passes.
     """
-    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse)
+    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse, verbose)
     raise typer.Exit(try_claims(suite, options) if null or reverse else check_suite(suite, results, options))
 
 
@@ -134,9 +128,7 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
         data = {**checks.to_json(verdicts), "changes": listed, "problems": pool.problems}
         out.json({**data, "exit_code": code})
     else:
-        _show(verdicts, out)
-        _show_changes(changes, "the last check" if against is None else str(options.against), out)
-        _show_counts(verdicts, out)
+        _show(claims, verdicts, changes, options, out)
         for problem in pool.problems:
             out.say(problem, style="yellow")
     # A comparison with a file, or of synthetic results, is not the check that the next one continues.
@@ -162,8 +154,37 @@ def try_claims(path: Path, options: CheckOptions) -> int:
     if options.as_json:
         out.json(_trial_data(world, verdicts))
     else:
-        _show_trial(suite, world, verdicts, out)
+        _show_trial(suite, claims, world, verdicts, options.verbose, out)
     return 0
+
+
+def _show(
+    claims: claims_of.Claims,
+    verdicts: Sequence[checks.Verdict],
+    changes: Sequence[changes_of.Change],
+    options: CheckOptions,
+    out: printing.Output,
+) -> None:
+    """Print every claim; with `--against`, the claims that changed, in full."""
+    if options.against is not None and not options.verbose:
+        before = {change.claim: change.before for change in changes}
+        show_in_full([verdict for verdict in verdicts if verdict.claim in before], claims.claims, out, before)
+        show_changes([change for change in changes if change.after is None], str(options.against), out)
+        changed = f"{len(changes)} changed" if changes else "Nothing changed"
+        show_counts(verdicts, out, f" {changed} since {options.against}.")
+        return
+    if options.verbose:
+        show_in_full(verdicts, claims.claims, out)
+    else:
+        show_lines(verdicts, claims.claims, out)
+    show_changes(changes, "the last check" if options.against is None else str(options.against), out)
+    if mixed := sum(verdict.note is not None for verdict in verdicts):
+        named = "" if options.verbose else " (--verbose names them)"
+        claimed = printing.count(mixed, "claim")
+        out.say(f"{claimed} read from runs of several devices, kernels or precisions{named}.", style="yellow")
+    show_counts(verdicts, out)
+    if not options.verbose and any(verdict.verdict != "reproduced" for verdict in verdicts):
+        out.say("--verbose gives the reason of each verdict, and the runs behind it.", style="dim")
 
 
 def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
@@ -185,19 +206,22 @@ def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict
 
 
 def _show_trial(
-    suite: Suite, world: worlds.World, verdicts: Sequence[checks.Verdict], out: printing.Output
+    suite: Suite,
+    claims: claims_of.Claims,
+    world: worlds.World,
+    verdicts: Sequence[checks.Verdict],
+    verbose: bool,
+    out: printing.Output,
 ) -> None:
     turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
     out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
-    for verdict in passing:
-        also = "; its order is turned round" if verdict.claim in world.turned else ""
-        out.print(Text.assemble((verdict.claim, "bold"), f": expected {verdict.expected}{also}"))
-        out.print(Padding(Text(verdict.reason), (0, 0, 0, 4), expand=False))
-    others = {word: count for word, count in checks.to_json(verdicts)["counts"].items() if count}
-    others.pop("reproduced", None)
-    listed = ", ".join(f"{count} {word}" for word, count in others.items())
-    rest = f" Verdicts on the others: {listed}." if listed else ""
+    if passing:
+        (show_in_full if verbose else show_lines)(passing, claims.claims, out)
+    if also := [verdict.claim for verdict in passing if verdict.claim in world.turned]:
+        out.say(f"Their order is turned round: {', '.join(also)}.")
+    others = counts(verdicts, without=["reproduced"])
+    rest = f" Verdicts on the others: {others}." if others else ""
     out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")
 
 
@@ -231,62 +255,3 @@ def _remember(memory: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) ->
     """Keep the verdicts for the next check. Results that are read-only are no error."""
     with contextlib.suppress(OSError):
         write_json(memory, {"suite": owner.note(suite, memory.parent), **checks.to_json(verdicts)})
-
-
-def _show(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
-    columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
-    columns += [Column("expected", spare=True, folds=True), Column("tolerance", spare=True)]
-    rows = [
-        (
-            Text(verdict.verdict, STYLES[verdict.verdict]),
-            verdict.claim,
-            value_text(verdict),
-            verdict.expected,
-            verdict.tolerance,
-        )
-        for verdict in verdicts
-        if verdict.verdict != "missing"
-    ]
-    if rows:
-        out.print(printing.table(out, columns, rows))
-        out.print()
-    for verdict in verdicts:
-        if verdict.verdict not in ("reproduced", "missing"):
-            source = f" ({verdict.source})" if verdict.source else ""
-            text = f"{verdict.claim}: {verdict.statement}{source}"
-            _show_reason(verdict.verdict, STYLES[verdict.verdict], text, verdict.reason, out)
-    # Many claims share a note, or wait for the same runs: each reason is printed once.
-    notes = _grouped((verdict.note, verdict.claim) for verdict in verdicts if verdict.note)
-    for note, claims in notes.items():
-        _show_reason("mixed", "yellow", ", ".join(claims), note, out)
-    missing = _grouped(
-        (verdict.reason, verdict.claim) for verdict in verdicts if verdict.verdict == "missing"
-    )
-    for reason, claims in missing.items():
-        _show_reason("missing", STYLES["missing"], ", ".join(claims), reason, out)
-
-
-def _show_reason(word: str, style: str, text: str, reason: str, out: printing.Output) -> None:
-    out.print(Text.assemble((word, style), f" {text}"))
-    out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """Claims by the text about them."""
-    groups: dict[str, list[str]] = {}
-    for text, claim in pairs:
-        groups.setdefault(text, []).append(claim)
-    return groups
-
-
-def _show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
-    counts = {word: sum(verdict.verdict == word for verdict in verdicts) for word in STYLES}
-    listed = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    out.say(f"{printing.count(len(verdicts), 'claim')}: {listed or 'nothing was checked'}.")
-
-
-def _show_changes(changes: Sequence[changes_of.Change], since: str, out: printing.Output) -> None:
-    for change in changes:
-        style = "red" if change.lost else "green" if change.after == "reproduced" else ""
-        before, after = change.before or "not claimed", change.after or "no longer claimed"
-        out.print(Text(f"Since {since}: {change.claim}: {before} → {after}", style))

@@ -32,8 +32,8 @@ def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out
     """Print one line: the suite's runs by state, and the number of runs to train."""
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
-    flops = printing.flops(sum(entry.training_flops for entry in todo))
-    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
+    flops = printing.flops(sum(entry.axis_flops for entry in todo))
+    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} {printing.FLOPS}." if todo else ""
     out.say(f"Suite {name}: {printing.count(len(chosen), 'run')} ({states}).{ahead}")
 
 

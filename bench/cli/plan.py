@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -44,14 +45,19 @@ def command(
     plugin: Plugins,
     results: Results = RESULTS,
     filter: Filter = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Only the totals: a line per experiment instead of per run.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
-    show_plan(suite, results, filter, json)
+    show_plan(suite, results, filter, json, summary)
 
 
-def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
-    """Print the plan of the suite at `path`."""
+def show_plan(
+    path: Path, results: Path, terms: str | None, as_json: bool, only_summary: bool = False
+) -> None:
+    """Print the plan of the suite at `path`, or only its totals."""
     suite = suites.load(path)
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
@@ -60,6 +66,20 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
+    if not only_summary:
+        _show_runs(planned, out)
+    out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
+    for line in _remarks(path, planned, speeds):
+        out.print(Text(line, "dim"))
+    say_outdated(planned, pool, out)
+    for line in said_withdrawn(suite, pool):
+        out.say(line, style="yellow")
+    for problem in pool.problems:
+        out.say(problem, style="yellow")
+
+
+def _show_runs(planned: list[Planned], out: printing.Output) -> None:
+    """Print a line per run with the settings in which runs differ, and the others once."""
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
@@ -70,14 +90,6 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     ]
     if common:
         out.say(f"Every run: {', '.join(common)}.", style="dim")
-    out.print(_totals(out, suite, planned))
-    for line in _remarks(path, planned, speeds):
-        out.print(Text(line, "dim"))
-    say_outdated(planned, pool, out)
-    for line in said_withdrawn(suite, pool):
-        out.say(line, style="yellow")
-    for problem in pool.problems:
-        out.say(problem, style="yellow")
 
 
 def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
@@ -107,7 +119,8 @@ def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> T
     columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
     columns += [Column("size"), *(COLUMNS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
-    columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
+    columns += [Column(printing.FLOPS, number=True, spare=True)]
+    columns += [Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
     rows: Iterator[tuple[printing.Cell, ...]] = (
         (
@@ -118,7 +131,7 @@ def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> T
             *(COLUMNS[name][1](entry) for name in varying),
             printing.state(entry.status.word),
             _time(entry),
-            printing.flops(entry.training_flops),
+            printing.flops(entry.axis_flops),
             printing.parameters(entry.run.parameters),
         )
         for entry in planned
@@ -133,11 +146,17 @@ def _time(entry: Planned) -> str:
     return ("~" if entry.estimate.basis == "scaled" else "") + printing.duration(seconds)
 
 
-def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
+def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], title: str) -> Table:
+    """A row per experiment: its runs by state, the time of its runs, and their FLOPs.
+
+    Times are of one worker. Runs without a result whose time is not known are counted. What is missing is the
+    rest of the runs, so it has no column.
+    """
     words = [word for word in WORDS if any(entry.status.word == word for entry in planned)]
+    words = ["finished", *(word for word in words if word not in ("finished", "missing"))]
     columns = [Column("experiment", folds=True)]
-    columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
-    columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
+    columns += [Column(name, number=True) for name in ("runs", *words, "time done", "time left", "unknown")]
+    columns += [Column(printing.FLOPS, number=True), Column("rebuilds", spare=True)]
 
     def rows() -> Iterator[tuple[str, ...]]:
         for experiment in suite.experiments:
@@ -145,17 +164,19 @@ def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -
                 yield (experiment.name, *_sums(members, words), experiment.rebuilds)
         yield ("all, each run once", *_sums(planned, words), "")
 
-    return printing.table(out, columns, rows(), title="By experiment")
+    return printing.table(out, columns, rows(), title=title)
 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     states = Counter(entry.status.word for entry in planned)
-    total = Total.of(entry.estimate.seconds for entry in planned)
+    done = Total.of(entry.estimate.seconds for entry in planned if entry.has_ended)
+    left = Total.of(entry.remaining_seconds for entry in planned if not entry.has_ended)
     return [
         f"{len(planned):,}",
         *(f"{states[word]:,}" if states[word] else "·" for word in words),
-        printing.expected(total.seconds, total.unknown),
-        printing.flops(sum(entry.training_flops for entry in planned)),
+        *(printing.duration(total.seconds) if total.seconds else "·" for total in (done, left)),
+        f"{left.unknown:,}" if left.unknown else "·",
+        printing.flops(sum(entry.axis_flops for entry in planned)),
     ]
 
 

@@ -29,6 +29,7 @@ from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan import Planned, Total, plan
+from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5
@@ -145,11 +146,11 @@ def _table(out: printing.Output, view: _View) -> Table:
     words = [word for word in WORDS if view.with_word(word)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in (*words, "done", "worker time left", "ends in")]
-    columns += [Column(name, number=True, spare=True) for name in ("FLOPs done", "of FLOPs")]
+    columns += [Column(printing.FLOPS, number=True, spare=True)]
     rows = []
     for name, members in _groups(view.suite, view.planned):
         facts = _facts(members)
-        finished, total = facts["training_flops_done"], facts["training_flops"]
+        finished, total = facts[f"{AXIS}_done"], facts[AXIS]
         states = (
             Text(f"{facts['states'][word]:,}", printing.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
@@ -159,7 +160,7 @@ def _table(out: printing.Output, view: _View) -> Table:
         times = ["–" if complete else printing.expected(seconds, facts["runs_unknown"])]
         times.append(printing.duration(eta) if eta else "–")
         percent = printing.percent(finished, total)
-        rows.append((name, *states, percent, *times, printing.flops(finished), printing.flops(total)))
+        rows.append((name, *states, percent, *times, printing.flops(total)))
     return printing.table(out, columns, rows)
 
 
@@ -187,8 +188,11 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
     predictable = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
-        "training_flops_done": sum(entry.training_flops * entry.share_done for entry in planned),
-        "training_flops": sum(entry.training_flops for entry in planned),
+        **{
+            f"{count}{suffix}": sum(getattr(entry, count) * share(entry) for entry in planned)
+            for count in ("training_flops", "training_flops_full_length")
+            for suffix, share in (("_done", lambda entry: entry.share_done), ("", lambda entry: 1))
+        },
         "seconds_left": total.seconds,
         "runs_unknown": total.unknown,
         "eta_seconds": max((total.seconds or 0.0) / workers, longest) if predictable else None,

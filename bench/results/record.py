@@ -75,7 +75,9 @@ class Part(BaseModel):
 
 
 class Named(Part):
-    """A task, an architecture or an optimizer, of which readers need the name."""
+    """A task, an architecture or an optimizer: readers need the name, and comparisons its other fields."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str
 

@@ -710,10 +710,10 @@ def test_a_further_kind_of_claim_needs_an_entry_in_the_registry_alone(
         store(path_of(results, run), result_of(run, 0.3, provenance=REAL, noise=0))
     monkeypatch.setenv("COLUMNS", "160")
 
-    code = check_suite(path, results, CheckOptions(junit=tmp_path / "claims.xml"))
+    code = check_suite(path, results, CheckOptions(junit=tmp_path / "claims.xml", verbose=True))
     table = capsys.readouterr().out
     assert code == 1
-    assert re.search(r"^reproduced +in_units +3 times 0\.3 +n × 0\.1 +a hundredth of the unit", table, re.M)
+    assert re.search(r"^reproduced +in_units +3 times 0\.3 +n × 0\.1, a hundredth of the unit", table, re.M)
     assert re.search(r"^contradicted +in_others +4 times 0\.3 +n × 0\.07", table, re.M)
     assert "4.29 units" in table
 
