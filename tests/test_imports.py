@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
+    "shard": "dispatch.stacking errors run stack",
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
@@ -63,8 +64,8 @@ MAY_IMPORT = {
     "check": "errors frontier frozen models.architecture models.sizes names optimizers paper results run "
     "selection strict_yaml suite uncertainty",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files filters kernels paper.protocol plan plugins report "
-    "results run speed suite tasks train.backends_agree",
+    "cli": "check cost dispatch environment errors files filters flops kernels models names paper plan "
+    "plugins report results run shard speed suite tasks train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

@@ -16,13 +16,12 @@ import typer
 
 from bench import check as checks
 from bench import results as pool_of
-from bench import suite as suites
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
 from bench.check import worlds
 from bench.check.junit import junit as junit_xml
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
 from bench.cli.verdicts import counts, show_changes, show_counts, show_in_full, show_lines
 from bench.dispatch.status import run_statuses
 from bench.errors import UserError
@@ -54,8 +53,9 @@ class CheckOptions:
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     as_json: Json = False,
     junit: Annotated[
@@ -100,12 +100,15 @@ def command(
     or --reversed: 0, whatever passes.
     """
     options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse, verbose)
-    raise typer.Exit(try_claims(suite, options) if null or reverse else check_suite(suite, results, options))
+    choice = SuiteChoice.of(suite, changes)
+    raise typer.Exit(
+        try_claims(choice, options) if null or reverse else check_suite(choice, results, options)
+    )
 
 
-def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
+def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
-    suite = suites.load(path)
+    suite = choice.load()
     against = changes_of.read(options.against) if options.against else None
     # Claims are read before results: a mistake in the file matters more than results that are missing.
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
@@ -137,13 +140,13 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     return code
 
 
-def try_claims(path: Path, options: CheckOptions) -> int:
+def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
     """Print the claims that pass on made-up results. Nothing is read, remembered or written."""
     if options.null and options.reverse:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if options.junit or options.against:
         raise UserError("check: --junit and --against are about results, --null and --reversed are not")
-    suite = suites.load(path)
+    suite = choice.load()
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
     out = printing.Output()

@@ -15,7 +15,17 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
+from bench.cli.arguments import (
+    RESULTS,
+    Changes,
+    Filter,
+    Json,
+    Plugins,
+    Results,
+    ShardText,
+    SuiteChoice,
+    SuiteWord,
+)
 from bench.cli.printing import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
@@ -41,27 +51,29 @@ COLUMNS = {SHORT_NAMES.get(name, name): _column(name) for name in SETTINGS}
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     filter: Filter = None,
+    shard: ShardText = None,
     summary: Annotated[
         bool, typer.Option("--summary", help="Only the totals: a line per experiment instead of per run.")
     ] = False,
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
-    show_plan(suite, results, filter, json, summary)
+    show_plan(SuiteChoice.of(suite, changes, shard), results, filter, json, summary)
 
 
 def show_plan(
-    path: Path, results: Path, terms: str | None, as_json: bool, only_summary: bool = False
+    choice: SuiteChoice, results: Path, terms: str | None, as_json: bool, only_summary: bool = False
 ) -> None:
-    """Print the plan of the suite at `path`, or only its totals."""
-    suite = suites.load(path)
+    """Print the plan of a suite, or only its totals."""
+    suite = choice.load()
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
-    planned = stacked(select(plan(suite, results, pool, speeds), terms), results, speeds)
+    planned = stacked(select(choice.mine(suite, plan(suite, results, pool, speeds)), terms), results, speeds)
     out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
@@ -69,7 +81,7 @@ def show_plan(
     if not only_summary:
         _show_runs(planned, out)
     out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
-    for line in _remarks(path, planned, speeds):
+    for line in _remarks(choice, planned, speeds):
         out.print(Text(line, "dim"))
     say_outdated(planned, pool, out)
     for line in said_withdrawn(suite, pool):
@@ -156,7 +168,7 @@ def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], t
     words = ["finished", *(word for word in words if word not in ("finished", "missing"))]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in ("runs", *words, "time done", "time left", "unknown")]
-    columns += [Column(printing.FLOPS, number=True), Column("rebuilds", spare=True)]
+    columns += [Column(printing.FLOPS, number=True, spare=True), Column("rebuilds", spare=True)]
 
     def rows() -> Iterator[tuple[str, ...]]:
         for experiment in suite.experiments:
@@ -180,7 +192,7 @@ def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     ]
 
 
-def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
+def _remarks(choice: SuiteChoice, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
     """The basis of the times, how to measure unknown times, and the stacks that runs form."""
     bases = Counter(entry.estimate.basis for entry in planned)
     if speeds:
@@ -189,7 +201,7 @@ def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str
             f"{bases['scaled']:,} scaled from the nearest measured (~), {bases['unknown']:,} unknown."
         )
     if bases["unknown"]:
-        how = f"bench speed {path}{plugins.flags()} measures on this machine"
+        how = f"bench speed {choice} measures on this machine"
         yield f"Unknown: no run like it was measured; {how}."
     if stopping := [entry for entry in planned if entry.run.stop is not None and not entry.has_ended]:
         yield (
