@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from command import ROOT
 
 from bench import plugins, strict_yaml
 from bench import suite as suites
 from bench.check import claims as claims_of
-from bench.cli.app import COMMANDS, load
+from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.paper import protocol
 from bench.shard import Shard
@@ -219,6 +220,11 @@ def test_its_entry_points_are_those_that_are_looked_for() -> None:
     assert tomllib.loads(text)["project"]["entry-points"].keys() <= plugins.GROUPS.keys()
 
 
+def root_options() -> set[str]:
+    """Options of `bench` itself."""
+    return {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
+
+
 def prose() -> str:
     return re.sub(r"^```.*?^```$", "", ALL, flags=re.MULTILINE | re.DOTALL)
 
@@ -251,6 +257,9 @@ def test_a_command_line_is_one_that_bench_takes(
     monkeypatch.setattr("bench.cli.arguments.reserve", lambda: None)
     monkeypatch.setattr(plugins, "load", lambda files: [path.read_bytes() for path in files])
     name, *arguments = shlex.split(line)[1:]
+    if name.startswith("-"):
+        assert name in root_options()
+        return
     command = load(name)
     if not arguments:  # only named
         return
@@ -261,11 +270,11 @@ def test_a_command_line_is_one_that_bench_takes(
 def test_options_they_name_belong_to_some_command() -> None:
     options = {
         option for command in map(load, COMMANDS) for parameter in command.params for option in parameter.opts
-    }
+    } | root_options()
     named = {
         match
         for code in re.findall(r"`([^`]+)`", prose())
-        if not code.startswith(("pytest ", "ruff ", "git "))
+        if not code.startswith(("pytest ", "ruff ", "git ", "sky "))
         for match in re.findall(r"(?<!\S)--[a-z-]+", code)
     }
     assert len(named) > 10

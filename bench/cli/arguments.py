@@ -93,7 +93,9 @@ Results = Annotated[
 ]
 
 
-def _load_plugins(files: list[Path]) -> list[Path]:
+def _load_plugins(ctx: typer.Context, files: list[Path]) -> list[Path]:
+    if ctx.resilient_parsing:  # a shell completes a line: it reads the standard output, and runs no plugin
+        return files
     reserve()  # a plugin's prints, now or later, must not mix with the command's output
     if files:
         plugins.load(files)

@@ -70,7 +70,7 @@ def init(target: str, plugin: bool, claims: bool) -> None:
     if claims:
         files[suite.with_suffix(".claims.yaml")] = _filled("starter.claims.yaml", words)
     if plugin:
-        files[suite.with_suffix(".py")] = _filled("starter.py", words)
+        files[suite.with_suffix(".py")] = _filled("starter.py.template", words)
     if existing := [str(path) for path in files if path.exists()]:
         raise UserError(f"not written, because {', '.join(existing)} exists; give another name or folder")
     suite.parent.mkdir(parents=True, exist_ok=True)

@@ -176,7 +176,7 @@ def _product(
                 yield from _valid(cell, grid, stated.settings, checkpoints, complaints)
 
 
-class Grid(NamedTuple):
+class Product(NamedTuple):
     """The points of a product.
 
     Attributes:
@@ -222,7 +222,7 @@ def _pairs(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated
     ]
 
 
-def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Grid:
+def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Product:
     """The product of the lists."""
     placed_sizes = sizes(stated.listed("sizes"), complaints)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
@@ -251,11 +251,13 @@ def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Grid:
             *listed.values(),
         )
     ]
-    return Grid(cells, dict(placed_sizes), {variant.name: place for variant, place in placed_architectures})
+    return Product(
+        cells, dict(placed_sizes), {variant.name: place for variant, place in placed_architectures}
+    )
 
 
 def _valid(
-    cell: Cell, grid: Grid, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
+    cell: Cell, grid: Product, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
 ) -> Iterator[Run]:
     """The run of a grid point; nothing, and a complaint, if it is not valid."""
     try:
