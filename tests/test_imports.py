@@ -57,6 +57,7 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "shard": "dispatch.stacking errors run stack",
+    "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
@@ -65,7 +66,8 @@ MAY_IMPORT = {
     "selection strict_yaml suite uncertainty",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch environment errors files filters flops kernels models names paper plan "
-    "plugins report results run shard speed suite tasks train.backends_agree",
+    "plugins report results run shard speed suite tasks tracking "
+    "train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

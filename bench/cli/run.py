@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from bench import results as pool_of
+from bench import tracking
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Filter, Plugins, Results, ShardText, SuiteChoice, SuiteWord
 from bench.cli.memory import share_gpus
@@ -22,6 +23,7 @@ from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
+from bench.cli.track import tracked
 from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout, is_done
 from bench.dispatch.local import LocalPool, machines
@@ -56,6 +58,7 @@ class RunChoices:
     cluster_config: Path | None = None
     wait: bool = False
     snapshot: bool = False
+    track: str | None = None
 
 
 def command(
@@ -114,6 +117,14 @@ def command(
             f"Exit code {UNFINISHED} if runs are left; the same command resumes them.",
         ),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trackio|wandb",
+            envvar="BENCH_TRACK",
+            help="Copy losses and evaluations to a tracker while runs train (extra tracking).",
+        ),
+    ] = None,
     cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
@@ -147,6 +158,7 @@ def command(
             cluster_config=cluster_config,
             wait=wait,
             snapshot=snapshot,
+            track=track or None,
         ),
         Machine(
             threads=threads,
@@ -177,6 +189,12 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
             "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
             "a job saves before it is over, and its runs resume in the next one"
         )
+    if choices.track is not None:
+        tracking.check(choices.track)
+        if choices.cluster != "local":
+            raise UserError(
+                "--track belongs to --cluster local: it reads the record of this machine's workers"
+            )
     if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
         raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
     suite = choice.load()
@@ -233,7 +251,8 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        _train(jobs, todo, order, places, deadline, out)
+        with tracked(choices.track, suite.name, todo, results, deadline, out):
+            _train(jobs, todo, order, places, deadline, out)
         conclude(choice, order, todo, jobs, out)
     except TimeUp as end:
         if not conclude_early(order, chosen, todo, jobs, end.seconds_left, out):
