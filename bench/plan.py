@@ -13,6 +13,7 @@ from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
 from bench.results import Pool
+from bench.results.evaluations import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run, leaves
 from bench.stack import stackable
@@ -38,13 +39,18 @@ class Planned:
 
     @cached_property
     def training_flops(self) -> int:
-        """Training FLOPs of the whole run; with a stop rule the most there can be until it has finished."""
+        """Training FLOPs of the whole run, curriculum counted; with a stop rule the most there can be."""
         return self.run.training_flops(self._last_step)
 
-    @property
+    @cached_property
     def training_flops_full_length(self) -> int:
-        """The same with every step at full length."""
+        """The same with every step at full length: the count at which models are compared."""
         return self.run.training_flops_full_length(self._last_step)
+
+    @property
+    def axis_flops(self) -> int:
+        """Training FLOPs in the count at which models are compared (`AXIS`), which the commands print."""
+        return int(getattr(self, AXIS))
 
     @property
     def _last_step(self) -> int | None:

@@ -15,6 +15,7 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import memory as memory_of
 from bench.cli import printing
+from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import share_gpus
 from bench.cli.run import RunChoices, run_suite
 from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
@@ -167,7 +168,7 @@ def would_submit(
         )
     config = suite.parent / "site.yaml"
     choices = RunChoices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
-    run_suite(suite, results, choices, machine or Machine())
+    run_suite(SuiteChoice.of(suite), results, choices, machine or Machine())
 
 
 def test_on_a_cluster_the_runs_of_a_stack_are_in_one_job(

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "run": "flops frozen models.architecture models.sizes optimizers paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures results run",
-    "results": "errors files run tasks",
+    "results": "errors files run tasks uncertainty",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
@@ -56,6 +56,8 @@ MAY_IMPORT = {
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
+    "shard": "dispatch.stacking errors run stack",
+    "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
@@ -66,8 +68,8 @@ MAY_IMPORT = {
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files filters kernels other_prompts paper.protocol plan "
-    "plugins report results run speed suite tasks train.backends_agree",
+    "cli": "check cost dispatch environment errors files filters flops kernels models names other_prompts "
+    "paper plan plugins report results run shard speed suite tasks tracking train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

@@ -33,6 +33,7 @@ from bench import flops
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import arguments, withdraw
+from bench.cli.arguments import SuiteChoice
 from bench.cli.plan import show_plan
 from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, form
@@ -473,10 +474,10 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     monkeypatch.setattr("bench.cli.plan.local_device", lambda: ("this device", "cpu"))
     suite = ROOT / "suites/quick.yaml"
     runs = suites.load(suite).runs
-    show_plan(suite, tmp_path, None, as_json=True)
+    show_plan(SuiteChoice.of(suite), tmp_path, None, as_json=True)
     exported = json.loads(capsys.readouterr().out)
     assert {(run["estimated_hours"], run["estimate"]) for run in exported["runs"]} == {(None, "unknown")}
-    show_plan(suite, tmp_path, None, as_json=False)
+    show_plan(SuiteChoice.of(suite), tmp_path, None, as_json=False)
     printed = capsys.readouterr().out
     assert f"bench speed {suite}" in " ".join(printed.split()), "a long path may be wrapped"
     totals = printed[printed.index("By experiment") :]
@@ -484,7 +485,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     records.store(
         records.path_of(tmp_path, "this device"), replace(record_of(runs[0], (1, 3.6)), device_kind="cpu")
     )
-    show_plan(suite, tmp_path, None, as_json=True)
+    show_plan(SuiteChoice.of(suite), tmp_path, None, as_json=True)
     first, *others = json.loads(capsys.readouterr().out)["runs"]
     assert (first["estimated_hours"], first["estimate"], first["stack"]) == (
         pytest.approx(runs[0].steps / 1e6),
@@ -492,11 +493,11 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
         1,
     )
     assert any(run["estimated_hours"] is None for run in others)
-    show_plan(suite, tmp_path, None, as_json=False)
+    show_plan(SuiteChoice.of(suite), tmp_path, None, as_json=False)
     printed = capsys.readouterr().out
     assert re.search(r"all, each run once .*≥ .* s, \d+ runs unknown", printed)
     records.path_of(tmp_path, "this device").write_text("{}")
-    show_plan(suite, tmp_path, None, as_json=True)
+    show_plan(SuiteChoice.of(suite), tmp_path, None, as_json=True)
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert "this-device.json: is not a record of bench speed; set aside" in problem
 

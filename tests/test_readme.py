@@ -7,17 +7,21 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
 from command import ROOT
 
 from bench import plugins, strict_yaml
 from bench import suite as suites
 from bench.check import claims as claims_of
-from bench.cli.app import COMMANDS, load
+from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.paper import protocol
+from bench.shard import Shard
 
 FILES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -108,7 +112,72 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", ALL, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+def recipes() -> dict[str, str]:
+    """The files for other schedulers in the guides, which begin with a comment of their name, by name."""
+    named = {match[1]: text for text in blocks("yaml") if (match := re.match(r"# (\S+\.yaml)\n", text))}
+    return named | {"bench.pbs": next(text for text in blocks("sh") if "#PBS" in text)}
+
+
+def scripts() -> dict[str, str]:
+    """The shell scripts in the recipes, by the name of the recipe."""
+    sky, job = (yaml.safe_load(recipes()[name]) for name in ("sky.yaml", "job.yaml"))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["bash", "-c"]
+    (script,) = container["args"]
+    return {
+        "sky.yaml": sky["setup"] + "\n" + sky["run"],
+        "job.yaml": script,
+        "bench.pbs": recipes()["bench.pbs"],
+    }
+
+
+def test_recipes_mount_what_they_write_and_take_all_shares() -> None:
+    sky, job = (yaml.safe_load(recipes()[name]) for name in ("sky.yaml", "job.yaml"))
+    assert "/results" in sky["file_mounts"]
+    assert list(sky["envs"]) == ["RANK"]
+    pod = job["spec"]["template"]["spec"]
+    assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
+    assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == [
+        volume["name"] for volume in pod["volumes"]
+    ]
+    for name, variables in (
+        ("sky.yaml", [{"RANK": str(rank)} for rank in (1, 2, 3, 4)]),
+        ("job.yaml", [{"JOB_COMPLETION_INDEX": str(index)} for index in range(job["spec"]["completions"])]),
+        ("bench.pbs", [{"PBS_ARRAY_INDEX": str(index)} for index in (1, 2, 3, 4)]),
+    ):
+        shares = [
+            arguments[arguments.index("--shard") + 1] for arguments in map(partial(started, name), variables)
+        ]
+        assert shares == ["1/4", "2/4", "3/4", "4/4"]
+        assert [Shard.of(share).index for share in shares] == [1, 2, 3, 4]
+
+
+def started(name: str, variables: dict[str, str]) -> list[str]:
+    """The arguments of `bench` in a recipe, as bash expands them; other programs do nothing."""
+    script = re.sub(r"\bexec ", "", scripts()[name])
+    stubs = "".join(f"{program}() {{ :; }}\n" for program in ("pip", "mkdir", "cd", "source", "qsub"))
+    stubs += 'bench() { printf "%s\\n" "$@" >&3; }\n'
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3>&1 1>/dev/null\n{stubs}{script}"],
+        env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ["sky.yaml", "job.yaml", "bench.pbs"])
+def test_the_script_of_a_recipe_is_shell_and_its_command_is_one_that_bench_takes(name: str) -> None:
+    script = scripts()[name]
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    variables = {"RANK": "2", "JOB_COMPLETION_INDEX": "1", "PBS_ARRAY_INDEX": "2"}
+    command, *arguments = started(name, variables)
+    assert command == "run"
+    with load(command).make_context(command, arguments) as context:
+        assert context.params["shard"] == "2/4"
+        assert context.params["suite"] == "paper"
+        assert context.params["yes"] is True
+
+
+@pytest.mark.parametrize("text", [text for text in blocks("yaml") if text not in recipes().values()])
 def test_a_block_of_yaml_is_a_suite_claims_or_a_site_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "block.yaml"
     path.write_text(text, encoding="utf-8")
@@ -151,6 +220,11 @@ def test_its_entry_points_are_those_that_are_looked_for() -> None:
     assert tomllib.loads(text)["project"]["entry-points"].keys() <= plugins.GROUPS.keys()
 
 
+def root_options() -> set[str]:
+    """Options of `bench` itself."""
+    return {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
+
+
 def prose() -> str:
     return re.sub(r"^```.*?^```$", "", ALL, flags=re.MULTILINE | re.DOTALL)
 
@@ -183,6 +257,9 @@ def test_a_command_line_is_one_that_bench_takes(
     monkeypatch.setattr("bench.cli.arguments.reserve", lambda: None)
     monkeypatch.setattr(plugins, "load", lambda files: [path.read_bytes() for path in files])
     name, *arguments = shlex.split(line)[1:]
+    if name.startswith("-"):
+        assert name in root_options()
+        return
     command = load(name)
     if not arguments:  # only named
         return
@@ -193,11 +270,11 @@ def test_a_command_line_is_one_that_bench_takes(
 def test_options_they_name_belong_to_some_command() -> None:
     options = {
         option for command in map(load, COMMANDS) for parameter in command.params for option in parameter.opts
-    }
+    } | root_options()
     named = {
         match
         for code in re.findall(r"`([^`]+)`", prose())
-        if not code.startswith(("pytest ", "ruff ", "git "))
+        if not code.startswith(("pytest ", "ruff ", "git ", "sky "))
         for match in re.findall(r"(?<!\S)--[a-z-]+", code)
     }
     assert len(named) > 10

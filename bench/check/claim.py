@@ -173,6 +173,11 @@ class Claim(Frozen):
         return "none"
 
     @property
+    def bound_text(self) -> str:
+        """The bound on the measured value, in a few characters: `≤ 0.5`, `ratio < 1.1`."""
+        return self.expected if self.tolerance == "none" else f"{self.expected}, {self.tolerance}"
+
+    @property
     def compares(self) -> bool:
         """Whether the claim compares models, some of which must have learned something."""
         return self.relative or any(len(quantity.parts) > 1 for quantity in self.quantities)

@@ -70,7 +70,7 @@ def load(path: Path, suite: Suite) -> Claims:
     document = read(path)
     file = check(document, _File)
     complaints = list(file) if isinstance(file, list) else []
-    if isinstance(file, _File) and file.suite != suite.name:
+    if isinstance(file, _File) and file.suite != suite.base_name:
         complaints.append(
             Complaint(("suite",), f"these are claims about '{file.suite}', the suite is named '{suite.name}'")
         )
@@ -92,6 +92,8 @@ def load(path: Path, suite: Suite) -> Claims:
         faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
         if claim.awaits and faults:
             awaiting[name] = claim.awaits
+        elif faults and suite.name != suite.base_name:  # the command line took the claim's runs away
+            awaiting[name] = faults[0].message
         else:
             complaints.extend(faults)
     complaints.extend(bad_references(entries if isinstance(entries, dict) else {}, claims))

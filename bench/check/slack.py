@@ -35,6 +35,10 @@ class SlackClaim(Claim):
             return f"{-100 * self.slack:g} % margin"
         return f"{100 * self.slack:g} % slack" if self.slack else "none"
 
+    @property
+    def bound_text(self) -> str:
+        return f"ratio < {1 + self.slack:.4g}"
+
     def below(self, low: Floats, high: Floats) -> Holds:
         """Whether each first value is the lower, up to the slack. Without slack, equal values are not."""
         # A share of a value below 0 (an excess can be) would narrow the slack instead of widening it.

@@ -23,6 +23,9 @@ COMMANDS: dict[str, str] = {
     "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use the times.",
     "withdraw": "Exclude wrong results: files stay, runs become missing. Without --filter, list them.",
     "doctor": "Show this machine's versions, devices and kernels, checked against their references.",
+    "init": "Write a small commented suite to begin with; on request a plugin and claims.",
+    "suites": "List the suites that ship with bench. Every command that takes a suite takes their names.",
+    "architectures": "List the architectures with their options, parameters and FLOPs per token at a size.",
     "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
     "schema": "Print the JSON Schema of suites or claims files, for editors that complete and check YAML.",
 }

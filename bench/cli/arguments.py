@@ -2,25 +2,102 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench import plugins
+from bench import suite as suites
+from bench.cli.completion import setting_words, suite_words
 from bench.cli.stdout import reserve
 from bench.filters import RUN_FIELDS
+from bench.shard import Shard
+from bench.suite.shipped import locate
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, such as suites/quick.yaml.")]
+if TYPE_CHECKING:
+    from bench.plan import Planned
+
+
+@dataclass(frozen=True)
+class SuiteChoice:
+    """The suite that a command is about.
+
+    Attributes:
+        path: its file.
+        word: what the user wrote for it.
+        settings: what the user changes in it, as `key=value`.
+        shard: the share of its runs that is meant; None for all.
+    """
+
+    path: Path
+    word: str
+    settings: tuple[str, ...] = ()
+    shard: Shard | None = None
+
+    @classmethod
+    def of(cls, word: str | Path, settings: Sequence[str] = (), shard: str | None = None) -> SuiteChoice:
+        """The suite of a path, or of the name of a suite that ships with bench.
+
+        Raises:
+            InvalidFile: there is neither a file nor a suite of this name.
+            UserError: the share is not one.
+        """
+        share = None if shard is None else Shard.of(shard)
+        return cls(locate(str(word)), str(word), tuple(settings), share)
+
+    def load(self) -> suites.Suite:
+        """Read the suite; errors as in `bench.suite.load`."""
+        return suites.load(self.path, self.settings)
+
+    def __str__(self) -> str:
+        """The arguments of another command about this suite: `quick --set steps=2000 --plugin mine.py`."""
+        changes = "".join(f" --set {shlex.quote(word)}" for word in self.settings)
+        return f"{shlex.quote(self.word)}{changes}{plugins.flags()}"
+
+    @property
+    def to_run(self) -> str:
+        """The arguments of `bench run` for the same runs."""
+        return str(self) if self.shard is None else f"{self} --shard {self.shard}"
+
+    def mine(self, suite: suites.Suite, planned: Sequence[Planned]) -> list[Planned]:
+        """The planned runs that are in the share."""
+        ids = None if self.shard is None else self.shard.ids(suite.runs)
+        return [entry for entry in planned if ids is None or entry.run.id in ids]
+
+
+SuiteWord = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE",
+        help="A suite file, or the name of a suite that ships with bench.",
+        autocompletion=suite_words,
+    ),
+]
+Changes = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=setting_words,
+        default_factory=list,
+        show_default=False,
+        help="Change a setting of every run, e.g. --set steps=2000 --set seeds=0,1; may be repeated.",
+    ),
+]
 Results = Annotated[
     Path, typer.Option("--results", file_okay=False, help="Folder of results: one pool for all suites.")
 ]
 
 
-def _load_plugins(files: list[Path]) -> list[Path]:
+def _load_plugins(ctx: typer.Context, files: list[Path]) -> list[Path]:
+    if ctx.resilient_parsing:  # a shell completes a line: it reads the standard output, and runs no plugin
+        return files
     reserve()  # a plugin's prints, now or later, must not mix with the command's output
     if files:
-        from bench import plugins
-
         plugins.load(files)
     return files
 
@@ -35,6 +112,14 @@ Plugins = Annotated[
         default_factory=list,
         show_default=False,
         help="Python file with architectures or tasks of your own; may be repeated.",
+    ),
+]
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Only a share of the runs, e.g. 2/4 on the second of four machines. Stacks stay whole.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]

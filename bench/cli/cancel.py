@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import plugins
 from bench import results as pool_of
-from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Plugins, Results, SuitePath
+from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, SuiteWord
 from bench.dispatch.slurm.submit import cancel
 from bench.dispatch.status import run_statuses
 
 
-def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS) -> None:
+def command(suite: SuiteWord, plugin: Plugins, changes: Changes, results: Results = RESULTS) -> None:
     """Cancel a suite's jobs on the cluster. Running jobs save first.
 
     The same `bench run` command resumes them.
     """
-    cancel_suite(suite, results)
+    cancel_suite(SuiteChoice.of(suite, changes), results)
 
 
-def cancel_suite(path: Path, results: Path) -> None:
+def cancel_suite(choice: SuiteChoice, results: Path) -> None:
     """Cancel the suite's queued and running jobs.
 
     Raises:
         UserError: the scheduler does not answer, or refuses.
     """
-    suite = suites.load(path)
+    suite = choice.load()
     out = printing.Output()
     if count := cancel(results, suite.name):
         out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running jobs save first.")
-        out.say(f"To resume: bench run {path}{plugins.flags()} --cluster slurm")
+        out.say(f"To resume: bench run {choice} --cluster slurm")
     else:
         out.say(f"Suite {suite.name} has no job in the queue.")
     statuses = run_statuses(suite.runs, results, pool_of.load(results))

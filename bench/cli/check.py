@@ -7,39 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.padding import Padding
-from rich.text import Text
 
 from bench import check as checks
 from bench import results as pool_of
-from bench import suite as suites
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
 from bench.check import worlds
 from bench.check.junit import junit as junit_xml
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
-from bench.cli.printing import Column
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
+from bench.cli.verdicts import counts, show_changes, show_counts, show_in_full, show_lines
 from bench.dispatch.status import run_statuses
 from bench.errors import UserError
 from bench.files import write_atomically, write_json
-from bench.report.text import value_text
 from bench.suite import Suite, owner
-
-STYLES = {
-    "reproduced": "green",
-    "contradicted": "red",
-    "undecided": "yellow",
-    "not comparable": "yellow",
-    "missing": "dim",
-    "unreachable": "magenta",
-}
 
 
 @dataclass(frozen=True)
@@ -53,6 +40,7 @@ class CheckOptions:
         allow_synthetic: judge synthetic results as if they were measured (tests).
         null: judge made-up results in which nothing was learned, instead of results.
         reverse: judge made-up results in which every stated order is turned round, instead of results.
+        verbose: print each claim with its statement, source, reason and runs.
     """
 
     as_json: bool = False
@@ -61,11 +49,13 @@ class CheckOptions:
     allow_synthetic: bool = False
     null: bool = False
     reverse: bool = False
+    verbose: bool = False
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     as_json: Json = False,
     junit: Annotated[
@@ -75,8 +65,8 @@ def command(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="The file of an earlier check (a report's verdicts.json, or the output of --json): exit "
-            "code 1 if a claim that passed there fails now, else 0.",
+            help="The file of an earlier check (a report's verdicts.json, or the output of --json): print "
+            "what changed; exit code 1 if a claim that passed there fails now, else 0.",
         ),
     ] = None,
     allow_synthetic: Annotated[
@@ -98,6 +88,10 @@ def command(
             "round, and list the claims that would still pass.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Print the statement, source, reason and runs of every claim."),
+    ] = False,
 ) -> None:
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
@@ -105,13 +99,16 @@ def command(
     are missing, undecided or not comparable. 3: the suite or its claims file is wrong. With --null
     or --reversed: 0, whatever passes.
     """
-    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse)
-    raise typer.Exit(try_claims(suite, options) if null or reverse else check_suite(suite, results, options))
+    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse, verbose)
+    choice = SuiteChoice.of(suite, changes)
+    raise typer.Exit(
+        try_claims(choice, options) if null or reverse else check_suite(choice, results, options)
+    )
 
 
-def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
+def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
-    suite = suites.load(path)
+    suite = choice.load()
     against = changes_of.read(options.against) if options.against else None
     # Claims are read before results: a mistake in the file matters more than results that are missing.
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
@@ -134,9 +131,7 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
         data = {**checks.to_json(verdicts), "changes": listed, "problems": pool.problems}
         out.json({**data, "exit_code": code})
     else:
-        _show(verdicts, out)
-        _show_changes(changes, "the last check" if against is None else str(options.against), out)
-        _show_counts(verdicts, out)
+        _show(claims, verdicts, changes, options, out)
         for problem in pool.problems:
             out.say(problem, style="yellow")
     # A comparison with a file, or of synthetic results, is not the check that the next one continues.
@@ -145,13 +140,13 @@ def check_suite(path: Path, results: Path, options: CheckOptions) -> int:
     return code
 
 
-def try_claims(path: Path, options: CheckOptions) -> int:
+def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
     """Print the claims that pass on made-up results. Nothing is read, remembered or written."""
     if options.null and options.reverse:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if options.junit or options.against:
         raise UserError("check: --junit and --against are about results, --null and --reversed are not")
-    suite = suites.load(path)
+    suite = choice.load()
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
     out = printing.Output()
@@ -162,8 +157,37 @@ def try_claims(path: Path, options: CheckOptions) -> int:
     if options.as_json:
         out.json(_trial_data(world, verdicts))
     else:
-        _show_trial(suite, world, verdicts, out)
+        _show_trial(suite, claims, world, verdicts, options.verbose, out)
     return 0
+
+
+def _show(
+    claims: claims_of.Claims,
+    verdicts: Sequence[checks.Verdict],
+    changes: Sequence[changes_of.Change],
+    options: CheckOptions,
+    out: printing.Output,
+) -> None:
+    """Print every claim; with `--against`, the claims that changed, in full."""
+    if options.against is not None and not options.verbose:
+        before = {change.claim: change.before for change in changes}
+        show_in_full([verdict for verdict in verdicts if verdict.claim in before], claims.claims, out, before)
+        show_changes([change for change in changes if change.after is None], str(options.against), out)
+        changed = f"{len(changes)} changed" if changes else "Nothing changed"
+        show_counts(verdicts, out, f" {changed} since {options.against}.")
+        return
+    if options.verbose:
+        show_in_full(verdicts, claims.claims, out)
+    else:
+        show_lines(verdicts, claims.claims, out)
+    show_changes(changes, "the last check" if options.against is None else str(options.against), out)
+    if mixed := sum(verdict.note is not None for verdict in verdicts):
+        named = "" if options.verbose else " (--verbose names them)"
+        claimed = printing.count(mixed, "claim")
+        out.say(f"{claimed} read from runs of several devices, kernels or precisions{named}.", style="yellow")
+    show_counts(verdicts, out)
+    if not options.verbose and any(verdict.verdict != "reproduced" for verdict in verdicts):
+        out.say("--verbose gives the reason of each verdict, and the runs behind it.", style="dim")
 
 
 def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
@@ -185,19 +209,22 @@ def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict
 
 
 def _show_trial(
-    suite: Suite, world: worlds.World, verdicts: Sequence[checks.Verdict], out: printing.Output
+    suite: Suite,
+    claims: claims_of.Claims,
+    world: worlds.World,
+    verdicts: Sequence[checks.Verdict],
+    verbose: bool,
+    out: printing.Output,
 ) -> None:
     turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
     out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
-    for verdict in passing:
-        also = "; its order is turned round" if verdict.claim in world.turned else ""
-        out.print(Text.assemble((verdict.claim, "bold"), f": expected {verdict.expected}{also}"))
-        out.print(Padding(Text(verdict.reason), (0, 0, 0, 4), expand=False))
-    others = {word: count for word, count in checks.to_json(verdicts)["counts"].items() if count}
-    others.pop("reproduced", None)
-    listed = ", ".join(f"{count} {word}" for word, count in others.items())
-    rest = f" Verdicts on the others: {listed}." if listed else ""
+    if passing:
+        (show_in_full if verbose else show_lines)(passing, claims.claims, out)
+    if also := [verdict.claim for verdict in passing if verdict.claim in world.turned]:
+        out.say(f"Their order is turned round: {', '.join(also)}.")
+    others = counts(verdicts, without=["reproduced"])
+    rest = f" Verdicts on the others: {others}." if others else ""
     out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")
 
 
@@ -231,62 +258,3 @@ def _remember(memory: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) ->
     """Keep the verdicts for the next check. Results that are read-only are no error."""
     with contextlib.suppress(OSError):
         write_json(memory, {"suite": owner.note(suite, memory.parent), **checks.to_json(verdicts)})
-
-
-def _show(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
-    columns = [Column("verdict"), Column("claim", folds=True), Column("value")]
-    columns += [Column("expected", spare=True, folds=True), Column("tolerance", spare=True)]
-    rows = [
-        (
-            Text(verdict.verdict, STYLES[verdict.verdict]),
-            verdict.claim,
-            value_text(verdict),
-            verdict.expected,
-            verdict.tolerance,
-        )
-        for verdict in verdicts
-        if verdict.verdict != "missing"
-    ]
-    if rows:
-        out.print(printing.table(out, columns, rows))
-        out.print()
-    for verdict in verdicts:
-        if verdict.verdict not in ("reproduced", "missing"):
-            source = f" ({verdict.source})" if verdict.source else ""
-            text = f"{verdict.claim}: {verdict.statement}{source}"
-            _show_reason(verdict.verdict, STYLES[verdict.verdict], text, verdict.reason, out)
-    # Many claims share a note, or wait for the same runs: each reason is printed once.
-    notes = _grouped((verdict.note, verdict.claim) for verdict in verdicts if verdict.note)
-    for note, claims in notes.items():
-        _show_reason("mixed", "yellow", ", ".join(claims), note, out)
-    missing = _grouped(
-        (verdict.reason, verdict.claim) for verdict in verdicts if verdict.verdict == "missing"
-    )
-    for reason, claims in missing.items():
-        _show_reason("missing", STYLES["missing"], ", ".join(claims), reason, out)
-
-
-def _show_reason(word: str, style: str, text: str, reason: str, out: printing.Output) -> None:
-    out.print(Text.assemble((word, style), f" {text}"))
-    out.print(Padding(Text(reason), (0, 0, 0, 4), expand=False))
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """Claims by the text about them."""
-    groups: dict[str, list[str]] = {}
-    for text, claim in pairs:
-        groups.setdefault(text, []).append(claim)
-    return groups
-
-
-def _show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output) -> None:
-    counts = {word: sum(verdict.verdict == word for verdict in verdicts) for word in STYLES}
-    listed = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    out.say(f"{printing.count(len(verdicts), 'claim')}: {listed or 'nothing was checked'}.")
-
-
-def _show_changes(changes: Sequence[changes_of.Change], since: str, out: printing.Output) -> None:
-    for change in changes:
-        style = "red" if change.lost else "green" if change.after == "reproduced" else ""
-        before, after = change.before or "not claimed", change.after or "no longer claimed"
-        out.print(Text(f"Since {since}: {change.claim}: {before} → {after}", style))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from bench.cli.printing import Column
 from bench.results import compare as comparing
 
 STYLES = {"same": "dim", "better": "green", "worse": "red", "not comparable": "yellow"}
+ALWAYS = ("task", "architecture", "size")
+"""Settings that name a run in every row."""
 
 
 def command(
@@ -25,17 +28,30 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Ignore changes below this fraction of the error.")
     ] = 0.05,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Show runs that are the same too, and settings that all runs share."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare two results folders run by run, with paired 90 % intervals.
 
+    A row shows a run that changed, with the settings in which the compared runs differ.
+
     Exit code 0: no run is worse. 1: a run is worse. 2: the folders have no run in common.
     """
-    raise typer.Exit(compare_folders(before, after, tolerance, as_json))
+    raise typer.Exit(compare_folders(before, after, tolerance, every, as_json))
 
 
-def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) -> int:
-    """Print every run that both folders have, and return the exit code.
+def compare_folders(before: Path, after: Path, tolerance: float, every: bool, as_json: bool) -> int:
+    """Print the runs that both folders have and that changed, and return the exit code.
+
+    Args:
+        before: the folder to compare with.
+        after: the folder that is judged.
+        tolerance: as in `bench.results.compare.compare`.
+        every: print every run that both folders have, with all its settings.
+        as_json: print every run as JSON.
 
     Raises:
         UserError: a folder does not exist, or has no result.
@@ -50,10 +66,13 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
         listed = [asdict(comparison) for comparison in comparisons]
         out.json({"runs": listed, "counts": {word: counts[word] for word in STYLES}, "exit_code": code})
         return code
-    if comparisons:
-        columns = [Column("run", folds=True), Column("before", number=True), Column("after", number=True)]
-        columns += [Column("change"), Column("is")]
-        out.print(printing.table(out, columns, (_row(comparison) for comparison in comparisons)))
+    shown = [comparison for comparison in comparisons if every or comparison.word != "same"]
+    varying = comparing.differing(comparisons)
+    if shown:
+        columns = [Column("is"), Column("run", folds=True), Column("before", number=True)]
+        columns += [Column("after", number=True), Column("change ± 90 %", folds=True)]
+        rows = (_row(comparison, None if every else varying) for comparison in shown)
+        out.print(printing.table(out, columns, rows))
         out.print()
     words = ", ".join(f"{counts[word]} {word}" for word in STYLES if counts[word])
     out.say(f"{printing.count(len(comparisons), 'run')} in both: {words or 'nothing to compare'}.")
@@ -66,18 +85,26 @@ def compare_folders(before: Path, after: Path, tolerance: float, as_json: bool) 
     return code
 
 
-def _row(comparison: comparing.Comparison) -> tuple[str | Text, ...]:
+def _row(comparison: comparing.Comparison, names: Collection[str] | None) -> tuple[str | Text, ...]:
+    """A run with the settings of these names, or with all; task, architecture and size always."""
     change = comparison.reason
     if comparison.change is not None:
         change = f"{comparison.change:+.3g}" + (
             "" if comparison.half_width is None else f" ± {comparison.half_width:.2g}"
         )
+    settings = comparison.settings
+    words = [settings[name] for name in ALWAYS]
+    words += [
+        f"{name.removeprefix('task.')} {value}"
+        for name, value in settings.items()
+        if name not in ALWAYS and (names is None or name in names)
+    ]
     return (
-        comparison.name,
+        Text(comparison.word, STYLES[comparison.word]),
+        ", ".join(words),
         _shown(comparison.before),
         _shown(comparison.after),
         change,
-        Text(comparison.word, STYLES[comparison.word]),
     )
 
 

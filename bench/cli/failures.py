@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 import typer
 
-from bench import plugins
 from bench import results as pool_of
-from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
 from bench.cost import Speeds
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
@@ -26,12 +23,14 @@ MOST_NAMED = 5
 TRACEBACK_LINES = 12
 
 
-def command(suite: SuitePath, plugin: Plugins, results: Results = RESULTS, json: Json = False) -> None:
+def command(
+    suite: SuiteWord, plugin: Plugins, changes: Changes, results: Results = RESULTS, json: Json = False
+) -> None:
     """List failed runs by cause: one traceback each, the runs, the command to try them again.
 
     Exit code 1: a run has failed.
     """
-    raise typer.Exit(1 if show_failures(suite, results, json) else 0)
+    raise typer.Exit(1 if show_failures(SuiteChoice.of(suite, changes), results, json) else 0)
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class _Failed:
     record: dict[str, Any]
 
 
-def show_failures(path: Path, results: Path, as_json: bool) -> int:
-    """Print the failed runs of the suite at `path`, the most frequent cause first; return their number."""
-    suite = suites.load(path)
+def show_failures(choice: SuiteChoice, results: Path, as_json: bool) -> int:
+    """Print the failed runs of a suite, the most frequent cause first; return their number."""
+    suite = choice.load()
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
@@ -59,7 +58,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
         out.json(
             {
                 "suite": suite.name,
-                "causes": [_as_json(reason, failed, path) for reason, failed in groups],
+                "causes": [_as_json(reason, failed, choice) for reason, failed in groups],
                 "called_off": abandoned,
             }
         )
@@ -67,7 +66,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     for number, (reason, failed) in enumerate(groups):
         if number:
             out.print()
-        _show(reason, failed, path, out)
+        _show(reason, failed, choice, out)
     if not groups:
         out.say(f"No run of suite {suite.name} has failed.")
     if abandoned:
@@ -75,7 +74,7 @@ def show_failures(path: Path, results: Path, as_json: bool) -> int:
     return sum(map(len, causes.values()))
 
 
-def _show(reason: Cause, failed: list[_Failed], path: Path, out: printing.Output) -> None:
+def _show(reason: Cause, failed: list[_Failed], choice: SuiteChoice, out: printing.Output) -> None:
     kind, message = reason
     out.say(f"{printing.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
     for line in _traceback(failed[-1].record):
@@ -85,7 +84,7 @@ def _show(reason: Cause, failed: list[_Failed], path: Path, out: printing.Output
         out.say(f"  {run.task.name}/{run.label}")
     if len(failed) > MOST_NAMED:
         out.say(f"  … and {printing.count(len(failed) - MOST_NAMED, 'run')} more")
-    out.say(f"  try again: {_retry(failed, path)}")
+    out.say(f"  try again: {_retry(failed, choice)}")
 
 
 def _traceback(record: dict[str, Any]) -> list[str]:
@@ -93,12 +92,12 @@ def _traceback(record: dict[str, Any]) -> list[str]:
     return str(record.get("traceback", "")).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 
-def _retry(failed: list[_Failed], path: Path) -> str:
+def _retry(failed: list[_Failed], choice: SuiteChoice) -> str:
     ids = ",".join(entry.planned.run.id for entry in failed)
-    return f"bench run {shlex.quote(str(path))}{plugins.flags()} --retry failed --filter id={ids}"
+    return f"bench run {choice} --retry failed --filter id={ids}"
 
 
-def _as_json(reason: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]:
+def _as_json(reason: Cause, failed: list[_Failed], choice: SuiteChoice) -> dict[str, Any]:
     return {
         "class": reason[0],
         "message": reason[1],
@@ -113,5 +112,5 @@ def _as_json(reason: Cause, failed: list[_Failed], path: Path) -> dict[str, Any]
             for entry in failed
         ],
         "traceback": failed[-1].record.get("traceback"),
-        "retry": _retry(failed, path),
+        "retry": _retry(failed, choice),
     }

@@ -12,6 +12,7 @@ import typer
 from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Results
+from bench.cli.completion import run_ids
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import submissions
 from bench.dispatch.state import Folder, log_of
@@ -22,7 +23,12 @@ FOLLOW_SECONDS = 0.5
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its label.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run's id, its beginning, or its label.", autocompletion=run_ids
+        ),
+    ],
     results: Results = RESULTS,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 40,
     follow: Annotated[

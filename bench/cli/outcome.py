@@ -10,9 +10,9 @@ from pathlib import Path
 
 import typer
 
-from bench import plugins
 from bench import results as pool_of
 from bench.cli import printing
+from bench.cli.arguments import SuiteChoice
 from bench.cli.time_limit import UNFINISHED
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
@@ -32,8 +32,8 @@ def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out
     """Print one line: the suite's runs by state, and the number of runs to train."""
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
-    flops = printing.flops(sum(entry.training_flops for entry in todo))
-    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} FLOPs." if todo else ""
+    flops = printing.flops(sum(entry.axis_flops for entry in todo))
+    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} {printing.FLOPS}." if todo else ""
     out.say(f"Suite {name}: {printing.count(len(chosen), 'run')} ({states}).{ahead}")
 
 
@@ -70,13 +70,15 @@ def name_of(job: Job) -> str:
     return f"baselines of {job.task.name}" if isinstance(job, Baselines) else f"{job.task.name}/{job.label}"
 
 
-def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out: printing.Output) -> None:
+def conclude(
+    choice: SuiteChoice, order: Order, todo: list[Planned], jobs: list[Job], out: printing.Output
+) -> None:
     """Print how every run ended.
 
     Raises:
         typer.Exit: code 1 unless every run finished or diverged.
     """
-    results, suite = order.results, f"{path}{plugins.flags()}"
+    results = order.results
     pool = pool_of.load(results)
     statuses = run_statuses([entry.run for entry in todo], results, pool, ask_queue(results))
     words = Counter(status.word for status in statuses.values())
@@ -93,22 +95,22 @@ def conclude(path: Path, order: Order, todo: list[Planned], jobs: list[Job], out
     if reason := order.stopped():
         out.say(f"Abandoned: {reason}. {printing.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
-        out.say(f"Try failed runs again with: bench run {suite} --retry failed")
+        out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
         saved = [entry for entry in todo if "ended" in (Folder.of(results, entry.run.id).heartbeat() or {})]
         if reason:
-            out.say(f"Start the remaining runs with: bench run {suite}")
+            out.say(f"Start the remaining runs with: bench run {choice.to_run}")
         elif any(statuses[entry.run.id].job for entry in todo):
-            out.say(f"Interrupted. Run the same command again to resume. See bench status {suite}")
+            out.say(f"Interrupted. Run the same command again to resume. See bench status {choice}")
         elif saved:
-            out.say(f"Workers were told to stop, and saved. Resume with: bench run {suite}")
+            out.say(f"Workers were told to stop, and saved. Resume with: bench run {choice.to_run}")
             raise typer.Exit(128 + signal.SIGTERM)
         else:
             logs = f"{results / STATE}/worker-*.log"
             out.say(f"Some runs left no result and no failure. See the reason in {logs}")
         raise typer.Exit(1)
-    out.say(f"Next: bench report {suite}")
+    out.say(f"Next: bench report {choice}")
 
 
 def conclude_early(
@@ -179,11 +181,10 @@ def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
         yield f"{printing.count(late, 'stack')} will resume from an earlier checkpoint"
 
 
-def say_failed(chosen: list[Planned], path: Path, out: printing.Output) -> None:
+def say_failed(chosen: list[Planned], choice: SuiteChoice, out: printing.Output) -> None:
     """Print the runs that failed earlier, and the command that tries them again."""
     failed = [entry for entry in chosen if entry.status.word == "failed"]
     for entry in failed:
         out.say(f"  {name_of(entry.run)}: failed: {entry.status.note}")
     if failed:
-        suite = f"{path}{plugins.flags()}"
-        out.say(f"Try failed runs again with: bench run {suite} --retry failed")
+        out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +15,17 @@ from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Filter, Json, Plugins, Results, SuitePath
+from bench.cli.arguments import (
+    RESULTS,
+    Changes,
+    Filter,
+    Json,
+    Plugins,
+    Results,
+    ShardText,
+    SuiteChoice,
+    SuiteWord,
+)
 from bench.cli.printing import Column
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
@@ -40,26 +51,47 @@ COLUMNS = {SHORT_NAMES.get(name, name): _column(name) for name in SETTINGS}
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     filter: Filter = None,
+    shard: ShardText = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Only the totals: a line per experiment instead of per run.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
-    show_plan(suite, results, filter, json)
+    show_plan(SuiteChoice.of(suite, changes, shard), results, filter, json, summary)
 
 
-def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> None:
-    """Print the plan of the suite at `path`."""
-    suite = suites.load(path)
+def show_plan(
+    choice: SuiteChoice, results: Path, terms: str | None, as_json: bool, only_summary: bool = False
+) -> None:
+    """Print the plan of a suite, or only its totals."""
+    suite = choice.load()
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
-    planned = stacked(select(plan(suite, results, pool, speeds), terms), results, speeds)
+    planned = stacked(select(choice.mine(suite, plan(suite, results, pool, speeds)), terms), results, speeds)
     out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
+    if not only_summary:
+        _show_runs(planned, out)
+    out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
+    for line in _remarks(choice, planned, speeds):
+        out.print(Text(line, "dim"))
+    say_outdated(planned, pool, out)
+    for line in said_withdrawn(suite, pool):
+        out.say(line, style="yellow")
+    for problem in pool.problems:
+        out.say(problem, style="yellow")
+
+
+def _show_runs(planned: list[Planned], out: printing.Output) -> None:
+    """Print a line per run with the settings in which runs differ, and the others once."""
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
@@ -70,14 +102,6 @@ def show_plan(path: Path, results: Path, terms: str | None, as_json: bool) -> No
     ]
     if common:
         out.say(f"Every run: {', '.join(common)}.", style="dim")
-    out.print(_totals(out, suite, planned))
-    for line in _remarks(path, planned, speeds):
-        out.print(Text(line, "dim"))
-    say_outdated(planned, pool, out)
-    for line in said_withdrawn(suite, pool):
-        out.say(line, style="yellow")
-    for problem in pool.problems:
-        out.say(problem, style="yellow")
 
 
 def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
@@ -107,7 +131,8 @@ def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> T
     columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
     columns += [Column("size"), *(COLUMNS[name][0] for name in varying)]
     columns += [Column("state"), Column("time", number=True)]
-    columns += [Column("FLOPs", number=True, spare=True), Column("parameters", number=True, spare=True)]
+    columns += [Column(printing.FLOPS, number=True, spare=True)]
+    columns += [Column("parameters", number=True, spare=True)]
     tasks = task_names(planned)
     rows: Iterator[tuple[printing.Cell, ...]] = (
         (
@@ -118,7 +143,7 @@ def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> T
             *(COLUMNS[name][1](entry) for name in varying),
             printing.state(entry.status.word),
             _time(entry),
-            printing.flops(entry.training_flops),
+            printing.flops(entry.axis_flops),
             printing.parameters(entry.run.parameters),
         )
         for entry in planned
@@ -133,11 +158,17 @@ def _time(entry: Planned) -> str:
     return ("~" if entry.estimate.basis == "scaled" else "") + printing.duration(seconds)
 
 
-def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -> Table:
+def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], title: str) -> Table:
+    """A row per experiment: its runs by state, the time of its runs, and their FLOPs.
+
+    Times are of one worker. Runs without a result whose time is not known are counted. What is missing is the
+    rest of the runs, so it has no column.
+    """
     words = [word for word in WORDS if any(entry.status.word == word for entry in planned)]
+    words = ["finished", *(word for word in words if word not in ("finished", "missing"))]
     columns = [Column("experiment", folds=True)]
-    columns += [Column(name, number=True) for name in ("runs", *words, "worker time")]
-    columns += [Column("FLOPs", number=True, spare=True), Column("rebuilds", spare=True)]
+    columns += [Column(name, number=True) for name in ("runs", *words, "time done", "time left", "unknown")]
+    columns += [Column(printing.FLOPS, number=True, spare=True), Column("rebuilds", spare=True)]
 
     def rows() -> Iterator[tuple[str, ...]]:
         for experiment in suite.experiments:
@@ -145,21 +176,23 @@ def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned]) -
                 yield (experiment.name, *_sums(members, words), experiment.rebuilds)
         yield ("all, each run once", *_sums(planned, words), "")
 
-    return printing.table(out, columns, rows(), title="By experiment")
+    return printing.table(out, columns, rows(), title=title)
 
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     states = Counter(entry.status.word for entry in planned)
-    total = Total.of(entry.estimate.seconds for entry in planned)
+    done = Total.of(entry.estimate.seconds for entry in planned if entry.has_ended)
+    left = Total.of(entry.remaining_seconds for entry in planned if not entry.has_ended)
     return [
         f"{len(planned):,}",
         *(f"{states[word]:,}" if states[word] else "·" for word in words),
-        printing.expected(total.seconds, total.unknown),
-        printing.flops(sum(entry.training_flops for entry in planned)),
+        *(printing.duration(total.seconds) if total.seconds else "·" for total in (done, left)),
+        f"{left.unknown:,}" if left.unknown else "·",
+        printing.flops(sum(entry.axis_flops for entry in planned)),
     ]
 
 
-def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
+def _remarks(choice: SuiteChoice, planned: list[Planned], speeds: Speeds) -> Iterator[str]:
     """The basis of the times, how to measure unknown times, and the stacks that runs form."""
     bases = Counter(entry.estimate.basis for entry in planned)
     if speeds:
@@ -168,7 +201,7 @@ def _remarks(path: Path, planned: list[Planned], speeds: Speeds) -> Iterator[str
             f"{bases['scaled']:,} scaled from the nearest measured (~), {bases['unknown']:,} unknown."
         )
     if bases["unknown"]:
-        how = f"bench speed {path}{plugins.flags()} measures on this machine"
+        how = f"bench speed {choice} measures on this machine"
         yield f"Unknown: no run like it was measured; {how}."
     if stopping := [entry for entry in planned if entry.run.stop is not None and not entry.has_ended]:
         yield (

@@ -25,6 +25,8 @@ STATE_STYLES = {
     "missing": "dim",
 }
 UNBOUNDED = 10_000
+FLOPS = "full-length FLOPs"
+"""Heading of training FLOPs, which are printed in the count at which models are compared (`AXIS`)."""
 READER_LEFT = 141
 """Exit code if the reader of a pipe has closed it (`bench plan … | head`): the shell's code for SIGPIPE."""
 

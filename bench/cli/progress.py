@@ -84,7 +84,7 @@ class _View:
     def __post_init__(self) -> None:
         estimated = all(entry.estimate.seconds is not None for entry in self.todo)
         self._work = {
-            entry.run.id: (entry.estimate.seconds or 0.0) if estimated else float(entry.training_flops)
+            entry.run.id: (entry.estimate.seconds or 0.0) if estimated else float(entry.axis_flops)
             for entry in self.todo
         }
         """Each run's share of the work: its expected seconds, or its FLOPs if a run's seconds are unknown."""
@@ -192,16 +192,16 @@ class _View:
 
     def _flops(self) -> tuple[float, float]:
         so_far = sum(
-            entry.training_flops * (1 if entry.run.id in self.ended else self._step(entry) / entry.run.steps)
+            entry.axis_flops * (1 if entry.run.id in self.ended else self._step(entry) / entry.run.steps)
             for entry in self.todo
         )
-        return so_far, float(sum(entry.training_flops for entry in self.todo))
+        return so_far, float(sum(entry.axis_flops for entry in self.todo))
 
     def _table(self) -> RenderableType:
         flops, total = self._flops()
         columns = [Column("training", folds=True), Column("step", number=True), Column("of", number=True)]
         columns += [Column("loss", number=True), Column("steps/s", number=True, spare=True)]
-        columns += [Column("FLOPs done", number=True, spare=True), Column("", spare=True)]
+        columns += [Column(printing.FLOPS, number=True, spare=True), Column("", spare=True)]
         rows: list[tuple[printing.Cell, ...]] = []
         for entry in self.todo:
             if (active := self.active.get(entry.run.id)) is None:
@@ -213,7 +213,7 @@ class _View:
                     f"{entry.run.steps:,}",
                     "" if active.loss is None else f"{active.loss:.3g}",
                     f"{active.steps_per_second:,.1f}",
-                    printing.flops(entry.training_flops * active.step / entry.run.steps),
+                    printing.flops(entry.axis_flops * active.step / entry.run.steps),
                     ProgressBar(entry.run.steps, active.step, width=20),
                 )
             )
@@ -225,6 +225,6 @@ class _View:
         overall.add_row(
             ProgressBar(max(total, 1.0), flops, width=20),
             f"{len(self.ended)} of {printing.count(len(self.todo), 'run')}, "
-            f"{printing.flops(flops)} of {printing.flops(total)} FLOPs, {self._eta()}",
+            f"{printing.flops(flops)} of {printing.flops(total)} {printing.FLOPS}, {self._eta()}",
         )
         return Group(table, overall)

@@ -12,18 +12,25 @@ from bench import results as pool_of
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Plugins, Results
+from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice
 from bench.cli.check import verdicts_on
+from bench.cli.completion import suite_words
 from bench.dispatch.status import run_statuses
 from bench.errors import InvalidFile, UserError
+from bench.suite import shipped
 from bench.suite.owner import refuse_same_names
 
 
 def command(
     plugin: Plugins,
+    changes: Changes,
     suites: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[SUITE]...", help="Suite files; by default all of suites/ with results."),
+        list[str] | None,
+        typer.Argument(
+            metavar="[SUITE]...",
+            autocompletion=suite_words,
+            help="Suite files, or names of shipped suites; by default all of suites/ with results.",
+        ),
     ] = None,
     results: Results = RESULTS,
     reports: Annotated[
@@ -31,11 +38,13 @@ def command(
     ] = Path("reports"),
 ) -> None:
     """Write tables, figures and a page from the results that exist."""
-    write_reports(suites or [], results, reports)
+    if changes and not suites:
+        raise UserError("--set changes a suite: name one")
+    write_reports([SuiteChoice.of(word, changes) for word in suites or []], results, reports)
 
 
-def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
-    """Report the suites at `paths`, or every suite of `suites/` that has a result.
+def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> None:
+    """Report these suites, or every suite of `suites/` that has a result. Without `suites/`, those that ship.
 
     An unusable suite does not prevent the reports of the other suites.
 
@@ -46,13 +55,13 @@ def write_reports(paths: list[Path], results: Path, reports: Path) -> None:
     """
     out = printing.Output()
     unusable: list[UserError] = []
-    named = _usable(paths, unusable)
-    if paths and not named:
+    named = _usable(choices, unusable)
+    if choices and not named:
         raise_all(unusable)
     pool = pool_of.load(pool_of.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
-    chosen = named if paths else _with_results(pool, unusable)
+    chosen = named if choices else _with_results(pool, unusable)
     refuse_same_names(chosen)
     for suite in chosen:
         try:
@@ -89,12 +98,12 @@ def raise_all(errors: list[UserError]) -> None:
         raise InvalidFile([*invalid, *plain])
 
 
-def _usable(paths: Iterable[Path], unusable: list[UserError]) -> list[suites.Suite]:
-    """The suites at `paths`, each file once. The errors of other files are added to `unusable`."""
+def _usable(choices: Iterable[SuiteChoice], unusable: list[UserError]) -> list[suites.Suite]:
+    """The chosen suites, each file once. The errors of other files are added to `unusable`."""
     loaded = []
-    for path in {path.resolve(): path for path in paths}.values():
+    for choice in {choice.path.resolve(): choice for choice in choices}.values():
         try:
-            loaded.append(suites.load(path))
+            loaded.append(choice.load())
         except InvalidFile as error:
             unusable.append(error)
     return loaded
@@ -103,10 +112,10 @@ def _usable(paths: Iterable[Path], unusable: list[UserError]) -> list[suites.Sui
 def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
     folder = Path("suites")
     files = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".claims.yaml")]
-    if not files:
-        raise UserError("no suite named, and no suites/*.yaml here: bench report SUITE")
-    loaded = _usable(files, unusable)
+    choices = [SuiteChoice.of(file) for file in files] or [SuiteChoice.of(name) for name in shipped.paths()]
+    loaded = _usable(choices, unusable)
     chosen = [suite for suite in loaded if any(run.id in pool.runs for run in suite.runs)]
     if not chosen and not unusable:
-        raise UserError(f"no suite in {folder}/ has a result yet: bench run {files[0]}")
+        place = f"in {folder}/" if files else "that ships with bench"
+        raise UserError(f"no suite {place} has a result yet: bench run {choices[0]}")
     return chosen

@@ -12,11 +12,10 @@ from typing import Annotated
 
 import typer
 
-from bench import plugins
 from bench import results as pool_of
-from bench import suite as suites
+from bench import tracking
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Filter, Plugins, Results, SuitePath
+from bench.cli.arguments import RESULTS, Changes, Filter, Plugins, Results, ShardText, SuiteChoice, SuiteWord
 from bench.cli.memory import share_gpus
 from bench.cli.outcome import agree, conclude, conclude_early, forgive, name_of, say_failed, say_what_is_there
 from bench.cli.plan import say_outdated
@@ -24,6 +23,7 @@ from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
+from bench.cli.track import tracked
 from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, has_dropout, is_done
 from bench.dispatch.local import LocalPool, machines
@@ -58,13 +58,16 @@ class RunChoices:
     cluster_config: Path | None = None
     wait: bool = False
     snapshot: bool = False
+    track: str | None = None
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     filter: Filter = None,
+    shard: ShardText = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
     retry: Annotated[
@@ -114,6 +117,14 @@ def command(
             f"Exit code {UNFINISHED} if runs are left; the same command resumes them.",
         ),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trackio|wandb",
+            envvar="BENCH_TRACK",
+            help="Copy losses and evaluations to a tracker while runs train (extra tracking).",
+        ),
+    ] = None,
     cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
@@ -131,7 +142,7 @@ def command(
         typer.echo("bench: --scan is now called --kernels; the next release removes --scan", err=True)
         kernels = scan
     run_suite(
-        suite,
+        SuiteChoice.of(suite, changes, shard),
         results,
         RunChoices(
             filter=filter,
@@ -147,6 +158,7 @@ def command(
             cluster_config=cluster_config,
             wait=wait,
             snapshot=snapshot,
+            track=track or None,
         ),
         Machine(
             threads=threads,
@@ -158,8 +170,8 @@ def command(
     )
 
 
-def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) -> None:
-    """Train the missing runs of the suite at `path`.
+def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: Machine) -> None:
+    """Train the missing runs of a suite.
 
     Raises:
         UserError: an option does not fit this machine or this suite.
@@ -177,9 +189,15 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
             "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
             "a job saves before it is over, and its runs resume in the next one"
         )
+    if choices.track is not None:
+        tracking.check(choices.track)
+        if choices.cluster != "local":
+            raise UserError(
+                "--track belongs to --cluster local: it reads the record of this machine's workers"
+            )
     if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
         raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
-    suite = suites.load(path)
+    suite = choice.load()
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
     speeds = _speeds(pool, results, choices, site)
@@ -188,7 +206,7 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
     planned = plan(suite, results, pool, speeds, queue, machine.stack)
-    chosen = select(planned, choices.filter)
+    chosen = select(choice.mine(suite, planned), choices.filter)
     todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
     runs = [entry.run for entry in todo]
     companions = companions_in_stacks(runs, [entry.run for entry in planned], results)
@@ -207,18 +225,18 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         )
     if not jobs:
         out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
-        say_failed(chosen, path, out)
+        say_failed(chosen, choice, out)
         raise typer.Exit(1 if any(entry.status.word == "failed" for entry in chosen) else 0)
     _check_kernels(machine)
     _check_spread(choices.gpus_per_run, todo)
     memories = Memories(pool, choices.gpus_per_run)
     if site is not None:
         how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
-        cost = expected_cost(todo, path, 1)
-        submit_order(path, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)
+        cost = expected_cost(todo, choice, 1)
+        submit_order(choice, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)
         return
     places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories, out)
-    cost = expected_cost(todo, path, len(places))
+    cost = expected_cost(todo, choice, len(places))
     if todo:
         out.say(f"Expected: {cost}.")
     if choices.dry_run:
@@ -233,11 +251,12 @@ def run_suite(path: Path, results: Path, choices: RunChoices, machine: Machine) 
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        _train(jobs, todo, order, places, deadline, out)
-        conclude(path, order, todo, jobs, out)
+        with tracked(choices.track, suite.name, todo, results, deadline, out):
+            _train(jobs, todo, order, places, deadline, out)
+        conclude(choice, order, todo, jobs, out)
     except TimeUp as end:
         if not conclude_early(order, chosen, todo, jobs, end.seconds_left, out):
-            conclude(path, order, todo, jobs, out)
+            conclude(choice, order, todo, jobs, out)
     finally:
         order.forget()
 
@@ -336,10 +355,10 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
 
 
-def expected_cost(todo: list[Planned], path: Path, workers: int) -> str:
+def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int) -> str:
     """The expected time as text: its basis, and how to measure what is unknown."""
     total = Total.of(entry.remaining_seconds for entry in todo)
-    how_to = f"no run like it was measured on this device; bench speed {path}{plugins.flags()} measures"
+    how_to = f"no run like it was measured on this device; bench speed {choice} measures"
     if total.seconds is None:
         return f"an unknown time ({how_to})"
     estimated = [entry for entry in todo if entry.remaining_seconds is not None]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice
+from bench.cli.completion import suite_words
 from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
@@ -39,8 +39,12 @@ PEER_CASE = ("transformer", "linear_regression")
 
 def command(
     plugin: Plugins,
+    changes: Changes,
     suite: Annotated[
-        Path | None, typer.Argument(metavar="[SUITE]", help="Measure this suite's distinct shapes.")
+        str | None,
+        typer.Argument(
+            metavar="[SUITE]", help="Measure this suite's distinct shapes.", autocompletion=suite_words
+        ),
     ] = None,
     architectures: Annotated[
         str | None, typer.Option(help="Names, separated by commas (default: the paper's six).")
@@ -77,14 +81,17 @@ def command(
     grid = Grid(
         words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
     )
-    show_speed(grid, SpeedChoices(suite, results, output, profile, peer, json))
+    choice = None if suite is None else SuiteChoice.of(suite, changes)
+    if choice is None and changes:
+        raise UserError("--set changes a suite: name one")
+    show_speed(grid, SpeedChoices(choice, results, output, profile, peer, json))
 
 
 @dataclass(frozen=True)
 class SpeedChoices:
     """Options of the command line, besides those of the grid."""
 
-    suite: Path | None
+    suite: SuiteChoice | None
     results: Path
     output: Path | None
     profile: bool
@@ -124,7 +131,7 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
         UserError: a name is unknown, this device lacks a precision, or a peer is not installed.
     """
     _check_peer(choices.peer)
-    cases = distinct(suites.load(choices.suite).runs, grid) if choices.suite else runs_of(grid)
+    cases = distinct(choices.suite.load().runs, grid) if choices.suite else runs_of(grid)
     device = _prepared()
     name = device_name(str(device))
     cases = _possible(cases, grid, device)

@@ -17,11 +17,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results, SuitePath
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
 from bench.cli.plan import known_speeds, said_withdrawn
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
@@ -29,6 +28,7 @@ from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan import Planned, Total, plan
+from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5
@@ -37,8 +37,9 @@ LITTLE_ROOM = 256 << 20
 
 
 def command(
-    suite: SuitePath,
+    suite: SuiteWord,
     plugin: Plugins,
+    changes: Changes,
     results: Results = RESULTS,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep the table on screen, refreshed every 2 seconds.")
@@ -46,17 +47,17 @@ def command(
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(suite, results, watch, json)
+    show_status(SuiteChoice.of(suite, changes), results, watch, json)
 
 
-def show_status(path: Path, results: Path, watch: bool, as_json: bool) -> None:
-    """Print the progress of the suite at `path`, once or until interrupted."""
-    suite = suites.load(path)
+def show_status(choice: SuiteChoice, results: Path, watch: bool, as_json: bool) -> None:
+    """Print the progress of a suite, once or until interrupted."""
+    suite = choice.load()
     out = printing.Output()
     if watch and not as_json:
-        _watch(suite, path, results, out)
+        _watch(suite, choice, results, out)
         return
-    view = _View.of(suite, path, results)
+    view = _View.of(suite, choice, results)
     if as_json:
         out.json(_as_json(view))
         return
@@ -70,25 +71,25 @@ class _View:
     """The state of a suite at one moment."""
 
     suite: suites.Suite
-    path: Path
+    choice: SuiteChoice
     results: Path
     pool: pool_of.Pool
     queue: Queue
     planned: list[Planned]
 
     @classmethod
-    def of(cls, suite: suites.Suite, path: Path, results: Path) -> _View:
+    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
         planned = plan(suite, results, pool, known_speeds(pool, results), queue)
-        return cls(suite, path, results, pool, queue, planned)
+        return cls(suite, choice, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
         return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(suite: suites.Suite, path: Path, results: Path, out: printing.Output) -> None:
+def _watch(suite: suites.Suite, choice: SuiteChoice, results: Path, out: printing.Output) -> None:
     def shown() -> Group:
-        view = _View.of(suite, path, results)
+        view = _View.of(suite, choice, results)
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
 
     try:
@@ -113,7 +114,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         yield f"failed, {printing.count(count, 'run')}: {note}", "red"
     if causes:
         yield (
-            f"Details, and commands to try failed runs again: bench failures {view.path}{plugins.flags()}",
+            f"Details, and commands to try failed runs again: bench failures {view.choice}",
             "red",
         )
     ended = Counter(
@@ -145,11 +146,11 @@ def _table(out: printing.Output, view: _View) -> Table:
     words = [word for word in WORDS if view.with_word(word)]
     columns = [Column("experiment", folds=True)]
     columns += [Column(name, number=True) for name in (*words, "done", "worker time left", "ends in")]
-    columns += [Column(name, number=True, spare=True) for name in ("FLOPs done", "of FLOPs")]
+    columns += [Column(printing.FLOPS, number=True, spare=True)]
     rows = []
     for name, members in _groups(view.suite, view.planned):
         facts = _facts(members)
-        finished, total = facts["training_flops_done"], facts["training_flops"]
+        finished, total = facts[f"{AXIS}_done"], facts[AXIS]
         states = (
             Text(f"{facts['states'][word]:,}", printing.STATE_STYLES[word]) if facts["states"][word] else "·"
             for word in words
@@ -159,7 +160,7 @@ def _table(out: printing.Output, view: _View) -> Table:
         times = ["–" if complete else printing.expected(seconds, facts["runs_unknown"])]
         times.append(printing.duration(eta) if eta else "–")
         percent = printing.percent(finished, total)
-        rows.append((name, *states, percent, *times, printing.flops(finished), printing.flops(total)))
+        rows.append((name, *states, percent, *times, printing.flops(total)))
     return printing.table(out, columns, rows)
 
 
@@ -187,8 +188,11 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
     predictable = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
-        "training_flops_done": sum(entry.training_flops * entry.share_done for entry in planned),
-        "training_flops": sum(entry.training_flops for entry in planned),
+        **{
+            f"{count}{suffix}": sum(getattr(entry, count) * share(entry) for entry in planned)
+            for count in ("training_flops", "training_flops_full_length")
+            for suffix, share in (("_done", lambda entry: entry.share_done), ("", lambda entry: 1))
+        },
         "seconds_left": total.seconds,
         "runs_unknown": total.unknown,
         "eta_seconds": max((total.seconds or 0.0) / workers, longest) if predictable else None,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bench import plugins
 from bench.cli import printing
+from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import check_fit
 from bench.cli.outcome import agree, conclude, forgive
 from bench.cli.progress import follow
@@ -40,7 +40,7 @@ ASK_QUEUE_EVERY_SECONDS = 5.0
 
 
 def submit_order(
-    path: Path,
+    choice: SuiteChoice,
     suite: str,
     results: Path,
     todo: list[Planned],
@@ -54,7 +54,7 @@ def submit_order(
     """Submit runs to the cluster; return at once, or with `--wait` when they end.
 
     Args:
-        path: the suite's file.
+        choice: the suite.
         suite: the suite's name.
         results: the pool of results, absolute.
         todo: the runs to train.
@@ -88,7 +88,7 @@ def submit_order(
     tidy(results)
     order = Order(results, tuple(entry.run.id for entry in todo), code_identity())
     submission = submit(order, suite, plans, options)
-    arguments = f"{path}{plugins.flags()}"
+    arguments = str(choice)
     for array in submission.arrays:
         out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
     if not choices.wait:
@@ -99,7 +99,7 @@ def submit_order(
     except (KeyboardInterrupt, Terminated) as stop:
         out.print(f"\nStopped waiting. The jobs continue: bench status {arguments}; bench cancel {arguments}")
         raise typer.Exit(exit_code(stop)) from None
-    conclude(path, order, todo, jobs, out)
+    conclude(choice, order, todo, jobs, out)
 
 
 def _work_items(

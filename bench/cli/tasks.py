@@ -10,6 +10,7 @@ import typer
 from bench import plugins
 from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
+from bench.cli.completion import task_names
 from bench.cli.printing import Column
 from bench.errors import UserError, did_you_mean
 from bench.paper import protocol
@@ -18,7 +19,10 @@ from bench.tasks import TASKS, Task
 
 def command(
     plugin: Plugins,
-    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this task in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", help="Show this task in full.", autocompletion=task_names),
+    ] = None,
     differences: Annotated[
         bool,
         typer.Option(

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from bench import results as pool_of
-from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Plugins, Results
+from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice
+from bench.cli.completion import suite_words
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
@@ -28,8 +28,12 @@ FIELDS_HELP = (
 
 def command(
     plugin: Plugins,
+    changes: Changes,
     suite: Annotated[
-        Path | None, typer.Argument(metavar="[SUITE]", help="Only results of this suite's runs.")
+        str | None,
+        typer.Argument(
+            metavar="[SUITE]", help="Only results of this suite's runs.", autocompletion=suite_words
+        ),
     ] = None,
     results: Results = RESULTS,
     filter: Annotated[
@@ -40,7 +44,10 @@ def command(
     undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
 ) -> None:
     """Exclude wrong results: files stay, runs become missing. Without --filter, list them."""
-    withdraw_results(suite, results, filter, reason, undo)
+    choice = None if suite is None else SuiteChoice.of(suite, changes)
+    if choice is None and changes:
+        raise UserError("--set changes a suite: name one")
+    withdraw_results(choice, results, filter, reason, undo)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class _Candidate:
 
 
 def withdraw_results(
-    suite: Path | None, results: Path, terms: str | None, reason: str | None, undo: bool
+    suite: SuiteChoice | None, results: Path, terms: str | None, reason: str | None, undo: bool
 ) -> None:
     """Withdraw the results that match, or undo it; without a filter, list withdrawn results.
 
@@ -78,8 +85,8 @@ def withdraw_results(
         _withdraw(results, ids, terms, " ".join(str(reason).split()), out)
 
 
-def _ids(suite: Path) -> set[str]:
-    runs = suites.load(suite).runs
+def _ids(suite: SuiteChoice) -> set[str]:
+    runs = suite.load().runs
     return {run.id for run in runs} | {run.task_id for run in runs}
 
 

@@ -7,14 +7,18 @@ mean of the differences prompt by prompt: neither a hard set of prompts nor a si
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from bench.results.evaluations import headline, normalised
-from bench.results.record import MAIN, RunRecord, per_prompt
+from bench.results.record import MAIN, RecordedRun, RunRecord, per_prompt
 from bench.results.store import Pool
+from bench.run import SETTINGS, leaves, short
+from bench.uncertainty import student_95
 
-NORMAL_90 = 1.645
 Word = Literal["same", "better", "worse", "not comparable"]
 
 
@@ -23,7 +27,8 @@ class Comparison:
     """One run of both pools.
 
     Attributes:
-        name: task, architecture, size, learning rate, clip and seed, in words.
+        settings: every setting of the run as text, by name: task, architecture, size, those of training, and
+            the task's own fields (`task.n_dims`).
         before: normalised headline error at the last checkpoint (1 − accuracy); None when it diverged.
         after: the same of the other pool.
         change: after − before.
@@ -33,7 +38,7 @@ class Comparison:
     """
 
     id: str
-    name: str
+    settings: Mapping[str, str]
     before: float | None
     after: float | None
     change: float | None
@@ -43,7 +48,7 @@ class Comparison:
 
 
 def compare(before: Pool, after: Pool, tolerance: float) -> list[Comparison]:
-    """Every run that both pools have a result of, in the order of names.
+    """Every run that both pools have a result of, in the order of their settings.
 
     Args:
         before: what to compare with.
@@ -53,24 +58,33 @@ def compare(before: Pool, after: Pool, tolerance: float) -> list[Comparison]:
     """
     shared = [key for key in before.runs if key in after.runs]
     comparisons = [_comparison(before.runs[key], after.runs[key], tolerance) for key in shared]
-    return sorted(comparisons, key=lambda comparison: comparison.name)
+    return sorted(comparisons, key=lambda comparison: list(comparison.settings.items()))
+
+
+def differing(comparisons: Sequence[Comparison]) -> list[str]:
+    """The names of the settings in which the compared runs differ, in the order of `Comparison.settings`."""
+    values: dict[str, set[str | None]] = {}
+    names = dict.fromkeys(name for comparison in comparisons for name in comparison.settings)
+    for name in names:
+        values[name] = {comparison.settings.get(name) for comparison in comparisons}
+    return [name for name in names if len(values[name]) > 1]
 
 
 def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
-    name = _name(old)
+    settings = _settings(old)
     a, b = _error(old), _error(new)
     if a is None or b is None:
         ends = f"{old.outcome} before, {new.outcome} after"
         word: Word = "same" if a is None and b is None else "worse" if b is None else "better"
-        return Comparison(old.id, name, a, b, None, None, word, ends)
+        return Comparison(old.id, settings, a, b, None, None, word, ends)
     if old.prompts[MAIN].sha256 != new.prompts[MAIN].sha256:
-        return Comparison(old.id, name, a, b, None, None, "not comparable", "scored on different prompts")
+        return Comparison(old.id, settings, a, b, None, None, "not comparable", "scored on different prompts")
     change, half = _paired(old, new)
     if change is None:
         change = b - a
     beyond = abs(change) > tolerance * abs(a) and abs(change) > (half or 0.0)
     verdict: Word = "same" if not beyond else "worse" if change > 0 else "better"
-    return Comparison(old.id, name, a, b, change, half, verdict, "")
+    return Comparison(old.id, settings, a, b, change, half, verdict, "")
 
 
 def _error(result: RunRecord) -> float | None:
@@ -86,10 +100,30 @@ def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]
         return None, None
     scale = -1.0 if old.facts.metric == "accuracy" else 1 / old.facts.error_scale
     differences = scale * (after.astype(float) - before.astype(float))
-    return float(differences.mean()), NORMAL_90 * float(differences.std(ddof=1)) / math.sqrt(len(before))
+    standard_error = float(differences.std(ddof=1)) / math.sqrt(len(before))
+    return float(differences.mean()), float(student_95(len(before) - 1)) * standard_error
 
 
-def _name(result: RunRecord) -> str:
+def _settings(result: RunRecord) -> dict[str, str]:
+    """Every setting of a run as text: first those that every run has, then the fields of its task."""
     run = result.run
-    settings = f"lr {run.learning_rate:g}, clip {run.clip:g}, seed {run.seed}"
-    return f"{run.task.name}, {run.architecture.name}, {run.size.layers}x{run.size.width}, {settings}"
+    size = f"{run.size.layers}x{run.size.width}"
+    settings = {"task": run.task.name, "architecture": run.architecture.name, "size": size}
+    if run.size.heads is not None:
+        settings["heads"] = str(run.size.heads)
+    for name in SETTINGS:
+        settings |= {".".join((name, *path)): _text(value) for path, value in leaves(_plain(run, name))}
+    settings["evaluation_prompts"] = str(run.evaluation_prompts)
+    fields = run.task.model_dump(mode="json")
+    return settings | {
+        ".".join(("task", *path)): _text(value) for path, value in leaves(fields) if path != ("name",)
+    }
+
+
+def _plain(run: RecordedRun, name: str) -> Any:
+    value = getattr(run, name)
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else short(value) if isinstance(value, float) else str(value)

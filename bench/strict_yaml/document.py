@@ -154,6 +154,15 @@ def read(path: Path) -> Document:
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         place = f"{path}:{line}:{column}"
         raise InvalidFile([f"{place}: is not UTF-8 text (byte {error.start + 1})"]) from None
+    return parse(path, text)
+
+
+def parse(path: Path, text: str) -> Document:
+    """The document in a text; `path` names it in messages.
+
+    Raises:
+        InvalidFile: the text is not YAML, or breaks a rule of this module.
+    """
     root = _compose(path, text)
     if root is None:
         raise InvalidFile([f"{path}:1:1: is empty"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -49,7 +49,7 @@ class _OneOrMore:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        several = {**handler(schema), "uniqueItems": True}
+        several = handler(schema)
         return {"anyOf": [several["items"], several]}
 
 
@@ -103,6 +103,19 @@ Checkpoint = Annotated[
 ]
 NotStated = SkipJsonSchema[None]
 
+LISTED = (
+    "tasks",
+    "architectures",
+    "sizes",
+    "protocol",
+    *(setting.key for setting in SETTINGS.values() if setting.listed),
+    "checkpoints",
+)
+"""Keys of a grid that take several values."""
+if TYPE_CHECKING:
+    ZippedKey = str
+else:
+    ZippedKey = Literal[LISTED[:-1]]
 _SOME = Field(min_length=1)
 _LISTED = _OneOrMore()
 
@@ -153,6 +166,10 @@ class Settings(Frozen):
         description="Steps after which to evaluate, or {every: N}; the last step is always included.",
     )
     evaluation_prompts: EvaluationPrompts = Field(default=1280, description="Prompts in each evaluation set.")
+    zip: Annotated[list[ZippedKey], Field(min_length=2)] = Field(
+        default=[],
+        description="Lists of equal length that are paired, value by value, instead of multiplied.",
+    )
 
 
 @with_fields(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, NamedTuple
@@ -67,11 +67,13 @@ class Stated:
     Attributes:
         places: where each setting is written; settings that are not written are absent.
         broken: settings that were refused; complaints about them exist already.
+        changed: settings that the command line changed, in points too.
     """
 
     settings: Settings
     places: Mapping[str, Loc]
     broken: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
 
     def listed(self, key: str) -> list[At]:
         """The values of a list, each with its place."""
@@ -153,17 +155,77 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
 def _product(
     stated: Stated, exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint]
 ) -> Iterator[Run]:
-    """The runs of the product of the lists, without those excluded."""
+    """The runs of the product of the lists, without those excluded. Zipped lists count as one list."""
     before = len(complaints)
     if stated.lacks("steps"):
         complaints.append(Complaint(loc, "missing key 'steps'"))
     checkpoints = _checkpoints(stated, complaints)
-    if _too_many(stated, loc, complaints):
+    parts = _pairs(stated, loc, complaints)
+    if _too_many(parts, loc, complaints):
         return
+    grids = [_grid(part, loc, complaints) for part in parts]
+    _values(stated, "protocol", complaints)
+    cells = [cell for grid in grids for cell in grid.cells]
+    whole = len(complaints) == before and not stated.changed
+    remaining = {id(cell) for cell in _less(cells, exclude, (*loc, "exclude"), complaints, whole)}
+    if not stated.steps or "checkpoints" in stated.broken:
+        return
+    for grid in grids:
+        for cell in grid.cells:
+            if id(cell) in remaining:
+                yield from _valid(cell, grid, stated.settings, checkpoints, complaints)
+
+
+class Product(NamedTuple):
+    """The points of a product.
+
+    Attributes:
+        sizes: where each nominal size is written.
+        architectures: where each architecture is written, by name.
+    """
+
+    cells: list[Cell]
+    sizes: dict[Size, Loc]
+    architectures: dict[str, Loc]
+
+
+def _pairs(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated]:
+    """The settings with the first value of every zipped list, with the second of each, and so on.
+
+    Without zipped lists, the settings as they are; nothing if the lists cannot be paired.
+    """
+    keys = stated.settings.zip
+    if not keys and "zip" not in stated.broken:
+        return [stated]
+    lists = {key: stated.listed(key) for key in keys}
+    place = stated.places.get("zip", loc)
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            complaints.append(Complaint((*place, index), f"zip: '{key}' is listed twice"))
+    if len(lists) < len(keys) or stated.broken & {*keys, "zip"}:
+        return []
+    first, *others = keys
+    count = len(lists[first])
+    for key in others:
+        if len(lists[key]) != count:
+            unequal = f"{first} has {count} values, {key} has {len(lists[key])}"
+            at = next((stated.places[name] for name in (first, key) if name in stated.changed), place)
+            complaints.append(Complaint(at, f"zip: {unequal}; paired lists have equal lengths"))
+            return []
+    return [
+        replace(
+            stated,
+            settings=stated.settings.model_copy(update={key: [lists[key][row].value] for key in keys}),
+            places={**stated.places, **{key: lists[key][row].loc for key in keys}},
+        )
+        for row in range(count)
+    ]
+
+
+def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Product:
+    """The product of the lists."""
     placed_sizes = sizes(stated.listed("sizes"), complaints)
-    places = dict(placed_sizes)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
-    places_of_architectures = {variant.name: place for variant, place in placed_architectures}
     placed_tasks = [
         (task, protocol)
         for task, protocol in tasks(stated.listed("tasks"), stated.settings.protocol, complaints)
@@ -189,21 +251,28 @@ def _product(
             *listed.values(),
         )
     ]
-    _values(stated, "protocol", complaints)
-    remaining = _less(cells, exclude, (*loc, "exclude"), complaints, whole=len(complaints) == before)
-    for cell in remaining if stated.steps and "checkpoints" not in stated.broken else []:
-        try:
-            run = _run(cell, stated.settings, checkpoints)
-            if fault := file_fault(run.file_name):
-                message = f"architecture '{run.architecture.name:.60}…': its result would need {fault}"
-                complaints.append(Complaint(places_of_architectures[run.architecture.name], message))
-            else:
-                yield run
-        except ValidationError as error:
-            for problem in error.errors():
-                why = problem.get("ctx", {}).get("error", problem["msg"])
-                about = ".".join(map(str, problem["loc"])) or "size"
-                complaints.append(Complaint(places[cell.nominal], f"{about}: {why}"))
+    return Product(
+        cells, dict(placed_sizes), {variant.name: place for variant, place in placed_architectures}
+    )
+
+
+def _valid(
+    cell: Cell, grid: Product, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
+) -> Iterator[Run]:
+    """The run of a grid point; nothing, and a complaint, if it is not valid."""
+    try:
+        run = _run(cell, settings, checkpoints)
+    except ValidationError as error:
+        for problem in error.errors():
+            why = problem.get("ctx", {}).get("error", problem["msg"])
+            about = ".".join(map(str, problem["loc"])) or "size"
+            complaints.append(Complaint(grid.sizes[cell.nominal], f"{about}: {why}"))
+        return
+    if fault := file_fault(run.file_name):
+        message = f"architecture '{run.architecture.name:.60}…': its result would need {fault}"
+        complaints.append(Complaint(grid.architectures[run.architecture.name], message))
+    else:
+        yield run
 
 
 def _can_stop(task: Task, stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
@@ -240,7 +309,8 @@ def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]
         return ()
     for value, loc in stated.listed("checkpoints"):
         first = value.every if isinstance(value, Every) else value
-        if first > steps:
+        # Fewer steps than the file has, given by --set, leave out the later checkpoints.
+        if first > steps and ("steps" not in stated.changed or "checkpoints" in stated.changed):
             complaints.append(Complaint(loc, f"checkpoint {first} is beyond the last step, {steps}"))
     intervals = [value.every for value, _ in stated.listed("checkpoints") if isinstance(value, Every)]
     if (count := sum(steps // interval for interval in intervals)) > MOST_CHECKPOINTS:
@@ -258,9 +328,11 @@ def _checkpoints(stated: Stated, complaints: list[Complaint]) -> tuple[int, ...]
     return tuple(sorted(step for step in checkpoints if step <= steps))
 
 
-def _too_many(stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
+def _too_many(parts: Sequence[Stated], loc: Loc, complaints: list[Complaint]) -> bool:
     """Whether the grid has more than `MOST_RUNS` points; complains if it has."""
-    count = math.prod(len(getattr(stated.settings, setting)) or 1 for setting in AXES.values())
+    count = sum(
+        math.prod(len(getattr(part.settings, setting)) or 1 for setting in AXES.values()) for part in parts
+    )
     if count > MOST_RUNS:
         complaints.append(
             Complaint(loc, f"{count:,} runs are too many: at most {MOST_RUNS:,} in an experiment")
@@ -327,21 +399,26 @@ def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint])
     before = len(complaints)
     fields = {key: getattr(point, key) for key in point.model_fields_set}
     fields = {key: value for key, value in fields.items() if value is not None}
-    update: dict[str, Any] = {}
+    update: dict[str, Any] = {"zip": []}
     places = dict(stated.places)
     shape = {key: fields.pop(key) for key in ("layers", "width", "heads") if key in fields}
     if shape and "size" in fields:
         complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
-    elif shape:
+    elif shape and "sizes" not in stated.changed:
         update["sizes"], places["sizes"] = [shape], loc
-    if "steps" in fields:  # the experiment's checkpoints belong to the experiment's number of steps
+    # The experiment's checkpoints belong to the experiment's number of steps.
+    if "steps" in fields and "checkpoints" not in stated.changed:
         update["checkpoints"] = []
     for key, value in fields.items():
         setting = AXES.get(key, key)
+        if setting in stated.changed:
+            continue
         update[setting] = [value] if key in AXES else value
         places[setting] = (*loc, key)
     for key, setting in AXES.items():
         values = update.get(setting, getattr(stated.settings, setting))
+        if setting in stated.changed:
+            continue
         if len(values) > 1:
             complaints.append(
                 Complaint(loc, f"missing key '{key}': the experiment lists {len(values)} of them")
@@ -350,4 +427,9 @@ def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint])
             complaints.append(Complaint(loc, f"missing key '{key}'"))
     if len(complaints) > before:
         return None
-    return Stated(stated.settings.model_copy(update=update), places, stated.broken - update.keys())
+    return replace(
+        stated,
+        settings=stated.settings.model_copy(update=update),
+        places=places,
+        broken=stated.broken - update.keys(),
+    )

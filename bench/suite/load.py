@@ -15,18 +15,21 @@ of the files that it includes are reported together, each with its place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import plugins
-from bench.errors import InvalidFile, did_you_mean
+from bench.errors import InvalidFile, UserError, did_you_mean
 from bench.frozen import Frozen
 from bench.paper.exhibits import EXHIBITS, unknown
 from bench.run import Run
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.strict_yaml.document import Document, lines, read
+from bench.suite.changes import Changes, changes
+from bench.suite.entries import Loc
 from bench.suite.format import Entry, Settings, SuiteFile, checked_name, json_schema
 from bench.suite.grid import Stated, expand
 
@@ -52,12 +55,22 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Suite:
-    """Experiments of one file and of those it includes, included ones first."""
+    """Experiments of one file and of those it includes, included ones first.
+
+    Attributes:
+        name: of the file, with the settings that the command line changed: `quick+steps=2000`. Folders of
+            reports have this name, so that changed runs are not mixed up with those of the file.
+    """
 
     name: str
     description: str
     path: Path
     experiments: tuple[Experiment, ...]
+
+    @property
+    def base_name(self) -> str:
+        """The name in the file."""
+        return self.name.partition("+")[0]
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -77,20 +90,26 @@ class Suite:
         return by_run
 
 
-def load(path: Path) -> Suite:
+def load(path: Path, settings: Sequence[str] = ()) -> Suite:
     """Read a suite and the files it includes.
+
+    Args:
+        path: the suite's file.
+        settings: `key=value` words that change settings of every experiment, as `--set` takes them.
 
     Raises:
         InvalidFile: every problem of every file, each on its own line.
-        UserError: an installed plugin cannot be loaded.
+        UserError: an installed plugin cannot be loaded, or a changed setting is not valid.
     """
     plugins.load_installed()
-    reading = _Reading({}, set(), [])
+    reading = _Reading({}, set(), [], changes(settings))
     header = reading.file(path, ())
     if reading.problems or header is None:  # a file without a header has a problem
-        raise InvalidFile(reading.problems)
+        raise InvalidFile([*reading.problems, *reading.faults])
+    if reading.faults:
+        raise UserError("\nbench: ".join(reading.faults))
     experiments = tuple(experiment for experiment, _ in reading.experiments.values())
-    return Suite(header.name, header.description, path, experiments)
+    return Suite(header.name + reading.changes.suffix(), header.description, path, experiments)
 
 
 @dataclass
@@ -100,12 +119,16 @@ class _Reading:
     Attributes:
         experiments: experiments by name, each with the place where it is written.
         files: the files read, as resolved paths. A file that is included twice counts once.
-        problems: one line per problem.
+        problems: one line per problem of a file.
+        changes: settings that replace those of every experiment.
+        faults: one line per problem of a changed setting.
     """
 
     experiments: dict[str, tuple[Experiment, str]]
     files: set[Path]
     problems: list[str]
+    changes: Changes
+    faults: dict[str, None] = field(default_factory=dict)
 
     def file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
         """Read one file after the files it includes. Returns its header, or None if it cannot be read."""
@@ -141,7 +164,8 @@ class _Reading:
             complaints.append(Complaint(("experiments",), missing))
         for name, entry in experiments.items():
             self.experiment(document, name, entry, (defaults, broken), complaints)
-        self.problems += lines(document, complaints)
+        self.problems += lines(document, self.changes.of_file(complaints))
+        self.faults |= dict.fromkeys(self.changes.lines(complaints))
         return header
 
     def experiment(
@@ -167,11 +191,17 @@ class _Reading:
             complaints.append(Complaint((*loc, "rebuilds"), message))
         settings, refused = defaults
         set_keys = [key for key in Settings.model_fields if key in entry.model_fields_set]
+        changed = self.changes.keys
+        update = {key: getattr(entry, key) for key in set_keys}
+        update |= {key: getattr(self.changes.settings, key) for key in changed}
+        places: dict[str, Loc] = {key: ("defaults", key) for key in settings.model_fields_set}
+        places |= {key: (*loc, key) for key in set_keys}
+        places |= {key: self.changes.location(key) for key in changed}
         stated = Stated(
-            settings.model_copy(update={key: getattr(entry, key) for key in set_keys}),
-            {key: ("defaults", key) for key in settings.model_fields_set}
-            | {key: (*loc, key) for key in set_keys},
-            broken | (refused - set(set_keys)),
+            settings.model_copy(update=update),
+            places,
+            (broken | (refused - set(set_keys))) - changed,
+            changed,
         )
         runs = expand(stated, entry, loc, complaints)
         experiment = Experiment(name, entry.rebuilds, entry.description.strip(), runs)

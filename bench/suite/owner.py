@@ -30,7 +30,7 @@ def refuse_other(suite: Suite, folder: Path, noted: object) -> None:
     if not isinstance(noted, str) or not noted.strip():
         return
     path = Path(os.path.normpath(folder.resolve() / noted.strip()))
-    if path == suite.path.resolve() or not path.is_file() or not _has_name(path, suite.name):
+    if path == suite.path.resolve() or not path.is_file() or not _has_name(path, suite.base_name):
         return
     raise UserError(_same(suite.name, Path(os.path.relpath(path)), suite.path) + f"; {folder} is the first's")
 

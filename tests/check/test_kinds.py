@@ -37,6 +37,7 @@ from bench.check.junit import junit
 from bench.check.kinds import KINDS
 from bench.check.measurement import Measurement
 from bench.check.schema import json_schema as claims_schema
+from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.report import write_reports
 from bench.errors import InvalidFile, UserError
@@ -733,10 +734,12 @@ def test_a_further_kind_of_claim_needs_an_entry_in_the_registry_alone(
         store(path_of(results, run), result_of(run, 0.3, provenance=REAL, noise=0))
     monkeypatch.setenv("COLUMNS", "160")
 
-    code = check_suite(path, results, CheckOptions(junit=tmp_path / "claims.xml"))
+    code = check_suite(
+        SuiteChoice.of(path), results, CheckOptions(junit=tmp_path / "claims.xml", verbose=True)
+    )
     table = capsys.readouterr().out
     assert code == 1
-    assert re.search(r"^reproduced +in_units +3 times 0\.3 +n × 0\.1 +a hundredth of the unit", table, re.M)
+    assert re.search(r"^reproduced +in_units +3 times 0\.3 +n × 0\.1, a hundredth of the unit", table, re.M)
     assert re.search(r"^contradicted +in_others +4 times 0\.3 +n × 0\.07", table, re.M)
     assert "4.29 units" in table
 
@@ -745,7 +748,7 @@ def test_a_further_kind_of_claim_needs_an_entry_in_the_registry_alone(
     (failure,) = cases["in_others"]
     assert failure.get("message") == "4.29 units"
 
-    write_reports([path], results, tmp_path / "reports")
+    write_reports([SuiteChoice.of(path)], results, tmp_path / "reports")
     entries = json.loads((tmp_path / "reports/quick/verdicts.json").read_text())["verdicts"]
     assert [(entry["kind"], entry["shown"], entry["value"]) for entry in entries] == [
         ("multiple_of", "3 times", pytest.approx(0.3)),

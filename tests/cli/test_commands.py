@@ -21,6 +21,7 @@ from bench import strict_yaml
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.app import COMMANDS, load
+from bench.cli.arguments import SuiteChoice
 from bench.cli.run import cautious_seconds, expected_cost
 from bench.cost import TimeEstimate
 from bench.dispatch.status import RunStatus
@@ -105,7 +106,9 @@ def result_of(folder: Path, architecture: str) -> Path:
 def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tuple[Path, str]) -> None:
     folder, output = trained
     lines = output.splitlines()
-    assert re.fullmatch(r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ FLOPs\.", lines[0])
+    assert re.fullmatch(
+        r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ full-length FLOPs\.", lines[0]
+    )
     assert lines[1] == "Kernels: sequential (the fastest on a processor)."
     how = "no run like it was measured on this device; bench speed suites/tiny.yaml measures"
     assert lines[2] == f"Expected: an unknown time ({how})."
@@ -220,15 +223,12 @@ def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     assert total(*[3.0] * 4, workers=2) == 6.0
     assert total(workers=2) == 0.0
     assert total(8.0, None, workers=2) > 3 * 3600.0, "half a million steps are asked about"
-    todo = [costing(7.0), costing(5.0), costing(None)]
-    assert (
-        expected_cost(todo[:2], Path("x.yaml"), 2)
-        == "about 7 s on 2 workers (at speeds measured on this device)"
-    )
-    some = expected_cost(todo, Path("x.yaml"), 1)
+    todo, choice = [costing(7.0), costing(5.0), costing(None)], SuiteChoice(Path("x.yaml"), "x.yaml")
+    assert expected_cost(todo[:2], choice, 2) == "about 7 s on 2 workers (at speeds measured on this device)"
+    some = expected_cost(todo, choice, 1)
     assert some.startswith("at least 12 s on 1 worker, with 1 run unknown (")
     assert "bench speed x.yaml" in some
-    assert expected_cost(todo[2:], Path("x.yaml"), 1).startswith("an unknown time (")
+    assert expected_cost(todo[2:], choice, 1).startswith("an unknown time (")
 
 
 @pytest.mark.slow
@@ -323,9 +323,7 @@ def test_the_schemas_refuse_a_misspelt_name(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_check_succeeds_when_every_claim_holds(trained: tuple[Path, str]) -> None:
     output = said(bench("check", "suites/tiny.yaml", cwd=trained[0]))
-    assert re.search(
-        r"^reproduced +mamba_is_trained +\S+ ± \S+ +at most 1e\+06 +none *$", output, re.MULTILINE
-    )
+    assert re.search(r"^reproduced +mamba_is_trained +\S+ ± \S+ +≤ 1e6 *$", output, re.MULTILINE)
     assert output.endswith("2 claims: 2 reproduced.\n")
 
 
@@ -336,17 +334,28 @@ def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
     result["checkpoints"][-1]["evaluations"]["report"]["overall"][0] = 1e9
     path.write_text(json.dumps(result))
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 1)
-    assert "contradicted mamba_is_trained: Mamba is trained.\n    " in output
-    assert "is above 1e+06" in output
-    assert output.endswith("2 claims: 1 reproduced, 1 contradicted.\n")
+    assert re.search(r"^contradicted +mamba_is_trained +\S.* ≤ 1e6 *$", output, re.MULTILINE)
+    assert "2 claims: 1 reproduced, 1 contradicted.\n" in output
+    assert "is above" not in output
+    full = said(bench("check", "suites/tiny.yaml", "--verbose", cwd=done), 1)
+    for detail in (
+        "Mamba is trained.",
+        "is above 1e+06",
+        f"1 run: {result['id']}",
+        "expected: at most 1e+06",
+    ):
+        assert detail in full
 
 
 @pytest.mark.slow
 def test_check_decides_nothing_without_the_results(done: Path) -> None:
     result_of(done, "transformer").unlink()
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 2)
-    assert "missing transformer_is_trained\n    " in output
-    assert output.endswith("2 claims: 1 reproduced, 1 missing.\n")
+    assert re.search(r"^missing +transformer_is_trained +– +≤ 1e6 *$", output, re.MULTILINE)
+    assert "2 claims: 1 reproduced, 1 missing.\n" in output
+    full = said(bench("check", "suites/tiny.yaml", "-v", cwd=done), 2)
+    assert "So is the Transformer. (nowhere)" in full
+    assert "lacks 1 of 1 run (1 missing)" in full
 
 
 @pytest.mark.slow
@@ -365,10 +374,15 @@ def test_check_says_what_changed_since_the_last_time(done: Path) -> None:
 def test_check_against_a_report_fails_only_when_a_claim_is_lost(done: Path) -> None:
     said(bench("report", "suites/tiny.yaml", cwd=done))
     against = ("--against", "reports/tiny/verdicts.json")
-    said(bench("check", "suites/tiny.yaml", *against, cwd=done))
+    (line,) = said(bench("check", "suites/tiny.yaml", *against, cwd=done)).splitlines()
+    assert line == "2 claims: 2 reproduced. Nothing changed since reports/tiny/verdicts.json."
     result_of(done, "transformer").unlink()
     lost = said(bench("check", "suites/tiny.yaml", *against, cwd=done), 1)
-    assert "Since reports/tiny/verdicts.json: transformer_is_trained: reproduced → missing\n" in lost
+    assert (
+        "missing (before: reproduced)  transformer_is_trained\n    So is the Transformer. (nowhere)" in lost
+    )
+    assert "mamba_is_trained" not in lost, "it did not change"
+    assert lost.endswith("1 changed since reports/tiny/verdicts.json.\n")
     said(bench("report", "suites/tiny.yaml", cwd=done))  # what is missing there is no loss here
     said(bench("check", "suites/tiny.yaml", *against, cwd=done))
     nowhere = bench("check", "suites/tiny.yaml", "--against", "nowhere.json", cwd=done)
@@ -389,7 +403,7 @@ def test_made_up_results_pass_no_check_unless_a_test_asks_for_it(done: Path) -> 
         result = json.loads(path.read_text())
         result["provenance"]["synthetic"] = True
         path.write_text(json.dumps(result))
-    refused = said(bench("check", "suites/tiny.yaml", cwd=done), 2)
+    refused = said(bench("check", "suites/tiny.yaml", "--verbose", cwd=done), 2)
     assert "2 claims: 2 not comparable." in refused
     assert "synthetic: made up, not measured" in refused
     allowed = said(bench("check", "suites/tiny.yaml", "--allow-synthetic", cwd=done))
@@ -418,6 +432,7 @@ def test_scripts_read_the_plan(trained: tuple[Path, str]) -> None:
         assert planned["experiments"] == ["tiny_regression"]
         assert planned["run"] == run.identity()
         assert planned["training_flops"] == run.training_flops()
+        assert planned["training_flops_full_length"] == run.training_flops_full_length()
         assert planned["parameters"] == run.parameters
         assert (planned["state"], planned["step"], planned["estimate"]) == ("finished", 20, "measured")
         assert 0 < planned["estimated_hours"] < 1
@@ -431,6 +446,10 @@ def test_scripts_read_the_status(done: Path) -> None:
     assert status["total"]["states"] == status["experiments"]["tiny_regression"]["states"] == states
     transformer, mamba = suites.load(done / "suites/tiny.yaml").runs
     assert status["total"]["training_flops_done"] == transformer.training_flops()
+    full_length = transformer.training_flops_full_length()
+    assert status["total"]["training_flops_full_length_done"] == full_length
+    full_length += mamba.training_flops_full_length()
+    assert status["total"]["training_flops_full_length"] == full_length
     assert status["total"]["training_flops"] == transformer.training_flops() + mamba.training_flops()
     assert status["total"]["seconds_left"] == 0, "of what is known"
     assert status["total"]["runs_unknown"] == 1
@@ -508,7 +527,8 @@ def test_a_report_of_nothing_says_what_is_lacking(fresh: Path) -> None:
     shutil.rmtree(fresh / "suites")
     without_suites = bench("report", cwd=fresh)
     assert said(without_suites, 2) == ""
-    assert without_suites.stderr == "bench: no suite named, and no suites/*.yaml here: bench report SUITE\n"
+    (line,) = without_suites.stderr.splitlines()
+    assert line.startswith("bench: no suite that ships with bench has a result yet: bench run ")
 
 
 @pytest.mark.slow
@@ -584,6 +604,26 @@ def test_nothing_is_cut_to_fit_a_terminal(width: int, tmp_path: Path) -> None:
     assert all(re.search(rf"^{each.name} ", totals, re.MULTILINE) for each in suite.experiments)
     if width == 80:
         assert "Left out of this narrow terminal:" in runs
+
+
+@pytest.mark.slow
+def test_a_summary_of_the_papers_grid_is_a_line_per_experiment(tmp_path: Path) -> None:
+    suite = suites.load(ROOT / "suites/paper.yaml")
+    output = said(bench("plan", suite.path, "--summary", cwd=tmp_path, COLUMNS="100"))
+    lines = output.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == [
+        "experiment", "runs", "finished", "time", "done", "time", "left", "unknown", "full-length", "FLOPs",
+    ]  # fmt: skip
+    rows = dict(zip([line.split()[0] for line in lines[1:]], lines[1:], strict=True))
+    for experiment in suite.experiments:
+        count = len(experiment.runs)
+        total = sum(run.training_flops_full_length() for run in experiment.runs)
+        cells = [experiment.name, f"{count:,}", "·", "·", "·", f"{count:,}", printing.flops(total)]
+        assert rows[experiment.name].split() == cells
+    flops = sum(run.training_flops_full_length() for run in suite.runs)
+    assert rows["all,"].split()[-2:] == [f"{len(suite.runs):,}", printing.flops(flops)]
+    assert not re.search(r"^[0-9a-f]{12}\b", output, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -677,7 +717,7 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_made_up_result_is_no_evidence(fresh: Path) -> None:
     write_pool(fresh / "results", suites.load(fresh / "suites/tiny.yaml").runs)
-    output = said(bench("check", "suites/tiny.yaml", cwd=fresh), 2)
+    output = said(bench("check", "suites/tiny.yaml", "--verbose", cwd=fresh), 2)
     assert "1 of 1 result is synthetic" in output
     assert "no run like it was measured" in said(bench("plan", "suites/tiny.yaml", cwd=fresh))
 

@@ -10,6 +10,7 @@ import pytest
 from synthetic import result_of, write_pool
 
 from bench import suite as suites
+from bench.cli.arguments import SuiteChoice
 from bench.cli.cancel import cancel_suite
 from bench.cli.failures import show_failures
 from bench.cli.logs import show_log
@@ -56,7 +57,7 @@ def runs_of(suite: Path) -> tuple[Run, ...]:
 
 
 def status(suite: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    show_status(suite, results, watch=False, as_json=True)
+    show_status(SuiteChoice.of(suite), results, watch=False, as_json=True)
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -105,7 +106,7 @@ def test_members_of_a_stack_share_its_time_and_its_worker(
     runs = runs_of(suite)
     for run in runs[:4]:
         Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0, stack=4)
-    show_status(suite, results, watch=False, as_json=True)
+    show_status(SuiteChoice.of(suite), results, watch=False, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["states"]["running"] == 4
     assert {run["stack"] for run in found["running"]} == {4}
@@ -123,7 +124,7 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
         message = f"CUDA out of memory. Tried to allocate {number + 20}.5 MiB"
         Folder.of(results, run.id).fail_with("OutOfMemoryError", message, "Traceback …\n  deep.py, line 3")
     Folder.of(results, runs[4].id).fail_with("ValueError", "something else", "Traceback …\n  other.py")
-    assert show_failures(suite, results, as_json=False) == 5
+    assert show_failures(SuiteChoice.of(suite), results, as_json=False) == 5
     printed = capsys.readouterr().out
     headings = ["4 runs: OutOfMemoryError: CUDA out of memory. Tried to allocate N MiB"]
     headings.append("1 run: ValueError: something else")
@@ -132,10 +133,10 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     assert all(run.label in printed for run in runs[:5])
     ids = ",".join(run.id for run in runs[:4])
     assert f"bench run {suite} --retry failed --filter id={ids}" in printed
-    show_failures(suite, results, as_json=True)
+    show_failures(SuiteChoice.of(suite), results, as_json=True)
     first, second = json.loads(capsys.readouterr().out)["causes"]
     assert (len(first["runs"]), second["class"]) == (4, "ValueError")
-    show_status(suite, results, watch=False, as_json=False)
+    show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
     assert "bench failures" in capsys.readouterr().out
 
 
@@ -147,7 +148,7 @@ def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) 
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.cli.printing.Output.say", lambda self, text, style="": said.append(text))
-        run_suite(suite, results, choices, Machine())
+        run_suite(SuiteChoice.of(suite), results, choices, Machine())
     started = [line for line in said if line.startswith("would run linear_regression/")]
     assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]
 
@@ -174,7 +175,7 @@ def test_cancelling_what_was_never_submitted_says_so(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Folder.of(results, runs_of(suite)[0].id).beat(step=1)
-    cancel_suite(suite, results)
+    cancel_suite(SuiteChoice.of(suite), results)
     printed = capsys.readouterr().out
     assert "has no job in the queue" in printed
     assert "To stop 1 run of a local `bench run`" in printed
@@ -184,7 +185,7 @@ def test_little_room_is_said(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.status.room_left", lambda path: 3 << 20)
-    show_status(suite, results, watch=False, as_json=False)
+    show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
     assert "its disk has only 3 MiB left" in capsys.readouterr().out
 
 
@@ -210,7 +211,7 @@ def test_clusters_that_cannot_be_meant_are_refused(
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
     with pytest.raises(UserError) as refused:
-        run_suite(suite, results, choices, Machine())
+        run_suite(SuiteChoice.of(suite), results, choices, Machine())
     assert message in str(refused.value)
     assert not results.exists()
 
@@ -218,4 +219,4 @@ def test_clusters_that_cannot_be_meant_are_refused(
 def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
     suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
     with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
-        run_suite(suite, results, choose(gpus_per_run=2), Machine())
+        run_suite(SuiteChoice.of(suite), results, choose(gpus_per_run=2), Machine())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from synthetic import grid, pool_with, result_of, run_of, task_named, write_pool
 import bench
 from bench.errors import UserError
 from bench.results import Pool, path_of, store
-from bench.results.compare import compare
+from bench.results.compare import compare, differing
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
@@ -109,6 +110,44 @@ def test_the_command_says_which_runs_are_worse_and_fails(tmp_path: Path) -> None
     assert bench_command("compare", tmp_path / "a", tmp_path / "empty").returncode == 2
     missing = bench_command("compare", tmp_path / "a", tmp_path / "nowhere")
     assert (missing.returncode, "no such folder" in missing.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_row_has_the_settings_that_tell_runs_apart(tmp_path: Path) -> None:
+    harder = task_named(n_points=5, n_dims=3)
+    runs = [run_of(LINEAR, learning_rate=rate) for rate in (1e-3, 2e-3)] + [run_of(harder)]
+    for folder, factor in (("a", 1.0), ("b", 1.5)):
+        for index, run in enumerate(runs):
+            store(path_of(tmp_path / folder, run), with_prompts(run, (factor if index else 1.0) * HARD))
+    done = bench_command("compare", tmp_path / "a", tmp_path / "b", COLUMNS="100")
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("worse", "same"))]
+    assert len(rows) == 2, "the run that did not change is only counted"
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    first = next(row for row in rows if "learning_rate 2e-3" in row)
+    assert "n_dims" in first
+    assert "seed" not in done.stdout, "all runs have one seed"
+    assert "3 runs in both: 1 same, 2 worse." in done.stdout
+    every = bench_command("compare", tmp_path / "a", tmp_path / "b", "--all").stdout
+    assert len(re.findall("seed 0", every)) == 3
+    assert "same " in every
+
+
+def test_settings_that_differ_are_found() -> None:
+    runs = [run_of(LINEAR), run_of(LINEAR, seed=1), run_of(task_named("sparse_parity", n_points=5))]
+    results = pool_with(runs={run.id: result_of(run) for run in runs})
+    names = differing(compare(results, results, 0.05))
+    assert {"seed", "task"} <= set(names)
+    assert not {"clip", "architecture", "precision"} & set(names)
+    assert differing([]) == []
+
+
+def test_an_interval_is_as_wide_as_student_says() -> None:
+    few = HARD[:5]
+    changed = np.array(few) + np.arange(5) / 100
+    (comparison,) = compare(pool(with_prompts(RUN, few)), pool(with_prompts(RUN, changed)), 0.05)
+    assert comparison.change == pytest.approx(0.02 / RUN.task.error_scale, rel=1e-3)
+    standard_error = np.std(np.arange(5) / 100 / RUN.task.error_scale, ddof=1) / 5**0.5
+    assert comparison.half_width == pytest.approx(2.1318 * standard_error, rel=1e-3)
 
 
 # --- export -----------------------------------------------------------------------------------

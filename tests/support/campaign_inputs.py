@@ -18,6 +18,7 @@ from pathlib import Path
 
 from command import ROOT
 
+from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.plan import show_plan
 from bench.errors import InvalidFile, UserError
@@ -158,9 +159,11 @@ def mutated_inputs(count: int, seed: int) -> Iterator[str]:
 
 def _fault(suite: Path, results: Path) -> str | None:
     """What is wrong with how a suite and its claims are read, or None."""
-    commands: list[Callable[[], object]] = [lambda: show_plan(suite, results, None, as_json=True)]
+    commands: list[Callable[[], object]] = [
+        lambda: show_plan(SuiteChoice.of(suite), results, None, as_json=True)
+    ]
     if suite.with_name(f"{suite.stem}.claims.yaml").exists():
-        commands.append(lambda: check_suite(suite, results, CheckOptions(as_json=True)))
+        commands.append(lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True)))
     for command in commands:
         try:
             with _limited(), contextlib.redirect_stdout(io.StringIO()):

@@ -11,6 +11,7 @@ from pydantic import model_validator
 from bench.check.claim import Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
+from bench.run import short
 from bench.uncertainty import Floats
 
 
@@ -46,6 +47,10 @@ class BoundClaim(Claim):
     @property
     def expected(self) -> str:
         return f"at {'most' if self.bound.at_most is not None else 'least'} {self.bound.limit:.4g}"
+
+    @property
+    def bound_text(self) -> str:
+        return f"{'≤' if self.bound.at_most is not None else '≥'} {short(self.bound.limit)}"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements

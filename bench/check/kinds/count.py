@@ -72,6 +72,10 @@ class CountClaim(SlackClaim):
     def expected(self) -> str:
         return f"at least {self.count.at_least} of {self.count.total}"
 
+    @property
+    def bound_text(self) -> str:
+        return f"≥ {self.count.at_least} of {self.count.total}"
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         pairs = list(zip(measurements[::2], measurements[1::2], strict=True))
         names = list(zip(self.names[::2], self.names[1::2], strict=True))

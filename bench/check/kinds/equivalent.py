@@ -94,6 +94,10 @@ class EquivalentClaim(Claim):
     def tolerance(self) -> str:
         return f"ratio {self.equivalent.low:g} to {self.equivalent.high:g}"
 
+    @property
+    def bound_text(self) -> str:
+        return self.tolerance
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, reference = measurements
         comparison = compare(subject.by_seed, reference.by_seed)

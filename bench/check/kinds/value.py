@@ -12,6 +12,7 @@ from pydantic import PositiveFloat, model_validator
 from bench.check.claim import ROUNDING, Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
+from bench.run import short
 from bench.uncertainty import Floats
 
 
@@ -53,6 +54,14 @@ class ExpectedValue(Frozen):
         """The unit of `distances`, after a number."""
         return "" if self.absolute is not None else " of it" if self.relative is not None else " decades"
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest value within the tolerance."""
+        if self.log10 is not None:
+            return self.expected / 10**self.log10, self.expected * 10**self.log10
+        width = self.allowed if self.relative is None else self.relative * abs(self.expected)
+        return self.expected - width, self.expected + width
+
     def distances(self, values: Floats) -> Floats:
         """The distance of each value from the expected value; of a value without logarithm, infinite."""
         if self.absolute is not None:
@@ -81,6 +90,10 @@ class ValueClaim(Claim):
         if self.value.relative is not None:
             return f"± {100 * self.value.relative:g} %"
         return f"± {self.value.log10:g} decades"
+
+    @property
+    def bound_text(self) -> str:
+        return " to ".join(short(float(f"{end:.{2 if abs(end) < 0.01 else 3}g}")) for end in self.value.ends)
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements

@@ -1,0 +1,237 @@
+"""`bench architectures`: the architectures, their options, and what they cost at a size."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from bench import flops, plugins
+from bench.cli import printing
+from bench.cli.arguments import Json, Plugins
+from bench.cli.completion import architecture_names, task_names
+from bench.cli.printing import Column
+from bench.errors import UserError, did_you_mean
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
+from bench.models.mixers.block import Block
+from bench.models.sizes import Size
+from bench.paper.sizes import SIZE_GROUPS, TABLE_6
+from bench.tasks import TASKS, Task
+
+SIZE = "4x256"
+TASK = "linear_regression"
+
+
+def command(
+    plugin: Plugins,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ARCHITECTURE]",
+            help="Show this architecture in full.",
+            autocompletion=architecture_names,
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Layers x width, such as 2x128, or the name of a size group.")
+    ] = SIZE,
+    task: Annotated[
+        str, typer.Option(help="The task, which fixes the length of prompts.", autocompletion=task_names)
+    ] = TASK,
+    json: Json = False,
+) -> None:
+    """List the architectures with their options, parameters and FLOPs per token at a size.
+
+    With a name: the description of its blocks, and the cost at the sizes of Table 6.
+    """
+    show_architectures(name, size, task, json)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        parameters: trainable parameters, read-in and read-out included.
+        flops_per_token: training FLOPs of one token, forward and backward, as `bench.flops` counts them.
+    """
+
+    size: Size
+    parameters: int
+    flops_per_token: float
+
+    @classmethod
+    def of(cls, architecture: Architecture, size: Size, task: Task) -> Cost:
+        """The cost of an architecture of a size on a task.
+
+        Raises:
+            UserError: a block cannot be built, or does not state its cost.
+        """
+        length = task.length(task.n_points)
+        if fault := flops.fault(architecture, size.width, length):
+            raise UserError(f"{architecture.name}: {fault}")
+        parameters = architecture.parameters(
+            size.layers,
+            size.width,
+            length=length,
+            n_inputs=task.n_inputs,
+            n_outputs=task.n_outputs,
+            discrete=task.discrete,
+        )
+        multiplications = flops.multiplications(architecture, size.layers, size.width, length)
+        return cls(size, parameters, 6 * multiplications / length)
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """The size, the parameters and the FLOPs as text."""
+        return _text(self.size), printing.parameters(self.parameters), printing.flops(self.flops_per_token)
+
+
+def show_architectures(name: str | None, size: str, task: str, as_json: bool) -> None:
+    """Print all architectures at one size, or one architecture at the sizes of Table 6.
+
+    Raises:
+        UserError: an architecture, a size or a task is unknown.
+    """
+    plugins.load_installed()
+    if name is not None and name not in ARCHITECTURES:
+        raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+    if task not in TASKS:
+        raise UserError(f"--task {task}{did_you_mean(task, TASKS)}")
+    example, sizes, out = TASKS[task].example(), _sizes(size), printing.Output()
+    if as_json:
+        chosen = {key: value for key, value in ARCHITECTURES.items() if name in (None, key)}
+        out.json({key: _facts(architecture, sizes, example) for key, architecture in chosen.items()})
+    elif name is None:
+        _list(sizes, example, out)
+    else:
+        groups = [group for sizes in TABLE_6.values() for group in sizes]
+        _show(ARCHITECTURES[name], list(dict.fromkeys([*groups, *sizes])), example, out)
+
+
+def _sizes(word: str) -> Sequence[Size]:
+    if word in SIZE_GROUPS:
+        return SIZE_GROUPS[word]
+    layers, cross, width = word.replace("×", "x").partition("x")
+    if cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
+        return (Size(layers=int(layers), width=int(width)),)
+    near = did_you_mean(word, SIZE_GROUPS)
+    raise UserError(f"--size {word}: expected layers x width, such as 2x128, or a size group{near}")
+
+
+def _blocks(architecture: Architecture) -> list[Block]:
+    """The different blocks of an architecture, in order."""
+    return list({block.model_dump_json(): block for block in architecture.pattern}.values())
+
+
+def _options(architecture: Architecture) -> Iterator[tuple[str, Any, Block]]:
+    """The options of an architecture, with their values and the block that each belongs to."""
+    for block in _blocks(architecture):
+        for field in type(block).model_fields:
+            if field != "name":
+                yield field, getattr(block, field), block
+
+
+def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dict[str, Any]:
+    costs = [Cost.of(architecture, size, task) for size in sizes]
+    return {
+        "pattern": _pattern(architecture),
+        "options": {field: value for field, value, _ in _options(architecture)},
+        "heads": architecture.needs_heads(),
+        "costs": [
+            {
+                "layers": cost.size.layers,
+                "width": cost.size.width,
+                "parameters": cost.parameters,
+                "flops_per_token": cost.flops_per_token,
+            }
+            for cost in costs
+        ],
+    }
+
+
+def _pattern(architecture: Architecture) -> str:
+    """The blocks in words: `mamba, then [attention mamba] per layer`."""
+    first = "".join(f"{block.name}, then " for block in architecture.first)
+    middle = " ".join(block.name for block in architecture.middle)
+    layer = " ".join(block.name for block in architecture.layer)
+    return f"{first}[{layer}] per layer" + (f", [{middle}] in the middle" if middle else "")
+
+
+def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
+    columns = [Column("architecture"), Column("blocks", folds=True), Column("options", folds=True)]
+    columns += [Column("size"), Column("parameters", number=True), Column("FLOPs/token", number=True)]
+    rows = [
+        (
+            name,
+            _pattern(architecture),
+            ", ".join(dict.fromkeys(field for field, _, _ in _options(architecture))) or "–",
+            *Cost.of(architecture, size, task).cells,
+        )
+        for name, architecture in ARCHITECTURES.items()
+        for size in sizes
+    ]
+    out.print(printing.table(out, columns, rows))
+    out.say(_how_counted(task), "dim")
+    out.say("bench architectures NAME shows one with its options and sizes; --size sets the size.", "dim")
+
+
+def _how_counted(task: Task) -> str:
+    tokens = task.length(task.n_points)
+    return f"On {task.name} with {tokens} tokens. FLOPs are of training, forward and backward."
+
+
+def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
+    out.say(f"{architecture.name}: {_pattern(architecture)}")
+    for block in {type(block): block for block in _blocks(architecture)}.values():
+        out.say("")
+        description = inspect.cleandoc(type(block).__doc__ or "no description").strip()
+        out.print(Text(f"{block.name}: {description}"))
+    out.say("")
+    options = [
+        (field, str(value), block.name, _range(type(block), field))
+        for field, value, block in _options(architecture)
+    ]
+    if options:
+        columns = [Column("option"), Column("default"), Column("of block"), Column("values", folds=True)]
+        out.print(printing.table(out, columns, options))
+        out.say("")
+    columns = [Column("size"), Column("parameters", number=True), Column("FLOPs/token", number=True)]
+    columns += [Column("size group")]
+    rows = [(*Cost.of(architecture, size, task).cells, _group(size)) for size in sizes]
+    out.print(printing.table(out, columns, rows))
+    heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
+    out.say(f"{_how_counted(task)}{heads}", "dim")
+
+
+def _range(kind: type[Block], field: str) -> str:
+    """The values that a field takes, in words, from its JSON Schema."""
+    schema = kind.model_json_schema()["properties"][field]
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    bounds = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+        "multipleOf": "a multiple of",
+    }
+    limits = [f"{words} {schema[key]:g}" for key, words in bounds.items() if key in schema]
+    return ", ".join([str(schema.get("type", "")), *limits]).strip(", ")
+
+
+def _text(size: Size) -> str:
+    return f"{size.layers}×{size.width}"
+
+
+def _group(size: Size) -> str:
+    shape = (size.layers, size.width)
+    groups = [
+        name for name, sizes in TABLE_6.items() if shape in [(each.layers, each.width) for each in sizes]
+    ]
+    return ", ".join(groups)
