@@ -190,9 +190,7 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     if not table["chosen"].any():
         return None, state
     best = best_sizes(table).sort_values("selection_error").head(1)
-    ends = task.rows[
-        (task.rows["evaluation"] == column.evaluation) & (task.rows["step"] == task.rows["steps"])
-    ]
+    ends = task.rows[(task.rows["evaluation"] == column.evaluation) & task.rows["at_end"]]
     rows = chosen(ends, best)
     if rows.empty:
         return None, state
