@@ -171,13 +171,15 @@ def inline(svg: bytes, prefix: str, description: str, spots: Sequence[Spot] = ()
     text = re.sub(r'href="#([^"]*)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]*)\)", rf"url(#{prefix}-\1)", text)
     text = text.replace("xlink:href", "href")
+    text = re.sub(r'\b(?:d|x|y)="[^"]*"', lambda match: _rounded(match[0]), text)
     # Only inside style attributes: a name that happens to read like a colour stays as it is.
     text = re.sub(r'style="[^"]*"', lambda match: _themed(match[0]), text)
     opening = text[: text.index(">") + 1]
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
     size = view[0] if view else ""
     circles = _circles(spots, float(view[1]), float(view[2])) if view else ""
-    start = f'<svg {size} role="img" aria-label="{escape(description)}">'
+    width = f"{float(view[1]) * 96 / 72:.0f}" if view else "640"  # CSS pixels in print
+    start = f'<svg {size} style="--width:{width}" role="img" aria-label="{escape(description)}">'
     return start + text[len(opening) :].rstrip().removesuffix("</svg>") + circles + "</svg>"
 
 
@@ -188,6 +190,11 @@ def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
         f'data-text="{escape(spot.text)}"/>'
         for spot in spots
     )
+
+
+def _rounded(attribute: str) -> str:
+    """Coordinates to a hundredth of a point: a third of the page's size is their further digits."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", attribute)
 
 
 def _themed(style: str) -> str:

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """One task of one experiment."""
+    """One task of one experiment. `family` is what tasks with other settings share with its title."""
 
     title: str
+    family: str
     anchor: str
     state: str
     drawings: Sequence[Drawing]
@@ -108,6 +109,7 @@ def section(
         tasks.append(
             TaskSection(
                 task.title,
+                task.family,
                 stem,
                 tally(rows),
                 drawings,
