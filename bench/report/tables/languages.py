@@ -78,7 +78,7 @@ def table_4(results: pd.DataFrame, references: pd.DataFrame) -> Table:
             numbers.append({"vocabulary": title, "architecture": name, **entry})
     heads = ["task", "architecture", "parameters", *(column.head for column in TABLE_4)]
     caption = (
-        "GINC, the paper's / ours; accuracies at the most examples, with 10 words each. The paper states "
+        "The paper's / ours on GINC; accuracies at the most examples, with 10 words each. The paper states "
         f"90 % intervals. {_notes(rows)}"
     )
     text = frozenset({"task", "architecture"})
@@ -114,8 +114,8 @@ def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
             rows.append([*head, TableCell(name), *cells])
             numbers.append({"epochs": epochs, "languages": languages, "architecture": name, **entry})
     caption = (
-        "RegBench, the paper's / ours. The paper does not state its number of languages. *: the paper copied "
-        "this number from Akyürek et al. (2024). Perplexity in training has no evaluation here. "
+        "The paper's / ours on RegBench. The paper does not state its number of languages. *: the paper "
+        "copied this number from Akyürek et al. (2024). Perplexity in training has no evaluation here. "
         f"{_notes(rows)}"
     )
     heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5)]
