@@ -61,9 +61,9 @@ CAPTION = (
     "the count that it prints (Tables 6 and 4; – where it prints none). Counted are blocks with their "
     "LayerNorms, the final LayerNorm and the positional table, but neither read-in nor read-out nor token "
     "embeddings. A positional table has 202 rows (Transformer) or 256 (Standard Hybrid), as the released "
-    "configurations allocate, or as many as a prompt has tokens where that is more; S4 is 1.75 times as wide as listed. "
-    "The paper prints one number per size group, with one or two digits, sometimes rounded and sometimes cut "
-    "off; it is the count of the group's widest size (bold)."
+    "configurations allocate, or as many as a prompt has tokens where that is more; S4 is 1.75 times as "
+    "wide as listed. The paper prints one number per size group, with one or two digits, sometimes rounded "
+    "and sometimes cut off; it is the count of the group's widest size (bold)."
 )
 
 
