@@ -60,7 +60,7 @@ DARK = {INK: "#e6edf3", MUTED: "#9da7b1", FAINT: "#3d444d", PAPER: "#0d1117"} | 
 }
 """The colour on a dark page, by the colour in a figure."""
 
-GROUPS = (LOOKS[7], LOOKS[8], LOOKS[10], LOOKS[9])
+GROUPS = (LOOKS[10], LOOKS[8], LOOKS[13], LOOKS[9])
 """Looks of size groups, for the figure whose colours mean sizes (Figure 10)."""
 
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))

@@ -22,7 +22,7 @@ from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
-from bench.report.figures.drawing import Drawing, inline, variable
+from bench.report.figures.drawing import FONTS, Drawing, inline, variable
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.precisions import Precisions
@@ -210,7 +210,7 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         "dark": [(variable(colour), dark) for colour, dark in DARK.items()],
     }
     text = _environment().get_template("index.html.j2").render(
-        report=report, picture=picture, rules=RULES, themes=themes, script=_script(),
+        report=report, fonts=Markup(FONTS), picture=picture, rules=RULES, themes=themes, script=_script(),
         runs=_embedded(report.runs),
     )  # fmt: skip
     return text.encode()
