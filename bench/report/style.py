@@ -1,14 +1,16 @@
 """Colours, markers and names for people: one colour and one marker per architecture, everywhere.
 
-Colours are Okabe and Ito's, safe for the colour-blind, darkened where needed until they stand out 3:1
-from white; each has a lighter twin for a dark page. Importing this loads neither matplotlib nor seaborn.
+Any two colours are at least 10 apart by CIEDE2000, with normal sight, protanopia and deuteranopia (as
+Machado, Oliveira and Fernandes simulate them), and so are their twins for a dark page. Each stands out 3:1
+from its page. A search found them; tests/report/test_style.py measures the distances. Importing this module
+loads neither matplotlib nor seaborn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 INK, MUTED, FAINT, PAPER = "#1f2328", "#59636e", "#d5dae0", "#ffffff"
@@ -16,51 +18,65 @@ FIXED = {
     "transformer": 0, "mamba": 1, "s4_mamba": 2, "s4": 3, "standard_hybrid": 4, "mambaformer": 5, "lstm": 6,
     "transformer_no_positions": 7, "transformer_first_mamba": 8, "mamba_one_hybrid": 9,
 }  # fmt: skip
-"""Places of the paper's architectures. Others take the next free places in alphabetical order."""
+"""Places of the paper's architectures. Others take the next free places in alphabetical order. After the last
+place they begin anew, with other dashes."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """A colour, its twin on a dark page, and a marker."""
+    """How an architecture looks.
+
+    Attributes:
+        colour: on a white page.
+        dark: its twin on a dark page.
+        marker: of its points.
+        turn: how often all colours were used before: the place in LINES of its line style.
+    """
 
     colour: str
     dark: str
     marker: str
+    turn: int = 0
 
 
 LOOKS = (
-    Look("#0072b2", "#5cb3ee", "o"),
-    Look("#d55e00", "#ff8f4d", "s"),
-    Look("#b8548f", "#e597c5", "D"),
-    Look("#009068", "#3fcfa4", "^"),
-    Look("#a87400", "#f0b63f", "P"),
-    Look("#24292f", "#f0f3f6", "*"),
-    Look("#8a5a3b", "#d2a384", "v"),
-    Look("#6a51a3", "#b6a3e8", "X"),
-    Look("#2a8c99", "#6fd0dc", "p"),
-    Look("#c0392b", "#ff8d80", "h"),
-    Look("#5f7a1f", "#b4cf6e", "<"),
-    Look("#47617d", "#a0bcd9", ">"),
+    Look("#3179ad", "#4e8bb9", "o"),
+    Look("#d65c01", "#ef9463", "s"),
+    Look("#e85f8b", "#e0568b", "D"),
+    Look("#19a596", "#079089", "^"),
+    Look("#5933f3", "#7152a3", "P"),
+    Look("#23252b", "#dcdbf0", "*"),
+    Look("#672b24", "#d87570", "v"),
+    Look("#65540b", "#785f06", "X"),
+    Look("#28a0c6", "#58badc", "p"),
+    Look("#920152", "#ba1169", "h"),
+    Look("#9a955c", "#8c8a26", "<"),
+    Look("#2e3da5", "#605afe", ">"),
+    Look("#c03b52", "#c73956", "d"),
+    Look("#3a866b", "#67ca9e", "8"),
 )
 DARK = {INK: "#e6edf3", MUTED: "#9da7b1", FAINT: "#3d444d", PAPER: "#0d1117"} | {
     look.colour: look.dark for look in LOOKS
 }
 """The colour on a dark page, by the colour in a figure."""
 
-GROUPS = (LOOKS[7], LOOKS[8], LOOKS[10], LOOKS[9])
+GROUPS = (LOOKS[10], LOOKS[8], LOOKS[13], LOOKS[9])
 """Looks of size groups, for the figure whose colours mean sizes (Figure 10)."""
 
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 """Line styles of an architecture's variants, in the order of the plan."""
 
+TEXT_SIZE = 8
+"""Points of every text in a figure at its width in print."""
+
 RC: Any = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 9,
+    "font.size": TEXT_SIZE,
+    "axes.titlesize": TEXT_SIZE,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlecolor": INK,
-    "axes.labelsize": 8,
+    "axes.labelsize": TEXT_SIZE,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.6,
@@ -77,8 +93,8 @@ RC: Any = {
     "text.parse_math": False,  # names from a suite may contain dollar signs
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
+    "xtick.labelsize": TEXT_SIZE,
+    "ytick.labelsize": TEXT_SIZE,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.size": 0,
@@ -86,7 +102,7 @@ RC: Any = {
     "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
     "legend.frameon": False,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": TEXT_SIZE,
     "svg.fonttype": "none",
     "svg.hashsalt": "bench",
     "pdf.fonttype": 42,
@@ -143,7 +159,9 @@ def looks(architectures: Iterable[str]) -> dict[str, Look]:
     names = sorted(set(architectures))
     new = [name for name in names if name not in FIXED]
     places = FIXED | {name: len(FIXED) + index for index, name in enumerate(new)}
-    return {name: LOOKS[places[name] % len(LOOKS)] for name in names}
+    return {
+        name: replace(LOOKS[places[name] % len(LOOKS)], turn=places[name] // len(LOOKS)) for name in names
+    }
 
 
 def superscript(number: int) -> str:

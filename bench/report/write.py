@@ -30,11 +30,12 @@ from bench.report.data.frame import (
     runs_of,
     total,
 )
-from bench.report.figures.drawing import Drawing, all_encoded
+from bench.report.figures.drawing import all_encoded
 from bench.report.page import render
 from bench.report.page.render import DrawnExhibit
-from bench.report.page.runs import run_facts
+from bench.report.page.runs import embedded_runs, runs_csv
 from bench.report.page.sections import section
+from bench.report.style import task_name
 from bench.report.tables import equal_flops
 from bench.report.tables.deviations import deviations
 from bench.report.tables.precisions import precisions
@@ -67,8 +68,8 @@ def write_report(
     Args:
         suite: what was planned.
         pool: results; those of other suites are left out.
-        folder: receives index.html, README.md, files.txt, suite.txt, figures/ and tables/. Files that an
-            earlier report wrote (its files.txt names them) and this one does not are removed.
+        folder: receives index.html, README.md and the files that these link to, files.txt and suite.txt.
+            Files that an earlier report wrote (its files.txt names them) and this one does not are removed.
         states: states of runs without a result, by run id. "failed" is counted and named; with any other
             word the run is missing.
         verdicts: on the suite's claims (`bench.check.check`). The report shows them first.
@@ -126,6 +127,9 @@ def contents(
         ),
     ]
     differences = deviations(suite)
+    runs = embedded_runs(suite, pool, plan)
+    families = map(task_name, plan["task_name"])
+    labels = dict(zip(plan["id"], zip(families, plan["architecture"], strict=True), strict=True))
     report = render.Report(
         suite.name,
         suite.description,
@@ -141,18 +145,18 @@ def contents(
         differences,
         pool.problems,
         withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, {*plan["id"], *tasks}),
-        run_facts(
-            pool, plan, (key for drawing in drawings for spot in drawing.spots for key in spot.run_ids)
-        ),
+        runs,
+        labels,
     )
     files = all_encoded({drawing.name: drawing.figure for drawing in drawings})
     return {
         "index.html": render.html(report, files),
-        "README.md": render.readme(report),
+        **render.markdown_files(report),
         **({"verdicts.json": _json(verdicts)} if verdicts else {}),
         **{f"figures/{name}.{kind}": data for name, kinds in files.items() for kind, data in kinds.items()},
-        **{f"tables/{drawing.name}.csv": _numbers(drawing) for drawing in drawings},
+        **{f"tables/{drawing.name}.csv": csv(_scalars(drawing.numbers)) for drawing in drawings},
         **_table_files([*tables, differences]),
+        "tables/runs.csv": csv(runs_csv(plan, runs)),
     }
 
 
@@ -177,10 +181,10 @@ def _json(verdicts: Sequence[Verdict]) -> bytes:
     return (json.dumps(to_json(verdicts), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _numbers(drawing: Drawing) -> bytes:
-    """The numbers behind a figure as CSV, without columns that hold lists."""
-    lists = drawing.numbers.map(lambda value: isinstance(value, list)).any()
-    return csv(drawing.numbers.loc[:, ~lists])
+def _scalars(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The numbers behind a figure without columns that hold lists."""
+    lists = numbers.map(lambda value: isinstance(value, list)).any()
+    return numbers.loc[:, ~lists]
 
 
 def _listed(folder: Path) -> set[str]:
@@ -220,7 +224,7 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     function = _function(exhibit)
     blank = DrawnExhibit(name, exhibit.title, anchor, "", None, [], [])
     if exhibit.data == "none":
-        return replace(blank, tables=[function()])
+        return replace(blank, tables=[function()], appendix=True)
     if exhibit.data == "summed up":
         runs = _runs(experiments_of(suite, {key for key, entry in EXHIBITS.items() if entry.summed_up}))
         return replace(blank, tables=[function(of_runs(results, runs or suite.runs), references)])
@@ -234,14 +238,14 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         blank,
         origin=_origin(experiments),
         notes=[*missing, *choices(rows)],
-        tasks=list(dict.fromkeys(rows["task"])),
+        tasks=list(dict.fromkeys(map(task_name, rows["task_name"]))),
     )
     if not exhibit.is_figure:
         own = (rows, references) if exhibit.baselines else (rows,)
         return replace(blank, tables=[function(*own)])
     # The exhibit names the files, not the function that draws it.
     drawing = replace(function(rows, references), name=anchor)
-    return replace(blank, drawing=drawing, tables=[points_table(f"{anchor}-points", drawing.numbers)])
+    return replace(blank, drawing=drawing, tables=[points_table(anchor, _scalars(drawing.numbers))])
 
 
 def experiments_of(suite: Suite, names: Collection[str]) -> list[Experiment]:

@@ -41,15 +41,15 @@ def test_table_4_agrees_within_one_percent_and_the_lstm_lacks_only_its_embedding
     assert round((lstm["ours"] + 2 * 101 * 768 + 101) / 1e6, 1) == 28.5
 
 
-def test_a_cell_shows_our_count_the_papers_and_the_deviation() -> None:
+def test_a_cell_shows_the_papers_count_ours_and_the_deviation() -> None:
     table = table_6()
     rows = {tuple(cell.text for cell in row[:3]): row for row in table.rows}
     large = dict(zip(table.columns, rows["Table 6", "large", "12×768"], strict=True))
-    assert large["Transformer"].text == "85.2M / 86M (−0.9 %)"
+    assert large["Transformer"].text == "86M / 85.2M (−0.9 %)"
     assert large["Transformer"].best
-    assert large["LSTM"].text == "56.7M"
+    assert large["LSTM"].text == "– / 56.7M"
     narrow = dict(zip(table.columns, rows["Table 6", "x-small", "32×32"], strict=True))
-    assert narrow["Mamba"].text == "639K / 460K (+38.9 %)"
+    assert narrow["Mamba"].text == "460K / 639K (+38.9 %)"
     assert not narrow["Mamba"].best
     assert not any("nan" in cell.text for row in table.rows for cell in row)
     assert "(+38.9 %)" in as_markdown(table)

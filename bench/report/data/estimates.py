@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, runs_of, tally
+from bench.report.style import task_name
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.selection import choose, seeds_to_report
@@ -65,6 +66,7 @@ class TaskResults:
         rows: the rows.
         task_id: the task's.
         title: its name for people.
+        family: the name that tasks with other settings share with it: "Sparse parity".
         scale: how its scores are shown.
     """
 
@@ -72,6 +74,7 @@ class TaskResults:
         self.rows = rows
         first = rows.iloc[0]
         self.task_id, self.title = str(first["task_id"]), str(first["task"])
+        self.family = task_name(str(first["task_name"]))
         self.scale: ScoreScale = first["score_scale"]
 
     @cached_property
@@ -91,7 +94,7 @@ class TaskResults:
 
     def ends(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
         """Rows of finished runs at the last checkpoint: of the chosen settings, or of those in `table`."""
-        rows = self.rows[(self.rows["evaluation"] == MAIN) & (self.rows["step"] == self.rows["steps"])]
+        rows = self.rows[(self.rows["evaluation"] == MAIN) & self.rows["at_end"]]
         return chosen(rows, self.settings if table is None else table)
 
     def end_points(self) -> pd.DataFrame:
@@ -103,9 +106,9 @@ class TaskResults:
         """`points` of the chosen settings at every checkpoint that has the evaluation."""
         rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["step"].notna()]
         picked = chosen(rows, self.settings)
-        # Beyond the first stop of a seed, a mean over seeds would be one over those that have not converged.
+        # From the first stop of a seed on, a mean over seeds would be one over those that have not converged.
         first_stop = picked.groupby(["series", "size"])["stopped_at"].transform("min")
-        whole = first_stop.isna() | (picked["step"] <= first_stop) | (picked["step"] == picked["steps"])
+        whole = first_stop.isna() | (picked["step"] < first_stop) | picked["at_end"]
         return points(picked[whole], self.scale, seeds_planned(self.runs))
 
     def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -136,9 +139,7 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
         tuple (`bench.selection.seeds_to_report`). at_edge: the chosen learning rate is the lowest or highest
         of several that were planned.
     """
-    last = rows[
-        (rows["evaluation"] == MAIN) & (rows["state"] == "finished") & (rows["step"] == rows["steps"])
-    ]
+    last = rows[(rows["evaluation"] == MAIN) & rows["at_end"]]
     errors = dict(zip(last["id"], last["selection_error"].astype(float), strict=True))
     plan = runs_of(rows)
     cells: dict[Any, dict[Any, list[tuple[int, str, str]]]] = {}
@@ -328,8 +329,8 @@ class CheckpointPoint(NamedTuple):
     """The score of one series and size at one checkpoint, averaged over seeds.
 
     Attributes:
-        step: `steps` at the end, also where seeds stopped after convergence.
-        trained_steps: the real step, the mean over seeds.
+        step: training steps; at the end of seeds that stopped at different steps, their mean.
+        at_end: the end of training, which is before `steps` where seeds stopped after convergence.
         error: orders points; lower is better.
         value: what is shown: the error or the accuracy.
         low, high: ends of the value's 90 % interval.
@@ -343,9 +344,9 @@ class CheckpointPoint(NamedTuple):
     size: str
     parameters: int
     learning_rate: float
-    step: int
     steps: int
-    trained_steps: int
+    at_end: bool
+    step: int
     training_flops: int
     error: float
     value: float
@@ -367,15 +368,18 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
         seeds: the number of seeds with which each (series, size) was planned.
     """
     rows = []
-    for key, group in selected.groupby(list(CheckpointPoint._fields[:7]), sort=False):
+    # The ends of seeds that stopped at different steps are one point.
+    moment = selected["step"].where(~selected["at_end"].astype(bool), math.inf)
+    keys = [selected[name] for name in CheckpointPoint._fields[:7]]
+    for key, group in selected.groupby([*keys, moment.rename("moment")], sort=False):
         cell: tuple[Any, ...] = tuple(key)
-        series, architecture, size, parameters, learning_rate, step, steps = cell
+        series, architecture, size, parameters, learning_rate, steps, at_end, _ = cell
         mean, error, half, over = Estimate.of(seed_errors(group))
         value = 1 - mean if scale.higher_is_better else mean
         rows.append(
             CheckpointPoint(
-                series, architecture, size, parameters, learning_rate, int(step), steps,
-                round(group["trained_steps"].mean()), mean_flops(group["training_flops"]), mean, value,
+                series, architecture, size, parameters, learning_rate, steps, bool(at_end),
+                round(group["step"].mean()), mean_flops(group["training_flops"]), mean, value,
                 error, value - half, value + half, len(group),
                 max(len(group), seeds.get((series, size), 0)), over, " ".join(group["id"]),
             )

@@ -115,8 +115,9 @@ class ResultRow(NamedTuple):
         score_scale: how the task's scores are shown.
         task: the task's name for people.
         series: the architecture's name for people, with what distinguishes variants.
-        step: of the checkpoint. The last one of a run that stopped after convergence counts as at `steps`.
-        trained_steps: the checkpoint's real step, also where a run stopped after convergence.
+        step: the checkpoint's.
+        at_end: the checkpoint is the last one of a finished run. A run that stopped after convergence ends
+            before `steps`.
         stopped_at: the last step of a run that stopped after convergence; NaN for other runs.
         training_flops: up to the checkpoint. 0 without one, because a NaN would make the column inexact.
         evaluation: "report", or another that the task has ("clean_prompts").
@@ -128,6 +129,8 @@ class ResultRow(NamedTuple):
         error_last, error_last_se: the error at the last position.
         headline_position: the position of the headline's mark, counted from 0; NaN for a mean.
         convergence_step: step of the first checkpoint whose accuracy counts as learned.
+        loss_steps, losses: at the last checkpoint and for "report": the training loss, the mean of the window
+            that ends at each step.
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -156,7 +159,7 @@ class ResultRow(NamedTuple):
     task: str = ""
     series: str = ""
     step: float = math.nan
-    trained_steps: float = math.nan
+    at_end: bool = False
     training_flops: int = 0
     evaluation: str = MAIN
     score: float = math.nan
@@ -171,6 +174,8 @@ class ResultRow(NamedTuple):
     headline_position: float = math.nan
     convergence_step: int | None = None
     stopped_at: float = math.nan
+    loss_steps: Sequence[int] | None = None
+    losses: Sequence[float] | None = None
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -252,15 +257,13 @@ def _evaluated(
     def error(evaluation: str, at: str) -> Number:
         return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
 
-    is_end = result.finished and checkpoint is result.last
     score, score_se = number(result, checkpoint, name, "headline") or NOTHING
     headline, headline_se = error(name, "headline")
     last, last_se = error(name, "last")
     row = row._replace(
-        # The end of a run that stopped early stands beside the ends of the other seeds.
-        step=row.steps if is_end else checkpoint.step,
+        step=checkpoint.step,
+        at_end=result.finished and checkpoint is result.last,
         stopped_at=result.last_step if result.last_step < row.steps else math.nan,
-        trained_steps=checkpoint.step,
         training_flops=axis_flops(checkpoint),
         evaluation=name,
         score=score,
@@ -274,7 +277,10 @@ def _evaluated(
     if name == MAIN:
         row = row._replace(selection_error=error(SELECTION, "headline")[0])
         if checkpoint is result.last:
-            row = row._replace(prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256)
+            row = row._replace(
+                prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256,
+                loss_steps=result.curve.step, losses=result.curve.loss,
+            )  # fmt: skip
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults
+from bench.report.data.estimates import TaskResults, level
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import Panel, absence_notes, marker_size, reference_look
+from bench.report.figures import references as references_of
+from bench.report.figures.axes import Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
-from bench.report.figures.examples import draw_curves, draw_references, examples_axis, last_position
+from bench.report.figures.examples import (
+    TALL,
+    curve_handles,
+    draw_curves,
+    examples_axis,
+    last_position,
+)
+from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
+from bench.report.figures.references import Reference
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
 
@@ -30,32 +39,40 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     panels = [_curves_panel(task, references) for task in tasks]
     steps = [_steps_panel(task, references) for task in tasks]
     with in_style():
-        wide, left, high = 2.6, 0.6, 2.9
-        right = shared.room_for(results["series"].unique())
-        notes = [*absence_notes(panels), *_grey(panels)]
-        figure, foot = shared.new_figure(2 * (wide + left) + right, high * len(panels), notes)
-        width, height = figure.get_size_inches()
+        handles = [handle for panel in panels for handle in curve_handles(panel, styles, False)]
+        unique = {str(handle.get_label()): handle for handle in handles}
+        headings = ("at the end", "mean over positions")
+        titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
+        grid = new_grid(
+            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=list(unique.values()),
+            notes=absence_notes(panels),
+        )  # fmt: skip
         spots: list[Spot] = []
-        for index, (panel, steps_panel) in enumerate(zip(panels, steps, strict=True)):
-            bottom, tall = foot + (len(panels) - 1 - index) * high + 0.5, (high - 0.85) / height
-            first = figure.add_axes((left / width, bottom / height, wide / width, tall))
-            second = figure.add_axes(((2 * left + wide) / width, bottom / height, wide / width, tall))
-            limits, _, _ = examples_axis(panel)
+        for row, panel, steps_panel in zip(rows_of(grid.axes, 2), panels, steps, strict=True):
+            first, second = row
+            grey = references_of.curves(panel)
+            limits, _, _ = examples_axis(panel, grey, TALL)
             first.set_xlim(0, max(1, last_position(panel)))
             for axes, words in ((first, "in-context examples"), (second, "training steps")):
                 axes.set_ylim(*limits)
                 axes.set_xlabel(words)
-                tag(axes, "task", panel.title)
-            shared.title(first, panel.title, 2 * wide)
+                tag(axes, "task", panel.task or panel.title)
             first.set_ylabel("accuracy")
-            draw_references(first, panel, limits[0])
+            references_of.draw(first, grey, last_position(panel), limits[0])
             draw_curves(first, panel, styles, limits[0])
-            ends = _draw_steps(second, steps_panel, styles)
-            shared.end_labels(second, ends)
+            grey_means = _means(steps_panel, grey)
+            references_of.draw_levels(second, grey_means)
+            _draw_steps(second, steps_panel, styles)
+            share_y([row])
+            references_of.name_lines(first, grey)
+            references_of.name_lines(second, grey_means, levels_only=True)
             spots += _step_spots(second, steps_panel)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
+        figure = grid.figure
     stopped = bool(results["stopped_at"].notna().any())
+    left_out = (references_of.not_drawn(panel, references_of.curves(panel)) for panel in panels)
+    others = " ".join(dict.fromkeys(filter(None, left_out)))
     numbers = pd.concat(
         [steps_panel.data.assign(panel=steps_panel.title) for steps_panel in steps], ignore_index=True
     )
@@ -64,7 +81,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         figure,
         "Accuracy on sparse parity at each model's chosen learning rate: left, against in-context examples "
         "at the last checkpoint; right, mean over positions against training steps. The paper's text does "
-        "not say which its figure shows. Grey: what is known without training."
+        f"not say which its figure shows. {references_of.CURVES_RULE} {others}"
         + (" Seeds that stopped after convergence end at their mean step." if stopped else ""),
         " ".join(f"{steps_panel.title}: {_last_accuracies(steps_panel)}." for steps_panel in steps),
         numbers,
@@ -72,12 +89,14 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     )
 
 
-def _grey(panels: list[Panel]) -> list[str]:
-    """A footnote that names the grey lines, the highest first."""
-    references = pd.concat([panel.references for panel in panels], ignore_index=True)
-    ends = references.sort_values("examples").groupby("name", sort=False).tail(1).sort_values("value")
-    names = list(dict.fromkeys(ends["name"][::-1]))
-    return [f"Grey, from above at the right end: {', '.join(names)}."] if names else []
+def _means(panel: Panel, grey: Sequence[Reference]) -> list[Reference]:
+    """The levels that are the means over positions of `grey`, those that have one."""
+    means = []
+    for reference in grey:
+        rows = panel.references[panel.references["name"] == reference.recorded]
+        if mean := level(rows, reference.kind):
+            means.append(reference._replace(x=(0.0, 1.0), y=(mean[1], mean[1])))
+    return means or references_of.levels(panel)
 
 
 def _by_size(results: pd.DataFrame) -> pd.DataFrame:
@@ -90,26 +109,22 @@ def _by_size(results: pd.DataFrame) -> pd.DataFrame:
 def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     curves = task.curves()
     absent = task.absent(set(curves["series"]))
-    return Panel(task.title, task.scale, curves, task.references(references), task.series, absent)
+    own = task.references(references)
+    return Panel(task.title, task.scale, curves, own, task.series, absent, task=task.family)
 
 
 def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     points = task.points()
     points = points[points["error"].notna()]
-    # Seeds that stopped after convergence end at different steps: their last point stands at the mean.
-    points = points.assign(step=points["trained_steps"])
-    return Panel(task.title, task.scale, points, task.references(references), task.series)
+    own = task.references(references)
+    return Panel(task.title, task.scale, points, own, task.series, task=task.family)
 
 
-def _draw_steps(
-    axes: Axes, panel: Panel, styles: Mapping[str, Look]
-) -> list[tuple[str, float, dict[str, Any]]]:
+def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
     data = panel.data.sort_values("step")
     axes.set_xlim(0, float(data["steps"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    axes.axhline(panel.scale.trivial, linewidth=0.9, **reference_look("trivial"))
-    labels: list[tuple[str, float, dict[str, Any]]] = []
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
         if rows.empty:
@@ -123,9 +138,6 @@ def _draw_steps(
             markeredgewidth=0.5, clip_on=False, zorder=3,
         )  # fmt: skip
         tag([band, *line], "architecture", panel.series[series])
-        leader = {key: look[key] for key in ("color", "linestyle")}
-        labels.append((series, float(rows["value"].iloc[-1]), leader))
-    return labels
 
 
 def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults, seeds_planned
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import marker_size, reference_look
+from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
+from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, wrapped
 from bench.report.style import MUTED, PAPER, Look, in_style, looks
 from bench.report.text import first_few
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LEARNED = 0.95
 """Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
+NAMES, OUTCOMES = 1.45, 1.05
+"""Inches left of the bars, for names, and right of them, for means."""
 
 
 def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -37,21 +40,25 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             else []
         ),
     ]
+    sizes = results["size"].unique()
+    size = f", {sizes[0]}" if len(sizes) == 1 else ""
+    names = [wrapped(name, NAMES - 0.15) for name in order]
+    title = f"Sparse parity{size}: training steps until learned"
     with in_style():
-        figure, foot = shared.new_figure(max(4.6, 0.7 + 1.05 * len(order)), 3.0, notes)
-        width, height = figure.get_size_inches()
-        axes = figure.add_axes((0.7 / width, (foot + 0.5) / height, 1 - 0.85 / width, 2.15 / height))
-        axes.set_ylim(0, 1.12 * budget)
-        axes.set_xlim(-0.6, len(order) - 0.4)
-        axes.yaxis.set_major_formatter(shared.steps_label)
-        axes.set_ylabel("training steps until learned")
-        axes.set_xticks(range(len(order)), [name.replace(" ", "\n", 1) for name in order])
-        axes.grid(axis="x", visible=False)
-        axes.axhline(budget, linewidth=0.9, **reference_look("trivial"))
-        axes.set_title("Sparse parity: mean convergence time", pad=8)
-        spots = _draw(axes, data, order, looks(results["architecture"]), budget, incomplete)
+        tall = sum(max(0.3, lines_of(name) * LINE + 0.08) for name in names)
+        grid = new_grid([title], width=PAGE, tall=tall, left=NAMES, right=OUTCOMES, notes=notes)
+        (axes,) = grid.axes
+        axes.set_xlim(0, budget)
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.xaxis.set_major_formatter(shared.steps_label)
+        axes.set_xlabel("training steps until learned")
+        axes.set_yticks(range(len(order)), names)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        spots = _draw(axes, data, order, looks(results["architecture"]), incomplete)
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
+        figure = grid.figure
     words = ", ".join(
         f"{row['series']} {row['mean']:,.0f}" + (f" ({failures})" if (failures := _failures(rows)) else "")
         for _, rows in data.groupby("series", sort=False)
@@ -74,31 +81,29 @@ def _draw(
     data: pd.DataFrame,
     order: Sequence[str],
     styles: Mapping[str, Look],
-    budget: int,
     incomplete: Sequence[str],
 ) -> list[Spot]:
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
         place, architecture = order.index(str(series)), str(rows["architecture"].iloc[0])
         look, mean = styles[architecture], float(rows["mean"].iloc[0])
-        bars = axes.bar(
-            [place], [mean], width=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
+        bars = axes.barh(
+            [place], [mean], height=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
             hatch="//" if series in incomplete else None, edgecolor=look.colour,
         )  # fmt: skip
-        x = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
+        y = [place + 0.4 * (index / max(1, len(rows) - 1) - 0.5) for index in range(len(rows))]
         size = (1.3 * marker_size(look.marker)) ** 2
         points = axes.scatter(
-            x, rows["shown"], color=look.colour, marker=look.marker, s=size, edgecolor=PAPER, linewidth=0.5,
+            rows["shown"], y, color=look.colour, marker=look.marker, s=size, edgecolor=PAPER, linewidth=0.5,
             zorder=4, clip_on=False,
         )  # fmt: skip
         tag([*bars, points], "architecture", architecture)
         text = _failures(rows) or shared.steps_label(float(f"{mean:.3g}"))
-        top = float(rows["shown"].max()) + 0.03 * budget
-        axes.text(place, top, text, ha="center", va="bottom", fontsize=7.5, color=MUTED)
-        for position, row in zip(x, rows.to_dict("records"), strict=True):
+        axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center", color=MUTED)
+        for position, row in zip(y, rows.to_dict("records"), strict=True):
             outcome = f"learned by step {row['convergence_step']:,.0f}" if row["learned"] else "never learned"
             words = f"{series}, seed {row['seed']}: {outcome}"
-            spots.append(spot(axes, position, float(row["shown"]), architecture, words, [row["id"]]))
+            spots.append(spot(axes, float(row["shown"]), position, architecture, words, [row["id"]]))
     return spots
 
 

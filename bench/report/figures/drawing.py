@@ -159,25 +159,30 @@ def _start(figures: Mapping[str, Figure]) -> subprocess.Popen[bytes]:
 def inline(svg: bytes, prefix: str, description: str, spots: Sequence[Spot] = ()) -> str:
     """An SVG element for a page: ids made unique by `prefix`, colours that follow the page's.
 
-    Every colour of `bench.report.style` becomes a CSS variable with that colour as its fallback, so
-    that a dark page can lighten it. Text stays text. Group ids of `drawing.tag` become data attributes;
-    spots become invisible circles that the page's script finds.
+    Every colour of `bench.report.style` becomes a CSS variable, which the page defines, so that a dark page
+    can lighten it. The page also sets the font (FONTS). Text stays text. Group ids of `drawing.tag` become
+    data attributes; spots become invisible circles that the page's script finds.
     """
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(rf'\bid="(\w+){SEPARATOR}([^"]*?){SEPARATOR}\d+"', r'data-\1="\2"', text)
+    text = re.sub(r'<g id="\w+">', "<g>", text)  # nothing refers to these, and they fill pages
     text = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'href="#([^"]*)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]*)\)", rf"url(#{prefix}-\1)", text)
     text = text.replace("xlink:href", "href")
+    text = re.sub(r'\b(?:d|x|y)="[^"]*"', lambda match: _rounded(match[0]), text)
+    text = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", text)
+    text = re.sub(r"\n +", "\n", text)
     # Only inside style attributes: a name that happens to read like a colour stays as it is.
     text = re.sub(r'style="[^"]*"', lambda match: _themed(match[0]), text)
     opening = text[: text.index(">") + 1]
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
     size = view[0] if view else ""
     circles = _circles(spots, float(view[1]), float(view[2])) if view else ""
-    start = f'<svg {size} role="img" aria-label="{escape(description)}">'
+    width = f"{float(view[1]) * 96 / 72:.0f}" if view else "640"  # CSS pixels in print
+    start = f'<svg {size} style="--width:{width}" role="img" aria-label="{escape(description)}">'
     return start + text[len(opening) :].rstrip().removesuffix("</svg>") + circles + "</svg>"
 
 
@@ -190,10 +195,15 @@ def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
     )
 
 
+def _rounded(attribute: str) -> str:
+    """Coordinates to a hundredth of a point: a third of the page's size is their further digits."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", attribute)
+
+
 def _themed(style: str) -> str:
     for colour in DARK:
-        style = style.replace(colour, f"var({variable(colour)}, {colour})")
-    return style.replace("'DejaVu Sans'", FONTS)
+        style = style.replace(colour, f"var({variable(colour)})")
+    return style.replace(" font-family: 'DejaVu Sans';", "")
 
 
 def variable(colour: str) -> str:

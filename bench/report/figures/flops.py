@@ -11,14 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.optimizers import OPTIMIZERS
-from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, level, on_frontier
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
 from bench.report.data.frame import tally
-from bench.report.figures import axes as shared
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size, reference_look
+from bench.report.figures import axes as shared_axes
+from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
-from bench.report.style import INK, PAPER, Look, architecture_name, in_style, looks, scientific
+from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
+from bench.report.figures.references import (
+    LEVELS_RULE,
+    bound,
+    draw_levels,
+    levels,
+    name_lines,
+    room_for_names,
+)
+from bench.report.style import PAPER, Look, architecture_name, in_style, looks, scientific
 from bench.report.text import error_text, plus_minus
 from bench.results.evaluations import AXIS_LABEL
+from bench.results.record import MAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,12 +61,9 @@ def figure_3(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             title = str(selected["task"].iloc[0])
             panels.append(panel_of(selected, references, title=title))
             panels.append(
-                panel_of(
-                    selected, references, title=f"{title}, clean prompts", evaluation=CLEAN,
-                    label="normalised error\nout of distribution",
-                )
-            )  # fmt: skip
-    return drawing("figure-3", panels, most_columns=2)
+                panel_of(selected, references, title=title, evaluation=CLEAN, where="clean prompts")
+            )
+    return drawing("figure-3", panels, most_columns=2, shared=True)
 
 
 def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -66,7 +73,7 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         panel_of(results[results["optimizer"] == optimizer], references, title=optimizer_title(optimizer))
         for optimizer in sorted(results["optimizer"].unique())
     ]
-    return drawing("figure-9", panels)
+    return drawing("figure-9", panels, shared=True)
 
 
 def optimizer_title(name: str) -> str:
@@ -87,8 +94,8 @@ def panel_of(
     references: pd.DataFrame,
     *,
     title: str = "",
-    evaluation: str = "report",
-    label: str = "",
+    evaluation: str = MAIN,
+    where: str | None = None,
 ) -> Panel:
     """The panel of one task: every point at its chosen learning rate, and the planned models without one.
 
@@ -100,11 +107,10 @@ def panel_of(
     points = on_frontier(points[points["error"].notna()])
     drawn = set(zip(points["series"], points["size"], strict=True))
     positions = rows.loc[rows["evaluation"] == evaluation, "headline_position"].dropna()
-    where = scale.label if scale.headline is None else f"{scale.label}\n{scale.where}"
     return Panel(
         title or task.title, scale, points, task.references(references, evaluation), task.series,
         _absent(task, drawn, evaluation), int(positions.iloc[0]) if len(positions) else None,
-        label or where, task.title,
+        scale.where if where is None else where, task.family,
     )  # fmt: skip
 
 
@@ -123,22 +129,23 @@ def _absent(task: TaskResults, drawn: set[tuple[Any, Any]], evaluation: str) -> 
 
 
 def _why(runs: pd.DataFrame, reported: set[str], evaluation: str) -> str:
-    if evaluation != "report" and reported & set(runs["id"]):
+    if evaluation != MAIN and reported & set(runs["id"]):
         return f"not evaluated on {evaluation.replace('_', ' ')}"
     return tally(runs)
 
 
-def drawing(name: str, panels: Sequence[Panel], most_columns: int = 3) -> Drawing:
+def drawing(name: str, panels: Sequence[Panel], most_columns: int = 3, shared: bool = False) -> Drawing:
     """Panels of error against FLOPs as one figure, with its words and numbers."""
     styles = looks(architecture for panel in panels for architecture in panel.series.values())
-    figure, spots = error_against_flops(panels, styles, most_columns)
-    numbers = pd.concat([panel.data.assign(panel=panel.title) for panel in panels], ignore_index=True)
-    return Drawing(name, figure, FRONTIER_RULE, in_words(panels), numbers, spots)
+    figure, spots = error_against_flops(panels, styles, most_columns, shared)
+    numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
+    return Drawing(name, figure, f"{FRONTIER_RULE} {LEVELS_RULE}", in_words(panels), numbers, spots)
 
 
 def in_words(panels: Iterable[Panel]) -> str:
     """What a figure shows, for those who cannot see it: each panel's best point of each architecture."""
-    return " ".join(f"{panel.title}: {_best(panel.data, panel.scale.higher_is_better)}." for panel in panels)
+    best = ((panel.heading, _best(panel.data, panel.scale.higher_is_better)) for panel in panels)
+    return " ".join(f"{heading}: {words}." for heading, words in best)
 
 
 def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
@@ -153,14 +160,16 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
     return f"best {'accuracy' if higher_is_better else 'error'}: {', '.join(scores)}"
 
 
-LEFT = 0.72
-"""Inches left of every panel."""
-
-
 def error_against_flops(
-    panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3
+    panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3, shared: bool = False
 ) -> tuple[Figure, list[Spot]]:
     """Draw every checkpoint of every size and the frontier of each series, a panel per task.
+
+    Args:
+        panels: what is drawn.
+        styles: looks by architecture.
+        most_columns: panels in a row.
+        shared: whether the panels of a row have one y axis and one range of x.
 
     Returns:
         The figure and its points.
@@ -168,45 +177,61 @@ def error_against_flops(
     spots: list[Spot] = []
     with in_style():
         columns = min(most_columns, len(panels))
-        rows = math.ceil(len(panels) / columns)
-        notes = list(absence_notes(panels))
-        for panel in panels:
-            bound = _bound(panel)
-            if bound and bound[2] <= SMALLEST and not panel.scale.higher_is_better:
-                notes.append(f"{panel.title}: the {bound[0]} ({bound[1]}) is 0 and lies below the axis.")
-        if any((panel.data["seeds"] < panel.data["seeds_planned"]).any() for panel in panels):
-            notes.append("Hollow points: fewer seeds finished than were planned.")
-        wide, high = (3.35, 3.3) if len(panels) == 1 else (2.35, 2.6)
-        handles = _legend(panels, styles)
-        right = shared.room_for(str(handle.get_label()) for handle in handles)
-        extra = max(shared.title_lines(panel.title, wide) - 1 for panel in panels) * shared.TITLE_LINE
-        tall, high = high - 0.85, high + extra
-        figure, foot = shared.new_figure(columns * (wide + LEFT) + right, rows * high, notes)
-        width, height = figure.get_size_inches()
-        for index, panel in enumerate(panels):
-            row, column = divmod(index, columns)
-            left = LEFT + column * (wide + LEFT)
-            bottom = foot + (rows - 1 - row) * high + 0.5
-            axes = figure.add_axes((left / width, bottom / height, wide / width, tall / height))
-            shared.title(axes, panel.title, wide)
-            tag(axes, "task", panel.task or panel.title)
-            _draw_flops(axes, panel, styles)
-            spots += _spots(axes, panel)
-            if row == rows - 1 or index + columns >= len(panels):
-                axes.set_xlabel(AXIS_LABEL)
-            if column == 0 or panel.score_label != panels[index - 1].score_label:
-                axes.set_ylabel(panel.score_label)
-        figure.legend(
-            handles=handles, loc="upper left", handlelength=2.4, labelspacing=0.55,
-            bbox_to_anchor=((columns * (wide + LEFT) + 0.15) / width, 1 - 0.3 / height),
+        tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
+        grid = new_grid(
+            [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
+            columns=columns, between=0.3 if shared else 0.45, handles=_legend(panels, styles),
+            notes=_notes(panels), x_labels=False,
         )  # fmt: skip
-        return figure, spots
+        ticks = most_ticks(grid.width)
+        rows = rows_of(list(zip(grid.axes, panels, strict=True)), columns)
+        for row in rows:
+            for axes, panel in row:
+                group = [other for _, other in row] if shared else [panel]
+                _limits(axes, panel, group, tall, ticks)
+                tag(axes, "task", panel.task or panel.title)
+                _draw_flops(axes, panel, styles)
+                spots += _spots(axes, panel)
+                if axes is not row[0][0] and shared:
+                    axes.tick_params(labelleft=False)
+            row[0][0].set_ylabel(row[0][1].scale.label)
+        for index, axes in enumerate(grid.axes):
+            if index + columns >= len(panels):
+                axes.set_xlabel(wrapped(AXIS_LABEL, grid.width + 0.3))
+        return grid.figure, spots
+
+
+def _notes(panels: Sequence[Panel]) -> list[str]:
+    notes = list(absence_notes(panels))
+    for panel in panels:
+        best = bound(panel)
+        if best and best[2] <= SMALLEST and not panel.scale.higher_is_better:
+            notes.append(f"{panel.title}: the {best[0]} ({best[1]}) is 0 and lies below the axis.")
+    if any((panel.data["seeds"] < panel.data["seeds_planned"]).any() for panel in panels):
+        notes.append("Hollow points: fewer seeds finished than were planned.")
+    return notes
+
+
+def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks: int) -> None:
+    """Set the limits of a panel's axes so that they contain the data of its group, and names of levels."""
+    scale = panel.scale
+    flops = [float(value) for other in group for value in other.data["training_flops"]]
+    levels_shown = [reference.y[0] for other in group for reference in levels(other)]
+    values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
+    shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(flops) if flops else (1e15, 1e18)), ticks)
+    if scale.higher_is_better:
+        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, tall, False, True, True))
+        return
+    air = [] if flops else [scale.trivial / 100]
+    low, high = shared_axes.log_limits([value for value in [*values, *air] if value > SMALLEST])
+    low, high = room_for_names(low, high, tall, True, True, len(levels(panel)) > 1)
+    shared_axes.logarithmic(axes, "y", low, high)
 
 
 def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         return (
-            f"{row['series']} {row['size']}, step {row['trained_steps']:,}: {panel.scale.label} "
+            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
             f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs"
         )
 
@@ -214,40 +239,16 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     return spots_of(axes, rows, "training_flops", text)
 
 
-def _bound(panel: Panel) -> tuple[str, str, float] | None:
-    """What the best predictor of a panel's task is called, its name, and its score.
-
-    It is the floor (ceiling), or the reference of tasks whose floor is not computed.
-    """
-    for kind, word in (("floor", panel.scale.best_word), ("reference", "reference")):
-        if best := level(panel.references, kind, panel.reference_position):
-            return word, *best
-    return None
-
-
 def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
-    data, scale = panel.data, panel.scale
-    bound = _bound(panel)
-    # If possible, measured on the prompts of the models, so that comparisons are paired. Else expected.
-    trivial = (level(panel.references, "trivial", panel.reference_position) or ("", scale.trivial))[1]
-    levels = [trivial, *([bound[2]] if bound else [])]
-    values = [*data["value"].astype(float), *levels]
-    shared.logarithmic(axes, "x", *_flops_limits(data))
-    if scale.higher_is_better:
-        axes.set_ylim(min(0.45, *values), 1.01)
-    else:
-        air = [] if len(data) else [scale.trivial / 100]
-        limits = shared.log_limits([value for value in [*values, *air] if value > SMALLEST])
-        shared.logarithmic(axes, "y", *limits)
-    axes.axhline(trivial, linewidth=0.9, **reference_look("trivial"))
-    if bound and (scale.higher_is_better or bound[2] > SMALLEST):
-        axes.axhline(bound[2], linewidth=1.1, **reference_look("floor"))
+    data = panel.data
+    grey = levels(panel)
+    draw_levels(axes, grey)
     if data.empty:
-        shared.nothing_here(axes, "No finished run yet")
+        shared_axes.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
-        stages = rows["step"] / rows["steps"]
+        stages = _stages(rows)
         best = rows[frontier(rows["training_flops"].astype(float), rows["error"].astype(float))]
         # A budget that did not help still has an error: the line goes on flat to the largest one.
         best = best.sort_values("training_flops")
@@ -265,6 +266,12 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         scatters = [_scatter(axes, group, look, float(stage)) for stage, group in rows.groupby(stages)]
         points = [artist for scatter in scatters for artist in scatter]
         tag([band, *line, *points], "architecture", panel.series[series])
+    name_lines(axes, grey)
+
+
+def _stages(rows: pd.DataFrame) -> pd.Series[float]:
+    """The fraction of training at each point: 1 at the end, also of runs that stopped early."""
+    return (rows["step"] / rows["steps"]).where(~rows["at_end"].astype(bool), 1.0)
 
 
 def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: float) -> list[Any]:
@@ -290,37 +297,16 @@ def _opacity(stage: float) -> float:
     return float(0.2 + 0.8 * stage**1.5)
 
 
-def _flops_limits(data: pd.DataFrame) -> tuple[float, float]:
-    return shared.log_limits(data["training_flops"].astype(float)) if len(data) else (1e15, 1e18)
-
-
 def _legend(panels: Sequence[Panel], styles: Mapping[str, Look]) -> list[Line2D]:
-    """Handles of the series, of the trivial predictor and the floor, and of stages of training."""
+    """Handles of the series that are drawn."""
     lines: dict[str, dict[str, Any]] = {}
     for panel in panels:
         lines |= {series: look for series, look in panel.styles(styles).items() if series not in lines}
     drawn = {series for panel in panels for series in panel.data["series"]}
-    handles = [
+    return [
         Line2D(
             [], [], **look, linewidth=1.4, markersize=1.15 * marker_size(look["marker"]),
             markeredgecolor="none", label=series,
         )
         for series, look in lines.items() if series in drawn
     ]  # fmt: skip
-    handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
-    bounds = {bound[:2] for panel in panels if (bound := _bound(panel))}
-    if bounds:
-        words = " or ".join(sorted({word for word, _ in bounds}))
-        label = f"{words}: {next(iter(bounds))[1]}" if len(bounds) == 1 else words
-        handles.append(Line2D([], [], **reference_look("floor"), linewidth=1.1, label=label))
-    stages = sorted({float(stage) for panel in panels for stage in panel.data["step"] / panel.data["steps"]})
-    if len(stages) > 4:
-        stages = [stages[0], stages[len(stages) // 2], stages[-1]]
-    handles += [
-        Line2D(
-            [], [], color=INK, marker="o", linestyle="", markersize=5, alpha=_opacity(stage),
-            markeredgecolor="none", label=f"{stage:.0%} of training",
-        )
-        for stage in stages
-    ]  # fmt: skip
-    return handles

@@ -14,9 +14,11 @@ from matplotlib.lines import Line2D
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import marker_size, reference_look
+from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
+from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
+from bench.report.figures.references import Reference, draw_levels, name_lines, room_for_names
 from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
 from bench.report.text import error_text, first_few, millions, plus_minus
 
@@ -83,7 +85,7 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
             title = f"{architecture_name(architecture)}, {optimizer_title(optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
-            label = f"normalised error\nafter {task.scale.n_points - 1} examples"
+            label = f"normalised error after {task.scale.n_points - 1} examples"
             panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
@@ -165,8 +167,8 @@ def _said(panel: Lines) -> str:
     return f"{' '.join(panel.y_label.split())} against {panel.x_label}: {'; '.join(parts)}"
 
 
-WIDE, HIGH, LEFT = 2.6, 2.45, 0.75
-"""Inches of a panel's axes, from one row to the next, and left of the axes."""
+TALL = 1.5
+"""Inches of a panel's axes."""
 
 
 def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
@@ -176,25 +178,8 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
             for panel in panels
             if panel.absent
         ]
-        rows = math.ceil(len(panels) / columns)
-        styles = {series: look for panel in panels for series, look in panel.looks.items()}
-        right = shared.room_for(styles)
-        figure, foot = shared.new_figure(columns * (WIDE + LEFT) + right, rows * HIGH + 0.1, notes)
-        width, height = figure.get_size_inches()
-        limits = shared.log_limits(
-            value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
-        )
-        spots: list[Spot] = []
-        for index, panel in enumerate(panels):
-            row, column = divmod(index, columns)
-            left, bottom = LEFT + column * (WIDE + LEFT), foot + (rows - 1 - row) * HIGH + 0.5
-            axes = figure.add_axes((left / width, bottom / height, WIDE / width, (HIGH - 0.85) / height))
-            shared.title(axes, panel.title, WIDE)
-            _draw_lines(axes, panel, limits)
-            if column == 0 or panel.y_label != panels[index - 1].y_label:
-                axes.set_ylabel(panel.y_label)
-            spots += _spots(axes, panel)
         drawn = {series for panel in panels for series in panel.data["series"]}
+        styles = {series: look for panel in panels for series, look in panel.looks.items()}
         handles = [
             Line2D(
                 [], [], color=look.colour, marker=look.marker, markersize=marker_size(look.marker),
@@ -202,20 +187,33 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
             )
             for series, look in styles.items() if series in drawn
         ]  # fmt: skip
-        handles.append(Line2D([], [], **reference_look("trivial"), linewidth=0.9, label="trivial predictor"))
-        corner = ((columns * (WIDE + LEFT) + 0.12) / width, 1 - 0.3 / height)
-        figure.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=corner, labelspacing=0.55, title=legend,
-            title_fontsize=7.5, alignment="left",
+        titles = [panel.title for panel in panels]
+        left = 0.56 + LINE * (max(lines_of(wrapped(panel.y_label, TALL + 0.3)) for panel in panels) - 1)
+        grid = new_grid(
+            titles, width=PAGE, left=left, tall=TALL, columns=columns, between=0.2, handles=handles,
+            notes=notes, legend_title=legend,
         )  # fmt: skip
-        return figure, spots
+        low, high = shared.log_limits(
+            value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
+        )
+        limits = room_for_names(low, high, TALL, True, True, False)
+        spots: list[Spot] = []
+        for row in rows_of(list(zip(grid.axes, panels, strict=True)), columns):
+            for axes, panel in row:
+                _draw_lines(axes, panel, limits)
+                spots += _spots(axes, panel)
+                if axes is not row[0][0]:
+                    axes.tick_params(labelleft=False)
+            y_label(row[0][0], row[0][1].y_label, TALL)
+        return grid.figure, spots
 
 
 def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
     axes.set_xlabel(panel.x_label)
     shared.logarithmic(axes, "y", *limits)
     shared.named_ticks(axes, panel.ticks)
-    axes.axhline(panel.trivial, linewidth=0.9, **reference_look("trivial"))
+    grey = [Reference("trivial predictor", "trivial", (0.0, 1.0), (panel.trivial, panel.trivial))]
+    draw_levels(axes, grey)
     if panel.data.empty:
         shared.nothing_here(axes, "No finished run yet")
     for series, look in panel.looks.items():
@@ -236,6 +234,7 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
                     markerfacecolor=PAPER if hollow else look.colour, zorder=4, clip_on=False,
                 )  # fmt: skip
         tag(artists, "architecture", str(rows["architecture"].iloc[0]))
+    name_lines(axes, grey)
 
 
 def _spots(axes: Axes, panel: Lines) -> list[Spot]:

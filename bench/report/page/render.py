@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
-from bench.report.figures.drawing import Drawing, inline, variable
-from bench.report.page.runs import PointFacts
+from bench.report.figures.drawing import FONTS, Drawing, inline, variable
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.precisions import Precisions
@@ -31,6 +30,8 @@ from bench.report.tables.table import Table, as_markdown
 from bench.report.text import markdown, value_text
 from bench.results.evaluations import AXIS
 
+FEW = 20
+"""Verdicts that the README shows at most."""
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
     "training_flops_full_length": "Every step counts at the full prompt length.",
@@ -57,6 +58,11 @@ RULES = (
         "counted.",
     ),
     (
+        "First figure",
+        "The figure of the paper with the most decided claims (reproduced or contradicted) comes first; of "
+        "equals, the first in the paper.",
+    ),
+    (
         "Words",
         "finished: trained to its last step. diverged: stopped being a number, and is never chosen. failed: "
         "stopped by an error. missing: no result yet. None of them is ever drawn as zero.",
@@ -72,7 +78,8 @@ class DrawnExhibit:
         number: its name in `bench.paper.exhibits`: "Figure 2".
         origin: the experiments it is drawn from, in words. Empty for none.
         notes: missing runs, and warnings.
-        tasks: titles of the tasks it shows, for filtering.
+        tasks: families of the tasks it shows, for filtering.
+        appendix: whether it depends on no result, so that it stands at the end.
     """
 
     number: str
@@ -83,6 +90,7 @@ class DrawnExhibit:
     tables: Sequence[Table]
     notes: Sequence[str]
     tasks: Sequence[str] = ()
+    appendix: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,12 @@ class Report:
         counts: of the suite's runs, each once, by state.
         verdicts: on the suite's claims, where it has a claims file.
         precisions: comparisons of precisions, where claims make any.
-        exhibits: the paper's figures and tables.
+        drawn: the paper's figures and tables, in its order.
         beyond: comparisons at equal FLOPs.
         problems: files of the pool that were set aside.
         withdrawn: results that no longer count, and why, with a line per reason.
-        runs: facts of the runs behind the points.
+        runs: every planned run, as `page.runs.embedded_runs` describes them.
+        labels: by run id, the family of its task and its architecture as in suites.
     """
 
     name: str
@@ -107,14 +116,15 @@ class Report:
     done_flops: int
     verdicts: Sequence[Verdict]
     precisions: Precisions | None
-    exhibits: Sequence[DrawnExhibit]
+    drawn: Sequence[DrawnExhibit]
     beyond: Sequence[Table]
     experiments: Sequence[ExperimentSection]
     provenance: ProvenanceSummary
     deviations: Table
     problems: Sequence[str]
     withdrawn: Sequence[str]
-    runs: PointFacts
+    runs: Mapping[str, Any]
+    labels: Mapping[str, tuple[str, str]]
 
     @property
     def planned(self) -> int:
@@ -125,23 +135,60 @@ class Report:
         """Verdicts by word, in the order of `bench.check`."""
         return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
 
+    @property
+    def telling(self) -> list[Verdict]:
+        """The verdicts that the README shows: all if they are few, else the first that differ."""
+        if len(self.verdicts) <= FEW:
+            return list(self.verdicts)
+        order = ("contradicted", "undecided", "not comparable", "unreachable")
+        return [verdict for word in order for verdict in self.verdicts if verdict.verdict == word][:FEW]
+
     def verdicts_on(self, number: str) -> list[Verdict]:
         """Verdicts whose source names a figure or table."""
         return [verdict for verdict in self.verdicts if number in named(verdict.source or "")]
 
+    def families_of(self, verdict: Verdict) -> list[str]:
+        """The families of the tasks that a claim is about."""
+        return sorted({self.labels[key][0] for key in verdict.run_ids if key in self.labels})
+
+    def architectures_of(self, verdict: Verdict) -> list[str]:
+        """The architectures that a claim is about, as in suites."""
+        return sorted({self.labels[key][1] for key in verdict.run_ids if key in self.labels})
+
+    @property
+    def exhibits(self) -> list[DrawnExhibit]:
+        """The figures and tables that depend on results, the one that comes first first."""
+        return [*([self.first] if self.first else []), *self.others]
+
+    @cached_property
+    def first(self) -> DrawnExhibit | None:
+        """The figure that comes first, by the rule in RULES; None without a figure."""
+
+        def decided(exhibit: DrawnExhibit) -> int:
+            words = ("reproduced", "contradicted")
+            return sum(verdict.verdict in words for verdict in self.verdicts_on(exhibit.number))
+
+        return max((exhibit for exhibit in self.drawn if exhibit.drawing), key=decided, default=None)
+
+    @property
+    def others(self) -> list[DrawnExhibit]:
+        """The figures and tables that depend on results, without the first one."""
+        return [exhibit for exhibit in self.drawn if not exhibit.appendix and exhibit is not self.first]
+
+    @property
+    def appendix(self) -> list[DrawnExhibit]:
+        """The figures and tables that depend on no result."""
+        return [exhibit for exhibit in self.drawn if exhibit.appendix]
+
     @property
     def tasks(self) -> list[str]:
-        """Titles of all tasks that a part of the page belongs to, for filtering."""
-        titles = {title for exhibit in self.exhibits for title in exhibit.tasks}
-        titles |= {task.title for experiment in self.experiments for task in experiment.tasks}
-        return sorted(titles)
+        """Families of all tasks, for filtering."""
+        return sorted({family for family, _ in self.labels.values()})
 
     @property
     def architectures(self) -> dict[str, str]:
-        """Names for people, by name in suites, of the architectures that have a point."""
-        drawings = [exhibit.drawing for exhibit in self.exhibits if exhibit.drawing]
-        drawings += [drawing for experiment in self.experiments for drawing in experiment.drawings()]
-        names = {spot.architecture for drawing in drawings for spot in drawing.spots}
+        """Names for people of all architectures, by name in suites."""
+        names = {architecture for _, architecture in self.labels.values()}
         return {name: architecture_name(name) for name in sorted(names, key=_place)}
 
 
@@ -163,8 +210,8 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         "dark": [(variable(colour), dark) for colour, dark in DARK.items()],
     }
     text = _environment().get_template("index.html.j2").render(
-        report=report, picture=picture, rules=RULES, themes=themes, script=_script(),
-        runs=_embedded(asdict(report.runs)),
+        report=report, fonts=Markup(FONTS), picture=picture, rules=RULES, themes=themes, script=_script(),
+        runs=_embedded(report.runs),
     )  # fmt: skip
     return text.encode()
 
@@ -183,10 +230,22 @@ def _place(architecture: str) -> tuple[int, str]:
     return FIXED.get(architecture, len(FIXED)), architecture
 
 
-def readme(report: Report) -> bytes:
-    """The same as Markdown: relative links, pictures as PNG."""
-    text = _environment().get_template("README.md.j2").render(report=report, rules=RULES)
-    return text.encode()
+def markdown_files(report: Report) -> dict[str, bytes]:
+    """The same as Markdown: README.md, and beside it verdicts, rules and a file per experiment."""
+
+    def text(template: str, **more: Any) -> bytes:
+        words = _environment().get_template(template).render(report=report, rules=RULES, **more)
+        return words.encode()
+
+    return {
+        "README.md": text("README.md.j2"),
+        **({"verdicts.md": text("verdicts.md.j2")} if report.verdicts else {}),
+        "methods.md": text("methods.md.j2"),
+        **{
+            f"experiments/{experiment.anchor}.md": text("experiment.md.j2", experiment=experiment)
+            for experiment in report.experiments
+        },
+    }
 
 
 @cache

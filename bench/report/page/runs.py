@@ -1,79 +1,196 @@
-"""Facts of the runs behind the points of a page."""
+"""Every planned run as the page's table, filters and folds need it: one JSON value, in which texts that runs
+share are written once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.style import architecture_name, scientific
-from bench.report.text import heading, millions
-from bench.results import Pool, Provenance
-from bench.run import short
+from bench.report.data.frame import ScoreScale
+from bench.report.style import task_name
+from bench.report.text import millions
+from bench.results import Pool, Provenance, RunRecord
+from bench.results.evaluations import normalised, number
+from bench.results.record import MAIN, SELECTION
+from bench.run import Run, leaves, short
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+COLUMNS = (
+    "id", "task", "family", "architecture", "series", "size", "learning_rate", "seed", "state", "score",
+    "score_error", "score_label", "flops", "seconds", "steps", "parameters", "settings", "provenance",
+    "plugins", "evaluations", "loss", "scores",
+)  # fmt: skip
+"""What the row of a run holds. settings, provenance and plugins are places in the lists of these names."""
+MOST_POINTS = 40
+"""Points of a run's curves on the page. Result files have all of them."""
+ELSEWHERE = "repeated"
+"""The results folder of the command that repeats a run: where its result is, the run counts as done."""
 
 
-@dataclass(frozen=True)
-class PointFacts:
-    """What the page shows of the runs behind its points.
+class _Texts:
+    """Values that many rows share, each with its place in a list."""
 
-    Attributes:
-        labels: names of the facts, in order.
-        values: by run id, a value for each label.
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        key = repr(value)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def embedded_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> dict[str, Any]:
+    """The runs of a suite for its page.
+
+    Args:
+        suite: what was planned.
+        pool: the results.
+        plan: a row of `frame.results_frame` per planned run.
     """
-
-    labels: Sequence[str]
-    values: Mapping[str, Sequence[str]]
-
-
-def run_facts(pool: Pool, plan: pd.DataFrame, ids: Iterable[str]) -> PointFacts:
-    """The facts of some runs that have results. A page with hundreds of runs contains each label once."""
-    rows = plan.set_index("id", drop=False).loc[list(dict.fromkeys(ids))].to_dict("records")
-    values = {}
-    for row in rows:
-        result = pool.runs[row["id"]]
-        origin = result.provenance
-        row["architecture"] = result.run.architecture.name  # with its options
-        values[row["id"]] = [
-            *(text(row[column]) for column, text in _TEXTS.items()),
-            _duration(origin.train_seconds),
-            "not recorded" if origin.device is None else origin.device,
-            _commit(origin),
-        ]
-    labels = [*map(heading, _TEXTS), "wall time", "device", "commit"]
-    return PointFacts(labels if values else [], values)
-
-
-def _architecture(name: str) -> str:
-    base, _, options = name.partition("+")
-    return architecture_name(base) + (f" ({options.replace('+', ', ')})" if options else "")
-
-
-_TEXTS: Mapping[str, Callable[[Any], str]] = {
-    "id": str,
-    "task": str,
-    "architecture": _architecture,
-    "size": str,
-    "parameters": millions,
-    "learning_rate": short,
-    "clip": short,
-    "seed": str,
-    "optimizer": str,
-    "planned_flops": scientific,
-}
-"""Columns of the frame that are facts of a run, and how they are written."""
+    settings, provenance, plugins = _Texts(), _Texts(), _Texts()
+    planned = {run.id: run for run in suite.runs}
+    rows = []
+    for row in plan.to_dict("records"):
+        run, result = planned[row["id"]], pool.runs.get(row["id"])
+        scale = ScoreScale.of(run.task)
+        score, error = _score(result, scale)
+        origin = result.provenance if result else Provenance()
+        values = {
+            "id": run.id,
+            "task": row["task"],
+            "family": task_name(run.task.name),
+            "architecture": run.architecture.base_name,
+            "series": row["series"],
+            "size": row["size"],
+            "learning_rate": run.learning_rate,
+            "seed": run.seed,
+            "state": row["state"],
+            "score": score,
+            "score_error": error,
+            "score_label": scale.label,
+            "flops": float(row["planned_flops"]),
+            "seconds": origin.train_seconds,
+            "steps": result.last_step if result else run.steps,
+            "parameters": millions(run.parameters),
+            "settings": settings.place(_settings(run)),
+            "provenance": provenance.place(_provenance(origin)) if result else None,
+            "plugins": plugins.place(_plugins(origin)),
+            "evaluations": _evaluations(result) if result else [],
+            "loss": _thinned(result.curve.step, result.curve.loss) if result else [[], []],
+            "scores": _scores(result, scale),
+        }
+        rows.append([values[name] for name in COLUMNS])
+    return {
+        "suite": shlex.quote(_shown_path(suite.path)), "results": ELSEWHERE, "columns": COLUMNS, "rows": rows,
+        "settings": settings.values, "provenance": provenance.values, "plugins": plugins.values,
+    }  # fmt: skip
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "not recorded"
-    if seconds < 5400:
-        return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def runs_csv(plan: pd.DataFrame, runs: dict[str, Any]) -> pd.DataFrame:
+    """The table of runs as numbers: what the page's table shows."""
+    table = pd.DataFrame(runs["rows"], columns=runs["columns"]).iloc[:, : COLUMNS.index("settings")]
+    return table.assign(clip=plan["clip"].to_numpy(), optimizer=plan["optimizer"].to_numpy())
 
 
-def _commit(origin: Provenance) -> str:
-    if not origin.commit:
-        return "not recorded"
-    return origin.commit[:12] + (" (changed)" if origin.dirty else "")
+def _shown_path(path: Path) -> str:
+    """The suite's file as one would type it in the working folder."""
+    relative = os.path.relpath(path)
+    return path.as_posix() if relative.startswith("..") else Path(relative).as_posix()
+
+
+def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, float | None]:
+    """The headline on the test prompts at the end of a finished run, as it is shown, and its error."""
+    if result is None or result.last is None or not result.finished:
+        return None, None
+    raw = number(result, result.last, MAIN, "headline")
+    if raw is None:
+        return None, None
+    error, standard_error = normalised(result, MAIN, raw)
+    return _three(1 - error if scale.higher_is_better else error), _three(standard_error)
+
+
+def _three(value: float) -> float:
+    """The value with four significant digits, which is what a page shows."""
+    return float(f"{value:.4g}")
+
+
+def _settings(run: Run) -> list[list[str]]:
+    """Label and value of every setting that affects the run's numbers, without those that have a column."""
+    identity = dict(run.identity())
+    for key in ("seed", "learning_rate", "size"):
+        identity.pop(key, None)
+    return [[" ".join(path).replace("_", " "), _text(value)] for path, value in leaves(identity)]
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return short(value) if isinstance(value, float) else str(value)
+
+
+def _provenance(origin: Provenance) -> list[list[str]]:
+    rows = [
+        ("device", origin.device),
+        ("commit", origin.commit and origin.commit[:12] + (" (changed)" if origin.dirty else "")),
+        ("bench", origin.bench),
+        ("Python", origin.python),
+        ("CUDA", origin.cuda),
+        *((name, version) for name, version in sorted((origin.packages or {}).items())),
+        ("selective scan", origin.scan),
+        ("runs in the stack", str(origin.stack.members) if origin.stack else None),
+    ]
+    always = ("device", "commit")
+    return [[label, value or "not recorded"] for label, value in rows if value or label in always]
+
+
+def _plugins(origin: Provenance) -> list[str]:
+    """Options of the command that load the plugin files that the run was trained with."""
+    files = dict.fromkeys(plugin["file"] for plugin in origin.plugins or [] if "file" in plugin)
+    return [f"--plugin {shlex.quote(file)}" for file in files]
+
+
+def _evaluations(result: RunRecord) -> list[list[Any]]:
+    """Name, headline, error, score at the last position, error: raw scores at the last checkpoint."""
+    if result.last is None:
+        return []
+    rows: list[list[Any]] = []
+    for name in result.last.evaluations:
+        shown = {MAIN: "test prompts", SELECTION: "validation prompts"}.get(name, name.replace("_", " "))
+        numbers: list[float | None] = []
+        for at in ("headline", "last"):
+            raw = number(result, result.last, name, at)
+            numbers += [None, None] if raw is None else [_three(part) for part in raw]
+        rows.append([shown, *numbers])
+    return rows
+
+
+def _scores(result: RunRecord | None, scale: ScoreScale) -> list[list[float]]:
+    """Steps, and the headline on the test prompts there."""
+    if result is None:
+        return [[], []]
+    steps, values = [], []
+    for checkpoint in result.checkpoints:
+        raw = number(result, checkpoint, MAIN, "headline")
+        if raw is not None:
+            error, _ = normalised(result, MAIN, raw)
+            steps.append(checkpoint.step)
+            values.append(1 - error if scale.higher_is_better else error)
+    return _thinned(steps, values)
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[list[float]]:
+    """At most MOST_POINTS of a curve's points, the last one included."""
+    every = max(1, -(-len(steps) // MOST_POINTS))
+    places = range(len(steps) - 1, -1, -every)
+    return [[steps[i] for i in reversed(places)], [float(f"{values[i]:.4g}") for i in reversed(places)]]

@@ -19,6 +19,9 @@ from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
 from bench.report.figures.flops import error_against_flops
+from bench.report.figures.references import CURVES_RULE, LEVELS_RULE, not_drawn
+from bench.report.figures.references import curves as grey_curves
+from bench.report.figures.training import training_curves
 from bench.report.style import Look, looks
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """One task of one experiment."""
+    """One task of one experiment. `family` is what tasks with other settings share with its title."""
 
     title: str
+    family: str
     anchor: str
     state: str
     drawings: Sequence[Drawing]
@@ -101,9 +105,11 @@ def section(
         if not drawn_elsewhere:
             panels.append(_flops_panel(task, references))
             drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
+        drawings.append(training_curves(f"{stem}-training", task, references, styles))
         tasks.append(
             TaskSection(
                 task.title,
+                task.family,
                 stem,
                 tally(rows),
                 drawings,
@@ -134,7 +140,7 @@ def _overview(name: str, panels: Sequence[Panel], styles: Mapping[str, Look]) ->
         name,
         figure,
         f"All tasks: mean over positions, where nothing else is said, against training FLOPs. "
-        f"{FRONTIER_RULE}",
+        f"{FRONTIER_RULE} {LEVELS_RULE}",
         f"One panel per task, error against training FLOPs: {titles}. Each is described in its own section.",
         numbers,
         spots,
@@ -146,9 +152,16 @@ def _by_examples(
 ) -> Drawing:
     curves = task.curves(best_sizes(task.settings))
     absent = task.absent(set(curves["series"]))
-    panel = Panel(task.title, task.scale, curves, task.references(references), task.series, absent)
+    own = task.references(references)
+    panel = Panel(
+        task.title, task.scale, curves, own, task.series, absent, where="at the end", task=task.family
+    )  # fmt: skip
     figure, spots = error_against_examples(panel, styles)
-    caption = f"{task.scale.label.capitalize()} against {task.scale.axis}. {SIZE_RULE}"
+    left_out = not_drawn(panel, grey_curves(panel))
+    caption = (
+        f"{task.scale.label.capitalize()} against {task.scale.axis} at the last checkpoint. {SIZE_RULE} "
+        f"{CURVES_RULE} {left_out}"
+    ).rstrip()
     last = curves.groupby("series", sort=False).tail(1)
     words = _in_words(panel, f"against {task.scale.axis}. At the last position", last)
     return Drawing(name, figure, caption, words, curves, spots)
@@ -162,13 +175,16 @@ def _flops_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         for (series, size), runs in task.runs.groupby(["series", "size"], sort=False)
         if (series, size) not in drawn
     ]
-    return Panel(task.title, task.scale, points, task.references(references), task.series, absent)
+    own = task.references(references)
+    return Panel(
+        task.title, task.scale, points, own, task.series, absent, where=task.scale.where, task=task.family
+    )  # fmt: skip
 
 
 def _by_flops(name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
     figure, spots = error_against_flops([panel], styles)
     label = panel.scale.label.capitalize()
-    caption = f"{label}, {panel.scale.where}, against training FLOPs. {FRONTIER_RULE}"
+    caption = f"{label}, {panel.scale.where}, against training FLOPs. {FRONTIER_RULE} {LEVELS_RULE}"
     best = panel.data[panel.data["on_frontier"]].sort_values("training_flops")
     last = best.groupby("series", sort=False).tail(1)
     words = _in_words(panel, "against training FLOPs. The best point", last)

@@ -85,7 +85,7 @@ def table_4(results: pd.DataFrame, references: pd.DataFrame) -> Table:
             numbers.append({"vocabulary": title, "architecture": name, **entry})
     heads = ["task", "architecture", "parameters", *(column.head for column in TABLE_4)]
     caption = (
-        "GINC, the paper's / ours; accuracies at the most examples, with 10 words each. The paper states "
+        "The paper's / ours on GINC; accuracies at the most examples, with 10 words each. The paper states "
         f"90 % intervals. {_notes(rows)}"
     )
     text = frozenset({"task", "architecture"})
@@ -121,9 +121,9 @@ def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
             rows.append([*head, TableCell(name), *cells])
             numbers.append({"epochs": epochs, "languages": languages, "architecture": name, **entry})
     caption = (
-        "RegBench, the paper's / ours. The paper does not state its number of languages. *: the paper copied "
-        "this number from Akyürek et al. (2024). Perplexity in training is that of the last training batches "
-        "before the tested checkpoint, with dropout. "
+        "The paper's / ours on RegBench. The paper does not state its number of languages. *: the paper "
+        "copied this number from Akyürek et al. (2024). Perplexity in training is that of the last training "
+        "batches before the tested checkpoint, with dropout. "
         f"{_notes(rows)}"
     )
     heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5)]
@@ -196,9 +196,7 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     if not table["chosen"].any():
         return None, state
     best = best_cell(best_sizes(table))
-    ends = task.rows[
-        (task.rows["evaluation"] == column.evaluation) & (task.rows["step"] == task.rows["steps"])
-    ]
+    ends = task.rows[(task.rows["evaluation"] == column.evaluation) & task.rows["at_end"]]
     rows = chosen(ends, best)
     if rows.empty:
         return None, state

@@ -57,13 +57,13 @@ PAPER: dict[str, dict[str, str]] = {
 """Tables 6 and 4, as printed."""
 
 CAPTION = (
-    "Trainable parameters at every size that the paper names: ours, and where it prints a count "
-    "(Tables 6 and 4) that count and how far ours is from it. Counted are blocks with their LayerNorms, the "
-    "final LayerNorm and the positional table, but neither read-in nor read-out nor token embeddings. A "
-    "positional table has 202 rows (Transformer) or 256 (Standard Hybrid), as the released configurations "
-    "allocate, or as many as a prompt has tokens where that is more; S4 is 1.75 times as wide as listed. "
-    "The paper prints one number a size group, with one or two digits, sometimes rounded and sometimes cut "
-    "off; it is the count of the group's widest size (bold)."
+    "The paper's / ours: trainable parameters at every size that the paper names, and how far ours are from "
+    "the count that it prints (Tables 6 and 4; – where it prints none). Counted are blocks with their "
+    "LayerNorms, the final LayerNorm and the positional table, but neither read-in nor read-out nor token "
+    "embeddings. A positional table has 202 rows (Transformer) or 256 (Standard Hybrid), as the released "
+    "configurations allocate, or as many as a prompt has tokens where that is more; S4 is 1.75 times as "
+    "wide as listed. The paper prints one number per size group, with one or two digits, sometimes rounded "
+    "and sometimes cut off; it is the count of the group's widest size (bold)."
 )
 
 
@@ -99,7 +99,7 @@ def comparison() -> pd.DataFrame:
 
 
 def table_6() -> Table:
-    """Sizes × architectures: our count, the paper's, the deviation."""
+    """Sizes × architectures: the paper's count, ours, the deviation."""
     numbers = comparison()
     columns = ["named in", "group", "layers × width", *map(architecture_name, ARCHITECTURES)]
     keys = ["source", "size_group", "layers", "width"]
@@ -115,6 +115,6 @@ def table_6() -> Table:
 def _cell(row: Mapping[Any, Any]) -> TableCell:
     count = millions(row["ours"])
     if not isinstance(row["paper_printed"], str):
-        return TableCell(count)
+        return TableCell(f"– / {count}")
     deviation = f"{row['deviation_percent']:+.1f}".replace("-", "−")
-    return TableCell(f"{count} / {row['paper_printed']} ({deviation} %)", best=row["widest"])
+    return TableCell(f"{row['paper_printed']} / {count} ({deviation} %)", best=row["widest"])

@@ -54,7 +54,8 @@ def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
                 row.append(TableCell(f"{paper_mark} / {mark} {score}{differs}", best=mark == paper_mark))
         rows.append(row)
     caption = (
-        "The paper's symbol / ours and the error (accuracy for parity) it stands for; bold where they agree. "
+        "The paper's / ours: symbols; ours with the error (accuracy for parity) that it stands for; bold "
+        "where they agree. "
         f"The paper gives words; the rule here: {RULE} {SIZE_RULE}"
     )
     columns = ["task", *map(architecture_name, names)]
@@ -133,8 +134,9 @@ def table_3(results: pd.DataFrame) -> Table:
         rows.append(row)
     heads = [f"{m} queries, width {width}" for m, width in printed.TABLE_3_COLUMNS]
     caption = (
-        "Test loss on vector MQAR (squared norm, summed over dimensions; always answering zero scores 1), "
-        "the paper's / ours ± standard error, each at its best learning rate, chosen on validation prompts."
+        "The paper's / ours ± standard error: test loss on vector MQAR (squared norm, summed over "
+        "dimensions; always answering zero scores 1), each at its best learning rate, chosen on validation "
+        "prompts."
     )
     text = frozenset({"architecture"})
     return Table("table-3", caption, ["architecture", *heads], rows, pd.DataFrame(numbers), text)

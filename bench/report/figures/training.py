@@ -1,0 +1,161 @@
+"""Training curves: the loss that was minimised, and the evaluated score, against training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from bench.report.data.estimates import TaskResults, best_sizes, chosen
+from bench.report.figures import axes as shared
+from bench.report.figures.axes import Panel, marker_size
+from bench.report.figures.drawing import Drawing, spots_of, tag
+from bench.report.figures.layout import PAGE, most_ticks, new_grid
+from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
+from bench.report.style import PAPER, Look, in_style
+from bench.report.text import error_text, plus_minus
+from bench.results.record import MAIN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TALL = 1.5
+"""Inches of a panel's axes."""
+
+
+def training_curves(
+    name: str, task: TaskResults, references: pd.DataFrame, looks: Mapping[str, Look]
+) -> Drawing:
+    """The loss of every seed (left) and the score at every evaluation, mean over seeds (right).
+
+    Args:
+        name: of the figure's files.
+        task: the results. Each architecture is shown by its best size at its chosen setting.
+        references: `references_frame` of the task.
+        looks: by architecture.
+    """
+    best = best_sizes(task.settings)
+    losses = training_losses(task, best)
+    points = task.points()
+    points = points[points["error"].notna()].merge(best[["series", "size"]], on=["series", "size"])
+    own = task.references(references)
+    panel = Panel(task.title, task.scale, points, own, task.series, where=task.scale.where, task=task.family)
+    styles = panel.styles(looks)
+    handles = [
+        Line2D(
+            [], [], **look, markersize=marker_size(look["marker"]), markeredgecolor="none",
+            label=_label(series, points),
+        )
+        for series, look in styles.items() if series in set(points["series"])
+    ]  # fmt: skip
+    with in_style():
+        titles = [f"{panel.heading.partition(':')[0]}: training loss", panel.heading]
+        grid = new_grid(titles, width=PAGE, tall=TALL, columns=2, between=0.55, handles=handles)
+        last = max([float(points["step"].max()) if len(points) else 1.0, *losses["step"]])
+        for axes in grid.axes:
+            axes.set_xlim(0, last)
+            axes.xaxis.set_major_formatter(shared.steps_label)
+            axes.locator_params(axis="x", nbins=min(5, most_ticks(grid.width, "500k")))
+            axes.set_xlabel("training steps")
+            tag(axes, "task", panel.task)
+        loss, score = grid.axes
+        loss.set_ylabel("loss, mean of a window")
+        score.set_ylabel(task.scale.label)
+        _draw_losses(loss, losses, styles, panel.series)
+        _draw_scores(score, panel, styles)
+        spots = spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
+    runs = losses["id"].nunique()
+    caption = (
+        f"Left: training loss of each seed, the mean of each window of steps ({runs} runs). Right: "
+        f"{task.scale.label} on the test prompts, mean over seeds with its 90 % interval. Each architecture "
+        "at its best size and its chosen learning rate."
+    )
+    description = (
+        f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
+    )
+    evaluated = points.assign(kind="evaluated", id=points["run_ids"])
+    columns = ["kind", "series", "architecture", "size", "id", "step", "value"]
+    numbers = pd.concat([losses, evaluated], ignore_index=True)[columns]
+    return Drawing(name, grid.figure, caption, description, numbers, spots)
+
+
+def training_losses(task: TaskResults, settings: pd.DataFrame) -> pd.DataFrame:
+    """A row per run of the chosen `settings` and window of steps: its mean training loss."""
+    rows = task.rows[(task.rows["evaluation"] == MAIN) & task.rows["at_end"]]
+    columns = ["kind", "series", "architecture", "size", "id", "step", "value"]
+    parts = [
+        {
+            "kind": "loss", "series": row["series"], "architecture": row["architecture"],
+            "size": row["size"], "id": row["id"], "step": step, "value": loss,
+        }
+        for row in chosen(rows, settings).to_dict("records")
+        for step, loss in zip(row["loss_steps"] or (), row["losses"] or (), strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(parts, columns=columns)
+
+
+def _label(series: str, points: pd.DataFrame) -> str:
+    """The series, with its size where the series differ in theirs."""
+    sizes = points.drop_duplicates("series").set_index("series")["size"]
+    return f"{series} {sizes[series]}" if sizes.nunique() > 1 else series
+
+
+def _draw_losses(
+    axes: Axes, losses: pd.DataFrame, styles: Mapping[str, dict[str, Any]], series: Mapping[str, str]
+) -> None:
+    if losses.empty:
+        shared.nothing_here(axes, "No training loss is recorded")
+        return
+    positive = [float(value) for value in losses["value"] if value > 0]
+    if shared.spans_decades(positive):
+        shared.logarithmic(axes, "y", *shared.log_limits(positive))
+    for (name, _), rows in losses.groupby(["series", "id"], sort=False):
+        look = {key: styles[str(name)][key] for key in ("color", "linestyle")}
+        lines = axes.plot(rows["step"], rows["value"], linewidth=0.8, alpha=0.7, **look)
+        tag(lines, "architecture", series[str(name)])
+
+
+def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]]) -> None:
+    grey = levels(panel)
+    data, scale = panel.data.sort_values("step"), panel.scale
+    values = [*data["value"].astype(float), *(reference.y[0] for reference in grey)]
+    if scale.higher_is_better:
+        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, TALL, False, True, True))
+    else:
+        low, high = shared.log_limits(values)
+        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, True, True, len(grey) > 1))
+    draw_levels(axes, grey)
+    if data.empty:
+        shared.nothing_here(axes, "No finished run yet")
+    foot = axes.get_ylim()[0]
+    for series, look in styles.items():
+        rows = data[data["series"] == series]
+        if rows.empty:
+            continue
+        x, low_end = rows["step"].to_numpy(), rows["low"].astype(float).clip(lower=foot).to_numpy()
+        band = axes.fill_between(
+            x, low_end, rows["high"].astype(float).to_numpy(), color=look["color"], alpha=0.16, linewidth=0
+        )
+        line = axes.plot(
+            x, rows["value"], **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
+            markeredgewidth=0.5, clip_on=False, zorder=3,
+        )  # fmt: skip
+        tag([band, *line], "architecture", panel.series[series])
+    name_lines(axes, grey, levels_only=True)
+
+
+def _words(row: Mapping[Any, Any], task: TaskResults) -> str:
+    return (
+        f"{row['series']} {row['size']}, step {row['step']:,}: {task.scale.label} "
+        f"{plus_minus(row['value'], row['standard_error'])}"
+    )
+
+
+def _last_losses(losses: pd.DataFrame) -> str:
+    if losses.empty:
+        return "No training loss is recorded."
+    last = losses.groupby(["series", "id"], sort=False).tail(1).groupby("series", sort=False)["value"].mean()
+    words = ", ".join(f"{series} {error_text(float(value))}" for series, value in last.items())
+    return f"Last loss, mean over seeds: {words}."

@@ -1,0 +1,203 @@
+"""Which files a report has, how long they are, and what stands where in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import ROOT, bench, said
+from synthetic import (
+    claim_of,
+    experiment_of,
+    grid,
+    pool_of,
+    pool_with,
+    result_of,
+    run_of,
+    suite_of,
+    task_named,
+)
+from synthetic_paper import about_these_runs, paper_pool, paper_suite
+
+from bench import suite as suites
+from bench.check import check
+from bench.check.claims import Claims
+from bench.report import write
+from bench.report.data.frame import references_frame, results_frame
+from bench.report.page.runs import COLUMNS, MOST_POINTS, embedded_runs
+from bench.results import Pool
+from bench.suite import Suite
+
+SVG = b'<svg viewBox="0 0 486 200"></svg>'
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the encoding of figures, which takes most of their time."""
+    empty = {"svg": SVG, "png": b"png", "pdf": b"pdf"}
+    monkeypatch.setattr(write, "all_encoded", lambda figures: dict.fromkeys(figures, empty))
+
+
+def small() -> tuple[Suite, Pool]:
+    parity, linear = task_named("sparse_parity", n_points=8), task_named(n_points=8)
+    suite = suite_of(
+        experiment_of(grid(linear, sizes=((2, 128), (4, 256))), "linear", rebuilds="Figure 2"),
+        experiment_of(grid(parity), "parity", rebuilds="Figures 5 and 7"),
+    )
+    return suite, pool_of(suite.runs)
+
+
+def verdicts_on(suite: Suite, pool: Pool, source: str, count: int) -> list[Any]:
+    """So many reproduced claims about one figure."""
+    measure = {"experiment": "parity", "architecture": "mamba"}
+    claims = {
+        f"claim_{index}": claim_of(
+            {"statement": "It learns.", "source": source, "measure": measure, "bound": {"at_least": 0.01}}
+        )
+        for index in range(count)
+    }
+    return check(Claims(Path("x"), claims), suite, pool, allow_synthetic=True)
+
+
+def data_of(page: bytes) -> dict[str, Any]:
+    """The runs that a page embeds."""
+    match = re.search(rb'<script type="application/json" id="runs">(.*?)</script>', page, re.DOTALL)
+    assert match
+    data: dict[str, Any] = json.loads(match[1])
+    return data
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r'<h2 id="([^"]+)"', page)
+
+
+def test_no_file_is_there_twice(undrawn: None) -> None:
+    suite, pool = small()
+    files = write.contents(suite, pool, {})
+    tables = {name: data for name, data in files.items() if name.startswith("tables/")}
+    assert len(set(tables.values())) == len(tables)
+    assert {"tables/figure-2.csv", "tables/figure-2.md", "tables/figure-2.tex"} <= files.keys()
+    assert not any("-points" in name for name in files)
+
+
+def test_the_figure_with_most_decided_claims_comes_first_and_table_6_in_the_appendix(undrawn: None) -> None:
+    suite, pool = small()
+    page = write.contents(suite, pool, {}, verdicts_on(suite, pool, "Figure 7", 2))["index.html"].decode()
+    assert titles(page)[:2] == ["verdicts", "figure-7"]
+    assert titles(page)[-2:] == ["provenance", "table-6"]
+    assert "most decided claims" in page  # the rule
+    page = write.contents(suite, pool, {})["index.html"].decode()
+    assert titles(page)[0] == "figure-2"  # no claim decides: the first in the paper
+
+
+def test_tables_beside_the_paper_have_its_number_first(undrawn: None) -> None:
+    suite, pool = small()
+    for exhibit in ("Table 1", "Table 3", "Table 4", "Table 5", "Table 6"):
+        results = results_frame(suite.runs, pool, {})
+        drawn = write.drawn_exhibit(exhibit, suite, results, references_frame(suite.runs, pool))
+        for table in drawn.tables:
+            assert table.caption.startswith("The paper's / ours"), exhibit
+            assert any(" / " in cell.text for row in table.rows for cell in row), exhibit
+
+
+@pytest.mark.slow
+def test_the_papers_report_is_of_a_readable_size(undrawn: None) -> None:
+    suite = paper_suite()
+    pool = paper_pool(suite)
+    verdicts = check(about_these_runs(suite), suite, pool, allow_synthetic=True)
+    files = write.contents(suite, pool, {}, verdicts)
+    assert len(files["README.md"].decode().splitlines()) < 300
+    assert len(files["index.html"]) < 3_000_000  # without its figures
+    data = data_of(files["index.html"])
+    assert len(data["rows"]) == len(suite.runs)
+    assert len(data["settings"]) < len(suite.runs) / 2  # what runs share is there once
+    assert files["index.html"].count(b"<tr") < 4000  # runs are rows of the table only when they are shown
+
+
+def test_the_readme_names_what_differs_and_links_to_the_rest(undrawn: None) -> None:
+    suite, pool = small()
+    many = [
+        *verdicts_on(suite, pool, "Figure 7", 30),
+        *check(
+            Claims(
+                Path("x"),
+                {
+                    "too_good": claim_of(
+                        {
+                            "statement": "It is perfect.", "source": "Figure 5",
+                            "measure": {"experiment": "parity", "architecture": "mamba"},
+                            "bound": {"at_least": 0.9999},
+                        }
+                    )
+                },
+            ),
+            suite, pool, allow_synthetic=True,
+        ),
+    ]  # fmt: skip
+    files = write.contents(suite, pool, {}, many)
+    readme = files["README.md"].decode()
+    assert "30 reproduced, 1 contradicted" in readme
+    assert "It is perfect" in readme
+    assert "It learns" not in readme
+    assert files["verdicts.md"].decode().count("It learns") == 30
+    assert {"experiments/linear.md", "experiments/parity.md", "methods.md"} <= files.keys()
+    for name in ("README.md", "verdicts.md", "methods.md", "experiments/linear.md"):
+        links = re.findall(r"\]\(([^)#]+)\)", files[name].decode())
+        folder = Path(name).parent
+        for link in links:
+            path = (Path("/") / folder / link).resolve().relative_to("/").as_posix()
+            assert path in files or path == "index.html", (name, link)
+
+
+def test_every_run_is_on_the_page_with_its_numbers() -> None:
+    suite, pool = small()
+    diverged, missing = suite.runs[0], suite.runs[1]
+    pool.runs[diverged.id] = pool_with({"x": result_of(diverged, outcome="diverged")}).runs["x"]
+    del pool.runs[missing.id]
+    plan = results_frame(suite.runs, pool, {}).drop_duplicates("id")
+    data = embedded_runs(suite, pool, plan)
+    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in data["rows"]}
+    assert list(rows) == [run.id for run in suite.runs]
+    assert (rows[diverged.id]["state"], rows[diverged.id]["score"]) == ("diverged", None)
+    assert (rows[missing.id]["state"], rows[missing.id]["evaluations"]) == ("missing", [])
+    last = suite.runs[-1]
+    row = rows[last.id]
+    record = pool.runs[last.id]
+    assert record.last is not None
+    headline = record.last.evaluations["report"].headline
+    assert headline is not None
+    assert row["score"] == pytest.approx(headline[0], rel=1e-3)
+    assert row["evaluations"][0][0] in ("test prompts", "validation prompts")
+    assert ["batch size", str(last.batch_size)] in data["settings"][row["settings"]]
+    assert ["device", "no device"] in data["provenance"][row["provenance"]]
+    assert row["scores"][0] == list(last.checkpoints)
+
+
+def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
+    run = run_of(task_named(n_points=5))
+    result = result_of(run)
+    steps = list(range(10, 5001, 10))
+    result["curve"] = {"step": steps, "loss": [1 / step for step in steps], "gradient_norm": [1.0] * 500}
+    suite = suite_of(experiment_of([run]))
+    pool = pool_with({run.id: result})
+    (row,) = embedded_runs(suite, pool, results_frame([run], pool, {}).drop_duplicates("id"))["rows"]
+    x, y = row[COLUMNS.index("loss")]
+    assert len(x) == len(y) <= MOST_POINTS
+    assert (x[-1], y[-1]) == (5000, pytest.approx(1 / 5000))
+
+
+@pytest.mark.slow
+def test_the_command_of_a_run_starts_that_run_again(undrawn: None, tmp_path: Path) -> None:
+    suite = suites.load(ROOT / "suites/quick.yaml")
+    data = data_of(write.contents(suite, pool_of(suite.runs[:2]), {})["index.html"])
+    run = suite.runs[1]
+    path = ROOT / "suites/quick.yaml"  # the page names it from the folder in which the report was made
+    assert Path(shlex.split(data["suite"])[0]).name == path.name
+    words = ["run", str(path), "--filter", f"id={run.id}", "--results", data["results"], "--dry-run"]
+    answer = said(bench(*words, cwd=tmp_path))
+    assert run.id in answer
+    assert "1 run" in answer

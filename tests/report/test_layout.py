@@ -1,0 +1,210 @@
+"""Figures in print: two widths, one size of text, nothing that covers anything else, shared axes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from synthetic import experiment_of, grid, pool_of, run_of, suite_of, task_named
+
+from bench.optimizers import AdamW
+from bench.report.data.frame import references_frame, results_frame
+from bench.report.figures.drawing import Drawing
+from bench.report.figures.layout import COLUMN, PAGE, new_grid, text_width, wrapped
+from bench.report.figures.references import curves, levels
+from bench.report.page.sections import section
+from bench.report.style import MUTED, in_style
+from bench.report.write import drawn_exhibit
+from bench.run import Run
+from bench.suite import Suite
+
+LINEAR = task_named("linear_regression", n_points=20)
+PARITY = task_named("sparse_parity", n_points=20)
+SIZES = ((2, 128), (4, 256))
+ALL = ("transformer", "mamba", "s4", "s4_mamba", "standard_hybrid", "mambaformer")
+
+
+def suite() -> Suite:
+    """Every figure of the paper from few runs, some of which are missing."""
+    outliers = [
+        run
+        for name in ("many_outlier_regression", "orthogonal_outlier_regression")
+        for run in grid(task_named(name), ALL[:4], SIZES)
+    ]
+    names = ("linear_regression", "sparse_linear_regression", "decision_tree")
+    adam = grid(LINEAR, ("mamba", "transformer"), ((2, 128), (8, 64)))
+    both = [*adam, *(Run.model_validate({**dict(run), "optimizer": AdamW()}) for run in adam)]
+    thought = [
+        run
+        for hidden in (4, 8)
+        for run in grid(task_named("chain_of_thought", hidden=hidden), sizes=SIZES[: hidden // 4])
+    ]
+    five = ("transformer", "transformer_first_mamba", "mamba", "standard_hybrid", "mambaformer")
+    return suite_of(
+        experiment_of([run for name in names for run in grid(task_named(name), ALL, SIZES)], "two"),
+        experiment_of(outliers, "three", rebuilds="Figure 3"),
+        experiment_of(thought, "four", rebuilds="Figure 4"),
+        experiment_of(grid(PARITY, ALL[:4], seeds=(0, 1)), "five", rebuilds="Figure 5"),
+        experiment_of(grid(PARITY, five, ((2, 64),), seeds=(0, 1, 2)), "seven", rebuilds="Figure 7"),
+        experiment_of(both, "nine", rebuilds="Figures 9 and 10"),
+    )
+
+
+@pytest.fixture(scope="module")
+def drawings() -> dict[str, Drawing]:
+    plan = suite()
+    pool = pool_of(plan.runs[: -len(plan.runs) // 9])
+    results, references = results_frame(plan.runs, pool, {}), references_frame(plan.runs, pool)
+    numbers = (2, 3, 4, 5, 7, 9, 10)
+    named = {f"Figure {n}": drawn_exhibit(f"Figure {n}", plan, results, references).drawing for n in numbers}
+    drawn = {name: drawing for name, drawing in named.items() if drawing is not None}
+    assert len(drawn) == len(numbers)
+    own = suite_of(experiment_of(grid(PARITY, ALL, SIZES), "own", rebuilds="")).experiments[0]
+    pool = pool_of(own.runs)
+    results, references = results_frame(own.runs, pool, {}), references_frame(own.runs, pool)
+    for drawing in section(own, results, references, ALL, set()).drawings():
+        drawn[drawing.name] = drawing
+    for drawing in drawn.values():
+        with in_style():
+            FigureCanvasAgg(drawing.figure).draw()
+    return drawn
+
+
+NAMES = [
+    *(f"Figure {n}" for n in (2, 3, 4, 5, 7, 9, 10)),
+    *(f"own-sparse-parity-{kind}" for kind in ("examples", "flops", "training")),
+]
+
+
+def texts(figure: Any) -> list[Text]:
+    """Every text that is drawn, labels of ticks included."""
+    return [
+        text
+        for text in figure.findobj(Text)
+        if text.get_text().strip() and text.get_visible() and text.get_window_extent().width > 0
+    ]
+
+
+def drawn_labels(figure: Any) -> list[Text]:
+    """Texts without labels of ticks beyond the limits, which matplotlib keeps and does not draw."""
+    hidden = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            drawn = {label for tick in axis._update_ticks() for label in (tick.label1,)}
+            hidden |= {
+                label for label in axis.findobj(Text) if label not in drawn and label is not axis.label
+            }
+    return [text for text in texts(figure) if text not in hidden]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_have_a_columns_or_a_pages_width_and_one_size_of_text(
+    drawings: dict[str, Drawing], name: str
+) -> None:
+    figure = drawings[name].figure
+    assert figure.get_size_inches()[0] in (COLUMN, PAGE)
+    assert figure.get_size_inches()[1] <= 9.2  # the height of a page's text
+    assert {text.get_fontsize() for text in texts(figure)} == {8}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_covers_another_or_leaves_the_figure(drawings: dict[str, Drawing], name: str) -> None:
+    figure = drawings[name].figure
+    boxes = {text: text.get_window_extent() for text in drawn_labels(figure)}
+    for text, box in boxes.items():
+        inside = (figure.bbox.x0 - 1 <= box.x0, box.x1 <= figure.bbox.x1 + 1)
+        assert all(inside), (text.get_text(), box, figure.bbox)
+        assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1, text.get_text()
+    for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
+        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 2 or b.y1 <= a.y0 + 2
+        assert apart, (one.get_text(), other.get_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_legends_lie_outside_of_the_data(drawings: dict[str, Drawing], name: str) -> None:
+    figure = drawings[name].figure
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert all(box.y1 <= axes.get_window_extent().y0 for axes in figure.axes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_panel_has_at_most_two_baselines_and_their_names_cover_no_data(
+    drawings: dict[str, Drawing], name: str
+) -> None:
+    for axes in drawings[name].figure.axes:
+        grey = [line for line in axes.get_lines() if to_hex(line.get_color()) == MUTED]
+        assert len(grey) <= 2
+        if name == "Figure 7":
+            continue
+        assert len([text for text in axes.texts if text.get_color() == MUTED]) >= len(grey)
+        for text in axes.texts:
+            box = text.get_window_extent()
+            for line in axes.get_lines():
+                if line in grey:
+                    continue
+                points = axes.transData.transform(line.get_xydata())
+                inside = (points[:, 0] > box.x0) & (points[:, 0] < box.x1)
+                inside &= (points[:, 1] > box.y0 + 2) & (points[:, 1] < box.y1 - 2)
+                assert not inside.any(), (text.get_text(), points[inside])
+
+
+@pytest.mark.parametrize(("name", "columns"), [("Figure 3", 2), ("Figure 9", 2), ("Figure 4", 2)])
+def test_halves_that_are_compared_share_their_axis(
+    drawings: dict[str, Drawing], name: str, columns: int
+) -> None:
+    axes = drawings[name].figure.axes
+    for left, right in zip(axes[::columns], axes[1::columns], strict=True):
+        assert left.get_ylim() == right.get_ylim()
+        assert [tick.label1.get_visible() for tick in right.yaxis.get_major_ticks()].count(True) == 0
+        if name != "Figure 4":
+            assert left.get_xlim() == right.get_xlim()
+
+
+def test_titles_name_the_task_the_size_and_the_evaluation(drawings: dict[str, Drawing]) -> None:
+    def titles(name: str) -> list[str]:
+        return [axes.get_title("left").replace("\n", " ") for axes in drawings[name].figure.axes]
+
+    assert titles("Figure 3")[:2] == [
+        "Many-outlier regression: at the 50th clean example", "Many-outlier regression: clean prompts",
+    ]  # fmt: skip
+    assert titles("Figure 5") == [
+        "Sparse parity, 4×256: at the end",
+        "Sparse parity, 4×256: mean over positions",
+    ]
+    assert titles("Figure 7") == ["Sparse parity, 2×64: training steps until learned"]
+
+
+def test_the_grey_lines_are_the_best_predictor_and_the_one_nearest_to_the_worst_model() -> None:
+    from bench.report.data.estimates import TaskResults
+    from bench.report.figures.axes import Panel
+
+    run = run_of(LINEAR, "mamba")
+    pool = pool_of([run], errors=0.69)
+    results, references = results_frame([run], pool, {}), references_frame([run], pool)
+    task = TaskResults(results)
+    panel = Panel(task.title, task.scale, task.curves(), references, task.series)
+    means = references.groupby("name")["value"].mean()
+    nearest = (means.drop("least squares") - 0.69).abs().idxmin()
+    assert [reference.recorded for reference in curves(panel)] == ["least squares", nearest]
+    names = [reference.name for reference in levels(panel)]
+    assert names == ["trivial predictor", "floor: least squares"]
+
+
+def test_a_long_legend_takes_more_rows_and_never_more_than_the_width() -> None:
+    names = [f"an architecture with a long name, number {index}" for index in range(5)]
+    with in_style():
+        handles = [Line2D([], [], label=name) for name in names]
+        made = new_grid(["title"], width=COLUMN, tall=1.0, handles=handles)
+        FigureCanvasAgg(made.figure).draw()
+        (legend,) = made.figure.legends
+        box = legend.get_window_extent()
+    assert box.x1 <= made.figure.bbox.x1
+    assert box.y0 >= 0
+    assert text_width(wrapped(names[0], 1.0)) <= 1.0 + 1e-9
