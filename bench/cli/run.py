@@ -251,7 +251,7 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         forgive(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        with tracked(choices.track, suite.name, todo, results, deadline, out):
+        with tracked(choices.track, suite.base_name, todo, results, deadline, out):
             _train(jobs, todo, order, places, deadline, out)
         conclude(choice, order, todo, jobs, out)
     except TimeUp as end:

@@ -38,15 +38,15 @@ def locate(word: str) -> Path:
         InvalidFile: there is neither a file nor a suite of this name.
     """
     path = Path(word)
-    if path.exists():
+    if path.is_file():
         return path
     shipped = paths()
-    if path.name == word and not path.suffix:
-        if word in shipped:
+    if path.name == word and not path.suffix and (word in shipped or not path.exists()):
+        if word in shipped:  # a folder of this name is no suite
             return shipped[word]
         local = [file for file in (Path(f"{word}.yaml"), Path("suites", f"{word}.yaml")) if file.is_file()]
         near = f", did you mean '{local[0]}'?" if local else did_you_mean(word, shipped)
         raise InvalidFile([f"{word}: no such file, and no suite of this name ships with bench{near}"])
-    if path.stem in shipped and path.suffix in (".yaml", ".yml"):
+    if not path.exists() and path.stem in shipped and path.suffix in (".yaml", ".yml"):
         raise InvalidFile([f"{word}: no such file, did you mean '{path.stem}', which ships with bench?"])
     return path  # its reader reports that it does not exist, and files of similar names

@@ -85,6 +85,10 @@ def test_a_file_here_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quick").write_text("name: other")
     assert shipped.locate("quick") == Path("quick")
+    (tmp_path / "tasks").mkdir()
+    assert shipped.locate("tasks") == ROOT / "suites/tasks.yaml", "a folder is no suite"
+    (tmp_path / "mine").mkdir()
+    assert shipped.locate("mine") == Path("mine"), "its reader says that it is a folder"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from synthetic import run_of, task_named
 from torch.autograd.profiler_util import FunctionEvent
 
 from bench import results as pool_of
+from bench.cli.arguments import SuiteChoice
 from bench.cli.speed import SpeedChoices, by_group, numbers, show_speed, words
 from bench.errors import UserError
 from bench.run import Run
@@ -379,7 +380,10 @@ def test_the_command_takes_a_suite_draws_profiles_and_says_that_this_is_a_proces
     record = tmp_path / "out" / "speed.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KINETO_LOG_LEVEL", "99")
-        show_speed(Grid(stacks=(1,)), SpeedChoices(suite, tmp_path / "results", record, True, None, False))
+        show_speed(
+            Grid(stacks=(1,)),
+            SpeedChoices(SuiteChoice.of(suite), tmp_path / "results", record, True, None, False),
+        )
     printed = capsys.readouterr().out
     assert "a processor" in printed.splitlines()[0]
     assert "by group, then by kernel" in " ".join(printed.split())

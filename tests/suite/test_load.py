@@ -530,7 +530,7 @@ def test_the_schema_knows_every_task_architecture_and_size_group() -> None:
         {"sizes": "huge"},
         {"sizes": [{"layers": 2}]},
         {"learning_rates": ["1e-4"]},
-        {"learning_rates": [1e-4, 1e-4]},
+        {"zip": ["sizes", "steps"]},
         {"optimizer": "sgd"},
         {"steps": None},
         {"step": 3},
