@@ -53,9 +53,7 @@ def value_text(verdict: Verdict) -> str:
 
 
 _HEADINGS = {
-    "id": "run",
     "series": "architecture",
-    "planned_flops": "training FLOPs, whole run",
     "training_flops": "training FLOPs",
     "value": "score",
     "precision": "precision of matrix products",

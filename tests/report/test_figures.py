@@ -207,7 +207,7 @@ def test_figure_3_shows_the_headline_on_the_left_and_clean_prompts_on_the_right(
     assert by_panel.tolist() == pytest.approx([0.25, 0.4])
     left, right = drawn.figure.axes
     assert "at the 50th clean example" in left.get_title("left").replace("\n", " ")
-    assert "clean prompts" in right.get_title("left")
+    assert "clean prompts" in right.get_title("left").replace("\n", " ")
     assert left.get_ylabel() == "normalised error"
 
 

@@ -60,7 +60,7 @@ def lines_of(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PanelGrid:
     """A figure and its axes, row by row.
 
     Attributes:
@@ -85,7 +85,7 @@ def new_grid(
     notes: Sequence[str] = (),
     legend_title: str = "",
     x_labels: bool = True,
-) -> Grid:
+) -> PanelGrid:
     """A figure with a panel per title, a legend below the panels, and notes below the legend.
 
     Args:
@@ -132,7 +132,7 @@ def new_grid(
     for index, line in enumerate(shown):
         y = (foot - index * LINE) / height
         figure.text(MARGIN / width, y, line, color=MUTED, va="top")
-    return Grid(figure, axes, wide)
+    return PanelGrid(figure, axes, wide)
 
 
 def _legend(handles: Sequence[Line2D], width: float, title: str) -> tuple[list[str], int, float]:

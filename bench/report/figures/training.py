@@ -28,7 +28,7 @@ TALL = 1.5
 def training_curves(
     name: str, task: TaskResults, references: pd.DataFrame, looks: Mapping[str, Look]
 ) -> Drawing:
-    """The loss of every seed (left) and the score at every evaluation, mean over seeds (right).
+    """The loss (left) and the score at every evaluation (right), both the mean over seeds.
 
     Args:
         name: of the figure's files.
@@ -66,34 +66,44 @@ def training_curves(
         _draw_losses(loss, losses, styles, panel.series)
         _draw_scores(score, panel, styles)
         spots = spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
-    runs = losses["id"].nunique()
     caption = (
-        f"Left: training loss of each seed, the mean of each window of steps ({runs} runs). Right: "
-        f"{task.scale.label} on the test prompts, mean over seeds with its 90 % interval. Each architecture "
-        "at its best size and its chosen learning rate."
+        "Left: training loss of each window of steps, mean over seeds with the range of the seeds, until the "
+        f"first seed stopped. Right: {task.scale.label} on the test prompts, mean over seeds with its 90 % "
+        "interval. Each architecture at its best size and its chosen learning rate."
     )
     description = (
         f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
     )
-    evaluated = points.assign(kind="evaluated", id=points["run_ids"])
-    columns = ["kind", "series", "architecture", "size", "id", "step", "value"]
-    numbers = pd.concat([losses, evaluated], ignore_index=True)[columns]
+    evaluated = points.assign(kind="evaluated")
+    numbers = pd.concat([losses, evaluated[LOSSES]], ignore_index=True)
     return Drawing(name, grid.figure, caption, description, numbers, spots)
 
 
+LOSSES = ["kind", "series", "architecture", "size", "step", "value", "low", "high", "seeds", "run_ids"]
+
+
 def training_losses(task: TaskResults, settings: pd.DataFrame) -> pd.DataFrame:
-    """A row per run of the chosen `settings` and window of steps: its mean training loss."""
+    """A row per series of the chosen `settings` and window of steps: LOSSES.
+
+    value is the mean loss over seeds, low and high are those of the lowest and highest seed. Windows after
+    the first stop of a seed are left out: their mean would be one over the seeds that trained longer.
+    """
     rows = task.rows[(task.rows["evaluation"] == MAIN) & task.rows["at_end"]]
-    columns = ["kind", "series", "architecture", "size", "id", "step", "value"]
-    parts = [
-        {
-            "kind": "loss", "series": row["series"], "architecture": row["architecture"],
-            "size": row["size"], "id": row["id"], "step": step, "value": loss,
-        }
-        for row in chosen(rows, settings).to_dict("records")
-        for step, loss in zip(row["loss_steps"] or (), row["losses"] or (), strict=True)
-    ]  # fmt: skip
-    return pd.DataFrame(parts, columns=columns)
+    parts: list[dict[str, Any]] = []
+    for key, seeds in chosen(rows, settings).groupby(["series", "architecture", "size"], sort=False):
+        series, architecture, size = key
+        head = {"kind": "loss", "series": series, "architecture": architecture, "size": size}
+        count = len(seeds)
+        head |= {"seeds": count, "run_ids": " ".join(seeds["id"])}
+        windows: dict[int, list[float]] = {}
+        for steps, losses in zip(seeds["loss_steps"], seeds["losses"], strict=True):
+            for step, loss in zip(steps or (), losses or (), strict=True):
+                windows.setdefault(step, []).append(loss)
+        parts += [
+            {**head, "step": step, "value": sum(losses) / count, "low": min(losses), "high": max(losses)}
+            for step, losses in sorted(windows.items()) if len(losses) == count
+        ]  # fmt: skip
+    return pd.DataFrame(parts, columns=LOSSES)
 
 
 def _label(series: str, points: pd.DataFrame) -> str:
@@ -111,10 +121,14 @@ def _draw_losses(
     positive = [float(value) for value in losses["value"] if value > 0]
     if shared.spans_decades(positive):
         shared.logarithmic(axes, "y", *shared.log_limits(positive))
-    for (name, _), rows in losses.groupby(["series", "id"], sort=False):
+    for name, rows in losses.groupby("series", sort=False):
         look = {key: styles[str(name)][key] for key in ("color", "linestyle")}
-        lines = axes.plot(rows["step"], rows["value"], linewidth=0.8, alpha=0.7, **look)
-        tag(lines, "architecture", series[str(name)])
+        band = axes.fill_between(
+            rows["step"].to_numpy(), rows["low"].to_numpy(), rows["high"].to_numpy(), color=look["color"],
+            alpha=0.16, linewidth=0,
+        )  # fmt: skip
+        lines = axes.plot(rows["step"], rows["value"], **look)
+        tag([band, *lines], "architecture", series[str(name)])
 
 
 def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]]) -> None:
@@ -156,6 +170,6 @@ def _words(row: Mapping[Any, Any], task: TaskResults) -> str:
 def _last_losses(losses: pd.DataFrame) -> str:
     if losses.empty:
         return "No training loss is recorded."
-    last = losses.groupby(["series", "id"], sort=False).tail(1).groupby("series", sort=False)["value"].mean()
+    last = losses.groupby("series", sort=False)["value"].last()
     words = ", ".join(f"{series} {error_text(float(value))}" for series, value in last.items())
     return f"Last loss, mean over seeds: {words}."
