@@ -10,7 +10,7 @@ import pytest
 
 from bench.uncertainty import HIGH, LOW, Floats, SeedErrors, half_width, interval, student_95, variances
 
-PROMPTS = 320
+PROMPTS = 160
 
 
 def simulated(

@@ -76,8 +76,8 @@ def test_stated_and_built_counts_are_the_closed_form_at_every_size_of_the_paper(
         for length in (0, 82, 1024):  # shorter than every positional table, and longer than all of them
             blocks = CLOSED[name](size.layers, size.width, length)
             assert architecture.parameters(size.layers, size.width, length=length) == blocks
-        if size.layers > 32 and size.width > 16:
-            continue  # building 256 blocks takes a second
+        if size.layers > 16 and size.width > 32:
+            continue  # building many blocks takes long, and they are counted alike
         with torch.device("meta"):
             model = Model(architecture, size.of(architecture), n_inputs=20, n_outputs=1, length=1024)
         D = int(1.75 * size.width) if name == "s4" else size.width

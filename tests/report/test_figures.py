@@ -456,8 +456,7 @@ def test_one_seed_gives_times_the_flops_no_interval_and_ranks_one_over_prompts_o
     assert set(budgets.ranking(standing())["rank_interval"]) == {"prompts and seeds"}
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("variation", [0.02, 0.1])
+@pytest.mark.parametrize(("seeds", "variation"), [(3, 0.1), (5, 0.02)])
 def test_the_interval_of_times_the_flops_covers_the_truth_as_often_as_it_says(
     seeds: int, variation: float
 ) -> None:
