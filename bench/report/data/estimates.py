@@ -92,9 +92,9 @@ class TaskResults:
         """The architecture of each planned series, in the order of the plan."""
         return dict(zip(self.runs["series"], self.runs["architecture"], strict=True))
 
-    def ends(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    def ends(self, table: pd.DataFrame | None = None, evaluation: str = MAIN) -> pd.DataFrame:
         """Rows of finished runs at the last checkpoint: of the chosen settings, or of those in `table`."""
-        rows = self.rows[(self.rows["evaluation"] == MAIN) & self.rows["at_end"]]
+        rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["at_end"]]
         return chosen(rows, self.settings if table is None else table)
 
     def end_points(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
 from bench.report.figures.flops import error_against_flops
+from bench.report.figures.longer import longer_prompts
 from bench.report.figures.references import CURVES_RULE, LEVELS_RULE, not_drawn
 from bench.report.figures.references import curves as grey_curves
 from bench.report.figures.training import training_curves
@@ -106,6 +107,8 @@ def section(
             panels.append(_flops_panel(task, references))
             drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
         drawings.append(training_curves(f"{stem}-training", task, references, styles))
+        if (beyond := longer_prompts(f"{stem}-longer", task, styles)) is not None:
+            drawings.append(beyond)
         tasks.append(
             TaskSection(
                 task.title,

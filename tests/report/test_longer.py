@@ -1,0 +1,53 @@
+"""The figure of scores beyond the trained length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synthetic import grid, pool_with, result_of, task_named
+
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import results_frame
+from bench.report.figures.longer import longer_curves, longer_prompts
+from bench.report.style import looks
+from bench.run import Run
+
+LINEAR = task_named(n_points=5)
+RUNS = grid(LINEAR, ("transformer", "mamba"), ((2, 128),), (1e-4,), (0, 1))
+
+
+def task_of(results: dict[str, Any], runs: list[Run] = RUNS) -> TaskResults:
+    return TaskResults(results_frame(runs, pool_with(runs=results), {}))
+
+
+def without_longer_prompts(result: dict[str, Any]) -> dict[str, Any]:
+    for checkpoint in result["checkpoints"]:
+        checkpoint["evaluations"].pop("longer_prompts", None)
+    return result
+
+
+def test_curves_go_on_beyond_the_trained_length_where_models_are_defined() -> None:
+    results = {run.id: result_of(run, 0.5) for run in RUNS}
+    task = task_of(results)
+    curves = longer_curves(task)
+    assert set(curves["series"]) == {"Mamba"}  # the Transformer has learned positions
+    assert curves["examples"].tolist() == list(range(4 * LINEAR.n_points))
+    drawing = longer_prompts("longer", task, looks(["transformer", "mamba"]))
+    assert drawing is not None
+    (axes,) = drawing.figure.axes
+    assert axes.get_xlim() == (0, 4 * LINEAR.n_points - 1)
+    assert any(list(line.get_xdata()) == [LINEAR.n_points] * 2 for line in axes.lines)
+    texts = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
+    assert "No evaluation on longer prompts: Transformer" in texts
+
+
+def test_only_seeds_with_longer_prompts_count() -> None:
+    first, second = (run for run in RUNS if run.architecture.name == "mamba")
+    results = {first.id: result_of(first, 0.2), second.id: without_longer_prompts(result_of(second, 0.9))}
+    curves = longer_curves(task_of(results))
+    assert set(curves["run_ids"]) == {first.id}
+
+
+def test_results_without_longer_prompts_have_no_figure() -> None:
+    results = {run.id: without_longer_prompts(result_of(run, 0.5)) for run in RUNS}
+    assert longer_prompts("longer", task_of(results), looks(["transformer", "mamba"])) is None
