@@ -52,6 +52,13 @@ def patch_once() -> None:
 interpret_triton()
 
 
+@pytest.fixture(autouse=True)
+def own_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the stream, or with the width, that a command inside an earlier test has left."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("bench.cli.stdout._reserved", None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that mostly wait, for a Slurm: others use the cores meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)

@@ -90,6 +90,10 @@ def show_plan(
         out.say(problem, style="yellow")
 
 
+UNSTATED = ("none", "last")
+"""Values of settings that are off: without a stop rule, and with the last checkpoint tested."""
+
+
 def _show_runs(planned: list[Planned], out: printing.Output) -> None:
     """Print a line per run with the settings in which runs differ, and the others once."""
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
@@ -98,7 +102,7 @@ def _show_runs(planned: list[Planned], out: printing.Output) -> None:
     common = [
         f"{name} {value}"
         for name, (value, *_) in ((name, list(different)) for name, different in values.items())
-        if name not in varying and value != "none"
+        if name not in varying and value not in UNSTATED
     ]
     if common:
         out.say(f"Every run: {', '.join(common)}.", style="dim")

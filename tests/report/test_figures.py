@@ -27,7 +27,8 @@ from synthetic import (
     suite_of,
     task_named,
 )
-from synthetic_paper import about_these_runs, paper_pool, paper_suite
+from synthetic_paper import about_these_runs
+from synthetic_paper import paper as paper_results
 
 from bench import suite as suites
 from bench.check import check
@@ -349,8 +350,7 @@ def test_figures_are_the_same_whoever_encodes_them(monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(scope="module")
 def paper() -> tuple[Suite, Pool]:
-    suite = paper_suite()
-    return suite, paper_pool(suite)
+    return paper_results()
 
 
 @pytest.mark.slow

@@ -346,7 +346,7 @@ def test_every_tasks_baselines_are_finite_json_of_modest_size(name: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TASKS if "n_points" in TASKS[name].model_fields])
-@pytest.mark.parametrize(("n_dims", "n_points"), [(3, 1), (3, 2), (4, 50)])
+@pytest.mark.parametrize(("n_dims", "n_points"), [(3, 1), (3, 2), (4, 30)])
 def test_tasks_of_any_size_have_baselines(name: str, n_dims: int, n_points: int) -> None:
     fields = {"outlier_probability": 0.5} if "outlier_probability" in TASKS[name].model_fields else {}
     if fields and n_points == 1:

@@ -20,9 +20,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import Task
 from bench.tasks.draws import Draws
-from bench.tasks.languages import hidden_markov
 from bench.tasks.languages.ginc import GINC
-from bench.tasks.languages.hidden_markov import more_prompts
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
 from bench.train.backends_agree import stack_losses, training_losses
@@ -87,11 +85,7 @@ def test_a_run_on_regbench_is_scored_by_three_evaluations(tmp_path: Path) -> Non
     assert normalised(record, "report", accuracy)[0] == pytest.approx(1 - accuracy[0])
 
 
-def test_a_run_on_ginc_is_scored_on_prompts_and_documents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a few prompts of another seed: the published ones take long to draw."""
-    monkeypatch.setattr(hidden_markov, "published_prompts", lambda symbols: more_prompts(symbols, 7, 6))
+def test_a_run_on_ginc_is_scored_on_prompts_and_documents(tmp_path: Path) -> None:
     record = trained(run_of(GINC_SMALL, "lstm"), tmp_path)
     assert record.last is not None
     assert {"report", "length_3", "validation", "training"} < set(record.last.evaluations)
