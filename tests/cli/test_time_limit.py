@@ -94,8 +94,8 @@ def test_a_command_saves_in_time_and_the_next_one_resumes(tmp_path: Path) -> Non
     for _ in range(2):
         began = time.monotonic()
         options = ("run", "tiny.yaml", "--workers", 2, "--stack", 2, "--yes")
-        done = bench(*options, "--for", "30s", cwd=tmp_path)
-        assert time.monotonic() - began < 33  # the limit begins once the command has started
+        done = bench(*options, "--for", "45s", cwd=tmp_path)
+        assert time.monotonic() - began < 60  # other tests take the processor while it starts and saves
         assert done.returncode == UNFINISHED, done.stdout + done.stderr
         assert "run the same command again" in done.stdout
         assert "0 of 3 finished, 2 stacks saved" in done.stdout

@@ -509,7 +509,7 @@ def test_page_fetches_nothing_and_runs_its_own_script_alone(page: str) -> None:
 def test_page_has_unique_ids_and_describes_its_figures(page: str) -> None:
     parsed = _Page(page)
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert parsed.labels == parsed.tags.count("svg") == 5  # Figure 2, and two for each of two tasks
+    assert parsed.labels == parsed.tags.count("svg") == 7  # Figure 2, and three for each of two tasks
     targets = {link[1:] for link in parsed.links if link.startswith("#")}
     assert targets <= set(parsed.ids)
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
