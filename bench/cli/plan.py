@@ -90,19 +90,18 @@ def show_plan(
         out.say(problem, style="yellow")
 
 
-UNSTATED = ("none", "last")
-"""Values of settings that are off: without a stop rule, and with the last checkpoint tested."""
-
-
 def _show_runs(planned: list[Planned], out: printing.Output) -> None:
     """Print a line per run with the settings in which runs differ, and the others once."""
     values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
     varying = [name for name, different in values.items() if len(different) > 1]
     out.print(_runs(out, planned, varying))
+    # Settings that were added later are off by default: no stop rule, no other checkpoint tested.
+    later = Run.later_fields.items()
+    off = [name for name, value in later if all(getattr(entry.run, name) == value for entry in planned)]
     common = [
         f"{name} {value}"
         for name, (value, *_) in ((name, list(different)) for name, different in values.items())
-        if name not in varying and value not in UNSTATED
+        if name not in varying and name not in off
     ]
     if common:
         out.say(f"Every run: {', '.join(common)}.", style="dim")
