@@ -20,7 +20,7 @@ from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
-from bench.paper.sizes import SIZE_GROUPS, TABLE_6
+from bench.paper.sizes import SIZE_GROUPS, TABLE_6, group_of, sizes_of
 from bench.tasks import TASKS, Task
 
 SIZE = "4x256"
@@ -115,13 +115,11 @@ def show_architectures(name: str | None, size: str, task: str, as_json: bool) ->
 
 
 def _sizes(word: str) -> Sequence[Size]:
-    if word in SIZE_GROUPS:
-        return SIZE_GROUPS[word]
-    layers, cross, width = word.replace("×", "x").partition("x")
-    if cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
-        return (Size(layers=int(layers), width=int(width)),)
-    near = did_you_mean(word, SIZE_GROUPS)
-    raise UserError(f"--size {word}: expected layers x width, such as 2x128, or a size group{near}")
+    sizes = sizes_of(word.replace("×", "x"))
+    if sizes is None:
+        near = did_you_mean(word, SIZE_GROUPS)
+        raise UserError(f"--size {word}: expected layers x width, such as 2x128, or a size group{near}")
+    return sizes
 
 
 def _blocks(architecture: Architecture) -> list[Block]:
@@ -203,7 +201,9 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
         out.say("")
     columns = [Column("size"), Column("parameters", number=True), Column("FLOPs/token", number=True)]
     columns += [Column("size group")]
-    rows = [(*Cost.of(architecture, size, task).cells, _group(size)) for size in sizes]
+    rows = [
+        (*Cost.of(architecture, size, task).cells, group_of(size.layers, size.width) or "") for size in sizes
+    ]
     out.print(printing.table(out, columns, rows))
     heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
@@ -227,11 +227,3 @@ def _range(kind: type[Block], field: str) -> str:
 
 def _text(size: Size) -> str:
     return f"{size.layers}×{size.width}"
-
-
-def _group(size: Size) -> str:
-    shape = (size.layers, size.width)
-    groups = [
-        name for name, sizes in TABLE_6.items() if shape in [(each.layers, each.width) for each in sizes]
-    ]
-    return ", ".join(groups)

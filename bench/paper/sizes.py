@@ -75,6 +75,16 @@ SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
 }
 
 
+def sizes_of(word: str) -> tuple[Size, ...] | None:
+    """The sizes of a group, or the one that a word such as `2x128` states; None for other words."""
+    if word in SIZE_GROUPS:
+        return SIZE_GROUPS[word]
+    layers, cross, width = word.partition("x")
+    if cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
+        return (Size(layers=int(layers), width=int(width)),)
+    return None
+
+
 def group_of(layers: int, width: int) -> str | None:
     """Return Table 6's name for a size, or None where Table 6 has no such size."""
     for group, sizes in TABLE_6.items():

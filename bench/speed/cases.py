@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
-from bench.paper.sizes import SIZE_GROUPS
+from bench.paper.sizes import sizes_of
 from bench.precision import PRECISIONS
 from bench.run import Run
 from bench.speed.records import shape_of
@@ -115,11 +115,8 @@ def _check(grid: Grid) -> None:
 def _sizes(words: Sequence[str]) -> list[Size]:
     sizes: list[Size] = []
     for word in words:
-        layers, cross, width = word.partition("x")
-        if word in SIZE_GROUPS:
-            sizes += SIZE_GROUPS[word]
-        elif cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
-            sizes.append(Size(layers=int(layers), width=int(width)))
-        else:
+        chosen = sizes_of(word)
+        if chosen is None:
             raise UserError(f"--sizes {word}: expected layers x width, such as 2x128, or a size group's name")
+        sizes += chosen
     return list(dict.fromkeys(sizes))
