@@ -7,12 +7,13 @@ from typing import Any
 from synthetic import grid, pool_with, result_of, task_named
 
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import results_frame
+from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures.longer import longer_curves, longer_prompts
 from bench.report.style import looks
 from bench.run import Run
 
 LINEAR = task_named(n_points=5)
+NO_REFERENCES = references_frame([], pool_with())
 RUNS = grid(LINEAR, ("transformer", "mamba"), ((2, 128),), (1e-4,), (0, 1))
 
 
@@ -32,7 +33,7 @@ def test_curves_go_on_beyond_the_trained_length_where_models_are_defined() -> No
     curves = longer_curves(task)
     assert set(curves["series"]) == {"Mamba"}  # the Transformer has learned positions
     assert curves["examples"].tolist() == list(range(4 * LINEAR.n_points))
-    drawing = longer_prompts("longer", task, looks(["transformer", "mamba"]))
+    drawing = longer_prompts("longer", task, NO_REFERENCES, looks(["transformer", "mamba"]))
     assert drawing is not None
     (axes,) = drawing.figure.axes
     assert axes.get_xlim() == (0, 4 * LINEAR.n_points - 1)
@@ -50,4 +51,4 @@ def test_only_seeds_with_longer_prompts_count() -> None:
 
 def test_results_without_longer_prompts_have_no_figure() -> None:
     results = {run.id: without_longer_prompts(result_of(run, 0.5)) for run in RUNS}
-    assert longer_prompts("longer", task_of(results), looks(["transformer", "mamba"])) is None
+    assert longer_prompts("longer", task_of(results), NO_REFERENCES, looks(["transformer", "mamba"])) is None

@@ -15,21 +15,29 @@ from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_siz
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.references import Reference, room_for_names
-from bench.report.style import PAPER, Look, in_style
+from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import plus_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Figure, list[Spot]]:
+def error_against_examples(
+    panel: Panel, looks: Mapping[str, Look], trained: int | None = None, further: Sequence[str] = ()
+) -> tuple[Figure, list[Spot]]:
     """Draw a curve per series with its 90 % band, and two baselines in grey.
+
+    Args:
+        panel: what is drawn.
+        looks: by architecture.
+        trained: examples of the trained prompts, marked by a dashed line where curves go on beyond them.
+        further: footnotes beside those that follow from the panel.
 
     Returns:
         The figure, and where the ends of its curves are.
     """
     with in_style():
-        notes = list(absence_notes([panel]))
+        notes = [*absence_notes([panel]), *further]
         grey = references.curves(panel)
         limits, logarithmic, below = examples_axis(panel, grey, TALL)
         if below:
@@ -48,6 +56,8 @@ def error_against_examples(panel: Panel, looks: Mapping[str, Look]) -> tuple[Fig
         if logarithmic:
             shared.logarithmic(axes, "y", *limits)
         references.draw(axes, grey, last_position(panel), limits[0])
+        if trained is not None:
+            axes.axvline(trained, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
         draw_curves(axes, panel, looks, limits[0])
         if panel.data.empty:
             shared.nothing_here(axes, "No finished run yet")

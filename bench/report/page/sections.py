@@ -107,7 +107,7 @@ def section(
             panels.append(_flops_panel(task, references))
             drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
         drawings.append(training_curves(f"{stem}-training", task, references, styles))
-        if (beyond := longer_prompts(f"{stem}-longer", task, styles)) is not None:
+        if (beyond := longer_prompts(f"{stem}-longer", task, references, styles)) is not None:
             drawings.append(beyond)
         tasks.append(
             TaskSection(
