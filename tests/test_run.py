@@ -37,9 +37,9 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 SUITES = {
     "formal": (115, "2ed97d6517521c23e05ee06d445f937ff3a5f010d2bfd3c3a8a1743e49b0ebf2"),
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
-    "formal_small": (47, "069eb2403799451771cfa0cb5661dfa299d8f303796d3cf561c436fb74f15f7a"),
+    "formal_small": (32, "4731e263f3bc6aa16a3838f576d64675bf921f8a4a5f3b1b4930d4a9ed2dc41d"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
-    "parity": (45, "d6a5ace82ad11feb44f04400e81d86408608d45340a5a4c7a8a1323833d1d6d0"),
+    "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
     "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),
     "precision": (768, "f42c8cd23a728fafc6e0dd2246eab61b7de103a9ed5670ef2a9aea33e893199a"),
     "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
