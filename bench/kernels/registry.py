@@ -49,6 +49,11 @@ KERNELS: dict[str, Backends] = {
         "triton": "bench.kernels.ssm.triton:ssm",
     },
     "attention": _backends("attention", "attention"),
+    "attention with dropout": {
+        "reference": "bench.kernels.attention.reference:attention_dropout",
+        "sequential": "reference",
+        "triton": "bench.kernels.attention.triton:attention_dropout",
+    },
     "clip and Adam": {
         "reference": "bench.kernels.adam.reference:reference",
         "sequential": "reference",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.kernels import backends, registry
 from bench.kernels.adam import AdamSettings, Buffers
+from bench.kernels.dropout import site
 from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
@@ -111,6 +112,10 @@ def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS)
     return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
 
 
+def _attention_dropout_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    return [*_attention_inputs(length, batch, channels), torch.tensor([5, -7, length]), site(3, 0.1)]
+
+
 def _product_and_bias_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     return [*_normals("xw")(length, batch, channels), torch.linspace(-1, 1, channels)]
 
@@ -136,6 +141,7 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "short convolution": _normals("xtc"),
     "diagonal SSM": _ssm_inputs,
     "attention": _attention_inputs,
+    "attention with dropout": _attention_dropout_inputs,
     "norm": _normals("xcc"),
     "addition and norm": _normals("xxcc"),
     "norm of a sum": _normals("xxcc"),
@@ -163,7 +169,7 @@ def _compare(
     reference: Callable[..., Any],
     inputs: list[Tensor],
 ) -> Outcome:
-    doubled = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in inputs]
+    doubled = [value.double() if value.is_floating_point() else value for value in inputs]
     exact_y, exact_gradients = _outputs_and_gradients(reference, doubled)
     with precision("fp32"):  # the test is about kernels, not about rounding of a run's products
         _outputs_and_gradients(backend, inputs)  # warm-up
@@ -235,12 +241,13 @@ def _update_buffers(device: torch.device) -> Buffers:
 def _outputs_and_gradients(
     function: Callable[..., Any], values: list[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    inputs = [value.detach().clone().requires_grad_() for value in values]
+    inputs = [value.detach().clone().requires_grad_(value.is_floating_point()) for value in values]
     outputs = function(*inputs)
     # Several outputs are stacked: all have the same tolerance.
     y = outputs if isinstance(outputs, Tensor) else torch.stack(list(outputs))
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)
-    gradients = torch.autograd.grad((y * weights).sum(), inputs)
+    differentiable = [value for value in inputs if value.requires_grad]
+    gradients = torch.autograd.grad((y * weights).sum(), differentiable)
     if y.is_cuda:
         torch.cuda.synchronize(y.device)
     return y.detach(), gradients

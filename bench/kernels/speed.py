@@ -96,14 +96,15 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
 
 
 def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) -> float | None:
-    inputs = [value.clone().requires_grad_() for value in values]
+    inputs = [value.clone().requires_grad_(value.is_floating_point()) for value in values]
+    differentiable = [value for value in inputs if value.requires_grad]
 
     def outputs() -> tuple[Tensor, ...]:
         results = function(*inputs)
         return (results,) if isinstance(results, Tensor) else tuple(results)
 
     def both() -> None:
-        torch.autograd.grad(outputs(), inputs, gradients)
+        torch.autograd.grad(outputs(), differentiable, gradients)
 
     try:
         gradients = [torch.randn_like(y, memory_format=torch.contiguous_format) for y in outputs()]
@@ -138,6 +139,7 @@ FLOATS = {
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
     "diagonal SSM": 5,  # the same
     "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
+    "attention with dropout": 12,  # the same: masks are not in memory
     "norm": 5,  # as the convolution
     "addition and norm": 8,  # forward: two in, two out; backward: the total, two gradients in, one out
     "norm of a sum": 7,  # the same without the total's gradient

@@ -45,7 +45,17 @@ class DropoutModule(nn.Dropout):
         # Not part of the state dict: a model with dropout has the parameters of one without.
         self.register_buffer("site", kernel.site(site, probability), persistent=False)
 
+    @property
+    def mask(self) -> tuple[Tensor, Tensor] | None:
+        """The key and the site of the current mask; None if nothing is dropped, or without a key."""
+        return None if _key is None or not self.drops else (_key, self.site)
+
+    @property
+    def drops(self) -> bool:
+        """Whether entries are dropped."""
+        return self.training and self.p > 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
+        if not self.drops:
             return x
         return super().forward(x) if _key is None else self.kernel(x, _key, self.site)

@@ -153,6 +153,8 @@ class Task(Frozen):
     """Further evaluations, each on its own set of prompts."""
     most_evaluation_prompts: ClassVar[int | None] = None
     """Prompts of an evaluation set that exist; None if they are drawn without end."""
+    evaluated_together: ClassVar[int] = 64
+    """Prompts that a model reads at once in an evaluation."""
 
     name: str
     curriculum: Curriculum | None

@@ -27,8 +27,6 @@ EVALUATION_SEED = 20_240_206
 PURPOSES = ("selection", "report")
 """Learning rates are chosen on the selection prompts. All reported numbers are measured on the report
 prompts."""
-CHUNK = 64
-"""Prompts that are evaluated at once."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,8 @@ def member_scores(
     """
     parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
     with _evaluation_mode(model):
-        for begin in range(0, evaluation.count, CHUNK):
-            prompts = evaluation.prompts.part(slice(begin, begin + CHUNK), device)
+        for begin in range(0, evaluation.count, task.evaluated_together):
+            prompts = evaluation.prompts.part(slice(begin, begin + task.evaluated_together), device)
             if model.causal:  # otherwise it sees the padding
                 prompts = task.trimmed(prompts)
             predictor.share(prompts.tokens)
@@ -200,8 +198,8 @@ def longer_scores(
 class LongerPrompts:
     """The prompts of an evaluation on longer prompts, drawn in parts: all at once could need gigabytes.
 
-    A part has about as many tokens as `CHUNK` prompts of training. After an iteration, `sha256` is the digest
-    of the bits of all tokens and targets.
+    A part has about as many tokens as the training prompts that are evaluated together. After an iteration,
+    `sha256` is the digest of the bits of all tokens and targets.
 
     Args:
         task: the task in training.
@@ -213,7 +211,7 @@ class LongerPrompts:
     def __init__(self, task: Task, name: str, longer: LongerEvaluation, count: int) -> None:
         self.name, self.longer, self.count = name, longer, count
         trained, tokens = task.length(task.n_points), longer.task.length(longer.task.n_points)
-        self.together = max(1, CHUNK * trained // tokens)
+        self.together = max(1, task.evaluated_together * trained // tokens)
         self.sha256 = ""
 
     def __iter__(self) -> Iterator[Prompts]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -86,17 +86,18 @@ class State:
 class StackPredictor:
     """Predictions of a stack's members (`bench.train.evaluate.Predictor`).
 
-    The outputs of all members for shared tokens are computed at once, when the first member asks for them.
-    Other tokens are computed for a single member, as when a model reads its own predictions.
+    The outputs of all members for shared tokens, or for a part of them, are computed at once, when the first
+    member asks for them. Other tokens are computed for a single member, as when a model reads its own
+    predictions.
     """
 
     state: State
     shared: Tensor | None = None
-    outputs: Tensor | None = None
+    outputs: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def share(self, tokens: Tensor) -> None:
         """Announce tokens (B, L, n_inputs) that every member will predict."""
-        self.shared, self.outputs = tokens, None
+        self.shared, self.outputs = tokens, {}
 
     def predict(self, member: int, tokens: Tensor) -> Tensor:
         """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""
@@ -104,12 +105,18 @@ class StackPredictor:
         if len(state.stack) == 1:
             outputs: Tensor = state.model(tokens)
             return outputs
-        # Identity, not equality: comparing values would make the host wait for the device.
-        if tokens is not self.shared:
+        # Equal places in memory, not equal values: comparing values would make the host wait for the device.
+        if self.shared is None or _memory(tokens) != _memory(self.shared):
             return _predict(state.model, state.parameters.of_member(member), tokens)
-        if self.outputs is None:
-            self.outputs = _predict_all(state, tokens, None)
-        return self.outputs[member]
+        place = (tokens.storage_offset(), tokens.shape, tokens.stride())
+        if place not in self.outputs:
+            self.outputs[place] = _predict_all(state, tokens, None)
+        return self.outputs[place][member]
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where the memory begins of which a tensor is a view."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None = None) -> Tensor:

@@ -336,3 +336,24 @@ def test_evaluation_is_in_full_precision_and_leaves_the_training_precision_as_it
         assert state.model.training
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_members_are_evaluated_together_on_parts_of_shared_tokens() -> None:
+    runs = [small_run(seed=seed) for seed in range(3)]
+    state = initial_state(Stack(tuple(runs)), CPU, "reference")
+    predictor, passes = StackPredictor(state), []
+    state.model.register_forward_hook(lambda *_: passes.append(1))
+    tokens = torch.randn(4, 10, runs[0].task.n_inputs)
+    predictor.share(tokens)
+    alone = [_predict_alone(run, tokens[:, :6]) for run in runs]
+    shared = [predictor.predict(member, tokens[:, :6]) for member in range(3)]
+    assert len(passes) == 1
+    for own, other in zip(alone, shared, strict=True):
+        torch.testing.assert_close(own, other)
+    copied = predictor.predict(1, tokens[:, :6].clone())
+    assert len(passes) == 2
+    torch.testing.assert_close(copied, alone[1])
+
+
+def _predict_alone(run: Run, tokens: torch.Tensor) -> torch.Tensor:
+    return StackPredictor(initial_state(Stack.of(run), CPU, "reference")).predict(0, tokens)

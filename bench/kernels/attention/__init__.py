@@ -7,9 +7,13 @@ For every prompt and head, with queries q, keys k and values v of Dh numbers a t
 Shapes: qkv (B, L, 3, H, Dh), a view of the output (B, L, 3·D) of a linear layer, with D = H·Dh;
 y (B, L, H, Dh), of which (B, L, D) is a view where y is contiguous.
 
+With dropout, P_ts is multiplied by keep_ts / (1 − p), where keep is the mask of `bench.kernels.dropout` for
+weights of shape (B, H, L, L).
+
 `reference` is the specification: all scores at once, and autograd. `sequential` is PyTorch's
-`scaled_dot_product_attention`, the fastest on a CPU. `triton` is a launch forward and a launch backward; it
-needs an NVIDIA GPU. The package mamba_ssm has no attention, so `mamba_ssm` is `triton`.
+`scaled_dot_product_attention`, the fastest on a CPU; with dropout it is `reference`. `triton` is a launch
+forward and a launch backward; it needs an NVIDIA GPU. The package mamba_ssm has no attention, so `mamba_ssm`
+is `triton`.
 """
 
 from __future__ import annotations
@@ -23,9 +27,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Attention: TypeAlias = "Callable[[Tensor], Tensor]"
+DroppingAttention: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 ARGUMENTS = ("qkv",)
+DROPOUT_ARGUMENTS = ("qkv", "key", "site")
 
 
 def attention(name: str) -> Attention:
     """The attention of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
     return load("attention", name)
+
+
+def attention_dropout(name: str) -> DroppingAttention:
+    """(qkv, key, site) → y with dropout of the weights, of the backend `name`."""
+    return load("attention with dropout", name)

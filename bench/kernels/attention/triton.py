@@ -9,7 +9,11 @@ a block of keys, the other computes dq of a block of queries. No sum crosses pro
 depend on their order. For short prompts there is an alternative: a program per head, which adds up dq in
 memory. It needs five products per pair of blocks instead of seven, but has fewer programs to run in parallel.
 
-The softmax's gradient needs Δ_t = Σ_d dy_td y_td, which is computed wherever dy is read.
+The softmax's gradient needs Δ_t = Σ_d dy_td y_td, which is computed wherever dy is read. It is the same with
+dropout: Δ_t = Σ_s P_ts dP_ts, where dP_ts contains the factor of the dropped weight.
+
+With dropout the same kernels draw the mask of every block of weights where they need it, once forward and
+twice backward. No mask or matrix of weights is in memory.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -25,12 +29,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.kernels.attention import ARGUMENTS
-from bench.kernels.operators import operator
+from bench.kernels.attention import ARGUMENTS, DROPOUT_ARGUMENTS
+from bench.kernels.draws.triton import random_word
+from bench.kernels.dropout import PLACES, SITES
+from bench.kernels.operators import operator, unwanted
 from bench.kernels.product.precision import current
 
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(1 / LOG2_E)
+BITS = tl.constexpr(PLACES)
+STEPS = tl.constexpr(SITES)
 LARGEST = 128
 """Largest number of channels of a head."""
 
@@ -126,11 +134,40 @@ def _put(values, tile, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constex
     tl.store(values + t[:, None] * STRIDE + d[None, :], tile, mask=inside)
 
 
-@triton.jit(do_not_specialize=["length"])
+@triton.jit
+def _random(key, site, head, rows, HEADS: tl.constexpr, DROP: tl.constexpr):
+    """The numbers that a head's masks depend on. `rows` is the number of heads of all prompts of a model.
+
+    Returns the head's number among those of its model, the step, the two words of the key, the threshold
+    below which a weight is dropped, and the factor of the others (`bench.kernels.dropout`).
+    """
+    if DROP:
+        member = (head // rows).to(tl.int64)
+        key += 3 * member
+        site += 2 * member
+        step = tl.load(key + 2) * STEPS + tl.load(site)
+        threshold = tl.load(site + 1)
+        factor = 1.0 / (1.0 - threshold.to(tl.float64) * 2.3283064365386963e-10)  # 2⁻³²
+        return (head % rows).to(tl.int64), step, tl.load(key), tl.load(key + 1), threshold, factor
+    zero = head.to(tl.int64) * 0
+    return zero, zero, zero, zero, zero, zero.to(tl.float64)
+
+
+@triton.jit
+def _factors(queries, keys, random, dtype: tl.constexpr):
+    """Factors keep / (1 − p) of the weights of some queries and keys, which broadcast to one shape."""
+    row, step, key_1, key_2, threshold, factor = random
+    index = (row << (2 * BITS)) + (queries.to(tl.int64) << BITS) + keys.to(tl.int64)
+    zeros = tl.zeros_like(index)
+    drawn = random_word(index, zeros + step, zeros + key_1, zeros + key_2)
+    return tl.where((drawn >> 32).to(tl.int64) >= threshold, factor.to(dtype), 0.0)
+
+
+@triton.jit(do_not_specialize=["rows", "length"])
 def _attention_forward(
-    qkv, y, lse, length,
+    qkv, key, site, y, lse, rows, length,
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, SCALE: tl.constexpr,
-    OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr,
+    OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr,
 ):  # fmt: skip
     D: tl.constexpr = HEADS * HEAD_DIM
     blocks = tl.cdiv(length, OWN)
@@ -140,6 +177,7 @@ def _attention_forward(
     qkv += row * length * (3 * D) + (head % HEADS) * HEAD_DIM
     y += row * length * D + (head % HEADS) * HEAD_DIM
     lse += head.to(tl.int64) * length
+    random = _random(key, site, head, rows, HEADS, DROP)
     queries = first + tl.arange(0, OWN)
     q = _tile(qkv, first, length, 3 * D, HEAD_DIM, WIDTH, OWN) * SCALE
     most = tl.full((OWN,), float("-inf"), q.dtype)
@@ -156,6 +194,8 @@ def _attention_forward(
         p = tl.exp2(scores - higher[:, None])
         shrink = tl.exp2(most - higher)
         total = total * shrink + tl.sum(p, axis=1)
+        if DROP:
+            p *= _factors(queries[:, None], keys[None, :], random, p.dtype)
         mixed = tl.dot(p, v, mixed * shrink[:, None], input_precision=DOT, out_dtype=mixed.dtype)
         most = higher
     _put(y, mixed / total[:, None], first, length, D, HEAD_DIM, WIDTH, OWN)
@@ -177,9 +217,9 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
 
 
 @triton.jit
-def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
+def _for_keys(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
               WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
-              STAGES: tl.constexpr, DOT: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
+              STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
     """The gradients of OWN keys and values. If WHOLE, also add their part of the queries' gradient.
 
     Scores are transposed, (OWN, STEP), so that the products for dk and dv need no transposition.
@@ -194,8 +234,13 @@ def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: t
         scores = tl.dot(k, tl.trans(q), input_precision=DOT)
         seen = queries[None, :] >= keys[:, None]
         p = tl.exp2(tl.where(seen, scores - sums[None, :], float("-inf")))
-        dv = tl.dot(p, dy_, dv, input_precision=DOT, out_dtype=dv.dtype)
         dp = tl.dot(v, tl.trans(dy_), input_precision=DOT)
+        if DROP:
+            factors = _factors(queries[None, :], keys[:, None], random, p.dtype)
+            dv = tl.dot(p * factors, dy_, dv, input_precision=DOT, out_dtype=dv.dtype)
+            dp *= factors
+        else:
+            dv = tl.dot(p, dy_, dv, input_precision=DOT, out_dtype=dv.dtype)
         ds = p * (dp - delta[None, :])
         dk = tl.dot(ds, q, dk, input_precision=DOT, out_dtype=dk.dtype)
         if WHOLE:
@@ -209,9 +254,9 @@ def _for_keys(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: t
 
 
 @triton.jit
-def _for_queries(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
+def _for_queries(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
                  WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
-                 STAGES: tl.constexpr, DOT: tl.constexpr):  # fmt: skip
+                 STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr):  # fmt: skip
     """The gradient of OWN queries."""
     queries = first + tl.arange(0, OWN)
     q, dy_, delta, sums = _of_queries(dy, qkv, y, lse, first, length, D, HEAD_DIM, WIDTH, SCALE, OWN)
@@ -224,15 +269,18 @@ def _for_queries(dy, qkv, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM
         seen = queries[:, None] >= keys[None, :]
         p = tl.exp2(tl.where(seen, scores - sums[:, None], float("-inf")))
         dp = tl.dot(dy_, tl.trans(v), input_precision=DOT)
+        if DROP:
+            dp *= _factors(queries[:, None], keys[None, :], random, p.dtype)
         dq = tl.dot(p * (dp - delta[:, None]), k, dq, input_precision=DOT, out_dtype=dq.dtype)
     _put(dqkv, dq * (SCALE * LN_2), first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
 
 
-@triton.jit(do_not_specialize=["length"])
+@triton.jit(do_not_specialize=["rows", "length"])
 def _attention_backward(
-    dy, qkv, y, lse, dqkv, length,
+    dy, qkv, key, site, y, lse, dqkv, rows, length,
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, SCALE: tl.constexpr,
-    OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, WHOLE: tl.constexpr,
+    OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr,
+    WHOLE: tl.constexpr,
 ):  # fmt: skip
     D: tl.constexpr = HEADS * HEAD_DIM
     blocks = tl.cdiv(length, OWN)
@@ -244,51 +292,62 @@ def _attention_backward(
     y += row * length * D + (head % HEADS) * HEAD_DIM
     dy += row * length * D + (head % HEADS) * HEAD_DIM
     lse += head.to(tl.int64) * length
+    random = _random(key, site, head, rows, HEADS, DROP)
     if WHOLE:
         for first in tl.range(0, length, OWN, num_stages=1):
-            _for_keys(dy, qkv, y, lse, dqkv, first, length,
-                      D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, True)  # fmt: skip
+            _for_keys(dy, qkv, random, y, lse, dqkv, first, length,
+                      D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP, True)  # fmt: skip
             tl.debug_barrier()  # the next block of keys adds to this dq
     elif block < blocks:  # in both roles, programs with the most work start first
-        _for_keys(dy, qkv, y, lse, dqkv, block * OWN, length,
-                  D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, False)  # fmt: skip
+        _for_keys(dy, qkv, random, y, lse, dqkv, block * OWN, length,
+                  D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP, False)  # fmt: skip
     else:
-        _for_queries(dy, qkv, y, lse, dqkv, (2 * blocks - 1 - block) * OWN, length,
-                     D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT)  # fmt: skip
+        _for_queries(dy, qkv, random, y, lse, dqkv, (2 * blocks - 1 - block) * OWN, length,
+                     D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP)  # fmt: skip
 
 
-def forward(qkv: Tensor) -> tuple[Tensor, Tensor]:
-    """Stacked qkv (K, B, L, 3, H, Dh) → y (K, B, L, H, Dh), log-sum-exp in base 2 (K, B, H, L)."""
+def forward(qkv: Tensor, *mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Stacked qkv (K, B, L, 3, H, Dh) → y (K, B, L, H, Dh), log-sum-exp in base 2 (K, B, H, L).
+
+    `mask` is empty, or the key (K, 3) and site (K, 2) of dropout.
+    """
     K, batch, length, _, heads, head_dim = qkv.shape
     if head_dim > LARGEST:
         raise ValueError(
             f"the triton attention takes heads of at most {LARGEST} channels, not {head_dim}: use sequential"
         )
     qkv = qkv.contiguous()
+    key, site = _mask(qkv, mask)
     y, lse = qkv.new_empty(K, batch, length, heads, head_dim), qkv.new_empty(K, batch, heads, length)
     if y.numel():
         own, step, warps, stages = launch(length, head_dim, _dot(qkv.dtype)).forward
         _attention_forward[(K * batch * heads * triton.cdiv(length, own),)](
-            qkv, y, lse, length, **constants(heads, head_dim, qkv.dtype),
-            OWN=own, STEP=step, STAGES=stages, num_warps=warps,
+            qkv, key, site, y, lse, batch * heads, length, **constants(heads, head_dim, qkv.dtype),
+            OWN=own, STEP=step, STAGES=stages, DROP=bool(mask), num_warps=warps,
         )  # fmt: skip
     return y, lse
 
 
-def backward(dy: Tensor, qkv: Tensor, y: Tensor, lse: Tensor) -> tuple[Tensor]:
-    """The gradient of qkv, contiguous."""
+def backward(dy: Tensor, qkv: Tensor, y: Tensor, lse: Tensor, *mask: Tensor) -> tuple[Tensor]:
+    """The gradient of qkv, contiguous. `mask` is that of the forward pass."""
     K, batch, length, _, heads, head_dim = qkv.shape
     dy, qkv, y, lse = (value.contiguous() for value in (dy, qkv, y, lse))
+    key, site = _mask(qkv, mask)
     dqkv = torch.empty_like(qkv)
     if not y.numel():
         return (dqkv,)
     (own, step, warps, stages), whole = launch(length, head_dim, _dot(qkv.dtype))[1:]
     programs = 1 if whole else 2 * triton.cdiv(length, own)
     _attention_backward[(K * batch * heads * programs,)](
-        dy, qkv, y, lse, dqkv, length, **constants(heads, head_dim, qkv.dtype),
-        OWN=own, STEP=step, STAGES=stages, WHOLE=whole, num_warps=warps,
+        dy, qkv, key, site, y, lse, dqkv, batch * heads, length, **constants(heads, head_dim, qkv.dtype),
+        OWN=own, STEP=step, STAGES=stages, DROP=bool(mask), WHOLE=whole, num_warps=warps,
     )  # fmt: skip
     return (dqkv,)
+
+
+def _mask(qkv: Tensor, mask: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Key and site for a launch. Without dropout no kernel reads them, and any tensor will do."""
+    return tuple(value.contiguous() for value in mask) if mask else (qkv, qkv)
 
 
 def constants(heads: int, head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
@@ -309,7 +368,7 @@ def _dot(dtype: torch.dtype) -> str:
     return current().triton_dot
 
 
-def _shapes(qkv: Tensor) -> tuple[Tensor, ...]:
+def _shapes(qkv: Tensor, *mask: Tensor) -> tuple[Tensor, ...]:
     K, batch, length, _, heads, width = qkv.shape
     return qkv.new_empty(K, batch, length, heads, width), qkv.new_empty(K, batch, heads, length)
 
@@ -328,3 +387,19 @@ attention = operator(
     needs=("qkv", "y", "lse"),
     gradient_shapes=_gradient_shapes,
 )
+
+attention_dropout = operator(
+    "attention_dropout_triton",
+    DROPOUT_ARGUMENTS,
+    ("lse",),
+    forward,
+    lambda *values: (*backward(*values), unwanted(values[0]), unwanted(values[0])),
+    _shapes,
+    needs=("qkv", "y", "lse", "key", "site"),
+    gradient_shapes=lambda *values: (
+        *_gradient_shapes(*values),
+        unwanted(values[0]),
+        unwanted(values[0]),
+    ),
+)
+"""The same with dropout of the weights. Integers have no gradient."""

@@ -71,6 +71,7 @@ class GINC(NextToken):
     validation: ClassVar[tuple[str, str] | None] = (VALIDATION, VALIDATION)
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)
     most_evaluation_prompts: ClassVar[int | None] = PROMPTS
+    evaluated_together: ClassVar[int] = 256  # most prompts are short
 
     name: Literal["ginc"] = "ginc"
     symbols: Literal[50, 100, 150] = 100

@@ -24,8 +24,8 @@ class Attention(Block):
         causal: if false, every token attends to all tokens. A model of the next token then reads the answer:
             only for a control that shows what this looks like.
 
-    In training with `attention_dropout`, and without the causal mask, attention is computed by its formula:
-    the kernels of `bench.kernels.attention` have neither.
+    Without the causal mask, attention is computed by its formula: the kernels of `bench.kernels.attention`
+    are causal.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"dropout": 0.0, "attention_dropout": 0.0, "causal": True}

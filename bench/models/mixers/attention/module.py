@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from bench.kernels.attention import attention, reference
+from bench.kernels.attention import attention, attention_dropout, reference
 from bench.models.dropout import DropoutModule
 from bench.models.linear import Linear
 
@@ -40,7 +40,7 @@ class AttentionModule(nn.Module):
     ) -> None:
         super().__init__()
         self.causal, self.weight_dropout, self.dropout = causal, weight_dropout, dropout
-        self.heads, self.attend = heads, attention(scan)
+        self.heads, self.attend, self.attend_dropping = heads, attention(scan), attention_dropout(scan)
         self.qkv = Linear(width, 3 * width, scan)
         self.out = Linear(width, width, scan)
         nn.init.zeros_(self.qkv.bias)
@@ -53,9 +53,12 @@ class AttentionModule(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         B, L, D = h.shape
         qkv = self.qkv(h).view(B, L, 3, self.heads, D // self.heads)
-        if not self.causal or (self.training and self.weight_dropout.p > 0):
-            attended = reference.attention(qkv, self.causal, self.weight_dropout)
-        else:
+        mask = self.weight_dropout.mask
+        if self.causal and mask is not None:
+            attended = self.attend_dropping(qkv, *mask)
+        elif self.causal and not self.weight_dropout.drops:
             attended = self.attend(qkv)
+        else:
+            attended = reference.attention(qkv, self.causal, self.weight_dropout)
         y: Tensor = self.dropout(self.out(attended.reshape(B, L, D)))
         return y
