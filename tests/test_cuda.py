@@ -342,9 +342,8 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
         function = registry.load(kernel, scan)
         values = [value.cuda() for value in inputs(82)]
         floats = tuple(place for place, value in enumerate(values) if value.is_floating_point())
-        stack = [
-            torch.stack([value, 0.9 * value if k in floats else value]) for k, value in enumerate(values)
-        ]
+        scaled = [0.9 * value if value.is_floating_point() else value for value in values]
+        stack = [torch.stack(pair) for pair in zip(values, scaled, strict=True)]
 
         def loss(*values: torch.Tensor, function=function) -> torch.Tensor:  # type: ignore[no-untyped-def]
             return squares(function(*values))
