@@ -310,6 +310,13 @@ class Task(Frozen):
         columns = torch.tensor(self.evaluations()[name].positions, device=prompts.tokens.device)
         return {name: self.scores(predict(prompts.tokens), prompts)[:, columns]}
 
+    def measure_selection(self, predict: Callable[[Tensor], Tensor], prompts: Prompts) -> dict[str, Tensor]:
+        """`measure` on the prompts that learning rates are chosen on. A task may leave out evaluations there.
+
+        The main evaluation is needed, and that of the validation loss if `validation` is on these prompts.
+        """
+        return self.measure(predict, prompts, MAIN)
+
     def measure_columns(
         self, predict: Callable[[Tensor], Tensor], prompts: Prompts, columns: Sequence[int]
     ) -> Tensor:

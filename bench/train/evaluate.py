@@ -24,7 +24,8 @@ from bench.tasks.task import MAIN, LongerEvaluation, Prompts, Task
 Array: TypeAlias = np.ndarray[Any, Any]
 
 EVALUATION_SEED = 20_240_206
-PURPOSES = ("selection", "report")
+SELECTION = "selection"
+PURPOSES = (SELECTION, MAIN)
 """Learning rates are chosen on the selection prompts. All reported numbers are measured on the report
 prompts."""
 
@@ -34,14 +35,19 @@ class EvaluationSet:
     """Prompts of an evaluation, on the CPU.
 
     Attributes:
-        evaluation: name of the task's evaluation.
+        purpose: one of `PURPOSES`, or one of the task's other evaluations.
         prompts: the prompts.
         sha256: digest of the bits of their tokens and targets.
     """
 
-    evaluation: str
+    purpose: str
     prompts: Prompts
     sha256: str
+
+    @property
+    def evaluation(self) -> str:
+        """Name of the task's evaluation."""
+        return MAIN if self.purpose in PURPOSES else self.purpose
 
     @property
     def count(self) -> int:
@@ -61,9 +67,8 @@ def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
         count: number of prompts.
     """
     draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
-    evaluation = MAIN if purpose in PURPOSES else purpose
-    prompts = task.sample_evaluation(draws, count, evaluation)
-    return EvaluationSet(evaluation, prompts, hashlib.sha256(_bits(prompts)).hexdigest())
+    prompts = task.sample_evaluation(draws, count, MAIN if purpose in PURPOSES else purpose)
+    return EvaluationSet(purpose, prompts, hashlib.sha256(_bits(prompts)).hexdigest())
 
 
 def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
@@ -154,7 +159,10 @@ def member_scores(
             predictor.share(prompts.tokens)
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)
-                measured = task.measure(predict, prompts, evaluation.evaluation)
+                if evaluation.purpose == SELECTION:
+                    measured = task.measure_selection(predict, prompts)
+                else:
+                    measured = task.measure(predict, prompts, evaluation.evaluation)
                 own_parts.append({name: values.double().cpu() for name, values in measured.items()})
     counts = {name: task.counts(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
     return [

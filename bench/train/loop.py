@@ -458,11 +458,11 @@ class _Training:
             for name, scores in by_name.items():
                 main = name == self.evaluations[run.task_id][purpose].evaluation
                 # A task may measure several evaluations on one set. Selection needs the main one only.
-                if purpose == "selection" and not main:
+                if purpose == SELECTION and not main:
                     continue
                 per_prompt = headline(task, name, scores)
                 summaries[purpose if main else name] = summary(
-                    scores, per_prompt, positions=purpose != "selection"
+                    scores, per_prompt, positions=purpose != SELECTION
                 )
                 if purpose == "report" and main:
                     scores_of_prompts = packed(per_prompt)

@@ -201,12 +201,19 @@ class GINC(NextToken):
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         if name in (VALIDATION, TRAINING):
             return {name: self._by_begin(self.losses(predict(prompts.tokens), prompts)[:, :-1])}
-        columns: dict[str, list[Tensor]] = {}
-        for cell, (evaluation, k, n) in enumerate(self.cells):
-            outputs = predict(prompts.tokens[:, cell, : n * (k + 1) + k - 1])
-            right = outputs[:, -1].argmax(dim=-1) == prompts.targets[:, cell]
-            columns.setdefault(evaluation, []).append(right.float())
-        return {evaluation: torch.stack(scores, dim=1) for evaluation, scores in columns.items()}
+        return {_of_length(k): self._accuracies(predict, prompts, k) for k in LENGTHS}
+
+    def measure_selection(self, predict: Callable[[Tensor], Tensor], prompts: Prompts) -> dict[str, Tensor]:
+        return {MAIN: self._accuracies(predict, prompts, LENGTHS[0])}
+
+    def _accuracies(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, k: int) -> Tensor:
+        """Whether the most likely word is the right one in prompts of length k, by number of examples."""
+        scores = []
+        for cell, (_, length, n) in enumerate(self.cells):
+            if length == k:
+                outputs = predict(prompts.tokens[:, cell, : n * (k + 1) + k - 1])
+                scores.append(outputs[:, -1].argmax(dim=-1) == prompts.targets[:, cell])
+        return torch.stack(scores, dim=1).float()
 
     def counts(self, prompts: Prompts, name: str) -> Tensor | None:
         if name not in (VALIDATION, TRAINING):
