@@ -87,8 +87,8 @@ TORCH_AT_IMPORT = {
         "speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
-        "backbone dropout embedding linear mixers.attention.module mixers.lstm.module mixers.mamba.module "
-        "mixers.mlp.module mixers.s4.module mixers.s4_mamba.module verified"
+        "backbone convolution dropout embedding linear mixers.attention.module mixers.lstm.module "
+        "mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -15,9 +15,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bench.kernels.convolution import short_convolution
 from bench.kernels.scan import selective_scan
-from bench.models.linear import Linear
+from bench.models.convolution import ShortConvolution
+from bench.models.linear import Linear, output_projection
 
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
 
@@ -65,25 +65,3 @@ class MambaModule(nn.Module):
         y = self.scan(x, step, self.step.bias, -torch.exp(self.log_A), B, C, self.skip, z)
         out: Tensor = self.output(y)
         return out
-
-
-class ShortConvolution(nn.Module):
-    """Causal depthwise convolution with SiLU, (B, L, E) → (B, L, E). Initialised like `nn.Conv1d`."""
-
-    def __init__(self, channels: int, taps: int, scan: str) -> None:
-        super().__init__()
-        self.convolve = short_convolution(scan)
-        bound = 1 / math.sqrt(taps)
-        self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.convolve(x, self.weight, self.bias)
-
-
-def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
-    """Projection from the inner width to D: PyTorch's initial values divided by √blocks, as GPT-2 scales."""
-    projection = Linear(inner, width, scan, bias=False)
-    with torch.no_grad():
-        projection.weight /= math.sqrt(blocks)
-    return projection
