@@ -143,6 +143,9 @@ FLOATS = {
     "norm": 5,  # as the convolution
     "addition and norm": 8,  # forward: two in, two out; backward: the total, two gradients in, one out
     "norm of a sum": 7,  # the same without the total's gradient
+    "RMS norm": 5,  # as LayerNorm
+    "addition and RMS norm": 8,
+    "RMS norm of a sum": 7,
     "bias and GELU": 5,
     "GELU": 5,
     "bias and GLU": 4,  # forward: u in, half as much out; backward: that half and u in, du out
