@@ -41,13 +41,18 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
     """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
     D = architecture.actual_width(width)
     for block in architecture.pattern:
-        try:
-            count = block.multiplications(length, D)
-        except Exception as error:  # a plugin's code can raise anything
-            message = raised_in(error, type(block).__module__)
-            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {message}"
-        if not isinstance(count, int) or count < 0:
-            return f"multiplications of block '{block.name}' must be a whole number, got {count!r}"
+        for name, method in (
+            ("multiplications", block.multiplications),
+            ("state_numbers", block.state_numbers),
+        ):
+            try:
+                count = method(length, D)
+            except Exception as error:  # a plugin's code can raise anything
+                message = raised_in(error, type(block).__module__)
+                return f"{name} of block '{block.name}' at {length} tokens and width {D}: {message}"
+            unstated = name == "state_numbers" and count is None
+            if not unstated and (not isinstance(count, int) or count < 0):
+                return f"{name} of block '{block.name}' must be a whole number, got {count!r}"
     return None
 
 

@@ -156,6 +156,15 @@ class Architecture(Frozen):
         of_blocks = sum(block.parameters(D) for block in blocks)
         return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
 
+    def state_numbers(self, layers: int, width: int, length: int) -> int | None:
+        """Numbers that a model keeps of `length` tokens of a prompt to read the next one.
+
+        It is the sum over blocks (`Block.state_numbers`), or None if a block does not state its own.
+        """
+        D = self.actual_width(width)
+        states = [block.state_numbers(length, D) for block in self.blocks(layers)]
+        return None if None in states else sum(state or 0 for state in states)
+
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with fields replaced in every block that has them, or of its own (`options`).
 

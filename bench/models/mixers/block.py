@@ -79,6 +79,13 @@ class Block(Frozen):
     def multiplications(self, L: int, D: int) -> int:
         """Number of forward multiplications for a prompt of L tokens at width D."""
 
+    def state_numbers(self, L: int, D: int) -> int | None:
+        """Numbers that the next token needs of L tokens of a prompt: a recurrent state, or keys and values.
+
+        The last inputs of short convolutions are left out. None means that the block does not state it.
+        """
+        return None
+
     @abstractmethod
     def build(self, place: Place) -> nn.Module:
         """A new module (B, L, D) → (B, L, D). Initial values come from torch's global random generator."""

@@ -46,6 +46,10 @@ class Attention(Block):
         """Table 9: QKV 3LD², outer product and multiplication with V 2L²D, outer projection LD²."""
         return 4 * L * D**2 + 2 * L**2 * D
 
+    def state_numbers(self, L: int, D: int) -> int:
+        """The keys and the values of all tokens."""
+        return 2 * L * D
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.dropout import DropoutModule
         from bench.models.mixers.attention.module import AttentionModule

@@ -35,6 +35,9 @@ class MLP(Block):
         """Table 9: 8LD² at `expand` 4."""
         return 2 * self.expand * L * D**2
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return 0
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.dropout import DropoutModule
         from bench.models.mixers.mlp.module import MLPModule
