@@ -88,7 +88,8 @@ TORCH_AT_IMPORT = {
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.lstm.module "
-        "mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module verified"
+        "mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module "
+        "mixers.swiglu.module verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -43,4 +43,4 @@ class MLP(Block):
         from bench.models.mixers.mlp.module import MLPModule
 
         dropout = DropoutModule(self.dropout, place.site(0), place.scan)
-        return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers, dropout=dropout)
+        return MLPModule(place.width, place.scan, expand=self.expand, blocks=place.blocks, dropout=dropout)
