@@ -10,16 +10,13 @@ out(y)
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from bench.kernels.scan import selective_scan
 from bench.models.convolution import ShortConvolution
 from bench.models.linear import Linear, output_projection
-
-STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
+from bench.models.step_sizes import step_biases
 
 
 class MambaModule(nn.Module):
@@ -49,13 +46,10 @@ class MambaModule(nn.Module):
         self.skip = nn.Parameter(torch.ones(inner))
         self.output = output_projection(inner, width, blocks, scan)
 
-        # Initial step sizes Δ are log-uniform on [STEP_MIN, STEP_MAX]. The bias is their inverse softplus,
-        # Δ + log(1 − exp(−Δ)); expm1 keeps it accurate for small Δ.
-        low, high = math.log(STEP_MIN), math.log(STEP_MAX)
-        steps = torch.exp(torch.rand(inner) * (high - low) + low).clamp(min=STEP_FLOOR)
+        biases = step_biases(inner)
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
         with torch.no_grad():
-            self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+            self.step.bias.copy_(biases)
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
