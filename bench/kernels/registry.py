@@ -53,6 +53,7 @@ KERNELS: dict[str, Backends] = {
         "sequential": "bench.kernels.ssm.sequential:fourier",
         "triton": "bench.kernels.ssm.triton:ssm",
     },
+    "delta rule": _without_triton("delta", "delta_rule"),
     "attention": _backends("attention", "attention"),
     "attention with dropout": {
         "reference": "bench.kernels.attention.reference:attention_dropout",

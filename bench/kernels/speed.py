@@ -138,6 +138,7 @@ FLOATS = {
     "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
     "diagonal SSM": 5,  # the same
+    "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
     "attention with dropout": 12,  # the same: masks are not in memory
     "norm": 5,  # as the convolution
