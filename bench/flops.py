@@ -8,6 +8,11 @@ for L tokens, width D, expansion E and N states:
     mamba          3LED² + 7LEDN + 4LED           Table 10: input 2LED², SSM, output LED²
     s4             2LD² + 3LDN + 2LD              not in the paper; derived below
     s4_mamba       3LED² + 3LEDN + 4LED           not in the paper; derived below
+    swiglu         3LDI                           not in the paper; inner width I
+
+Blocks since the paper count every linear map, the convolution (a multiplication per tap and channel), a gate
+(one per channel), and one multiplication per entry of the state for each of: its decay, a read at a key, a
+correction or outer product, a read at the query. Table 10's 7 per entry of Mamba's state is not that rule.
 
 L counts tokens, two per point (A.4: 512 points have a context length of 1 024). As in the paper's tables,
 L² is not halved for causality, and read-in, read-out, positions, norms and activations are not counted.
