@@ -36,8 +36,8 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tens
     g = _chunks(g.unsqueeze(-1), chunks, size).squeeze(-1)
 
     tokens = torch.arange(size, device=q.device)
-    owners = tokens.repeat_interleave(updates, output_size=size * updates)  # the token of each update
     order = torch.arange(size * updates, device=q.device)
+    owners = order // updates  # the token of each update
     # A sum of masked rows, because `cumsum` is not deterministic on a GPU. In float32, an exponent near zero
     # would have the rounding error of a large sum.
     G = (g.double().unsqueeze(-2) * (tokens[:, None] >= tokens)).sum(-1)
@@ -55,12 +55,14 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tens
     kept = _exp(G[..., -1:], k)
     k = _exp(G[..., -1:] - G_of_updates, k) * k
 
-    outputs = [reads[0] @ U[0]]
-    state = k[0].mT @ U[0]
-    for c in range(1, chunks):
-        R = U[c] - W[c] @ state
-        outputs.append(q[c] @ state + reads[c] @ R)
-        state = kept[c] * state + k[c].mT @ R
+    # Unbound once: the gradient of an index would be as large as the whole tensor, for every chunk.
+    first, *later = zip(*(value.unbind(0) for value in (U, W, reads, q, k, kept)), strict=True)
+    R, _, reads_c, _, k_c, _ = first  # the state is zero
+    outputs, state = [reads_c @ R], k_c.mT @ R
+    for U_c, W_c, reads_c, q_c, k_c, kept_c in later:
+        R = U_c - W_c @ state
+        outputs.append(q_c @ state + reads_c @ R)
+        state = kept_c * state + k_c.mT @ R
     # (chunks, B, H, size, V) → (B, L, H, V)
     return torch.stack(outputs).permute(1, 0, 3, 2, 4).flatten(1, 2)[:, :length]
 
