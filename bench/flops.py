@@ -8,6 +8,11 @@ for L tokens, width D, expansion E and N states:
     mamba          3LED² + 7LEDN + 4LED           Table 10: input 2LED², SSM, output LED²
     s4             2LD² + 3LDN + 2LD              not in the paper; derived below
     s4_mamba       3LED² + 3LEDN + 4LED           not in the paper; derived below
+    swiglu         3LDI                           not in the paper; inner width I
+
+Blocks since the paper count every linear map, the convolution (a multiplication per tap and channel), a gate
+(one per channel), and one multiplication per entry of the state for each of: its decay, a read at a key, a
+correction or outer product, a read at the query. Table 10's 7 per entry of Mamba's state is not that rule.
 
 L counts tokens, two per point (A.4: 512 points have a context length of 1 024). As in the paper's tables,
 L² is not halved for causality, and read-in, read-out, positions, norms and activations are not counted.
@@ -41,13 +46,18 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
     """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
     D = architecture.actual_width(width)
     for block in architecture.pattern:
-        try:
-            count = block.multiplications(length, D)
-        except Exception as error:  # a plugin's code can raise anything
-            message = raised_in(error, type(block).__module__)
-            return f"multiplications of block '{block.name}' at {length} tokens and width {D}: {message}"
-        if not isinstance(count, int) or count < 0:
-            return f"multiplications of block '{block.name}' must be a whole number, got {count!r}"
+        for name, method in (
+            ("multiplications", block.multiplications),
+            ("state_numbers", block.state_numbers),
+        ):
+            try:
+                count = method(length, D)
+            except Exception as error:  # a plugin's code can raise anything
+                message = raised_in(error, type(block).__module__)
+                return f"{name} of block '{block.name}' at {length} tokens and width {D}: {message}"
+            unstated = name == "state_numbers" and count is None
+            if not unstated and (not isinstance(count, int) or count < 0):
+                return f"{name} of block '{block.name}' must be a whole number, got {count!r}"
     return None
 
 

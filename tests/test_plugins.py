@@ -278,6 +278,14 @@ def test_a_cost_that_cannot_be_counted_is_refused_where_the_suite_asks_for_it(
         suites.load(suite_file(tmp_path))
 
 
+def test_a_state_that_is_no_number_is_refused_and_one_that_is_not_stated_is_unknown(tmp_path: Path) -> None:
+    stated = "\n\n    def state_numbers(self, L, D):\n        return L / 2\n\n    def build("
+    plugins.load([plugin(tmp_path, AVERAGE.replace("\n\n    def build(", stated))])
+    with pytest.raises(InvalidFile, match=r"size: state_numbers of block 'average' must be a whole number"):
+        suites.load(suite_file(tmp_path))
+    assert Block.state_numbers(ARCHITECTURES["averaging"].layer[0], 5, 8) is None
+
+
 @pytest.mark.parametrize("field", ["what: Any = object()", "what: Any = float('nan')"])
 def test_settings_that_cannot_be_recorded_are_refused_when_loaded(tmp_path: Path, field: str) -> None:
     source = "from typing import Any\n" + AVERAGE.replace("window: int = 0", field)

@@ -27,7 +27,7 @@ from bench.tasks import TASKS
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
 
 CPU = torch.device("cpu")
-STACKABLE = [architecture.name for architecture in PAPER if architecture.name != "lstm"]
+STACKABLE = [architecture.name for architecture in PAPER if architecture.name != "lstm"] + ["gated_deltanet"]
 LINEAR = TASKS["linear_regression"](n_dims=3, n_points=5)
 SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
 

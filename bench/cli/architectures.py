@@ -45,7 +45,7 @@ def command(
     ] = TASK,
     json: Json = False,
 ) -> None:
-    """List the architectures with their options, parameters and FLOPs per token at a size.
+    """List the architectures with their options, parameters, FLOPs per token and state at a size.
 
     With a name: the description of its blocks, and the cost at the sizes of Table 6.
     """
@@ -59,11 +59,13 @@ class Cost:
     Attributes:
         parameters: trainable parameters, read-in and read-out included.
         flops_per_token: training FLOPs of one token, forward and backward, as `bench.flops` counts them.
+        state: numbers kept of a prompt to read its next token; None if a block does not state it.
     """
 
     size: Size
     parameters: int
     flops_per_token: float
+    state: int | None
 
     @classmethod
     def of(cls, architecture: Architecture, size: Size, task: Task) -> Cost:
@@ -84,12 +86,28 @@ class Cost:
             discrete=task.discrete,
         )
         multiplications = flops.multiplications(architecture, size.layers, size.width, length)
-        return cls(size, parameters, 6 * multiplications / length)
+        state = architecture.state_numbers(size.layers, size.width, length)
+        return cls(size, parameters, 6 * multiplications / length, state)
 
     @property
-    def cells(self) -> tuple[str, str, str]:
-        """The size, the parameters and the FLOPs as text."""
-        return _text(self.size), printing.parameters(self.parameters), printing.flops(self.flops_per_token)
+    def cells(self) -> tuple[str, str, str, str]:
+        """The size, the parameters, the FLOPs and the state as text."""
+        return (
+            _text(self.size),
+            printing.parameters(self.parameters),
+            printing.flops(self.flops_per_token),
+            "–" if self.state is None else f"{self.state:,}",
+        )
+
+
+COST_COLUMNS = [
+    Column("size"),
+    Column("parameters", number=True),
+    Column("FLOPs/token", number=True),
+    Column("state", number=True),
+]
+"""The columns of `Cost.cells`."""
+STATE = "The state: how many numbers of a prompt a model keeps to read the next token."
 
 
 def show_architectures(name: str | None, size: str, task: str, as_json: bool) -> None:
@@ -147,6 +165,7 @@ def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dic
                 "width": cost.size.width,
                 "parameters": cost.parameters,
                 "flops_per_token": cost.flops_per_token,
+                "state": cost.state,
             }
             for cost in costs
         ],
@@ -163,7 +182,7 @@ def _pattern(architecture: Architecture) -> str:
 
 def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
     columns = [Column("architecture"), Column("blocks", folds=True), Column("options", folds=True)]
-    columns += [Column("size"), Column("parameters", number=True), Column("FLOPs/token", number=True)]
+    columns += COST_COLUMNS
     rows = [
         (
             name,
@@ -176,6 +195,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
     ]
     out.print(printing.table(out, columns, rows))
     out.say(_how_counted(task), "dim")
+    out.say(STATE, "dim")
     out.say("bench architectures NAME shows one with its options and sizes; --size sets the size.", "dim")
 
 
@@ -199,14 +219,14 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
         columns = [Column("option"), Column("default"), Column("of block"), Column("values", folds=True)]
         out.print(printing.table(out, columns, options))
         out.say("")
-    columns = [Column("size"), Column("parameters", number=True), Column("FLOPs/token", number=True)]
-    columns += [Column("size group")]
+    columns = [*COST_COLUMNS, Column("size group")]
     rows = [
         (*Cost.of(architecture, size, task).cells, group_of(size.layers, size.width) or "") for size in sizes
     ]
     out.print(printing.table(out, columns, rows))
     heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
+    out.say(STATE, "dim")
 
 
 def _range(kind: type[Block], field: str) -> str:

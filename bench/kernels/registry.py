@@ -32,6 +32,11 @@ def _backends(folder: str, function: str) -> Backends:
     }
 
 
+def _without_triton(folder: str, function: str) -> Backends:
+    """The same for a kernel of PyTorch's operations alone, which are `triton` too."""
+    return {**_backends(folder, function), "triton": "sequential"}
+
+
 KERNELS: dict[str, Backends] = {
     "selective scan": {
         "reference": "bench.kernels.scan.reference:reference",
@@ -48,6 +53,7 @@ KERNELS: dict[str, Backends] = {
         "sequential": "bench.kernels.ssm.sequential:fourier",
         "triton": "bench.kernels.ssm.triton:ssm",
     },
+    "delta rule": _without_triton("delta", "delta_rule"),
     "attention": _backends("attention", "attention"),
     "attention with dropout": {
         "reference": "bench.kernels.attention.reference:attention_dropout",
@@ -62,6 +68,9 @@ KERNELS: dict[str, Backends] = {
     "norm": _backends("normalization", "norm"),
     "addition and norm": _backends("normalization", "add_norm"),
     "norm of a sum": _backends("normalization", "norm_of_sum"),
+    "RMS norm": _without_triton("normalization", "rms_norm"),
+    "addition and RMS norm": _without_triton("normalization", "add_rms_norm"),
+    "RMS norm of a sum": _without_triton("normalization", "rms_norm_of_sum"),
     "bias and GELU": _backends("activation", "bias_gelu"),
     "GELU": _backends("activation", "gelu"),
     "bias and GLU": _backends("activation", "bias_glu"),

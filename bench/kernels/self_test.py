@@ -108,6 +108,17 @@ def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> li
     ]
 
 
+def _delta_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """Unit queries and keys, step sizes β up to 2, and log-decays as at a Gated DeltaNet's start."""
+    normal, heads = _normal(length), (batch, length, HEADS)
+    q, k = (
+        torch.nn.functional.normalize(normal(*heads, channels // HEADS), dim=-1).contiguous() for _ in "qk"
+    )
+    v, beta = normal(*heads, channels // HEADS), 2 * torch.sigmoid(normal(*heads))
+    log_decay = -torch.exp(normal(*heads) - 3)
+    return [q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), log_decay]
+
+
 def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
 
@@ -140,11 +151,15 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _normals("xtc"),
     "diagonal SSM": _ssm_inputs,
+    "delta rule": _delta_inputs,
     "attention": _attention_inputs,
     "attention with dropout": _attention_dropout_inputs,
     "norm": _normals("xcc"),
     "addition and norm": _normals("xxcc"),
     "norm of a sum": _normals("xxcc"),
+    "RMS norm": _normals("xc"),
+    "addition and RMS norm": _normals("xxc"),
+    "RMS norm of a sum": _normals("xxc"),
     "bias and GELU": _normals("xc"),
     "GELU": _normals("x"),
     "bias and GLU": _normals("xc"),

@@ -138,11 +138,15 @@ FLOATS = {
     "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
     "diagonal SSM": 5,  # the same
+    "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
     "attention with dropout": 12,  # the same: masks are not in memory
     "norm": 5,  # as the convolution
     "addition and norm": 8,  # forward: two in, two out; backward: the total, two gradients in, one out
     "norm of a sum": 7,  # the same without the total's gradient
+    "RMS norm": 5,  # as LayerNorm
+    "addition and RMS norm": 8,
+    "RMS norm of a sum": 7,
     "bias and GELU": 5,
     "GELU": 5,
     "bias and GLU": 4,  # forward: u in, half as much out; backward: that half and u in, du out

@@ -12,7 +12,7 @@ ablations are patterns too, not classes of their own:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
 
@@ -44,8 +44,9 @@ class Architecture(Frozen):
         middle: blocks that replace the same number of blocks in the middle of the layers.
         positions: the learned positions; None for an architecture without them.
         width_factor: actual width over nominal width.
-        residual: if true, h + block(LayerNorm(h)) with a LayerNorm at the end; if false, a plain stack
-            block(h) without LayerNorms.
+        residual: if true, h + block(norm(h)) with a norm at the end; if false, a plain stack block(h) without
+            norms.
+        norm: LayerNorm, with weights and biases, or RMSNorm, with weights alone.
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
         embedding_dropout: probability of dropping an entry of the tokens in training, after positions are
@@ -56,6 +57,7 @@ class Architecture(Frozen):
     later_fields: ClassVar[Mapping[str, Any]] = {
         "middle": (),
         "residual": True,
+        "norm": "layer",
         "tied": True,
         "embedding_dropout": 0.0,
         "version": 1,
@@ -70,6 +72,7 @@ class Architecture(Frozen):
     positions: Positions | None = None
     width_factor: float = Field(default=1.0, gt=0.0)
     residual: bool = True
+    norm: Literal["layer", "rms"] = "layer"
     tied: bool = True
     embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     version: PositiveInt = 1
@@ -137,8 +140,8 @@ class Architecture(Frozen):
         """Number of trainable parameters in closed form.
 
         Without `n_inputs` and `n_outputs`, the count excludes the read-in and the read-out. This is the
-        convention of the paper's Table 6: blocks with their LayerNorms, the final LayerNorm, and the
-        table of positions. Each kind of token has its own read-in. A discrete task has an embedding of
+        convention of the paper's Table 6: blocks with their norms, the final norm, and the table of
+        positions. Each kind of token has its own read-in. A discrete task has an embedding of
         `n_inputs` tokens instead.
         """
         D = self.actual_width(width)
@@ -148,9 +151,19 @@ class Architecture(Frozen):
         if discrete:
             read_in, read_out = sum(kinds) * D, 0 if self.tied else read_out
         blocks = self.blocks(layers)
-        norms = 2 * D * (len(blocks) + 1) if self.residual else 0
+        norm = D if self.norm == "rms" else 2 * D
+        norms = norm * (len(blocks) + 1) if self.residual else 0
         of_blocks = sum(block.parameters(D) for block in blocks)
         return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
+
+    def state_numbers(self, layers: int, width: int, length: int) -> int | None:
+        """Numbers that a model keeps of `length` tokens of a prompt to read the next one.
+
+        It is the sum over blocks (`Block.state_numbers`), or None if a block does not state its own.
+        """
+        D = self.actual_width(width)
+        states = [block.state_numbers(length, D) for block in self.blocks(layers)]
+        return None if None in states else sum(state or 0 for state in states)
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with fields replaced in every block that has them, or of its own (`options`).

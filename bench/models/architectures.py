@@ -1,4 +1,4 @@
-"""All architectures by name: those of the paper (§5, Figure 6; A.1), then those of further mixers."""
+"""All architectures by name: those of the paper (§5, Figure 6; A.1), then those since the paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.models import blocks
 from bench.models.architecture import Architecture, Positions
-from bench.models.blocks import LSTM, MLP, S4, Attention, Dropout, Mamba, S4Mamba
+from bench.models.blocks import LSTM, MLP, S4, Attention, Dropout, GatedDeltaNet, Mamba, S4Mamba, SwiGLU
 
 PAPER = (
     Architecture(name="transformer", layer=(Attention(), MLP()), positions=Positions(rows=202, std=0.02)),
@@ -34,12 +34,29 @@ PAPER = (
 )
 """The architectures of the paper, in the order of its tables."""
 
+_GDN = (GatedDeltaNet(), SwiGLU())
+_DELTANET = GatedDeltaNet(heads=4, expand=1, gate=False, decay=False)
+LATER = (
+    Architecture(
+        name="transformer_plus_plus", layer=(Attention(bias=False, rotary=True), SwiGLU()), norm="rms"
+    ),
+    Architecture(name="gated_deltanet", layer=_GDN, norm="rms"),
+    Architecture(name="deltanet", layer=(_DELTANET, SwiGLU()), norm="rms"),
+    # As Qwen3-Next and Kimi Linear mix them: attention in every fourth place, here without positions, which
+    # the recurrent blocks provide. A layer has 8 blocks, or 4.
+    Architecture(
+        name="gdn_hybrid_3_1", layer=(*_GDN, *_GDN, *_GDN, Attention(bias=False), SwiGLU()), norm="rms"
+    ),
+    Architecture(name="gdn_hybrid_1_1", layer=(*_GDN, Attention(bias=False), SwiGLU()), norm="rms"),
+)
+"""Architectures since the paper."""
+
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
-    for architecture in (*PAPER, *vars(blocks).values())
+    for architecture in (*PAPER, *LATER, *vars(blocks).values())
     if isinstance(architecture, Architecture)
 }
-"""By name, the architectures of the paper and those that `bench.models.blocks` imports."""
+"""By name, the architectures of the paper, later ones, and those that `bench.models.blocks` imports."""
 
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": None}

@@ -1,4 +1,4 @@
-"""One backbone for every architecture: read in, residual blocks behind LayerNorms, read out.
+"""One backbone for every architecture: read in, residual blocks behind norms, read out.
 
     h = read_in(tokens) [+ positions]               with dropout, if the architecture has it
     h = h + block(norm(h))          for every block of the pattern
@@ -8,7 +8,8 @@ A model of discrete tokens reads in by an embedding, and a tied one also reads o
 (`residual: false`) applies block after block, without residuals or norms.
 
 Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
-have PyTorch's defaults (LayerNorm with ε = 1e-5, uniform read-in and read-out), except the positions.
+have PyTorch's defaults (norms with weights 1 and biases 0, uniform read-in and read-out), except the
+positions.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bench.kernels.normalization import add_norm, norm, norm_of_sum
+from bench.kernels.normalization import norms
 from bench.models.architecture import Architecture
 from bench.models.dropout import DropoutModule
 from bench.models.embedding import STD, Embedding
@@ -85,9 +86,10 @@ class Model(nn.Module):
         self.causal = architecture.causal
         self.residual = architecture.residual
         if self.residual:
-            self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.blocks)
-            self.final_norm = nn.LayerNorm(width)
-            self.norm, self.add_norm, self.norm_of_sum = norm(scan), add_norm(scan), norm_of_sum(scan)
+            kind = nn.RMSNorm if architecture.norm == "rms" else nn.LayerNorm
+            self.norms = nn.ModuleList(kind(width) for _ in self.blocks)
+            self.final_norm = kind(width)
+            self.norm, self.add_norm, self.norm_of_sum = norms(architecture.norm, scan)
         if not self.tied:
             self.read_out = Linear(width, n_outputs, scan)
 
@@ -107,15 +109,14 @@ class Model(nn.Module):
 
     def _residual_blocks(self, h: Tensor) -> Tensor:
         """All blocks and the final norm, (B, L, D) → (B, L, D)."""
-        norms = [
-            (norm.weight, norm.bias) for norm in cast("list[nn.LayerNorm]", [*self.norms, self.final_norm])
-        ]
+        norms = [tuple(norm.parameters()) for norm in (*self.norms, self.final_norm)]
         # A residual addition and the norm after it are one kernel: h is read and written once instead of
         # twice. So the loop is shifted by one: `normed` is the input of the next block.
         normed = self.norm(h, *norms[0])
         for block, parameters in zip(self.blocks[:-1], norms[1:-1], strict=True):
             h, normed = self.add_norm(h, block(normed), *parameters)
-        return self.norm_of_sum(h, self.blocks[-1](normed), *norms[-1])
+        outputs: Tensor = self.norm_of_sum(h, self.blocks[-1](normed), *norms[-1])
+        return outputs
 
 
 class ReadIns(nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 
 from bench.kernels import product
@@ -29,3 +32,11 @@ class Linear(nn.Linear):
     def product(self, x: Tensor) -> Tensor:
         """X weightᵀ without the bias, for callers that fuse the bias into the next operation."""
         return self.without_bias(x, self.weight)
+
+
+def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
+    """Projection from the inner width to D: PyTorch's initial values divided by √blocks, as GPT-2 scales."""
+    projection = Linear(inner, width, scan, bias=False)
+    with torch.no_grad():
+        projection.weight /= math.sqrt(blocks)
+    return projection

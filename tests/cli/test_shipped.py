@@ -216,6 +216,7 @@ def test_architectures_are_listed_with_their_cost_at_a_size() -> None:
     )
     (cost,) = facts["mamba"]["costs"]
     assert cost["parameters"] == run.parameters
+    assert cost["state"] == 4 * 2 * 128 * 16  # blocks × expand × width × state
     tokens = run.task.length(run.task.n_points) * run.batch_size * run.steps
     assert cost["flops_per_token"] == pytest.approx(run.training_flops_full_length() / tokens)
 

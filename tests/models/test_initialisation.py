@@ -16,14 +16,23 @@ from scipy import stats
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from bench.models.architectures import ARCHITECTURES, PAPER
+from bench.models.architectures import ARCHITECTURES, LATER, PAPER
 from bench.models.backbone import Model
-from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, S4Mamba
+from bench.models.blocks import (
+    LSTM,
+    MLP,
+    S4,
+    Attention,
+    Block,
+    Dropout,
+    GatedDeltaNet,
+    Mamba,
+    S4Mamba,
+    SwiGLU,
+)
 from bench.models.sizes import Size
 
 LAYERS, WIDTH, N_INPUTS = 6, 128, 20
-BLOCKS = 2 * LAYERS
-"""Of the layers; MambaFormer's first does not count."""
 LEAST_LIKELY = 1e-5
 """p-value below which a law is refused: of about a thousand tests none falls there by chance."""
 
@@ -64,11 +73,11 @@ def log_uniform_steps(bias: Tensor) -> None:
     follows(softplus(bias.double()).log(), stats.uniform(math.log(1e-3), math.log(100)))
 
 
-def laws_of(block: Block, D: int) -> dict[str, Law]:
-    """The law of each parameter of a block's module."""
+def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
+    """The law of each parameter of a block's module; `blocks` of the layers, MambaFormer's first left out."""
     inner, rank = 2 * D, math.ceil(D / 16)
     convolution = {"convolution.weight": uniform(0.5), "convolution.bias": uniform(0.5)}  # 1/√4 taps
-    output = {"output.weight": uniform(1 / math.sqrt(inner) / math.sqrt(BLOCKS))}
+    output = {"output.weight": uniform(1 / math.sqrt(inner) / math.sqrt(blocks))}
     modes = {
         "ssm.log_step": between(math.log(1e-3), math.log(0.1)),
         "ssm.log_decay": equal_to(math.log(0.5)),
@@ -76,16 +85,32 @@ def laws_of(block: Block, D: int) -> dict[str, Law]:
         "ssm.C": normal(math.sqrt(0.5)),  # real and imaginary part: a complex standard normal
         "ssm.skip": normal(1.0),
     }
-    residual = normal(0.02 / math.sqrt(2 * LAYERS))
+    residual = normal(0.02 / math.sqrt(blocks))
     match block:
         case Attention():
             weights = {"gpt2": (normal(0.02), residual), "torch": (uniform(D**-0.5), uniform(D**-0.5))}
             qkv, out = weights[block.init]
             zero = equal_to(0.0)
-            return {"qkv.weight": qkv, "qkv.bias": zero, "out.weight": out, "out.bias": zero}
+            biases = {"qkv.bias": zero, "out.bias": zero} if block.bias else {}
+            return {"qkv.weight": qkv, "out.weight": out, **biases}
         case MLP():
             zero = equal_to(0.0)
             return {"up.weight": normal(0.02), "up.bias": zero, "down.weight": residual, "down.bias": zero}
+        case SwiGLU():
+            return {"gate.weight": normal(0.02), "up.weight": normal(0.02), "down.weight": residual}
+        case GatedDeltaNet():
+            value = block.expand * block.keys(D)
+            decay = {
+                "log_A": lambda values: between(0.01, 16)(values.exp()),
+                "step_bias": log_uniform_steps,
+            }
+            return {
+                "input.weight": uniform(D**-0.5),
+                "convolution.weight": uniform(0.5),
+                **(decay if block.decay else {}),
+                "norm_weight": equal_to(1.0),
+                "output.weight": uniform((block.heads * value * blocks) ** -0.5),
+            }
         case Mamba():
             return {
                 "input.weight": uniform(D**-0.5),
@@ -110,22 +135,24 @@ def laws_of(block: Block, D: int) -> dict[str, Law]:
     raise AssertionError(f"say how {block.name} starts")
 
 
-VARIANTS = {architecture.name: {} for architecture in PAPER} | {"s4_mamba+skip": {"skip": "ones"}}
+VARIANTS = {architecture.name: {} for architecture in (*PAPER, *LATER)} | {"s4_mamba+skip": {"skip": "ones"}}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_parameter_starts_from_its_law(name: str) -> None:
     architecture = ARCHITECTURES[name.partition("+")[0]].with_options(VARIANTS[name])
-    D = architecture.actual_width(WIDTH)
+    D, layers = architecture.actual_width(WIDTH), 2 * LAYERS // len(architecture.layer) or 1
     laws = {
         f"blocks.{index}.{parameter}": law
-        for index, block in enumerate(architecture.blocks(LAYERS))
-        for parameter, law in laws_of(block, D).items()
+        for index, block in enumerate(architecture.blocks(layers))
+        for parameter, law in laws_of(block, D, layers * len(architecture.layer)).items()
     }
     if architecture.residual:
-        norms = [*(f"norms.{index}" for index in range(len(architecture.blocks(LAYERS)))), "final_norm"]
+        norms = [*(f"norms.{index}" for index in range(len(architecture.blocks(layers)))), "final_norm"]
         for norm in norms:
-            laws |= {f"{norm}.weight": equal_to(1.0), f"{norm}.bias": equal_to(0.0)}
+            laws[f"{norm}.weight"] = equal_to(1.0)
+            if architecture.norm == "layer":
+                laws[f"{norm}.bias"] = equal_to(0.0)
     for part, fan_in in (("read_in", N_INPUTS), ("read_out", D)):
         laws |= {f"{part}.{parameter}": uniform(fan_in**-0.5) for parameter in ("weight", "bias")}
     if name == "transformer":
@@ -134,7 +161,7 @@ def test_every_parameter_starts_from_its_law(name: str) -> None:
         laws["positions"] = normal(1.0)
 
     torch.manual_seed(1)
-    size = Size(layers=LAYERS, width=WIDTH).of(architecture)
+    size = Size(layers=layers, width=WIDTH).of(architecture)
     model = Model(architecture, size, n_inputs=N_INPUTS, n_outputs=1, length=82)
     parameters = dict(model.named_parameters())
     assert parameters.keys() == laws.keys()

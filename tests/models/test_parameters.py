@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.models.backbone import Model
 from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, Place, S4Mamba
@@ -184,3 +185,27 @@ def test_heads_divide_every_width_of_the_paper_and_models_without_attention_have
         else:
             assert mine.heads is not None
             assert size.width % mine.heads == 0
+
+
+# --- states -------------------------------------------------------------------------------------
+
+
+def test_states_are_keys_and_values_or_the_numbers_of_a_recurrence() -> None:
+    """Of 2 layers at width 16 after 10 tokens; S4 is 28 wide."""
+    expected = {
+        "transformer": 2 * (2 * 10 * 16),
+        "mamba": 4 * (32 * 16),
+        "s4": 4 * (28 * 16),
+        "s4_mamba": 4 * (32 * 16),
+        "mambaformer": 3 * (32 * 16) + 2 * (2 * 10 * 16),
+        "lstm": 2 * (2 * 16),
+    }
+    assert {name: ARCHITECTURES[name].state_numbers(2, 16, 10) for name in expected} == expected
+
+
+def test_a_state_is_unknown_if_a_block_does_not_state_its_own() -> None:
+    class Unstated(MLP):
+        def state_numbers(self, L: int, D: int) -> None:  # type: ignore[override]
+            return None
+
+    assert Architecture(name="mine", layer=(Unstated(), Mamba())).state_numbers(1, 16, 10) is None

@@ -1,16 +1,16 @@
-"""The report's table of parameters: every architecture at every size, beside the paper's counts."""
+"""The report's table of parameters: the paper's architectures at every size, beside its counts."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.models.architectures import ARCHITECTURES
+from bench.models import architectures
 from bench.paper.sizes import SIZE_GROUPS
 from bench.report.tables.parameters import PAPER, comparison, table_6
 from bench.report.tables.table import as_latex, as_markdown
 
 
-def test_every_architecture_stands_at_every_size_of_every_group() -> None:
+def test_every_architecture_of_the_paper_stands_at_every_size_of_every_group() -> None:
     numbers = comparison()
     for group, sizes in SIZE_GROUPS.items():
         rows = numbers[numbers["size_group"] == group]
@@ -18,8 +18,8 @@ def test_every_architecture_stands_at_every_size_of_every_group() -> None:
             pairs = set(zip(numbers["layers"], numbers["width"], strict=True))
             assert {(size.layers, size.width) for size in sizes} <= pairs
             continue
-        assert len(rows) == len(sizes) * len(ARCHITECTURES)
-        assert set(rows["architecture"]) == ARCHITECTURES.keys()
+        assert len(rows) == len(sizes) * len(architectures.PAPER)
+        assert set(rows["architecture"]) == {architecture.name for architecture in architectures.PAPER}
         assert set(rows["heads"]) == {size.heads for size in sizes}
 
 

@@ -1,31 +1,58 @@
-"""LayerNorm, alone and fused with the residual addition before it.
+"""LayerNorm and RMSNorm, alone and fused with the residual addition before them.
 
-    total = h + update          normed = weight · (total − mean) / √(variance + ε) + bias
+    total = h + update
+    LayerNorm   normed = weight · (total − mean) / √(variance + ε) + bias       ε = 1e-5
+    RMSNorm     normed = weight · total / √(mean of total² + ε)                 ε = 1e-6
 
-with mean and variance of each row over its channels, and ε = 1e-5. Shapes: h, update, total and normed
-(..., D); weight and bias (D,).
+with means and variance of each row over its channels (RMSNorm: Zhang & Sennrich 2019). Shapes: h, update,
+total and normed (..., D); weight and bias (D,).
 
 `norm` normalises h. `add_norm` adds first and returns both tensors: the total goes on as the residual
 stream. `norm_of_sum` adds first and returns only the normed tensor, for a model's last block.
 h and update have the same gradient, which is written once. `reference` is the specification, `sequential` is
-PyTorch's LayerNorm, `triton` has one launch forward and two backward.
+PyTorch's norms, `triton` has one launch forward and two backward for LayerNorm, and is `sequential` for
+RMSNorm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from bench.kernels.registry import load
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Kind: TypeAlias = Literal["layer", "rms"]
 Norm: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 AddNorm: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]"
 NormOfSum: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]"
+RMSNorm: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 ARGUMENTS = ("h", "update", "weight", "bias")
 EPSILON = 1e-5
+RMS_EPSILON = 1e-6
+
+
+class Norms(NamedTuple):
+    """The three functions of a kind of norm. `parameters` are weight and bias, or the weight alone.
+
+    Attributes:
+        norm: (h, *parameters) → normed.
+        add_norm: (h, update, *parameters) → (total, normed).
+        norm_of_sum: (h, update, *parameters) → normed.
+    """
+
+    norm: Callable[..., Any]
+    add_norm: Callable[..., Any]
+    norm_of_sum: Callable[..., Any]
+
+
+def norms(kind: Kind, name: str) -> Norms:
+    """The functions of a kind of norm, as the backend `name` computes them; imports what it needs."""
+    if kind == "layer":
+        return Norms(norm(name), add_norm(name), norm_of_sum(name))
+    return Norms(rms_norm(name), load("addition and RMS norm", name), load("RMS norm of a sum", name))
 
 
 def norm(name: str) -> Norm:
@@ -41,3 +68,8 @@ def add_norm(name: str) -> AddNorm:
 def norm_of_sum(name: str) -> NormOfSum:
     """(h, update, weight, bias) → normed, as the backend `name` computes it."""
     return load("norm of a sum", name)
+
+
+def rms_norm(name: str) -> RMSNorm:
+    """(h, weight) → normed by its root mean square, as the backend `name` computes it."""
+    return load("RMS norm", name)

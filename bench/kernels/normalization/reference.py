@@ -1,11 +1,11 @@
-"""LayerNorm as its formula has it; autograd differentiates it."""
+"""LayerNorm and RMSNorm as their formulas have them; autograd differentiates them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from bench.kernels.normalization import EPSILON
+from bench.kernels.normalization import EPSILON, RMS_EPSILON
 
 
 def norm(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -22,3 +22,17 @@ def add_norm(h: Tensor, update: Tensor, weight: Tensor, bias: Tensor) -> tuple[T
 
 def norm_of_sum(h: Tensor, update: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return norm(h + update, weight, bias)
+
+
+def rms_norm(h: Tensor, weight: Tensor) -> Tensor:
+    """Every row with root mean square 1, times `weight`."""
+    return weight * h / torch.sqrt((h**2).mean(-1, keepdim=True) + RMS_EPSILON)
+
+
+def add_rms_norm(h: Tensor, update: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    total = h + update
+    return total, rms_norm(total, weight)
+
+
+def rms_norm_of_sum(h: Tensor, update: Tensor, weight: Tensor) -> Tensor:
+    return rms_norm(h + update, weight)

@@ -1,9 +1,9 @@
 """The base class of all blocks, without torch.
 
-A block maps (B, L, D) to (B, L, D) and is used as h + block(LayerNorm(h)). A block's class contains its
+A block maps (B, L, D) to (B, L, D) and is used as h + block(norm(h)). A block's class contains its
 settings, states its cost and builds its PyTorch module.
 
-A block counts the parameters of its own module only; the LayerNorm before it belongs to the architecture.
+A block counts the parameters of its own module only; the norm before it belongs to the architecture.
 It counts multiplications of a prompt of L tokens as the paper's Appendix B does; `bench.flops` explains what
 is counted and why.
 """
@@ -78,6 +78,13 @@ class Block(Frozen):
     @abstractmethod
     def multiplications(self, L: int, D: int) -> int:
         """Number of forward multiplications for a prompt of L tokens at width D."""
+
+    def state_numbers(self, L: int, D: int) -> int | None:
+        """Numbers that the next token needs of L tokens of a prompt: a recurrent state, or keys and values.
+
+        The last inputs of short convolutions are left out. None means that the block does not state it.
+        """
+        return None
 
     @abstractmethod
     def build(self, place: Place) -> nn.Module:

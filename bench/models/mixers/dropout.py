@@ -26,6 +26,9 @@ class Dropout(Block):
     def multiplications(self, L: int, D: int) -> int:
         return 0
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return 0
+
     def build(self, place: Place) -> nn.Module:
         from bench.models import dropout
 

@@ -1,4 +1,4 @@
-"""Parameters of every architecture at every size the paper names, beside the counts it prints.
+"""Parameters of the paper's architectures at every size the paper names, beside the counts it prints.
 
 Table 6 prints one count per size group, Table 4 one per model. Ours, at the widest size of each of Table 6's
 groups and without read-in and read-out, agree with 23 of its 24 under rounding or truncation; the
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.models.architectures import ARCHITECTURES
+from bench.models import architectures
 from bench.models.sizes import Size
 from bench.paper.sizes import APPENDIX_C, PARITY, TABLE_3, TABLE_4, TABLE_6, TABLE_7, TABLE_8
 from bench.report.style import architecture_name
@@ -79,8 +79,8 @@ def comparison() -> pd.DataFrame:
         for group, sizes in source.groups.items():
             widest = max(sizes, key=lambda size: size.width)
             for size in sizes:
-                for name, architecture in ARCHITECTURES.items():
-                    printed = PAPER.get(name, {}).get(group)
+                for architecture in architectures.PAPER:
+                    printed = PAPER.get(architecture.name, {}).get(group)
                     count = architecture.parameters(size.layers, size.width, length=source.length)
                     rows.append(
                         {
@@ -88,7 +88,7 @@ def comparison() -> pd.DataFrame:
                             "size_group": group,
                             **size.model_dump(),
                             "widest": size == widest,
-                            "architecture": name,
+                            "architecture": architecture.name,
                             "ours": count,
                             "paper_printed": printed,
                             "paper": counted(printed) if printed else None,
@@ -101,7 +101,12 @@ def comparison() -> pd.DataFrame:
 def table_6() -> Table:
     """Sizes × architectures: the paper's count, ours, the deviation."""
     numbers = comparison()
-    columns = ["named in", "group", "layers × width", *map(architecture_name, ARCHITECTURES)]
+    columns = [
+        "named in",
+        "group",
+        "layers × width",
+        *(architecture_name(architecture.name) for architecture in architectures.PAPER),
+    ]
     keys = ["source", "size_group", "layers", "width"]
     rows = []
     for _, group in numbers.groupby(keys, sort=False):

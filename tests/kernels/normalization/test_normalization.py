@@ -1,4 +1,4 @@
-"""LayerNorm and the addition before it, against the formula."""
+"""LayerNorm, RMSNorm and the addition before them, against their formulas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kernel_checks import (
 from torch import Tensor
 
 from bench.kernels import triton_sums
-from bench.kernels.normalization import add_norm, norm, norm_of_sum
+from bench.kernels.normalization import RMS_EPSILON, add_norm, norm, norm_of_sum, norms, rms_norm
 
 KINDS = {"norm_triton": norm, "add_norm_triton": add_norm, "norm_of_sum_triton": norm_of_sum}
 kinds = pytest.mark.parametrize("kind", list(KINDS))
@@ -135,3 +135,28 @@ def test_a_residual_stream_of_several_blocks_has_the_gradients_of_its_reference(
 
     values = [normal(4, 6), normal(6), normal(6)]
     assert_same(model(name), model("reference"), values)  # type: ignore[arg-type]
+
+
+# --- RMSNorm ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", ["norm", "add_norm", "norm_of_sum"])
+@pytest.mark.parametrize("shape", [(2, 41, 64), (5, 7), (1, 1), (0, 4)])
+def test_rms_norms_are_their_references(function: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    summands = [3 * normal(*shape) + 1 for _ in range(1 if function == "norm" else 2)]
+    tested, reference = (getattr(norms("rms", name), function) for name in ("sequential", "reference"))
+    assert_same(tested, reference, [*summands, normal(shape[-1])])
+
+
+@pytest.mark.parametrize("name", ["reference", "sequential"])
+@given(scale=st.floats(1e-2, 1e6), channels=st.integers(1, 9))
+def test_an_rms_norm_forgets_the_scale_but_not_the_mean(name: str, scale: float, channels: int) -> None:
+    h = torch.ones(2, channels, dtype=torch.float64)
+    expected = torch.arange(1.0, channels + 1, dtype=torch.float64)
+    normed = rms_norm(name)(scale * h, expected)
+    torch.testing.assert_close(normed, expected.expand(2, channels), rtol=RMS_EPSILON / scale**2, atol=1e-12)
+
+
+def test_an_rms_norm_of_a_stack_is_each_model_alone() -> None:
+    assert_a_stack_is_each_model_alone(rms_norm("sequential"), [normal(2, 3, 5), normal(5)])

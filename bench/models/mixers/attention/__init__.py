@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from bench.models.mixers.block import Block, Place
 
@@ -14,21 +14,41 @@ if TYPE_CHECKING:
 
 
 class Attention(Block):
-    """Causal multi-head attention with biases.
+    """Causal multi-head attention.
+
+    With the options of the first results it is GPT-2's. The others are what Transformers have changed since:
+    "Transformer++" has no biases and rotary positions (Su et al. 2021); norms of queries and keys (Dehghani
+    et al. 2023) and a gate of the output (Qiu et al. 2025) are those of Qwen3-Next.
 
     Attributes:
-        init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / (2·layers)).
+        init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / blocks).
             "torch" keeps PyTorch's uniform weights, as the released hybrids do. Biases start at zero.
         dropout: probability of dropping an entry of the output in training (GPT-2's residual dropout).
         attention_dropout: the same for the weights of the softmax.
         causal: if false, every token attends to all tokens. A model of the next token then reads the answer:
             only for a control that shows what this looks like.
+        bias: whether the projections have biases.
+        rotary: whether queries and keys are rotated by their positions, in pairs of dimensions i and
+            i + Dh/2 with base 10 000. This defines positions beyond those of training too.
+        qk_norm: whether every head's queries and keys are divided by their root mean squares, before the
+            rotation. Their 2D weights start at 1.
+        output_gate: whether a head's output is multiplied by the sigmoid of a linear map of the input.
+        window: tokens that a token attends to, itself included; None for all.
 
-    Without the causal mask, attention is computed by its formula: the kernels of `bench.kernels.attention`
-    are causal.
+    Without the causal mask and with a window, attention is computed by its formula: the kernels of
+    `bench.kernels.attention` have neither.
     """
 
-    later_fields: ClassVar[Mapping[str, Any]] = {"dropout": 0.0, "attention_dropout": 0.0, "causal": True}
+    later_fields: ClassVar[Mapping[str, Any]] = {
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "causal": True,
+        "bias": True,
+        "rotary": False,
+        "qk_norm": False,
+        "output_gate": False,
+        "window": None,
+    }
 
     uses_heads: ClassVar[bool] = True
     stackable: ClassVar[bool] = True
@@ -38,13 +58,37 @@ class Attention(Block):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     causal: bool = True
+    bias: bool = True
+    rotary: bool = False
+    qk_norm: bool = False
+    output_gate: bool = False
+    window: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _window_is_causal(self) -> Self:
+        if self.window is not None and not self.causal:
+            raise ValueError("a window is of earlier tokens: it needs causal: true")
+        return self
 
     def parameters(self, D: int) -> int:
-        return 4 * D**2 + 4 * D
+        projections = 5 if self.output_gate else 4
+        return projections * (D**2 + self.bias * D) + self.qk_norm * 2 * D
 
     def multiplications(self, L: int, D: int) -> int:
-        """Table 9: QKV 3LD², outer product and multiplication with V 2L²D, outer projection LD²."""
-        return 4 * L * D**2 + 2 * L**2 * D
+        """Table 9: QKV 3LD², outer product and multiplication with V 2L²D, outer projection LD².
+
+        With a window of W tokens, 2LWD in place of 2L²D. A gate costs LD² + LD.
+        """
+        gate = self.output_gate * (L * D**2 + L * D)
+        return 4 * L * D**2 + 2 * L * self._seen(L) * D + gate
+
+    def state_numbers(self, L: int, D: int) -> int:
+        """The keys and the values of all tokens, or of those in the window."""
+        return 2 * self._seen(L) * D
+
+    def _seen(self, L: int) -> int:
+        """Tokens that the last of L tokens attends to."""
+        return L if self.window is None else min(self.window, L)
 
     def build(self, place: Place) -> nn.Module:
         from bench.models.dropout import DropoutModule
@@ -54,9 +98,14 @@ class Attention(Block):
             place.width,
             place.heads,
             place.scan,
-            layers=place.layers,
+            blocks=place.blocks,
             init=self.init,
             causal=self.causal,
+            bias=self.bias,
+            rotary=self.rotary,
+            qk_norm=self.qk_norm,
+            output_gate=self.output_gate,
+            window=self.window,
             weight_dropout=DropoutModule(self.attention_dropout, place.site(1), place.scan),
             dropout=DropoutModule(self.dropout, place.site(0), place.scan),
         )

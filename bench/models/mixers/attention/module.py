@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from bench.kernels.attention import attention, attention_dropout, reference
+from bench.kernels.normalization import rms_norm
 from bench.models.dropout import DropoutModule
 from bench.models.linear import Linear
+
+ROTARY_BASE = 10_000.0
 
 
 class AttentionModule(nn.Module):
@@ -19,9 +23,14 @@ class AttentionModule(nn.Module):
         width: D.
         heads: number of heads; divides D.
         scan: name of the kernels' backend.
-        layers: layers of the whole model, for GPT-2's initialisation.
-        init: the initialisation (`bench.models.mixers.attention.Attention.init`).
+        blocks: residual blocks of the model's layers, for GPT-2's initialisation.
+        init: the initialisation (`bench.models.mixers.attention.Attention`, which explains the others too).
         causal: whether a token attends to earlier tokens and itself only.
+        bias: whether the projections have biases.
+        rotary: whether queries and keys are rotated.
+        qk_norm: whether queries and keys are normalised.
+        output_gate: whether the output is gated.
+        window: tokens that a token attends to; None for all.
         weight_dropout: dropout of the softmax's weights.
         dropout: dropout of the output.
     """
@@ -32,33 +41,85 @@ class AttentionModule(nn.Module):
         heads: int,
         scan: str,
         *,
-        layers: int,
+        blocks: int,
         init: Literal["gpt2", "torch"],
         causal: bool,
+        bias: bool,
+        rotary: bool,
+        qk_norm: bool,
+        output_gate: bool,
+        window: int | None,
         weight_dropout: DropoutModule,
         dropout: DropoutModule,
     ) -> None:
         super().__init__()
         self.causal, self.weight_dropout, self.dropout = causal, weight_dropout, dropout
         self.heads, self.attend, self.attend_dropping = heads, attention(scan), attention_dropout(scan)
-        self.qkv = Linear(width, 3 * width, scan)
-        self.out = Linear(width, width, scan)
-        nn.init.zeros_(self.qkv.bias)
-        nn.init.zeros_(self.out.bias)
-        # GPT-2 scales the projections that write to the residual stream by 1/√N for N = 2·layers additions.
-        if init == "gpt2":
-            nn.init.normal_(self.qkv.weight, std=0.02)
-            nn.init.normal_(self.out.weight, std=0.02 / math.sqrt(2 * layers))
+        self.rotary, self.window = rotary, window
+        self.qkv = Linear(width, 3 * width, scan, bias=bias)
+        self.out = Linear(width, width, scan, bias=bias)
+        self.gate = Linear(width, width, scan, bias=bias) if output_gate else None
+        self.qk_norm = HeadNorm(heads, width // heads, scan) if qk_norm else None
+        # GPT-2 scales the projections that write to the residual stream by 1/√N for N additions.
+        for projection, std in ((self.qkv, 0.02), (self.out, 0.02 / math.sqrt(blocks)), (self.gate, 0.02)):
+            if projection is not None and bias:
+                nn.init.zeros_(projection.bias)
+            if projection is not None and init == "gpt2":
+                nn.init.normal_(projection.weight, std=std)
 
     def forward(self, h: Tensor) -> Tensor:
         B, L, D = h.shape
         qkv = self.qkv(h).view(B, L, 3, self.heads, D // self.heads)
-        mask = self.weight_dropout.mask
-        if self.causal and mask is not None:
+        if self.qk_norm is not None or self.rotary:
+            qk, v = qkv.split([2, 1], dim=2)
+            if self.qk_norm is not None:
+                qk = self.qk_norm(qk)
+            qkv = torch.cat((rotated(qk) if self.rotary else qk, v), dim=2)
+        mask, has_kernel = self.weight_dropout.mask, self.causal and self.window is None
+        if has_kernel and mask is not None:
             attended = self.attend_dropping(qkv, *mask)
-        elif self.causal and not self.weight_dropout.drops:
+        elif has_kernel and not self.weight_dropout.drops:
             attended = self.attend(qkv)
         else:
-            attended = reference.attention(qkv, self.causal, self.weight_dropout)
-        y: Tensor = self.dropout(self.out(attended.reshape(B, L, D)))
+            attended = reference.attention(qkv, self.causal, self.weight_dropout, self.window)
+        attended = attended.reshape(B, L, D)
+        if self.gate is not None:
+            attended = attended * torch.sigmoid(self.gate(h))
+        y: Tensor = self.dropout(self.out(attended))
         return y
+
+
+class HeadNorm(nn.Module):
+    """RMSNorm of every head's queries and keys, (B, L, 2, H, Dh) → the same, with weights of each head."""
+
+    def __init__(self, heads: int, head_dim: int, scan: str) -> None:
+        super().__init__()
+        self.norm = rms_norm(scan)
+        self.weight = nn.Parameter(torch.ones(2, heads, head_dim))
+        self.ones: Tensor
+        self.register_buffer("ones", torch.ones(head_dim), persistent=False)
+
+    def forward(self, qk: Tensor) -> Tensor:
+        normed: Tensor = self.weight * self.norm(qk, self.ones)
+        return normed
+
+
+def rotated(x: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021): pairs of dimensions, rotated by angles that grow with the token.
+
+    With half = ⌊Dh/2⌋, dimensions i and i + half of token t are rotated by t · base^(−i/half). The inner
+    product of two rotated vectors depends on positions through their distance only. The last dimension of an
+    odd number stays.
+
+    Args:
+        x: (B, L, ..., Dh).
+    """
+    length, half = x.shape[1], x.shape[-1] // 2
+    if half == 0:
+        return x
+    places = torch.arange(length, dtype=x.dtype, device=x.device)
+    rates = ROTARY_BASE ** (-torch.arange(half, dtype=x.dtype, device=x.device) / half)
+    angles = (places[:, None] * rates).view(length, *[1] * (x.dim() - 3), half)
+    cos, sin = angles.cos(), angles.sin()
+    first, second, last = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat((first * cos - second * sin, second * cos + first * sin, last), dim=-1)

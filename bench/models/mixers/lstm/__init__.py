@@ -37,6 +37,10 @@ class LSTM(Block):
         """Not in the paper. Projections of the gates 8LD², three elementwise products with gates 3LD."""
         return 8 * L * D**2 + 3 * L * D
 
+    def state_numbers(self, L: int, D: int) -> int:
+        """Hidden state and cell."""
+        return 2 * D
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.lstm.module import LSTMModule
 

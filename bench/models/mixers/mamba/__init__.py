@@ -48,6 +48,9 @@ class Mamba(Block):
         E, N = self.expand, self.state
         return 3 * L * E * D**2 + 7 * L * E * D * N + 4 * L * E * D
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return self.expand * D * self.state
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.mamba.module import MambaModule
 

@@ -10,16 +10,13 @@ out(y)
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from bench.kernels.convolution import short_convolution
 from bench.kernels.scan import selective_scan
-from bench.models.linear import Linear
-
-STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
+from bench.models.convolution import ShortConvolution
+from bench.models.linear import Linear, output_projection
+from bench.models.step_sizes import step_biases
 
 
 class MambaModule(nn.Module):
@@ -49,13 +46,10 @@ class MambaModule(nn.Module):
         self.skip = nn.Parameter(torch.ones(inner))
         self.output = output_projection(inner, width, blocks, scan)
 
-        # Initial step sizes Δ are log-uniform on [STEP_MIN, STEP_MAX]. The bias is their inverse softplus,
-        # Δ + log(1 − exp(−Δ)); expm1 keeps it accurate for small Δ.
-        low, high = math.log(STEP_MIN), math.log(STEP_MAX)
-        steps = torch.exp(torch.rand(inner) * (high - low) + low).clamp(min=STEP_FLOOR)
+        biases = step_biases(inner)
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
         with torch.no_grad():
-            self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+            self.step.bias.copy_(biases)
 
     def forward(self, h: Tensor) -> Tensor:
         x, z = self.input(h).chunk(2, dim=-1)
@@ -65,25 +59,3 @@ class MambaModule(nn.Module):
         y = self.scan(x, step, self.step.bias, -torch.exp(self.log_A), B, C, self.skip, z)
         out: Tensor = self.output(y)
         return out
-
-
-class ShortConvolution(nn.Module):
-    """Causal depthwise convolution with SiLU, (B, L, E) → (B, L, E). Initialised like `nn.Conv1d`."""
-
-    def __init__(self, channels: int, taps: int, scan: str) -> None:
-        super().__init__()
-        self.convolve = short_convolution(scan)
-        bound = 1 / math.sqrt(taps)
-        self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.convolve(x, self.weight, self.bias)
-
-
-def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
-    """Projection from the inner width to D: PyTorch's initial values divided by √blocks, as GPT-2 scales."""
-    projection = Linear(inner, width, scan, bias=False)
-    with torch.no_grad():
-        projection.weight /= math.sqrt(blocks)
-    return projection

@@ -35,9 +35,12 @@ class MLP(Block):
         """Table 9: 8LD² at `expand` 4."""
         return 2 * self.expand * L * D**2
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return 0
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.dropout import DropoutModule
         from bench.models.mixers.mlp.module import MLPModule
 
         dropout = DropoutModule(self.dropout, place.site(0), place.scan)
-        return MLPModule(place.width, place.scan, expand=self.expand, layers=place.layers, dropout=dropout)
+        return MLPModule(place.width, place.scan, expand=self.expand, blocks=place.blocks, dropout=dropout)

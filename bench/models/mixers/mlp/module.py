@@ -18,11 +18,11 @@ class MLPModule(nn.Module):
         width: D.
         scan: name of the kernels' backend.
         expand: inner width over D.
-        layers: layers of the whole model, for GPT-2's initialisation.
+        blocks: residual blocks of the model's layers, for GPT-2's initialisation.
         dropout: dropout of the output.
     """
 
-    def __init__(self, width: int, scan: str, *, expand: int, layers: int, dropout: DropoutModule) -> None:
+    def __init__(self, width: int, scan: str, *, expand: int, blocks: int, dropout: DropoutModule) -> None:
         super().__init__()
         self.dropout = dropout
         self.up = Linear(width, expand * width, scan)
@@ -31,7 +31,7 @@ class MLPModule(nn.Module):
         nn.init.zeros_(self.up.bias)
         nn.init.zeros_(self.down.bias)
         nn.init.normal_(self.up.weight, std=0.02)
-        nn.init.normal_(self.down.weight, std=0.02 / math.sqrt(2 * layers))
+        nn.init.normal_(self.down.weight, std=0.02 / math.sqrt(blocks))
 
     def forward(self, h: Tensor) -> Tensor:
         y: Tensor = self.dropout(self.down(self.bias_gelu(self.up.product(h), self.up.bias)))

@@ -34,6 +34,9 @@ class S4(Block):
         """Not in the paper. 1×1 mixing 2LD², recurrence 3LDN, skip and gate 2LD (see `bench.flops`)."""
         return 2 * L * D**2 + 3 * L * D * self.state + 2 * L * D
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return D * self.state
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.s4.module import S4Module
 

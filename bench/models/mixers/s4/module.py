@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.kernels.activation import bias_glu, gelu
 from bench.kernels.ssm import diagonal_ssm
 from bench.models.linear import Linear
-from bench.models.mixers.mamba.module import STEP_MAX, STEP_MIN
+from bench.models.step_sizes import STEP_MAX, STEP_MIN
 
 
 class DiagonalSSM(nn.Module):

@@ -42,6 +42,9 @@ class S4Mamba(Block):
         E, N = self.expand, self.state
         return 3 * L * E * D**2 + 3 * L * E * D * N + 4 * L * E * D
 
+    def state_numbers(self, L: int, D: int) -> int:
+        return self.expand * D * self.state
+
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.s4_mamba.module import S4MambaModule
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bench.kernels.activation import gate as plain_gate
 from bench.kernels.activation import silu_gate
-from bench.models.linear import Linear
-from bench.models.mixers.mamba.module import ShortConvolution, output_projection
+from bench.models.convolution import ShortConvolution
+from bench.models.linear import Linear, output_projection
 from bench.models.mixers.s4.module import DiagonalSSM
 
 
