@@ -66,7 +66,7 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every reader can hold."""
 Count = Annotated[int, Field(ge=1, le=2**53)]
-Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation"]
+Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation", "kl_divergence"]
 Flops = Annotated[int, Field(ge=1, le=10**40)]
 Seconds = Annotated[float, Field(ge=0, le=2e11)]
 """A duration, or a time since 1970 that the calendar has."""

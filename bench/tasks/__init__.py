@@ -10,6 +10,7 @@ from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
 from bench.tasks.task import PROTOCOLS, Protocol, Task
+from bench.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
     "linear_regression": LinearRegression,
@@ -23,6 +24,7 @@ TASKS: dict[str, type[Task]] = {
     "vector_mqar": VectorMQAR,
     "ginc": GINC,
     "regbench": RegBench,
+    "word_problem": WordProblem,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

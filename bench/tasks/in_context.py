@@ -16,15 +16,13 @@ from bench.lazy import torch
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.task import (
-    LENGTHS,
-    LONGER,
     MAIN,
     Evaluation,
     LongerEvaluation,
     Prompts,
     Settled,
     Task,
-    thinned,
+    longer_by_position,
 )
 
 if TYPE_CHECKING:
@@ -93,27 +91,8 @@ class Examples(Task):
         return {MAIN: Evaluation(tuple(range(self.n_points)), marks, self.error_scale)}
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
-        """One evaluation on prompts of 4 times as many examples.
-
-        A prediction depends on earlier tokens only. The beginnings of these prompts are therefore prompts of
-        every shorter length, and the mark "2x_length" is the end of prompts of twice the length.
-        """
-        n = self.n_points
-        longer = self.lengthened(n_points=max(LENGTHS) * n)
-        if longer is None:
-            return {}
-        main = longer.evaluations()[MAIN]
-        beyond = [column for column, position in enumerate(main.positions) if position >= n]
-        ends = {
-            f"{factor}x_length": max(column for column in beyond if main.positions[column] < factor * n)
-            for factor in LENGTHS
-        }
-        columns = thinned(beyond, list(ends.values()))
-        description = main._replace(
-            positions=tuple(main.positions[column] for column in columns),
-            marks={name: columns.index(column) for name, column in ends.items()},
-        )
-        return {LONGER: LongerEvaluation(longer, columns, description)}
+        """One evaluation on prompts of 4 times as many examples."""
+        return longer_by_position(self)
 
     def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
         weights = super().counted(prompts, step)

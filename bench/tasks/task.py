@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROTOCOLS = ("paper", "released_code")
 Protocol = Literal["paper", "released_code"]
 
-Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation"]
+Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation", "kl_divergence"]
 """Kinds of scores. The cross-entropy is in nats per token; its exponential is the perplexity."""
 
 
@@ -396,3 +396,27 @@ def thinned(columns: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]:
     """At most `MOST_COLUMNS` equally spaced columns that end with the last one, and the columns `kept`."""
     stride = -(-len(columns) // MOST_COLUMNS)
     return tuple(sorted({*columns[::-1][::stride], *kept}))
+
+
+def longer_by_position(task: Task, factors: Sequence[int] = LENGTHS) -> dict[str, LongerEvaluation]:
+    """One evaluation on prompts of as many times as many points as the last of `factors`, which rise.
+
+    A prediction depends on earlier tokens only. The beginnings of these prompts are therefore prompts of
+    every shorter length, and the mark "2x_length" is the end of prompts of twice the length.
+    """
+    n = task.n_points
+    longer = task.lengthened(n_points=factors[-1] * n)
+    if longer is None:
+        return {}
+    main = longer.evaluations()[MAIN]
+    beyond = [column for column, position in enumerate(main.positions) if position >= n]
+    ends = {
+        f"{factor}x_length": max(column for column in beyond if main.positions[column] < factor * n)
+        for factor in factors
+    }
+    columns = thinned(beyond, list(ends.values()))
+    description = main._replace(
+        positions=tuple(main.positions[column] for column in columns),
+        marks={name: columns.index(column) for name, column in ends.items()},
+    )
+    return {LONGER: LongerEvaluation(longer, columns, description)}

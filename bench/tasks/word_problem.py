@@ -1,0 +1,142 @@
+"""The word problem of a finite group: a test of state tracking (Merrill, Petty & Sabharwal 2024)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from bench.lazy import torch
+from bench.tasks.baselines import Baseline, Kind, summarise
+from bench.tasks.draws import Draws
+from bench.tasks.groups import Group, derived_subgroup, elements, multiplication_table
+from bench.tasks.prefixes import prefix_products
+from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Metric, Prompts, longer_by_position
+from bench.tasks.tokens import NextToken
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CROSS_ENTROPY, PREFIX = "cross_entropy", "prefix_accuracy"
+LENGTHS = (2, 4, 8)
+"""Lengths of longer prompts, in multiples of the trained length."""
+WINDOW = 8
+"""Elements that the baseline with a short memory multiplies."""
+
+
+class WordProblem(NextToken):
+    """The product of all group elements so far, at every element.
+
+    One prompt of the group S3, whose elements are permutations of 0, 1, 2 in the order of their images::
+
+        element    1 = (0 2 1)   2 = (1 0 2)   2 = (1 0 2)   4 = (2 0 1)
+        product    1 = (0 2 1)   4 = (2 0 1)   1 = (0 2 1)   2 = (1 0 2)
+
+    Elements are uniform and independent. p_t = p_{t−1}·g_t, with (a·b)(i) = a(b(i)). A token is the number of
+    an element, and so is a target. Any p_t is equally likely given g₁ … g_{t−1}, so a model that forgets has
+    the accuracy 1/|G|. The prompt determines every product, so the ceiling is 1.
+
+    Groups: Z2 (parity), S3, three groups of 60 elements (Z60 commutative, A4xZ5 solvable, A5 not solvable),
+    and S5, of 120. The word problem of a group that is not solvable is complete for NC¹ (Barrington 1989);
+    those of solvable groups are easier. Transformers and state-space models with diagonal transitions and
+    logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless TC⁰ = NC¹ (Merrill, Petty &
+    Sabharwal 2024, "The illusion of state in state-space models").
+
+    Scores, by the number of elements before: `report` is the accuracy, `cross_entropy` is in nats, and
+    `prefix_accuracy` is the share of prompts where all products so far are right. `longer_prompts` has
+    prompts of up to 8 times the trained length.
+    """
+
+    metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+
+    name: Literal["word_problem"] = "word_problem"
+    group: Group = "S3"
+    n_points: PositiveInt = 16
+
+    @property
+    def vocabulary(self) -> int:
+        """The elements of the group."""
+        return len(elements(self.group))
+
+    @property
+    def trivial(self) -> float:
+        """Accuracy of a random element."""
+        return 1 / self.vocabulary
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        main = Evaluation(tuple(range(self.n_points)), {"last": self.n_points - 1}, 1.0, "elements before")
+        return {
+            MAIN: main,
+            CROSS_ENTROPY: main._replace(error_scale=self.uniform_cross_entropy, metric="cross_entropy"),
+            PREFIX: main._replace(metric="accuracy"),
+        }
+
+    def longer_evaluations(self) -> dict[str, LongerEvaluation]:
+        return longer_by_position(self, LENGTHS)
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        words = draws.integers("element", self.vocabulary, batch, self.n_points)
+        table = _table(self.group, draws.step.device)
+        products = prefix_products(words, lambda a, b: table[a * self.vocabulary + b])
+        return Prompts(words, products, words.unsqueeze(-1))
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (outputs.argmax(dim=-1) == prompts.targets).float()
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        right = self.scores(outputs, prompts)
+        return {MAIN: right, CROSS_ENTROPY: self.losses(outputs, prompts), PREFIX: right.cumprod(dim=1)}
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        quotient, order = len(derived_subgroup(self.group)), self.vocabulary
+        rows = [
+            *self._guesses("uniform guess", "trivial", prompts, order),
+            *self._products("product of the prompt", "floor", prompts, self.n_points),
+        ]
+        if self.n_points > WINDOW:
+            rows += self._products(f"product of the last {WINDOW} elements", "baseline", prompts, WINDOW)
+        if 1 < quotient < order:  # otherwise it is the floor or the uniform guess
+            rows += self._guesses("commutative part", "baseline", prompts, quotient)
+        return rows
+
+    def _guesses(self, name: str, kind: Kind, prompts: Prompts, choices: int) -> list[Baseline]:
+        """Guess one of `choices` elements, among which the right one is.
+
+        "Commutative part": the class of p_t in the largest commutative quotient G/G′ depends only on how
+        often each element has occurred. A predictor that counts, but ignores the order, chooses among the
+        |G′| elements of the class.
+        """
+        started = time.perf_counter()
+        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
+        scores = {
+            MAIN: ones / choices,
+            CROSS_ENTROPY: ones * math.log(choices),
+            PREFIX: (ones / choices).cumprod(dim=1),
+        }
+        return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+
+    def _products(self, name: str, kind: Kind, prompts: Prompts, window: int) -> list[Baseline]:
+        """Predict the product of the last `window` elements. It has a cross-entropy if it is always right."""
+        started = time.perf_counter()
+        table = torch.tensor(multiplication_table(self.group))
+        products = torch.zeros_like(prompts.tokens)
+        for ago in range(min(window, self.n_points)):  # one more earlier element at every position
+            earlier = prompts.tokens[:, : self.n_points - ago]
+            products[:, ago:] = table[earlier, products[:, ago:]]
+        right = (products == prompts.targets).double()
+        scores = {MAIN: right, PREFIX: right.cumprod(dim=1)}
+        if bool(right.all()):
+            scores[CROSS_ENTROPY] = torch.zeros_like(right)
+        return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+
+
+@cache  # not a bounded cache: a captured step reads the tensor at its address
+def _table(group: Group, device: torch.device) -> Tensor:
+    """The multiplication table row by row, (|G|²,) int64, on the device. A captured step cannot copy it there."""
+    return torch.tensor(multiplication_table(group), device=device).flatten()
