@@ -10,6 +10,7 @@ from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
 from bench.tasks.task import PROTOCOLS, Protocol, Task
+from bench.tasks.token_recall import TokenMQAR
 from bench.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
@@ -25,6 +26,7 @@ TASKS: dict[str, type[Task]] = {
     "ginc": GINC,
     "regbench": RegBench,
     "word_problem": WordProblem,
+    "token_mqar": TokenMQAR,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -101,6 +101,11 @@ def summarise(
     if overall is not None:
         of_all = _rounded(torch.stack((overall.mean(), overall.std() / math.sqrt(count))))
     return Baseline(name, kind, columns, _rounded(mean), _rounded(error), count, seconds, evaluation, of_all)
+
+
+def records(name: str, kind: Kind, scores: Mapping[str, Tensor], started: float) -> list[Baseline]:
+    """The records of one predictor: `summarise` of its scores (P, columns) on every evaluation."""
+    return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
 
 
 def _rounded(values: Tensor) -> list[float]:

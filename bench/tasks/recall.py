@@ -84,15 +84,12 @@ class VectorMQAR(Task):
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many pairs and queries."""
-        evaluations = {}
-        for factor in LENGTHS:
-            longer = self.lengthened(pairs=factor * self.pairs, queries=factor * self.queries)
-            if longer is not None:
-                columns = thinned(range(longer.queries), ())
-                marks = {"last": len(columns) - 1}
-                description = longer.evaluations()[MAIN]._replace(positions=columns, marks=marks)
-                evaluations[f"{factor}x_pairs"] = LongerEvaluation(longer, columns, description)
-        return evaluations
+        return longer_by_pairs(
+            {
+                factor: self.lengthened(pairs=factor * self.pairs, queries=factor * self.queries)
+                for factor in LENGTHS
+            }
+        )
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         if self.training_prompts is None:
@@ -113,22 +110,12 @@ class VectorMQAR(Task):
             place = torch.arange(queries, device=keys.device).expand(batch, -1)
             query_tokens = inputs
         else:
-            place = self._places(draws, batch)
+            # Slots ascend; the keys are in random order already.
+            place = 2 * power_law_slots(draws, batch, queries, pairs).sort(dim=1).values
             slots = torch.zeros(batch, 2 * pairs, d, device=keys.device)
             query_tokens = slots.scatter(1, place.unsqueeze(-1).expand(-1, -1, d), inputs)
         more = {"keys": keys, "values": values, "query_index": chosen, "place": 2 * pairs + place}
         return Prompts(torch.cat((context, query_tokens), dim=1), targets, inputs, more=more)
-
-    def _places(self, draws: Draws, batch: int) -> Tensor:
-        """Even slots of the queries in the spaced layout, ascending, (B, queries).
-
-        Drawn without repetition with weights gap^(a−1): those with the largest log-weights plus Gumbel noise.
-        """
-        gaps = torch.arange(1, self.pairs + 1, device=draws.step.device, dtype=torch.float64)
-        uniform = draws.uniform("place", batch, self.pairs).to(torch.float64)
-        ranks = (GAP_POWER - 1) * torch.log(gaps) - torch.log(-torch.log(uniform))
-        slots = ranks.argsort(dim=1, descending=True, stable=True)[:, : self.queries]
-        return 2 * slots.sort(dim=1).values
 
     def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Model outputs (B, L, d) → predictions at the queries, (B, queries, d)."""
@@ -145,6 +132,30 @@ class VectorMQAR(Task):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         return [predictors.trivial(self, prompts), *recall_baselines(prompts)]
+
+
+def power_law_slots(draws: Draws, batch: int, chosen: int, slots: int) -> Tensor:
+    """Different slots of 0 … slots − 1 for queries, (B, chosen), in the order in which they are drawn.
+
+    Drawn without repetition with weights gap^(a−1), where slot 0 has the gap 1: those with the largest
+    log-weights plus Gumbel noise.
+    """
+    gaps = torch.arange(1, slots + 1, device=draws.step.device, dtype=torch.float64)
+    uniform = draws.uniform("place", batch, slots).to(torch.float64)
+    ranks = (GAP_POWER - 1) * torch.log(gaps) - torch.log(-torch.log(uniform))
+    return ranks.argsort(dim=1, descending=True, stable=True)[:, :chosen]
+
+
+def longer_by_pairs(tasks: Mapping[int, Task | None]) -> dict[str, LongerEvaluation]:
+    """Evaluations of tasks with 2, 4, … times as many pairs; None for a number that is impossible."""
+    evaluations = {}
+    for factor, longer in tasks.items():
+        if longer is not None:
+            columns = thinned(range(longer.n_points), ())
+            marks = {"last": len(columns) - 1}
+            description = longer.evaluations()[MAIN]._replace(positions=columns, marks=marks)
+            evaluations[f"{factor}x_pairs"] = LongerEvaluation(longer, columns, description)
+    return evaluations
 
 
 def _on_sphere(vectors: Tensor) -> Tensor:

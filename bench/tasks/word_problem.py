@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, Kind, summarise
+from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.draws import Draws
 from bench.tasks.groups import Group, derived_subgroup, elements, multiplication_table
 from bench.tasks.prefixes import prefix_products
@@ -119,7 +119,7 @@ class WordProblem(NextToken):
             CROSS_ENTROPY: ones * math.log(choices),
             PREFIX: (ones / choices).cumprod(dim=1),
         }
-        return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+        return records(name, kind, scores, started)
 
     def _products(self, name: str, kind: Kind, prompts: Prompts, window: int) -> list[Baseline]:
         """Predict the product of the last `window` elements. It has a cross-entropy if it is always right."""
@@ -133,10 +133,10 @@ class WordProblem(NextToken):
         scores = {MAIN: right, PREFIX: right.cumprod(dim=1)}
         if bool(right.all()):
             scores[CROSS_ENTROPY] = torch.zeros_like(right)
-        return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+        return records(name, kind, scores, started)
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address
 def _table(group: Group, device: torch.device) -> Tensor:
-    """The multiplication table row by row, (|G|²,) int64, on the device. A captured step cannot copy it there."""
+    """The multiplication table row by row, (|G|²,) int64, on the device."""
     return torch.tensor(multiplication_table(group), device=device).flatten()

@@ -13,13 +13,15 @@ from bench.tasks.outliers import ManyOutlierRegression
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import LinearRegression
 from bench.tasks.task import LONGER, MAIN, MOST_COLUMNS
+from bench.tasks.token_recall import TokenMQAR
 
 EXAMPLES = [name for name, task in TASKS.items() if LONGER in task.example().longer_evaluations()]
 
 
 def test_every_in_context_task_of_the_paper_has_longer_prompts() -> None:
-    assert {*TASKS} - {*EXAMPLES} == {"vector_mqar", "ginc", "regbench"}
-    assert set(VectorMQAR().longer_evaluations()) == {"2x_pairs", "4x_pairs"}
+    assert {*TASKS} - {*EXAMPLES} == {"vector_mqar", "token_mqar", "ginc", "regbench"}
+    for task in (VectorMQAR(), TokenMQAR()):
+        assert set(task.longer_evaluations()) == {"2x_pairs", "4x_pairs"}
     assert not TASKS["ginc"].example().longer_evaluations()
 
 
@@ -54,6 +56,10 @@ def test_a_prompt_with_more_pairs_has_more_queries() -> None:
     evaluations = VectorMQAR(pairs=4, queries=2).longer_evaluations()
     assert [(e.task.pairs, e.task.queries) for e in evaluations.values()] == [(8, 4), (16, 8)]  # type: ignore[attr-defined]
     assert evaluations["4x_pairs"].description.marks == {"last": 7}
+    tokens = TokenMQAR(symbols=64, pairs=4, updates=2, prompt_length=32).longer_evaluations()
+    sizes = [(e.task.pairs, e.task.updates, e.task.prompt_length) for e in tokens.values()]  # type: ignore[attr-defined]
+    assert sizes == [(8, 4, 64), (16, 8, 128)]
+    assert set(TokenMQAR(symbols=64, pairs=10).longer_evaluations()) == {"2x_pairs"}  # 32 keys at most
 
 
 def test_a_task_whose_longer_prompts_are_impossible_has_no_such_evaluation() -> None:
@@ -61,7 +67,7 @@ def test_a_task_whose_longer_prompts_are_impossible_has_no_such_evaluation() -> 
     assert not LinearRegression(n_points=25_001).longer_evaluations()  # 100 000 points are the most
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, "vector_mqar"])
+@pytest.mark.parametrize("name", [*EXAMPLES, "vector_mqar", "token_mqar"])
 def test_columns_are_scored_as_the_whole_prompt_is(name: str) -> None:
     task = _small(name)
     for longer in task.longer_evaluations().values():
@@ -90,6 +96,8 @@ def test_the_chain_of_thought_costs_a_pass_per_eight_kept_positions() -> None:
 def _small(name: str) -> Task:
     if name == "vector_mqar":
         return VectorMQAR(n_dims=3, pairs=4, queries=2)
+    if name == "token_mqar":
+        return TokenMQAR(symbols=64, pairs=4, prompt_length=16)
     fields = {"n_points": 20}
     if "n_dims" in TASKS[name].model_fields:
         fields |= {"n_dims": 4}

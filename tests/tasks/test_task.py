@@ -23,7 +23,9 @@ from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
 from bench.tasks.task import PROTOCOLS, Prompts
+from bench.tasks.token_recall import TokenMQAR
 from bench.tasks.tokens import NextToken
+from bench.tasks.word_problem import WordProblem
 
 ALL = [pytest.param(cls.example(), id=name) for name, cls in TASKS.items()]
 DRAWN = [param for param in ALL if param.id != "ginc"]
@@ -101,6 +103,12 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (ManyOutlierRegression, {"plane": "prompt"}),
         (ChainOfThought, {"hidden": 0}),
         (VectorMQAR, {"queries": 33}),
+        (WordProblem, {"group": "A6"}),
+        (TokenMQAR, {"updates": 17}),
+        (TokenMQAR, {"prompt_length": 62}),
+        (TokenMQAR, {"prompt_length": 70, "updates": 4}),
+        (TokenMQAR, {"symbols": 255}),
+        (TokenMQAR, {"symbols": 32}),
         (
             VectorMQAR,
             {"curriculum": {"dims": {"start": 1, "increment": 1}, "points": {"start": 1, "increment": 1}}},
@@ -137,7 +145,7 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "basis": "orthogonal",
         "divisor": "root",
         "read_in": "shared",
-        "pairs": 40,
+        "pairs": 20,
         "queries": 4,
         "layout": "spaced",
         "training_prompts": 300_000,
@@ -154,6 +162,9 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "block": 512,
         "documents": 900,
         "group": "A5",
+        "updates": 3,
+        "prompt_length": 192,
+        "fillers": "zero",
     }
     fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR | NextToken) else {"name"}
     fields = [field for field in type(task).model_fields if field not in fixed]
@@ -258,6 +269,7 @@ PINNED = {
     "ginc": "6d9fa91f49e847ee",
     "regbench": "82bdb7fcead60f3d",
     "word_problem": "7513ef76d503dcdd",
+    "token_mqar": "2102eb4ae6c06318",
 }
 
 
