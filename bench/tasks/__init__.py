@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
+from bench.tasks.markov_chain import MarkovChain
 from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
@@ -27,6 +28,7 @@ TASKS: dict[str, type[Task]] = {
     "regbench": RegBench,
     "word_problem": WordProblem,
     "token_mqar": TokenMQAR,
+    "markov_chain": MarkovChain,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

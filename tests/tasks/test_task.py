@@ -18,6 +18,7 @@ from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.curriculum import Ramp
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import interleave
+from bench.tasks.markov_chain import MarkovChain
 from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
@@ -109,6 +110,8 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (TokenMQAR, {"prompt_length": 70, "updates": 4}),
         (TokenMQAR, {"symbols": 255}),
         (TokenMQAR, {"symbols": 32}),
+        (MarkovChain, {"states": 1}),
+        (MarkovChain, {"states": 16, "n_points": 1000}),
         (
             VectorMQAR,
             {"curriculum": {"dims": {"start": 1, "increment": 1}, "points": {"start": 1, "increment": 1}}},
@@ -165,6 +168,7 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "updates": 3,
         "prompt_length": 192,
         "fillers": "zero",
+        "states": 4,
     }
     fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR | NextToken) else {"name"}
     fields = [field for field in type(task).model_fields if field not in fixed]
@@ -270,6 +274,7 @@ PINNED = {
     "regbench": "82bdb7fcead60f3d",
     "word_problem": "7513ef76d503dcdd",
     "token_mqar": "2102eb4ae6c06318",
+    "markov_chain": "754457fcb447055d",
 }
 
 
