@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.tasks.chain_of_thought import ChainOfThought
+from bench.tasks.finite_regression import FiniteRegression
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.markov_chain import MarkovChain
@@ -29,6 +30,7 @@ TASKS: dict[str, type[Task]] = {
     "word_problem": WordProblem,
     "token_mqar": TokenMQAR,
     "markov_chain": MarkovChain,
+    "finite_regression": FiniteRegression,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

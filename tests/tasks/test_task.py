@@ -17,6 +17,7 @@ from bench.tasks import TASKS, Task
 from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.curriculum import Ramp
 from bench.tasks.draws import Draws
+from bench.tasks.finite_regression import FiniteRegression
 from bench.tasks.in_context import interleave
 from bench.tasks.markov_chain import MarkovChain
 from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
@@ -110,6 +111,9 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (TokenMQAR, {"prompt_length": 70, "updates": 4}),
         (TokenMQAR, {"symbols": 255}),
         (TokenMQAR, {"symbols": 32}),
+        (FiniteRegression, {"functions": 0}),
+        (FiniteRegression, {"functions": 2**20 + 1}),
+        (FiniteRegression, {"noise": 0.0}),
         (MarkovChain, {"states": 1}),
         (MarkovChain, {"states": 16, "n_points": 1000}),
         (
@@ -169,6 +173,8 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "prompt_length": 192,
         "fillers": "zero",
         "states": 4,
+        "functions": 7,
+        "noise": 0.5,
     }
     fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR | NextToken) else {"name"}
     fields = [field for field in type(task).model_fields if field not in fixed]
@@ -275,6 +281,7 @@ PINNED = {
     "word_problem": "7513ef76d503dcdd",
     "token_mqar": "2102eb4ae6c06318",
     "markov_chain": "754457fcb447055d",
+    "finite_regression": "4f67e4a4c3556b6b",
 }
 
 
