@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.tasks.chain_of_thought import ChainOfThought
+from bench.tasks.dynamical_system import LinearDynamicalSystem
 from bench.tasks.finite_regression import FiniteRegression
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
@@ -31,6 +32,7 @@ TASKS: dict[str, type[Task]] = {
     "token_mqar": TokenMQAR,
     "markov_chain": MarkovChain,
     "finite_regression": FiniteRegression,
+    "linear_dynamical_system": LinearDynamicalSystem,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

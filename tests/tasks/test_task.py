@@ -17,6 +17,7 @@ from bench.tasks import TASKS, Task
 from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.curriculum import Ramp
 from bench.tasks.draws import Draws
+from bench.tasks.dynamical_system import LinearDynamicalSystem
 from bench.tasks.finite_regression import FiniteRegression
 from bench.tasks.in_context import interleave
 from bench.tasks.markov_chain import MarkovChain
@@ -114,6 +115,9 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (FiniteRegression, {"functions": 0}),
         (FiniteRegression, {"functions": 2**20 + 1}),
         (FiniteRegression, {"noise": 0.0}),
+        (LinearDynamicalSystem, {"radius": 1.0}),
+        (LinearDynamicalSystem, {"process_noise": 0.0}),
+        (LinearDynamicalSystem, {"output_noise": -0.1}),
         (MarkovChain, {"states": 1}),
         (MarkovChain, {"states": 16, "n_points": 1000}),
         (
@@ -174,9 +178,17 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "fillers": "zero",
         "states": 4,
         "functions": 7,
+        "n_states": 3,
+        "radius": 0.9,
+        "process_noise": 0.1,
+        "output_noise": 0.0,
         "noise": 0.5,
     }
-    fixed = {"name", "curriculum"} if isinstance(task, VectorMQAR | NextToken) else {"name"}
+    fixed = (
+        {"name", "curriculum"}
+        if isinstance(task, VectorMQAR | NextToken | LinearDynamicalSystem)
+        else {"name"}
+    )
     fields = [field for field in type(task).model_fields if field not in fixed]
     for field in fields:
         changed = type(task)(**{**task.model_dump(), field: other[field]})
@@ -282,6 +294,7 @@ PINNED = {
     "token_mqar": "2102eb4ae6c06318",
     "markov_chain": "754457fcb447055d",
     "finite_regression": "4f67e4a4c3556b6b",
+    "linear_dynamical_system": "f4d5cc1b98e306b3",
 }
 
 
