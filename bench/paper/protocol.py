@@ -52,7 +52,7 @@ def differences() -> list[Difference]:
     for name in TASKS:
         for field, *values in _of_task(name):
             rows.setdefault((field, *values), []).append(name)
-    of_tasks = [Difference(_names(names), *row) for row, names in rows.items()]
+    of_tasks = [Difference(", ".join(names), *row) for row, names in rows.items()]
     return [*of_tasks, *ELSEWHERE]
 
 
@@ -97,12 +97,6 @@ def _of_task(name: str) -> Iterator[tuple[str, str, str, str]]:
                 f"{shown(kind.model_fields[field].default)}; {settled.why}" if settled else "by protocol"
             )
             yield field, *values, default
-
-
-def _names(tasks: list[str]) -> str:
-    if len(tasks) <= 2:
-        return ", ".join(tasks)
-    return f"{len(tasks)} tasks: all but {', '.join(name for name in TASKS if name not in tasks)}"
 
 
 def markdown() -> str:

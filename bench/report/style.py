@@ -146,6 +146,8 @@ _NAMES = {
     "vector_mqar": "Vector-valued MQAR",
     "ginc": "GINC",
     "regbench": "RegBench",
+    "token_mqar": "MQAR of tokens",
+    "finite_regression": "Regression on a finite pool",
 }
 
 

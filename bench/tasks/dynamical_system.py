@@ -111,13 +111,13 @@ def orthonormal_columns(matrices: Tensor) -> Tensor:
     A QR factorisation gives them only after its columns get the signs of R's diagonal. It also cannot be
     captured in a CUDA graph.
     """
-    columns: list[Tensor] = []
-    for column in matrices.unbind(dim=2):
-        for _ in range(2):  # the second time for rounding
-            for other in columns:
-                column = column - (column * other).sum(dim=1, keepdim=True) * other
-        columns.append(column / column.square().sum(dim=1, keepdim=True).sqrt())
-    return torch.stack(columns, dim=2)
+    columns, rest = [], matrices
+    while rest.shape[2]:
+        column = rest[:, :, :1] / torch.linalg.vector_norm(rest[:, :, :1], dim=1, keepdim=True)
+        columns.append(column)
+        rest = rest[:, :, 1:]
+        rest = torch.baddbmm(rest, column, column.mT @ rest, alpha=-1.0)
+    return torch.cat(columns, dim=2)
 
 
 def driven_states(transition: Tensor, noise: Tensor) -> Tensor:
@@ -127,6 +127,7 @@ def driven_states(transition: Tensor, noise: Tensor) -> Tensor:
     """
     states, power, shift = noise, transition.mT, 1
     while shift < noise.shape[1]:
-        states = torch.cat((states[:, :shift], states[:, shift:] + states[:, :-shift] @ power), dim=1)
+        later = torch.baddbmm(states[:, shift:], states[:, :-shift], power)
+        states = torch.cat((states[:, :shift], later), dim=1)
         power, shift = power @ power, 2 * shift
     return states

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from bench.tasks import finite_baselines as finite
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.in_context import InContext
-from bench.tasks.task import MAIN, Evaluation, Prompts
+from bench.tasks.task import MAIN, Evaluation, Prompts, Settled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,7 @@ class FiniteRegression(InContext):
     models need more. Their settings are the defaults: d = 8, 16 points, σ² = 0.25, no curriculum.
     """
 
+    settled_fields: ClassVar[Mapping[str, Settled]] = {}  # another paper's task
     other_evaluations: ClassVar[tuple[str, ...]] = (FRESH,)
 
     name: Literal["finite_regression"] = "finite_regression"

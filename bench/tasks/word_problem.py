@@ -82,7 +82,7 @@ class WordProblem(NextToken):
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         words = draws.integers("element", self.vocabulary, batch, self.n_points)
         table = _table(self.group, draws.step.device)
-        products = prefix_products(words, lambda a, b: table[a * self.vocabulary + b])
+        products = prefix_products(words, lambda a, b: table[a, b])
         return Prompts(words, products, words.unsqueeze(-1))
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
@@ -124,7 +124,7 @@ class WordProblem(NextToken):
     def _products(self, name: str, kind: Kind, prompts: Prompts, window: int) -> list[Baseline]:
         """Predict the product of the last `window` elements. It has a cross-entropy if it is always right."""
         started = time.perf_counter()
-        table = torch.tensor(multiplication_table(self.group))
+        table = _table(self.group, prompts.tokens.device)
         products = torch.zeros_like(prompts.tokens)
         for ago in range(min(window, self.n_points)):  # one more earlier element at every position
             earlier = prompts.tokens[:, : self.n_points - ago]
@@ -138,5 +138,5 @@ class WordProblem(NextToken):
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address
 def _table(group: Group, device: torch.device) -> Tensor:
-    """The multiplication table row by row, (|G|²,) int64, on the device."""
-    return torch.tensor(multiplication_table(group), device=device).flatten()
+    """The multiplication table, (|G|, |G|) int64, on the device."""
+    return torch.tensor(multiplication_table(group), device=device)
