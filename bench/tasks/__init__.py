@@ -12,6 +12,7 @@ from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegress
 from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
+from bench.tasks.selective_copying import SelectiveCopying
 from bench.tasks.task import PROTOCOLS, Protocol, Task
 from bench.tasks.token_recall import TokenMQAR
 from bench.tasks.word_problem import WordProblem
@@ -33,6 +34,7 @@ TASKS: dict[str, type[Task]] = {
     "markov_chain": MarkovChain,
     "finite_regression": FiniteRegression,
     "linear_dynamical_system": LinearDynamicalSystem,
+    "selective_copying": SelectiveCopying,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

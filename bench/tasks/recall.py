@@ -84,12 +84,7 @@ class VectorMQAR(Task):
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many pairs and queries."""
-        return longer_by_pairs(
-            {
-                factor: self.lengthened(pairs=factor * self.pairs, queries=factor * self.queries)
-                for factor in LENGTHS
-            }
-        )
+        return longer_by_factors(self, {"pairs": self.pairs, "queries": self.queries}, "pairs")
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         if self.training_prompts is None:
@@ -146,15 +141,19 @@ def power_law_slots(draws: Draws, batch: int, chosen: int, slots: int) -> Tensor
     return ranks.argsort(dim=1, descending=True, stable=True)[:, :chosen]
 
 
-def longer_by_pairs(tasks: Mapping[int, Task | None]) -> dict[str, LongerEvaluation]:
-    """Evaluations of tasks with 2, 4, … times as many pairs; None for a number that is impossible."""
+def longer_by_factors(task: Task, fields: Mapping[str, int], what: str) -> dict[str, LongerEvaluation]:
+    """Evaluations of the task with 2 and with 4 times the values of `fields`, if they are possible.
+
+    Their names are "2x_pairs" and "4x_pairs" if `what` is "pairs".
+    """
     evaluations = {}
-    for factor, longer in tasks.items():
+    for factor in LENGTHS:
+        longer = task.lengthened(**{name: factor * value for name, value in fields.items()})
         if longer is not None:
             columns = thinned(range(longer.n_points), ())
             marks = {"last": len(columns) - 1}
             description = longer.evaluations()[MAIN]._replace(positions=columns, marks=marks)
-            evaluations[f"{factor}x_pairs"] = LongerEvaluation(longer, columns, description)
+            evaluations[f"{factor}x_{what}"] = LongerEvaluation(longer, columns, description)
     return evaluations
 
 

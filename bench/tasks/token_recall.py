@@ -12,8 +12,8 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.draws import Draws
-from bench.tasks.recall import longer_by_pairs, power_law_slots
-from bench.tasks.task import LENGTHS, MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Metric, Prompts
+from bench.tasks.recall import longer_by_factors, power_law_slots
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:
@@ -102,12 +102,7 @@ class TokenMQAR(NextToken):
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many pairs, updates and tokens."""
         fields = {"pairs": self.pairs, "updates": self.updates, "prompt_length": self.prompt_length}
-        return longer_by_pairs(
-            {
-                factor: self.lengthened(**{name: factor * value for name, value in fields.items()})
-                for factor in LENGTHS
-            }
-        )
+        return longer_by_factors(self, fields, "pairs")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         n, half = self.pairs, self.symbols // 2

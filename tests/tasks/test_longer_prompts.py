@@ -12,6 +12,7 @@ from bench.tasks.draws import Draws
 from bench.tasks.outliers import ManyOutlierRegression
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import LinearRegression
+from bench.tasks.selective_copying import SelectiveCopying
 from bench.tasks.task import LONGER, MAIN, MOST_COLUMNS
 from bench.tasks.token_recall import TokenMQAR
 
@@ -19,9 +20,16 @@ EXAMPLES = [name for name, task in TASKS.items() if LONGER in task.example().lon
 
 
 def test_every_in_context_task_of_the_paper_has_longer_prompts() -> None:
-    assert {*TASKS} - {*EXAMPLES} == {"vector_mqar", "token_mqar", "ginc", "regbench"}
+    assert {*TASKS} - {*EXAMPLES} == {
+        "vector_mqar",
+        "token_mqar",
+        "selective_copying",
+        "ginc",
+        "regbench",
+    }
     for task in (VectorMQAR(), TokenMQAR()):
         assert set(task.longer_evaluations()) == {"2x_pairs", "4x_pairs"}
+    assert set(SelectiveCopying().longer_evaluations()) == {"2x_tokens", "4x_tokens"}
     assert not TASKS["ginc"].example().longer_evaluations()
 
 
@@ -67,7 +75,7 @@ def test_a_task_whose_longer_prompts_are_impossible_has_no_such_evaluation() -> 
     assert not LinearRegression(n_points=25_001).longer_evaluations()  # 100 000 points are the most
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, "vector_mqar", "token_mqar"])
+@pytest.mark.parametrize("name", [*EXAMPLES, "vector_mqar", "token_mqar", "selective_copying"])
 def test_columns_are_scored_as_the_whole_prompt_is(name: str) -> None:
     task = _small(name)
     for longer in task.longer_evaluations().values():
@@ -98,6 +106,8 @@ def _small(name: str) -> Task:
         return VectorMQAR(n_dims=3, pairs=4, queries=2)
     if name == "token_mqar":
         return TokenMQAR(symbols=64, pairs=4, prompt_length=16)
+    if name == "selective_copying":
+        return SelectiveCopying(n_points=4, prompt_length=20)
     fields = {"n_points": 20}
     if "n_dims" in TASKS[name].model_fields:
         fields |= {"n_dims": 4}

@@ -25,6 +25,7 @@ from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegress
 from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearRegression, TwoLayerNetwork
+from bench.tasks.selective_copying import SelectiveCopying
 from bench.tasks.task import PROTOCOLS, Prompts
 from bench.tasks.token_recall import TokenMQAR
 from bench.tasks.tokens import NextToken
@@ -118,6 +119,8 @@ def test_protocols_name_the_fields_where_text_and_code_differ() -> None:
         (LinearDynamicalSystem, {"radius": 1.0}),
         (LinearDynamicalSystem, {"process_noise": 0.0}),
         (LinearDynamicalSystem, {"output_noise": -0.1}),
+        (SelectiveCopying, {"symbols": 3}),
+        (SelectiveCopying, {"prompt_length": 32}),
         (MarkovChain, {"states": 1}),
         (MarkovChain, {"states": 16, "n_points": 1000}),
         (
@@ -295,6 +298,7 @@ PINNED = {
     "markov_chain": "754457fcb447055d",
     "finite_regression": "4f67e4a4c3556b6b",
     "linear_dynamical_system": "f4d5cc1b98e306b3",
+    "selective_copying": "687fe4497cd9881b",
 }
 
 
