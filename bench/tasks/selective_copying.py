@@ -91,7 +91,7 @@ class SelectiveCopying(NextToken):
         places = draws.subsets("place", batch, self.n_points, self.slots, self.slots).sort(dim=1).values
         tokens = torch.full((batch, self.prompt_length), blank, device=said.device)
         tokens = tokens.scatter(1, places, said)
-        tokens[:, self.slots] = mark
+        tokens[:, self.slots].fill_(mark)
         return Prompts(tokens, said, said.unsqueeze(-1))
 
     def predictions(self, outputs: Tensor) -> Tensor:
