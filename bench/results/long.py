@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SCORE = {
-    "score": "raw score: squared error, accuracy, cross-entropy in nats or total variation",
+    "score": "raw score: squared error, accuracy, cross-entropy or KL divergence in nats, or total variation",
     "score_se": "its standard error over prompts",
     "error": "the score as an error: divided by what the trivial predictor scores, or 1 − accuracy",
     "error_se": "its standard error over prompts",

@@ -35,10 +35,10 @@ one mark. Results written before it was recorded lack "headline", "convergence_s
 what belongs to them: their headline is "overall", their positions are 0 … n_points − 1. Still more results
 lack the evaluations on longer prompts.
 
-Scores are raw (`metric`: squared error, accuracy, cross-entropy in nats, total variation). Dividing by
-`error_scale`, choosing learning rates and drawing frontiers happen when a report is made. Everything
-outside `provenance` (and a baseline's `seconds`) is a function of `run` on one kind of machine. An id is the
-digest of what was run, so that a file whose run was edited no longer fits its id.
+Scores are raw (`metric`: squared error, accuracy, cross-entropy and KL divergence in nats, total variation).
+Dividing by `error_scale`, choosing learning rates and drawing frontiers happen when a report is made.
+Everything outside `provenance` (and a baseline's `seconds`) is a function of `run` on one kind of machine. An
+id is the digest of what was run, so that a file whose run was edited no longer fits its id.
 """
 
 from __future__ import annotations

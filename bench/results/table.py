@@ -23,7 +23,7 @@ DESCRIBED = {
     "outcome": "finished or diverged",
     "task": "the task's name",
     "task_id": "identifies the task's settings and its evaluation prompts; equal ones are comparable",
-    "metric": "what a score is: squared_error, accuracy, cross_entropy or total_variation",
+    "metric": "what a score is: squared_error, accuracy, cross_entropy, kl_divergence or total_variation",
     "error_scale": "what a raw score is divided by; 1 for an accuracy",
     "trivial": "raw score of a predictor that has learned nothing",
     "n_points": "points in a prompt, the query included",
