@@ -23,7 +23,7 @@ def pool_of(task: FiniteRegression) -> torch.Tensor:
 
 
 @cache
-def rows(functions: int, evaluation: str, count: int = 1280) -> dict[str, Baseline]:
+def rows(functions: int, evaluation: str, count: int = 640) -> dict[str, Baseline]:
     task = FiniteRegression(functions=functions)
     prompts = task.sample_evaluation(draws(purpose=evaluation), count, evaluation)
     return {row.kind: row for row in task.other_baselines(prompts, evaluation)}

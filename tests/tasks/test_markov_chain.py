@@ -26,7 +26,7 @@ def draws(step: int = 0) -> Draws:
 @cache
 def chains(states: int = 3, n_points: int = 100) -> tuple[MarkovChain, Prompts]:
     task = MarkovChain(states=states, n_points=n_points)
-    return task, task.sample(draws(), 2000)
+    return task, task.sample(draws(), 2000 if states < 8 else 1000)
 
 
 @cache
@@ -87,7 +87,8 @@ def test_rules_have_the_known_cross_entropies(
     floor = found["Bayes rule", "report"]
     assert floor.kind == "floor"
     assert np.mean(floor.mean) == pytest.approx(bayes, abs=0.011)
-    assert np.mean(floor.mean[-10:]) == pytest.approx(bayes_at_end, abs=0.02)
+    error = floor.standard_error[-1] / 10**0.5  # of a mean over ten positions
+    assert np.mean(floor.mean[-10:]) == pytest.approx(bayes_at_end, abs=4.5 * error)
     assert np.mean(found["states counted", "report"].mean) == pytest.approx(counted, abs=0.014)
     # Divergences have less noise than the cross-entropies whose differences they are.
     assert np.mean(found["Bayes rule", FROM_CHAIN].mean) == pytest.approx(bayes - chain, abs=0.003)
