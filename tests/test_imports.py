@@ -80,16 +80,16 @@ TORCH_AT_IMPORT = {
     "kernels": (
         "activation.reference activation.sequential activation.triton adam.clipped adam.reference "
         "adam.triton attention.reference attention.sequential attention.triton convolution.official "
-        "convolution.reference convolution.sequential convolution.triton delta.reference delta.sequential "
-        "draws.triton dropout.reference dropout.triton normalization.reference normalization.sequential "
-        "normalization.triton nvrtc operators product.reference product.sequential product.split "
-        "product.stacked product.triton_split scan.cuda scan.official scan.reference scan.sequential "
-        "scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
+        "convolution.reference convolution.sequential convolution.triton decay.reference decay.sequential "
+        "decay.sums delta.reference delta.sequential draws.triton dropout.reference dropout.triton "
+        "normalization.reference normalization.sequential normalization.triton nvrtc operators "
+        "product.reference product.sequential product.split product.stacked product.triton_split scan.cuda "
+        "scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
+        "ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
-        "backbone convolution dropout embedding linear mixers.attention.module "
-        "mixers.gated_deltanet.module mixers.lstm.module "
-        "mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module "
+        "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
+        "mixers.lstm.module mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module "
         "mixers.swiglu.module step_sizes verified"
     ),
     "speed": "measure profile",

@@ -54,6 +54,8 @@ KERNELS: dict[str, Backends] = {
         "triton": "bench.kernels.ssm.triton:ssm",
     },
     "delta rule": _without_triton("delta", "delta_rule"),
+    "scalar decay": _without_triton("decay", "scalar_decay"),
+    "vector decay": _without_triton("decay", "vector_decay"),
     "attention": _backends("attention", "attention"),
     "attention with dropout": {
         "reference": "bench.kernels.attention.reference:attention_dropout",

@@ -119,6 +119,22 @@ def _delta_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> 
     return [q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), log_decay]
 
 
+def _scalar_decay_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """Half-lives of a token and of a hundred; all heads share queries and keys."""
+    normal = _normal(length)
+    q, k = (normal(batch, length, 1, STATE) for _ in "qk")
+    rates = torch.logspace(-2, 0, HEADS)
+    g = -rates * normal(batch, length, HEADS).exp()
+    return [q, k, normal(batch, length, HEADS, channels // HEADS), g]
+
+
+def _vector_decay_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """The same per channel."""
+    normal = _normal(length)
+    q, k, v, g = (normal(batch, length, HEADS, channels // HEADS) for _ in "qkvg")
+    return [q, k, v, -torch.logspace(-2, 0, channels // HEADS) * g.exp()]
+
+
 def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
 
@@ -152,6 +168,8 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "short convolution": _normals("xtc"),
     "diagonal SSM": _ssm_inputs,
     "delta rule": _delta_inputs,
+    "scalar decay": _scalar_decay_inputs,
+    "vector decay": _vector_decay_inputs,
     "attention": _attention_inputs,
     "attention with dropout": _attention_dropout_inputs,
     "norm": _normals("xcc"),
