@@ -46,6 +46,8 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
     """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
     D = architecture.actual_width(width)
     for block in architecture.pattern:
+        if misfit := block.width_fault(D):
+            return f"block '{block.name}' at width {D}: {misfit}"
         for name, method in (
             ("multiplications", block.multiplications),
             ("state_numbers", block.state_numbers),

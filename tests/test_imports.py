@@ -89,8 +89,8 @@ TORCH_AT_IMPORT = {
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
-        "mixers.lstm.module mixers.mamba.module mixers.mlp.module mixers.s4.module mixers.s4_mamba.module "
-        "mixers.swiglu.module step_sizes verified"
+        "mixers.gla.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module mixers.mamba3.module "
+        "mixers.mlp.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module step_sizes verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -116,12 +116,12 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
     assert "Next: bench report suite.yaml --plugin gla.py" in said
 
     origin = {
-        "architecture": "gla",
+        "architecture": "simple_gla",
         "file": "gla.py",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     by_name = {result.run.architecture.name: result for result in results_of(tmp_path)}
-    assert by_name.keys() == {"gla", "gla+heads=2", "mamba"}
+    assert by_name.keys() == {"simple_gla", "simple_gla+heads=2", "mamba"}
     for name, result in by_name.items():
         assert result.provenance.plugins == (None if name == "mamba" else [origin])
         losses = result.curve.loss
@@ -131,11 +131,11 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
     page = printed("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
     assert "3 of 3 runs have results" in page
     methods = (tmp_path / "reports/gated_linear_attention/methods.md").read_text("utf-8")
-    assert f"architecture gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in methods
+    assert f"architecture simple_gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in methods
 
     plugins.load([path])
     (gla, other, _) = (run.architecture for run in suites.load(suite).runs)
-    assert (gla.name, other.name) == ("gla", "gla+heads=2")
+    assert (gla.name, other.name) == ("simple_gla", "simple_gla+heads=2")
     assert fault(gla, Size(layers=2, width=16, heads=None), 24, CPU, "sequential") is None
     for architecture, heads in ((gla, 4), (other, 2)):
         D = 32

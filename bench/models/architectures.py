@@ -7,7 +7,20 @@ from typing import Any
 from bench.errors import UserError
 from bench.models import blocks
 from bench.models.architecture import Architecture, Positions
-from bench.models.blocks import LSTM, MLP, S4, Attention, Dropout, GatedDeltaNet, Mamba, S4Mamba, SwiGLU
+from bench.models.blocks import (
+    GLA,
+    LSTM,
+    MLP,
+    S4,
+    Attention,
+    Dropout,
+    GatedDeltaNet,
+    Mamba,
+    Mamba2,
+    Mamba3,
+    S4Mamba,
+    SwiGLU,
+)
 
 PAPER = (
     Architecture(name="transformer", layer=(Attention(), MLP()), positions=Positions(rows=202, std=0.02)),
@@ -48,6 +61,10 @@ LATER = (
         name="gdn_hybrid_3_1", layer=(*_GDN, *_GDN, *_GDN, Attention(bias=False), SwiGLU()), norm="rms"
     ),
     Architecture(name="gdn_hybrid_1_1", layer=(*_GDN, Attention(bias=False), SwiGLU()), norm="rms"),
+    # Mamba-2 is a stack of its own block, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
+    Architecture(name="mamba2", layer=(Mamba2(), Mamba2()), norm="rms"),
+    Architecture(name="gla", layer=(GLA(), SwiGLU()), norm="rms"),
+    Architecture(name="mamba3", layer=(Mamba3(), SwiGLU()), norm="rms"),
 )
 """Architectures since the paper."""
 

@@ -40,4 +40,4 @@ class GatedLinearAttentionModule(nn.Module):
         return self.out(((q @ k.mT * decay) @ v).transpose(1, 2).reshape(B, L, D))
 
 
-gla = Architecture(name="gla", layer=(GatedLinearAttention(), MLP()))
+simple_gla = Architecture(name="simple_gla", layer=(GatedLinearAttention(), MLP()))

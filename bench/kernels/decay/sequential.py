@@ -30,13 +30,13 @@ UNDIVIDED = 4
 """Longest block of a chunk whose scores are computed at once in the vector form."""
 
 
-def scalar_decay(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
+def scalar_decay(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor) -> Tensor:
     """The chunks with a decay per head. Heads that share queries and keys share their products too."""
     L, G, H = q.shape[1], q.shape[2], v.shape[2]
     q, k = _chunks(q), _chunks(k)  # (B, n, G, C, K)
     v, sums = (
         torch.unflatten(_chunks(value), 2, (G, H // G))  # (B, n, G, H/G, C, V or 1)
-        for value in (v, g.unsqueeze(-1))
+        for value in (v, log_decay.unsqueeze(-1))
     )
     sums = running_sum(sums)
     decays = _causal((sums - sums.mT).to(v.dtype)).exp()
@@ -51,10 +51,10 @@ def scalar_decay(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
     return _tokens(y.flatten(2, 3), L)
 
 
-def vector_decay(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
+def vector_decay(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor) -> Tensor:
     """The chunks with a decay per channel of the keys."""
     L = q.shape[1]
-    q, k, v, g = (_chunks(value) for value in (q, k, v, g))  # (B, n, H, C, K or V)
+    q, k, v, g = (_chunks(value) for value in (q, k, v, log_decay))  # (B, n, H, C, K or V)
     sums = running_sum(g)
     y = _scores(q, k, sums) @ v
     if q.shape[1] > 1:
@@ -68,8 +68,8 @@ def _scores(q: Tensor, k: Tensor, sums: Tensor) -> Tensor:
     """A_ij of the vector form, (..., C, K) → (..., C, C).
 
     A chunk is halved. Between the halves, exp(G_i − G_j) = exp(G_i − G_m) exp(G_m − G_j) with the last token
-    m of the first half, so that these scores are a product of matrices, and both exponents are ≤ 0. The halves
-    are halved in turn.
+    m of the first half. So these scores are a product of matrices, and both exponents are ≤ 0. The halves are
+    halved in turn.
     """
     C = q.shape[-2]
     if C <= UNDIVIDED or C % 2:
@@ -81,9 +81,7 @@ def _scores(q: Tensor, k: Tensor, sums: Tensor) -> Tensor:
     middle = first[..., -1:, :]
     below = (second_q * _exp(second - middle, q)) @ (first_k * _exp(middle - first, k)).mT
     top, bottom = _scores(q, k, sums).unbind(-3)
-    return torch.cat(
-        (torch.cat((top, torch.zeros_like(below)), -1), torch.cat((below, bottom), -1)), dim=-2
-    )
+    return torch.cat((torch.cat((top, torch.zeros_like(below)), -1), torch.cat((below, bottom), -1)), dim=-2)
 
 
 def _states(decays: Tensor, updates: Tensor) -> Tensor:

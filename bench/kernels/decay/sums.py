@@ -22,8 +22,8 @@ def running_sum(values: Tensor) -> Tensor:
         triangle = torch.ones(L, L, dtype=torch.float64, device=values.device).tril()
         return triangle @ values.double()
     blocks = -(-L // BLOCK)
-    padded = functional.pad(values, (0, 0, 0, blocks * BLOCK - L)).unflatten(-2, (blocks, BLOCK))
-    within = running_sum(padded)
+    padded = functional.pad(values, (0, 0, 0, blocks * BLOCK - L))
+    within = running_sum(torch.unflatten(padded, -2, (blocks, BLOCK)))
     totals = within[..., -1, :]
     before = running_sum(totals) - totals
     sums: Tensor = (within + before.unsqueeze(-2)).flatten(-3, -2)[..., :L, :]

@@ -65,6 +65,13 @@ class Block(Frozen):
 
     name: str
 
+    def width_fault(self, D: int) -> str | None:
+        """Why there is no module of width D; None if there is one.
+
+        `bench.flops.fault` reports it, so that the other methods may assume a valid width.
+        """
+        return None
+
     def parameters(self, D: int) -> int:
         """Number of trainable parameters of the module at width D.
 

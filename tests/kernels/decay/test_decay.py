@@ -58,7 +58,9 @@ def test_golden_values_of_both_forms(name: str) -> None:
     """q_td = sin(t + 2d), k_td = cos(td), v_te = sin(t/2 + e); the fourth output."""
     t, d, e = (torch.arange(1.0, count + 1, dtype=torch.float64) for count in (4, 4, 3))
     t = t[:, None]
-    q, k, v = ((values)[None, :, None] for values in (torch.sin(t + 2 * d), torch.cos(t * d), torch.sin(t / 2 + e)))
+    q, k, v = (
+        (values)[None, :, None] for values in (torch.sin(t + 2 * d), torch.cos(t * d), torch.sin(t / 2 + e))
+    )
     scalars = {"-t/5": -t / 5, "ln(31/32)": torch.full_like(t, math.log(31 / 32))}
     expected = {
         "-t/5": (0.189860, -0.272431, -0.484250),
