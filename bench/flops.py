@@ -44,10 +44,10 @@ def multiplications(architecture: Architecture, layers: int, width: int, length:
 
 def fault(architecture: Architecture, width: int, length: int) -> str | None:
     """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
+    if misfit := architecture.width_fault(width):
+        return misfit
     D = architecture.actual_width(width)
     for block in architecture.pattern:
-        if misfit := block.width_fault(D):
-            return f"block '{block.name}' at width {D}: {misfit}"
         for name, method in (
             ("multiplications", block.multiplications),
             ("state_numbers", block.state_numbers),

@@ -100,13 +100,20 @@ class Cost:
         )
 
 
+def _cells(architecture: Architecture, size: Size, task: Task) -> tuple[str, str, str, str]:
+    """A size and its cost as text, without the cost if there is no model of this width."""
+    if architecture.width_fault(size.width):
+        return _text(size), "–", "–", "–"
+    return Cost.of(architecture, size, task).cells
+
+
 COST_COLUMNS = [
     Column("size"),
     Column("parameters", number=True),
     Column("FLOPs/token", number=True),
     Column("state", number=True),
 ]
-"""The columns of `Cost.cells`."""
+"""The columns of `_cells`."""
 STATE = "The state: how many numbers of a prompt a model keeps to read the next token."
 
 
@@ -154,7 +161,8 @@ def _options(architecture: Architecture) -> Iterator[tuple[str, Any, Block]]:
 
 
 def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dict[str, Any]:
-    costs = [Cost.of(architecture, size, task) for size in sizes]
+    fitting = [size for size in sizes if not architecture.width_fault(size.width)]
+    costs = [Cost.of(architecture, size, task) for size in fitting]
     return {
         "pattern": _pattern(architecture),
         "options": {field: value for field, value, _ in _options(architecture)},
@@ -188,7 +196,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
             name,
             _pattern(architecture),
             ", ".join(dict.fromkeys(field for field, _, _ in _options(architecture))) or "–",
-            *Cost.of(architecture, size, task).cells,
+            *_cells(architecture, size, task),
         )
         for name, architecture in ARCHITECTURES.items()
         for size in sizes
@@ -196,6 +204,8 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
     out.print(printing.table(out, columns, rows))
     out.say(_how_counted(task), "dim")
     out.say(STATE, "dim")
+    if any(architecture.width_fault(size.width) for architecture in ARCHITECTURES.values() for size in sizes):
+        out.say("–: there is no model of this width; bench architectures NAME states why.", "dim")
     out.say("bench architectures NAME shows one with its options and sizes; --size sets the size.", "dim")
 
 
@@ -220,13 +230,14 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
         out.print(printing.table(out, columns, options))
         out.say("")
     columns = [*COST_COLUMNS, Column("size group")]
-    rows = [
-        (*Cost.of(architecture, size, task).cells, group_of(size.layers, size.width) or "") for size in sizes
-    ]
+    rows = [(*_cells(architecture, size, task), group_of(size.layers, size.width) or "") for size in sizes]
     out.print(printing.table(out, columns, rows))
     heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
     out.say(STATE, "dim")
+    for fault in dict.fromkeys(architecture.width_fault(size.width) for size in sizes):
+        if fault:
+            out.say(f"–: {fault}.", "dim")
 
 
 def _range(kind: type[Block], field: str) -> str:

@@ -99,6 +99,14 @@ class Architecture(Frozen):
         """The model's width at a nominal `width` (S4: ⌊1.75 × width⌋, Table 6's footnote)."""
         return int(self.width_factor * width)
 
+    def width_fault(self, width: int) -> str | None:
+        """Why there is no model of a nominal `width`; None if there is one."""
+        D = self.actual_width(width)
+        for block in self.pattern:
+            if fault := block.width_fault(D):
+                return f"block '{block.name}' cannot be {D} wide: {fault}"
+        return None
+
     def position_rows(self, length: int) -> int:
         """Rows of the positional table for prompts of `length` tokens (0: no table)."""
         return max(self.positions.rows, length) if self.positions else 0

@@ -68,7 +68,7 @@ class Block(Frozen):
     def width_fault(self, D: int) -> str | None:
         """Why there is no module of width D; None if there is one.
 
-        `bench.flops.fault` reports it, so that the other methods may assume a valid width.
+        The other methods may assume a width without a fault. A suite that asks for another one is refused.
         """
         return None
 

@@ -117,8 +117,8 @@ def trapezoid(
 ) -> Tensor:
     """The recurrence S_t of this module's docstring, y_t = S_tᵀ q_t.
 
-    Token s < t enters y_t with the weight exp(Σ_{s<j≤t} Δ_j A_j) (λ_s Δ_s + (1 − λ_{s+1}) Δ_{s+1}), and token t
-    with λ_t Δ_t. The sum over s < t is linear attention with decay, to which token t adds token t − 1.
+    Token s < t enters y_t with the weight exp(Σ_{s<j≤t} Δ_j A_j) (λ_s Δ_s + (1 − λ_{s+1}) Δ_{s+1}), token t
+    itself with λ_t Δ_t. The sum over s < t is linear attention with decay, to which token t adds token t − 1.
 
     Args:
         decay: linear attention with a decay per head.
