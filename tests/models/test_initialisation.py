@@ -19,6 +19,7 @@ from torch.nn.functional import softplus
 from bench.models.architectures import ARCHITECTURES, LATER, PAPER
 from bench.models.backbone import Model
 from bench.models.blocks import (
+    GLA,
     LSTM,
     MLP,
     S4,
@@ -27,6 +28,8 @@ from bench.models.blocks import (
     Dropout,
     GatedDeltaNet,
     Mamba,
+    Mamba2,
+    Mamba3,
     S4Mamba,
     SwiGLU,
 )
@@ -121,6 +124,33 @@ def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
                 "log_A": lambda values: equal_to(torch.arange(1, 17).float())(values.exp()),
                 "skip": equal_to(1.0),
                 **output,
+            }
+        case Mamba2():
+            return {
+                "input.weight": uniform(D**-0.5),
+                **convolution,
+                "log_A": lambda values: between(1, 16)(values.exp()),
+                "step_bias": log_uniform_steps,
+                "skip": equal_to(1.0),
+                "norm.weight": equal_to(1.0),
+                **output,
+            }
+        case Mamba3():
+            ones = ("skip", "B_norm.weight", "C_norm.weight", "B_bias", "C_bias")
+            return {
+                "input.weight": uniform(D**-0.5),
+                "step_bias": log_uniform_steps,
+                **dict.fromkeys(ones, equal_to(1.0)),
+                **output,
+            }
+        case GLA():
+            return {
+                "input.weight": uniform(D**-0.5),
+                "low_rank.weight": uniform(D**-0.5),
+                "decay.weight": uniform(block.rank**-0.5),
+                "decay.bias": uniform(block.rank**-0.5),
+                "norm.weight": equal_to(1.0),
+                "output.weight": uniform((D * blocks) ** -0.5),
             }
         case S4():
             return {**modes, "mix.weight": uniform(D**-0.5), "mix.bias": uniform(D**-0.5)}

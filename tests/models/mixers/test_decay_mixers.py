@@ -19,10 +19,8 @@ from bench.models.blocks import GLA, Block, Mamba2, Mamba3, Place
 from bench.models.mixers.block import counted
 from bench.models.mixers.mamba3.module import rates, rotated, summed_angles, trapezoid
 from bench.models.sizes import Size
-from bench.models.verified import fault
 
 D, LENGTH = 8, 37
-PLACE = Place(width=D, heads=1, layers=2, blocks=4, index=0, scan="sequential")
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 BLOCKS: dict[str, Block] = {
     "mamba2": Mamba2(state=6, head_dim=4),
@@ -36,10 +34,10 @@ BLOCKS: dict[str, Block] = {
 Parameters = dict[str, Tensor]
 
 
-def built(block: Block, width: int = D) -> torch.nn.Module:
+def built(block: Block) -> torch.nn.Module:
     """A module in float64 whose parameters have moved, so that a gate or a norm at 1 hides nothing."""
     torch.manual_seed(0)
-    module = block.build(Place(width=width, heads=1, layers=2, blocks=4, index=0, scan="sequential")).double()
+    module = block.build(Place(width=D, heads=1, layers=2, blocks=4, index=0, scan="sequential")).double()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -237,20 +235,6 @@ def test_a_gla_with_logits_of_zero_keeps_half_of_its_state_after_16_tokens() -> 
     torch.testing.assert_close(seen[0].sum(1).exp(), torch.full((1, 2, 2), 0.5, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_parameters_start_as_stated(name: str) -> None:
-    torch.manual_seed(0)
-    for key, value in BLOCKS[name].build(PLACE).named_parameters():
-        if key in ("skip", "norm.weight", "B_norm.weight", "C_norm.weight", "B_bias", "C_bias"):
-            assert (value == 1).all(), key
-        elif key.endswith(".weight"):
-            fan_in = value.shape[1]
-            bound = fan_in**-0.5 / (2 if key == "output.weight" else 1)  # √(4 blocks)
-            assert 0.5 * bound < value.abs().max() <= bound, key
-        else:
-            assert key in ("log_A", "step_bias", "convolution.bias", "decay.bias")
-
-
 # --- what the equations imply -----------------------------------------------------------------------
 
 
@@ -348,15 +332,11 @@ def test_members_of_a_stack_are_each_module_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mamba2", "gla", "mamba3"])
-def test_architectures_keep_what_training_relies_on_and_are_defined_beyond_the_trained_length(
-    name: str,
-) -> None:
+def test_a_longer_prompt_continues_a_shorter_one_beyond_the_trained_length(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    size = Size(layers=1, width=32).of(architecture)
-    assert fault(architecture, size, 20, torch.device("cpu"), "sequential") is None
     assert architecture.length_fault is None
-    assert not architecture.needs_heads()
     torch.manual_seed(0)
+    size = Size(layers=1, width=32).of(architecture)
     model = Model(architecture, size, n_inputs=3, n_outputs=1, length=10)
     tokens = torch.randn(2, 150, 3)
     torch.testing.assert_close(model(tokens)[:, :10], model(tokens[:, :10]))
