@@ -82,15 +82,16 @@ TORCH_AT_IMPORT = {
         "adam.triton attention.reference attention.sequential attention.triton convolution.official "
         "convolution.reference convolution.sequential convolution.triton decay.reference decay.sequential "
         "decay.sums delta.reference delta.sequential draws.triton dropout.reference dropout.triton "
-        "normalization.reference normalization.sequential normalization.triton nvrtc operators "
-        "product.reference product.sequential product.split product.stacked product.triton_split scan.cuda "
-        "scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
-        "ssm.sequential ssm.triton triton_sums"
+        "mlstm.reference mlstm.sequential normalization.reference normalization.sequential "
+        "normalization.triton nvrtc operators product.reference product.sequential product.split "
+        "product.stacked product.triton_split scan.cuda scan.official scan.reference scan.sequential "
+        "scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
         "mixers.gla.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module mixers.mamba3.module "
-        "mixers.mlp.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module step_sizes verified"
+        "mixers.mlp.module mixers.mlstm.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module "
+        "step_sizes verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -56,6 +56,7 @@ KERNELS: dict[str, Backends] = {
     "delta rule": _without_triton("delta", "delta_rule"),
     "scalar decay": _without_triton("decay", "scalar_decay"),
     "vector decay": _without_triton("decay", "vector_decay"),
+    "mLSTM": _without_triton("mlstm", "mlstm"),
     "attention": _backends("attention", "attention"),
     "attention with dropout": {
         "reference": "bench.kernels.attention.reference:attention_dropout",

@@ -135,6 +135,13 @@ def _vector_decay_inputs(length: int, batch: int = BATCH, channels: int = CHANNE
     return [q, k, v, -torch.logspace(-2, 0, channels // HEADS) * g.exp()]
 
 
+def _mlstm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """Gates as at an mLSTM's start, with more spread."""
+    normal = _normal(length)
+    q, k, v = (normal(batch, length, HEADS, channels // HEADS) for _ in "qkv")
+    return [q, k, v, normal(batch, length, HEADS), normal(batch, length, HEADS) + 4]
+
+
 def _attention_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     return [_normal(length)(batch, length, 3, HEADS, channels // HEADS)]
 
@@ -170,6 +177,7 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "delta rule": _delta_inputs,
     "scalar decay": _scalar_decay_inputs,
     "vector decay": _vector_decay_inputs,
+    "mLSTM": _mlstm_inputs,
     "attention": _attention_inputs,
     "attention with dropout": _attention_dropout_inputs,
     "norm": _normals("xcc"),

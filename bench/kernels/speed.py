@@ -141,6 +141,7 @@ FLOATS = {
     "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "scalar decay": 5,  # as the convolution; queries, keys and decays are shared by many channels
     "vector decay": 14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
+    "mLSTM": 11,  # as the delta rule
     "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
     "attention with dropout": 12,  # the same: masks are not in memory
     "norm": 5,  # as the convolution

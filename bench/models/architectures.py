@@ -11,6 +11,7 @@ from bench.models.blocks import (
     GLA,
     LSTM,
     MLP,
+    MLSTM,
     S4,
     Attention,
     Dropout,
@@ -61,8 +62,9 @@ LATER = (
         name="gdn_hybrid_3_1", layer=(*_GDN, *_GDN, *_GDN, Attention(bias=False), SwiGLU()), norm="rms"
     ),
     Architecture(name="gdn_hybrid_1_1", layer=(*_GDN, Attention(bias=False), SwiGLU()), norm="rms"),
-    # Mamba-2 is a stack of its own block, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
+    # Mamba-2 and mLSTM are stacks of their own blocks, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
     Architecture(name="mamba2", layer=(Mamba2(), Mamba2()), norm="rms"),
+    Architecture(name="mlstm", layer=(MLSTM(), MLSTM())),
     Architecture(name="gla", layer=(GLA(), SwiGLU()), norm="rms"),
     Architecture(name="mamba3", layer=(Mamba3(), SwiGLU()), norm="rms"),
 )

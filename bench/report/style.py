@@ -142,6 +142,7 @@ _NAMES = {
     "mamba2": "Mamba-2",
     "mamba3": "Mamba-3",
     "gla": "GLA",
+    "mlstm": "mLSTM",
     "two_layer_network": "2NN regression",
     "orthogonal_outlier_regression": "Orthogonal-outlier regression",
     "many_outlier_regression": "Many-outlier regression",

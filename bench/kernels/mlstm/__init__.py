@@ -1,0 +1,36 @@
+"""The mLSTM's cell (Beck et al. 2024, "xLSTM"): linear attention with exponential gates and a normaliser.
+
+For every prompt and head, with a matrix C of K×V numbers and a vector n of K numbers that start at zero:
+
+    C_t = σ(f_t) C_{t−1} + exp(i_t) k_t v_tᵀ/√K        n_t = σ(f_t) n_{t−1} + exp(i_t) k_t/√K
+    y_t = C_tᵀ q_t / max(|n_tᵀ q_t|, 1)
+
+i and f are gates before their activations. exp(i) could overflow, so C and n are computed divided by
+exp(m_t), and so is the 1, with m_t = max(log σ(f_t) + m_{t−1}, i_t) and m_0 = −∞. As in the authors' code,
+`EPSILON` is added to the divided denominator. exp(−m) is bounded by exp(`LARGEST`), where outputs vanish: an
+infinite denominator would have gradients that are not numbers.
+
+Shapes: q, k (B, L, H, K); v, y (B, L, H, V); i, f (B, L, H).
+
+`reference` is the specification: the recurrence, token by token. `sequential` computes all pairs of tokens at
+once, as attention does. It is PyTorch's operations alone and runs on any device, so `triton` is `sequential`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Cell: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]"
+EPSILON = 1e-6
+LARGEST = 80.0
+
+
+def mlstm(name: str) -> Cell:
+    """(q, k, v, i, f) → y, as the backend `name` (`bench.kernels.backends.NAMES`) computes it."""
+    return load("mLSTM", name)
