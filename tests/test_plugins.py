@@ -131,7 +131,7 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
     page = printed("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
     assert "3 of 3 runs have results" in page
     methods = (tmp_path / "reports/gated_linear_attention/methods.md").read_text("utf-8")
-    assert f"architecture simple_gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in methods
+    assert f"architecture simple\\_gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in methods
 
     plugins.load([path])
     (gla, other, _) = (run.architecture for run in suites.load(suite).runs)

@@ -228,6 +228,9 @@ def test_an_architecture_is_shown_with_its_options_and_sizes() -> None:
     assert any(re.match(r"dropout +0\.1 +s4_mamba +number, at least 0, below 1", line) for line in lines)
     assert any(re.match(r"gate +identity +s4_mamba +identity or silu", line) for line in lines)
     assert any(re.match(r"12×768 .*large", line) for line in lines)
+    lines = said(bench("architectures", "gla", "--size", "2x20", COLUMNS="100")).splitlines()
+    assert any(re.match(r"2×20( +–){3}", line) for line in lines)
+    assert "–: block 'gla' cannot be 20 wide: the width of its keys 10 is not a multiple of 4 heads." in lines
     for arguments, message in (
         (["mambo"], "unknown architecture 'mambo', did you mean 'mamba'?"),
         (["--size", "smal"], "--size smal: expected layers x width, such as 2x128, or a size group, did you"),

@@ -365,6 +365,14 @@ def test_a_slip_is_named_with_its_place(tmp_path: Path, line: str, problem: str)
     assert only.startswith(f"x.yaml:{problem}")
 
 
+def test_a_width_that_an_architecture_lacks_is_named_with_the_place_of_the_size(tmp_path: Path) -> None:
+    sizes = "sizes: [{layers: 1, width: 64}, {layers: 1, width: 20}]"
+    assert problems_of(tmp_path, "architectures: [mamba, mamba2]", sizes) == [
+        "x.yaml:5:37: size: block 'mamba2' cannot be 20 wide: "
+        "its inner width 40 is not a multiple of head_dim 32"
+    ]
+
+
 @pytest.mark.parametrize("key", ["tasks", "architectures", "sizes", "learning_rates", "steps"])
 def test_what_nobody_states_is_missing(tmp_path: Path, key: str) -> None:
     assert problems_of(tmp_path, without=key) == [f"x.yaml:4:5: missing key '{key}'"]
