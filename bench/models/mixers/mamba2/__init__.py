@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from bench.models.mixers.block import Block, Place
+from bench.models.mixers.block import Place
+from bench.models.mixers.state_space import HeadedStateSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Mamba2(Block):
+class Mamba2(HeadedStateSpace):
     """Dao & Gu's state-space block with a decay per head (2024, "Transformers are SSMs").
 
     All heads share B and C, which are the keys and queries of linear attention. The output is gated first,
@@ -29,20 +30,7 @@ class Mamba2(Block):
     stackable: ClassVar[bool] = True
 
     name: Literal["mamba2"] = "mamba2"
-    state: PositiveInt = 64
-    head_dim: PositiveInt = 32
-    expand: PositiveInt = 2
     convolution: PositiveInt = 4
-
-    def width_fault(self, D: int) -> str | None:
-        inner = self.expand * D
-        if inner % self.head_dim == 0:
-            return None
-        return f"its inner width {inner} is not a multiple of head_dim {self.head_dim}"
-
-    def heads(self, D: int) -> int:
-        """The number of heads, H."""
-        return self.expand * D // self.head_dim
 
     def parameters(self, D: int) -> int:
         E, N, H = self.expand * D, self.state, self.heads(D)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from bench.models.mixers.block import Block, Place
+from bench.models.mixers.block import Place
+from bench.models.mixers.state_space import HeadedStateSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Mamba3(Block):
+class Mamba3(HeadedStateSpace):
     """Mamba-3's state-space block (2026): a trapezoidal rule, and B and C rotated by sums of angles.
 
     There is no convolution. B and C are divided by their root mean squares, and every head adds biases of its
@@ -31,9 +32,6 @@ class Mamba3(Block):
     stackable: ClassVar[bool] = True
 
     name: Literal["mamba3"] = "mamba3"
-    state: PositiveInt = 64
-    head_dim: PositiveInt = 32
-    expand: PositiveInt = 2
     rotation: Literal["data", "fixed", "none"] = "data"
     rotated: float = Field(default=0.5, gt=0.0, le=1.0)
 
@@ -55,16 +53,6 @@ class Mamba3(Block):
     def angles(self) -> int:
         """Angles that a token states, the same for all heads."""
         return self.pairs if self.rotation == "data" else 0
-
-    def width_fault(self, D: int) -> str | None:
-        inner = self.expand * D
-        if inner % self.head_dim == 0:
-            return None
-        return f"its inner width {inner} is not a multiple of head_dim {self.head_dim}"
-
-    def heads(self, D: int) -> int:
-        """The number of heads, H."""
-        return self.expand * D // self.head_dim
 
     def parameters(self, D: int) -> int:
         E, N, H = self.expand * D, self.state, self.heads(D)

@@ -1,0 +1,31 @@
+"""What the state-space blocks with heads have in common."""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from bench.models.mixers.block import Block
+
+
+class HeadedStateSpace(Block):
+    """Heads of a fixed width, and of each channel a state of N numbers.
+
+    Attributes:
+        state: numbers in the state of a channel, N.
+        head_dim: channels of a head, P; divides the inner width.
+        expand: inner width over D.
+    """
+
+    state: PositiveInt = 64
+    head_dim: PositiveInt = 32
+    expand: PositiveInt = 2
+
+    def width_fault(self, D: int) -> str | None:
+        inner = self.expand * D
+        if inner % self.head_dim == 0:
+            return None
+        return f"its inner width {inner} is not a multiple of head_dim {self.head_dim}"
+
+    def heads(self, D: int) -> int:
+        """The number of heads, H."""
+        return self.expand * D // self.head_dim
