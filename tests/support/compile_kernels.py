@@ -145,12 +145,14 @@ def heads_of_attention() -> None:
                 sizes = {**attention.constants(8, head_dim, torch.float32), "DOT": "tf32"}
                 size = attention.launch(length, head_dim, dot)
                 launches[sizes["WIDTH"], size] = sizes, size
-    for sizes, size in launches.values():
+    mask = {"key": "*i64", "site": "*i64"}
+    for number, (sizes, size) in enumerate(launches.values()):
+        sizes["DROP"] = number % 2 == 0
         blocks = {"OWN": size.forward.own, "STEP": size.forward.step, "STAGES": size.forward.stages}
-        compiles(attention._attention_forward, {**sizes, **blocks}, {}, size.forward.warps)
+        compiles(attention._attention_forward, {**sizes, **blocks}, mask, size.forward.warps)
         blocks = {"OWN": size.backward.own, "STEP": size.backward.step, "STAGES": size.backward.stages}
         blocks["WHOLE"] = size.whole
-        compiles(attention._attention_backward, {**sizes, **blocks}, {}, size.backward.warps)
+        compiles(attention._attention_backward, {**sizes, **blocks}, mask, size.backward.warps)
 
 
 def clip_and_adam() -> None:
