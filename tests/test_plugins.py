@@ -104,12 +104,14 @@ def results_of(folder: Path) -> list[RunRecord]:
 
 @pytest.mark.slow
 def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
-    """Both files, with 5 steps, through `bench run --plugin`; then the checks of every architecture."""
+    """Both files, with 5 steps and 16 prompts, through `bench run --plugin`; then the checks of all."""
     example = ROOT / "suites/plugins"
     path = plugin(tmp_path, (example / "gated_linear_attention.py").read_text("utf-8"), "gla.py")
     text = (example / "gated_linear_attention.yaml").read_text("utf-8")
     assert "steps: 1000\n    checkpoints: [300, 600]\n" in text
     suite = tmp_path / "suite.yaml"
+    assert "evaluation_prompts: 640\n" in text
+    text = text.replace("evaluation_prompts: 640\n", "evaluation_prompts: 16\n")
     suite.write_text(text.replace("steps: 1000\n    checkpoints: [300, 600]\n", "steps: 5\n"), "utf-8")
     said = printed("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
     assert "Done: 3 finished." in said

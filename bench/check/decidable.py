@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.check.claim import Claim, Member
-from bench.check.quantity import FILTERS, FREE, PLACES, PLAIN, Quantity, field_text, runs_of
+from bench.check.quantity import FILTERS, FREE, PLACES, PLAIN, Quantity, field_text, fitting, runs_of
 from bench.errors import did_you_mean
 from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
@@ -84,10 +84,10 @@ def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
         yield Problem("rebuilds", f"no experiment of suite '{suite.name}' rebuilds {quantity.rebuilds}{near}")
         return
     # Filters are applied one by one, so that the complaint names the first one that leaves no run.
-    for field, (fits, own) in FILTERS.items():
+    for field, (_, own) in FILTERS.items():
         if (value := getattr(quantity, field)) is None:
             continue
-        kept = [run for run in runs if fits(run, value)]
+        kept = fitting(runs, field, value)
         if not kept:
             yield Problem(field, f"no run of {place} {_no_fit(field, value, runs, own)}")
             return

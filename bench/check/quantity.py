@@ -224,10 +224,28 @@ def runs_of(quantity: Quantity, suite: Suite) -> list[Run]:
     """The planned runs of a quantity, in the suite's order; none if its experiment is unknown."""
     experiments = [experiment for experiment in suite.experiments if _is_meant(quantity, experiment)]
     runs = [run for experiment in experiments for run in experiment.runs]
-    for field, (fits, _) in FILTERS.items():
+    for field in FILTERS:
         if (value := getattr(quantity, field)) is not None:
-            runs = [run for run in runs if fits(run, value)]
+            runs = fitting(runs, field, value)
     return list(dict.fromkeys(runs))
+
+
+def fitting(runs: Iterable[Run], field: str, value: Any) -> list[Run]:
+    """The runs that fit a value of a field.
+
+    Runs of a grid share their tasks and architectures, and each of these is compared once.
+    """
+    fits, _ = FILTERS[field]
+    part = "task" if field == "protocol" else field
+    answers: dict[int, bool] = {}  # by the identity of a part, which its run keeps alive
+    chosen = []
+    for run in runs:
+        key = id(getattr(run, part))
+        if key not in answers:
+            answers[key] = fits(run, value)
+        if answers[key]:
+            chosen.append(run)
+    return chosen
 
 
 def _is_meant(quantity: Quantity, experiment: Experiment) -> bool:

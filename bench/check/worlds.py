@@ -27,6 +27,7 @@ from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, t
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
+from bench.tasks.task import Evaluation
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def turned_round(claims: Claims, suite: Suite) -> World:
     return World("reversed", "every stated order is turned round", suite, Reversed(stated), turned)
 
 
-def floor_of(run: Run, evaluation: str) -> Floats:
+def floor_of(run: Run, evaluation: Evaluation) -> Floats:
     """Normalised error of the best predictor by column: 1 at the first position, 0 at the last."""
-    columns = np.arange(len(run.evaluations()[evaluation].positions), dtype=np.float64)
+    columns = np.arange(len(evaluation.positions), dtype=np.float64)
     if run.task.metric == "accuracy":  # a few examples identify the function: 0.02 on average over 140
         return np.asarray(np.exp(-columns / 2.2))
     # As in linear regression with half as many dimensions as positions: 0.25 on average.
@@ -100,6 +101,10 @@ class _MadeUp:
 
     run: Run
     unlearned: Unlearned
+
+    @cached_property
+    def _evaluations(self) -> dict[str, Evaluation]:
+        return self.run.evaluations()
 
     @property
     def record(self) -> RunRecord:
@@ -155,7 +160,7 @@ class _MadeUp:
 
     def _errors(self, step: int, evaluation: str) -> Floats:
         """Errors by column, as claims have them: over the trivial predictor's, or 1 − accuracy."""
-        floor = floor_of(self.run, evaluation)
+        floor = floor_of(self.run, self._evaluations[evaluation])
         share = self.unlearned(self.run, step, evaluation)
         return _trivial_error(self.run) * (floor + share * (1 - floor)) * self._noise(step, evaluation)
 
@@ -164,7 +169,7 @@ class _MadeUp:
 
     def _checkpoint(self, step: int) -> dict[str, Any]:
         run = self.run
-        evaluations = {name: self._scores(step, name) for name in run.evaluations()}
+        evaluations = {name: self._scores(step, name) for name in self._evaluations}
         validation = self._noise(step, SELECTION)
         main = evaluations[MAIN]
         evaluations[SELECTION] = {
@@ -179,11 +184,11 @@ class _MadeUp:
 
     def _scores(self, step: int, evaluation: str) -> dict[str, Any]:
         """The scores of one evaluation, as `bench.results.record.Scores` has them."""
-        run, marks = self.run, self.run.evaluations()[evaluation].marks
+        run, described = self.run, self._evaluations[evaluation]
         errors = self._errors(step, evaluation)
-        mean, spread = _raw_with_error(run, errors, evaluation, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
+        mean, spread = _raw_with_error(run, errors, described, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
         overall = [float(mean.mean()), float(spread.mean())]
-        column = marks.get(run.task.headline) if run.task.headline else None
+        column = described.marks.get(run.task.headline) if run.task.headline else None
         return {
             "mean": mean.tolist(),
             "standard_error": spread.tolist(),
@@ -213,9 +218,8 @@ def _trivial_error(run: Run) -> float:
     return 1 - task.trivial if task.metric == "accuracy" else task.trivial / task.error_scale
 
 
-def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
+def _raw(run: Run, errors: Floats, described: Evaluation) -> Floats:
     """Errors as raw scores of the task's metric."""
-    described = run.evaluations()[evaluation]
     if (described.metric or run.task.metric) == "accuracy":
         return 1 - errors
     # An evaluation of another metric has the same share of its own trivial error.
@@ -223,11 +227,11 @@ def _raw(run: Run, errors: Floats, evaluation: str) -> Floats:
     return np.asarray(share * described.error_scale)
 
 
-def _raw_with_error(run: Run, errors: Floats, evaluation: str, spread: float) -> tuple[Floats, Floats]:
+def _raw_with_error(run: Run, errors: Floats, described: Evaluation, spread: float) -> tuple[Floats, Floats]:
     """Raw scores and their standard errors, where errors vary by `spread` (relative) over prompts."""
-    mean = _raw(run, errors, evaluation)
+    mean = _raw(run, errors, described)
     relative = spread / np.sqrt(run.evaluation_prompts)
-    return mean, np.abs(_raw(run, errors * (1 + relative), evaluation) - mean)
+    return mean, np.abs(_raw(run, errors * (1 + relative), described) - mean)
 
 
 def _as_read(facts: dict[str, Any]) -> Any:
@@ -263,14 +267,15 @@ def _baselines(run: Run) -> BaselinesRecord:
 
 
 def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
-    floor = floor_of(run, evaluation)
+    described = run.evaluations()[evaluation]
+    floor = floor_of(run, described)
     errors = _trivial_error(run) * (floor if kind == "floor" else np.ones_like(floor))
-    mean, error = _raw_with_error(run, errors, evaluation, PROMPT_SPREAD)
+    mean, error = _raw_with_error(run, errors, described, PROMPT_SPREAD)
     return {
         "name": kind,
         "kind": kind,
         "evaluation": evaluation,
-        "positions": list(run.evaluations()[evaluation].positions),
+        "positions": list(described.positions),
         "mean": mean.tolist(),
         "standard_error": error.tolist(),
         "prompts": run.evaluation_prompts,

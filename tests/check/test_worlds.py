@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from command import ROOT, as_json, bench, said
 from synthetic import claim_of, experiment_of, grid, suite_of, task_named
-from synthetic_paper import about_these_runs
+from synthetic_paper import paper_claims, paper_suite
 
 from bench import suite as suites
 from bench.check import Verdict, check, claims, worlds
@@ -88,8 +88,11 @@ def judged(name: str, world: str) -> tuple[worlds.World, Claims, list[Verdict]]:
 
     The paper's runs have one seed, too few for a claim about training. Here its claims are about the runs.
     """
-    suite = suites.load(ROOT / "suites" / f"{name}.yaml")
-    file = about_these_runs(suite) if name == "paper" else claims.load(claims.path_for(suite.path), suite)
+    if name == "paper":
+        suite, file = paper_suite(), paper_claims()
+    else:
+        suite = suites.load(ROOT / "suites" / f"{name}.yaml")
+        file = claims.load(claims.path_for(suite.path), suite)
     made = worlds.null(suite) if world == "null" else worlds.turned_round(file, suite)
     return made, file, check(file, suite, made.pool, {}, allow_synthetic=True)
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from averaging import AVERAGE
 from command import bench, said
 
 from bench import suite as suites
@@ -22,7 +23,7 @@ name: tiny
 experiments:
   tiny:
     tasks: [{name: linear_regression, n_dims: 2, n_points: 4}]
-    architectures: [mamba]
+    architectures: [ARCHITECTURE]
     sizes: [{layers: 1, width: 8, heads: 2}]
     learning_rates: [1e-3, 2e-3, 4e-3]
     batch_size: 4
@@ -31,9 +32,16 @@ experiments:
 """
 
 
-def write(folder: Path, steps: int) -> Path:
+SLOW = AVERAGE.replace("import nn\n", "import nn\nimport time\n").replace(
+    "        return self.mix", "        time.sleep(0.05)\n        return self.mix"
+)
+"""A model that waits: its training takes time, and other tests have the processor meanwhile."""
+
+
+def write(folder: Path, steps: int, architecture: str = "mamba") -> Path:
     path = folder / "tiny.yaml"
-    path.write_text(SUITE.replace("STEPS", str(steps)), encoding="utf-8")
+    text = SUITE.replace("STEPS", str(steps)).replace("ARCHITECTURE", architecture)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -89,11 +97,12 @@ def test_a_command_that_is_soon_done_ends_as_without_a_limit(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_command_saves_in_time_and_the_next_one_resumes(tmp_path: Path) -> None:
     """Two workers, one of them with a stack of two."""
-    write(tmp_path, 50_000_000)
+    write(tmp_path, 50_000_000, "averaging")
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
     saved = []
     for _ in range(2):
         began = time.monotonic()
-        options = ("run", "tiny.yaml", "--workers", 2, "--stack", 2, "--yes")
+        options = ("run", "tiny.yaml", "--plugin", "slow.py", "--workers", 2, "--stack", 2, "--yes")
         done = bench(*options, "--for", "45s", cwd=tmp_path)
         assert time.monotonic() - began < 60  # other tests take the processor while it starts and saves
         assert done.returncode == UNFINISHED, done.stdout + done.stderr

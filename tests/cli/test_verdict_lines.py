@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from command import ROOT
 from rich.cells import cell_len
-from synthetic_paper import about_these_runs, paper
+from synthetic_paper import paper_claims, paper_verdicts
 
 from bench import check as checks
 from bench import suite as suites
@@ -34,9 +34,7 @@ def lines_of(text: str) -> list[str]:
 
 @pytest.mark.slow
 def test_every_claim_of_the_paper_is_one_whole_line(capsys: pytest.CaptureFixture[str]) -> None:
-    suite, pool = paper()
-    claims = about_these_runs(suite)
-    verdicts = checks.check(claims, suite, pool, {}, allow_synthetic=True)
+    claims, verdicts = paper_claims(), paper_verdicts()
     show_lines(verdicts, claims.claims, printing.Output())
     lines = lines_of(capsys.readouterr().out)
     assert len(lines) == len(claims.claims) > 100

@@ -21,8 +21,8 @@ from synthetic import (
     suite_of,
     task_named,
 )
-from synthetic_paper import about_these_runs
 from synthetic_paper import paper as paper_results
+from synthetic_paper import paper_claims
 
 from bench import suite as suites
 from bench.check import check
@@ -108,7 +108,7 @@ def test_tables_beside_the_paper_have_its_number_first(undrawn: None) -> None:
 @pytest.mark.slow
 def test_the_papers_report_is_of_a_readable_size(undrawn: None) -> None:
     suite, pool = paper_results()
-    verdicts = check(about_these_runs(suite), suite, Pool())  # as many as with results, and sooner there
+    verdicts = check(paper_claims(), suite, Pool())  # as many as with results, and sooner there
     files = write.contents(suite, pool, {}, verdicts)
     assert len(files["README.md"].decode().splitlines()) < 300
     assert len(files["index.html"]) < 3_000_000  # without its figures

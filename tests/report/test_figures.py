@@ -27,8 +27,8 @@ from synthetic import (
     suite_of,
     task_named,
 )
-from synthetic_paper import about_these_runs
 from synthetic_paper import paper as paper_results
+from synthetic_paper import paper_claims, paper_verdicts
 
 from bench import suite as suites
 from bench.check import check
@@ -50,7 +50,7 @@ from bench.report.tables.languages import table_4, table_5
 from bench.report.tables.parameters import table_6
 from bench.report.tables.printed import table_1, table_3
 from bench.report.tables.table import as_latex, as_markdown
-from bench.report.write import exhibits, write_report
+from bench.report.write import drawn_exhibit, exhibits, write_report
 from bench.results import Pool
 from bench.run import Run
 from bench.suite import Suite
@@ -397,9 +397,9 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
 @pytest.mark.slow
 def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
-    claims = about_these_runs(suite)
-    assert {verdict.verdict for verdict in check(claims, suite, pool)} <= {"not comparable", "missing"}
-    allowed = check(claims, suite, pool, allow_synthetic=True)
+    refused = check(paper_claims(), suite, pool)
+    assert {verdict.verdict for verdict in refused} <= {"not comparable", "missing"}
+    allowed = paper_verdicts()
     assert sum(verdict.verdict == "reproduced" for verdict in allowed) > 100
     assert not any(verdict.verdict == "not comparable" for verdict in allowed), [
         verdict.reason for verdict in allowed if verdict.verdict == "not comparable"
@@ -409,9 +409,9 @@ def test_made_up_results_are_refused_by_every_claim(paper: tuple[Suite, Pool]) -
 @pytest.mark.slow
 def test_table_1_and_the_claims_about_it_find_the_same_symbols(paper: tuple[Suite, Pool]) -> None:
     suite, pool = paper
-    claims = about_these_runs(suite)
-    symbols = {verdict.claim: verdict.shown for verdict in check(claims, suite, pool, allow_synthetic=True)}
-    (table,) = drawn(suite, pool, ["Table 1"])["Table 1"].tables
+    symbols = {verdict.claim: verdict.shown for verdict in paper_verdicts()}
+    results, references = results_frame(suite.runs, pool, {}), references_frame(suite.runs, pool)
+    (table,) = drawn_exhibit("Table 1", suite, results, references).tables
     for row in table.numbers.to_dict("records"):
         assert symbols[f"table1_{row['task']}_{row['architecture']}"] == row["ours"]
 

@@ -1,13 +1,16 @@
 """A process that has imported `bench` and forks: commands of tests start without seconds of imports.
 
-A fork is a process of its own, with its own folder, environment, streams and exit code, and it runs
-`python -m bench` to the interpreter's end. What happens before that (the start of Python, the order of
-imports) is tested by the tests that start Python themselves.
+A fork is a process of its own, with its own folder, environment, streams and exit code. It runs
+`python -m bench`, then what was registered for the end of the interpreter, and leaves. It does not take apart
+what it shares with its parent: to free the modules of torch and matplotlib takes longer than most commands.
+What happens before that (the start of Python, the order of imports) and the whole end are tested by the tests
+that start Python themselves.
 """
 
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
 import gc
 import importlib
@@ -20,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +101,6 @@ def _serve(connection: socket.socket) -> dict[str, object] | None:
     """Fork for every request; returns the request in the process that is to answer it, None at the end."""
     for name in LIGHT:
         importlib.import_module(name)
-    gc.freeze()
     while True:
         head, descriptors = b"", array.array("i")
         while len(head) < 16:
@@ -114,6 +117,7 @@ def _serve(connection: socket.socket) -> dict[str, object] | None:
         assert isinstance(arguments, list)
         for name in HEAVY.get(arguments[0] if arguments else "", ()):
             importlib.import_module(name)
+        gc.freeze()
         pid = os.fork()
         if not pid:
             connection.close()
@@ -139,7 +143,18 @@ def _become(request: dict[str, object]) -> None:
     os.environ.update(environment)
     sys.path[0] = multiprocessing.process.ORIGINAL_DIR = str(cwd)  # type: ignore[attr-defined]
     sys.argv[1:] = arguments
-    runpy.run_module("bench", run_name="__main__", alter_sys=True)
+    code: object = None
+    try:
+        runpy.run_module("bench", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+        if not isinstance(code, int | None):
+            raise
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":

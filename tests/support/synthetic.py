@@ -7,7 +7,6 @@ what a report has to show.
 from __future__ import annotations
 
 import base64
-import json
 import math
 import random
 import struct
@@ -271,12 +270,23 @@ def claim_of(fields: Mapping[str, Any]) -> Claim:
 
 def record_of(result: dict[str, Any]) -> RunRecord:
     """The record of a run's result as it reads back from its file."""
-    return read_run(json.loads(json.dumps(result)))
+    return read_run(_as_read(result))
 
 
 def baselines_record_of(result: dict[str, Any]) -> BaselinesRecord:
     """The record of a task's baselines as it reads back from its file."""
-    return read_baselines(json.loads(json.dumps(result)))
+    return read_baselines(_as_read(result))
+
+
+def _as_read(value: Any) -> Any:
+    """A value as JSON returns it, with lists for tuples, sooner than through its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_read(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        plain = all(type(entry) is float for entry in value)
+        return list(value) if plain else [_as_read(entry) for entry in value]
+    assert value is None or isinstance(value, bool | int | float | str), value
+    return value
 
 
 def pool_with(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from command import ROOT
 from synthetic import baselines_of, per_prompt_of, pool_with, result_of, scores_of
 
 from bench import suite as suites
-from bench.check import claims
+from bench.check import Verdict, check, claims
 from bench.check.claims import Claims
 from bench.optimizers import AdamW
 from bench.results import Pool
@@ -31,25 +30,22 @@ def paper() -> tuple[Suite, Pool]:
     return suite, paper_pool(suite)
 
 
-def paper_suite(seeds: int = 1) -> Suite:
-    """suites/paper.yaml; with `seeds` copies of every run."""
-    suite = suites.load(ROOT / "suites/paper.yaml")
-    if seeds == 1:
-        return suite
-    experiments = tuple(replace(each, runs=_seeded(each.runs, seeds)) for each in suite.experiments)
-    return replace(suite, experiments=experiments)
+@functools.cache
+def paper_suite() -> Suite:
+    """suites/paper.yaml."""
+    return suites.load(ROOT / "suites/paper.yaml")
 
 
-def _seeded(planned: Iterable[Run], seeds: int) -> tuple[Run, ...]:
-    return tuple(
-        Run(**{name: getattr(run, name) for name in Run.model_fields} | {"seed": 100 * seed + run.seed})
-        for run in planned
-        for seed in range(seeds)
-    )
+@functools.cache
+def paper_verdicts() -> list[Verdict]:
+    """Verdicts on `paper_claims` with the made-up results. Do not change them."""
+    return check(paper_claims(), *paper(), allow_synthetic=True)
 
 
-def about_these_runs(suite: Suite) -> Claims:
-    """The paper's claims, about the runs themselves: one seed decides them."""
+@functools.cache
+def paper_claims() -> Claims:
+    """The paper's claims, about the runs themselves: one seed decides them. Do not change them."""
+    suite = paper_suite()
     file = claims.load(claims.path_for(suite.path), suite)
     changes = {"about": "these runs", "seeds": None}
     return replace(
