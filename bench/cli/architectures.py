@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,7 +15,9 @@ from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import architecture_names, task_names
 from bench.cli.printing import Column
+from bench.docstrings import attributes, description
 from bench.errors import UserError, did_you_mean
+from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block
@@ -145,19 +147,47 @@ def _blocks(architecture: Architecture) -> list[Block]:
     return list({block.model_dump_json(): block for block in architecture.pattern}.values())
 
 
-def _options(architecture: Architecture) -> Iterator[tuple[str, Any, Block]]:
-    """The options of an architecture, with their values and the block that each belongs to."""
-    for block in _blocks(architecture):
-        for field in type(block).model_fields:
-            if field != "name":
-                yield field, getattr(block, field), block
+@dataclass(frozen=True)
+class Option:
+    """A setting of an architecture that a suite may change.
+
+    Attributes:
+        option: its name.
+        default: its value in this architecture.
+        of: the name of the block that has it, or "whole model".
+        values: the values that it takes, in words.
+        meaning: what it sets; empty if its author does not say.
+    """
+
+    option: str
+    default: Any
+    of: str
+    values: str
+    meaning: str
+
+
+def options_of(architecture: Architecture) -> list[Option]:
+    """The options of an architecture. Equal blocks count once."""
+    options: dict[tuple[str, str, str], Option] = {}
+    for name, kind, owner in architecture.options():
+        default = getattr(owner, name)
+        of = owner.name if isinstance(owner, Block) else "whole model"
+        option = Option(name, default, of, _range(kind, name), _meanings(kind).get(name, ""))
+        options.setdefault((name, of, str(default)), option)
+    return list(options.values())
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """The meaning of each attribute that the docstrings of a class and of its base classes list."""
+    docstrings = [inspect.cleandoc(base.__dict__.get("__doc__") or "") for base in reversed(kind.__mro__)]
+    return {name: meaning for text in docstrings for name, meaning in attributes(text).items()}
 
 
 def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dict[str, Any]:
     costs = [Cost.of(architecture, size, task) for size in sizes]
     return {
         "pattern": _pattern(architecture),
-        "options": {field: value for field, value, _ in _options(architecture)},
+        "options": [vars(option) for option in options_of(architecture)],
         "heads": architecture.needs_heads(),
         "costs": [
             {
@@ -187,7 +217,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
         (
             name,
             _pattern(architecture),
-            ", ".join(dict.fromkeys(field for field, _, _ in _options(architecture))) or "–",
+            ", ".join(dict.fromkeys(option.option for option in options_of(architecture))),
             *Cost.of(architecture, size, task).cells,
         )
         for name, architecture in ARCHITECTURES.items()
@@ -208,17 +238,17 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.say(f"{architecture.name}: {_pattern(architecture)}")
     for block in {type(block): block for block in _blocks(architecture)}.values():
         out.say("")
-        description = inspect.cleandoc(type(block).__doc__ or "no description").strip()
-        out.print(Text(f"{block.name}: {description}"))
+        text = description(inspect.cleandoc(type(block).__doc__ or "")) or "no description"
+        out.print(Text(f"{block.name}: {text}"))
     out.say("")
     options = [
-        (field, str(value), block.name, _range(type(block), field))
-        for field, value, block in _options(architecture)
+        (option.option, str(option.default), option.of, option.values, option.meaning)
+        for option in options_of(architecture)
     ]
-    if options:
-        columns = [Column("option"), Column("default"), Column("of block"), Column("values", folds=True)]
-        out.print(printing.table(out, columns, options))
-        out.say("")
+    columns = [Column("option"), Column("default"), Column("of")]
+    columns += [Column("values", folds=True), Column("meaning", folds=True)]
+    out.print(printing.table(out, columns, options))
+    out.say("")
     columns = [*COST_COLUMNS, Column("size group")]
     rows = [
         (*Cost.of(architecture, size, task).cells, group_of(size.layers, size.width) or "") for size in sizes
@@ -229,7 +259,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.say(STATE, "dim")
 
 
-def _range(kind: type[Block], field: str) -> str:
+def _range(kind: type[Frozen], field: str) -> str:
     """The values that a field takes, in words, from its JSON Schema."""
     schema = kind.model_json_schema()["properties"][field]
     if "enum" in schema:
