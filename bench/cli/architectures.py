@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -242,7 +243,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
         out.print(Text(f"{block.name}: {text}"))
     out.say("")
     options = [
-        (option.option, str(option.default), option.of, option.values, option.meaning)
+        (option.option, _as_in_a_suite(option.default), option.of, option.values, option.meaning)
         for option in options_of(architecture)
     ]
     columns = [Column("option"), Column("default"), Column("of")]
@@ -259,9 +260,18 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.say(STATE, "dim")
 
 
+def _as_in_a_suite(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def _range(kind: type[Frozen], field: str) -> str:
     """The values that a field takes, in words, from its JSON Schema."""
-    schema = kind.model_json_schema()["properties"][field]
+    return _in_words(kind.model_json_schema()["properties"][field])
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return ", or ".join(_in_words(alternative) for alternative in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     bounds = {
