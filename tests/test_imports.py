@@ -22,6 +22,7 @@ FILES = sorted((ROOT / "bench").rglob("*.py"))
 
 MAY_IMPORT = {
     # Ground: knows nothing of bench.
+    "docstrings": "",
     "errors": "",
     "files": "",
     "frozen": "",
@@ -62,14 +63,15 @@ MAY_IMPORT = {
     "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks uncertainty",
-    "check": "errors frontier frozen models.architecture models.sizes names optimizers paper results run "
-    "selection strict_yaml suite uncertainty",
+    "check": "docstrings errors frontier frozen models.architecture models.sizes names optimizers paper "
+    "results run selection strict_yaml suite uncertainty",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost dispatch environment errors files filters flops kernels models names other_prompts "
-    "paper plan plugins report results run shard speed suite tasks tracking train.backends_agree",
+    "cli": "check cost dispatch docstrings environment errors files filters flops frozen kernels models "
+    "names other_prompts paper plan plugins report results run shard speed suite tasks tracking "
+    "train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

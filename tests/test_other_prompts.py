@@ -229,8 +229,11 @@ def test_the_command_prints_and_stores_scores(folder: Path) -> None:
     (folder / "x.csv").unlink()
     _stored(results.path_of(folder, run)).unlink()
     for arguments, words in (
-        (("--set", "n_points"), "expected NAME=VALUE"),
-        (("--set", "prompts=3"), "no setting of a task"),
+        (("--set", "n_points"), "expected KEY=VALUE, such as --set n_points=82"),
+        (("--set", "prompts=3"), "unknown key 'prompts'"),
+        (("--set", "n_point=3"), "unknown key 'n_point', did you mean 'n_points'?"),
+        (("--set", "n_points=3", "--set", "n_points=4"), "'n_points' is set twice"),
+        (("--set", "n_points=3,4"), "takes one value, got 2"),
         (("--set", "n_dims=9"), "tokens have width 3"),
     ):
         done = bench_command("evaluate", run.id, "--results", folder, *arguments)

@@ -84,3 +84,8 @@ def test_shares_are_planned_and_trained_apart(tmp_path: Path) -> None:
         run["id"]: run["state"] for run in as_json(bench("plan", *tiny, "--json", cwd=tmp_path))["runs"]
     }
     assert {key for key, state in states.items() if state == "finished"} == set(shares[1])
+    for index, state in ((1, "missing"), (2, "finished")):
+        status = as_json(bench("status", *tiny, "--shard", f"{index}/2", "--json", cwd=tmp_path))
+        assert {word: count for word, count in status["total"]["states"].items() if count} == {
+            state: len(shares[index - 1])
+        }

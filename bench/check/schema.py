@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,8 @@ from bench import suite
 from bench.check.claim import Claim, Requires
 from bench.check.kinds import KINDS
 from bench.check.quantity import Quantity
+from bench.docstrings import attributes
+from bench.docstrings import description as described
 from bench.frozen import Frozen
 from bench.optimizers import OPTIMIZERS
 
@@ -62,11 +63,10 @@ def _named(names: Iterable[str], *alternatives: dict[str, Any]) -> dict[str, Any
 
 def _describe(definition: dict[str, Any], docstring: str) -> None:
     """Describe the properties of a definition by the "Attributes:" of a docstring."""
-    definition["description"] = definition.get("description", "").partition("\n\nAttributes:\n")[0]
-    attributes = docstring.partition("\n\nAttributes:\n")[2]
-    for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
+    definition["description"] = described(definition.get("description", ""))
+    for name, meaning in attributes(docstring).items():
         if name in definition["properties"]:  # not so for a computed attribute
-            definition["properties"][name]["description"] = " ".join(meaning.split())
+            definition["properties"][name]["description"] = meaning
 
 
 def _without_defaults(schema: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import architecture_names, task_names
 from bench.cli.printing import Column
+from bench.docstrings import attributes, description
 from bench.errors import UserError, did_you_mean
+from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block
@@ -152,12 +155,40 @@ def _blocks(architecture: Architecture) -> list[Block]:
     return list({block.model_dump_json(): block for block in architecture.pattern}.values())
 
 
-def _options(architecture: Architecture) -> Iterator[tuple[str, Any, Block]]:
-    """The options of an architecture, with their values and the block that each belongs to."""
-    for block in _blocks(architecture):
-        for field in type(block).model_fields:
-            if field != "name":
-                yield field, getattr(block, field), block
+@dataclass(frozen=True)
+class Option:
+    """A setting of an architecture that a suite may change.
+
+    Attributes:
+        option: its name.
+        default: its value in this architecture.
+        of: the name of the block that has it, or "whole model".
+        values: the values that it takes, in words.
+        meaning: what it sets; empty if its author does not say.
+    """
+
+    option: str
+    default: Any
+    of: str
+    values: str
+    meaning: str
+
+
+def options_of(architecture: Architecture) -> list[Option]:
+    """The options of an architecture. Equal blocks count once."""
+    options: dict[tuple[str, str, str], Option] = {}
+    for name, kind, owner in architecture.options():
+        default = getattr(owner, name)
+        of = owner.name if isinstance(owner, Block) else "whole model"
+        option = Option(name, default, of, _range(kind, name), _meanings(kind).get(name, ""))
+        options.setdefault((name, of, str(default)), option)
+    return list(options.values())
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """The meaning of each attribute that the docstrings of a class and of its base classes list."""
+    docstrings = [inspect.cleandoc(base.__dict__.get("__doc__") or "") for base in reversed(kind.__mro__)]
+    return {name: meaning for text in docstrings for name, meaning in attributes(text).items()}
 
 
 def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dict[str, Any]:
@@ -165,7 +196,7 @@ def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dic
     costs = [Cost.of(architecture, size, task) for size in fitting]
     return {
         "pattern": _pattern(architecture),
-        "options": {field: value for field, value, _ in _options(architecture)},
+        "options": [vars(option) for option in options_of(architecture)],
         "heads": architecture.needs_heads(),
         "costs": [
             {
@@ -195,7 +226,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
         (
             name,
             _pattern(architecture),
-            ", ".join(dict.fromkeys(field for field, _, _ in _options(architecture))) or "–",
+            ", ".join(dict.fromkeys(option.option for option in options_of(architecture))),
             *_cells(architecture, size, task),
         )
         for name, architecture in ARCHITECTURES.items()
@@ -218,17 +249,17 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.say(f"{architecture.name}: {_pattern(architecture)}")
     for block in {type(block): block for block in _blocks(architecture)}.values():
         out.say("")
-        description = inspect.cleandoc(type(block).__doc__ or "no description").strip()
-        out.print(Text(f"{block.name}: {description}"))
+        text = description(inspect.cleandoc(type(block).__doc__ or "")) or "no description"
+        out.print(Text(f"{block.name}: {text}"))
     out.say("")
     options = [
-        (field, str(value), block.name, _range(type(block), field))
-        for field, value, block in _options(architecture)
+        (option.option, _as_in_a_suite(option.default), option.of, option.values, option.meaning)
+        for option in options_of(architecture)
     ]
-    if options:
-        columns = [Column("option"), Column("default"), Column("of block"), Column("values", folds=True)]
-        out.print(printing.table(out, columns, options))
-        out.say("")
+    columns = [Column("option"), Column("default"), Column("of")]
+    columns += [Column("values", folds=True), Column("meaning", folds=True)]
+    out.print(printing.table(out, columns, options))
+    out.say("")
     columns = [*COST_COLUMNS, Column("size group")]
     rows = [(*_cells(architecture, size, task), group_of(size.layers, size.width) or "") for size in sizes]
     out.print(printing.table(out, columns, rows))
@@ -240,9 +271,18 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
             out.say(f"–: {fault}.", "dim")
 
 
-def _range(kind: type[Block], field: str) -> str:
+def _as_in_a_suite(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _range(kind: type[Frozen], field: str) -> str:
     """The values that a field takes, in words, from its JSON Schema."""
-    schema = kind.model_json_schema()["properties"][field]
+    return _in_words(kind.model_json_schema()["properties"][field])
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return ", or ".join(_in_words(alternative) for alternative in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     bounds = {

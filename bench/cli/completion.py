@@ -53,6 +53,13 @@ def setting_words(incomplete: str) -> list[str]:
     return [f"{key}=" for key in Settings.model_fields if key != "zip" and f"{key}=".startswith(incomplete)]
 
 
+def task_setting_words(incomplete: str) -> list[str]:
+    """Settings of tasks that `bench evaluate --set` takes, with an equals sign."""
+    from bench.suite.changes import task_setting_names
+
+    return [f"{key}=" for key in task_setting_names() if f"{key}=".startswith(incomplete)]
+
+
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:
     """Paths that begin so: files with one of these endings, and folders."""
     folder, _, start = incomplete.rpartition("/")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bench import plugins
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Json, Plugins, Results
+from bench.cli.completion import task_setting_words
 from bench.cli.printing import Column
-from bench.errors import UserError
 from bench.results.evaluations import marks, metric, normalised, positions
 from bench.results.record import EvaluationRecord
+from bench.suite.changes import task_settings
 
 ROWS = 8
 """Positions of an evaluation that the table shows, beside those with a name."""
@@ -27,7 +28,8 @@ def command(
         list[str],
         typer.Option(
             "--set",
-            metavar="NAME=VALUE",
+            metavar="KEY=VALUE",
+            autocompletion=task_setting_words,
             default_factory=list,
             show_default=False,
             help="A setting of the task in place of the run's, such as n_points=82 or n_dims=5; may be "
@@ -50,7 +52,8 @@ def command(
 
     A model is kept by `bench run --keep-weights`.
     """
-    replaced = dict(_setting(text) for text in settings)
+    plugins.load_installed()
+    replaced = task_settings(settings)
     records = list(_records(runs, results, replaced, task, prompts, device, kernels, store))
     out = printing.Output()
     if as_json:
@@ -72,31 +75,12 @@ def _records(
     kernels: str,
     store: bool,
 ) -> Iterator[EvaluationRecord]:
-    from bench import plugins
     from bench.other_prompts import evaluate_model
 
-    plugins.load_installed()
     for run in runs:
         yield evaluate_model(
             run, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **settings
         )
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """The name and the value of `--set name=value`. A value is JSON, or else text.
-
-    Raises:
-        UserError: there is no "=", or the name is an option of its own.
-    """
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise UserError(f"--set {text}: expected NAME=VALUE, such as n_points=82")
-    if name in ("task", "prompts", "device", "kernels", "store", "results", "which", "name"):
-        raise UserError(f"--set {text}: '{name}' is no setting of a task; bench tasks NAME lists them")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def show(out: printing.Output, record: EvaluationRecord) -> None:

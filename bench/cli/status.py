@@ -20,7 +20,7 @@ from rich.text import Text
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, ShardText, SuiteChoice, SuiteWord
 from bench.cli.plan import known_speeds, said_withdrawn
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
@@ -41,13 +41,14 @@ def command(
     plugin: Plugins,
     changes: Changes,
     results: Results = RESULTS,
+    shard: ShardText = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep the table on screen, refreshed every 2 seconds.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(SuiteChoice.of(suite, changes), results, watch, json)
+    show_status(SuiteChoice.of(suite, changes, shard), results, watch, json)
 
 
 def show_status(choice: SuiteChoice, results: Path, watch: bool, as_json: bool) -> None:
@@ -80,7 +81,7 @@ class _View:
     @classmethod
     def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
-        planned = plan(suite, results, pool, known_speeds(pool, results), queue)
+        planned = choice.mine(suite, plan(suite, results, pool, known_speeds(pool, results), queue))
         return cls(suite, choice, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
@@ -165,11 +166,12 @@ def _table(out: printing.Output, view: _View) -> Table:
 
 
 def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list[Planned]]]:
-    by_experiment = [
-        (experiment.name, [entry for entry in planned if experiment.name in entry.experiments])
+    groups = [
+        (experiment.name, members)
         for experiment in suite.experiments
+        if (members := [entry for entry in planned if experiment.name in entry.experiments])
     ]
-    return [*by_experiment, ("all, each run once", planned)]
+    return [*groups, ("all, each run once", planned)]
 
 
 def _facts(planned: list[Planned]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ ablations are patterns too, not classes of their own:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
@@ -35,7 +35,18 @@ class Positions(Frozen):
     std: float = Field(gt=0.0)
 
 
-class Architecture(Frozen):
+class ModelOptions(Frozen):
+    """Settings of a whole model that a suite may set, as it sets fields of blocks.
+
+    Attributes:
+        embedding_dropout: probability of dropping an entry of the tokens in training, after positions are
+            added.
+    """
+
+    embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class Architecture(ModelOptions):
     """A pattern of blocks, learned positions, and a factor on the nominal width.
 
     Attributes:
@@ -49,8 +60,6 @@ class Architecture(Frozen):
         norm: LayerNorm, with weights and biases, or RMSNorm, with weights alone.
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
-        embedding_dropout: probability of dropping an entry of the tokens in training, after positions are
-            added.
         version: raised by an author whenever the same fields give other numbers than before.
     """
 
@@ -62,8 +71,6 @@ class Architecture(Frozen):
         "embedding_dropout": 0.0,
         "version": 1,
     }
-    options: ClassVar[tuple[str, ...]] = ("embedding_dropout",)
-    """Fields of the whole architecture that a suite may set, as it sets fields of blocks."""
 
     name: str
     first: tuple[SerializeAsAny[Block], ...] = ()
@@ -74,7 +81,6 @@ class Architecture(Frozen):
     residual: bool = True
     norm: Literal["layer", "rms"] = "layer"
     tied: bool = True
-    embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     version: PositiveInt = 1
 
     @model_validator(mode="after")
@@ -87,6 +93,15 @@ class Architecture(Frozen):
     def pattern(self) -> tuple[Block, ...]:
         """The blocks of all fields, without repetition of the layer."""
         return self.first + self.layer + self.middle
+
+    def options(self) -> Iterator[tuple[str, type[Frozen], Frozen]]:
+        """Every option that a suite may set: its name, the class that has the field, and what has the value.
+
+        Options of blocks come first, in order. An option of several blocks occurs once for each.
+        """
+        for block in self.pattern:
+            yield from ((field, type(block), block) for field in type(block).model_fields if field != "name")
+        yield from ((field, ModelOptions, self) for field in ModelOptions.model_fields)
 
     def blocks(self, layers: int) -> tuple[Block, ...]:
         """All blocks, in order, of a model with `layers` layers."""
@@ -174,7 +189,7 @@ class Architecture(Frozen):
         return None if None in states else sum(state or 0 for state in states)
 
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
-        """This architecture with fields replaced in every block that has them, or of its own (`options`).
+        """This architecture with fields replaced in every block that has them, or in itself (`ModelOptions`).
 
         The variant's name lists the fields that differ (`s4_mamba+dropout=0.0`), sorted and without
         defaults. So every architecture has exactly one name, and no two share a name.
@@ -183,8 +198,7 @@ class Architecture(Frozen):
             UserError: no block has such a field, or a value cannot be part of a name.
             pydantic.ValidationError: a value does not fit its field.
         """
-        valid = {field for block in self.pattern for field in type(block).model_fields} - {"name"}
-        valid.update(self.options)
+        valid = {field for field, _, _ in self.options()}
         for option in options:
             if option not in valid:
                 raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
@@ -200,7 +214,7 @@ class Architecture(Frozen):
         changed: dict[str, Any] = {
             key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")
         }
-        own = {key: value for key, value in options.items() if key in self.options}
+        own = {key: value for key, value in options.items() if key in ModelOptions.model_fields}
         variant = type(self).model_validate(
             {**{key: getattr(self, key) for key in type(self).model_fields}, **own}
         )

@@ -1,7 +1,8 @@
-"""Settings of a suite that the command line changes: `--set steps=2000 --set seeds=0,1`.
+"""Settings that the command line changes: `--set steps=2000 --set seeds=0,1`.
 
-A changed setting takes the place of that setting in every experiment and in every point. The runs are those
-of a suite file with these settings, so a changed run has an id of its own.
+A changed setting of a suite takes the place of that setting in every experiment and in every point. The runs
+are those of a suite file with these settings, so a changed run has an id of its own. `bench evaluate` changes
+settings of a task, and its words are read in the same way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bench.run import digest
 from bench.strict_yaml.complaints import Complaint, validated
 from bench.strict_yaml.document import parse
 from bench.suite.format import LISTED, Settings
+from bench.tasks import TASKS
 
 OPTION = "--set"
 _MARK = "\0set"
@@ -66,19 +68,53 @@ class Changes:
 
 
 def changes(words: Sequence[str]) -> Changes:
-    """The changes of `key=value` words. A value is YAML; `0,1` stands for a list.
+    """The changes of a suite's settings by `key=value` words.
 
     Raises:
         UserError: for every word that is no change, an unknown key, or a value that YAML would refuse there.
     """
+    valid = [key for key in Settings.model_fields if key != "zip"]
+    values, texts, faults = _read(words, valid, LISTED, "steps=2000")
+    outcome = validated(Settings, values)
+    if isinstance(outcome, list):
+        faults += [f"{OPTION} {c.loc[0]}={texts[str(c.loc[0])]}: {c.message}" for c in outcome]
+    if faults or isinstance(outcome, list):
+        raise _refusal(faults)
+    return Changes(outcome, texts)
+
+
+def task_setting_names() -> list[str]:
+    """Names of the settings of all tasks, sorted."""
+    return sorted({field for task in TASKS.values() for field in task.model_fields} - {"name"})
+
+
+def task_settings(words: Sequence[str]) -> dict[str, Any]:
+    """The settings of a task by `key=value` words, such as `n_points=82`. No task has checked the values.
+
+    Raises:
+        UserError: for every word that is no change, or whose key is no setting of any task.
+    """
+    values, _, faults = _read(words, task_setting_names(), (), "n_points=82")
+    if faults:
+        raise _refusal(faults)
+    return values
+
+
+def _refusal(faults: Sequence[str]) -> UserError:
+    return UserError("\nbench: ".join(faults))
+
+
+def _read(
+    words: Sequence[str], valid: Sequence[str], listed: Sequence[str], example: str
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Values, texts and faults of `key=value` words. A value is YAML; `0,1` stands for a list."""
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
     faults: list[str] = []
-    valid = [key for key in Settings.model_fields if key != "zip"]
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            faults.append(f"{OPTION} {word}: expected KEY=VALUE, such as {OPTION} steps=2000")
+            faults.append(f"{OPTION} {word}: expected KEY=VALUE, such as {OPTION} {example}")
         elif key not in valid:
             faults.append(f"{OPTION} {word}: unknown key '{key}'{did_you_mean(key, valid)}")
         elif key in texts:
@@ -86,24 +122,19 @@ def changes(words: Sequence[str]) -> Changes:
         else:
             texts[key] = text
             try:
-                values[key] = _value(key, text)
+                values[key] = _value(text, key in listed)
             except InvalidFile as error:
                 # The place in the file is that in the option's text.
                 faults += [f"{OPTION} {word}: {fault.split(': ', 1)[-1]}" for fault in error.problems]
-    outcome = validated(Settings, values)
-    if isinstance(outcome, list):
-        faults += [f"{OPTION} {c.loc[0]}={texts[str(c.loc[0])]}: {c.message}" for c in outcome]
-    if faults or isinstance(outcome, list):
-        raise UserError("\nbench: ".join(faults))
-    return Changes(outcome, texts)
+    return values, texts, faults
 
 
-def _value(key: str, text: str) -> Any:
+def _value(text: str, listed: bool) -> Any:
     """A value as data: one value, or for a list all of its values."""
     values = parse(Path(OPTION), f"[{text}\n]").data
-    if len(values) == 1 and (key not in LISTED or isinstance(values[0], list)):
+    if len(values) == 1 and (not listed or isinstance(values[0], list)):
         return values[0]
-    if key not in LISTED:
+    if not listed:
         raise InvalidFile([f"{OPTION}: takes one value, got {len(values)}"])
     return values
 

@@ -152,9 +152,10 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
 
 def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:
     """What is wrong with one option of an architecture."""
-    for block in architecture.pattern:
-        if option in type(block).model_fields and option != "name":
-            outcome = validated(type(block), {**block.model_dump(mode="json"), option: value})
+    for name, kind, owner in architecture.options():
+        if name == option:
+            settings = owner.model_dump(mode="json", include=set(kind.model_fields))
+            outcome = validated(kind, {**settings, option: value})
             yield from outcome if isinstance(outcome, list) else ()
     try:
         architecture.with_options({option: value})

@@ -275,13 +275,10 @@ def _referring(schema: Any) -> Any:
 
 
 def _options(architecture: Architecture) -> dict[str, Any]:
-    """Schema of an architecture's name with options: the fields of its blocks."""
-    properties: dict[str, Any] = {}
-    for block in architecture.pattern:
-        properties.update(type(block).model_json_schema()["properties"])
-    own = type(architecture).model_json_schema()["properties"]
-    properties.update({option: own[option] for option in architecture.options})
-    properties["name"] = {"const": architecture.name}
+    """Schema of an architecture's name with its options."""
+    properties: dict[str, Any] = {"name": {"const": architecture.name}}
+    for option, kind, _ in architecture.options():
+        properties[option] = kind.model_json_schema()["properties"][option]
     return {
         "type": "object",
         "title": architecture.name,

@@ -44,6 +44,7 @@ def offered(line: str, folder: Path) -> list[str]:
         ("bench report qu", ["quick"]),
         ("bench check suites/mi", ["suites/mine.yaml"]),
         ("bench run quick --set st", ["steps=", "stop="]),
+        ("bench evaluate x --set n_po", ["n_points="]),
         ("bench tasks sparse_p", ["sparse_parity"]),
         ("bench architectures s4_", ["s4_mamba"]),
     ],

@@ -311,6 +311,14 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
             "4:46: dropout: expected a number, got 'high'",
         ),
         (
+            "architectures: {name: s4, embedding_dropout: 2}",
+            "4:50: embedding_dropout: must be less than 1, got 2",
+        ),
+        (
+            "architectures: {name: s4, embedding_dropout: '0.1'}",
+            "4:50: embedding_dropout: expected a number, got '0.1'",
+        ),
+        (
             "architectures: [s4, mamba, s4]",
             "4:32: architecture 's4' with these options is listed twice",
         ),

@@ -21,7 +21,7 @@ from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks.parity import SparseParity
 from bench.tasks.regression import LinearRegression, TwoLayerNetwork
-from bench.tasks.task import Prompts
+from bench.tasks.task import MAIN, Prompts
 
 
 @pytest.fixture(scope="module")
@@ -329,10 +329,11 @@ def test_every_tasks_baselines_are_finite_json_of_modest_size(name: str) -> None
     results = task.baselines(sample(task, 2))
     records = [dataclasses.asdict(result) for result in results]
     text = json.dumps(records, allow_nan=False)
-    assert len(text) < 25_000
+    assert len(text) < 30_000
     assert json.loads(text) == records
     assert results[0].kind == "trivial"
-    assert results[1].kind == ("reference" if name in ("two_layer_network", "chain_of_thought") else "floor")
+    best = "reference" if name in ("two_layer_network", "chain_of_thought") else "floor"
+    assert best in {result.kind for result in results if result.evaluation == MAIN}
     assert len({(result.name, result.evaluation) for result in results}) == len(results)
     for result in results:
         stated = task.evaluations()[result.evaluation].positions
@@ -348,10 +349,11 @@ def test_every_tasks_baselines_are_finite_json_of_modest_size(name: str) -> None
 @pytest.mark.parametrize("name", [name for name in TASKS if "n_points" in TASKS[name].model_fields])
 @pytest.mark.parametrize(("n_dims", "n_points"), [(3, 1), (3, 2), (4, 30)])
 def test_tasks_of_any_size_have_baselines(name: str, n_dims: int, n_points: int) -> None:
-    fields = {"outlier_probability": 0.5} if "outlier_probability" in TASKS[name].model_fields else {}
-    if fields and n_points == 1:
+    sizes = {"n_dims": n_dims, "n_points": n_points, "outlier_probability": 0.5}
+    fields = {field: value for field, value in sizes.items() if field in TASKS[name].model_fields}
+    if "outlier_probability" in fields and n_points == 1:
         return  # no clean pair: refused by the task
-    task = TASKS[name](n_dims=n_dims, n_points=n_points, **fields)
+    task = TASKS[name].model_validate({**TASKS[name].example_fields, **fields})
     for result in task.baselines(sample(task, 2)):
         assert result.positions[-1] == task.evaluations()[result.evaluation].positions[-1]
 

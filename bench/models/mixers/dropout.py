@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Dropout(Block):
-    """Dropout of single values in training, for plain stacks. The LSTM of Xie et al. uses 0.2."""
+    """Dropout of single values in training, for plain stacks. The LSTM of Xie et al. uses 0.2.
+
+    Attributes:
+        dropout: probability of dropping a value in training.
+    """
 
     stackable: ClassVar[bool] = True
 

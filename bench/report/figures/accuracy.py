@@ -14,12 +14,12 @@ from bench.report.figures.axes import Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.examples import (
     TALL,
-    curve_handles,
     draw_curves,
     examples_axis,
     last_position,
 )
 from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
+from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference
 from bench.report.style import PAPER, Look, in_style, looks
 from bench.report.text import error_text, plus_minus
@@ -39,12 +39,10 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     panels = [_curves_panel(task, references) for task in tasks]
     steps = [_steps_panel(task, references) for task in tasks]
     with in_style():
-        handles = [handle for panel in panels for handle in curve_handles(panel, styles, False)]
-        unique = {str(handle.get_label()): handle for handle in handles}
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
         grid = new_grid(
-            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=list(unique.values()),
+            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, styles),
             notes=absence_notes(panels),
         )  # fmt: skip
         spots: list[Spot] = []

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.report.figures import axes as shared
 from bench.report.figures import references
 from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.layout import COLUMN, new_grid
+from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference, room_for_names
 from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import plus_minus
@@ -45,7 +45,7 @@ def error_against_examples(
         if len(panel.data):
             kinds = " or ".join(sorted(set(panel.data["interval"])))
             notes.insert(0, f"Bands: 90 % intervals over {kinds}.")
-        handles = curve_handles(panel, looks)
+        handles = series_handles([panel], looks, with_sizes=True)
         grid = new_grid([panel.heading], width=COLUMN, tall=TALL, handles=handles, notes=notes)
         (axes,) = grid.axes
         tag(axes, "task", panel.task or panel.title)
@@ -67,19 +67,6 @@ def error_against_examples(
 
 TALL = 2.0
 """Inches of the axes' height."""
-
-
-def curve_handles(panel: Panel, looks: Mapping[str, Look], with_sizes: bool = True) -> list[Line2D]:
-    """Handles of the series that are drawn, with sizes if these differ (and `with_sizes`)."""
-    sizes = panel.data.drop_duplicates("series").set_index("series")["size"]
-    several = with_sizes and sizes.nunique() > 1
-    return [
-        Line2D(
-            [], [], **look, markersize=marker_size(look["marker"]), markeredgecolor="none",
-            label=f"{series} {sizes[series]}" if several else series,
-        )
-        for series, look in panel.styles(looks).items() if series in sizes
-    ]  # fmt: skip
 
 
 def examples_axis(

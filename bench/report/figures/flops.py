@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
@@ -17,6 +16,7 @@ from bench.report.figures import axes as shared_axes
 from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
+from bench.report.figures.legend import series_handles
 from bench.report.figures.references import (
     LEVELS_RULE,
     bound,
@@ -180,7 +180,7 @@ def error_against_flops(
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
         grid = new_grid(
             [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
-            columns=columns, between=0.3 if shared else 0.45, handles=_legend(panels, styles),
+            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, styles),
             notes=_notes(panels), x_labels=False,
         )  # fmt: skip
         ticks = most_ticks(grid.width)
@@ -295,18 +295,3 @@ def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: f
 def _opacity(stage: float) -> float:
     """Opacity of a point at a fraction of training: earlier points are more transparent."""
     return float(0.2 + 0.8 * stage**1.5)
-
-
-def _legend(panels: Sequence[Panel], styles: Mapping[str, Look]) -> list[Line2D]:
-    """Handles of the series that are drawn."""
-    lines: dict[str, dict[str, Any]] = {}
-    for panel in panels:
-        lines |= {series: look for series, look in panel.styles(styles).items() if series not in lines}
-    drawn = {series for panel in panels for series in panel.data["series"]}
-    return [
-        Line2D(
-            [], [], **look, linewidth=1.4, markersize=1.15 * marker_size(look["marker"]),
-            markeredgecolor="none", label=series,
-        )
-        for series, look in lines.items() if series in drawn
-    ]  # fmt: skip

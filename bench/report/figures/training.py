@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from bench.report.data.estimates import TaskResults, best_sizes, chosen
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import Panel, marker_size
 from bench.report.figures.drawing import Drawing, spots_of, tag
 from bench.report.figures.layout import PAGE, most_ticks, new_grid
+from bench.report.figures.legend import series_handles
 from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
 from bench.report.style import PAPER, Look, in_style
 from bench.report.text import error_text, plus_minus
@@ -43,13 +43,7 @@ def training_curves(
     own = task.references(references)
     panel = Panel(task.title, task.scale, points, own, task.series, where=task.scale.where, task=task.family)
     styles = panel.styles(looks)
-    handles = [
-        Line2D(
-            [], [], **look, markersize=marker_size(look["marker"]), markeredgecolor="none",
-            label=_label(series, points),
-        )
-        for series, look in styles.items() if series in set(points["series"])
-    ]  # fmt: skip
+    handles = series_handles([panel], looks, with_sizes=True)
     with in_style():
         titles = [f"{panel.heading.partition(':')[0]}: training loss", panel.heading]
         grid = new_grid(titles, width=PAGE, tall=TALL, columns=2, between=0.55, handles=handles)
@@ -104,12 +98,6 @@ def training_losses(task: TaskResults, settings: pd.DataFrame) -> pd.DataFrame:
             for step, losses in sorted(windows.items()) if len(losses) == count
         ]  # fmt: skip
     return pd.DataFrame(parts, columns=LOSSES)
-
-
-def _label(series: str, points: pd.DataFrame) -> str:
-    """The series, with its size where the series differ in theirs."""
-    sizes = points.drop_duplicates("series").set_index("series")["size"]
-    return f"{series} {sizes[series]}" if sizes.nunique() > 1 else series
 
 
 def _draw_losses(

@@ -19,6 +19,14 @@ class S4Mamba(Block):
     The paper says that selection is the only difference from Mamba. The released code has three more
     differences, which are the defaults here: dropout 0.1 of whole channels on the SSM's output, a gate
     without SiLU, and a skip drawn from N(0, 1). `dropout: 0.0`, `gate: silu` and `skip: ones` undo them.
+
+    Attributes:
+        state: state size N of a channel in real numbers, that is N/2 complex modes.
+        expand: inner width over D.
+        convolution: taps of the short convolution.
+        dropout: probability with which training zeroes a whole channel of the SSM's output.
+        gate: function of the gate: "identity", or "silu" as in Mamba.
+        skip: initial values of the SSM's skip: "normal" draws from N(0, 1), "ones" is 1 as in Mamba.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {"skip": "normal"}
