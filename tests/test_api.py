@@ -258,7 +258,7 @@ def test_a_result_is_that_of_the_command_and_is_not_trained_twice(tmp_path: Path
         },
     }  # fmt: skip
     (tmp_path / "tiny.yaml").write_text(json.dumps(suite), encoding="utf-8")
-    said(bench_command("run", "tiny.yaml", cwd=tmp_path))
+    said(bench_command("run", "tiny.yaml", "--workers", 1, cwd=tmp_path))
     trained = bench.train_run(run, tmp_path / "own", keep_weights=True)
     path = results.path_of(tmp_path / "own", run)
     own, theirs = (

@@ -113,7 +113,7 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
     assert "evaluation_prompts: 640\n" in text
     text = text.replace("evaluation_prompts: 640\n", "evaluation_prompts: 16\n")
     suite.write_text(text.replace("steps: 1000\n    checkpoints: [300, 600]\n", "steps: 5\n"), "utf-8")
-    said = printed("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", cwd=tmp_path)
+    said = printed("run", "suite.yaml", "--plugin", "gla.py", "--device", "cpu", "--workers", 1, cwd=tmp_path)
     assert "Done: 3 finished." in said
     assert "Next: bench report suite.yaml --plugin gla.py" in said
 
@@ -472,7 +472,7 @@ def test_a_width_that_the_heads_of_a_block_do_not_divide_is_refused(tmp_path: Pa
 def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
     plugin(tmp_path, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
     suite_file(tmp_path, "averaging, transformer")
-    options = ("--plugin", "mine.py", "--device", "cpu")
+    options = ("--plugin", "mine.py", "--device", "cpu", "--workers", 1)
     said = printed("run", "suite.yaml", *options, cwd=tmp_path, code=1)
     assert "Done: 1 finished, 1 failed." in said
     assert "failed: NotComparable: architecture 'averaging': it is not causal" in said
@@ -487,7 +487,7 @@ def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -
     path = plugin(tmp_path, NOISY)
     suite_file(tmp_path, "transformer", "noisy_regression")
     assert "Done: 1 finished." in printed(
-        "run", "suite.yaml", "--device", "cpu", cwd=tmp_path, BENCH_PLUGINS="mine.py"
+        "run", "suite.yaml", "--device", "cpu", "--workers", 1, cwd=tmp_path, BENCH_PLUGINS="mine.py"
     )
     origin = {
         "task": "noisy_regression",
@@ -571,7 +571,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
         "[bench.tasks]\nnoisy_regression = averaging_package:NoisyRegression\n",
     )
     suite = suite_file(tmp_path, task="noisy_regression")
-    said = printed("run", "suite.yaml", "--device", "cpu", cwd=tmp_path, **packages)
+    said = printed("run", "suite.yaml", "--device", "cpu", "--workers", 1, cwd=tmp_path, **packages)
     assert "Done: 1 finished." in said
     assert "Next: bench report suite.yaml\n" in said
     (result,) = results_of(tmp_path)

@@ -65,7 +65,7 @@ def numbers(results: Path) -> dict[str, str]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "tiny.yaml").write_text(TWO_RUNS)
-    finish(bench("run", "tiny.yaml", cwd=folder))
+    finish(bench("run", "tiny.yaml", "--workers", 1, cwd=folder))
     left = {path.name for path in (folder / "results" / STATE).glob("*/")}
     assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"
     return numbers(folder / "results")
@@ -94,7 +94,7 @@ def test_killed_at_random_moments_the_results_are_the_same_bytes(
         time.sleep(chance.uniform(0.0, 1.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    finish(bench("run", suite_file, cwd=suite_file.parent))
+    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
     resumptions = [result.provenance.resumptions or 0 for result in pool_of.load(results).runs.values()]
     assert max(resumptions) >= 1
@@ -111,7 +111,7 @@ def test_interrupted_it_saves_says_so_and_goes_on(suite_file: Path, undisturbed:
     states = [run_status(run, results, pool_of.load(results)) for run in suite.runs]
     assert any(state.note == "interrupted; resumable" for state in states)
     assert all(state.word in ("missing", "finished") for state in states)
-    finish(bench("run", suite_file, cwd=suite_file.parent))
+    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
 
 
@@ -135,7 +135,7 @@ def test_two_commands_share_the_work(suite_file: Path, undisturbed: dict[str, st
 
 @pytest.mark.slow
 def test_a_finished_suite_does_nothing_quickly_and_says_so(suite_file: Path) -> None:
-    finish(bench("run", suite_file, cwd=suite_file.parent))
+    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     files = {path: path.stat().st_mtime_ns for path in (suite_file.parent / "results").glob("**/*.json")}
     began = time.monotonic()
     output = finish(bench("run", suite_file, cwd=suite_file.parent))

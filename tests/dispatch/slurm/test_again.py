@@ -20,7 +20,7 @@ def test_an_architecture_of_a_users_own_trains_in_a_job_as_it_does_here(place: P
     place.write(60, SUITE.replace("transformer", "averaging"), job_hours=4, sbatch={"hold": True})
     own = place.folder / "own.py"
     own.write_text(AVERAGE)
-    place.bench("run", "toy.yaml", "--plugin", "own.py", "--results", "local")
+    place.bench("run", "toy.yaml", "--plugin", "own.py", "--results", "local", "--workers", 1)
     place.submit("--plugin", "own.py")
     own.unlink()  # a job brings what it was submitted with
     (job,) = place.cluster.queue()

@@ -117,7 +117,7 @@ def test_a_run_spread_over_two_tasks_has_the_losses_of_one(place: Place) -> None
     place.submit("--gpus-per-run", 2, "--wait")
     spread = pool_of.load(place.results).runs
     assert {result.provenance.processes for result in spread.values()} == {2}
-    place.bench("run", "toy.yaml", "--results", "alone")
+    place.bench("run", "toy.yaml", "--results", "alone", "--workers", 1)
     alone = pool_of.load(place.folder / "alone").runs
     assert spread.keys() == alone.keys()
     for run_id, one in alone.items():
