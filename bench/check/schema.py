@@ -1,4 +1,4 @@
-"""The JSON Schema of claims files, for editors that complete and check YAML."""
+"""The JSON Schemas of claims files and of findings files, for editors that complete and check YAML."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field, create_model
 
 from bench import suite
 from bench.check.claim import Claim, Requires
+from bench.check.findings import SAYS, Finding
 from bench.check.kinds import KINDS
 from bench.check.quantity import Quantity
 from bench.docstrings import attributes
@@ -27,6 +28,16 @@ class ClaimsFile(Frozen):
     requires: Requires = Field(
         default=Requires(), description="What all runs must have in common with the paper's."
     )
+
+
+class FindingsFile(Frozen):
+    """What results of one suite show."""
+
+    suite: str = Field(description="Name of the suite that the findings are about.")
+    findings: dict[str, Finding] = Field(min_length=1, description="Findings by name.")
+
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
@@ -51,7 +62,16 @@ def json_schema() -> dict[str, Any]:
     fields["optimizer"] |= _named(OPTIMIZERS)
     shape = [option for option in fields["size"]["anyOf"] if "$ref" in option]
     fields["size"] |= {"anyOf": [{"enum": sizes}, *shape]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": DRAFT, **schema}
+
+
+def findings_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a findings file."""
+    schema: dict[str, Any] = _without_defaults(FindingsFile.model_json_schema())
+    definition = schema["$defs"][Finding.__name__]
+    _describe(definition, definition["description"])
+    definition["anyOf"] = [{"required": [field]} for field in SAYS]
+    return {"$schema": DRAFT, **schema}
 
 
 def _named(names: Iterable[str], *alternatives: dict[str, Any]) -> dict[str, Any]:

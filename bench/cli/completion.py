@@ -62,6 +62,8 @@ def task_setting_words(incomplete: str) -> list[str]:
 
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:
     """Paths that begin so: files with one of these endings, and folders."""
+    from bench.suite.shipped import is_suite
+
     folder, _, start = incomplete.rpartition("/")
     try:
         entries = sorted(Path(f"{folder}/" if folder or incomplete.startswith("/") else ".").iterdir())
@@ -74,5 +76,5 @@ def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:
     return [
         f"{prefix}{entry.name}" + ("/" if entry.is_dir() else "")
         for entry in matching
-        if entry.is_dir() or (entry.name.endswith(endings) and ".claims." not in entry.name)
+        if entry.is_dir() or (entry.name.endswith(endings) and is_suite(entry))
     ]

@@ -11,6 +11,7 @@ import typer
 from bench import results as pool_of
 from bench import suite as suites
 from bench.check import claims as claims_of
+from bench.check import findings as findings_of
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice
 from bench.cli.check import verdicts_on
@@ -49,7 +50,7 @@ def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> N
     An unusable suite does not prevent the reports of the other suites.
 
     Raises:
-        InvalidFile: a suite or a claims file is unusable. Raised at the end, with all problems.
+        InvalidFile: a suite, a claims file or a findings file is unusable. Raised at the end, with all problems.
         UserError: there are no results, no suite is named and no suite has results, or two suites have the
             same name.
     """
@@ -79,7 +80,10 @@ def _write(
     words = {run_id: status.word for run_id, status in run_statuses(suite.runs, results, pool).items()}
     claims = claims_of.path_for(suite.path)
     verdicts = verdicts_on(claims_of.load(claims, suite), suite, results, pool) if claims.is_file() else []
-    written = write_report(suite, pool, reports / suite.name, words, verdicts)
+    path = findings_of.path_for(suite.path)
+    names = [verdict.claim for verdict in verdicts]
+    findings = findings_of.load(path, suite, names) if path.is_file() else None
+    written = write_report(suite, pool, reports / suite.name, words, verdicts, findings)
     complete = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"
     out.say(
@@ -111,7 +115,7 @@ def _usable(choices: Iterable[SuiteChoice], unusable: list[UserError]) -> list[s
 
 def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
     folder = Path("suites")
-    files = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(".claims.yaml")]
+    files = [path for path in sorted(folder.glob("*.yaml")) if shipped.is_suite(path)]
     choices = [SuiteChoice.of(file) for file in files] or [SuiteChoice.of(name) for name in shipped.paths()]
     loaded = _usable(choices, unusable)
     chosen = [suite for suite in loaded if any(run.id in pool.runs for run in suite.runs)]

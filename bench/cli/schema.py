@@ -1,4 +1,4 @@
-"""`bench schema`: the JSON Schemas of suites and of claims files."""
+"""`bench schema`: the JSON Schemas of suites, of claims files and of findings files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.check.schema import json_schema as claims_schema
+from bench.check import schema as check_schema
 from bench.cli.arguments import Plugins
 from bench.cli.printing import Output
 from bench.suite import json_schema as suite_schema
+
+SCHEMAS = {
+    "suite": suite_schema,
+    "claims": check_schema.json_schema,
+    "findings": check_schema.findings_schema,
+}
+"""By kind of file: the function that makes its schema."""
 
 
 def command(
     plugin: Plugins,
     kind: Annotated[
-        Literal["suite", "claims"], typer.Argument(metavar="[suite|claims]", help="Which kind of file.")
+        Literal["suite", "claims", "findings"],
+        typer.Argument(metavar="[suite|claims|findings]", help="Which kind of file."),
     ] = "suite",
 ) -> None:
-    """Print the JSON Schema of suites or claims files, for editors that complete and check YAML."""
-    Output().json(claims_schema() if kind == "claims" else suite_schema())
+    """Print the JSON Schema of suites, claims or findings files, for editors that complete and check YAML."""
+    Output().json(SCHEMAS[kind]())

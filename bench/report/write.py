@@ -31,6 +31,7 @@ from bench.report.data.frame import (
     total,
 )
 from bench.report.figures.drawing import all_encoded
+from bench.report.page import findings as shown_findings
 from bench.report.page import render
 from bench.report.page.render import DrawnExhibit
 from bench.report.page.runs import embedded_runs, runs_csv
@@ -48,6 +49,7 @@ from bench.suite import owner
 
 if TYPE_CHECKING:
     from bench.check import Verdict
+    from bench.check.findings import Findings
     from bench.suite import Experiment, Suite
 
 MANIFEST = "files.txt"
@@ -62,6 +64,7 @@ def write_report(
     folder: Path,
     states: Mapping[str, str] | None = None,
     verdicts: Sequence[Verdict] = (),
+    findings: Findings | None = None,
 ) -> list[Path]:
     """Write a suite's report into `folder`. The same results give the same bytes.
 
@@ -73,6 +76,7 @@ def write_report(
         states: states of runs without a result, by run id. "failed" is counted and named; with any other
             word the run is missing.
         verdicts: on the suite's claims (`bench.check.check`). The report shows them first.
+        findings: texts that rest on these claims, where the suite has a findings file.
 
     Returns:
         The files written, index.html first.
@@ -80,10 +84,11 @@ def write_report(
     Raises:
         OSError: when the folder cannot be written.
         UserError: when the folder is the report of another suite file of that name.
+        InvalidFile: when a finding names a figure that the report does not have.
     """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         owner.refuse_other(suite, folder, (folder / OWNER).read_text(encoding="utf-8"))
-    written = contents(suite, pool, states or {}, verdicts)
+    written = contents(suite, pool, states or {}, verdicts, findings)
     written[OWNER] = f"{owner.note(suite, folder)}\n".encode()
     stale = _listed(folder) - written.keys()
     written[MANIFEST] = "".join(f"{name}\n" for name in sorted(written)).encode()
@@ -95,7 +100,11 @@ def write_report(
 
 
 def contents(
-    suite: Suite, pool: Pool, states: Mapping[str, str], verdicts: Sequence[Verdict] = ()
+    suite: Suite,
+    pool: Pool,
+    states: Mapping[str, str],
+    verdicts: Sequence[Verdict] = (),
+    findings: Findings | None = None,
 ) -> dict[str, bytes]:
     """Every file of the report by its path inside the folder, index.html first."""
     names = {slug(name) for name in EXHIBITS}
@@ -107,6 +116,9 @@ def contents(
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}
     drawn_exhibits = exhibits(suite, results, references, cited)
+    figures = shown_findings.figures_by_name(drawn_exhibits, experiments)
+    if findings and suite.name == suite.base_name:  # the command line may have taken a figure away
+        findings.require_figures(figures)
     plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
     beyond = _beyond(suite, results)
@@ -137,6 +149,7 @@ def contents(
         total(plan["planned_flops"]),
         total(plan["done_flops"]),
         verdicts,
+        shown_findings.shown(findings, verdicts, figures) if findings else [],
         compared,
         drawn_exhibits,
         beyond,

@@ -143,9 +143,9 @@ def read(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        claims = ".claims." in path.name  # never suggest a claims file for a suite, or the reverse
+        kind = _kind(path.name)  # never suggest a claims file for a suite, or the reverse
         others = (other.name for other in path.parent.glob("*.y*ml"))
-        near = sorted(name for name in others if (".claims." in name) == claims)
+        near = sorted(name for name in others if _kind(name) == kind)
         raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
@@ -155,6 +155,11 @@ def read(path: Path) -> Document:
         place = f"{path}:{line}:{column}"
         raise InvalidFile([f"{place}: is not UTF-8 text (byte {error.start + 1})"]) from None
     return parse(path, text)
+
+
+def _kind(name: str) -> str:
+    """What the name of a file beside a suite says about its contents; empty for a suite."""
+    return next((kind for kind in (".claims.", ".findings.") if kind in name), "")
 
 
 def parse(path: Path, text: str) -> Document:

@@ -28,7 +28,12 @@ def folder() -> Path:
 def paths() -> dict[str, Path]:
     """The files of the suites that ship with bench, by name."""
     files = sorted(folder().glob("*.yaml"))
-    return {path.stem: path for path in files if not path.name.endswith(".claims.yaml")}
+    return {path.stem: path for path in files if is_suite(path)}
+
+
+def is_suite(path: Path) -> bool:
+    """Whether a YAML file is a suite by its name, and not one of claims or findings about a suite."""
+    return Path(path.stem).suffix not in (".claims", ".findings")
 
 
 def locate(word: str) -> Path:

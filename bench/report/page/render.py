@@ -23,6 +23,7 @@ from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import FONTS, Drawing, inline, variable
+from bench.report.page.findings import ShownFinding
 from bench.report.page.sections import ExperimentSection
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.precisions import Precisions
@@ -100,6 +101,7 @@ class Report:
     Attributes:
         counts: of the suite's runs, each once, by state.
         verdicts: on the suite's claims, where it has a claims file.
+        findings: what results show in words, where the suite has a findings file.
         precisions: comparisons of precisions, where claims make any.
         drawn: the paper's figures and tables, in its order.
         beyond: comparisons at equal FLOPs.
@@ -115,6 +117,7 @@ class Report:
     planned_flops: int
     done_flops: int
     verdicts: Sequence[Verdict]
+    findings: Sequence[ShownFinding]
     precisions: Precisions | None
     drawn: Sequence[DrawnExhibit]
     beyond: Sequence[Table]
@@ -200,9 +203,9 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         drawn: by figure name, its files by ending.
     """
 
-    def picture(drawing: Drawing) -> Markup:
+    def picture(drawing: Drawing, prefix: str) -> Markup:
         # Our own SVG: every name in it was escaped when it was written.
-        svg = inline(drawn[drawing.name]["svg"], drawing.name, drawing.description, drawing.spots)
+        svg = inline(drawn[drawing.name]["svg"], prefix, drawing.description, drawing.spots)
         return Markup(svg)
 
     themes = {
@@ -231,7 +234,7 @@ def _place(architecture: str) -> tuple[int, str]:
 
 
 def markdown_files(report: Report) -> dict[str, bytes]:
-    """The same as Markdown: README.md, and beside it verdicts, rules and a file per experiment."""
+    """The same as Markdown: README.md, and beside it findings, verdicts, rules and a file per experiment."""
 
     def text(template: str, **more: Any) -> bytes:
         words = _environment().get_template(template).render(report=report, rules=RULES, **more)
@@ -239,6 +242,7 @@ def markdown_files(report: Report) -> dict[str, bytes]:
 
     return {
         "README.md": text("README.md.j2"),
+        **({"findings.md": text("findings.md.j2")} if report.findings else {}),
         **({"verdicts.md": text("verdicts.md.j2")} if report.verdicts else {}),
         "methods.md": text("methods.md.j2"),
         **{
