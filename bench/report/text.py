@@ -25,7 +25,7 @@ def plus_minus(value: float, error: float) -> str:
         exponent = math.floor(math.log10(size))
         scale = 10.0**exponent
         return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
-    digits = 4 if error <= 0 else min(5, max(2, 1 - math.floor(math.log10(error))))
+    digits = 4 if error <= 0 else min(5, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
