@@ -44,9 +44,13 @@ def paper_verdicts() -> list[Verdict]:
 
 @functools.cache
 def paper_claims() -> Claims:
-    """The paper's claims, about the runs themselves: one seed decides them. Do not change them."""
+    """The paper's claims, about the runs themselves. Do not change them."""
     suite = paper_suite()
-    file = claims.load(claims.path_for(suite.path), suite)
+    return about_these_runs(claims.load(claims.path_for(suite.path), suite))
+
+
+def about_these_runs(file: Claims) -> Claims:
+    """The same claims, about the runs themselves: one seed decides them."""
     changes = {"about": "these runs", "seeds": None}
     return replace(
         file,
