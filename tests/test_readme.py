@@ -18,6 +18,7 @@ from command import ROOT
 from bench import plugins, strict_yaml
 from bench import suite as suites
 from bench.check import claims as claims_of
+from bench.check import findings as findings_of
 from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.paper import protocol
@@ -79,7 +80,7 @@ def test_both_command_lines_stand_behind_their_marks_on_one_line(name: str) -> N
 def test_files_and_folders_that_are_named_exist() -> None:
     named = re.findall(r"`((?:bench|suites|tests|reports)/[\w./]+)`", ALL)
     assert len(set(named)) > 20
-    examples = {"suites/x.yaml", "suites/x.claims.yaml", "suites/mine.yaml", "suites/typo.yaml"}
+    examples = {f"suites/{name}.yaml" for name in ("x", "x.claims", "x.findings", "mine", "typo")}
     left = {"reports/quick/index.html"}
     assert [name for name in set(named) - examples - left if not (ROOT / name).exists()] == []
 
@@ -189,15 +190,22 @@ def test_a_block_of_yaml_is_a_suite_claims_or_a_site_file(text: str, tmp_path: P
         read = claims_of.load(path, suite)
         assert read.claims.keys() == data["claims"].keys()
         assert not read.awaiting
+    elif "findings" in data:
+        suite = suites.load(ROOT / f"suites/{data['suite']}.yaml")
+        claims = claims_of.load(claims_of.path_for(suite.path), suite).claims
+        assert findings_of.load(path, suite, claims).findings
     else:
         assert load_site(path).wants_gpus
 
 
 def test_there_is_a_block_of_each_kind() -> None:
     kinds = {
-        key for text in blocks("yaml") for key in ("experiments", "claims", "partition") if f"{key}:" in text
+        key
+        for text in blocks("yaml")
+        for key in ("experiments", "claims", "findings", "partition")
+        if re.search(rf"^{key}:", text, re.MULTILINE)
     }
-    assert kinds == {"experiments", "claims", "partition"}
+    assert kinds == {"experiments", "claims", "findings", "partition"}
 
 
 def test_the_suite_of_the_guide_means_what_it_says(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ class Finding(Frozen):
         """The claims that are not decided, although the text states a verdict, or that have no number."""
         words = {name: verdicts[name].verdict for name in self.said}
         return [
-            name for name, word in words.items() if word in OPEN and not word == self.said[name] == "undecided"
+            name
+            for name, word in words.items()
+            if word in OPEN and not word == self.said[name] == "undecided"
         ]
 
     def refuted_claims(self, verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -126,7 +128,9 @@ class Findings:
             Complaint(("findings", name, "figure"), text)
             for name, finding in self.findings.items()
             if finding.figure is not None and finding.figure not in figures
-            for text in [f"the report has no figure '{finding.figure}'{did_you_mean(finding.figure, figures)}"]
+            for text in [
+                f"the report has no figure '{finding.figure}'{did_you_mean(finding.figure, figures)}"
+            ]
         ]
         if faults:
             raise InvalidFile(lines(self.document, faults))
@@ -220,4 +224,3 @@ def _asked(content: str, claims: Collection[str]) -> tuple[str, str | None]:
     """The claim and the part that a placeholder names. A claim's name may contain dots."""
     stem, _, part = content.rpartition(".")
     return (stem, part) if content not in claims and part in PARTS else (content, None)
-

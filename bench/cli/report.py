@@ -50,7 +50,8 @@ def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> N
     An unusable suite does not prevent the reports of the other suites.
 
     Raises:
-        InvalidFile: a suite, a claims file or a findings file is unusable. Raised at the end, with all problems.
+        InvalidFile: a suite, a claims file or a findings file is unusable. Raised at the end, with all
+            problems.
         UserError: there are no results, no suite is named and no suite has results, or two suites have the
             same name.
     """

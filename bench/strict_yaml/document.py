@@ -143,9 +143,9 @@ def read(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        kind = _kind(path.name)  # never suggest a claims file for a suite, or the reverse
+        kind = _file_kind(path.name)  # never suggest a claims file for a suite, or the reverse
         others = (other.name for other in path.parent.glob("*.y*ml"))
-        near = sorted(name for name in others if _kind(name) == kind)
+        near = sorted(name for name in others if _file_kind(name) == kind)
         raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
@@ -157,7 +157,7 @@ def read(path: Path) -> Document:
     return parse(path, text)
 
 
-def _kind(name: str) -> str:
+def _file_kind(name: str) -> str:
     """What the name of a file beside a suite says about its contents; empty for a suite."""
     return next((kind for kind in (".claims.", ".findings.") if kind in name), "")
 

@@ -53,6 +53,7 @@ def test_the_shell_is_offered_what_begins_so(line: str, words: list[str], tmp_pa
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites/mine.yaml").touch()
     (tmp_path / "suites/mine.claims.yaml").touch()
+    (tmp_path / "suites/mine.findings.yaml").touch()
     assert offered(line, tmp_path) == words
 
 

@@ -17,7 +17,7 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.suite import shipped
 
-SHIPPED = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml") if ".claims" not in path.name)
+SHIPPED = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml") if shipped.is_suite(path))
 
 
 # An installed wheel
