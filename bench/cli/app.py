@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "suites": "List the suites that ship with bench. Every command that takes a suite takes their names.",
     "architectures": "List the architectures with their options, parameters and FLOPs per token at a size.",
     "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
-    "schema": "Print the JSON Schema of suites, claims or findings, for editors that complete and check them.",
+    "schema": "Print the JSON Schema of suites, claims or findings, for completion and checks in editors.",
 }
 """By name, the first line of the docstring of `command` in the module of that name, for `bench --help`."""
 

@@ -26,5 +26,5 @@ def command(
         typer.Argument(metavar="[suite|claims|findings]", help="Which kind of file."),
     ] = "suite",
 ) -> None:
-    """Print the JSON Schema of suites, claims or findings, for editors that complete and check them."""
+    """Print the JSON Schema of suites, claims or findings, for completion and checks in editors."""
     Output().json(SCHEMAS[kind]())
