@@ -29,7 +29,7 @@ from bench.check import check
 from bench.check.claims import Claims
 from bench.report import write
 from bench.report.data.frame import references_frame, results_frame
-from bench.report.page.runs import COLUMNS, MOST_POINTS, embedded_runs
+from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
 from bench.results import Pool
 from bench.suite import Suite
 
@@ -159,8 +159,7 @@ def test_every_run_is_on_the_page_with_its_numbers() -> None:
     pool.runs[diverged.id] = pool_with({"x": result_of(diverged, outcome="diverged")}).runs["x"]
     del pool.runs[missing.id]
     plan = results_frame(suite.runs, pool, {}).drop_duplicates("id")
-    data = embedded_runs(suite, pool, plan)
-    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in data["rows"]}
+    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in page_runs(suite, pool, plan).rows}
     assert list(rows) == [run.id for run in suite.runs]
     assert (rows[diverged.id]["state"], rows[diverged.id]["score"]) == ("diverged", None)
     assert (rows[missing.id]["state"], rows[missing.id]["evaluations"]) == ("missing", [])
@@ -171,10 +170,12 @@ def test_every_run_is_on_the_page_with_its_numbers() -> None:
     headline = record.last.evaluations["report"].headline
     assert headline is not None
     assert row["score"] == pytest.approx(headline[0], rel=1e-3)
-    assert row["evaluations"][0][0] in ("test prompts", "validation prompts")
-    assert ["batch size", str(last.batch_size)] in data["settings"][row["settings"]]
-    assert ["device", "no device"] in data["provenance"][row["provenance"]]
-    assert row["scores"][0] == list(last.checkpoints)
+    assert row["evaluated"][0] in ("test prompts", "validation prompts")
+    assert len(row["evaluated"]) == len(row["evaluations"])
+    assert ["batch size", str(last.batch_size)] in row["settings"]
+    assert ["device", "no device"] in row["provenance"]
+    assert row["scores_steps"] == list(last.checkpoints)
+    assert len(row["scores"]) == len(row["scores_steps"])
 
 
 def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
@@ -184,10 +185,29 @@ def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
     result["curve"] = {"step": steps, "loss": [1 / step for step in steps], "gradient_norm": [1.0] * 500}
     suite = suite_of(experiment_of([run]))
     pool = pool_with({run.id: result})
-    (row,) = embedded_runs(suite, pool, results_frame([run], pool, {}).drop_duplicates("id"))["rows"]
-    x, y = row[COLUMNS.index("loss")]
+    (row,) = page_runs(suite, pool, results_frame([run], pool, {}).drop_duplicates("id")).rows
+    x, y = row[COLUMNS.index("loss_steps")], row[COLUMNS.index("loss")]
     assert len(x) == len(y) <= MOST_POINTS
     assert (x[-1], y[-1]) == (5000, pytest.approx(1 / 5000))
+
+
+def test_what_runs_share_is_written_once_and_read_back() -> None:
+    suite, pool = small()
+    del pool.runs[suite.runs[1].id]
+    runs = page_runs(suite, pool, results_frame(suite.runs, pool, {}).drop_duplicates("id"))
+    data = json.loads(json.dumps(packed(runs)))
+    assert {"settings", "provenance", "series", "loss_steps"} <= data["shared"].keys()
+    assert not {"id", "score"} & data["shared"].keys()
+    read = [
+        [
+            data["shared"][name][cell] if name in data["shared"] else cell
+            for name, cell in zip(COLUMNS, row, strict=True)
+        ]
+        for row in data["rows"]
+    ]
+    assert read == json.loads(json.dumps(runs.rows))
+    empty = PageRuns("suites/x.yaml", [])
+    assert packed(empty)["rows"] == []
 
 
 @pytest.mark.slow
