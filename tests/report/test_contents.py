@@ -24,12 +24,14 @@ from synthetic import (
 from synthetic_paper import paper as paper_results
 from synthetic_paper import paper_claims
 
+from bench import results
 from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
 from bench.report import write
 from bench.report.data.frame import references_frame, results_frame
 from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
+from bench.report.page.svg import inline
 from bench.results import Pool
 from bench.suite import Suite
 
@@ -111,11 +113,27 @@ def test_the_papers_report_is_of_a_readable_size(undrawn: None) -> None:
     verdicts = check(paper_claims(), suite, Pool())  # as many as with results, and sooner there
     files = write.contents(suite, pool, {}, verdicts)
     assert len(files["README.md"].decode().splitlines()) < 300
-    assert len(files["index.html"]) < 3_000_000  # without its figures
+    assert len(files["index.html"]) < 2_000_000  # without its figures
     data = data_of(files["index.html"])
     assert len(data["rows"]) == len(suite.runs)
-    assert len(data["settings"]) < len(suite.runs) / 2  # what runs share is there once
+    assert len(data["shared"]["settings"]) < len(suite.runs) / 2  # what runs share is there once
     assert files["index.html"].count(b"<tr") < 4000  # runs are rows of the table only when they are shown
+
+
+def test_the_largest_committed_report_stays_under_a_megabyte() -> None:
+    """Its figures and runs fill the page; the rest is text and tables."""
+    suite, pool = suites.load(ROOT / "suites/precision.yaml"), results.load(ROOT / "results")
+    plan = results_frame(suite.runs, pool, {}).drop_duplicates("id")
+    runs = json.dumps(packed(page_runs(suite, pool, plan)), ensure_ascii=False, separators=(",", ":"))
+    assert len(suite.runs) > 700
+    assert len(runs) < 500 * len(suite.runs)
+    drawn = [path.read_bytes() for path in sorted((ROOT / "reports/precision/figures").glob("*.svg"))]
+    assert len(drawn) > 10
+    figures = [inline(svg, f"f{number}", "what it shows") for number, svg in enumerate(drawn)]
+    for before, after in zip(drawn, figures, strict=True):
+        assert len(after) < 0.5 * len(before)
+        assert after.count("<text") == before.count(b"<text")
+    assert len(runs) + sum(map(len, figures)) < 800_000
 
 
 def test_the_readme_names_what_differs_and_links_to_the_rest(undrawn: None) -> None:
