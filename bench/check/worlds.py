@@ -27,10 +27,10 @@ from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, t
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
-from bench.tasks.task import Evaluation
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
+    from bench.tasks.task import Evaluation
     from bench.check.claims import Claims
     from bench.suite import Suite
 
