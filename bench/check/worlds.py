@@ -30,9 +30,9 @@ from bench.run import Run
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
-    from bench.tasks.task import Evaluation
     from bench.check.claims import Claims
     from bench.suite import Suite
+    from bench.tasks.task import Evaluation
 
 Unlearned = Callable[[Run, int, str], float]
 """The share that a run has not learned, by run, training step and evaluation."""
