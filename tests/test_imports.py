@@ -64,7 +64,7 @@ MAY_IMPORT = {
     "report": "check errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks uncertainty",
     "check": "docstrings errors frontier frozen models.architecture models.sizes names optimizers paper "
-    "results run selection strict_yaml suite uncertainty",
+    "results run selection strict_yaml suite tasks.task uncertainty",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors kernels.backends results run tasks train",
@@ -97,7 +97,8 @@ TORCH_AT_IMPORT = {
     ),
     "speed": "measure profile",
     "train": (
-        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters randomness step weights"
+        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters randomness "
+        "scoring step weights"
     ),
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""
@@ -258,7 +259,8 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 FACE = (
     "api check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits "
     "paper.protocol paper.sizes paper.symbols plan plugins report.write results.compare results.evaluations "
-    "results.export results.long results.record results.store results.table results.withdrawn run"
+    "results.export results.long results.reading results.record results.store results.table "
+    "results.withdrawn run"
 )
 
 

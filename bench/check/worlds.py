@@ -27,12 +27,12 @@ from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, t
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
-from bench.tasks.task import Evaluation
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.check.claims import Claims
     from bench.suite import Suite
+    from bench.tasks.task import Evaluation
 
 Unlearned = Callable[[Run, int, str], float]
 """The share that a run has not learned, by run, training step and evaluation."""

@@ -24,7 +24,9 @@ ALWAYS = ("task", "architecture", "size")
 
 def command(
     before: Annotated[Path, typer.Argument(file_okay=False, help="A results folder.")],
-    after: Annotated[Path, typer.Argument(file_okay=False, help="Another, of another machine or commit.")],
+    after: Annotated[
+        Path, typer.Argument(file_okay=False, help="Another results folder, of another machine or commit.")
+    ],
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Ignore changes below this fraction of the error.")
     ] = 0.05,

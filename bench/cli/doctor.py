@@ -41,7 +41,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show this machine's versions, devices and kernels, checked against their references."""
+    """Show this machine's versions and devices, and compare its kernels with their references."""
     if speed and train:
         raise UserError("doctor: --speed and --train would disturb each other: give only one of them")
     if speed:

@@ -161,8 +161,11 @@ def duration(seconds: float) -> str:
 
 
 def expected(seconds: float | None, unknown: int) -> str:
-    """A sum of durations, some of which may be unknown: `3 h`, `≥ 3 h, 5 runs unknown`, `unknown`."""
-    if seconds is None:
+    """A sum of durations, some of which may be unknown: `3 h`, `≥ 3 h, 5 runs unknown`, `unknown`.
+
+    A sum of which nothing is known is unknown, also if runs that have finished add 0 to it.
+    """
+    if seconds is None or (unknown and not seconds):
         return "unknown"
     return f"≥ {duration(seconds)}, {count(unknown, 'run')} unknown" if unknown else duration(seconds)
 

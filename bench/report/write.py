@@ -34,7 +34,7 @@ from bench.report.figures.drawing import all_encoded
 from bench.report.page import findings as shown_findings
 from bench.report.page import render
 from bench.report.page.render import DrawnExhibit
-from bench.report.page.runs import embedded_runs, runs_csv
+from bench.report.page.runs import page_runs, runs_csv
 from bench.report.page.sections import section
 from bench.report.style import task_name
 from bench.report.tables import equal_flops
@@ -139,7 +139,7 @@ def contents(
         ),
     ]
     differences = deviations(suite)
-    runs = embedded_runs(suite, pool, plan)
+    runs = page_runs(suite, pool, plan)
     families = map(task_name, plan["task_name"])
     labels = dict(zip(plan["id"], zip(families, plan["architecture"], strict=True), strict=True))
     report = render.Report(

@@ -1,22 +1,20 @@
 """Results on disk: one JSON file per run, one per task's baselines, in one pool whatever the suite.
 
-`record` says what a file holds; `store` reads and writes folders of them; `withdrawn` keeps what no longer
-counts; `evaluations` reads scores; `table` and `export` make data frames; `compare` holds two folders
-side by side. Reading never writes.
+`record` states what a file holds; `reading` makes a record of it, or lists its faults; `store` reads and
+writes folders of them; `withdrawn` keeps what no longer counts; `evaluations` reads scores; `table` and
+`export` make data frames; `compare` holds two folders side by side. Reading never writes.
 """
 
 from bench.results.facts import run_facts, task_facts
+from bench.results.reading import NotARecord, read_baselines, read_run
 from bench.results.record import (
     FORMAT,
     BaselinesRecord,
     Checkpoint,
-    NotARecord,
     Provenance,
     Record,
     RunRecord,
     per_prompt,
-    read_baselines,
-    read_run,
 )
 from bench.results.store import (
     STATE,

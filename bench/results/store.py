@@ -16,18 +16,8 @@ from typing import Any
 
 from bench.errors import UserError, did_you_mean
 from bench.files import parse_json, write_atomically
-from bench.results.record import (
-    BaselinesRecord,
-    EvaluationRecord,
-    NotARecord,
-    Record,
-    RunRecord,
-    read,
-    read_baselines,
-    read_evaluation,
-    read_run,
-    same_numbers,
-)
+from bench.results.reading import NotARecord, read, read_baselines, read_evaluation, read_run
+from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
 from bench.results.withdrawn import FILE as WITHDRAWN
 from bench.results.withdrawn import Withdrawal, is_withdrawn, sha256, withdrawals
 from bench.run import Run

@@ -24,12 +24,14 @@ from synthetic import (
 from synthetic_paper import paper as paper_results
 from synthetic_paper import paper_claims
 
+from bench import results
 from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
 from bench.report import write
 from bench.report.data.frame import references_frame, results_frame
-from bench.report.page.runs import COLUMNS, MOST_POINTS, embedded_runs
+from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
+from bench.report.page.svg import inline
 from bench.results import Pool
 from bench.suite import Suite
 
@@ -111,11 +113,27 @@ def test_the_papers_report_is_of_a_readable_size(undrawn: None) -> None:
     verdicts = check(paper_claims(), suite, Pool())  # as many as with results, and sooner there
     files = write.contents(suite, pool, {}, verdicts)
     assert len(files["README.md"].decode().splitlines()) < 300
-    assert len(files["index.html"]) < 3_000_000  # without its figures
+    assert len(files["index.html"]) < 2_000_000  # without its figures
     data = data_of(files["index.html"])
     assert len(data["rows"]) == len(suite.runs)
-    assert len(data["settings"]) < len(suite.runs) / 2  # what runs share is there once
+    assert len(data["shared"]["settings"]) < len(suite.runs) / 2  # what runs share is there once
     assert files["index.html"].count(b"<tr") < 4000  # runs are rows of the table only when they are shown
+
+
+def test_the_largest_committed_report_stays_under_a_megabyte() -> None:
+    """Its figures and runs fill the page; the rest is text and tables."""
+    suite, pool = suites.load(ROOT / "suites/precision.yaml"), results.load(ROOT / "results")
+    plan = results_frame(suite.runs, pool, {}).drop_duplicates("id")
+    runs = json.dumps(packed(page_runs(suite, pool, plan)), ensure_ascii=False, separators=(",", ":"))
+    assert len(suite.runs) > 700
+    assert len(runs) < 500 * len(suite.runs)
+    drawn = [path.read_bytes() for path in sorted((ROOT / "reports/precision/figures").glob("*.svg"))]
+    assert len(drawn) > 10
+    figures = [inline(svg, f"f{number}", "what it shows") for number, svg in enumerate(drawn)]
+    for before, after in zip(drawn, figures, strict=True):
+        assert len(after) < 0.5 * len(before)
+        assert after.count("<text") == before.count(b"<text")
+    assert len(runs) + sum(map(len, figures)) < 800_000
 
 
 def test_the_readme_names_what_differs_and_links_to_the_rest(undrawn: None) -> None:
@@ -159,8 +177,7 @@ def test_every_run_is_on_the_page_with_its_numbers() -> None:
     pool.runs[diverged.id] = pool_with({"x": result_of(diverged, outcome="diverged")}).runs["x"]
     del pool.runs[missing.id]
     plan = results_frame(suite.runs, pool, {}).drop_duplicates("id")
-    data = embedded_runs(suite, pool, plan)
-    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in data["rows"]}
+    rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in page_runs(suite, pool, plan).rows}
     assert list(rows) == [run.id for run in suite.runs]
     assert (rows[diverged.id]["state"], rows[diverged.id]["score"]) == ("diverged", None)
     assert (rows[missing.id]["state"], rows[missing.id]["evaluations"]) == ("missing", [])
@@ -171,10 +188,12 @@ def test_every_run_is_on_the_page_with_its_numbers() -> None:
     headline = record.last.evaluations["report"].headline
     assert headline is not None
     assert row["score"] == pytest.approx(headline[0], rel=1e-3)
-    assert row["evaluations"][0][0] in ("test prompts", "validation prompts")
-    assert ["batch size", str(last.batch_size)] in data["settings"][row["settings"]]
-    assert ["device", "no device"] in data["provenance"][row["provenance"]]
-    assert row["scores"][0] == list(last.checkpoints)
+    assert row["evaluated"][0] in ("test prompts", "validation prompts")
+    assert len(row["evaluated"]) == len(row["evaluations"])
+    assert ["batch size", str(last.batch_size)] in row["settings"]
+    assert ["device", "no device"] in row["provenance"]
+    assert row["scores_steps"] == list(last.checkpoints)
+    assert len(row["scores"]) == len(row["scores_steps"])
 
 
 def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
@@ -184,10 +203,29 @@ def test_long_curves_are_thinned_and_keep_their_last_point() -> None:
     result["curve"] = {"step": steps, "loss": [1 / step for step in steps], "gradient_norm": [1.0] * 500}
     suite = suite_of(experiment_of([run]))
     pool = pool_with({run.id: result})
-    (row,) = embedded_runs(suite, pool, results_frame([run], pool, {}).drop_duplicates("id"))["rows"]
-    x, y = row[COLUMNS.index("loss")]
+    (row,) = page_runs(suite, pool, results_frame([run], pool, {}).drop_duplicates("id")).rows
+    x, y = row[COLUMNS.index("loss_steps")], row[COLUMNS.index("loss")]
     assert len(x) == len(y) <= MOST_POINTS
     assert (x[-1], y[-1]) == (5000, pytest.approx(1 / 5000))
+
+
+def test_what_runs_share_is_written_once_and_read_back() -> None:
+    suite, pool = small()
+    del pool.runs[suite.runs[1].id]
+    runs = page_runs(suite, pool, results_frame(suite.runs, pool, {}).drop_duplicates("id"))
+    data = json.loads(json.dumps(packed(runs)))
+    assert {"settings", "provenance", "series", "loss_steps"} <= data["shared"].keys()
+    assert not {"id", "score"} & data["shared"].keys()
+    read = [
+        [
+            data["shared"][name][cell] if name in data["shared"] else cell
+            for name, cell in zip(COLUMNS, row, strict=True)
+        ]
+        for row in data["rows"]
+    ]
+    assert read == json.loads(json.dumps(runs.rows))
+    empty = PageRuns("suites/x.yaml", [])
+    assert packed(empty)["rows"] == []
 
 
 @pytest.mark.slow

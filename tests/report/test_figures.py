@@ -40,10 +40,11 @@ from bench.report.data import budgets
 from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures import drawing
 from bench.report.figures.convergence import convergence, figure_7
-from bench.report.figures.drawing import all_encoded, inline
+from bench.report.figures.drawing import all_encoded
 from bench.report.figures.flops import figure_2, figure_3, figure_9
 from bench.report.figures.varied import figure_4, figure_10
 from bench.report.page.render import DrawnExhibit
+from bench.report.page.svg import inline
 from bench.report.style import looks
 from bench.report.tables.equal_flops import matching_table, ranking_table
 from bench.report.tables.languages import table_4, table_5
@@ -327,7 +328,7 @@ def test_a_spot_lies_where_its_point_is_drawn() -> None:
     page = inline(svg, "f", "what it shows", drawn.spots)
     circle = re.search(r'<circle class="spot" cx="([\d.]+)" cy="([\d.]+)"', page)
     colour = looks(["mamba"])["mamba"].colour.removeprefix("#")
-    line = r'd="M ([\d.]+) ([\d.]+) \n" clip-path="[^"]*" style="fill: none; stroke: var\(--f-'
+    line = r'd="M([\d.]+) ([\d.]+)" clip-path="[^"]*" style="fill:none;stroke:var\(--f-'
     point = re.search(line + colour, page)
     assert circle
     assert point  # a line of one point

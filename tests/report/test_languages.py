@@ -63,7 +63,10 @@ def test_table_4_shows_perplexities_accuracies_and_bounds() -> None:
         [
             ("validation", "Bayes rule", "floor", 1.5, math.log(4.097)),
             ("report", "Bayes rule with layout", "floor", 1.0, math.nan),
+            ("training", "Bayes rule", "floor", 1.4, math.log(4.023)),
             ("validation", "word frequencies", "baseline", 3.9, math.log(52.6)),
+            ("report", "random token", "trivial", 0.01, math.nan),
+            ("validation", "uniform", "trivial", 4.6, math.log(101)),
         ],
     )
     table = table_4(results_frame(runs, pool, {}), references)
@@ -73,8 +76,12 @@ def test_table_4_shows_perplexities_accuracies_and_bounds() -> None:
     assert cell(table, "LSTM", "valid PPL").startswith("3.71† / ")
     assert cell(table, "Transformer", "ICL accuracy, %") == "84.2 ± 5.1 / 80.0 ± 5.3"
     assert cell(table, "Mamba", "valid PPL") == "4.57 / missing: no experiment"
-    assert cell(table, "bound: Bayes rule", "valid PPL") == "4.10"
-    assert cell(table, "bound: Bayes rule with layout", "ICL accuracy, %") == "100.0"
+    bound = "bound: Bayes rule (PPL), Bayes rule with layout (accuracy)"
+    assert cell(table, bound, "train PPL") == "4.02"
+    assert cell(table, bound, "valid PPL") == "4.10"
+    assert cell(table, bound, "ICL accuracy, %") == "100.0"
+    assert cell(table, "uniform (PPL), random token (accuracy)", "valid PPL") == "101.00"
+    assert cell(table, "uniform (PPL), random token (accuracy)", "ICL accuracy, %") == "1.0"
     assert cell(table, "word frequencies", "valid PPL") == "52.60"
     assert "†" in table.caption
     (row,) = table.numbers[table.numbers["architecture"] == "transformer"].to_dict("records")

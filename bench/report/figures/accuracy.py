@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.data.estimates import TaskResults, level
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
-from bench.report.figures.axes import Panel, absence_notes, marker_size
+from bench.report.figures.axes import Panel, absence_notes
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.examples import (
     TALL,
@@ -21,7 +21,7 @@ from bench.report.figures.examples import (
 from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference
-from bench.report.style import PAPER, Look, in_style, looks
+from bench.report.style import Look, in_style, looks
 from bench.report.text import error_text, plus_minus
 
 if TYPE_CHECKING:
@@ -127,15 +127,7 @@ def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         rows = data[data["series"] == series]
         if rows.empty:
             continue
-        x = rows["step"].to_numpy()
-        band = axes.fill_between(
-            x, rows["low"].to_numpy(), rows["high"].to_numpy(), color=look["color"], alpha=0.16, linewidth=0
-        )
-        line = axes.plot(
-            x, rows["value"], **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
-            markeredgewidth=0.5, clip_on=False, zorder=3,
-        )  # fmt: skip
-        tag([band, *line], "architecture", panel.series[series])
+        shared.draw_curve(axes, rows, "step", look, panel.series[series])
 
 
 def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.report.data.frame import ScoreScale
+from bench.report.figures.drawing import tag
 from bench.report.style import FAINT, LINES, MUTED, PAPER, Look, superscript
 from bench.report.text import first_few
 
@@ -80,6 +81,28 @@ def reference_look(kind: str) -> dict[str, Any]:
 def marker_size(marker: str) -> float:
     """Size in points. Stars and crosses need more to look as large as squares."""
     return {"*": 7.0, "P": 5.4, "X": 5.4}.get(marker, 4.2)
+
+
+def draw_curve(
+    axes: Axes, rows: pd.DataFrame, x: str, look: Mapping[str, Any], architecture: str, **more: Any
+) -> None:
+    """Draw a line with markers and the band of its intervals.
+
+    Args:
+        axes: where.
+        rows: the points in order, with value, low and high.
+        x: the column of their positions.
+        look: of `Panel.styles`.
+        architecture: what the line is of, for the page's filters.
+        more: further settings of the line, as matplotlib has them.
+    """
+    places, value, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "value", "low", "high"))
+    band = axes.fill_between(places, low, high, color=look["color"], alpha=0.16, linewidth=0)
+    line = axes.plot(
+        places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
+        markeredgewidth=0.5, zorder=3, clip_on=False, **more,
+    )  # fmt: skip
+    tag([band, *line], "architecture", architecture)
 
 
 def absence_notes(panels: Sequence[Panel]) -> list[str]:

@@ -2,7 +2,7 @@
 
 A spot is a point that a reader may ask about. Its place is a fraction of the figure, so that it holds in
 every file of the figure. Parts are named through matplotlib's group ids:
-`tag(artist, "architecture", "mamba")`. `inline` turns these ids into data attributes.
+`tag(artist, "architecture", "mamba")`. `bench.report.page.svg` turns these ids into data attributes.
 
 Encoding takes most of a report's time. Many figures are shared among processes. Each of them runs this
 module, reads pickled figures and answers with their files.
@@ -14,16 +14,14 @@ import contextlib
 import io
 import os
 import pickle
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.report.style import DARK, in_style
+from bench.report.style import in_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,8 +101,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
 }
-FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-"""Fonts of a page's figures. Figures are laid out with DejaVu Sans, which is wider than all of these."""
 
 
 def encoded(figure: Figure) -> dict[str, bytes]:
@@ -176,61 +172,6 @@ def _start(figures: Mapping[str, Figure]) -> subprocess.Popen[bytes]:
     process.stdin.close()
     process.stdin = None  # `communicate` would close it again
     return process
-
-
-def inline(svg: bytes, prefix: str, description: str, spots: Sequence[Spot] = ()) -> str:
-    """An SVG element for a page: ids made unique by `prefix`, colours that follow the page's.
-
-    Every colour of `bench.report.style` becomes a CSS variable, which the page defines, so that a dark page
-    can lighten it. The page also sets the font (FONTS). Text stays text. Group ids of `drawing.tag` become
-    data attributes; spots become invisible circles that the page's script finds.
-    """
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(rf'\bid="(\w+){SEPARATOR}([^"]*?){SEPARATOR}\d+"', r'data-\1="\2"', text)
-    text = re.sub(r'<g id="\w+">', "<g>", text)  # nothing refers to these, and they fill pages
-    text = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r'href="#([^"]*)"', rf'href="#{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]*)\)", rf"url(#{prefix}-\1)", text)
-    text = text.replace("xlink:href", "href")
-    text = re.sub(r'\b(?:d|x|y)="[^"]*"', lambda match: _rounded(match[0]), text)
-    text = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", text)
-    text = re.sub(r"\n +", "\n", text)
-    # Only inside style attributes: a name that happens to read like a colour stays as it is.
-    text = re.sub(r'style="[^"]*"', lambda match: _themed(match[0]), text)
-    opening = text[: text.index(">") + 1]
-    view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
-    size = view[0] if view else ""
-    circles = _circles(spots, float(view[1]), float(view[2])) if view else ""
-    width = f"{float(view[1]) * 96 / 72:.0f}" if view else "640"  # CSS pixels in print
-    start = f'<svg {size} style="--width:{width}" role="img" aria-label="{escape(description)}">'
-    return start + text[len(opening) :].rstrip().removesuffix("</svg>") + circles + "</svg>"
-
-
-def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
-    return "".join(
-        f'<circle class="spot" cx="{spot.x * width:.1f}" cy="{(1 - spot.y) * height:.1f}" r="5" '
-        f'data-architecture="{escape(spot.architecture)}" data-runs="{escape(" ".join(spot.run_ids))}" '
-        f'data-text="{escape(spot.text)}"/>'
-        for spot in spots
-    )
-
-
-def _rounded(attribute: str) -> str:
-    """Coordinates to a hundredth of a point: a third of the page's size is their further digits."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", attribute)
-
-
-def _themed(style: str) -> str:
-    for colour in DARK:
-        style = style.replace(colour, f"var({variable(colour)})")
-    return style.replace(" font-family: 'DejaVu Sans';", "")
-
-
-def variable(colour: str) -> str:
-    """The CSS variable that stands for a colour of a figure."""
-    return f"--f-{colour.removeprefix('#')}"
 
 
 if __name__ == "__main__":

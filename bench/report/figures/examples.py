@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from bench.report.figures import axes as shared
 from bench.report.figures import references
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size
+from bench.report.figures.axes import SMALLEST, Panel, absence_notes
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference, room_for_names
-from bench.report.style import MUTED, PAPER, Look, in_style
+from bench.report.style import MUTED, Look, in_style
 from bench.report.text import plus_minus
 
 if TYPE_CHECKING:
@@ -125,15 +125,10 @@ def draw_curves(axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float
         rows = panel.data[panel.data["series"] == series]
         if rows.empty:
             continue
-        x, y = rows["examples"].to_numpy(), rows["value"].astype(float).clip(lower=foot).to_numpy()
-        low, high = (rows[side].astype(float).clip(lower=foot).to_numpy() for side in ("low", "high"))
-        band = axes.fill_between(x, low, high, color=look["color"], alpha=0.16, linewidth=0)
-        size = marker_size(look["marker"])
-        line = axes.plot(
-            x, y, **look, markevery=_marks(len(x)), markersize=size, markeredgecolor=PAPER,
-            markeredgewidth=0.5, zorder=3, clip_on=False,
-        )  # fmt: skip
-        tag([band, *line], "architecture", panel.series[series])
+        values = ["value", "low", "high"]
+        rows = rows.assign(**rows[values].astype(float).clip(lower=foot))
+        marks = _marks(len(rows))
+        shared.draw_curve(axes, rows, "examples", look, panel.series[series], markevery=marks)
 
 
 def _marks(count: int) -> list[int]:

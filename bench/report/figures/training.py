@@ -9,12 +9,12 @@ import pandas as pd
 
 from bench.report.data.estimates import TaskResults, best_sizes, chosen
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import Panel, marker_size
+from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing, spots_of, tag
 from bench.report.figures.layout import PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
-from bench.report.style import PAPER, Look, in_style
+from bench.report.style import Look, in_style
 from bench.report.text import error_text, plus_minus
 from bench.results.record import MAIN
 
@@ -136,15 +136,8 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
         rows = data[data["series"] == series]
         if rows.empty:
             continue
-        x, low_end = rows["step"].to_numpy(), rows["low"].astype(float).clip(lower=foot).to_numpy()
-        band = axes.fill_between(
-            x, low_end, rows["high"].astype(float).to_numpy(), color=look["color"], alpha=0.16, linewidth=0
-        )
-        line = axes.plot(
-            x, rows["value"], **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
-            markeredgewidth=0.5, clip_on=False, zorder=3,
-        )  # fmt: skip
-        tag([band, *line], "architecture", panel.series[series])
+        rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
+        shared.draw_curve(axes, rows, "step", look, panel.series[series])
     name_lines(axes, grey, levels_only=True)
 
 

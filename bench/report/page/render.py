@@ -7,6 +7,7 @@ beside the page. Text from a suite or a result is escaped.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
-from bench.report.figures.drawing import FONTS, Drawing, inline, variable
+from bench.report.figures.drawing import Drawing
 from bench.report.page.findings import ShownFinding
+from bench.report.page.runs import PageRuns, packed
 from bench.report.page.sections import ExperimentSection
+from bench.report.page.svg import FONTS, inline, variable
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table, as_markdown
@@ -107,7 +110,7 @@ class Report:
         beyond: comparisons at equal FLOPs.
         problems: files of the pool that were set aside.
         withdrawn: results that no longer count, and why, with a line per reason.
-        runs: every planned run, as `page.runs.embedded_runs` describes them.
+        runs: every planned run.
         labels: by run id, the family of its task and its architecture as in suites.
     """
 
@@ -126,7 +129,7 @@ class Report:
     deviations: Table
     problems: Sequence[str]
     withdrawn: Sequence[str]
-    runs: Mapping[str, Any]
+    runs: PageRuns
     labels: Mapping[str, tuple[str, str]]
 
     @property
@@ -202,11 +205,12 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         report: the contents.
         drawn: by figure name, its files by ending.
     """
+    numbers = itertools.count(1)
 
-    def picture(drawing: Drawing, prefix: str) -> Markup:
+    def picture(drawing: Drawing) -> Markup:
         # Our own SVG: every name in it was escaped when it was written.
-        svg = inline(drawn[drawing.name]["svg"], prefix, drawing.description, drawing.spots)
-        return Markup(svg)
+        prefix = f"f{next(numbers)}"
+        return Markup(inline(drawn[drawing.name]["svg"], prefix, drawing.description, drawing.spots))
 
     themes = {
         "light": [(variable(colour), colour) for colour in DARK],
@@ -214,7 +218,7 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
     }
     text = _environment().get_template("index.html.j2").render(
         report=report, fonts=Markup(FONTS), picture=picture, rules=RULES, themes=themes, script=_script(),
-        runs=_embedded(report.runs),
+        runs=_embedded(packed(report.runs)),
     )  # fmt: skip
     return text.encode()
 

@@ -1,12 +1,14 @@
-"""Every planned run as the page's table, filters and folds need it: one JSON value, in which texts that runs
-share are written once.
+"""Every planned run as the page's table, filters and folds need it: one JSON value, in which what runs share
+is written once.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,31 +28,29 @@ if TYPE_CHECKING:
 COLUMNS = (
     "id", "task", "family", "architecture", "series", "size", "learning_rate", "seed", "state", "score",
     "score_error", "score_label", "flops", "seconds", "steps", "parameters", "settings", "provenance",
-    "plugins", "evaluations", "loss", "scores",
+    "plugins", "evaluated", "evaluations", "loss_steps", "loss", "scores_steps", "scores",
 )  # fmt: skip
-"""What the row of a run holds. settings, provenance and plugins are places in the lists of these names."""
+"""What the row of a run holds."""
 MOST_POINTS = 40
 """Points of a run's curves on the page. Result files have all of them."""
 ELSEWHERE = "repeated"
 """The results folder of the command that repeats a run: where its result is, the run counts as done."""
 
 
-class _Texts:
-    """Values that many rows share, each with its place in a list."""
+@dataclass(frozen=True)
+class PageRuns:
+    """The runs of a suite for its page.
 
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._places: dict[str, int] = {}
+    Attributes:
+        suite: the suite's file, as one types it in a shell.
+        rows: a row of COLUMNS per planned run.
+    """
 
-    def place(self, value: Any) -> int:
-        key = repr(value)
-        if key not in self._places:
-            self._places[key] = len(self.values)
-            self.values.append(value)
-        return self._places[key]
+    suite: str
+    rows: Sequence[Sequence[Any]]
 
 
-def embedded_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> dict[str, Any]:
+def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
     """The runs of a suite for its page.
 
     Args:
@@ -58,7 +58,6 @@ def embedded_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> dict[str, Any
         pool: the results.
         plan: a row of `frame.results_frame` per planned run.
     """
-    settings, provenance, plugins = _Texts(), _Texts(), _Texts()
     planned = {run.id: run for run in suite.runs}
     rows = []
     for row in plan.to_dict("records"):
@@ -83,23 +82,43 @@ def embedded_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> dict[str, Any
             "seconds": origin.train_seconds,
             "steps": result.last_step if result else run.steps,
             "parameters": millions(run.parameters),
-            "settings": settings.place(_settings(run)),
-            "provenance": provenance.place(_provenance(origin)) if result else None,
-            "plugins": plugins.place(_plugins(origin)),
-            "evaluations": _evaluations(result) if result else [],
-            "loss": _thinned(result.curve.step, result.curve.loss) if result else [[], []],
-            "scores": _scores(result, scale),
+            "settings": _settings(run),
+            "provenance": _provenance(origin) if result else [],
+            "plugins": _plugins(origin),
         }
+        values["evaluated"], values["evaluations"] = _evaluations(result)
+        values["loss_steps"], values["loss"] = _losses(result)
+        values["scores_steps"], values["scores"] = _scores(result, scale)
         rows.append([values[name] for name in COLUMNS])
+    return PageRuns(shlex.quote(_shown_path(suite.path)), rows)
+
+
+def packed(runs: PageRuns) -> dict[str, Any]:
+    """The runs as JSON data. A column that is shorter so is `shared`: a list of its different values.
+
+    The cells of a shared column are places in its list.
+    """
+    columns = [[row[index] for row in runs.rows] for index in range(len(COLUMNS))]
+    shared: dict[str, list[Any]] = {}
+    for index, name in enumerate(COLUMNS):
+        different = list({_json(value): value for value in columns[index]}.values())
+        places = {_json(value): place for place, value in enumerate(different)}
+        cells = [places[_json(value)] for value in columns[index]]
+        if len(_json(different)) + len(_json(cells)) < len(_json(columns[index])):
+            shared[name], columns[index] = different, cells
     return {
-        "suite": shlex.quote(_shown_path(suite.path)), "results": ELSEWHERE, "columns": COLUMNS, "rows": rows,
-        "settings": settings.values, "provenance": provenance.values, "plugins": plugins.values,
+        "suite": runs.suite, "results": ELSEWHERE, "columns": COLUMNS, "shared": shared,
+        "rows": list(zip(*columns, strict=True)),
     }  # fmt: skip
 
 
-def runs_csv(plan: pd.DataFrame, runs: dict[str, Any]) -> pd.DataFrame:
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def runs_csv(plan: pd.DataFrame, runs: PageRuns) -> pd.DataFrame:
     """The table of runs as numbers: what the page's table shows."""
-    table = pd.DataFrame(runs["rows"], columns=runs["columns"]).iloc[:, : COLUMNS.index("settings")]
+    table = pd.DataFrame(runs.rows, columns=COLUMNS).iloc[:, : COLUMNS.index("settings")]
     return table.assign(clip=plan["clip"].to_numpy(), optimizer=plan["optimizer"].to_numpy())
 
 
@@ -117,10 +136,10 @@ def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, f
     if raw is None:
         return None, None
     error, standard_error = normalised(result, MAIN, raw)
-    return _three(1 - error if scale.higher_is_better else error), _three(standard_error)
+    return _four(1 - error if scale.higher_is_better else error), _four(standard_error)
 
 
-def _three(value: float) -> float:
+def _four(value: float) -> float:
     """The value with four significant digits, which is what a page shows."""
     return float(f"{value:.4g}")
 
@@ -160,26 +179,37 @@ def _plugins(origin: Provenance) -> list[str]:
     return [f"--plugin {shlex.quote(file)}" for file in files]
 
 
-def _evaluations(result: RunRecord) -> list[list[Any]]:
-    """Name, headline, error, score at the last position, error: raw scores at the last checkpoint."""
-    if result.last is None:
-        return []
-    rows: list[list[Any]] = []
+def _evaluations(result: RunRecord | None) -> tuple[list[str], list[list[float | None]]]:
+    """Names of evaluations, and raw scores at the last checkpoint.
+
+    The scores of an evaluation: headline, its error, score at the last position, its error.
+    """
+    if result is None or result.last is None:
+        return [], []
+    names, rows = [], []
     for name in result.last.evaluations:
-        shown = {MAIN: "test prompts", SELECTION: "validation prompts"}.get(name, name.replace("_", " "))
+        names.append(
+            {MAIN: "test prompts", SELECTION: "validation prompts"}.get(name, name.replace("_", " "))
+        )
         numbers: list[float | None] = []
         for at in ("headline", "last"):
             raw = number(result, result.last, name, at)
-            numbers += [None, None] if raw is None else [_three(part) for part in raw]
-        rows.append([shown, *numbers])
-    return rows
+            numbers += [None, None] if raw is None else [_four(part) for part in raw]
+        rows.append(numbers)
+    return names, rows
 
 
-def _scores(result: RunRecord | None, scale: ScoreScale) -> list[list[float]]:
+def _losses(result: RunRecord | None) -> tuple[list[int], list[float]]:
+    """Steps, and the training loss of the window that ends there."""
+    return _thinned(result.curve.step, result.curve.loss) if result else ([], [])
+
+
+def _scores(result: RunRecord | None, scale: ScoreScale) -> tuple[list[int], list[float]]:
     """Steps, and the headline on the test prompts there."""
+    steps: list[int] = []
+    values: list[float] = []
     if result is None:
-        return [[], []]
-    steps, values = [], []
+        return steps, values
     for checkpoint in result.checkpoints:
         raw = number(result, checkpoint, MAIN, "headline")
         if raw is not None:
@@ -189,8 +219,8 @@ def _scores(result: RunRecord | None, scale: ScoreScale) -> list[list[float]]:
     return _thinned(steps, values)
 
 
-def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[list[float]]:
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
     """At most MOST_POINTS of a curve's points, the last one included."""
     every = max(1, -(-len(steps) // MOST_POINTS))
     places = range(len(steps) - 1, -1, -every)
-    return [[steps[i] for i in reversed(places)], [float(f"{values[i]:.4g}") for i in reversed(places)]]
+    return [steps[i] for i in reversed(places)], [_four(values[i]) for i in reversed(places)]

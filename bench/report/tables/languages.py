@@ -211,17 +211,50 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
 def _reference_rows(
     columns: Sequence[TableColumn], references: pd.DataFrame
 ) -> Iterator[tuple[str, list[TableCell], dict[str, Any]]]:
-    """Floors first, then baselines, then the trivial predictor: name, cells and numbers."""
+    """The bound first, then baselines, then the trivial predictor: name, cells and numbers.
+
+    The bound of perplexities may be another predictor than that of accuracies. Both are one row, and so are
+    trivial predictors.
+    """
     shown = {column.evaluation for column in columns}
     own = references[references["evaluation"].isin(shown)]
     for kind, word in (("floor", "bound: "), ("baseline", ""), ("trivial", "")):
-        for name in dict.fromkeys(own[own["kind"] == kind]["name"]):
-            cells, entry = [], {}
-            for column in columns:
-                value = _reference(own[(own["kind"] == kind) & (own["name"] == name)], column)
-                cells.append(TableCell("–" if value is None else _text(value, None, column)))
-                entry[column.head] = value
-            yield word + str(name), cells, entry
+        by_name = {str(name): rows for name, rows in own[own["kind"] == kind].groupby("name", sort=False)}
+        groups = [[name] for name in by_name] if kind == "baseline" else _apart(by_name)
+        for names in groups:
+            members = [
+                (column, name, _reference(by_name[name], column)) for column in columns for name in names
+            ]
+            values = {column: (name, value) for column, name, value in members if value is not None}
+            cells = [
+                TableCell(_text(values[column][1], None, column) if column in values else "–")
+                for column in columns
+            ]
+            entry = {column.head: values[column][1] if column in values else None for column in columns}
+            yield word + _joined(values), cells, entry
+
+
+def _apart(by_name: Mapping[str, pd.DataFrame]) -> list[list[str]]:
+    """Names in groups whose members are references of different evaluations."""
+    groups: list[list[str]] = []
+    for name, rows in by_name.items():
+        evaluations = set(rows["evaluation"])
+        free = (
+            group
+            for group in groups
+            if not any(evaluations & set(by_name[other]["evaluation"]) for other in group)
+        )
+        group = next(free, None)
+        groups.append([name]) if group is None else group.append(name)
+    return groups
+
+
+def _joined(values: Mapping[TableColumn, tuple[str, float]]) -> str:
+    """One name, or those of perplexities and of accuracies: `uniform (PPL), random token (accuracy)`."""
+    names = dict.fromkeys((name, column.perplexity) for column, (name, _) in values.items())
+    if len({name for name, _ in names}) == 1:
+        return next(iter(names))[0]
+    return ", ".join(f"{name} ({'PPL' if perplexity else 'accuracy'})" for name, perplexity in names)
 
 
 def _reference(rows: pd.DataFrame, column: TableColumn) -> float | None:

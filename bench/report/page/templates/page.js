@@ -3,7 +3,9 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("runs").textContent);
-  const runs = data.rows.map((row) => Object.fromEntries(data.columns.map((name, place) => [name, row[place]])));
+  // A cell of a shared column is a place in the list of that column's values.
+  const value = (name, cell) => name in data.shared ? data.shared[name][cell] : cell;
+  const runs = data.rows.map((row) => Object.fromEntries(data.columns.map((name, place) => [name, value(name, row[place])])));
   const byId = new Map(runs.map((run) => [run.id, run]));
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const field = (id) => document.getElementById(id);
@@ -23,7 +25,7 @@
   const scored = (value, error) => value === null ? "–" : error ? `${number(value)} ± ${number(Number(error.toPrecision(2)))}` : number(value);
   const rate = (value) => value < 0.01 ? value.toExponential().replace("e+", "e") : String(value);
   const duration = (seconds) => seconds === null ? "–" : seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-  const recorded = (run, label) => (data.provenance[run.provenance] ?? []).find(([name]) => name === label)?.[1] ?? "not recorded";
+  const recorded = (run, label) => run.provenance.find(([name]) => name === label)?.[1] ?? "not recorded";
 
   function facts(run) {
     return [
@@ -86,7 +88,7 @@
     tip.hidden = !spot;
     if (!spot) return;
     spot.classList.add("on");
-    const ids = spot.dataset.runs.split(" "), run = byId.get(ids[0]);
+    const ids = spot.parentElement.dataset.runs.split(" "), run = byId.get(ids[0]);
     const pairs = run ? facts(run) : [];
     if (ids.length > 1 && run) pairs[0] = ["run", `${run.id}, the first of ${ids.length} seeds`];
     tip.replaceChildren(make("strong", {}, spot.dataset.text), definitions(pairs));
@@ -197,29 +199,29 @@
   more.addEventListener("click", () => { whole = true; drawRuns(); });
 
   function command(run) {
-    return ["bench run", data.suite, ...(data.plugins[run.plugins] ?? []), `--filter id=${run.id}`, `--results ${data.results}`].join(" ");
+    return ["bench run", data.suite, ...run.plugins, `--filter id=${run.id}`, `--results ${data.results}`].join(" ");
   }
 
   function fold(run) {
     const head = ["evaluation at the end", "headline", "at the last position"];
     const scores = make("table", {},
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
-      make("tbody", {}, ...run.evaluations.map(([name, value, error, last, lastError]) => make("tr", {},
-        make("th", { scope: "row", class: "text" }, name), make("td", {}, scored(value, error)), make("td", {}, scored(last, lastError))))));
+      make("tbody", {}, ...run.evaluations.map(([value, error, last, lastError], place) => make("tr", {},
+        make("th", { scope: "row", class: "text" }, run.evaluated[place]), make("td", {}, scored(value, error)), make("td", {}, scored(last, lastError))))));
     const repeat = make("pre", { tabindex: "0" }, command(run));
     return make("div", { class: "run-fold" },
       curves([run]),
       make("div", {}, make("h4", {}, "Evaluations, raw scores"), run.evaluations.length ? scores : make("p", {}, "None."),
         make("h4", {}, "Repeat this run"), repeat),
       make("div", {}, make("h4", {}, "Run"), definitions(facts(run).slice(3))),
-      make("div", {}, make("h4", {}, "Settings"), definitions(data.settings[run.settings])),
-      make("div", {}, make("h4", {}, "Provenance"), definitions(data.provenance[run.provenance] ?? [])));
+      make("div", {}, make("h4", {}, "Settings"), definitions(run.settings)),
+      make("div", {}, make("h4", {}, "Provenance"), definitions(run.provenance)));
   }
 
   // Loss and score against steps, a line per run.
   function curves(some) {
     const charts = [["training loss", "loss"], [`${some[0].score_label} on test prompts`, "scores"]];
-    return make("div", { class: "curves" }, ...charts.map(([title, key]) => chart(title, some.map((run) => run[key]))));
+    return make("div", { class: "curves" }, ...charts.map(([title, key]) => chart(title, some.map((run) => [run[`${key}_steps`], run[key]]))));
   }
 
   function chart(title, lines) {
@@ -252,7 +254,7 @@
       beside.replaceChildren(make("p", {}, `Run ${a.id} is chosen. Choose another one to see both side by side.`));
       return;
     }
-    const everything = (run) => new Map([...facts(run), ...data.settings[run.settings], ...(data.provenance[run.provenance] ?? [])]);
+    const everything = (run) => new Map([...facts(run), ...run.settings, ...run.provenance]);
     const left = everything(a), right = everything(b);
     const rows = [...new Set([...left.keys(), ...right.keys()])].map((label) => {
       const [x, y] = [left.get(label) ?? "–", right.get(label) ?? "–"];

@@ -1,0 +1,72 @@
+"""The host's record of a stack in training: curves, checkpoints, and how each member ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.run import Run
+from bench.stack import Stack
+
+
+@dataclass
+class MemberNotes:
+    """The host's record of a member."""
+
+    curve: dict[str, list[float]] = field(
+        default_factory=lambda: {"step": [], "loss": [], "gradient_norm": []}
+    )
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
+    per_prompt: str | None = None
+    diverged: str | None = None
+    """Why the member diverged; None if it did not."""
+    seconds: float = 0.0
+    """Of training, until it ended."""
+    longer_prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Numbers and digests of the prompts of evaluations on longer prompts."""
+    not_evaluated: dict[str, str] = field(default_factory=dict)
+    """Reasons why evaluations on longer prompts are left out."""
+    training_loss: float | None = None
+    """Mean loss of all points in the last whole window, of tasks with a `training_evaluation`."""
+    converged: int | None = None
+    """With a stop rule: step of the check at which the model had converged."""
+
+    def end(self, run: Run) -> int:
+        """The step at which the member ends, as far as is known now: a stop rule may end it earlier."""
+        if run.stop is None or self.converged is None:
+            return run.steps
+        return min(run.steps, self.converged + run.stop.after_convergence)
+
+    def has_diverged(self, reason: str) -> None:
+        """Record that the member diverged. The first reason counts."""
+        if self.diverged is None:
+            self.diverged = reason
+
+
+@dataclass
+class StackNotes:
+    """The host's record of a stack, saved with every checkpoint as plain values."""
+
+    members: list[MemberNotes]
+    train_seconds: float = 0.0
+    resumptions: int = 0
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+    """For each process that trained the stack: its device, its host, and the step at which it began."""
+
+    def plain(self) -> dict[str, Any]:
+        """The record as plain values."""
+        return {**vars(self), "members": [vars(member) for member in self.members]}
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> StackNotes:
+        """The record of plain values."""
+        return cls(**{**saved, "members": [MemberNotes(**member) for member in saved["members"]]})
+
+    def ends(self, stack: Stack) -> list[int]:
+        """The steps at which the members end, as far as is known now."""
+        return [member.end(run) for member, run in zip(self.members, stack.members, strict=True)]
+
+    def training(self, stack: Stack, done: int) -> list[int]:
+        """Numbers of the members that trained until step `done`: they have neither diverged nor stopped."""
+        ends = self.ends(stack)
+        return [k for k, member in enumerate(self.members) if member.diverged is None and done <= ends[k]]

@@ -1,0 +1,188 @@
+"""Scores of the members of a stack on the evaluation prompts, as checkpoints in the stack's notes.
+
+Members of one task are evaluated together. What stands in a checkpoint is what a result contains of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench import flops
+from bench.results.evaluations import converged
+from bench.results.record import MAIN, SELECTION
+from bench.stack import Stack
+from bench.train.evaluate import (
+    LongerPrompts,
+    ModelScores,
+    evaluation_sets,
+    headline,
+    longer_scores,
+    member_scores,
+    packed,
+    rounded,
+    summary,
+)
+from bench.train.notes import StackNotes
+from bench.train.step import StackPredictor, State
+
+
+@dataclass
+class StackScoring:
+    """The evaluation of a stack in training.
+
+    Attributes:
+        stack: its runs.
+        state: its parameters.
+        notes: where scores are recorded.
+        device: of the evaluation.
+    """
+
+    stack: Stack
+    state: State
+    notes: StackNotes
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.sets = {
+            run.task_id: evaluation_sets(run.task, run.evaluation_prompts) for run in self.stack.members
+        }
+
+    def prompts(self, k: int) -> dict[str, dict[str, Any]]:
+        """Numbers and digests of the prompts on which member `k` was scored, by evaluation."""
+        sets = self.sets[self.stack.members[k].task_id]
+        used = {name: {"count": drawn.count, "sha256": drawn.sha256} for name, drawn in sets.items()}
+        return used | self.notes.members[k].longer_prompts
+
+    def evaluate(self, done: int, scored: Iterable[int]) -> None:
+        """Score members on all sets of their tasks."""
+        for task_id, members in self._by_task(scored).items():
+            task = self.stack.members[members[0]].task
+            measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
+            for purpose, prompts in self.sets[task_id].items():
+                predictor = StackPredictor(self.state)
+                values = member_scores(predictor, members, self.state.model, task, prompts, self.device)
+                for k, scores in zip(members, values, strict=True):
+                    measured[k][purpose] = scores
+            for k in members:
+                self._keep_scores(k, done, measured[k])
+            ends = self.notes.ends(self.stack)
+            if at_end := [k for k in members if done == ends[k] and self.notes.members[k].diverged is None]:
+                self._evaluate_longer(at_end)
+
+    def check_convergence(self, done: int) -> None:
+        """With a stop rule: record the members that have converged, on the validation prompts."""
+        rule, steps = self.stack.first.stop, self.stack.first.steps
+        if rule is None or (done % rule.every and done != steps):
+            return
+        unconverged = [
+            k for k in self.notes.training(self.stack, done) if self.notes.members[k].converged is None
+        ]
+        for task_id, members in self._by_task(unconverged).items():
+            threshold = self.stack.members[members[0]].task.convergence_accuracy
+            for k, accuracy in zip(members, self._validation_accuracies(done, task_id, members), strict=True):
+                if converged(accuracy, threshold):
+                    self.notes.members[k].converged = done
+
+    def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
+        """Members by the id of their task: those of one task are evaluated together."""
+        by_task: dict[str, list[int]] = {}
+        for k in members:
+            by_task.setdefault(self.stack.members[k].task_id, []).append(k)
+        return by_task
+
+    def _validation_accuracies(self, done: int, task_id: str, members: list[int]) -> list[float]:
+        """Mean accuracies on the validation prompts of one task: from the checkpoint if there is one now."""
+        checkpoints = [self.notes.members[k].checkpoints for k in members]
+        if all(own and own[-1]["step"] == done for own in checkpoints):
+            return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
+        task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
+        values = member_scores(
+            StackPredictor(self.state), members, self.state.model, task, prompts, self.device
+        )
+        return [
+            summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
+            for scores in values
+        ]
+
+    def _evaluate_longer(self, members: Sequence[int]) -> None:
+        """Score members that end now, of one task, on longer prompts than those of training.
+
+        Nothing that happens there makes the training fail: the result states why an evaluation is left out.
+        """
+        run = self.stack.members[members[0]]
+        for name, longer in run.task.longer_evaluations().items():
+            if fault := run.architecture.length_fault:
+                self._leave_out(members, name, fault)
+                continue
+            prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
+            predictor, model = StackPredictor(self.state), self.state.model
+            try:
+                values = longer_scores(predictor, members, model, prompts, self.device)
+            except Exception as error:  # a user's block may raise anything where prompts are too long
+                self._leave_out(members, name, f"{type(error).__name__}: {error}")
+                continue
+            for k, scores in zip(members, values, strict=True):
+                notes = self.notes.members[k]
+                if not scores.finite:
+                    self._leave_out([k], name, "a score is not finite")
+                    continue
+                notes.checkpoints[-1]["evaluations"][name] = summary(scores, scores.overall, positions=True)
+                notes.longer_prompts[name] = {"count": prompts.count, "sha256": prompts.sha256}
+
+    def _leave_out(self, members: Iterable[int], name: str, reason: str) -> None:
+        for k in members:
+            self.notes.members[k].not_evaluated[name] = reason
+
+    def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, ModelScores]]) -> None:
+        """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""
+        run, notes = self.stack.members[k], self.notes.members[k]
+        task, size = run.task, run.size
+        if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
+            notes.has_diverged(f"a score on the evaluation prompts is not finite at step {done}")
+            return
+        checkpoint: dict[str, Any] = {
+            "step": done,
+            "training_flops": run.training_flops(done),
+            "training_flops_full_length": flops.training_flops_full_length(
+                run.architecture, size.layers, size.width, task, run.batch_size, done
+            ),
+            "evaluations": self._summaries(k, measured),
+        }
+        tested = checkpoint
+        selects = run.tested_checkpoint == "best_validation"
+        if task.validation is not None and (selects or run.optimizer.plateau_factor is not None):
+            purpose, name = task.validation
+            checkpoint["validation_loss"] = rounded(measured[purpose][name].overall.mean())
+        if selects:
+            # The first of equal losses.
+            tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
+            checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
+        notes.checkpoints.append(checkpoint)
+        if tested is checkpoint and (done == notes.end(run) or selects):
+            main = self.sets[run.task_id][MAIN].evaluation
+            notes.per_prompt = packed(headline(task, main, measured[MAIN][main]))
+
+    def _summaries(self, k: int, measured: dict[str, dict[str, ModelScores]]) -> dict[str, dict[str, Any]]:
+        """A member's scores as a result has them, by evaluation."""
+        task, summaries = self.stack.members[k].task, {}
+        for purpose, by_name in measured.items():
+            main = self.sets[self.stack.members[k].task_id][purpose].evaluation
+            for name, scores in by_name.items():
+                # A task may measure several evaluations on one set. Selection needs the main one only.
+                if purpose == SELECTION and name != main:
+                    continue
+                summaries[purpose if name == main else name] = summary(
+                    scores, headline(task, name, scores), positions=purpose != SELECTION
+                )
+        loss = self.notes.members[k].training_loss
+        if task.training_evaluation is not None and loss is not None:
+            # The prompts of training are not evaluated one by one, so there is no error over prompts.
+            pair = [loss, 0.0]
+            summaries[task.training_evaluation] = {
+                "mean": [loss], "standard_error": [0.0], "overall": pair, "headline": pair
+            }  # fmt: skip
+        return summaries
