@@ -21,11 +21,11 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score kept models on other prompts: longer ones, other settings, other tasks.",
     "export": "Write all results as a table: runs and checkpoints, or one of the tables in long form.",
     "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use the times.",
-    "withdraw": "Exclude wrong results: files stay, runs become missing. Without --filter, list withdrawn results.",
+    "withdraw": "Withdraw wrong results: files stay, runs become missing. Without --filter, list them.",
     "doctor": "Show this machine's versions and devices, and compare its kernels with their references.",
     "init": "Write a small commented suite to begin with; on request a plugin and claims.",
     "suites": "List the suites that ship with bench. Every command that takes a suite takes their names.",
-    "architectures": "List the architectures with their options, parameters, FLOPs per token and state at a size.",
+    "architectures": "List the architectures with their options, and their cost at a size.",
     "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
     "schema": "Print the JSON Schema of suites, claims or findings, for completion and checks in editors.",
 }
@@ -56,7 +56,7 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     cls=LazyGroup,
     name="bench",
-    help="Compare sequence architectures at equal training FLOPs: which of them learns which task in context?",
+    help="Compare sequence architectures at equal training FLOPs: which learns which task in context?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -48,9 +48,10 @@ def command(
     ] = TASK,
     json: Json = False,
 ) -> None:
-    """List the architectures with their options, parameters, FLOPs per token and state at a size.
+    """List the architectures with their options, and their cost at a size.
 
-    With a name: the description of its blocks, and the cost at the sizes of Table 6.
+    The cost: parameters, FLOPs per token, and the state. With a name: the description of its blocks, and the
+    cost at the sizes of Table 6.
     """
     show_architectures(name, size, task, json)
 

@@ -25,7 +25,7 @@ ALWAYS = ("task", "architecture", "size")
 def command(
     before: Annotated[Path, typer.Argument(file_okay=False, help="A results folder.")],
     after: Annotated[
-        Path, typer.Argument(file_okay=False, help="Another results folder, of another machine or commit.")
+        Path, typer.Argument(file_okay=False, help="Another one, of another machine or commit.")
     ],
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Ignore changes below this fraction of the error.")

@@ -71,7 +71,7 @@ def command(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Write the record to this file. By default it is in the results, where `bench plan` reads it.",
+            help="Write the record to this file. By default it joins the results, and `bench plan` reads it.",
         ),
     ] = None,
     results: Results = RESULTS,

@@ -43,7 +43,7 @@ def command(
     reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
 ) -> None:
-    """Exclude wrong results: files stay, runs become missing. Without --filter, list withdrawn results."""
+    """Withdraw wrong results: files stay, runs become missing. Without --filter, list them."""
     choice = None if suite is None else SuiteChoice.of(suite, changes)
     if choice is None and changes:
         raise UserError("--set changes a suite: name one")
