@@ -178,25 +178,7 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted; `UNFINISHED` if the time of
             `--for` ended before the runs.
     """
-    if choices.retry not in (None, "failed"):
-        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
-    if choices.cluster not in CLUSTERS:
-        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
-    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
-        raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
-    if choices.cluster == "slurm" and choices.seconds is not None:
-        raise UserError(
-            "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
-            "a job saves before it is over, and its runs resume in the next one"
-        )
-    if choices.track is not None:
-        tracking.check(choices.track)
-        if choices.cluster != "local":
-            raise UserError(
-                "--track belongs to --cluster local: it reads the record of this machine's workers"
-            )
-    if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
-        raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
+    _check_choices(choices, machine)
     suite = choice.load()
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     pool = pool_of.load(results)
@@ -259,6 +241,33 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
             conclude(choice, order, todo, jobs, out)
     finally:
         order.forget()
+
+
+def _check_choices(choices: RunChoices, machine: Machine) -> None:
+    """Refuse options that are wrong, whatever the suite is.
+
+    Raises:
+        UserError: a value is unknown, options do not go together, or a package is not installed.
+    """
+    if choices.retry not in (None, "failed"):
+        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
+    if choices.cluster not in CLUSTERS:
+        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
+    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
+        raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
+    if choices.cluster == "slurm" and choices.seconds is not None:
+        raise UserError(
+            "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
+            "a job saves before it is over, and its runs resume in the next one"
+        )
+    if choices.track is not None:
+        tracking.check(choices.track)
+        if choices.cluster != "local":
+            raise UserError(
+                "--track belongs to --cluster local: it reads the record of this machine's workers"
+            )
+    if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
+        raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
 
 
 def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:

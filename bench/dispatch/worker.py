@@ -11,7 +11,6 @@ does all of the above; the others compute their rows of its batches (`bench.trai
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import time
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
+from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import announce, check_architecture, record_plugins
 from bench.dispatch.stacking import begin, companions
@@ -33,17 +33,12 @@ from bench.run import Run
 from bench.stack import Stack
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.train.loop import Progress
     from bench.train.parallel import Group
 
 NO_ROOM = 28
 """Exit code of a worker when the disk is full: the number of ENOSPC."""
 REGROUP = 29
 """Exit code of a leader whose run failed. Its followers may be anywhere in a step, so all start again."""
-LINE_EVERY_SECONDS = 30.0
-"""Interval of progress lines in the log of a run."""
 
 
 def work(
@@ -76,7 +71,7 @@ def work(
         else:
             worker.walk(jobs, patience)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not no_room(error):
             raise
         with contextlib.suppress(OSError):
             print(f"{order.results}: the disk is full; stopping, the runs can resume", flush=True)
@@ -155,7 +150,7 @@ class _Worker:
                         with companions(job, jobs, results, self.machine) as stack:
                             self._train_all(stack, jobs.index(job))
         except OSError as error:  # the failure itself cannot be recorded: the folder may be a file, say
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if no_room(error):
                 raise
             print(f"{folder.path}: {error}; skipped", flush=True)
             if self.group is not None:
@@ -167,7 +162,7 @@ class _Worker:
         try:
             work()
         except Exception as error:
-            if _no_room(error):
+            if no_room(error):
                 raise
             if self.group is not None and self.group.lost:  # a follower died: the run did not fail
                 raise SystemExit(REGROUP) from None
@@ -203,7 +198,7 @@ class _Worker:
             self._train(stack, index)
             return
         except Exception as error:
-            if _no_room(error):
+            if no_room(error):
                 raise
             traceback.print_exc()
         Folder.of(self.order.results, stack.id).clear()
@@ -217,8 +212,7 @@ class _Worker:
         """Train a stack and store the result of every member that ended."""
         import torch
 
-        from bench.train import weights
-        from bench.train.loop import Interrupted, Progress, TrainingOptions, train_stack
+        from bench.train.loop import Interrupted, TrainingOptions, train_stack
 
         results = self.order.results
         trust(self.kernels)
@@ -230,94 +224,25 @@ class _Worker:
             check_architecture(stack.first, self.machine.device, self.machine.kernels)
         if self.group is not None:
             self.group.tell(index)
-        began, last_line = time.time(), 0.0
-        folders = [Folder.of(results, run.id) for run in stack.members]
-        ended = {k for k, run in enumerate(stack.members) if is_done(run, results)}
-
-        def report(progress: Progress, **more: Any) -> None:
-            nonlocal last_line
-            for k, (run, folder) in enumerate(zip(stack.members, folders, strict=True)):
-                if k not in ended:
-                    folder.beat(
-                        label=run.label,
-                        device=self.machine.device,
-                        started=began,
-                        steps=run.steps,
-                        stack=len(stack),
-                        step=progress.step,
-                        loss=progress.losses[k],
-                        steps_per_second=progress.steps_per_second,
-                        **self._job_field,
-                        **more,
-                    )
-            if (
-                time.monotonic() - last_line >= LINE_EVERY_SECONDS
-                or progress.step == stack.first.steps
-                or more
-            ):
-                last_line = time.monotonic()
-                _print_progress(stack, progress)
-
-        faults: dict[int, Exception] = {}  # members whose weights could not be written
-
-        def keep_weights(k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
-            if k in ended:
-                return None
-            try:
-                return weights.save(pool.path_of(results, stack.members[k]), stack.members[k].id, tensors)
-            except Exception as error:  # this member fails in `store`; the others continue
-                if _no_room(error):
-                    raise
-                faults[k] = error
-                return None
-
-        def store(k: int, result: dict[str, Any]) -> None:
-            if k in ended:  # it ended before the stack was resumed
-                return
-            run = stack.members[k]
-            result["provenance"].update(self._provenance(began))
-            outcome = f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}"
-            print(outcome if len(stack) == 1 else f"{run.label}: {outcome}", flush=True)
-            record_plugins(result, run.task, run.architecture)
-            ended.add(k)
-            try:
-                if k in faults:
-                    raise faults[k]
-                pool.store(pool.path_of(results, run), result, folders[k].path)
-            except Exception as error:  # this member has failed; the others continue
-                if _no_room(error):
-                    raise
-                self._failed(folders[k], error)
-                return
-            folders[k].clear()
-            self.order.works()
-
-        # The heartbeat of an earlier process is at its checkpoint or a little further.
-        beat = folders[0].heartbeat() or {}
-        last = Progress(int(beat.get("step", 0)), (None,) * len(stack), 0.0)
-
-        def remember(progress: Progress) -> None:
-            nonlocal last
-            last = progress
-            report(progress)
-
+        members = StackMembers(
+            stack, self.order, self.machine, self._job_field, self._provenance, self._failed
+        )
         print(_header(stack, self.machine, self.cluster_job), flush=True)
-        remember(last)
+        members.begin()
         options = TrainingOptions(
             device=torch.device(self.machine.device),
             scan=self.machine.kernels,
             save_every=self.machine.save_every,
-            report=remember,
-            ended=store,
-            keep_weights=keep_weights if self.machine.keep_weights else None,
+            report=members.report,
+            ended=members.store,
+            keep_weights=members.keep_weights if self.machine.keep_weights else None,
             stop=self.stop,
             group=self.group,
         )
         try:
             train_stack(stack, begin(stack, results), options)
-        except Interrupted:  # the last heartbeats stay, because they record the steps of the members
-            report(last, ended="asked to stop")
-            print("asked to stop: saved, can resume from this step", flush=True)
+        except Interrupted:
+            members.interrupted()
             return
         finally:
             release_memory(self.machine.device)
@@ -354,10 +279,6 @@ def release_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _no_room(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
     where = f"{os.uname().nodename} {', '.join(machine.devices)}"
     job = f", job {cluster_job}" if cluster_job else ""
@@ -366,14 +287,6 @@ def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
         *(f"    {run.task.name}/{run.label}" for run in stack.members if len(stack) > 1),
     ]
     return "\n".join(lines)
-
-
-def _print_progress(stack: Stack, progress: Progress) -> None:
-    losses = " ".join(f"{loss:.4g}" for loss in progress.losses if loss is not None)
-    loss = f"  loss {losses}" if losses else ""
-    speed = f"  {progress.steps_per_second:,.1f} steps/s" if progress.steps_per_second else ""
-    stamp = time.strftime("%H:%M:%S")
-    print(f"{stamp}  step {progress.step:,} of {stack.first.steps:,}{loss}{speed}", flush=True)
 
 
 def _join(seat: Seat, machine: Machine, stop: StopFlag) -> Group | None:

@@ -1,0 +1,142 @@
+"""What files show of a stack in training: heartbeats and log lines of members, then weights and results."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench import results as pool
+from bench.dispatch.job import Machine, is_done
+from bench.dispatch.order import Order
+from bench.dispatch.plugin_checks import record_plugins
+from bench.dispatch.state import Folder
+from bench.stack import Stack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.train.loop import Progress
+
+LINE_EVERY_SECONDS = 30.0
+"""Interval of progress lines in the log of a run."""
+
+
+@dataclass
+class StackMembers:
+    """The members of a stack that a worker trains.
+
+    Attributes:
+        stack: its runs.
+        order: where results belong.
+        machine: what trains them.
+        job_field: the field `job` of heartbeats, in a cluster job.
+        provenance: of a result, by the time at which the work began.
+        failed: records the failure of a run, while the error is handled.
+    """
+
+    stack: Stack
+    order: Order
+    machine: Machine
+    job_field: dict[str, str]
+    provenance: Callable[[float], dict[str, Any]]
+    failed: Callable[[Folder, Exception], None]
+
+    def __post_init__(self) -> None:
+        results = self.order.results
+        self.began, self._last_line = time.time(), 0.0
+        self.folders = [Folder.of(results, run.id) for run in self.stack.members]
+        self._ended = {k for k, run in enumerate(self.stack.members) if is_done(run, results)}
+        self._faults: dict[int, Exception] = {}
+        """Members whose weights could not be written."""
+        self._last: Progress | None = None
+
+    def begin(self) -> None:
+        """Show the step at which the training goes on.
+
+        The heartbeat of an earlier process is at its checkpoint or a little further.
+        """
+        from bench.train.loop import Progress
+
+        beat = self.folders[0].heartbeat() or {}
+        self.report(Progress(int(beat.get("step", 0)), (None,) * len(self.stack), 0.0))
+
+    def report(self, progress: Progress, **more: Any) -> None:
+        """Write a heartbeat for every member in training, and now and then a line into the log."""
+        self._last = progress
+        for k, (run, folder) in enumerate(zip(self.stack.members, self.folders, strict=True)):
+            if k not in self._ended:
+                folder.beat(
+                    label=run.label,
+                    device=self.machine.device,
+                    started=self.began,
+                    steps=run.steps,
+                    stack=len(self.stack),
+                    step=progress.step,
+                    loss=progress.losses[k],
+                    steps_per_second=progress.steps_per_second,
+                    **self.job_field,
+                    **more,
+                )
+        is_due = time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
+        if is_due or progress.step == self.stack.first.steps or more:
+            self._last_line = time.monotonic()
+            _print_progress(self.stack, progress)
+
+    def interrupted(self) -> None:
+        """Show that the training was asked to stop. The heartbeats stay: they record the members' steps."""
+        assert self._last is not None
+        self.report(self._last, ended="asked to stop")
+        print("asked to stop: saved, can resume from this step", flush=True)
+
+    def keep_weights(self, k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
+        """Write the weights of a member; returns their entry in its result."""
+        from bench.train import weights
+
+        if k in self._ended:
+            return None
+        run = self.stack.members[k]
+        try:
+            return weights.save(pool.path_of(self.order.results, run), run.id, tensors)
+        except Exception as error:  # this member fails in `store`; the others continue
+            if no_room(error):
+                raise
+            self._faults[k] = error
+            return None
+
+    def store(self, k: int, result: dict[str, Any]) -> None:
+        """Write the result of a member that ended."""
+        if k in self._ended:  # it ended before the stack was resumed
+            return
+        run = self.stack.members[k]
+        result["provenance"].update(self.provenance(self.began))
+        outcome = f"{result['outcome']}{': ' + result['reason'] if result['reason'] else ''}"
+        print(outcome if len(self.stack) == 1 else f"{run.label}: {outcome}", flush=True)
+        record_plugins(result, run.task, run.architecture)
+        self._ended.add(k)
+        try:
+            if k in self._faults:
+                raise self._faults[k]
+            pool.store(pool.path_of(self.order.results, run), result, self.folders[k].path)
+        except Exception as error:  # this member has failed; the others continue
+            if no_room(error):
+                raise
+            self.failed(self.folders[k], error)
+            return
+        self.folders[k].clear()
+        self.order.works()
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error is that of a full disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _print_progress(stack: Stack, progress: Progress) -> None:
+    losses = " ".join(f"{loss:.4g}" for loss in progress.losses if loss is not None)
+    loss = f"  loss {losses}" if losses else ""
+    speed = f"  {progress.steps_per_second:,.1f} steps/s" if progress.steps_per_second else ""
+    stamp = time.strftime("%H:%M:%S")
+    print(f"{stamp}  step {progress.step:,} of {stack.first.steps:,}{loss}{speed}", flush=True)
