@@ -208,7 +208,7 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
     numbers = itertools.count(1)
 
     def picture(drawing: Drawing) -> Markup:
-        # Our own SVG: every name in it was escaped when it was written.
+        # Our own SVG: every name in it was escaped when it was written. A figure may be shown twice.
         prefix = f"f{next(numbers)}"
         return Markup(inline(drawn[drawing.name]["svg"], prefix, drawing.description, drawing.spots))
 
