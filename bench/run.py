@@ -279,6 +279,12 @@ class Run(Frozen):
             discrete=task.discrete,
         )
 
+    @property
+    def state_numbers(self) -> int | None:
+        """Numbers that the model keeps of a prompt to read the next token; None if a block states none."""
+        length = self.task.length(self.task.n_points)
+        return self.architecture.state_numbers(self.size.layers, self.size.width, length)
+
     def training_flops(self, steps: int | None = None) -> int:
         """Training FLOPs of the first `steps` steps (default: all), with the curriculum counted."""
         size = self.size

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "run": "flops frozen models.architecture models.sizes optimizers paper.sizes precision tasks",
     "stack": "run",
     "filters": "errors models.architectures results run",
-    "results": "errors files run tasks uncertainty",
+    "results": "errors files frozen models.architectures run tasks uncertainty",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",

@@ -170,6 +170,11 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
             fitting = f", only '{scored[0]}' is" if scored else ""
             text = f"evaluation '{quantity.evaluation}' of task '{task.name}' is no cross-entropy{fitting}"
             yield Problem("of", text)
+        if quantity.of == "horizon" and (evaluation.metric or task.metric) != "accuracy":
+            text = (
+                f"evaluation '{quantity.evaluation}' of task '{task.name}' is no accuracy: it has no horizon"
+            )
+            yield Problem("of", text)
         if isinstance(quantity.at, int) and quantity.at not in evaluation.positions:
             first, last = evaluation.positions[0], evaluation.positions[-1]
             available = f"the task has {len(evaluation.positions)}, {first} to {last}"

@@ -27,6 +27,7 @@ from bench.results.evaluations import (
     checkpoint_at,
     convergence_step,
     floor_error,
+    horizon,
     mean_flops,
     normalised,
     number,
@@ -343,6 +344,11 @@ def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
             raise NotMeasured("its task has no step of convergence: it is not scored by accuracy")
         step = convergence_step(result)
         return math.inf if step is None else float(step), 0.0
+    if quantity.of == "horizon":
+        reached = horizon(result, checkpoint, quantity.evaluation)
+        if reached is None:
+            raise NotMeasured(f"result {result.id} has no accuracies of '{quantity.evaluation}'")
+        return float(reached), 0.0
     score = _score(quantity, result)
     if score is None:
         evaluation = "" if quantity.evaluation == "report" else f"{quantity.evaluation}, "

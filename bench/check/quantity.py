@@ -106,7 +106,8 @@ class Quantity(_Runs):
         of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "excess" (the part of what can
             be learned that was not: 0 at the task's floor, 1 for the trivial predictor), "score" (raw),
             "perplexity" (of a score that is a cross-entropy), "convergence_step" (the step at which the task
-            is learned; infinite if it never is) or "training_flops".
+            is learned; infinite if it never is), "horizon" (the number of positions, from the first one on,
+            with an accuracy of at least 0.9) or "training_flops".
         step: the checkpoint at which the number is read; the last one by default.
         at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.
@@ -120,7 +121,9 @@ class Quantity(_Runs):
 
     at: Annotated[int | str, BeforeValidator(_position)] = "mean"
     evaluation: str = "report"
-    of: Literal["error", "excess", "score", "perplexity", "convergence_step", "training_flops"] = "error"
+    of: Literal["error", "excess", "score", "perplexity", "convergence_step", "horizon", "training_flops"] = (
+        "error"
+    )
     step: PositiveInt | None = None
     at_flops: PositiveFloat | None = None
     relative_to: Quantity | None = None
@@ -135,6 +138,8 @@ class Quantity(_Runs):
             raise ValueError(
                 "at_flops reads errors over all checkpoints: leave out step, and of unless excess"
             )
+        if self.of == "horizon" and "at" in self.model_fields_set:
+            raise ValueError("a horizon is read over all positions: leave out at")
         if self.at_flops and self.over_seeds != "mean":
             raise ValueError("at_flops reads means over seeds: leave out over_seeds")
         return self

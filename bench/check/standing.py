@@ -148,7 +148,8 @@ def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComp
     sides = tuple((sign, tuple(runs_of(part, suite)), part.step, part.evaluation) for sign, part in signed)
     if not differing or any(part.of == "training_flops" for part in parts) or not all(s[1] for s in sides):
         return None
-    if parts[0].of == "score" and sides[0][1][0].task.metric == "accuracy":  # the higher accuracy is better
+    accuracy = parts[0].of == "score" and sides[0][1][0].task.metric == "accuracy"
+    if accuracy or parts[0].of == "horizon":  # the higher one is better
         sides = tuple((-sign, *rest) for sign, *rest in sides)  # type: ignore[misc]
     ranked = len(parts) == 2
     # Two plain numbers of different architectures are about the architectures, whatever else differs.

@@ -65,8 +65,9 @@ EXHIBITS = {
     "Table 6": Exhibit("parameters", "tables.parameters.table_6", "none"),
     "Figure 9": Exhibit("linear regression with two optimisers", "figures.flops.figure_9"),
     "Figure 10": Exhibit("depth against width, with two optimisers", "figures.varied.figure_10"),
+    "score_by_state": Exhibit("the final score against the state", "figures.state.score_by_state"),
 }  # fmt: skip
-"""By name, in the order in which a report shows them: the paper's pages."""
+"""By name, in the order in which a report shows them: the paper's pages, then figures of our own."""
 
 _NUMBERED = re.compile(r"\b(Figure|Table)s?\s+(\d+(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+)*)")
 

@@ -56,6 +56,7 @@ _HEADINGS = {
     "series": "architecture",
     "training_flops": "training FLOPs",
     "value": "score",
+    "state_numbers": "state",
     "precision": "precision of matrix products",
     "steps": "training steps",
     "convergence_step": "step at which learned",

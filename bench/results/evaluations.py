@@ -24,6 +24,7 @@ from bench.results.record import (
     Scores,
     per_prompt,
 )
+from bench.tasks.task import LONGER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,6 +215,34 @@ def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
 def converged(accuracy: float, threshold: float | None) -> bool:
     """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
     return threshold is not None and accuracy >= threshold
+
+
+HORIZON_ACCURACY = 0.9
+"""Lowest accuracy of the positions within a horizon."""
+
+
+def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
+    """The number of positions, from the first one on, whose accuracies are all at least HORIZON_ACCURACY.
+
+    On longer prompts the positions of the main evaluation come first, because models are causal. Where
+    positions were left out, the horizon ends before the first kept one that is too low.
+
+    Returns:
+        None where the evaluation is no accuracy, or the checkpoint does not have it.
+    """
+    names = (MAIN, LONGER) if name == LONGER else (name,)
+    accuracies: dict[int, float] = {}
+    for part in names:
+        scores = checkpoint.evaluations.get(part)
+        if scores is None or metric(result, part) != "accuracy":
+            return None
+        accuracies |= zip(positions(result, part, len(scores.mean)), scores.mean, strict=True)
+    reached = 0
+    for position in sorted(accuracies):
+        if not accuracies[position] >= HORIZON_ACCURACY:  # NaN is too low
+            break
+        reached = position + 1
+    return reached
 
 
 AXIS: Literal["training_flops_full_length", "training_flops"] = "training_flops_full_length"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.frozen import identity
+from bench.models.architectures import named
 from bench.results.evaluations import NOTHING, headline, normalised, number
 from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord
 from bench.results.store import Pool
@@ -38,6 +40,7 @@ DESCRIBED = {
     "evaluation_prompts": "test prompts, and as many validation prompts",
     "parameters": "trainable parameters, read-in and read-out included",
     "table_parameters": "trainable parameters without read-in and read-out, as Table 6 counts them",
+    "state": "numbers of a prompt that the model keeps to read the next token; missing where not stated",
     "step": "the checkpoint; 0 for a run that diverged before its first",
     "last_step": "the step at which training ended, or was to end: earlier than steps after a stop",
     "is_last": "whether the checkpoint is the last of a finished run",
@@ -95,7 +98,9 @@ def frame(pool: Pool) -> pd.DataFrame:
     rows = [row for result in pool.runs.values() for row in _rows(result)]
     further = _further(rows)
     # Int64 keeps whole numbers whole where some are missing. FLOPs can exceed 64 bits, so they are floats.
-    whole = dict.fromkeys(("heads", "tested_step", "convergence_step", "stack_members", "processes"), "Int64")
+    whole = dict.fromkeys(
+        ("heads", "tested_step", "convergence_step", "stack_members", "processes", "state"), "Int64"
+    )
     exact = dict.fromkeys(("training_flops", "training_flops_full_length"), "float64")
     return pd.DataFrame(rows, columns=[*COLUMNS, *further]).astype({**further, **whole, **exact})
 
@@ -164,6 +169,7 @@ def _of_run(result: RunRecord) -> dict[str, Any]:
         "evaluation_prompts": run.evaluation_prompts,
         "parameters": facts.parameters,
         "table_parameters": facts.table_parameters,
+        "state": _state(result),
         "last_step": result.last_step,
         "convergence_step": result.convergence_step,
         "prompts_sha256": result.prompts[MAIN].sha256,
@@ -181,6 +187,18 @@ def _of_run(result: RunRecord) -> dict[str, Any]:
         **_settings("optimizer", run.optimizer.settings),
         **_settings("stop", run.stop.model_dump() if run.stop else {}),
     }
+
+
+def _state(result: RunRecord) -> int | None:
+    """`Architecture.state_numbers` of the run, which results do not record.
+
+    None for an architecture of a plugin that is not loaded, and for one that is defined in another way now.
+    """
+    recorded, size = result.run.architecture, result.run.size
+    architecture = named(recorded.name)
+    if architecture is None or identity(architecture) != recorded.model_dump():
+        return None
+    return architecture.state_numbers(size.layers, size.width, result.facts.length)
 
 
 def _settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:

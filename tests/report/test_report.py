@@ -125,7 +125,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
     pool = pool_with(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
     table = task_of(runs, pool).settings
     assert table["at_edge"].any() == edge
-    assert ("edge of its grid" in texts(results_of(runs, pool))[0][3]) == edge
+    assert ("edge of its grid" in texts(results_of(runs, pool))[0][4]) == edge
 
 
 def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -> None:
@@ -169,6 +169,7 @@ def test_table_agrees_with_a_hand_computation() -> None:
     assert row["normalised_error_last_se"] == pytest.approx(0.008)
     assert row["training_flops"] == run.training_flops_full_length()
     assert row["parameters"] == run.parameters
+    assert row["state_numbers"] == run.state_numbers
     assert row["interval"] == "prompts only"
 
 
@@ -325,15 +326,15 @@ def test_missing_failed_and_diverged_are_counted_apart_and_never_shown_as_number
     }
     row = texts(results_of(runs, pool, states))[0]
     tally = "diverged (1), failed (1), missing (2 of 4 runs)"
-    assert row[3:] == ["none chosen", "none done", tally, tally, tally, "0 of 1"]
+    assert row[4:] == ["none chosen", "none done", tally, tally, tally, "0 of 1"]
 
 
 def test_partial_cell_shows_its_number_and_what_is_missing() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
     pool = pool_with(runs={runs[1].id: result_of(runs[1], 0.5)})
     row = texts(results_of(runs, pool))[0]
-    assert row[5] == "0.500 ± 0.016"
-    assert row[7] == "finished (1), missing (3 of 4 runs)"
+    assert row[6] == "0.500 ± 0.016"
+    assert row[8] == "finished (1), missing (3 of 4 runs)"
 
 
 @pytest.mark.slow

@@ -219,11 +219,11 @@ def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[boo
     return (order["error"] < before).reindex(flops.index, fill_value=False)
 
 
-def on_frontier(points: pd.DataFrame) -> pd.DataFrame:
-    """`estimates.points` with a column that marks each series' frontier."""
+def on_frontier(points: pd.DataFrame, budget: str = "training_flops") -> pd.DataFrame:
+    """`estimates.points` with a column that marks each series' frontier over a column of budgets."""
     points = points.assign(on_frontier=False)
     for _, rows in points.groupby("series"):
-        marked = frontier(rows["training_flops"].astype(float), rows["error"].astype(float))
+        marked = frontier(rows[budget].astype(float), rows["error"].astype(float))
         points.loc[rows.index, "on_frontier"] = marked
     return points
 
@@ -329,6 +329,7 @@ class CheckpointPoint(NamedTuple):
     """The score of one series and size at one checkpoint, averaged over seeds.
 
     Attributes:
+        state_numbers: as in the frame; NaN where a block states none.
         step: training steps; at the end of seeds that stopped at different steps, their mean.
         at_end: the end of training, which is before `steps` where seeds stopped after convergence.
         error: orders points; lower is better.
@@ -343,6 +344,7 @@ class CheckpointPoint(NamedTuple):
     architecture: str
     size: str
     parameters: int
+    state_numbers: float
     learning_rate: float
     steps: int
     at_end: bool
@@ -370,15 +372,15 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     rows = []
     # The ends of seeds that stopped at different steps are one point.
     moment = selected["step"].where(~selected["at_end"].astype(bool), math.inf)
-    keys = [selected[name] for name in CheckpointPoint._fields[:7]]
-    for key, group in selected.groupby([*keys, moment.rename("moment")], sort=False):
+    keys = [selected[name] for name in CheckpointPoint._fields[:8]]
+    for key, group in selected.groupby([*keys, moment.rename("moment")], sort=False, dropna=False):
         cell: tuple[Any, ...] = tuple(key)
-        series, architecture, size, parameters, learning_rate, steps, at_end, _ = cell
+        series, architecture, size, parameters, state, learning_rate, steps, at_end, _ = cell
         mean, error, half, over = Estimate.of(seed_errors(group))
         value = 1 - mean if scale.higher_is_better else mean
         rows.append(
             CheckpointPoint(
-                series, architecture, size, parameters, learning_rate, steps, bool(at_end),
+                series, architecture, size, parameters, state, learning_rate, steps, bool(at_end),
                 round(group["step"].mean()), mean_flops(group["training_flops"]), mean, value,
                 error, value - half, value + half, len(group),
                 max(len(group), seeds.get((series, size), 0)), over, " ".join(group["id"]),

@@ -103,6 +103,7 @@ class ResultRow(NamedTuple):
         size: layers × width.
         size_group: the paper's name for the size.
         layers, width, parameters: of the model.
+        state_numbers: that the model keeps of a prompt to read the next token; None if a block states none.
         learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
         planned_flops: training FLOPs of the whole run (as all FLOPs of the frame in the count that
@@ -143,6 +144,7 @@ class ResultRow(NamedTuple):
     layers: int
     width: int
     parameters: int
+    state_numbers: int | None
     learning_rate: float
     clip: float
     batch_size: int
@@ -191,7 +193,8 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     """
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
-    return _named(pd.DataFrame(rows, columns=list(ResultRow._fields)), unique)
+    frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
+    return _named(frame, unique)
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
@@ -225,6 +228,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         layers=run.size.layers,
         width=run.size.width,
         parameters=run.parameters,
+        state_numbers=run.state_numbers,
         learning_rate=run.learning_rate,
         clip=run.clip,
         batch_size=run.batch_size,

@@ -15,6 +15,7 @@ from bench.report.data.frame import ScoreScale
 from bench.report.figures.drawing import tag
 from bench.report.style import FAINT, LINES, MUTED, PAPER, Look, superscript
 from bench.report.text import first_few
+from bench.results.evaluations import AXIS_LABEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-6
 """No logarithmic axis starts below this: it is the resolution of single precision."""
+
+
+BUDGETS = {"training_flops": AXIS_LABEL, "state_numbers": "numbers in the state"}
+"""What the score of a model is held against, by column, and the label of the axis."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Panel:
             over positions.
         where: where in the prompt scores are read, in words; empty if the title says it.
         task: the task's family, for filtering: "Sparse parity".
+        budget: the column of `data` on the x axis of a figure against a budget, a key of BUDGETS.
     """
 
     title: str
@@ -50,6 +56,7 @@ class Panel:
     reference_position: int | None = None
     where: str = ""
     task: str = ""
+    budget: str = "training_flops"
 
     @property
     def heading(self) -> str:

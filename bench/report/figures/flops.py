@@ -13,7 +13,7 @@ from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
 from bench.report.data.frame import tally
 from bench.report.figures import axes as shared_axes
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes, marker_size
+from bench.report.figures.axes import BUDGETS, SMALLEST, Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
 from bench.report.figures.legend import series_handles
@@ -27,7 +27,6 @@ from bench.report.figures.references import (
 )
 from bench.report.style import PAPER, Look, architecture_name, in_style, looks, scientific
 from bench.report.text import error_text, plus_minus
-from bench.results.evaluations import AXIS_LABEL
 from bench.results.record import MAIN
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
 def error_against_flops(
     panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3, shared: bool = False
 ) -> tuple[Figure, list[Spot]]:
-    """Draw every checkpoint of every size and the frontier of each series, a panel per task.
+    """Draw every point and the frontier of each series against the panels' budget, a panel per task.
 
     Args:
         panels: what is drawn.
@@ -197,7 +196,7 @@ def error_against_flops(
             row[0][0].set_ylabel(row[0][1].scale.label)
         for index, axes in enumerate(grid.axes):
             if index + columns >= len(panels):
-                axes.set_xlabel(wrapped(AXIS_LABEL, grid.width + 0.3))
+                axes.set_xlabel(wrapped(BUDGETS[panels[index].budget], grid.width + 0.3))
         return grid.figure, spots
 
 
@@ -215,14 +214,14 @@ def _notes(panels: Sequence[Panel]) -> list[str]:
 def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks: int) -> None:
     """Set the limits of a panel's axes so that they contain the data of its group, and names of levels."""
     scale = panel.scale
-    flops = [float(value) for other in group for value in other.data["training_flops"]]
+    budgets = [float(value) for other in group for value in other.data[panel.budget]]
     levels_shown = [reference.y[0] for other in group for reference in levels(other)]
     values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
-    shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(flops) if flops else (1e15, 1e18)), ticks)
+    shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(budgets) if budgets else (1e15, 1e18)), ticks)
     if scale.higher_is_better:
         axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, tall, False, True, True))
         return
-    air = [] if flops else [scale.trivial / 100]
+    air = [] if budgets else [scale.trivial / 100]
     low, high = shared_axes.log_limits([value for value in [*values, *air] if value > SMALLEST])
     low, high = room_for_names(low, high, tall, True, True, len(levels(panel)) > 1)
     shared_axes.logarithmic(axes, "y", low, high)
@@ -230,17 +229,20 @@ def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks
 
 def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
+        flops = f"{scientific(row['training_flops'])} FLOPs"
+        state = f"{row['state_numbers']:,.0f} numbers of state"
         return (
             f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
-            f"{plus_minus(row['value'], row['standard_error'])} at {scientific(row['training_flops'])} FLOPs"
+            f"{plus_minus(row['value'], row['standard_error'])} at "
+            f"{flops if panel.budget == 'training_flops' else state}"
         )
 
     rows = [row for row in panel.data.to_dict("records") if math.isfinite(row["value"])]
-    return spots_of(axes, rows, "training_flops", text)
+    return spots_of(axes, rows, panel.budget, text)
 
 
 def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
-    data = panel.data
+    data, x = panel.data, panel.budget
     grey = levels(panel)
     draw_levels(axes, grey)
     if data.empty:
@@ -249,21 +251,21 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
         stages = _stages(rows)
-        best = rows[frontier(rows["training_flops"].astype(float), rows["error"].astype(float))]
+        best = rows[frontier(rows[x].astype(float), rows["error"].astype(float))]
         # A budget that did not help still has an error: the line goes on flat to the largest one.
-        best = best.sort_values("training_flops")
-        largest = best.tail(1).assign(training_flops=rows["training_flops"].max())
-        if (largest["training_flops"] > best["training_flops"].max()).any():
+        best = best.sort_values(x)
+        largest = best.tail(1).assign(**{x: rows[x].max()})
+        if (largest[x] > best[x].max()).any():
             best = pd.concat([best, largest])
         band = axes.fill_between(
-            best["training_flops"].astype(float), best["low"].astype(float).clip(lower=foot),
+            best[x].astype(float), best["low"].astype(float).clip(lower=foot),
             best["high"].astype(float), color=look["color"], alpha=0.14, linewidth=0, zorder=2,
         )  # fmt: skip
         line = axes.plot(
-            best["training_flops"].astype(float), best["value"], color=look["color"],
+            best[x].astype(float), best["value"], color=look["color"],
             linestyle=look["linestyle"], linewidth=1.4, zorder=3,
         )  # fmt: skip
-        scatters = [_scatter(axes, group, look, float(stage)) for stage, group in rows.groupby(stages)]
+        scatters = [_scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(stages)]
         points = [artist for scatter in scatters for artist in scatter]
         tag([band, *line, *points], "architecture", panel.series[series])
     name_lines(axes, grey)
@@ -274,7 +276,7 @@ def _stages(rows: pd.DataFrame) -> pd.Series[float]:
     return (rows["step"] / rows["steps"]).where(~rows["at_end"].astype(bool), 1.0)
 
 
-def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: float) -> list[Any]:
+def _scatter(axes: Axes, points: pd.DataFrame, x: str, look: Mapping[str, Any], stage: float) -> list[Any]:
     """Points of one stage of training: full ones, and hollow ones where seeds are lacking."""
     incomplete = points["seeds"] < points["seeds_planned"]
     size = (1.15 * marker_size(look["marker"])) ** 2
@@ -283,12 +285,10 @@ def _scatter(axes: Axes, points: pd.DataFrame, look: Mapping[str, Any], stage: f
     artists = []
     if len(full):
         colours = {"color": look["color"], "edgecolors": "none"}
-        x = full["training_flops"].astype(float)
-        artists.append(axes.scatter(x, full["value"], **common, **colours))
+        artists.append(axes.scatter(full[x].astype(float), full["value"], **common, **colours))
     if len(hollow):
         colours = {"facecolors": PAPER, "edgecolors": look["color"], "linewidths": 0.9}
-        x = hollow["training_flops"].astype(float)
-        artists.append(axes.scatter(x, hollow["value"], **common, **colours))
+        artists.append(axes.scatter(hollow[x].astype(float), hollow["value"], **common, **colours))
     return artists
 
 

@@ -1,4 +1,4 @@
-"""Scores beyond the trained length: the error at every position of prompts of up to four times the length."""
+"""Scores beyond the trained length: the error at every position of prompts of several times the length."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def longer_prompts(
         f"{row['series']} {plus_minus(row['value'], row['standard_error'])}"
         for row in last.to_dict("records")
     )
+    factor = round((data["examples"].max() + 1) / trained)
     caption = (
         f"{task.scale.label.capitalize()} against {task.scale.axis} at the last checkpoint, on prompts of up "
-        "to four times the trained length, which the dashed line marks. Models with learned positions are "
-        "not defined there."
+        f"to {factor} times the trained length, which the dashed line marks. Models with learned positions "
+        "are not defined there."
     )
     words = f"{task.title}: {task.scale.label} beyond {trained} positions. At the last position: {ends}."
     return Drawing(name, figure, caption, words, data, spots)

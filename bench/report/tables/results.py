@@ -34,7 +34,14 @@ def results_table(name: str, task: TaskResults) -> Table:
     )
     best = {column: _best(numbers, column, scale) for column in ("value", "value_last")}
     clips = task.runs["clip"].nunique() > 1
-    fields = ("series", "size", "parameters", *(TUNED if clips else TUNED[:1]), "training_flops")
+    fields = (
+        "series",
+        "size",
+        "parameters",
+        "state_numbers",
+        *(TUNED if clips else TUNED[:1]),
+        "training_flops",
+    )
     columns = [*map(heading, fields), scale.label, "at the last position", "outcome", "seeds"]
     rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
     caption = (
@@ -47,8 +54,8 @@ def results_table(name: str, task: TaskResults) -> Table:
 
 
 SUMMARY_COLUMNS = [
-    "architecture", "series", "size", "size_group", "parameters", "learning_rate", "clip", "at_edge",
-    "training_flops", "value", "value_se", "value_last", "value_last_se", "interval", "outcome",
+    "architecture", "series", "size", "size_group", "parameters", "state_numbers", "learning_rate", "clip",
+    "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se", "interval", "outcome",
     "seeds_finished", "seeds_planned", "run_ids",
 ]  # fmt: skip
 
@@ -62,7 +69,7 @@ def _summary(
 ) -> dict[str, Any]:
     """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen setting."""
     first = runs.iloc[0]
-    summary = {key: first[key] for key in ("architecture", "series", "size", "size_group", "parameters")}
+    summary = {key: first[key] for key in SUMMARY_COLUMNS[:6]}
     summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
     if setting is None or ends is None:
         return summary
@@ -103,6 +110,7 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
         TableCell(values["series"]),
         TableCell(values["size"] + group),
         TableCell(millions(values["parameters"])),
+        TableCell("–" if pd.isna(values["state_numbers"]) else millions(int(values["state_numbers"]))),
     ]
     outcome = TableCell(values["outcome"], absent=values["outcome"] != "finished")
     if pd.isna(values["value"]):
@@ -161,7 +169,8 @@ def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
 
 
 READABLE = (
-    "panel", "series", "size", "seed", "learning_rate", "step", "training_flops", "value", "standard_error",
+    "panel", "series", "size", "seed", "learning_rate", "step", "training_flops", "state_numbers", "value",
+    "standard_error",
     "seeds", "learned", "convergence_step",
 )  # fmt: skip
 """Columns of a figure's numbers that people read. The CSV beside the figure has all columns."""
@@ -187,7 +196,7 @@ def points_table(name: str, numbers: pd.DataFrame) -> Table:
 def _readable(key: str, value: object) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "–"
-    if key in ("step", "convergence_step", "seeds", "seed"):
+    if key in ("step", "convergence_step", "state_numbers", "seeds", "seed"):
         return f"{int(value):,}"  # type: ignore[call-overload]
     if isinstance(value, bool):
         return "yes" if value else "no"

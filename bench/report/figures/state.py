@@ -1,0 +1,61 @@
+"""Score against the numbers of a prompt that a model keeps: what a recurrent state of this size can hold."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.report.data.estimates import TaskResults, on_frontier
+from bench.report.figures.axes import Panel
+from bench.report.figures.drawing import Drawing
+from bench.report.figures.flops import error_against_flops, in_words
+from bench.report.figures.references import LEVELS_RULE
+from bench.report.style import architecture_name, looks
+
+BUDGET = "state_numbers"
+
+
+def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
+    """The final score of every model against its state, a panel per task.
+
+    An architecture is one series, whichever option of its blocks sets the size of the state.
+    """
+    panels = [
+        _panel(TaskResults(results[results["task_id"] == task_id]), references)
+        for task_id in results["task_id"].unique()
+    ]
+    styles = looks(results["architecture"])
+    figure, spots = error_against_flops(panels, styles)
+    numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
+    caption = (
+        "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
+        "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
+        "at its chosen learning rate. Line: for each architecture, the best of its models with no larger "
+        f"state. {LEVELS_RULE}"
+    )
+    return Drawing("score-by-state", figure, caption, in_words(panels), numbers, spots)
+
+
+def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
+    """The panel of one task. A model without a stated state is named below the figure."""
+    ends = task.end_points()
+    stated = ends[ends[BUDGET] > 0]  # a logarithmic axis has no 0, which is a model without memory
+    unstated = [
+        f"{series} {size}: its blocks state no state"
+        for series, size in zip(ends["series"], ends["size"], strict=True)
+        if series not in set(stated["series"])
+    ]
+    points = stated.assign(
+        size=stated["size"] + stated["series"].map(_options),
+        series=stated["architecture"].map(architecture_name),
+    )
+    families = {architecture_name(name): name for name in task.series.values()}
+    return Panel(
+        task.title, task.scale, on_frontier(points, BUDGET), task.references(references), families,
+        [*task.absent(set(ends["series"])), *unstated], where=task.scale.where, task=task.family,
+        budget=BUDGET,
+    )  # fmt: skip
+
+
+def _options(series: str) -> str:
+    """What tells a series from others of its architecture: "GLA, heads 4" → ", heads 4"."""
+    return "".join(series.partition(",")[1:])
