@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, get_args
 
-Group = Literal["Z2", "S3", "Z60", "A4xZ5", "A5", "S5"]
+Group = Literal["Z2", "Z5", "S3", "Z60", "A4xZ5", "A5", "S5"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 Permutation = tuple[int, ...]
@@ -18,6 +18,7 @@ Cycles = Sequence[Sequence[int]]
 
 GENERATORS: dict[Group, Sequence[Cycles]] = {
     "Z2": [[(0, 1)]],
+    "Z5": [[(0, 1, 2, 3, 4)]],
     "S3": [[(0, 1)], [(0, 1, 2)]],
     "Z60": [[(0, 1, 2), (3, 4, 5, 6), (7, 8, 9, 10, 11)]],
     "A4xZ5": [[(0, 1, 2)], [(0, 1), (2, 3)], [(4, 5, 6, 7, 8)]],

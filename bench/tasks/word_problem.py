@@ -40,11 +40,11 @@ class WordProblem(NextToken):
     an element, and so is a target. Any p_t is equally likely given g₁ … g_{t−1}, so a model that forgets has
     the accuracy 1/|G|. The prompt determines every product, so the ceiling is 1.
 
-    Groups: Z2 (parity), S3, three groups of 60 elements (Z60 commutative, A4xZ5 solvable, A5 not solvable),
-    and S5, of 120. The word problem of a group that is not solvable is complete for NC¹ (Barrington 1989);
-    those of solvable groups are easier. Transformers and state-space models with diagonal transitions and
-    logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless TC⁰ = NC¹ (Merrill, Petty &
-    Sabharwal 2024, "The illusion of state in state-space models").
+    Groups: Z2 (parity), Z5 (sums modulo 5), S3, three groups of 60 elements (Z60 commutative, A4xZ5
+    solvable, A5 not solvable), and S5, of 120. The word problem of a group that is not solvable is complete
+    for NC¹ (Barrington 1989); those of solvable groups are easier. Transformers and state-space models with
+    diagonal transitions and logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless
+    TC⁰ = NC¹ (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
 
     Scores, by the number of elements before: `report` is the accuracy, `cross_entropy` is in nats, and
     `prefix_accuracy` is the share of prompts where all products so far are right. `longer_prompts` has
