@@ -37,6 +37,7 @@ from bench.check.junit import junit
 from bench.check.kinds import KINDS
 from bench.check.measurement import Measurement
 from bench.check.schema import json_schema as claims_schema
+from bench.check.standing import comparisons
 from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.report import write_reports
@@ -218,6 +219,42 @@ def test_a_step_of_convergence_is_a_number_only_if_every_seed_converged() -> Non
     assert (one.verdict, one.value, one.shown) == ("contradicted", None, "never")
     claim = {"measure": measure, "bound": {"at_least": 500_000}}
     assert verdict(claim, dict.fromkeys(runs, 0.5)).verdict == "reproduced"
+
+
+GROUP = task_named("word_problem", group="S3", n_points=4)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "evaluation", "horizon"),
+    [
+        ([0.95, 0.9, 0.89, 1.0], "report", 2),  # a later position does not count
+        ([0.5, 1.0, 1.0, 1.0], "report", 0),
+        ([1.0, 1.0, 1.0, 0.95], "report", 4),
+        ([1.0, 1.0, 1.0, 0.95], "longer_prompts", 32),  # which have 0.95 everywhere
+        ([1.0, 1.0, 1.0, 0.8], "longer_prompts", 3),
+    ],
+)
+def test_a_horizon_ends_before_the_first_accuracy_below_nine_tenths(
+    accuracies: list[float], evaluation: str, horizon: int
+) -> None:
+    runs = grid(GROUP, ("mamba",), seeds=(0, 1, 2))
+    claim = {
+        "measure": {"rebuilds": "Figure 2", "of": "horizon", "evaluation": evaluation},
+        "value": {"expected": horizon, "absolute": 0.01},
+    }
+    one = verdict(claim, dict.fromkeys(runs, accuracies))
+    assert (one.verdict, one.value) == ("reproduced", horizon)
+
+
+def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() -> None:
+    suite = suite_of(experiment_of(grid(GROUP, ("mamba", "s4"))))
+    measure = {"rebuilds": "Figure 2", "of": "horizon"}
+    claim = claim_of(
+        {"statement": "s", "measure": measure, "order": [{"architecture": name} for name in ("s4", "mamba")]}
+    )
+    (comparison,) = comparisons(Claims(Path("x"), {"c": claim}), suite)
+    better = {runs[0].architecture.name for sign, runs, *_ in comparison.sides if sign > 0}
+    assert better == {"mamba"}
 
 
 @pytest.mark.parametrize(
@@ -472,6 +509,8 @@ def test_an_evaluation_and_a_mark_that_no_task_has_are_refused(tmp_path: Path) -
         ("evaluation: clean_prompt", "task 'linear_regression' has no evaluation 'clean_prompt'"),
         ("at: 50th_clean", "task 'linear_regression' has no mark '50th_clean'"),
         ("of: perplexity", "evaluation 'report' of task 'linear_regression' is no cross-entropy"),
+        ("of: horizon", "evaluation 'report' of task 'linear_regression' is no accuracy: it has no horizon"),
+        ("of: horizon, at: last", "a horizon is read over all positions: leave out at"),
     ):
         text = (
             "suite: synthetic\nclaims:\n  c:\n    statement: s\n    bound: {at_most: 1}\n"

@@ -51,6 +51,13 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
         "s4_mamba_like_mamba": EQUAL,
         "transformer_never_converges": FAILURE,
     },
+    ("modern_small", "null"): {},
+    ("modern_small", "reversed"): {
+        **{f"delta_like_decay_{state}": EQUAL for state in (2048, 4096, 8192)},
+        "gla_like_mamba2_4096": EQUAL,
+    },
+    ("modern", "null"): {},
+    ("modern", "reversed"): {},
     ("reproduction", "null"): {
         "figure5_transformer_fails": FAILURE,
         "figure7_transformer_never": FAILURE,
@@ -138,12 +145,13 @@ def reproduced(verdicts: Sequence[Verdict]) -> set[str]:
     return {verdict.claim for verdict in verdicts if verdict.verdict == "reproduced"}
 
 
-def _slow_if_paper(*names: str) -> list[Any]:
-    """Names of suites; the paper's take many seconds."""
-    return [pytest.param(name, marks=[pytest.mark.slow] if name == "paper" else []) for name in names]
+def _slow_if_large(*names: str) -> list[Any]:
+    """Names of suites; those of thousands of runs take many seconds."""
+    slow = ("paper", "modern")
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
-@pytest.mark.parametrize("name", _slow_if_paper(*SHIPPED))
+@pytest.mark.parametrize("name", _slow_if_large(*SHIPPED))
 def test_where_nothing_was_learned_no_comparison_passes_and_what_passes_rightly_does(name: str) -> None:
     _, file, verdicts = judged(name, "null")
     passing = reproduced(verdicts)
@@ -156,7 +164,7 @@ def test_where_nothing_was_learned_no_comparison_passes_and_what_passes_rightly_
     assert compared & passing == set()
 
 
-@pytest.mark.parametrize("name", _slow_if_paper(*SHIPPED))
+@pytest.mark.parametrize("name", _slow_if_large(*SHIPPED))
 def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
     world, _, verdicts = judged(name, "reversed")
     passing = reproduced(verdicts)

@@ -25,8 +25,8 @@ from bench.report.tables.printed import table_1, table_3
 from bench.results import Pool, path_of, path_of_baselines, store
 from bench.results.export import TABLES, load_table, write
 from bench.results.long import POSITIONS
-from bench.results.table import DESCRIBED, FURTHER
-from bench.run import Run, Stop, leaves
+from bench.results.table import DESCRIBED, FURTHER, frame
+from bench.run import Run, Stop, digest, leaves
 from bench.uncertainty import SeedErrors
 
 LINEAR, TREE = task_named(n_points=6), task_named("decision_tree", n_points=8)
@@ -280,6 +280,23 @@ def test_every_setting_of_a_run_is_in_the_table_of_results(pool: Pool) -> None:
     assert table["stop.after_convergence"].dropna().tolist() == [1000]
     assert table["task.curriculum.points.start"].dtype == "Int64"
     assert table["task.outlier_probability"].dropna().unique().tolist() == [0.75]
+
+
+def test_the_state_of_a_model_follows_from_its_architecture_and_size() -> None:
+    mamba, transformer = (run_of(LINEAR, name, 2, 64) for name in ("mamba", "transformer"))
+    elsewhere = paper_result(mamba)
+    elsewhere["run"]["architecture"]["name"] = "of_a_plugin"
+    changed = paper_result(transformer)
+    changed["run"]["architecture"]["layer"][0]["dropout"] = 0.5  # no longer what its name stands for
+    results = [paper_result(mamba), paper_result(transformer), elsewhere, changed]
+    states = []
+    for result in results:
+        result["id"] = digest(result["run"])
+        table = frame(pool_with({result["id"]: result}))
+        assert table["state"].dtype == "Int64"
+        states.append(table["state"].iloc[0])
+    assert states[:2] == [mamba.state_numbers, transformer.state_numbers] == [4 * 128 * 16, 2 * 2 * 12 * 64]
+    assert all(state is pd.NA for state in states[2:])
 
 
 def test_every_number_by_position_is_in_the_table_of_positions(pool: Pool) -> None:

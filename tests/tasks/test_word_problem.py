@@ -51,7 +51,15 @@ def reflections(element: Permutation) -> int:
 
 @pytest.mark.parametrize(
     ("group", "order", "derived"),
-    [("Z2", 2, 1), ("Z5", 5, 1), ("S3", 6, 3), ("Z60", 60, 1), ("A4xZ5", 60, 4), ("A5", 60, 60), ("S5", 120, 60)],
+    [
+        ("Z2", 2, 1),
+        ("Z5", 5, 1),
+        ("S3", 6, 3),
+        ("Z60", 60, 1),
+        ("A4xZ5", 60, 4),
+        ("A5", 60, 60),
+        ("S5", 120, 60),
+    ],
 )
 def test_groups_have_their_order_and_derived_subgroup(group: Group, order: int, derived: int) -> None:
     assert len(elements(group)) == order
