@@ -110,7 +110,7 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
         TableCell(values["series"]),
         TableCell(values["size"] + group),
         TableCell(millions(values["parameters"])),
-        TableCell("–" if pd.isna(values["state_numbers"]) else millions(int(values["state_numbers"]))),
+        TableCell("–" if pd.isna(values["state_numbers"]) else f"{int(values['state_numbers']):,}"),
     ]
     outcome = TableCell(values["outcome"], absent=values["outcome"] != "finished")
     if pd.isna(values["value"]):
