@@ -16,12 +16,13 @@ import base64
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.check.quantity import runs_of
 from bench.check.standing import Reversed, comparisons, nothing_learned
 from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
 from bench.results.evaluations import converged
@@ -56,6 +57,7 @@ class World:
         suite: the suite.
         unlearned: what each run has not learned.
         turned: ids of the claims whose comparisons are turned round; none in the null world.
+        runs: the runs that have results; None for all of the suite.
     """
 
     name: str
@@ -63,13 +65,26 @@ class World:
     suite: Suite
     unlearned: Unlearned
     turned: tuple[str, ...] = ()
+    runs: tuple[Run, ...] | None = None
+
+    def of(self, claims: Claims) -> World:
+        """The same world, with results of those runs alone that claims read: a suite may have many others."""
+        parts = (
+            part
+            for claim in claims.claims.values()
+            for quantity in claim.quantities
+            for part in quantity.parts
+        )
+        runs = dict.fromkeys(run for part in parts for run in runs_of(part, self.suite))
+        return replace(self, runs=tuple(runs))
 
     @cached_property
     def pool(self) -> Pool:
-        """A result for every planned run, and baselines for every task."""
-        tasks = {run.task_id: run for run in self.suite.runs}
+        """A result for every run, and baselines for every task."""
+        runs = self.suite.runs if self.runs is None else self.runs
+        tasks = {run.task_id: run for run in runs}
         return Pool(
-            runs={run.id: _MadeUp(run, self.unlearned).record for run in self.suite.runs},
+            runs={run.id: _MadeUp(run, self.unlearned).record for run in runs},
             baselines={task_id: _baselines(run) for task_id, run in tasks.items()},
         )
 

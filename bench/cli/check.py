@@ -149,6 +149,7 @@ def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
     suite = choice.load()
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
+    world = world.of(claims)
     out = printing.Output()
     if options.reverse and not world.turned and not options.as_json:
         out.say(f"No claim of suite {suite.name} states an order: --reversed turns nothing round.")
