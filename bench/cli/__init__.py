@@ -12,15 +12,17 @@ def main() -> None:
 
         signals.listen()
         _run()
+    except SystemExit:
+        raise
     except BaseException as error:
-        # Before 3.12, Python wraps what is raised while a class is made (in `__set_name__`).
-        stop = error.__cause__ if isinstance(error, RuntimeError) else error
-        if isinstance(stop, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):  # perhaps before `listen`
             sys.exit(130)
         from bench.cli import signals
 
-        if isinstance(stop, signals.Terminated):
-            sys.exit(signals.exit_code(stop))
+        # Not the exception's type: what is raised while a class is made becomes a RuntimeError before Python
+        # 3.12, and a SchemaError where pydantic builds a validator.
+        if signals.received is not None:
+            sys.exit(128 + signals.received)
         raise
 
 

@@ -11,6 +11,8 @@ import threading
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 """In addition to SIGINT, for which Python raises KeyboardInterrupt."""
+received: int | None = None
+"""The signal that told this process to stop."""
 
 
 class Terminated(BaseException):
@@ -22,11 +24,11 @@ class Terminated(BaseException):
 
 
 def listen() -> None:
-    """Raise `Terminated` at a stop signal. A signal that is ignored (nohup) stays ignored."""
+    """Raise `Terminated` at a stop signal, and note every stop. An ignored signal (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in STOPS:
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in (*STOPS, signal.SIGINT):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _raise)
 
 
@@ -36,4 +38,6 @@ def exit_code(stop: BaseException) -> int:
 
 
 def _raise(number: int, frame: object) -> None:
-    raise Terminated(number)
+    global received
+    received = number
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)

@@ -22,6 +22,10 @@ class Stopping:
     def __set_name__(self, owner, name):
         os.kill(os.getpid(), signal.{number})
 
+    def __repr__(self):
+        os.kill(os.getpid(), signal.{number})
+        return ""
+
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Stop())
 sys.argv = ["bench", "plan", "suites/quick.yaml"]
@@ -49,6 +53,16 @@ def test_a_stop_during_an_import_ends_without_a_traceback(module: str, number: s
 def test_a_stop_while_a_class_is_made_is_a_stop_too(number: str, code: int) -> None:
     """Python 3.11 raises a RuntimeError then, whose cause is the stop."""
     stop = 'type("Made", (), {"attribute": Stopping()})'
+    assert ended(module="bench.cli.app", number=number, stop=stop) == (code, "", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stop_while_pydantic_builds_a_validator_is_a_stop_too(number: str, code: int) -> None:
+    """Pydantic raises a SchemaError then, which keeps the stop's text alone."""
+    stop = (
+        "from pydantic_core import SchemaValidator; "
+        'SchemaValidator({"type": "literal", "expected": [Stopping()]})'
+    )
     assert ended(module="bench.cli.app", number=number, stop=stop) == (code, "", "")
 
 

@@ -63,7 +63,8 @@ def finish(pool: LocalPool, seconds: float = 120) -> None:
 
 @pytest.mark.slow
 def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
-    names = [name for name in ARCHITECTURES if not has_dropout(small_run(name))]
+    # One architecture of each kind of mixer: how a batch is shared does not depend on the others.
+    names = ["transformer", "mamba", "s4", "mambaformer", "gdn_hybrid_3_1", "mamba2"]
     runs = [small_run(name) for name in names]
     runs.append(small_run("transformer", task=TASKS["sparse_parity"](n_dims=4, n_points=6, sparsity=2)))
     pool = pool_over(runs, tmp_path, 2)
