@@ -30,15 +30,12 @@ import triton.language as tl
 from torch import Tensor
 
 from bench.kernels.attention import ARGUMENTS, DROPOUT_ARGUMENTS
-from bench.kernels.draws.triton import random_word
-from bench.kernels.dropout import PLACES, SITES
+from bench.kernels.dropout.triton import is_kept, mask_numbers
 from bench.kernels.operators import operator, unwanted
 from bench.kernels.product.precision import current
 
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(1 / LOG2_E)
-BITS = tl.constexpr(PLACES)
-STEPS = tl.constexpr(SITES)
 LARGEST = 128
 """Largest number of channels of a head."""
 
@@ -135,32 +132,20 @@ def _put(values, tile, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constex
 
 
 @triton.jit
-def _random(key, site, head, rows, HEADS: tl.constexpr, DROP: tl.constexpr):
-    """The numbers that a head's masks depend on. `rows` is the number of heads of all prompts of a model.
-
-    Returns the head's number among those of its model, the step, the two words of the key, the threshold
-    below which a weight is dropped, and the factor of the others (`bench.kernels.dropout`).
-    """
+def _mask_of_head(key, site, head, rows, DROP: tl.constexpr):
+    """A head's number among the `rows` heads of its model's prompts, and the numbers of the model's mask."""
     if DROP:
-        member = (head // rows).to(tl.int64)
-        key += 3 * member
-        site += 2 * member
-        step = tl.load(key + 2) * STEPS + tl.load(site)
-        threshold = tl.load(site + 1)
-        factor = 1.0 / (1.0 - threshold.to(tl.float64) * 2.3283064365386963e-10)  # 2⁻³²
-        return (head % rows).to(tl.int64), step, tl.load(key), tl.load(key + 1), threshold, factor
+        return (head % rows).to(tl.int64), mask_numbers(key, site, (head // rows).to(tl.int64))
     zero = head.to(tl.int64) * 0
-    return zero, zero, zero, zero, zero, zero.to(tl.float64)
+    return zero, (zero, zero, zero, zero, zero.to(tl.float64))
 
 
 @triton.jit
-def _factors(queries, keys, random, dtype: tl.constexpr):
+def _factors(queries, keys, mask, dtype: tl.constexpr):
     """Factors keep / (1 − p) of the weights of some queries and keys, which broadcast to one shape."""
-    row, step, key_1, key_2, threshold, factor = random
-    index = (row << (2 * BITS)) + (queries.to(tl.int64) << BITS) + keys.to(tl.int64)
-    zeros = tl.zeros_like(index)
-    drawn = random_word(index, zeros + step, zeros + key_1, zeros + key_2)
-    return tl.where((drawn >> 32).to(tl.int64) >= threshold, factor.to(dtype), 0.0)
+    row, numbers = mask
+    keep = is_kept(row, queries.to(tl.int64), keys.to(tl.int64), numbers)
+    return tl.where(keep, numbers[4].to(dtype), 0.0)
 
 
 @triton.jit(do_not_specialize=["rows", "length"])
@@ -177,7 +162,7 @@ def _attention_forward(
     qkv += row * length * (3 * D) + (head % HEADS) * HEAD_DIM
     y += row * length * D + (head % HEADS) * HEAD_DIM
     lse += head.to(tl.int64) * length
-    random = _random(key, site, head, rows, HEADS, DROP)
+    mask = _mask_of_head(key, site, head, rows, DROP)
     queries = first + tl.arange(0, OWN)
     q = _tile(qkv, first, length, 3 * D, HEAD_DIM, WIDTH, OWN) * SCALE
     most = tl.full((OWN,), float("-inf"), q.dtype)
@@ -195,7 +180,7 @@ def _attention_forward(
         shrink = tl.exp2(most - higher)
         total = total * shrink + tl.sum(p, axis=1)
         if DROP:
-            p *= _factors(queries[:, None], keys[None, :], random, p.dtype)
+            p *= _factors(queries[:, None], keys[None, :], mask, p.dtype)
         mixed = tl.dot(p, v, mixed * shrink[:, None], input_precision=DOT, out_dtype=mixed.dtype)
         most = higher
     _put(y, mixed / total[:, None], first, length, D, HEAD_DIM, WIDTH, OWN)
@@ -217,7 +202,7 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
 
 
 @triton.jit
-def _for_keys(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
+def _for_keys(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
               WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
               STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
     """The gradients of OWN keys and values. If WHOLE, also add their part of the queries' gradient.
@@ -236,7 +221,7 @@ def _for_keys(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEA
         p = tl.exp2(tl.where(seen, scores - sums[None, :], float("-inf")))
         dp = tl.dot(v, tl.trans(dy_), input_precision=DOT)
         if DROP:
-            factors = _factors(queries[None, :], keys[:, None], random, p.dtype)
+            factors = _factors(queries[None, :], keys[:, None], mask, p.dtype)
             dv = tl.dot(p * factors, dy_, dv, input_precision=DOT, out_dtype=dv.dtype)
             dp *= factors
         else:
@@ -254,7 +239,7 @@ def _for_keys(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEA
 
 
 @triton.jit
-def _for_queries(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
+def _for_queries(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_DIM: tl.constexpr,
                  WIDTH: tl.constexpr, SCALE: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
                  STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr):  # fmt: skip
     """The gradient of OWN queries."""
@@ -270,7 +255,7 @@ def _for_queries(dy, qkv, random, y, lse, dqkv, first, length, D: tl.constexpr, 
         p = tl.exp2(tl.where(seen, scores - sums[:, None], float("-inf")))
         dp = tl.dot(dy_, tl.trans(v), input_precision=DOT)
         if DROP:
-            dp *= _factors(queries[:, None], keys[None, :], random, p.dtype)
+            dp *= _factors(queries[:, None], keys[None, :], mask, p.dtype)
         dq = tl.dot(p * (dp - delta[:, None]), k, dq, input_precision=DOT, out_dtype=dq.dtype)
     _put(dqkv, dq * (SCALE * LN_2), first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
 
@@ -292,17 +277,17 @@ def _attention_backward(
     y += row * length * D + (head % HEADS) * HEAD_DIM
     dy += row * length * D + (head % HEADS) * HEAD_DIM
     lse += head.to(tl.int64) * length
-    random = _random(key, site, head, rows, HEADS, DROP)
+    mask = _mask_of_head(key, site, head, rows, DROP)
     if WHOLE:
         for first in tl.range(0, length, OWN, num_stages=1):
-            _for_keys(dy, qkv, random, y, lse, dqkv, first, length,
+            _for_keys(dy, qkv, mask, y, lse, dqkv, first, length,
                       D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP, True)  # fmt: skip
             tl.debug_barrier()  # the next block of keys adds to this dq
     elif block < blocks:  # in both roles, programs with the most work start first
-        _for_keys(dy, qkv, random, y, lse, dqkv, block * OWN, length,
+        _for_keys(dy, qkv, mask, y, lse, dqkv, block * OWN, length,
                   D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP, False)  # fmt: skip
     else:
-        _for_queries(dy, qkv, random, y, lse, dqkv, (2 * blocks - 1 - block) * OWN, length,
+        _for_queries(dy, qkv, mask, y, lse, dqkv, (2 * blocks - 1 - block) * OWN, length,
                      D, HEAD_DIM, WIDTH, SCALE, OWN, STEP, STAGES, DOT, DROP)  # fmt: skip
 
 

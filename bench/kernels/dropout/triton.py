@@ -1,4 +1,7 @@
-"""Dropout in Triton: a launch per direction, which draws the mask where it needs it."""
+"""Dropout in Triton: a launch per direction, which draws the mask where it needs it.
+
+Other kernels that drop entries on the way, such as attention, draw their masks with the same functions.
+"""
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 # mypy: disable-error-code="assignment, no-any-return, var-annotated"
@@ -19,21 +22,40 @@ BITS = tl.constexpr(PLACES)
 STEP = tl.constexpr(SITES)
 
 
+@triton.jit
+def mask_numbers(key, site, member):
+    """The numbers that all entries of a member's mask have in common.
+
+    These are the step, the two words of the key, the threshold below which an entry is dropped, and the
+    factor of the other entries.
+    """
+    key += 3 * member
+    site += 2 * member
+    step = tl.load(key + 2) * STEP + tl.load(site)
+    threshold = tl.load(site + 1)
+    factor = 1.0 / (1.0 - threshold.to(tl.float64) * 2.3283064365386963e-10)  # 2⁻³²
+    return step, tl.load(key), tl.load(key + 1), threshold, factor
+
+
+@triton.jit
+def is_kept(row, token, column, numbers):
+    """Whether entries are kept. Rows, tokens and columns are int64 and broadcast to the shape of a tile."""
+    step, key_1, key_2, threshold, _ = numbers
+    index = (row << (2 * BITS)) + (token << BITS) + column
+    zeros = tl.zeros_like(index)
+    drawn = random_word(index, zeros + step, zeros + key_1, zeros + key_2)
+    return (drawn >> 32).to(tl.int64) >= threshold
+
+
 @triton.jit(do_not_specialize=["rows", "length", "columns"])
 def _dropout(x, key, site, y, rows, length, columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = (row < rows)[:, None] & (column < columns)[None, :]
-    key += 3 * k
-    site += 2 * k
-    threshold = tl.load(site + 1)
-    index = ((row // length << (2 * BITS)) + (row % length << BITS))[:, None] + column[None, :]
-    zeros = tl.zeros_like(index)
-    step = tl.load(key + 2) * STEP + tl.load(site)
-    drawn = random_word(index, zeros + step, zeros + tl.load(key), zeros + tl.load(key + 1))
-    keep = (drawn >> 32).to(tl.int64) >= threshold
-    scale = (1.0 / (1.0 - threshold.to(tl.float64) * 2.3283064365386963e-10)).to(x.dtype.element_ty)  # 2⁻³²
+    numbers = mask_numbers(key, site, k)
+    keep = is_kept((row // length)[:, None], (row % length)[:, None], column[None, :], numbers)
+    scale = numbers[4].to(x.dtype.element_ty)
     place = (k * rows + row)[:, None] * columns + column[None, :]
     value = tl.load(x + place, mask=inside, other=0.0)
     tl.store(y + place, tl.where(keep, value * scale, 0.0), mask=inside)
