@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from bench.lazy import torch
 from bench.tasks import finite_baselines as finite
@@ -57,13 +57,7 @@ class FiniteRegression(InContext):
     n_points: PositiveInt = 16
     functions: PositiveInt = Field(default=1024, le=MOST_FUNCTIONS)
     noise: float = Field(default=0.25, gt=0.0, allow_inf_nan=False)
-    curriculum: Curriculum | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_curriculum(cls, values: Any) -> Any:
-        """The default is no curriculum, as in the paper."""
-        return values
+    curriculum: Curriculum | None = None  # as in the paper
 
     @property
     def n_inputs(self) -> int | tuple[int, ...]:

@@ -54,9 +54,11 @@ class Examples(Task):
     def _default_curriculum(cls, values: Any) -> Any:
         """Garg et al.'s ramps: dimensions 5 + 1, points 11 + 2 up to 41 and 26 + 5 beyond.
 
-        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000.
+        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000. A task whose
+        field has a default keeps it.
         """
-        if isinstance(values, Mapping) and "curriculum" not in values:
+        has_none = isinstance(values, Mapping) and "curriculum" not in values
+        if has_none and cls.model_fields["curriculum"].is_required():
             points = values.get("n_points", cls.model_fields["n_points"].default)
             is_short = not isinstance(points, int) or points <= 41
             ramp = {"start": 11, "increment": 2} if is_short else {"start": 26, "increment": 5}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 
 from bench.lazy import torch
 from bench.tasks import baselines as predictors
@@ -57,13 +57,7 @@ class SparseParity(InContext, Sparse):
     sparsity: PositiveInt = 2
     subset: Literal["per_prompt", "per_batch"] = "per_prompt"
     cross_entropy: Literal["logits", "sigmoid"] = "logits"
-    curriculum: Curriculum | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_curriculum(cls, values: Any) -> Any:
-        """The default is no curriculum, as in the released configuration."""
-        return values
+    curriculum: Curriculum | None = None  # as in the released configuration
 
     @property
     def error_scale(self) -> float:
