@@ -83,17 +83,17 @@ TORCH_AT_IMPORT = {
         "activation.reference activation.sequential activation.triton adam.clipped adam.reference "
         "adam.triton attention.reference attention.sequential attention.triton convolution.official "
         "convolution.reference convolution.sequential convolution.triton decay.reference decay.sequential "
-        "decay.sums delta.reference delta.sequential draws.triton dropout.reference dropout.triton "
+        "delta.reference delta.sequential draws.triton dropout.reference dropout.triton "
         "mlstm.reference mlstm.sequential normalization.reference normalization.sequential "
         "normalization.triton nvrtc operators product.reference product.sequential product.split "
-        "product.stacked product.triton_split scan.cuda scan.official scan.reference scan.sequential "
-        "scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
+        "product.stacked product.triton_split running_sum scan.cuda scan.official scan.reference "
+        "scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums"
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
         "mixers.gla.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module mixers.mamba3.module "
         "mixers.mlp.module mixers.mlstm.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module "
-        "step_sizes verified"
+        "rotary step_sizes verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.kernels.decay.sums import running_sum
+from bench.kernels.running_sum import running_sum
 
 CHUNK = 64
 """Longest chunk. A longer one multiplies more below the diagonal, a shorter one makes more states."""

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.kernels.running_sum import running_sum
+
 UPDATES = 64
 """Largest number of updates in a chunk, unless a token has more."""
 
@@ -33,14 +35,13 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tens
     q = _chunks(q, chunks, size)
     k, v = (_chunks(value.flatten(1, 2), chunks, size * updates) for value in (k, v))
     beta = _chunks(beta.flatten(1, 2).unsqueeze(-1), chunks, size * updates)
-    g = _chunks(g.unsqueeze(-1), chunks, size).squeeze(-1)
+    g = _chunks(g.unsqueeze(-1), chunks, size)
 
     tokens = torch.arange(size, device=q.device)
     order = torch.arange(size * updates, device=q.device)
     owners = order // updates  # the token of each update
-    # A sum of masked rows, because `cumsum` is not deterministic on a GPU. In float32, an exponent near zero
-    # would have the rounding error of a large sum.
-    G = (g.double().unsqueeze(-2) * (tokens[:, None] >= tokens)).sum(-1)
+    # Sums in float64: in float32, an exponent near zero would have the rounding error of a large sum.
+    G = running_sum(g).squeeze(-1)
     G_of_updates = G.unsqueeze(-1).expand(*G.shape, updates).flatten(-2)
 
     # e^{G_i} e^{−G_j} would overflow: exponentials are of differences, and of −∞ where a row does not reach.

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.kernels.decay.sums import running_sum
 from bench.kernels.mlstm import EPSILON, LARGEST
+from bench.kernels.running_sum import running_sum
 
 
 def mlstm(q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from kernel_checks import EXACT, assert_a_stack_is_each_model_alone, assert_same
 from torch import Tensor
 
 from bench.kernels.decay import scalar_decay, vector_decay
-from bench.kernels.decay.sums import running_sum
 
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 82, 131)
 """Of one chunk and of several, most of them no whole number of chunks."""
@@ -141,12 +140,3 @@ def test_gradients_are_those_of_finite_differences(form: str) -> None:
     torch.manual_seed(0)
     values = [value[:1, :, :2].requires_grad_() for value in INPUTS[form](18)]
     assert torch.autograd.gradcheck(FORMS[form]("sequential"), values, fast_mode=True)
-
-
-@given(st.integers(1, 300), st.integers(1, 3))
-@settings(max_examples=20, deadline=None)
-def test_running_sums_are_cumulative_sums(length: int, channels: int) -> None:
-    values = normal(2, length, channels)
-    torch.testing.assert_close(running_sum(values), values.cumsum(1), **EXACT)
-    single = values.float()
-    torch.testing.assert_close(running_sum(single), single.double().cumsum(1), **EXACT)

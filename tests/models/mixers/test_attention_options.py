@@ -14,8 +14,9 @@ from bench.frozen import identity
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import Attention, Place, SwiGLU
-from bench.models.mixers.attention.module import ROTARY_BASE, rotated
+from bench.models.mixers.attention.module import rotated
 from bench.models.mixers.block import counted
+from bench.models.rotary import ROTARY_BASE
 from bench.models.sizes import Size
 
 HEADS = 2

@@ -12,8 +12,7 @@ from bench.kernels.attention import attention, attention_dropout, reference
 from bench.kernels.normalization import rms_norm
 from bench.models.dropout import DropoutModule
 from bench.models.linear import Linear
-
-ROTARY_BASE = 10_000.0
+from bench.models.rotary import positional_angles
 
 
 class AttentionModule(nn.Module):
@@ -117,9 +116,7 @@ def rotated(x: Tensor) -> Tensor:
     length, half = x.shape[1], x.shape[-1] // 2
     if half == 0:
         return x
-    places = torch.arange(length, dtype=x.dtype, device=x.device)
-    rates = ROTARY_BASE ** (-torch.arange(half, dtype=x.dtype, device=x.device) / half)
-    angles = (places[:, None] * rates).view(length, *[1] * (x.dim() - 3), half)
+    angles = positional_angles(length, half, x.dtype, x.device).view(length, *[1] * (x.dim() - 3), half)
     cos, sin = angles.cos(), angles.sin()
     first, second, last = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return torch.cat((first * cos - second * sin, second * cos + first * sin, last), dim=-1)

@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from bench.kernels.activation import silu_gate
 from bench.kernels.decay import Decay, scalar_decay
-from bench.kernels.decay.sums import running_sum
+from bench.kernels.running_sum import running_sum
 from bench.models.linear import Linear, output_projection
+from bench.models.rotary import positional_angles
 from bench.models.step_sizes import step_biases
 
 EPSILON = 1e-5
 SLOWEST_RATE = 1e-4
-ROTARY_BASE = 10_000.0
 
 
 class Mamba3Module(nn.Module):
@@ -75,7 +75,7 @@ class Mamba3Module(nn.Module):
         k = self.B_norm(B).unsqueeze(2) + self.B_bias
         q = self.C_norm(C).unsqueeze(2) + self.C_bias
         if self.pairs:
-            turns = summed_angles(step, angles) if angles.shape[-1] else positional_angles(x, self.pairs)
+            turns = summed_angles(step, angles) if angles.shape[-1] else fixed_angles(x, self.pairs)
             k, q = rotated(k, turns), rotated(q, turns)
         x = torch.unflatten(x, -1, (-1, self.head_dim))
         y = trapezoid(self.decay, q, k, x, step, rates(A), mix.sigmoid()) + self.skip.unsqueeze(-1) * x
@@ -96,11 +96,10 @@ def summed_angles(step: Tensor, angles: Tensor) -> Tensor:
     return torch.unflatten(sums.to(step.dtype), -1, turns.shape[2:])
 
 
-def positional_angles(x: Tensor, pairs: int) -> Tensor:
-    """Rotary embedding's angles of every position for x (B, L, E): (L, 1, R)."""
-    positions = torch.arange(x.shape[1], dtype=torch.float64, device=x.device)
-    frequencies = ROTARY_BASE ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / pairs)
-    return (positions.unsqueeze(-1) * frequencies).remainder(2 * math.pi).to(x.dtype).unsqueeze(1)
+def fixed_angles(x: Tensor, pairs: int) -> Tensor:
+    """Rotary embedding's angles of every position mod 2π for x (B, L, E): (L, 1, R)."""
+    angles = positional_angles(x.shape[1], pairs, torch.float64, x.device)
+    return angles.remainder(2 * math.pi).to(x.dtype).unsqueeze(1)
 
 
 def rotated(values: Tensor, angles: Tensor) -> Tensor:
