@@ -122,7 +122,7 @@ class Predictor(Protocol):
     """Predictions of a stack of models."""
 
     def share(self, tokens: Tensor) -> None:
-        """Announce tokens (B, L, n_inputs) that every member will predict, so that all can do so at once."""
+        """Announce tokens (B, L, n_inputs) that every member will predict, whole or in parts, all at once."""
 
     def predict(self, member: int, tokens: Tensor) -> Tensor:
         """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""

@@ -62,8 +62,8 @@ def shown(
         ShownFinding(
             anchor=slug(f"finding-{name}", anchors),
             title=finding.title,
-            standing=finding.standing(by_claim),
-            text=finding.filled(numbers) if finding.standing(by_claim) == "supported" else None,
+            standing=(standing := finding.standing(by_claim)),
+            text=finding.filled(numbers) if standing == "supported" else None,
             notes=_notes(finding, by_claim),
             verdicts=[by_claim[claim] for claim in finding.said],
             figure=finding.figure or "",
