@@ -41,9 +41,14 @@ class ModelOptions(Frozen):
     Attributes:
         embedding_dropout: probability of dropping an entry of the tokens in training, after positions are
             added.
+        block_input: what a block reads. `previous`: the output of the block before it. `embedding`: the
+            embedded tokens, as in the released code of RegBench's LSTM and Mamba (Akyürek et al., 2024). Only
+            the last mixer then has an effect. Such a model is that mixer alone, whatever its number of
+            layers, without positions, norms, residuals and dropout.
     """
 
     embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    block_input: Literal["previous", "embedding"] = "previous"
 
 
 class Architecture(ModelOptions):
@@ -69,6 +74,7 @@ class Architecture(ModelOptions):
         "norm": "layer",
         "tied": True,
         "embedding_dropout": 0.0,
+        "block_input": "previous",
         "version": 1,
     }
 
@@ -104,11 +110,23 @@ class Architecture(ModelOptions):
         yield from ((field, ModelOptions, self) for field in ModelOptions.model_fields)
 
     def blocks(self, layers: int) -> tuple[Block, ...]:
-        """All blocks, in order, of a model with `layers` layers."""
+        """All blocks that have an effect, in order, of a model with `layers` layers."""
+        if self.is_one_mixer:
+            return (next(block for block in reversed(self.pattern) if block.name != "dropout"),)
         repeated = self.layer * layers
         begin = (len(repeated) - len(self.middle)) // 2
         end = begin + len(self.middle)
         return self.first + repeated[:begin] + self.middle + repeated[end:]
+
+    @property
+    def is_one_mixer(self) -> bool:
+        """Whether only the last mixer has an effect (`block_input`)."""
+        return self.block_input == "embedding"
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether blocks are residual branches behind norms."""
+        return self.residual and not self.is_one_mixer
 
     def actual_width(self, width: int) -> int:
         """The model's width at a nominal `width` (S4: ⌊1.75 × width⌋, Table 6's footnote)."""
@@ -124,12 +142,12 @@ class Architecture(ModelOptions):
 
     def position_rows(self, length: int) -> int:
         """Rows of the positional table for prompts of `length` tokens (0: no table)."""
-        return max(self.positions.rows, length) if self.positions else 0
+        return max(self.positions.rows, length) if self.positions and not self.is_one_mixer else 0
 
     @property
     def length_fault(self) -> str | None:
         """Why models are not defined for longer prompts than those of training; None if they are."""
-        return "the table of learned positions ends at the trained length" if self.positions else None
+        return "the table of learned positions ends at the trained length" if self.position_rows(1) else None
 
     @property
     def causal(self) -> bool:
@@ -175,7 +193,7 @@ class Architecture(ModelOptions):
             read_in, read_out = sum(kinds) * D, 0 if self.tied else read_out
         blocks = self.blocks(layers)
         norm = D if self.norm == "rms" else 2 * D
-        norms = norm * (len(blocks) + 1) if self.residual else 0
+        norms = norm * (len(blocks) + 1) if self.has_norms else 0
         of_blocks = sum(block.parameters(D) for block in blocks)
         return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
 

@@ -5,7 +5,8 @@
     outputs = read_out(norm(h))
 
 A model of discrete tokens reads in by an embedding, and a tied one also reads out by it. A plain stack
-(`residual: false`) applies block after block, without residuals or norms.
+(`residual: false`) applies block after block, without residuals or norms. A model whose blocks all read the
+embedding (`block_input`) is its last mixer.
 
 Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
 have PyTorch's defaults (norms with weights 1 and biases 0, uniform read-in and read-out), except the
@@ -57,7 +58,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         width = architecture.actual_width(size.width)
-        table = architecture.positions
+        table = None if architecture.is_one_mixer else architecture.positions
         self.tied = discrete and architecture.tied
         self.read_in: nn.Module
         if not isinstance(n_inputs, int):
@@ -69,7 +70,8 @@ class Model(nn.Module):
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
-        self.embedding_dropout = DropoutModule(architecture.embedding_dropout, 0, scan)
+        dropout = 0.0 if architecture.is_one_mixer else architecture.embedding_dropout
+        self.embedding_dropout = DropoutModule(dropout, 0, scan)
         self.blocks = nn.ModuleList(
             block.build(
                 Place(
@@ -84,8 +86,8 @@ class Model(nn.Module):
             for index, block in enumerate(architecture.blocks(size.layers))
         )
         self.causal = architecture.causal
-        self.residual = architecture.residual
-        if self.residual:
+        self.has_norms = architecture.has_norms
+        if self.has_norms:
             kind = nn.RMSNorm if architecture.norm == "rms" else nn.LayerNorm
             self.norms = nn.ModuleList(kind(width) for _ in self.blocks)
             self.final_norm = kind(width)
@@ -98,7 +100,7 @@ class Model(nn.Module):
         if self.positions is not None:
             h = h + self.positions[: tokens.shape[1]]
         h = self.embedding_dropout(h)
-        if self.residual:
+        if self.has_norms:
             h = self._residual_blocks(h)
         else:
             for block in self.blocks:

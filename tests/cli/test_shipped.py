@@ -209,6 +209,7 @@ def test_architectures_are_listed_with_their_cost_at_a_size() -> None:
         "expand": 2,
         "convolution": 4,
         "embedding_dropout": 0.0,
+        "block_input": "previous",
     }
     (run,) = (
         run

@@ -213,3 +213,24 @@ def test_other_later_tokens_change_no_logit_of_a_causal_model_and_all_of_the_con
                 model(other)[:, : position + 1], before[:, : position + 1], atol=1e-9
             )
             assert changed == bool(options), position
+
+
+@pytest.mark.parametrize("name", ["lstm", "mamba", "mambaformer", "transformer"])
+def test_if_every_block_reads_the_embedding_a_model_is_its_last_mixer(name: str) -> None:
+    architecture = ARCHITECTURES[name].with_options({"block_input": "embedding", "embedding_dropout": 0.5})
+    size = Size(layers=3, width=16, heads=2).of(architecture)
+    torch.manual_seed(0)
+    model = Model(architecture, size, n_inputs=20, n_outputs=20, length=12, discrete=True)
+    (mixer,) = model.blocks
+    tokens = torch.randint(20, (2, 12))
+    embedded = model.read_in(tokens)
+    # The released loop, `for mixer in mixers: output = mixer(embedded)`: whatever came before is lost.
+    for _ in range(size.layers):
+        output = mixer(embedded)
+    logits = model(tokens)
+    expected = output @ model.read_in.weight.T if model.tied else model.read_out(output)
+    torch.testing.assert_close(logits, expected)
+    counted = architecture.parameters(3, 16, length=12, n_inputs=20, n_outputs=20, discrete=True)
+    assert counted == sum(parameter.numel() for parameter in model.parameters())
+    logits.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
