@@ -54,8 +54,8 @@ KERNELS: dict[str, Backends] = {
         "triton": "bench.kernels.ssm.triton:ssm",
     },
     "delta rule": _without_triton("delta", "delta_rule"),
-    "scalar decay": _without_triton("decay", "scalar_decay"),
-    "vector decay": _without_triton("decay", "vector_decay"),
+    "scalar decay": _backends("decay", "scalar_decay"),
+    "vector decay": _backends("decay", "vector_decay"),
     "mLSTM": _without_triton("mlstm", "mlstm"),
     "attention": _backends("attention", "attention"),
     "attention with dropout": {
