@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -86,10 +86,22 @@ def assert_same(fast: Function, twin: Function, inputs: list[Tensor]) -> None:
     torch.testing.assert_close(gradients, exact, **EXACT)
 
 
-def assert_a_stack_is_each_model_alone(function: Function, inputs: list[Tensor], size: int = 2) -> None:
-    """Under vmap over any of the inputs, with an ordinary backward pass outside of it."""
+def assert_a_stack_is_each_model_alone(
+    function: Function,
+    inputs: list[Tensor],
+    size: int = 2,
+    choices: Iterable[tuple[bool, ...]] | None = None,
+) -> None:
+    """Under vmap over any of the inputs, with an ordinary backward pass outside of it.
+
+    Args:
+        function: kernel to test.
+        inputs: of one model.
+        size: number of models.
+        choices: which of the inputs are stacked, in turn; by default, all choices.
+    """
     torch.manual_seed(2)
-    for mapped in itertools.product((False, True), repeat=len(inputs)):
+    for mapped in choices or itertools.product((False, True), repeat=len(inputs)):
         if not any(mapped):
             continue
         stack = [

@@ -39,16 +39,18 @@ from bench.kernels.decay.triton_chunks import (
     vector_gradients,
     vector_scores,
 )
-from bench.kernels.operators import operator, rows, unwanted
+from bench.kernels.operators import operator, rows
 from bench.kernels.product.precision import dot_precision
 from bench.kernels.triton_functions import load_tile, store_tile
 
 CHUNK = {False: 32, True: 16}
 """Tokens of a chunk with a decay per head (False) and per channel of the keys (True)."""
-LARGEST = 256
-"""Largest number of channels of a key."""
 STATE = 64, 32
 """Largest block of a state that a program of `_states` has: channels of keys and of values."""
+OUTPUTS = 32, 64
+"""Largest blocks of channels of keys and of values that `_outputs` reads at once."""
+GRADIENT = 32, 32
+"""The same for `_gradient`. Larger ones would spill registers, compiled for sm_90."""
 ARGUMENTS = ("q", "k", "v", "log_decay")
 
 
@@ -95,123 +97,129 @@ def _states(
 
 @triton.jit(do_not_specialize=["batch", "length"])
 def _outputs(
-    q, k, v, g, states, y, batch, length,
-    q_k, q_b, q_t, q_h, k_k, k_b, k_t, k_h, v_k, v_b, v_t, v_h, g_k, g_b, g_t, g_h,
+    q, k, b, g, states, y, batch, length,
+    q_k, q_b, q_t, q_h, k_k, k_b, k_t, k_h, b_k, b_b, b_t, b_h, g_k, g_b, g_t, g_h,
     HEADS: tl.constexpr, SHARED: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, VECTOR: tl.constexpr, DOT: tl.constexpr,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, VECTOR: tl.constexpr,
+    REVERSE: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """The outputs of a chunk, of a block of the values' channels."""
+    """The outputs of a chunk, of a block of channels, from b = v; REVERSE: the gradient of v, from b = dy."""
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
     first, value = chunk * CHUNK, tl.program_id(1) * BLOCK
     q = head_of(q, program, HEADS, batch, q_k, q_b, q_h, SHARED)
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, SHARED)
-    v = head_of(v, program, HEADS, batch, v_k, v_b, v_h, 1)
+    b = head_of(b, program, HEADS, batch, b_k, b_b, b_h, 1)
     g = head_of(g, program, HEADS, batch, g_k, g_b, g_h, 1)
     y += (program // HEADS).to(tl.int64) * length * (HEADS * VALUES) + (program % HEADS) * VALUES
-    states += (program.to(tl.int64) * (chunks - 1) + chunk - 1) * (KEYS * VALUES)
-    q_c = load_tile(q, first, length, q_t, 0, KEYS, CHUNK, WIDTH)
-    g_c = load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, VECTOR)
-    if VECTOR:
-        scores = vector_scores(q_c, k, g, first, length, k_t, g_t, KEYS, CHUNK, WIDTH)
-    else:
-        k_c = load_tile(k, first, length, k_t, 0, KEYS, CHUNK, WIDTH)
-        scores = tl.dot(q_c, tl.trans(k_c), input_precision=DOT) * decays_between(g_c, CHUNK)
-    v_c = load_tile(v, first, length, v_t, value, VALUES, CHUNK, BLOCK)
-    # The state before the first chunk is zero: `load_tile` with no rows.
-    state = load_tile(states, 0, tl.where(chunk > 0, KEYS, 0), VALUES, value, VALUES, WIDTH, BLOCK)
-    outputs = tl.dot(scores, v_c, input_precision=DOT)
-    q_c *= decays_since_start(g_c, CHUNK, VECTOR)
-    outputs = tl.dot(q_c, state, outputs, input_precision=DOT, out_dtype=outputs.dtype)
+    # No state is before the first chunk, and none after the last one is read: a tile without rows.
+    boundary = chunk if REVERSE else chunk - 1
+    states += (program.to(tl.int64) * (chunks - 1) + boundary) * (KEYS * VALUES)
+    state_rows = tl.where((boundary >= 0) & (boundary < chunks - 1), KEYS, 0)
+    scores = tl.zeros((CHUNK, CHUNK), y.dtype.element_ty)
+    outputs = tl.zeros((CHUNK, BLOCK), y.dtype.element_ty)
+    for key in range(0, KEYS, WIDTH):
+        q_c = load_tile(q, first, length, q_t, key, KEYS, CHUNK, WIDTH)
+        k_c = load_tile(k, first, length, k_t, key, KEYS, CHUNK, WIDTH)
+        g_c = load_decays(g, first, length, g_t, key, KEYS, CHUNK, WIDTH, VECTOR)
+        if VECTOR:
+            scores += vector_scores(q_c, k, g, first, length, k_t, g_t, key, KEYS, CHUNK, WIDTH)
+        else:
+            scores = tl.dot(q_c, tl.trans(k_c), scores, input_precision=DOT, out_dtype=scores.dtype)
+        state = load_tile(states, key, state_rows, VALUES, value, VALUES, WIDTH, BLOCK)
+        if REVERSE:
+            reads = k_c * decays_until_end(g_c, CHUNK, VECTOR)
+        else:
+            reads = q_c * decays_since_start(g_c, CHUNK, VECTOR)
+        outputs = tl.dot(reads, state, outputs, input_precision=DOT, out_dtype=outputs.dtype)
+    if not VECTOR:
+        scores *= decays_between(load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, False), CHUNK)
+    b_c = load_tile(b, first, length, b_t, value, VALUES, CHUNK, BLOCK)
+    mixing = tl.trans(scores) if REVERSE else scores
+    outputs = tl.dot(mixing, b_c, outputs, input_precision=DOT, out_dtype=outputs.dtype)
     store_tile(y, outputs, first, length, HEADS * VALUES, value, VALUES, CHUNK, BLOCK)
 
 
 @triton.jit(do_not_specialize=["batch", "length"])
 def _gradient(
-    dy, q, k, v, g, states, d_states, dq, dk, dv, dg, batch, length,
+    dy, q, k, v, g, states, d_states, dq, dk, dg, batch, length,
     q_k, q_b, q_t, q_h, k_k, k_b, k_t, k_h, v_k, v_b, v_t, v_h, g_k, g_b, g_t, g_h,
     HEADS: tl.constexpr, SHARED: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, VECTOR: tl.constexpr, DOT: tl.constexpr,
-    WITH_VALUES: tl.constexpr,
 ):  # fmt: skip
-    """All gradients of a chunk; that of v only if WITH_VALUES."""
+    """The gradients of q, k and g of a chunk, of a block of the keys' channels.
+
+    With a decay per head, a block's part of dg; parts are the last dimension.
+    """
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
-    first = chunk * CHUNK
+    first, key = chunk * CHUNK, tl.program_id(1) * WIDTH
     q = head_of(q, program, HEADS, batch, q_k, q_b, q_h, SHARED)
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, SHARED)
     v = head_of(v, program, HEADS, batch, v_k, v_b, v_h, 1)
     g = head_of(g, program, HEADS, batch, g_k, g_b, g_h, 1)
-    row, head = (program // HEADS).to(tl.int64) * length * HEADS, program % HEADS
-    dy += (row + head) * VALUES
-    dv += (row + head) * VALUES
-    dq += (row + head) * KEYS
-    dk += (row + head) * KEYS
+    token = (program // HEADS).to(tl.int64) * length * HEADS + program % HEADS
+    dy += token * VALUES
     states += (program.to(tl.int64) * (chunks - 1) + chunk - 1) * (KEYS * VALUES)
     d_states += (program.to(tl.int64) * (chunks - 1) + chunk) * (KEYS * VALUES)
-    q_c = load_tile(q, first, length, q_t, 0, KEYS, CHUNK, WIDTH)
-    k_c = load_tile(k, first, length, k_t, 0, KEYS, CHUNK, WIDTH)
-    g_c = load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, VECTOR)
-    until_end = decays_until_end(g_c, CHUNK, VECTOR)
-    if WITH_VALUES:
-        if VECTOR:
-            scores = vector_scores(q_c, k, g, first, length, k_t, g_t, KEYS, CHUNK, WIDTH)
-        else:
-            scores = tl.dot(q_c, tl.trans(k_c), input_precision=DOT) * decays_between(g_c, CHUNK)
-    d_scores = tl.zeros((CHUNK, CHUNK), q_c.dtype)
-    dq_c, dk_c = tl.zeros((CHUNK, WIDTH), q_c.dtype), tl.zeros((CHUNK, WIDTH), q_c.dtype)
-    through = tl.zeros((WIDTH,), q_c.dtype)
+    state_rows, d_state_rows = tl.where(chunk > 0, KEYS, 0), tl.where(chunk < chunks - 1, KEYS, 0)
+    d_scores = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
+    dq_c = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
+    dk_c = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
+    through = tl.zeros((WIDTH,), dq.dtype.element_ty)
     for value in range(0, VALUES, BLOCK):
         dy_c = load_tile(dy, first, length, HEADS * VALUES, value, VALUES, CHUNK, BLOCK)
         v_c = load_tile(v, first, length, v_t, value, VALUES, CHUNK, BLOCK)
-        # No state is before the first chunk, and none after the last one is read.
-        state = load_tile(states, 0, tl.where(chunk > 0, KEYS, 0), VALUES, value, VALUES, WIDTH, BLOCK)
-        read = tl.where(chunk < chunks - 1, KEYS, 0)
-        d_state = load_tile(d_states, 0, read, VALUES, value, VALUES, WIDTH, BLOCK)
+        state = load_tile(states, key, state_rows, VALUES, value, VALUES, WIDTH, BLOCK)
+        d_state = load_tile(d_states, key, d_state_rows, VALUES, value, VALUES, WIDTH, BLOCK)
         d_scores = tl.dot(dy_c, tl.trans(v_c), d_scores, input_precision=DOT, out_dtype=d_scores.dtype)
         dq_c = tl.dot(dy_c, tl.trans(state), dq_c, input_precision=DOT, out_dtype=dq_c.dtype)
         dk_c = tl.dot(v_c, tl.trans(d_state), dk_c, input_precision=DOT, out_dtype=dk_c.dtype)
         through += tl.sum(state * d_state, axis=1)
-        if WITH_VALUES:
-            dv_c = tl.dot(tl.trans(scores), dy_c, input_precision=DOT)
-            dv_c = tl.dot(k_c * until_end, d_state, dv_c, input_precision=DOT, out_dtype=dv_c.dtype)
-            store_tile(dv, dv_c, first, length, HEADS * VALUES, value, VALUES, CHUNK, BLOCK)
+    q_c = load_tile(q, first, length, q_t, key, KEYS, CHUNK, WIDTH)
+    k_c = load_tile(k, first, length, k_t, key, KEYS, CHUNK, WIDTH)
+    g_c = load_decays(g, first, length, g_t, key, KEYS, CHUNK, WIDTH, VECTOR)
     dq_c *= decays_since_start(g_c, CHUNK, VECTOR)
-    dk_c *= until_end
-    out, into = q_c * dq_c, k_c * dk_c  # out of the state before the chunk, into the state after it
+    dk_c *= decays_until_end(g_c, CHUNK, VECTOR)
     i = tl.arange(0, CHUNK)
     later, earlier = i[:, None] <= i[None, :], i[:, None] > i[None, :]
+    # A token's score with itself has no decay. Without it in dG, its two parts need not cancel.
+    own = tl.sum(tl.where(i[:, None] == i[None, :], d_scores, 0.0), axis=1)[:, None]
+    out, into = q_c * dq_c, k_c * dk_c  # out of the state before the chunk, into the state after it
     if VECTOR:
-        dq_c, dk_c, dG = vector_gradients(
-            d_scores, q_c, dq_c, dk_c, k, g, first, length, k_t, g_t, KEYS, CHUNK, WIDTH
+        dq_in, dk_in = vector_gradients(
+            d_scores, q_c, k, g, first, length, k_t, g_t, key, KEYS, CHUNK, WIDTH
         )
-        dg_c = add_up(later, dG + out, True) + add_up(earlier, into, True)
-        dg_c += (through * tl.exp(tl.sum(g_c, axis=0)))[None, :]
-        store_tile(dg + (row + head) * KEYS, dg_c, first, length, HEADS * KEYS, 0, KEYS, CHUNK, WIDTH)
     else:
-        d_scores *= decays_between(g_c, CHUNK)
-        # The products of the scores again: kept since then, they would need registers in the loop.
-        pairs = tl.where(earlier, d_scores * tl.dot(q_c, tl.trans(k_c), input_precision=DOT), 0.0)
-        dG = tl.sum(pairs, axis=1) - tl.sum(pairs, axis=0) + tl.sum(out, axis=1)
-        dg_c = add_up(later, dG, False) + add_up(earlier, tl.sum(into, axis=1), False)
+        d_scores = tl.where(earlier, d_scores * decays_between(g_c, CHUNK), 0.0)
+        dq_in = tl.dot(d_scores, k_c, input_precision=DOT)
+        dk_in = tl.dot(tl.trans(d_scores), q_c, input_precision=DOT)
+    out += q_c * dq_in - k_c * dk_in
+    dq_c += dq_in + own * k_c
+    dk_c += dk_in + own * q_c
+    store_tile(dq + token * KEYS, dq_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
+    store_tile(dk + token * KEYS, dk_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
+    if VECTOR:
+        dg_c = add_up(later, out, True) + add_up(earlier, into, True)
+        dg_c += (through * tl.exp(tl.sum(g_c, axis=0)))[None, :]
+        store_tile(dg + token * KEYS, dg_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
+    else:
+        dg_c = add_up(later, tl.sum(out, axis=1), False) + add_up(earlier, tl.sum(into, axis=1), False)
         dg_c += tl.sum(through, axis=0) * decay_of_chunk(g_c, False)
-        tl.store(dg + row + head + (first + i) * HEADS, dg_c, mask=first + i < length)
-        dq_c = tl.dot(d_scores, k_c, dq_c, input_precision=DOT, out_dtype=dq_c.dtype)
-        dk_c = tl.dot(tl.trans(d_scores), q_c, dk_c, input_precision=DOT, out_dtype=dk_c.dtype)
-    store_tile(dq, dq_c, first, length, HEADS * KEYS, 0, KEYS, CHUNK, WIDTH)
-    store_tile(dk, dk_c, first, length, HEADS * KEYS, 0, KEYS, CHUNK, WIDTH)
+        place = (token + (first + i) * HEADS) * tl.num_programs(1) + tl.program_id(1)
+        tl.store(dg + place, dg_c, mask=first + i < length)
 
 
 def states_between(a: Tensor, b: Tensor, g: Tensor, *, reverse: bool) -> Tensor:
     """The states between chunks, (K, B, H, chunks − 1, Dk, Dv), from a = k and b = v.
 
-    If `reverse`, their gradients without those of later kernels, from a = q and b = dy.
+    If `reverse`, their gradients, from a = q and b = dy.
     """
     K, batch, length, heads, values = b.shape
-    vector, keys = g.dim() == 5, a.shape[-1]
-    states = b.new_empty(K, batch, heads, chunks_of(length, vector) - 1, keys, values)
+    keys = a.shape[-1]
+    states = b.new_empty(K, batch, heads, chunks_of(length, g.dim() == 5) - 1, keys, values)
     if states.numel():
-        width, block = (min(size, largest) for size, largest in zip(padded(keys, values), STATE, strict=True))
+        width, block = padded(keys, STATE[0]), padded(values, STATE[1])
         _states[(K * batch * heads, triton.cdiv(keys, width), triton.cdiv(values, block))](
             a, b, g, states, batch, length, *strides(a), *strides(b), *strides(g),
             **constants(a, b, g), WIDTH=width, BLOCK=block, REVERSE=reverse, num_warps=4,
@@ -219,45 +227,44 @@ def states_between(a: Tensor, b: Tensor, g: Tensor, *, reverse: bool) -> Tensor:
     return states
 
 
-def outputs(q: Tensor, k: Tensor, v: Tensor, g: Tensor, states: Tensor) -> Tensor:
-    """y from the states between chunks."""
-    K, batch, length, heads, values = v.shape
-    y = v.new_empty(K, batch, length, heads, values)
+def outputs(q: Tensor, k: Tensor, b: Tensor, g: Tensor, states: Tensor, *, reverse: bool = False) -> Tensor:
+    """y from b = v and the states between chunks. If `reverse`, dv from b = dy and the states' gradients."""
+    K, batch, length, heads, values = b.shape
+    y = b.new_empty(K, batch, length, heads, values)
     if y.numel():
-        tile = launch(q.shape[-1], values)
+        width, block = padded(q.shape[-1], OUTPUTS[0]), padded(values, OUTPUTS[1])
         chunks = chunks_of(length, g.dim() == 5)
-        _outputs[(K * batch * heads * chunks, triton.cdiv(values, tile["BLOCK"]))](
-            q, k, v, g, states, y, batch, length, *strides(q), *strides(k), *strides(v), *strides(g),
-            **constants(q, v, g), **tile,
+        _outputs[(K * batch * heads * chunks, triton.cdiv(values, block))](
+            q, k, b, g, states, y, batch, length, *strides(q), *strides(k), *strides(b), *strides(g),
+            **constants(q, b, g), WIDTH=width, BLOCK=block, REVERSE=reverse, num_warps=4,
         )  # fmt: skip
     return y
 
 
 def gradients(
-    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, states: Tensor, d_states: Tensor,
-    *, with_values: bool = True,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """dq, dk, dv and dg from the states and their gradients. dv is `unwanted` if not `with_values`."""
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, states: Tensor, d_states: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dq, dk and dg from the states between chunks and their gradients."""
     K, batch, length, heads, values = v.shape
     keys, groups = q.shape[-1], q.shape[3]
+    width, block = padded(keys, GRADIENT[0]), padded(values, GRADIENT[1])
+    blocks = triton.cdiv(keys, width)
     dq, dk = (v.new_empty(K, batch, length, heads, keys) for _ in "qk")
-    dv = v.new_empty(v.shape) if with_values else unwanted(v)
-    dg = g.new_empty(g.shape)
+    dg = v.new_empty(*g.shape, 1 if g.dim() == 5 else blocks)
     if not v.numel():
-        return q.new_zeros(q.shape), k.new_zeros(k.shape), dv, dg.zero_()
-    _gradient[(K * batch * heads * chunks_of(length, g.dim() == 5),)](
-        dy, q, k, v, g, states, d_states, dq, dk, dv, dg, batch, length,
+        return q.new_zeros(q.shape), k.new_zeros(k.shape), g.new_zeros(g.shape)
+    _gradient[(K * batch * heads * chunks_of(length, g.dim() == 5), blocks)](
+        dy, q, k, v, g, states, d_states, dq, dk, dg, batch, length,
         *strides(q), *strides(k), *strides(v), *strides(g),
-        **constants(q, v, g), **launch(keys, values), WITH_VALUES=with_values,
+        **constants(q, v, g), WIDTH=width, BLOCK=block, num_warps=4,
     )  # fmt: skip
     if groups < heads:
         dq, dk = (torch.unflatten(value, 3, (groups, heads // groups)).sum(4) for value in (dq, dk))
-    return dq, dk, dv, dg
+    return dq, dk, dg.squeeze(-1) if dg.shape[-1] == 1 else dg.sum(-1)
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Stacked q, k (K, B, L, G, Dk), v (K, B, L, H, Dv), g (K, B, L, H) or like k → y like v, and states."""
-    check(q)
     q, k, v, g = prepared(q, k, v, g)
     states = states_between(k, v, g, reverse=False)
     return outputs(q, k, v, g, states), states
@@ -269,16 +276,9 @@ def backward(
     """Gradients of the inputs of `forward`, in their order."""
     q, k, v, g = prepared(q, k, v, g)
     dy, states = dy.contiguous(), states.contiguous()
-    return gradients(dy, q, k, v, g, states, states_between(q, dy, g, reverse=True))
-
-
-def check(k: Tensor) -> None:
-    """Refuse keys that are too wide for a program."""
-    if k.shape[-1] > LARGEST:
-        raise ValueError(
-            f"the triton linear attention takes keys of at most {LARGEST} channels, not {k.shape[-1]}: "
-            "use sequential"
-        )
+    d_states = states_between(q, dy, g, reverse=True)
+    dq, dk, dg = gradients(dy, q, k, v, g, states, d_states)
+    return dq, dk, outputs(q, k, dy, g, d_states, reverse=True), dg
 
 
 def prepared(*values: Tensor) -> tuple[Tensor, ...]:
@@ -296,9 +296,9 @@ def chunks_of(length: int, vector: bool) -> int:
     return max(1, -(-length // CHUNK[vector]))
 
 
-def padded(*sizes: int) -> tuple[int, ...]:
-    """The smallest sides of tiles that hold these numbers of channels."""
-    return tuple(max(16, triton.next_power_of_2(size)) for size in sizes)
+def padded(channels: int, largest: int) -> int:
+    """Side of a tile with a block of channels: a power of two."""
+    return min(largest, max(16, triton.next_power_of_2(channels)))
 
 
 def constants(q: Tensor, v: Tensor, g: Tensor) -> dict[str, Any]:
@@ -313,12 +313,6 @@ def constants(q: Tensor, v: Tensor, g: Tensor) -> dict[str, Any]:
         "VECTOR": vector,
         "DOT": dot_precision(v.dtype),
     }
-
-
-def launch(keys: int, values: int) -> dict[str, int]:
-    """Tiles of a program per chunk, which has all channels of the keys, and its warps."""
-    width, block = padded(keys, values)
-    return {"WIDTH": width, "BLOCK": min(block, 64 if width <= 64 else 32), "num_warps": 4 if width <= 64 else 8}
 
 
 def _shapes(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:

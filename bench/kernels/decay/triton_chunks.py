@@ -83,54 +83,49 @@ def decays_between(g, ROWS: tl.constexpr):
 
 @triton.jit
 def vector_scores(
-    q, k, g, first, length, k_t, g_t, KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
+    q, k, g, first, length, k_t, g_t, column, KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
 ):
     """A_ij = Σ_d q_id k_jd exp(G_id − G_jd) for j ≤ i, else 0, with a decay per channel, (ROWS, ROWS).
 
     From the last key to the first, so that the exponents grow by a token's log-decay at a time. `k` and `g`
-    are pointers.
+    are pointers. The sum is over WIDTH channels from `column` on, which are those of q.
     """
-    i, d = tl.arange(0, ROWS), tl.arange(0, WIDTH)
+    i = tl.arange(0, ROWS)
     scores = tl.zeros((ROWS, ROWS), q.dtype)
     exponents = tl.zeros((ROWS, WIDTH), q.dtype)
     for back in range(ROWS):
         j = ROWS - 1 - back
-        exponents = next_exponents(exponents, g, first + j + 1, j, length, g_t, KEYS, ROWS, WIDTH)
-        k_j = tl.load(k + (first + j) * k_t + d, mask=(d < KEYS) & (first + j < length), other=0.0)
-        column = tl.sum(q * tl.exp(exponents) * k_j[None, :], axis=1)
-        scores = tl.where((i[:, None] >= j) & (i[None, :] == j), column[:, None], scores)
+        g_next = _row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
+        exponents = tl.where(i[:, None] > j, exponents + g_next, 0.0)
+        k_j = _row(k, first + j, length, k_t, column, KEYS, WIDTH)
+        products = tl.sum(q * tl.exp(exponents) * k_j, axis=1)
+        scores = tl.where((i[:, None] >= j) & (i[None, :] == j), products[:, None], scores)
     return scores
 
 
 @triton.jit
-def next_exponents(
-    exponents, g, t, j, length, g_t, KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
-):
-    """G_i − G_j of all rows i > j, else 0, from those of key j + 1, which is token `t` of the prompt."""
-    i, d = tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    g_next = tl.load(g + t * g_t + d, mask=(d < KEYS) & (t < length), other=0.0)
-    return tl.where(i[:, None] > j, exponents + g_next[None, :], 0.0)
-
-
-@triton.jit
 def vector_gradients(
-    d_scores, q, dq, dk, k, g, first, length, k_t, g_t,
+    d_scores, q, k, g, first, length, k_t, g_t, column,
     KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """dq and dk with what the scores of `vector_scores` add, and the gradient of G, (ROWS, WIDTH) each."""
-    i, d = tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    dG = tl.zeros((ROWS, WIDTH), q.dtype)
+    """What the scores A_ij of `vector_scores` with j < i add to dq and dk, (ROWS, WIDTH) each."""
+    i = tl.arange(0, ROWS)
+    dq, dk = tl.zeros((ROWS, WIDTH), q.dtype), tl.zeros((ROWS, WIDTH), q.dtype)
     exponents = tl.zeros((ROWS, WIDTH), q.dtype)
     for back in range(ROWS):
         j = ROWS - 1 - back
-        exponents = next_exponents(exponents, g, first + j + 1, j, length, g_t, KEYS, ROWS, WIDTH)
-        k_j = tl.load(k + (first + j) * k_t + d, mask=(d < KEYS) & (first + j < length), other=0.0)
-        column = tl.sum(tl.where((i[:, None] >= j) & (i[None, :] == j), d_scores, 0.0), axis=1)
-        weights = column[:, None] * tl.exp(exponents)
-        dq += weights * k_j[None, :]
-        own, products = i[:, None] == j, weights * q
-        dk += tl.where(own, tl.sum(products, axis=0)[None, :], 0.0)
-        # A token's score with itself has no decay: left out, it need not cancel.
-        pairs = tl.where(own, 0.0, products * k_j[None, :])
-        dG += pairs - tl.where(own, tl.sum(pairs, axis=0)[None, :], 0.0)
-    return dq, dk, dG
+        g_next = _row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
+        exponents = tl.where(i[:, None] > j, exponents + g_next, 0.0)
+        k_j = _row(k, first + j, length, k_t, column, KEYS, WIDTH)
+        of_key = tl.sum(tl.where((i[:, None] > j) & (i[None, :] == j), d_scores, 0.0), axis=1)
+        weights = of_key[:, None] * tl.exp(exponents)
+        dq += weights * k_j
+        dk += tl.where(i[:, None] == j, tl.sum(weights * q, axis=0)[None, :], 0.0)
+    return dq, dk
+
+
+@triton.jit
+def _row(values, t, length, stride, column, COLUMNS: tl.constexpr, WIDTH: tl.constexpr):
+    """A row of what `load_tile` reads, (1, WIDTH)."""
+    d = column + tl.arange(0, WIDTH)
+    return tl.load(values + t * stride + d, mask=(d < COLUMNS) & (t < length), other=0.0)[None, :]
