@@ -53,7 +53,7 @@ KERNELS: dict[str, Backends] = {
         "sequential": "bench.kernels.ssm.sequential:fourier",
         "triton": "bench.kernels.ssm.triton:ssm",
     },
-    "delta rule": _without_triton("delta", "delta_rule"),
+    "delta rule": _backends("delta", "delta_rule"),
     "scalar decay": _backends("decay", "scalar_decay"),
     "vector decay": _backends("decay", "vector_decay"),
     "mLSTM": _without_triton("mlstm", "mlstm"),
