@@ -101,9 +101,12 @@ def _outputs(
     q_k, q_b, q_t, q_h, k_k, k_b, k_t, k_h, b_k, b_b, b_t, b_h, g_k, g_b, g_t, g_h,
     HEADS: tl.constexpr, SHARED: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, VECTOR: tl.constexpr,
-    REVERSE: tl.constexpr, DOT: tl.constexpr,
+    REVERSE: tl.constexpr, STATES: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """The outputs of a chunk, of a block of channels, from b = v; REVERSE: the gradient of v, from b = dy."""
+    """The outputs of a chunk, of a block of channels, from b = v; REVERSE: the gradient of v, from b = dy.
+
+    Without STATES, only the part that stays within the chunk.
+    """
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
     first, value = chunk * CHUNK, tl.program_id(1) * BLOCK
@@ -126,12 +129,13 @@ def _outputs(
             scores += vector_scores(q_c, k, g, first, length, k_t, g_t, key, KEYS, CHUNK, WIDTH)
         else:
             scores = tl.dot(q_c, tl.trans(k_c), scores, input_precision=DOT, out_dtype=scores.dtype)
-        state = load_tile(states, key, state_rows, VALUES, value, VALUES, WIDTH, BLOCK)
-        if REVERSE:
-            reads = k_c * decays_until_end(g_c, CHUNK, VECTOR)
-        else:
-            reads = q_c * decays_since_start(g_c, CHUNK, VECTOR)
-        outputs = tl.dot(reads, state, outputs, input_precision=DOT, out_dtype=outputs.dtype)
+        if STATES:
+            state = load_tile(states, key, state_rows, VALUES, value, VALUES, WIDTH, BLOCK)
+            if REVERSE:
+                reads = k_c * decays_until_end(g_c, CHUNK, VECTOR)
+            else:
+                reads = q_c * decays_since_start(g_c, CHUNK, VECTOR)
+            outputs = tl.dot(reads, state, outputs, input_precision=DOT, out_dtype=outputs.dtype)
     if not VECTOR:
         scores *= decays_between(load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, False), CHUNK)
     b_c = load_tile(b, first, length, b_t, value, VALUES, CHUNK, BLOCK)
@@ -227,16 +231,22 @@ def states_between(a: Tensor, b: Tensor, g: Tensor, *, reverse: bool) -> Tensor:
     return states
 
 
-def outputs(q: Tensor, k: Tensor, b: Tensor, g: Tensor, states: Tensor, *, reverse: bool = False) -> Tensor:
-    """y from b = v and the states between chunks. If `reverse`, dv from b = dy and the states' gradients."""
+def outputs(
+    q: Tensor, k: Tensor, b: Tensor, g: Tensor, states: Tensor | None, *, reverse: bool = False
+) -> Tensor:
+    """y from b = v and the states between chunks. If `reverse`, dv from b = dy and the states' gradients.
+
+    Without states, only the part that stays within chunks.
+    """
     K, batch, length, heads, values = b.shape
     y = b.new_empty(K, batch, length, heads, values)
     if y.numel():
         width, block = padded(q.shape[-1], OUTPUTS[0]), padded(values, OUTPUTS[1])
         chunks = chunks_of(length, g.dim() == 5)
         _outputs[(K * batch * heads * chunks, triton.cdiv(values, block))](
-            q, k, b, g, states, y, batch, length, *strides(q), *strides(k), *strides(b), *strides(g),
-            **constants(q, b, g), WIDTH=width, BLOCK=block, REVERSE=reverse, num_warps=4,
+            q, k, b, g, b if states is None else states, y, batch, length, *strides(q), *strides(k), *strides(b), *strides(g),
+            **constants(q, b, g), WIDTH=width, BLOCK=block, REVERSE=reverse, STATES=states is not None,
+            num_warps=4,
         )  # fmt: skip
     return y
 

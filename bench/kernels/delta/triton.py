@@ -127,7 +127,10 @@ def _errors(
     HEADS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     CHUNK: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """Z of every chunk and the gradients of the states, of a block of the values' channels."""
+    """Z of every chunk and the gradients of the states, of a block of the values' channels.
+
+    `errors` holds the part of dR that stays within chunks, and then Z.
+    """
     chunks, program, value = tl.cdiv(length, CHUNK), tl.program_id(0), tl.program_id(1) * BLOCK
     q = head_of(q, program, HEADS, batch, q_k, q_b, q_h, 1)
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, 1)
@@ -149,11 +152,11 @@ def _errors(
         beta_c = tl.load(beta + (first + i) * beta_t, mask=first + i < length, other=0.0)
         g_c = load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, False)
         inverse = tl.load(inverses + chunk * (CHUNK * CHUNK) + i[:, None] * CHUNK + i[None, :])
-        scores = tl.dot(q_c, tl.trans(k_c), input_precision=DOT) * decays_between(g_c, CHUNK)
-        d_correction = tl.dot(k_c * decays_until_end(g_c, CHUNK, False), d_state, input_precision=DOT)
         d_correction = tl.dot(
-            tl.trans(scores), dy_c, d_correction, input_precision=DOT, out_dtype=d_correction.dtype
-        )
+            k_c * decays_until_end(g_c, CHUNK, False), d_state,
+            load_tile(errors, first, length, HEADS * VALUES, value, VALUES, CHUNK, BLOCK),
+            input_precision=DOT, out_dtype=d_state.dtype,
+        )  # fmt: skip
         error = tl.dot(tl.trans(inverse), d_correction, input_precision=EXACT)
         store_tile(errors, error, first, length, HEADS * VALUES, value, VALUES, CHUNK, BLOCK)
         since_start = decays_since_start(g_c, CHUNK, False)
@@ -264,7 +267,7 @@ def backward(
     q, k, v = rows(q), rows(k), rows(v)
     dy, (states, corrections, inverses) = dy.contiguous(), (value.contiguous() for value in kept)
     K, batch, length, heads, values = v.shape
-    errors, dv = v.new_empty(v.shape), v.new_empty(v.shape)
+    errors, dv = decay.outputs(q, k, dy, g, None, reverse=True), v.new_empty(v.shape)
     d_states, d_beta = states.new_empty(states.shape), beta.new_empty(beta.shape)
     if not v.numel():
         return tuple(value.new_zeros(value.shape) for value in (q, k, v, beta, g))
