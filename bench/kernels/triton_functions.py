@@ -38,7 +38,15 @@ def load_tile(
 
 @triton.jit
 def store_tile(
-    values, tile, first, length, stride, column, COLUMNS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
+    values,
+    tile,
+    first,
+    length,
+    stride,
+    column,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Write `tile` to the entries that `load_tile` reads."""
     t, d = first + tl.arange(0, ROWS), column + tl.arange(0, WIDTH)

@@ -65,6 +65,25 @@ def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tenso
     return [normal(batch, length, channels), *parameters]
 
 
+def decay_inputs(
+    batch: int, length: int, heads: int, keys: int, values: int, *, vector: bool = False
+) -> list[Tensor]:
+    """Of linear attention with decay; all heads share queries and keys if the decay is per head."""
+    groups = heads if vector else 1
+    q, k = normal(batch, length, groups, keys), normal(batch, length, groups, keys)
+    g = normal(batch, length, heads, keys) if vector else normal(batch, length, heads)
+    return [q, k, normal(batch, length, heads, values), -g.exp()]
+
+
+def delta_inputs(batch: int, length: int, heads: int, keys: int, values: int) -> list[Tensor]:
+    """Of the gated delta rule with one update per token."""
+    over = (batch, length, heads)
+    k = torch.nn.functional.normalize(normal(*over, keys), dim=-1)
+    beta, g = torch.rand(2, *over, dtype=torch.float64)
+    v = normal(*over, values)
+    return [normal(*over, keys), *(value.unsqueeze(2) for value in (k, v, beta)), -g]
+
+
 def small_integers(like: Tensor) -> Tensor:
     """Gradients of an output that no precision rounds."""
     return (4 * torch.randn_like(like)).round()

@@ -191,9 +191,7 @@ def _gradient(
     own = tl.sum(tl.where(i[:, None] == i[None, :], d_scores, 0.0), axis=1)[:, None]
     out, into = q_c * dq_c, k_c * dk_c  # out of the state before the chunk, into the state after it
     if VECTOR:
-        dq_in, dk_in = vector_gradients(
-            d_scores, q_c, k, g, first, length, k_t, g_t, key, KEYS, CHUNK, WIDTH
-        )
+        dq_in, dk_in = vector_gradients(d_scores, q_c, k, g, first, length, k_t, g_t, key, KEYS, CHUNK, WIDTH)
     else:
         d_scores = tl.where(earlier, d_scores * decays_between(g_c, CHUNK), 0.0)
         dq_in = tl.dot(d_scores, k_c, input_precision=DOT)
@@ -280,9 +278,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]
     return outputs(q, k, v, g, states), states
 
 
-def backward(
-    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, states: Tensor
-) -> tuple[Tensor, ...]:
+def backward(dy: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, states: Tensor) -> tuple[Tensor, ...]:
     """Gradients of the inputs of `forward`, in their order."""
     q, k, v, g = prepared(q, k, v, g)
     dy, states = dy.contiguous(), states.contiguous()

@@ -44,7 +44,7 @@ from bench.kernels.triton_functions import load_tile, store_tile
 
 BLOCK = 32
 """Largest block of channels that a program reads at once; programs of states have all keys."""
-LARGEST = 128
+LARGEST = 256
 """Largest number of channels of a key."""
 
 
@@ -247,15 +247,15 @@ def forward(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> tuple[T
     K, batch, length, heads, values = v.shape
     _, states, corrections, inverses = _shapes(q, k, v, beta, g)
     if v.numel():
-        sizes, (width, block) = _constants(k, v), _tile(k, v)
+        sizes, of_states = constants(k, v), launch(k.shape[-1], values)
         _inverses[(K * batch * heads * inverses.shape[3],)](
             k, beta, g, inverses, batch, length, *strides(k), *strides(beta), *strides(g),
-            **_without(sizes, "VALUES", "EXACT"), WIDTH=min(width, BLOCK), num_warps=1,
+            **_without(sizes, "VALUES", "EXACT"), WIDTH=padded(k.shape[-1], BLOCK), num_warps=1,
         )  # fmt: skip
-        _corrections[(K * batch * heads, triton.cdiv(values, block))](
+        _corrections[(K * batch * heads, triton.cdiv(values, of_states["BLOCK"]))](
             k, v, beta, g, inverses, corrections, states, batch, length,
             *strides(k), *strides(v), *strides(beta), *strides(g),
-            **sizes, WIDTH=width, BLOCK=block, num_warps=4,
+            **sizes, **of_states,
         )  # fmt: skip
     return decay.outputs(q, k, corrections, g, states), states, corrections, inverses
 
@@ -271,22 +271,22 @@ def backward(
     d_states, d_beta = states.new_empty(states.shape), beta.new_empty(beta.shape)
     if not v.numel():
         return tuple(value.new_zeros(value.shape) for value in (q, k, v, beta, g))
-    sizes, (width, block) = _constants(k, v), _tile(k, v)
-    _errors[(K * batch * heads, triton.cdiv(values, block))](
+    sizes, of_states = constants(k, v), launch(k.shape[-1], values)
+    _errors[(K * batch * heads, triton.cdiv(values, of_states["BLOCK"]))](
         dy, q, k, beta, g, inverses, errors, d_states, batch, length,
         *strides(q), *strides(k), *strides(beta), *strides(g),
-        **sizes, WIDTH=width, BLOCK=block, num_warps=4,
+        **sizes, **of_states,
     )  # fmt: skip
     dq, dk, dg = decay.gradients(dy, q, k, corrections, g, states, d_states)
     _gradient[(K * batch * heads * inverses.shape[3],)](
         k, v, beta, g, states, corrections, errors, dk, dv, d_beta, dg, batch, length,
         *strides(k), *strides(v), *strides(beta), *strides(g),
-        **_without(sizes, "EXACT"), WIDTH=min(width, BLOCK), BLOCK=padded(values, BLOCK), num_warps=4,
+        **_without(sizes, "EXACT"), WIDTH=padded(k.shape[-1], BLOCK), BLOCK=padded(values, BLOCK), num_warps=4,
     )  # fmt: skip
     return dq, dk, dv, d_beta, dg
 
 
-def _constants(k: Tensor, v: Tensor) -> dict[str, Any]:
+def constants(k: Tensor, v: Tensor) -> dict[str, Any]:
     """Compile-time constants of the kernels. No precision of a run rounds T."""
     dot = dot_precision(v.dtype)
     return {
@@ -303,10 +303,14 @@ def _without(constants: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in constants.items() if name not in names}
 
 
-def _tile(k: Tensor, v: Tensor) -> tuple[int, int]:
-    """Block of a state of a program: all keys, and fewer values if there are many keys."""
-    width = padded(k.shape[-1], LARGEST)
-    return width, padded(v.shape[-1], BLOCK if width <= 64 else BLOCK // 2)
+def launch(keys: int, values: int) -> dict[str, int]:
+    """A program of `_corrections` and `_errors`: all keys of a block of values; compiled for sm_90, up to 64
+    keys spill no registers, and 256 use 172 KiB of shared memory.
+    """
+    width = padded(keys, LARGEST)
+    if width <= 64:
+        return {"WIDTH": width, "BLOCK": padded(values, BLOCK), "num_warps": 4, "num_stages": 3}
+    return {"WIDTH": width, "BLOCK": 16, "num_warps": 8, "num_stages": 2}
 
 
 def _shapes(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> tuple[Tensor, ...]:

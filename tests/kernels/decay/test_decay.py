@@ -64,7 +64,9 @@ def test_chunks_are_the_recurrence_in_outputs_and_gradients(form: str, length: i
 def test_triton_is_the_recurrence_in_outputs_and_gradients(form: str, length: int) -> None:
     """One chunk, cut short and whole, two and three."""
     torch.manual_seed(length)
-    q, k, v, g = (value[:1, :, :1] for value in INPUTS[form](length, rate=0.1))  # one head, in strides of more
+    q, k, v, g = (
+        value[:1, :, :1] for value in INPUTS[form](length, rate=0.1)
+    )  # one head, in strides of more
     assert_same(FORMS[form]("triton"), FORMS[form]("reference"), [q, k, v, g])
 
 
