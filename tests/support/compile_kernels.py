@@ -39,7 +39,7 @@ HOPPER = GPUTarget("cuda", 90, 32)
 SHARED_MEMORY = 227 * 1024
 """Bytes that a program may use on an H200."""
 STRIDED = ("a", "b", "q", "k", "v", "g", "beta")
-"""Inputs of linear attention and of the delta rule, which have strides of models, prompts, tokens and heads."""
+"""Inputs of linear attention and of the delta rule, with strides of models, prompts, tokens, heads."""
 
 
 def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> str:
@@ -178,8 +178,9 @@ def clip_and_adam() -> None:
 
 
 def recurrences() -> None:
-    """Linear attention with decay and the delta rule, with the keys and values of models of width 128 and 256,
-    products in three instructions as in fp32, and keys as wide as they may be.
+    """Linear attention with decay and the delta rule: models of width 128 and 256, and the widest keys.
+
+    A product is three instructions, as in fp32, which needs the most registers.
     """
     heads = {"HEADS": 4, "DOT": "tf32x3"}
     for keys, values in ((32, 64), (64, 128)):

@@ -7,7 +7,7 @@ With the state S before a chunk of C tokens, and G_i = Σ_{j ≤ i} g_j within i
 
 `_states` computes the states between chunks: a program has a block of a head's state and goes through the
 chunks. The gradient of the states is the same recurrence in reversed time, with q exp(G) and dy in place of
-k exp(G_C − G) and v. `_outputs` and `_gradient` then have a program per chunk.
+k exp(G_C − G) and v. `_outputs` and `_gradient` then have a program per chunk and block of channels.
 
 dg_t sums over all paths across token t: from the state before the chunk to the outputs from t on, from the
 updates before t to the state after the chunk, from one state to the other, and from tokens before t to
@@ -232,9 +232,10 @@ def states_between(a: Tensor, b: Tensor, g: Tensor, *, reverse: bool) -> Tensor:
 def outputs(
     q: Tensor, k: Tensor, b: Tensor, g: Tensor, states: Tensor | None, *, reverse: bool = False
 ) -> Tensor:
-    """y from b = v and the states between chunks. If `reverse`, dv from b = dy and the states' gradients.
+    """The outputs, from b = v and the states between chunks.
 
-    Without states, only the part that stays within chunks.
+    If `reverse`, the gradient of v, from b = dy and the states' gradients. Without states, only the part that
+    stays within chunks.
     """
     K, batch, length, heads, values = b.shape
     y = b.new_empty(K, batch, length, heads, values)
@@ -242,7 +243,8 @@ def outputs(
         width, block = padded(q.shape[-1], OUTPUTS[0]), padded(values, OUTPUTS[1])
         chunks = chunks_of(length, g.dim() == 5)
         _outputs[(K * batch * heads * chunks, triton.cdiv(values, block))](
-            q, k, b, g, b if states is None else states, y, batch, length, *strides(q), *strides(k), *strides(b), *strides(g),
+            q, k, b, g, b if states is None else states, y, batch, length,
+            *strides(q), *strides(k), *strides(b), *strides(g),
             **constants(q, b, g), WIDTH=width, BLOCK=block, REVERSE=reverse, STATES=states is not None,
             num_warps=4,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 Within a chunk, with the state S before it and sums G_i of its log-decays, the corrections r_i, rows of R, are
 
-    R = T diag(β) X      T = (I + M)⁻¹      X = V − diag(e^G) K S      M_ij = β_i e^{G_i − G_j} k_i·k_j for j < i
+    R = T diag(β) X    T = (I + M)⁻¹    X = V − diag(e^G) K S    M_ij = β_i e^{G_i − G_j} k_i·k_j for j < i
 
 Given R, outputs and states are those of linear attention with decay, with R in place of the values, and so
 are the gradients (`bench.kernels.decay.triton`). What is added here:
@@ -10,7 +10,7 @@ are the gradients (`bench.kernels.decay.triton`). What is added here:
     `_inverses`      T of every chunk, by substitution
     `_corrections`   chunk by chunk, R and the states
     `_errors`        in reversed time, Z = Tᵀ dR and the gradients of the states
-    `_gradient`      what Z adds to the gradients; that of X is diag(β) Z, and that of diag(β)⁻¹ M is −diag(β) Z Rᵀ
+    `_gradient`      what Z adds to the gradients: dX = diag(β) Z, dM = −Z Rᵀ
 
 A token with n updates is n rows, of which only the first decays the state, and only the last reads it.
 """
@@ -241,16 +241,18 @@ def forward(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> tuple[T
     """
     if k.shape[-1] > LARGEST:
         raise ValueError(
-            f"the triton delta rule takes keys of at most {LARGEST} channels, not {k.shape[-1]}: use sequential"
+            f"the triton delta rule takes keys of at most {LARGEST} channels, not {k.shape[-1]}: "
+            "use sequential"
         )
     q, k, v = rows(q), rows(k), rows(v)
     K, batch, length, heads, values = v.shape
     _, states, corrections, inverses = _shapes(q, k, v, beta, g)
     if v.numel():
-        sizes, of_states = constants(k, v), launch(k.shape[-1], values)
+        keys = k.shape[-1]
+        sizes, of_states = constants(k, v), launch(keys, values)
         _inverses[(K * batch * heads * inverses.shape[3],)](
             k, beta, g, inverses, batch, length, *strides(k), *strides(beta), *strides(g),
-            **_without(sizes, "VALUES", "EXACT"), WIDTH=padded(k.shape[-1], BLOCK), num_warps=1,
+            **_without(sizes, "VALUES", "EXACT"), WIDTH=padded(keys, BLOCK), num_warps=1,
         )  # fmt: skip
         _corrections[(K * batch * heads, triton.cdiv(values, of_states["BLOCK"]))](
             k, v, beta, g, inverses, corrections, states, batch, length,
@@ -271,7 +273,8 @@ def backward(
     d_states, d_beta = states.new_empty(states.shape), beta.new_empty(beta.shape)
     if not v.numel():
         return tuple(value.new_zeros(value.shape) for value in (q, k, v, beta, g))
-    sizes, of_states = constants(k, v), launch(k.shape[-1], values)
+    keys = k.shape[-1]
+    sizes, of_states = constants(k, v), launch(keys, values)
     _errors[(K * batch * heads, triton.cdiv(values, of_states["BLOCK"]))](
         dy, q, k, beta, g, inverses, errors, d_states, batch, length,
         *strides(q), *strides(k), *strides(beta), *strides(g),
@@ -281,7 +284,7 @@ def backward(
     _gradient[(K * batch * heads * inverses.shape[3],)](
         k, v, beta, g, states, corrections, errors, dk, dv, d_beta, dg, batch, length,
         *strides(k), *strides(v), *strides(beta), *strides(g),
-        **_without(sizes, "EXACT"), WIDTH=padded(k.shape[-1], BLOCK), BLOCK=padded(values, BLOCK), num_warps=4,
+        **_without(sizes, "EXACT"), WIDTH=padded(keys, BLOCK), BLOCK=padded(values, BLOCK), num_warps=4,
     )  # fmt: skip
     return dq, dk, dv, d_beta, dg
 
