@@ -125,9 +125,9 @@ def fused() -> None:
     for channels in (32, 512, 1344):  # 2, 4 and 8 warps
         launch = normalization.tile(channels)
         warps = launch.pop("num_warps")
-        for flag in (True, False):
-            fits(normalization._norm_forward, {**launch, "UPDATE": flag}, warps=warps)
-            fits(normalization._norm_backward, {**launch, "TOTAL": flag}, warps=warps)
+        for flag, rms in ((True, False), (False, False), (True, True)):
+            fits(normalization._norm_forward, {**launch, "UPDATE": flag, "RMS": rms}, warps=warps)
+            fits(normalization._norm_backward, {**launch, "TOTAL": flag, "RMS": rms}, warps=warps)
     for kernel in (
         activation._bias_gelu,
         activation._bias_gelu_gradient,
