@@ -7,8 +7,8 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
-Kernels without a row, such as RMSNorm, the delta rule and linear attention with decay, may consist of
-PyTorch's operations alone. All backends but `reference` then compute them as `sequential` does.
+A kernel without a row may consist of PyTorch's operations alone, as the mLSTM does. All backends but
+`reference` then compute it as `sequential` does.
 
 The scan of `triton` exists in CUDA C++ too, which runs if PyTorch brings the compiler NVRTC. `bench doctor`
 states which one a machine uses.

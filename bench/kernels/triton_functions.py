@@ -1,6 +1,6 @@
 """Triton functions that kernels of several folders call."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -24,3 +24,31 @@ def one_minus_exp(s):
         1 - s * (1 / 2 - s * (1 / 6 - s * (1 / 24 - s * (1 / 120 - s * (1 / 720 - s * (1 / 5040))))))
     )
     return tl.where(s < 0.0625, series, 1 - tl.exp2(-s * LOG2_E))
+
+
+@triton.jit
+def load_tile(
+    values, first, length, stride, column, COLUMNS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
+):
+    """Rows `first` … of a matrix with `length` rows, from a column on, (ROWS, WIDTH); zero outside of it."""
+    t, d = first + tl.arange(0, ROWS), column + tl.arange(0, WIDTH)
+    inside = (t < length)[:, None] & (d < COLUMNS)[None, :]
+    return tl.load(values + t[:, None] * stride + d[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def store_tile(
+    values,
+    tile,
+    first,
+    length,
+    stride,
+    column,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Write `tile` to the entries that `load_tile` reads."""
+    t, d = first + tl.arange(0, ROWS), column + tl.arange(0, WIDTH)
+    inside = (t < length)[:, None] & (d < COLUMNS)[None, :]
+    tl.store(values + t[:, None] * stride + d[None, :], tile, mask=inside)

@@ -15,6 +15,8 @@ from kernel_checks import (
     assert_compiles,
     assert_pytorchs_rules,
     convolution_inputs,
+    decay_inputs,
+    delta_inputs,
     needs_triton,
     scan_inputs,
     ssm_inputs,
@@ -22,6 +24,8 @@ from kernel_checks import (
 from torch import Tensor
 
 from bench.kernels.convolution import short_convolution
+from bench.kernels.decay import scalar_decay, vector_decay
+from bench.kernels.delta import delta_rule
 from bench.kernels.scan import selective_scan
 from bench.kernels.ssm import diagonal_ssm
 
@@ -33,6 +37,9 @@ OPERATORS = {
         lambda: convolution_inputs(2, 5, 3, 4),
     ),
     "ssm_triton": (lambda: diagonal_ssm("triton"), lambda: ssm_inputs(2, 5, 3, 2)),
+    "scalar_decay_triton": (lambda: scalar_decay("triton"), lambda: decay_inputs(2, 5, 2, 3, 4)),
+    "vector_decay_triton": (lambda: vector_decay("triton"), lambda: decay_inputs(1, 5, 1, 3, 4, vector=True)),
+    "delta_rule_triton": (lambda: delta_rule("triton"), lambda: delta_inputs(1, 5, 2, 3, 4)),
 }
 operators = pytest.mark.parametrize(
     "name",

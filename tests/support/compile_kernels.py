@@ -22,6 +22,8 @@ from bench.kernels.activation import triton as activation
 from bench.kernels.adam import triton as adam
 from bench.kernels.attention import triton as attention
 from bench.kernels.convolution import triton as convolution
+from bench.kernels.decay import triton as decay
+from bench.kernels.delta import triton as delta
 from bench.kernels.draws import triton as draws
 from bench.kernels.dropout import triton as dropout
 from bench.kernels.normalization import triton as normalization
@@ -34,6 +36,10 @@ from bench.kernels.ssm import triton_parameters as ssm_parameters
 from bench.precision import PRECISIONS
 
 HOPPER = GPUTarget("cuda", 90, 32)
+SHARED_MEMORY = 227 * 1024
+"""Bytes that a program may use on an H200."""
+STRIDED = ("a", "b", "q", "k", "v", "g", "beta")
+"""Inputs of linear attention and of the delta rule, with strides of models, prompts, tokens, heads."""
 
 
 def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int = 1) -> str:
@@ -42,7 +48,12 @@ def compiles(kernel: Any, constants: dict[str, Any], types: dict[str, str], warp
 
 
 def compiled(
-    kernel: Any, constants: dict[str, Any], types: dict[str, str], warps: int, multiples: tuple[str, ...] = ()
+    kernel: Any,
+    constants: dict[str, Any],
+    types: dict[str, str],
+    warps: int,
+    multiples: tuple[str, ...] = (),
+    stages: int = 3,
 ) -> Any:
     """Compile with aligned pointers to floats and 32-bit integers where `types` says nothing else.
 
@@ -52,10 +63,12 @@ def compiled(
         types: of its other arguments.
         warps: of a program.
         multiples: integers that are known to be multiples of 16.
+        stages: pipeline stages of loops.
     """
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
     integers |= {"columns", "high", "size", "span", "universe", "width"}
     integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
+    integers |= {f"{name}_{axis}" for name in STRIDED for axis in "kbth"}
     integers |= {
         f"{name}_{axis}" for name in ("z", "out", "values", "stride") for axis in ("k", "row", "part")
     }
@@ -70,7 +83,7 @@ def compiled(
         if signature[name].startswith("*") or name in multiples
     }
     source = ASTSource(kernel, signature, constexprs=places, attrs=aligned)
-    return triton.compile(source, target=HOPPER, options={"num_warps": warps})
+    return triton.compile(source, target=HOPPER, options={"num_warps": warps, "num_stages": stages})
 
 
 def spilled(made: Any) -> int:
@@ -112,9 +125,9 @@ def fused() -> None:
     for channels in (32, 512, 1344):  # 2, 4 and 8 warps
         launch = normalization.tile(channels)
         warps = launch.pop("num_warps")
-        for flag in (True, False):
-            fits(normalization._norm_forward, {**launch, "UPDATE": flag}, warps=warps)
-            fits(normalization._norm_backward, {**launch, "TOTAL": flag}, warps=warps)
+        for flag, rms in ((True, False), (False, False), (True, True)):
+            fits(normalization._norm_forward, {**launch, "UPDATE": flag, "RMS": rms}, warps=warps)
+            fits(normalization._norm_backward, {**launch, "TOTAL": flag, "RMS": rms}, warps=warps)
     for kernel in (
         activation._bias_gelu,
         activation._bias_gelu_gradient,
@@ -164,7 +177,46 @@ def clip_and_adam() -> None:
     compiles(adam.finish, {"BLOCK": adam.SUMS}, {**meters, **scalars}, 4)
 
 
+def recurrences() -> None:
+    """Linear attention with decay and the delta rule: models of width 128 and 256, and the widest keys.
+
+    A product is three instructions, as in fp32, which needs the most registers.
+    """
+    heads = {"HEADS": 4, "DOT": "tf32x3"}
+    for keys, values in ((32, 64), (64, 128)):
+        sizes = {**heads, "KEYS": keys, "VALUES": values}
+        for vector in (False, True):
+            chunk = {**sizes, "SHARED": 1, "CHUNK": decay.CHUNK[vector], "VECTOR": vector}
+            tile = dict(zip(("WIDTH", "BLOCK"), decay.STATE, strict=True))
+            fits_program(decay._states, {**chunk, **tile, "REVERSE": vector})
+            tile = dict(zip(("WIDTH", "BLOCK"), decay.OUTPUTS, strict=True))
+            for reverse in (True, False):
+                fits_program(decay._outputs, {**chunk, **tile, "REVERSE": reverse, "STATES": keys > 32})
+            tile = dict(zip(("WIDTH", "BLOCK"), decay.GRADIENT, strict=True))
+            fits_program(decay._gradient, {**chunk, **tile})
+    chunk = {**heads, "KEYS": 64, "CHUNK": decay.CHUNK[False], "WIDTH": delta.BLOCK}
+    fits_program(delta._inverses, chunk, warps=1)
+    fits_program(delta._gradient, {**chunk, "VALUES": 128, "BLOCK": delta.BLOCK})
+    for keys, values, most_spilled in ((64, 128, 64), (delta.LARGEST, 512, 2048)):
+        launch = delta.launch(keys, values)
+        warps, stages = launch.pop("num_warps"), launch.pop("num_stages")
+        sizes = {**chunk, "KEYS": keys, "VALUES": values, "EXACT": "tf32x3", **launch}
+        for kernel in (delta._corrections, delta._errors):
+            fits_program(kernel, sizes, warps, stages, most_spilled)
+
+
+def fits_program(
+    kernel: Any, constants: dict[str, Any], warps: int = 4, stages: int = 3, most_spilled: int = 64
+) -> None:
+    """A kernel has enough shared memory, and almost enough registers. Strides are multiples of 16."""
+    multiples = tuple(f"{name}_{axis}" for name in STRIDED for axis in "kbth")
+    made = compiled(kernel, constants, {}, warps, multiples, stages)
+    assert made.metadata.shared <= SHARED_MEMORY, kernel
+    assert spilled(made) <= 2 * most_spilled, (kernel, spilled(made))
+
+
 def main() -> None:
+    recurrences()
     heads_of_attention()
     clip_and_adam()
     for wide in (True, False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -65,6 +65,25 @@ def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tenso
     return [normal(batch, length, channels), *parameters]
 
 
+def decay_inputs(
+    batch: int, length: int, heads: int, keys: int, values: int, *, vector: bool = False
+) -> list[Tensor]:
+    """Of linear attention with decay; all heads share queries and keys if the decay is per head."""
+    groups = heads if vector else 1
+    q, k = normal(batch, length, groups, keys), normal(batch, length, groups, keys)
+    g = normal(batch, length, heads, keys) if vector else normal(batch, length, heads)
+    return [q, k, normal(batch, length, heads, values), -g.exp()]
+
+
+def delta_inputs(batch: int, length: int, heads: int, keys: int, values: int) -> list[Tensor]:
+    """Of the gated delta rule with one update per token."""
+    over = (batch, length, heads)
+    k = torch.nn.functional.normalize(normal(*over, keys), dim=-1)
+    beta, g = torch.rand(2, *over, dtype=torch.float64)
+    v = normal(*over, values)
+    return [normal(*over, keys), *(value.unsqueeze(2) for value in (k, v, beta)), -g]
+
+
 def small_integers(like: Tensor) -> Tensor:
     """Gradients of an output that no precision rounds."""
     return (4 * torch.randn_like(like)).round()
@@ -86,10 +105,22 @@ def assert_same(fast: Function, twin: Function, inputs: list[Tensor]) -> None:
     torch.testing.assert_close(gradients, exact, **EXACT)
 
 
-def assert_a_stack_is_each_model_alone(function: Function, inputs: list[Tensor], size: int = 2) -> None:
-    """Under vmap over any of the inputs, with an ordinary backward pass outside of it."""
+def assert_a_stack_is_each_model_alone(
+    function: Function,
+    inputs: list[Tensor],
+    size: int = 2,
+    choices: Iterable[tuple[bool, ...]] | None = None,
+) -> None:
+    """Under vmap over any of the inputs, with an ordinary backward pass outside of it.
+
+    Args:
+        function: kernel to test.
+        inputs: of one model.
+        size: number of models.
+        choices: which of the inputs are stacked, in turn; by default, all choices.
+    """
     torch.manual_seed(2)
-    for mapped in itertools.product((False, True), repeat=len(inputs)):
+    for mapped in choices or itertools.product((False, True), repeat=len(inputs)):
         if not any(mapped):
             continue
         stack = [

@@ -32,7 +32,8 @@ from torch import Tensor
 from bench.kernels.attention import ARGUMENTS, DROPOUT_ARGUMENTS
 from bench.kernels.dropout.triton import is_kept, mask_numbers
 from bench.kernels.operators import operator, unwanted
-from bench.kernels.product.precision import current
+from bench.kernels.product.precision import dot_precision
+from bench.kernels.triton_functions import load_tile, store_tile
 
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(1 / LOG2_E)
@@ -114,24 +115,6 @@ def launch(length: int, head_dim: int, dot: str) -> Launch:
 
 
 @triton.jit
-def _tile(values, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr,
-          ROWS: tl.constexpr):  # fmt: skip
-    """ROWS rows of `values` from row `first` on, (ROWS, WIDTH); zero outside prompt and head."""
-    t, d = first + tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    inside = (t < length)[:, None] & (d < HEAD_DIM)[None, :]
-    return tl.load(values + t[:, None] * STRIDE + d[None, :], mask=inside, other=0.0)
-
-
-@triton.jit
-def _put(values, tile, first, length, STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr,
-         ROWS: tl.constexpr):  # fmt: skip
-    """Write `tile` to the rows that `_tile` reads."""
-    t, d = first + tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    inside = (t < length)[:, None] & (d < HEAD_DIM)[None, :]
-    tl.store(values + t[:, None] * STRIDE + d[None, :], tile, mask=inside)
-
-
-@triton.jit
 def _mask_of_head(key, site, head, rows, DROP: tl.constexpr):
     """A head's number among the `rows` heads of its model's prompts, and the numbers of the model's mask."""
     if DROP:
@@ -164,13 +147,13 @@ def _attention_forward(
     lse += head.to(tl.int64) * length
     mask = _mask_of_head(key, site, head, rows, DROP)
     queries = first + tl.arange(0, OWN)
-    q = _tile(qkv, first, length, 3 * D, HEAD_DIM, WIDTH, OWN) * SCALE
+    q = load_tile(qkv, first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH) * SCALE
     most = tl.full((OWN,), float("-inf"), q.dtype)
     total = tl.zeros((OWN,), q.dtype)
     mixed = tl.zeros((OWN, WIDTH), q.dtype)
     for start in tl.range(0, tl.minimum(first + OWN, length), STEP, num_stages=STAGES):
-        k = _tile(qkv + D, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
-        v = _tile(qkv + 2 * D, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
+        k = load_tile(qkv + D, start, length, 3 * D, 0, HEAD_DIM, STEP, WIDTH)
+        v = load_tile(qkv + 2 * D, start, length, 3 * D, 0, HEAD_DIM, STEP, WIDTH)
         keys = start + tl.arange(0, STEP)
         scores = tl.dot(q, tl.trans(k), input_precision=DOT)
         scores = tl.where(queries[:, None] >= keys[None, :], scores, float("-inf"))
@@ -183,7 +166,7 @@ def _attention_forward(
             p *= _factors(queries[:, None], keys[None, :], mask, p.dtype)
         mixed = tl.dot(p, v, mixed * shrink[:, None], input_precision=DOT, out_dtype=mixed.dtype)
         most = higher
-    _put(y, mixed / total[:, None], first, length, D, HEAD_DIM, WIDTH, OWN)
+    store_tile(y, mixed / total[:, None], first, length, D, 0, HEAD_DIM, OWN, WIDTH)
     tl.store(lse + queries, most + tl.log2(total), mask=queries < length)
 
 
@@ -194,9 +177,9 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
 
     Queries behind the last token have q = dy = 0, so they add nothing.
     """
-    q = _tile(qkv, first, length, 3 * D, HEAD_DIM, WIDTH, ROWS) * SCALE
-    dy_ = _tile(dy, first, length, D, HEAD_DIM, WIDTH, ROWS)
-    delta = tl.sum(dy_ * _tile(y, first, length, D, HEAD_DIM, WIDTH, ROWS), axis=1)
+    q = load_tile(qkv, first, length, 3 * D, 0, HEAD_DIM, ROWS, WIDTH) * SCALE
+    dy_ = load_tile(dy, first, length, D, 0, HEAD_DIM, ROWS, WIDTH)
+    delta = tl.sum(dy_ * load_tile(y, first, length, D, 0, HEAD_DIM, ROWS, WIDTH), axis=1)
     queries = first + tl.arange(0, ROWS)
     return q, dy_, delta, tl.load(lse + queries, mask=queries < length, other=0.0)
 
@@ -210,8 +193,8 @@ def _for_keys(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_
     Scores are transposed, (OWN, STEP), so that the products for dk and dv need no transposition.
     """
     keys = first + tl.arange(0, OWN)
-    k = _tile(qkv + D, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
-    v = _tile(qkv + 2 * D, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
+    k = load_tile(qkv + D, first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH)
+    v = load_tile(qkv + 2 * D, first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH)
     dk, dv = tl.zeros((OWN, WIDTH), k.dtype), tl.zeros((OWN, WIDTH), k.dtype)
     for start in tl.range(first // STEP * STEP, length, STEP, num_stages=STAGES):
         q, dy_, delta, sums = _of_queries(dy, qkv, y, lse, start, length, D, HEAD_DIM, WIDTH, SCALE, STEP)
@@ -229,13 +212,13 @@ def _for_keys(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HEAD_
         ds = p * (dp - delta[None, :])
         dk = tl.dot(ds, q, dk, input_precision=DOT, out_dtype=dk.dtype)
         if WHOLE:
-            # The first block of keys, which all queries see, starts from zero: `_tile` with length 0.
-            dq = _tile(dqkv, start, tl.where(first > 0, length, 0), 3 * D, HEAD_DIM, WIDTH, STEP)
+            # The first block of keys, which all queries see, starts from zero: `load_tile` with length 0.
+            dq = load_tile(dqkv, start, tl.where(first > 0, length, 0), 3 * D, 0, HEAD_DIM, STEP, WIDTH)
             dq += tl.dot(tl.trans(ds), k, input_precision=DOT) * (SCALE * LN_2)
-            _put(dqkv, dq, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
+            store_tile(dqkv, dq, start, length, 3 * D, 0, HEAD_DIM, STEP, WIDTH)
     # q includes the scale and log₂ e. ds is the gradient in base e, so log₂ e is divided out.
-    _put(dqkv + D, dk * LN_2, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
-    _put(dqkv + 2 * D, dv, first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
+    store_tile(dqkv + D, dk * LN_2, first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH)
+    store_tile(dqkv + 2 * D, dv, first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH)
 
 
 @triton.jit
@@ -247,8 +230,8 @@ def _for_queries(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HE
     q, dy_, delta, sums = _of_queries(dy, qkv, y, lse, first, length, D, HEAD_DIM, WIDTH, SCALE, OWN)
     dq = tl.zeros((OWN, WIDTH), q.dtype)
     for start in tl.range(0, tl.minimum(first + OWN, length), STEP, num_stages=STAGES):
-        k = _tile(qkv + D, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
-        v = _tile(qkv + 2 * D, start, length, 3 * D, HEAD_DIM, WIDTH, STEP)
+        k = load_tile(qkv + D, start, length, 3 * D, 0, HEAD_DIM, STEP, WIDTH)
+        v = load_tile(qkv + 2 * D, start, length, 3 * D, 0, HEAD_DIM, STEP, WIDTH)
         keys = start + tl.arange(0, STEP)
         scores = tl.dot(q, tl.trans(k), input_precision=DOT)
         seen = queries[:, None] >= keys[None, :]
@@ -257,7 +240,7 @@ def _for_queries(dy, qkv, mask, y, lse, dqkv, first, length, D: tl.constexpr, HE
         if DROP:
             dp *= _factors(queries[:, None], keys[None, :], mask, p.dtype)
         dq = tl.dot(p * (dp - delta[:, None]), k, dq, input_precision=DOT, out_dtype=dq.dtype)
-    _put(dqkv, dq * (SCALE * LN_2), first, length, 3 * D, HEAD_DIM, WIDTH, OWN)
+    store_tile(dqkv, dq * (SCALE * LN_2), first, length, 3 * D, 0, HEAD_DIM, OWN, WIDTH)
 
 
 @triton.jit(do_not_specialize=["rows", "length"])
@@ -305,7 +288,7 @@ def forward(qkv: Tensor, *mask: Tensor) -> tuple[Tensor, Tensor]:
     key, site = _mask(qkv, mask)
     y, lse = qkv.new_empty(K, batch, length, heads, head_dim), qkv.new_empty(K, batch, heads, length)
     if y.numel():
-        own, step, warps, stages = launch(length, head_dim, _dot(qkv.dtype)).forward
+        own, step, warps, stages = launch(length, head_dim, dot_precision(qkv.dtype)).forward
         _attention_forward[(K * batch * heads * triton.cdiv(length, own),)](
             qkv, key, site, y, lse, batch * heads, length, **constants(heads, head_dim, qkv.dtype),
             OWN=own, STEP=step, STAGES=stages, DROP=bool(mask), num_warps=warps,
@@ -321,7 +304,7 @@ def backward(dy: Tensor, qkv: Tensor, y: Tensor, lse: Tensor, *mask: Tensor) -> 
     dqkv = torch.empty_like(qkv)
     if not y.numel():
         return (dqkv,)
-    (own, step, warps, stages), whole = launch(length, head_dim, _dot(qkv.dtype))[1:]
+    (own, step, warps, stages), whole = launch(length, head_dim, dot_precision(qkv.dtype))[1:]
     programs = 1 if whole else 2 * triton.cdiv(length, own)
     _attention_backward[(K * batch * heads * programs,)](
         dy, qkv, key, site, y, lse, dqkv, batch * heads, length, **constants(heads, head_dim, qkv.dtype),
@@ -342,15 +325,8 @@ def constants(heads: int, head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
         "HEAD_DIM": head_dim,
         "WIDTH": max(16, triton.next_power_of_2(head_dim)),
         "SCALE": LOG2_E / math.sqrt(head_dim),
-        "DOT": _dot(dtype),
+        "DOT": dot_precision(dtype),
     }
-
-
-def _dot(dtype: torch.dtype) -> str:
-    """`input_precision` of `tl.dot`: the precision of the process for fp32."""
-    if dtype != torch.float32:
-        return "ieee"
-    return current().triton_dot
 
 
 def _shapes(qkv: Tensor, *mask: Tensor) -> tuple[Tensor, ...]:

@@ -12,8 +12,8 @@ H, and consecutive H/G heads share their queries and keys. Shapes of the vector 
 (B, L, H, K); v, y (B, L, H, V).
 
 `reference` is the specification: the recurrence, token by token. `sequential` cuts a prompt into chunks and
-computes products of matrices. It is PyTorch's operations alone and runs on any device, so `triton` is
-`sequential`.
+computes products of matrices in PyTorch, on any device. `triton` does so in kernels of its own, two forward
+and three backward.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ total and normed (..., D); weight and bias (D,).
 `norm` normalises h. `add_norm` adds first and returns both tensors: the total goes on as the residual
 stream. `norm_of_sum` adds first and returns only the normed tensor, for a model's last block.
 h and update have the same gradient, which is written once. `reference` is the specification, `sequential` is
-PyTorch's norms, `triton` has one launch forward and two backward for LayerNorm, and is `sequential` for
-RMSNorm.
+PyTorch's norms, and `triton` has one launch forward and two backward.
 """
 
 from __future__ import annotations

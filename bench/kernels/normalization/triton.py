@@ -1,10 +1,12 @@
-"""LayerNorm in Triton: one launch forward; backward one, and one that adds up partial sums.
+"""LayerNorm and RMSNorm in Triton: one launch forward; backward one, and one that adds up partial sums.
 
 A program has a tile of whole rows; in the backward pass, several tiles in turn. The backward pass computes
 mean and standard deviation again, because it reads the rows anyway. With x̂ the standardized row, g = weight
 · dy and means over channels, the gradient is
 
     dh = (g − mean(g) − x̂ · mean(g · x̂)) / √(variance + ε)
+
+RMSNorm takes the mean to be zero, and has no mean(g) and no bias.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
@@ -20,27 +22,30 @@ from bench.kernels import normalization
 from bench.kernels.operators import like_first, operator
 from bench.kernels.triton_sums import add_up, division
 
-EPSILON = tl.constexpr(normalization.EPSILON)
+EPSILON, RMS_EPSILON = tl.constexpr(normalization.EPSILON), tl.constexpr(normalization.RMS_EPSILON)
 ELEMENTS = 1024
 """Numbers in a tile; a longer row is a tile of its own."""
 
 
 @triton.jit
-def _standardized(total, inside, channels):
-    """Rows with mean 0 and variance 1, and the inverse standard deviations."""
+def _standardized(total, inside, channels, RMS: tl.constexpr):
+    """Rows with mean 0 and variance 1, and the inverse standard deviations; RMS: without mean."""
     # A division takes ten instructions, and every thread of a row would repeat it.
     share = tl.full((), 1.0, total.dtype) / channels
-    mean = tl.sum(total, axis=1) * share
-    centered = tl.where(inside, total - mean[:, None], 0.0)
+    if RMS:
+        centered = total
+    else:
+        mean = tl.sum(total, axis=1) * share
+        centered = tl.where(inside, total - mean[:, None], 0.0)
     variance = tl.sum(centered * centered, axis=1) * share
-    scale = tl.rsqrt(variance + EPSILON)
+    scale = tl.rsqrt(variance + (RMS_EPSILON if RMS else EPSILON))
     return centered * scale[:, None], scale
 
 
 @triton.jit(do_not_specialize=["rows"])
 def _norm_forward(
     h, update, weight, bias, total, normed, rows, channels,
-    UPDATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    UPDATE: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     k, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * ROWS
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
@@ -52,15 +57,19 @@ def _norm_forward(
         value += tl.load(update + start + within, mask=inside, other=0.0)
         tl.store(total + start + within, value, mask=inside)
     weights = tl.load(weight + k * channels + e, mask=e < channels, other=0.0)
-    biases = tl.load(bias + k * channels + e, mask=e < channels, other=0.0)
-    standardized, _ = _standardized(value, inside, channels)
-    tl.store(normed + start + within, standardized * weights[None, :] + biases[None, :], mask=inside)
+    if not RMS:
+        biases = tl.load(bias + k * channels + e, mask=e < channels, other=0.0)
+    standardized, _ = _standardized(value, inside, channels, RMS)
+    result = standardized * weights[None, :]
+    if not RMS:
+        result += biases[None, :]
+    tl.store(normed + start + within, result, mask=inside)
 
 
 @triton.jit(do_not_specialize=["rounds", "rows"])
 def _norm_backward(
     d_total, d_normed, total, weight, dh, partial, rounds, rows, channels,
-    TOTAL: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    TOTAL: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     part, k = tl.program_id(0), tl.program_id(1).to(tl.int64)
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
@@ -77,19 +86,24 @@ def _norm_backward(
         value = tl.load(total + start + within, mask=inside, other=0.0)
         if TOTAL:  # loaded here although it is needed last, so that it arrives during the sums
             residual = tl.load(d_total + start + within, mask=inside, other=0.0)
-        standardized, scale = _standardized(value, inside, channels)
+        standardized, scale = _standardized(value, inside, channels, RMS)
         sum_weight += d * standardized
-        sum_bias += d
+        if not RMS:
+            sum_bias += d
         d *= weights
         along = tl.sum(d * standardized, axis=1) * share
-        mean = tl.sum(d, axis=1) * share
-        d = (d - mean[:, None] - standardized * along[:, None]) * scale[:, None]
+        if RMS:
+            d = (d - standardized * along[:, None]) * scale[:, None]
+        else:
+            mean = tl.sum(d, axis=1) * share
+            d = (d - mean[:, None] - standardized * along[:, None]) * scale[:, None]
         if TOTAL:
             d += residual
         tl.store(dh + start + within, d, mask=inside)
-    partial += (k * tl.num_programs(0) + part) * 2 * channels + e
+    partial += (k * tl.num_programs(0) + part) * (1 if RMS else 2) * channels + e
     tl.store(partial, tl.sum(sum_weight, axis=0), mask=e < channels)
-    tl.store(partial + channels, tl.sum(sum_bias, axis=0), mask=e < channels)
+    if not RMS:
+        tl.store(partial + channels, tl.sum(sum_bias, axis=0), mask=e < channels)
 
 
 def tile(channels: int) -> dict[str, int]:
@@ -103,8 +117,13 @@ def tile(channels: int) -> dict[str, int]:
     return {"ROWS": max(1, ELEMENTS // block), "BLOCK": block, "num_warps": warps}
 
 
-def _run(h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Stacked inputs: h and update (K, ..., D), weight and bias (K, D) → total and normed like h."""
+def _run(
+    h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Stacked inputs: h and update (K, ..., D), weight and bias (K, D) → total and normed like h.
+
+    Without bias, RMSNorm.
+    """
     K, channels = h.shape[0], h.shape[-1]
     h = h.contiguous()
     normed = h.new_empty(h.shape)
@@ -112,31 +131,32 @@ def _run(h: Tensor, update: Tensor | None, weight: Tensor, bias: Tensor) -> tupl
     if h.numel():
         rows, launch = h.numel() // (K * channels), tile(channels)
         _norm_forward[(triton.cdiv(rows, launch["ROWS"]), K)](
-            h, h if update is None else update.contiguous(), weight.contiguous(), bias.contiguous(),
-            total, normed, rows, channels, UPDATE=update is not None, **launch,
+            h, h if update is None else update.contiguous(), weight.contiguous(),
+            weight if bias is None else bias.contiguous(), total, normed, rows, channels,
+            UPDATE=update is not None, RMS=bias is None, **launch,
         )  # fmt: skip
     return total, normed
 
 
 def _differentiate(
-    d_total: Tensor | None, d_normed: Tensor, total: Tensor, weight: Tensor
+    d_total: Tensor | None, d_normed: Tensor, total: Tensor, weight: Tensor, *, rms: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of h (and of update, which is the same), of weight and of bias."""
+    """Gradients of h (and of update, which is the same), of weight and, unless `rms`, of bias."""
     K, channels = total.shape[0], total.shape[-1]
     d_normed, total = d_normed.contiguous(), total.contiguous()
     dh = total.new_empty(total.shape)
-    dweight, dbias = (weight.new_empty(weight.shape) for _ in range(2))
+    of_parameters = [weight.new_empty(weight.shape) for _ in range(1 if rms else 2)]
     if not total.numel():
-        return dh, dweight.zero_(), dbias.zero_()
+        return dh, *(value.zero_() for value in of_parameters)
     rows, launch = total.numel() // (K * channels), tile(channels)
     programs, rounds = division(rows, launch["ROWS"])
-    partial = total.new_empty(K, programs, 2, channels)
+    partial = total.new_empty(K, programs, len(of_parameters), channels)
     _norm_backward[(programs, K)](
         d_normed if d_total is None else d_total.contiguous(), d_normed, total, weight.contiguous(),
-        dh, partial, rounds, rows, channels, TOTAL=d_total is not None, **launch,
+        dh, partial, rounds, rows, channels, TOTAL=d_total is not None, RMS=rms, **launch,
     )  # fmt: skip
-    add_up(partial, dweight, dbias)
-    return dh, dweight, dbias
+    add_up(partial, *of_parameters)
+    return dh, *of_parameters
 
 
 def _shapes(h: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,6 +167,10 @@ def _gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
     """Empty tensors like the normalised tensor, weight and bias; `values` ends with the first two."""
     total, weight = values[-2:]
     return total.new_empty(total.shape), *(weight.new_empty(weight.shape) for _ in range(2))
+
+
+def _rms_gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
+    return _gradient_shapes(*values)[:2]
 
 
 norm = operator(
@@ -182,4 +206,36 @@ norm_of_sum = operator(
     needs=("total", "weight"),
     gradient_shapes=_gradient_shapes,
     gradients=("h", "h", "weight", "bias"),
+)
+rms_norm = operator(
+    "rms_norm_triton",
+    ("h", "weight"),
+    (),
+    lambda h, weight: _run(h, None, weight)[1:],
+    lambda d_normed, h, weight: _differentiate(None, d_normed, h, weight, rms=True),
+    like_first,
+)
+add_rms_norm = operator(
+    "add_rms_norm_triton",
+    normalization.ARGUMENTS[:3],
+    (),
+    _run,
+    lambda *values: _differentiate(*values, rms=True),
+    _shapes,
+    outputs=("total", "normed"),
+    needs=("total", "weight"),
+    gradient_shapes=_rms_gradient_shapes,
+    gradients=("h", "h", "weight"),
+)
+rms_norm_of_sum = operator(
+    "rms_norm_of_sum_triton",
+    normalization.ARGUMENTS[:3],
+    ("total",),
+    lambda *values: _run(*values)[::-1],
+    lambda d_normed, total, weight: _differentiate(None, d_normed, total, weight, rms=True),
+    _shapes,
+    outputs=("normed",),
+    needs=("total", "weight"),
+    gradient_shapes=_rms_gradient_shapes,
+    gradients=("h", "h", "weight"),
 )

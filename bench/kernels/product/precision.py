@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError, did_you_mean
 from bench.precision import PRECISIONS, Precision
+
+if TYPE_CHECKING:
+    import torch
 
 _current = "fp32"
 
@@ -14,6 +18,11 @@ _current = "fp32"
 def current() -> Precision:
     """The current precision of matrix products."""
     return PRECISIONS[_current]
+
+
+def dot_precision(dtype: torch.dtype) -> str:
+    """`input_precision` of `tl.dot` for operands of `dtype`: the current precision for fp32."""
+    return current().triton_dot if dtype.itemsize == 4 else "ieee"
 
 
 def use(name: str) -> None:

@@ -1,4 +1,7 @@
-"""Linear attention with decay: chunks against the recurrence, known values, and what must not overflow."""
+"""Linear attention with decay: chunks against the recurrence, known values, and what must not overflow.
+
+Without a GPU, Triton's kernels run in its interpreter.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import EXACT, assert_a_stack_is_each_model_alone, assert_same, normal
+from kernel_checks import (
+    EXACT,
+    FAST,
+    TRITON,
+    assert_a_stack_is_each_model_alone,
+    assert_same,
+    needs_triton,
+    normal,
+)
 from torch import Tensor
 
 from bench.kernels.decay import scalar_decay, vector_decay
@@ -42,6 +53,34 @@ def test_chunks_are_the_recurrence_in_outputs_and_gradients(form: str, length: i
     assert_same(FORMS[form]("sequential"), FORMS[form]("reference"), inputs)
 
 
+@pytest.mark.parametrize(
+    ("form", "length"),
+    [
+        *(("scalar", length) for length in (1, 2, 31, 32, 33, 70)),
+        *(("vector", length) for length in (1, 2, 15, 16, 17, 35)),
+    ],
+)
+@needs_triton
+def test_triton_is_the_recurrence_in_outputs_and_gradients(form: str, length: int) -> None:
+    """One chunk, cut short and whole, two and three."""
+    torch.manual_seed(length)
+    q, k, v, g = (
+        value[:1, :, :1] for value in INPUTS[form](length, rate=0.1)
+    )  # one head, in strides of more
+    assert_same(FORMS[form]("triton"), FORMS[form]("reference"), [q, k, v, g])
+
+
+@forms
+@pytest.mark.parametrize(("keys", "values"), [(3, 66), (34, 3)])
+@needs_triton
+def test_triton_takes_more_channels_than_a_block(form: str, keys: int, values: int) -> None:
+    """More than 32 keys, and more than 64 values."""
+    torch.manual_seed(0)
+    q, k, v = normal(1, 18, 1, keys), normal(1, 18, 1, keys), normal(1, 18, 1, values)
+    g = -0.1 * (normal(1, 18, 1) if form == "scalar" else normal(1, 18, 1, keys)).exp()
+    assert_same(FORMS[form]("triton"), FORMS[form]("reference"), [q, k, v, g])
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_heads_share_the_queries_and_keys_of_their_group(groups: int) -> None:
     torch.manual_seed(groups)
@@ -52,7 +91,14 @@ def test_heads_share_the_queries_and_keys_of_their_group(groups: int) -> None:
     torch.testing.assert_close(shared, own, **EXACT)
 
 
-@backends
+@needs_triton
+def test_triton_adds_up_the_gradients_of_queries_and_keys_that_heads_share() -> None:
+    torch.manual_seed(0)
+    q, k, v, g = (value[:1] for value in scalar_inputs(3, groups=2))
+    assert_same(scalar_decay("triton"), scalar_decay("reference"), [q, k, v, g])
+
+
+@pytest.mark.parametrize("name", ["reference", *FAST])
 def test_golden_values_of_both_forms(name: str) -> None:
     """q_td = sin(t + 2d), k_td = cos(td), v_te = sin(t/2 + e); the fourth output."""
     t, d, e = (torch.arange(1.0, count + 1, dtype=torch.float64) for count in (4, 4, 3))
@@ -94,22 +140,57 @@ def test_equal_channels_make_both_forms_the_same(length: int, spread: float, see
     torch.testing.assert_close(scalar_decay("sequential")(q, k, v, g), whole, **EXACT)
 
 
+@pytest.mark.parametrize(
+    ("name", "length", "rate"),
+    [("sequential", 130, 20.0), pytest.param("triton", 34, 10.0, marks=needs_triton)],
+)
 @forms
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_strong_decays_stay_finite_and_right(form: str, dtype: torch.dtype) -> None:
+def test_strong_decays_stay_finite_and_right(
+    form: str, dtype: torch.dtype, name: str, length: int, rate: float
+) -> None:
     """G is below −1000 within a chunk. float32 has exp(89) = ∞, and exp(−104) = 0."""
     torch.manual_seed(0)
-    inputs = INPUTS[form](130, rate=20.0)
+    inputs = INPUTS[form](length, rate=rate)
+    if name == "triton":
+        inputs = [value[:1, :, :1] for value in inputs]
     assert inputs[3][:, :40].sum(1).max() < -100
     expected = FORMS[form]("reference")(*inputs)
     values = [value.to(dtype).requires_grad_() for value in inputs]
-    y = FORMS[form]("sequential")(*values)
+    y = FORMS[form](name)(*values)
     tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else EXACT
     torch.testing.assert_close(y.double(), expected, **tolerance)
     for gradient in torch.autograd.grad(y.sum(), values):
         assert gradient.isfinite().all()
-    if dtype == torch.float64:
-        assert_same(FORMS[form]("sequential"), FORMS[form]("reference"), inputs)
+    if dtype == torch.float64 and name != "triton":
+        assert_same(FORMS[form](name), FORMS[form]("reference"), inputs)
+
+
+@forms
+@needs_triton
+def test_the_gradient_of_a_strong_decay_is_accurate_in_single_precision(form: str) -> None:
+    """All its terms are below 1e-4, far below products of queries and keys, which must not enter the sum."""
+    torch.manual_seed(0)
+    q, k, v, g = (value[:1, :, :1].float() for value in INPUTS[form](20))
+    values = [q, k, v, torch.full_like(g, -10.0)]
+    doubles = [value.double().requires_grad_() for value in values]
+    singles = [value.requires_grad_() for value in values]
+    gradient = torch.autograd.grad(FORMS[form]("triton")(*singles).sum(), singles)[3]
+    expected = torch.autograd.grad(FORMS[form]("reference")(*doubles).sum(), doubles)[3]
+    assert (gradient.double() - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+@forms
+@needs_triton
+def test_no_output_of_triton_depends_on_a_later_token_to_the_bit(form: str) -> None:
+    torch.manual_seed(0)
+    inputs, cut = [value[:1, :, :1] for value in INPUTS[form](34)], 20
+    changed = [value.clone() for value in inputs]
+    for value in changed:
+        value[:, cut:] *= 2
+    y, other = (FORMS[form]("triton")(*values) for values in (inputs, changed))
+    assert torch.equal(y[:, :cut], other[:, :cut])
+    assert not torch.equal(y[:, cut], other[:, cut])
 
 
 @backends
@@ -133,6 +214,32 @@ def test_a_stack_of_models_is_each_model_alone(form: str) -> None:
     torch.manual_seed(0)
     # Stacks multiply g by 2 and more, which must stay ≤ 0.
     assert_a_stack_is_each_model_alone(FORMS[form]("sequential"), INPUTS[form](20, rate=0.1))
+
+
+@forms
+@pytest.mark.parametrize("shared", range(4))
+@needs_triton
+def test_a_stack_of_models_is_each_model_alone_in_triton(
+    form: str, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All members share one of the inputs. Chunks are short, which the interpreter takes."""
+    from bench.kernels.decay import triton as kernels
+
+    monkeypatch.setattr(kernels, "CHUNK", {False: 2, True: 2})
+    torch.manual_seed(0)
+    inputs = [value[:1, :, :1] for value in INPUTS[form](3, rate=0.1)]
+    choices = [tuple(place != shared for place in range(4))]
+    assert_a_stack_is_each_model_alone(FORMS[form]("triton"), inputs, choices=choices)
+
+
+@forms
+@pytest.mark.parametrize("name", [TRITON])
+def test_no_prompts_have_no_outputs(form: str, name: str) -> None:
+    values = [value[:0].requires_grad_() for value in INPUTS[form](33)]
+    y = FORMS[form](name)(*values)
+    assert y.shape == values[2].shape
+    for gradient, value in zip(torch.autograd.grad(y.sum(), values), values, strict=True):
+        assert gradient.shape == value.shape
 
 
 @forms

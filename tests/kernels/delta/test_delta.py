@@ -6,14 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import assert_a_stack_is_each_model_alone, assert_same, normal
+from kernel_checks import FAST, TRITON, assert_a_stack_is_each_model_alone, assert_same, needs_triton, normal
 from torch import Tensor
 
 from bench.kernels.delta import delta_rule, sequential
 from bench.kernels.delta.sequential import UPDATES
 
-NAMES = ["reference", "sequential"]
-names = pytest.mark.parametrize("name", NAMES)
+names = pytest.mark.parametrize("name", ["reference", *FAST])
 fast, reference = delta_rule("sequential"), delta_rule("reference")
 
 
@@ -48,8 +47,29 @@ def test_chunks_are_the_recurrence_at_any_shape(length: int, updates: int, keys:
     assert_same(fast, reference, inputs(length, updates, keys, values, batch=1))
 
 
-@names
-@pytest.mark.parametrize("length", [3, UPDATES + 3])
+@pytest.mark.parametrize(
+    ("length", "updates"), [(1, 1), (2, 1), (31, 1), (32, 1), (33, 1), (70, 1), (20, 2), (12, 3), (2, 35)]
+)
+@needs_triton
+def test_triton_is_the_recurrence_in_outputs_and_gradients(length: int, updates: int) -> None:
+    """Chunks of 32 updates: one, two and three, cut short and whole, and tokens that a chunk divides."""
+    assert_same(delta_rule("triton"), reference, inputs(length, updates, batch=1))
+
+
+@pytest.mark.parametrize(("keys", "values"), [(3, 66), (34, 3)])
+@needs_triton
+def test_triton_takes_more_channels_than_a_block(keys: int, values: int) -> None:
+    """More than 32 keys, and more than 64 values."""
+    assert_same(delta_rule("triton"), reference, inputs(34, keys=keys, values=values, batch=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        *((name, length) for name in ("reference", "sequential") for length in (3, UPDATES + 3)),
+        pytest.param("triton", 3, marks=needs_triton),
+    ],
+)
 def test_a_changed_token_changes_nothing_before_it_at_every_cut(name: str, length: int) -> None:
     values = inputs(length, updates=2)
     before = delta_rule(name)(*values)
@@ -75,6 +95,33 @@ def test_a_stack_is_each_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequential, "UPDATES", 4)
     q, k, v, beta, g = inputs(9)
     assert_a_stack_is_each_model_alone(fast, [q, k, v, beta / 8, g])
+
+
+@pytest.mark.parametrize("shared", range(5))
+@needs_triton
+def test_a_stack_is_each_model_alone_in_triton(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All members share one of the inputs. Chunks are short, which the interpreter takes."""
+    from bench.kernels.decay import triton as kernels
+
+    monkeypatch.setattr(kernels, "CHUNK", {False: 2})
+    q, k, v, beta, g = inputs(3, batch=1)
+    choices = [tuple(place != shared for place in range(5))]
+    assert_a_stack_is_each_model_alone(delta_rule("triton"), [q, k, v, beta / 8, g], choices=choices)
+
+
+@pytest.mark.parametrize("name", [TRITON])
+def test_no_prompts_have_no_outputs(name: str) -> None:
+    values = [value.requires_grad_() for value in inputs(33, batch=0)]
+    y = delta_rule(name)(*values)
+    assert y.shape == (0, 33, 2, 3)
+    for gradient, value in zip(torch.autograd.grad(y.sum(), values), values, strict=True):
+        assert gradient.shape == value.shape
+
+
+@needs_triton
+def test_keys_too_wide_for_triton_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"keys of at most 256 channels, not 257: use sequential"):
+        delta_rule("triton")(*inputs(1, keys=257))
 
 
 # --- golden values ------------------------------------------------------------------------------
@@ -158,16 +205,21 @@ def test_a_single_update_multiplies_the_state_by_a_householder_matrix(name: str)
 # --- float32 ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "length"), [("sequential", 3 * UPDATES), pytest.param("triton", 66, marks=needs_triton)]
+)
 @pytest.mark.parametrize("beta", [1.0, 1.9, 2.0])
 @pytest.mark.parametrize("different", [1, 2])
-def test_repeated_keys_keep_their_accuracy_in_single_precision(beta: float, different: int) -> None:
+def test_repeated_keys_keep_their_accuracy_in_single_precision(
+    name: str, length: int, beta: float, different: int
+) -> None:
     """All keys equal, or two in turn, as in tasks of recall. A doubling product would lose all digits."""
-    q, k, v, betas, g = inputs(3 * UPDATES)
-    k = k[:, :different].repeat(1, 3 * UPDATES // different, 1, 1, 1)
+    q, k, v, betas, g = inputs(length, batch=1)
+    k = k[:, :different].repeat(1, length // different, 1, 1, 1)
     singles = [value.float() for value in (q, k, v, torch.full_like(betas, beta), 1e-3 * g)]
     doubles = [value.double().requires_grad_() for value in singles]
     singles = [value.requires_grad_() for value in singles]
-    y, exact = fast(*singles), reference(*doubles)
+    y, exact = delta_rule(name)(*singles), reference(*doubles)
     weights = torch.linspace(-1, 1, exact.numel(), dtype=torch.float64).view_as(exact)
     gradients = torch.autograd.grad((y * weights.float()).sum(), singles)
     expected = torch.autograd.grad((exact * weights).sum(), doubles)
@@ -176,13 +228,16 @@ def test_repeated_keys_keep_their_accuracy_in_single_precision(beta: float, diff
         assert (single.double() - double).abs().max() < 5e-5 * max(double.abs().max(), 1)
 
 
-def test_strong_decays_neither_overflow_nor_become_nan_in_single_precision() -> None:
-    """Log-decays of −1.6 and of −100 a token: their sums over a chunk are beyond the range of exp."""
-    for rate in (-1.6, -100.0):
-        q, k, v, beta, g = inputs(2 * UPDATES)
+@pytest.mark.parametrize(
+    ("name", "length"), [("sequential", 2 * UPDATES), pytest.param("triton", 34, marks=needs_triton)]
+)
+def test_strong_decays_neither_overflow_nor_become_nan_in_single_precision(name: str, length: int) -> None:
+    """Log-decays of −1.6, −10 and −100 a token: their sums over a chunk are beyond the range of exp."""
+    for rate in (-1.6, -10.0, -100.0):
+        q, k, v, beta, g = inputs(length, batch=1)
         values = [q, k, v, beta, torch.full_like(g, rate)]
         singles = [value.float().requires_grad_() for value in values]
-        y = fast(*singles)
+        y = delta_rule(name)(*singles)
         torch.testing.assert_close(y.double(), reference(*values), rtol=1e-4, atol=1e-5)
         for gradient in torch.autograd.grad(y.sum(), singles):
             assert gradient.isfinite().all()

@@ -140,16 +140,45 @@ def test_a_residual_stream_of_several_blocks_has_the_gradients_of_its_reference(
 # --- RMSNorm ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", ["norm", "add_norm", "norm_of_sum"])
-@pytest.mark.parametrize("shape", [(2, 41, 64), (5, 7), (1, 1), (0, 4)])
-def test_rms_norms_are_their_references(function: str, shape: tuple[int, ...]) -> None:
+rms_norms = pytest.mark.parametrize("function", ["norm", "add_norm", "norm_of_sum"])
+
+
+def rms_inputs(function: str, *shape: int) -> list[Tensor]:
     torch.manual_seed(0)
     summands = [3 * normal(*shape) + 1 for _ in range(1 if function == "norm" else 2)]
-    tested, reference = (getattr(norms("rms", name), function) for name in ("sequential", "reference"))
-    assert_same(tested, reference, [*summands, normal(shape[-1])])
+    return [*summands, normal(shape[-1])]
 
 
-@pytest.mark.parametrize("name", ["reference", "sequential"])
+@rms_norms
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("shape", [(2, 41, 64), (5, 7), (1, 1), (0, 4)])
+def test_rms_norms_are_their_references(function: str, name: str, shape: tuple[int, ...]) -> None:
+    tested, reference = (getattr(norms("rms", backend), function) for backend in (name, "reference"))
+    assert_same(tested, reference, rms_inputs(function, *shape))
+
+
+@pytest.mark.parametrize("name", [TRITON])
+def test_weights_of_an_rms_norm_sum_over_programs_and_rounds(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton_sums, "PROGRAMS", 3)
+    monkeypatch.setitem(triton_sums.SUMS, "PARTS", 2)
+    tested, reference = (norms("rms", backend).add_norm for backend in (name, "reference"))
+    assert_same(tested, reference, rms_inputs("add_norm", 8 * 11 + 3, 100))
+
+
+@pytest.mark.slow
+@rms_norms
+@pytest.mark.parametrize("name", [TRITON])
+def test_rms_norms_keep_pytorchs_rules(function: str, name: str) -> None:
+    tested, values = getattr(norms("rms", name), function), rms_inputs(function, 2, 3, 5)
+    operator = {"norm": "rms_norm", "add_norm": "add_rms_norm", "norm_of_sum": "rms_norm_of_sum"}[function]
+    assert_pytorchs_rules(tested, f"{operator}_triton", values)
+    assert_compiles(tested, values)
+
+
+@pytest.mark.parametrize("name", ["reference", "sequential", TRITON])
+@settings(deadline=None, max_examples=30)
 @given(scale=st.floats(1e-2, 1e6), channels=st.integers(1, 9))
 def test_an_rms_norm_forgets_the_scale_but_not_the_mean(name: str, scale: float, channels: int) -> None:
     h = torch.ones(2, channels, dtype=torch.float64)
@@ -158,5 +187,7 @@ def test_an_rms_norm_forgets_the_scale_but_not_the_mean(name: str, scale: float,
     torch.testing.assert_close(normed, expected.expand(2, channels), rtol=RMS_EPSILON / scale**2, atol=1e-12)
 
 
-def test_an_rms_norm_of_a_stack_is_each_model_alone() -> None:
-    assert_a_stack_is_each_model_alone(rms_norm("sequential"), [normal(2, 3, 5), normal(5)])
+@rms_norms
+@pytest.mark.parametrize("name", FAST)
+def test_an_rms_norm_of_a_stack_is_each_model_alone(function: str, name: str) -> None:
+    assert_a_stack_is_each_model_alone(getattr(norms("rms", name), function), rms_inputs(function, 2, 3, 5))
