@@ -11,6 +11,8 @@ from torch import Tensor
 
 from bench.kernels.delta import delta_rule, sequential
 from bench.kernels.delta.sequential import UPDATES
+from bench.kernels.product import precision
+from bench.precision import PRECISIONS
 
 names = pytest.mark.parametrize("name", ["reference", *FAST])
 fast, reference = delta_rule("sequential"), delta_rule("reference")
@@ -122,6 +124,18 @@ def test_no_prompts_have_no_outputs(name: str) -> None:
 def test_keys_too_wide_for_triton_are_refused() -> None:
     with pytest.raises(ValueError, match=r"keys of at most 256 channels, not 257: use sequential"):
         delta_rule("triton")(*inputs(1, keys=257))
+
+
+@pytest.mark.parametrize("name", list(PRECISIONS))
+@needs_triton
+def test_a_precision_of_products_does_not_round_the_triangular_systems_solution(name: str) -> None:
+    from bench.kernels.delta import triton as kernels
+
+    value = torch.zeros(1, 1, 1, 1, 16)
+    with precision(name):
+        constants = kernels.constants(value, value)
+    assert constants["DOT"] == PRECISIONS[name].triton_dot
+    assert constants["EXACT"] == "tf32x3"
 
 
 # --- golden values ------------------------------------------------------------------------------
