@@ -6,7 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import FAST, TRITON, assert_a_stack_is_each_model_alone, assert_same, needs_triton, normal
+from kernel_checks import (
+    FAST,
+    TRITON,
+    assert_a_stack_is_each_model_alone,
+    assert_nothing_is_touched_outside,
+    assert_same,
+    needs_triton,
+    normal,
+)
 from torch import Tensor
 
 from bench.kernels.delta import delta_rule, sequential
@@ -109,6 +117,22 @@ def test_a_stack_is_each_model_alone_in_triton(shared: int, monkeypatch: pytest.
     q, k, v, beta, g = inputs(3, batch=1)
     choices = [tuple(place != shared for place in range(5))]
     assert_a_stack_is_each_model_alone(delta_rule("triton"), [q, k, v, beta / 8, g], choices=choices)
+
+
+@needs_triton
+def test_everything_is_written_and_nothing_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three chunks, the last one cut short. The kernels take a row per update."""
+    from bench.kernels.decay import triton as chunks
+    from bench.kernels.delta import triton as kernels
+
+    monkeypatch.setattr(chunks, "CHUNK", {False: 4})
+    q, k, v, beta, g = inputs(10)
+
+    def by_row(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tensor:
+        return reference(q, *(value.unsqueeze(2) for value in (k, v, beta)), g)
+
+    rows = [q, *(value.squeeze(2) for value in (k, v, beta)), g]
+    assert_nothing_is_touched_outside(kernels.forward, kernels.backward, rows, by_row, monkeypatch)
 
 
 @pytest.mark.parametrize("name", [TRITON])
