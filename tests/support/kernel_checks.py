@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -142,6 +143,64 @@ def assert_a_stack_is_each_model_alone(
         torch.autograd.backward(outputs, weights)
         gradients = [value.grad for value in values]
         torch.testing.assert_close(gradients, list(torch.autograd.grad(expected, values, weights)), **EXACT)
+
+
+class GuardedMemory:
+    """Memory with margins of NaN: writing into them would show, and so would a number read from them."""
+
+    MARGIN = 4096
+
+    def __init__(self) -> None:
+        self.margins: list[Tensor] = []
+
+    def empty(self, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        """A tensor of NaN."""
+        size = math.prod(shape)
+        memory = torch.full((size + 2 * self.MARGIN,), math.nan, dtype=dtype)
+        self.margins += [memory[: self.MARGIN], memory[self.MARGIN + size :]]
+        return memory[self.MARGIN : self.MARGIN + size].view(shape)
+
+    def copy(self, value: Tensor) -> Tensor:
+        """The same numbers between margins."""
+        return self.empty(*value.shape, dtype=value.dtype).copy_(value)
+
+    def provide(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let kernels have this memory for their results."""
+
+        def new_empty(value: Tensor, *shape: Any, **options: Any) -> Tensor:
+            sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+            return self.empty(*sizes, dtype=value.dtype)
+
+        monkeypatch.setattr(Tensor, "new_empty", new_empty)
+        monkeypatch.setattr(torch, "empty_like", lambda value, **options: new_empty(value, *value.shape))
+
+    def assert_untouched(self) -> None:
+        assert self.margins
+        assert all(margin.isnan().all() for margin in self.margins)
+
+
+def assert_nothing_is_touched_outside(
+    forward: Function,
+    backward: Function,
+    inputs: list[Tensor],
+    twin: Function,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All results of a stack of one model are written, and nothing beyond them is read or written."""
+    memory = GuardedMemory()
+    values = [memory.copy(value.unsqueeze(0)) for value in inputs]
+    memory.provide(monkeypatch)
+    y, *kept = forward(*values)
+    dy = memory.copy(torch.ones_like(y))
+    gradients = backward(dy, *values, *kept)
+    monkeypatch.undo()
+    memory.assert_untouched()
+    exact = [value.clone().requires_grad_() for value in inputs]
+    expected = twin(*exact)
+    torch.testing.assert_close(y[0], expected, **EXACT)
+    assert all(value.isfinite().all() for value in kept)
+    for gradient, other in zip(gradients, torch.autograd.grad(expected.sum(), exact), strict=True):
+        torch.testing.assert_close(gradient[0], other, **EXACT)
 
 
 def assert_pytorchs_rules(function: Function, operator: str, inputs: list[Tensor]) -> None:

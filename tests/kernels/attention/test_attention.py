@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_checks import FAST, needs_triton
+from kernel_checks import FAST, GuardedMemory, needs_triton
 from torch import Tensor
 
 from bench.kernels import backends, registry
@@ -222,32 +222,19 @@ def test_everything_is_written_and_nothing_beyond(
     launches(forward=(16, 16), backward=(16, 16), whole=whole)
     from bench.kernels.attention import triton as kernels
 
-    margins = []
-
-    def poisoned(like: Tensor, *shape: int) -> Tensor:
-        size, margin = math.prod(shape), 512
-        memory = torch.full((size + 2 * margin,), math.nan, dtype=like.dtype)
-        margins.extend((memory[:margin], memory[margin + size :]))
-        return memory[margin : margin + size].view(shape)
-
-    def padded(value: Tensor) -> Tensor:
-        """The same numbers, with NaN around them: reading outside would show."""
-        guarded = poisoned(value, *value.shape)
-        return guarded.copy_(value)
-
-    qkv = padded(heads_of(19, 5).unsqueeze(0))
+    memory = GuardedMemory()
+    qkv = memory.copy(heads_of(19, 5).unsqueeze(0))
     exact = reference(qkv[0])
-    monkeypatch.setattr(Tensor, "new_empty", lambda value, *shape, **options: poisoned(value, *shape))
-    monkeypatch.setattr(torch, "empty_like", lambda value, **options: poisoned(value, *value.shape))
+    memory.provide(monkeypatch)
     y, lse = kernels.forward(qkv)
-    dy = padded(torch.ones_like(y))
+    dy = memory.copy(torch.ones_like(y))
     (dqkv,) = kernels.backward(dy, qkv, y, lse)
     monkeypatch.undo()
     torch.testing.assert_close(y[0], exact)
     assert lse.isfinite().all()
     torch.testing.assert_close(dqkv[0], gradient_of(reference, qkv[0], dy[0]))
-    assert len(margins) >= 2 * len((qkv, y, lse, dy, dqkv))
-    assert all(margin.isnan().all() for margin in margins)
+    assert len(memory.margins) >= 2 * len((qkv, y, lse, dy, dqkv))
+    memory.assert_untouched()
 
 
 @needs_triton

@@ -17,6 +17,7 @@ from kernel_checks import (
     FAST,
     TRITON,
     assert_a_stack_is_each_model_alone,
+    assert_nothing_is_touched_outside,
     assert_same,
     needs_triton,
     normal,
@@ -230,6 +231,20 @@ def test_a_stack_of_models_is_each_model_alone_in_triton(
     inputs = [value[:1, :, :1] for value in INPUTS[form](3, rate=0.1)]
     choices = [tuple(place != shared for place in range(4))]
     assert_a_stack_is_each_model_alone(FORMS[form]("triton"), inputs, choices=choices)
+
+
+@forms
+@needs_triton
+def test_everything_is_written_and_nothing_beyond(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three chunks, the last one cut short, with groups of heads."""
+    from bench.kernels.decay import triton as kernels
+
+    monkeypatch.setattr(kernels, "CHUNK", {False: 4, True: 4})
+    torch.manual_seed(0)
+    inputs = INPUTS[form](10, rate=0.1)
+    assert_nothing_is_touched_outside(
+        kernels.forward, kernels.backward, inputs, FORMS[form]("reference"), monkeypatch
+    )
 
 
 @forms

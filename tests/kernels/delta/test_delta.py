@@ -6,11 +6,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import FAST, TRITON, assert_a_stack_is_each_model_alone, assert_same, needs_triton, normal
+from kernel_checks import (
+    FAST,
+    TRITON,
+    assert_a_stack_is_each_model_alone,
+    assert_nothing_is_touched_outside,
+    assert_same,
+    needs_triton,
+    normal,
+)
 from torch import Tensor
 
 from bench.kernels.delta import delta_rule, sequential
 from bench.kernels.delta.sequential import UPDATES
+from bench.kernels.product import precision
+from bench.precision import PRECISIONS
 
 names = pytest.mark.parametrize("name", ["reference", *FAST])
 fast, reference = delta_rule("sequential"), delta_rule("reference")
@@ -109,6 +119,22 @@ def test_a_stack_is_each_model_alone_in_triton(shared: int, monkeypatch: pytest.
     assert_a_stack_is_each_model_alone(delta_rule("triton"), [q, k, v, beta / 8, g], choices=choices)
 
 
+@needs_triton
+def test_everything_is_written_and_nothing_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three chunks, the last one cut short. The kernels take a row per update."""
+    from bench.kernels.decay import triton as chunks
+    from bench.kernels.delta import triton as kernels
+
+    monkeypatch.setattr(chunks, "CHUNK", {False: 4})
+    q, k, v, beta, g = inputs(10)
+
+    def by_row(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tensor:
+        return reference(q, *(value.unsqueeze(2) for value in (k, v, beta)), g)
+
+    rows = [q, *(value.squeeze(2) for value in (k, v, beta)), g]
+    assert_nothing_is_touched_outside(kernels.forward, kernels.backward, rows, by_row, monkeypatch)
+
+
 @pytest.mark.parametrize("name", [TRITON])
 def test_no_prompts_have_no_outputs(name: str) -> None:
     values = [value.requires_grad_() for value in inputs(33, batch=0)]
@@ -122,6 +148,18 @@ def test_no_prompts_have_no_outputs(name: str) -> None:
 def test_keys_too_wide_for_triton_are_refused() -> None:
     with pytest.raises(ValueError, match=r"keys of at most 256 channels, not 257: use sequential"):
         delta_rule("triton")(*inputs(1, keys=257))
+
+
+@pytest.mark.parametrize("name", list(PRECISIONS))
+@needs_triton
+def test_a_precision_of_products_does_not_round_the_triangular_systems_solution(name: str) -> None:
+    from bench.kernels.delta import triton as kernels
+
+    value = torch.zeros(1, 1, 1, 1, 16)
+    with precision(name):
+        constants = kernels.constants(value, value)
+    assert constants["DOT"] == PRECISIONS[name].triton_dot
+    assert constants["EXACT"] == "tf32x3"
 
 
 # --- golden values ------------------------------------------------------------------------------
