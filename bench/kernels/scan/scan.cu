@@ -1,7 +1,7 @@
 // The selective scan and its gradient in CUDA C++; `bench.kernels.scan.cuda` compiles and launches them.
 //
-// A warp processes a prompt and 32 channels. A lane has LANES channels and HELD of their states, so that a warp
-// has all states of its channels. Both kinds of sums are then short: those over the states run over LANES lanes,
+// A block is one warp, which processes a prompt and 32 channels. A lane has LANES channels and HELD of their states,
+// so that a warp has all states of its channels. Both kinds of sums are then short: those over the states run over LANES lanes,
 // those over the channels first over the LANES channels of a lane and then over 32 / LANES lanes.
 //
 // A sum over lanes of an array should leave one entry in each lane. The usual exchange halves the array at each
@@ -18,14 +18,11 @@
 // token by token. A lane reads only the states that it wrote.
 //
 // `bench.kernels.scan.cuda` defines these macros:
-//   STATE            numbers of a state: 1, 2, 4, 8 or 16
-//   CHUNK            tokens between two kept states, an even number
-//   KERNEL           which kernel to compile: 0 forward, 1 backward
-//   WARPS, RESIDENT  warps of a block; blocks per multiprocessor that registers must leave room for
-//   NATIVE           whether kept states have the order of `scan_forward`'s lanes, or (chunks, STATE, channels)
-//   ALIGNED          whether rows of B and C can be read by four numbers
-//   UNROLL, REVERSE_UNROLL, PAIRS, PREFETCH  see `BACKWARD_SHAPE` there
-//   SHARED_BYTES     size of a block's shared memory, which the launch asks for
+//   STATE         numbers of a state: 1, 2, 4, 8 or 16
+//   CHUNK         tokens between two kept states, an even number
+//   KERNEL        which kernel to compile: 0 forward, 1 backward
+//   ALIGNED       whether rows of B and C can be read by four numbers
+//   SHARED_BYTES  size of a block's shared memory, which the launch asks for
 //
 // tests/support/cuda_emulation.h defines CUDA's names for a C++ compiler, with Real as double.
 
@@ -52,35 +49,14 @@ extern __shared__ float4 shared_memory[];
 #define SHARED(type, name) type &name = *reinterpret_cast<type *>(shared_memory)
 #endif
 
-#ifndef RESIDENT
-#define RESIDENT 1
-#endif
-#ifndef PREFETCH
-#define PREFETCH 0
-#endif
-#ifndef ALIGNED
-#define ALIGNED 1
-#endif
-#ifndef NATIVE
-#define NATIVE 0
-#endif
-#ifndef PAIRS
-#define PAIRS 1
-#endif
-#ifndef REVERSE_UNROLL
-#define REVERSE_UNROLL 1
-#endif
-#ifndef UNROLL
-#define UNROLL 1
-#endif
-
-#define PRAGMA(text) _Pragma(#text)
-#define REPEAT(count) PRAGMA(unroll count)
-
 constexpr int LANES = STATE >= 16 ? 4 : STATE >= 4 ? 2 : 1;  // lanes that share channels; channels of a lane
 constexpr int HELD = STATE / LANES;                          // states of a channel that a lane has
-constexpr int THREADS = 32 * WARPS;
-constexpr int KEPT = PAIRS ? CHUNK / 2 : CHUNK - 1;          // states of a chunk in shared memory
+constexpr int THREADS = 32;                                  // of a block
+// Blocks per multiprocessor for which registers must suffice. With twelve, the gradient would spill registers.
+constexpr int FORWARD_RESIDENT = 12, BACKWARD_RESIDENT = 8;
+// States of a chunk in shared memory: every other one. The gradient computes the rest once more, which is 5 % more
+// instructions and a sixth less traffic of shared memory.
+constexpr int KEPT = CHUNK / 2;
 constexpr Real LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
 typedef long long Index;
@@ -106,18 +82,17 @@ struct BC {  // of a token, for each `turn`, in the order of the lanes that have
 };
 
 struct alignas(4 * sizeof(Real)) Shared {
-    Held states[WARPS][KEPT][LANES][32];
+    Held states[KEPT][LANES][32];
     BC bc[CHUNK];
-    Advance advances[WARPS][CHUNK][32];
-    Own own[WARPS][CHUNK][32];  // gate: dz divided by the ungated output
-    Real slopes[WARPS][CHUNK][32];
-    Real sums[WARPS > 1 ? CHUNK : 1][WARPS][2 * STATE];
+    Advance advances[CHUNK][32];
+    Own own[CHUNK][32];  // gate: dz divided by the ungated output
+    Real slopes[CHUNK][32];
 };
 
 struct alignas(4 * sizeof(Real)) SharedForward {
     BC bc[CHUNK];
-    Advance advances[WARPS][CHUNK][32];
-    Own own[WARPS][CHUNK][32];  // x times skip, and SiLU(z)
+    Advance advances[CHUNK][32];
+    Own own[CHUNK][32];  // x times skip, and SiLU(z)
 };
 
 __device__ __forceinline__ Real sigmoid_of(Real v) { return inverse(1 + exp2_of(-v * LOG2_E)); }
@@ -136,11 +111,10 @@ __device__ __forceinline__ Real softplus(Real v) {
 }
 
 struct Place {
-    int lane, warp, group, turn, own;  // group: which HELD states; own: the channel of entry 0
+    int lane, group, turn, own;  // group: which HELD states; own: the channel of entry 0
     int channels;
     __device__ __forceinline__ Place(int block, int channels) : channels(channels) {
-        lane = WARPS > 1 ? threadIdx.x % 32 : threadIdx.x;
-        warp = WARPS > 1 ? threadIdx.x / 32 : 0;
+        lane = threadIdx.x;
         group = lane % LANES;
         turn = lane / LANES % HELD;
         own = block * THREADS + threadIdx.x;
@@ -183,44 +157,28 @@ __device__ __forceinline__ void load_inputs(
     }
 }
 
+// Kept states have the order of the lanes, so that each lane reads and writes whole `Held`s.
 __device__ __forceinline__ void load_states(const Real *source, const Place &place, Real (&h)[LANES][HELD]) {
-#if NATIVE
     const int part = min(place.own, place.channels - 1) / 32;  // warps behind the last channel read it too
     const Held *entries = reinterpret_cast<const Held *>(source) + part * (LANES * 32) + place.lane;
-#endif
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
-#if NATIVE
         const Held entry = entries[r * 32];
-#endif
         _Pragma("unroll")
-        for (int i = 0; i < HELD; i++) {
-#if NATIVE
-            h[r][i] = entry.value[i];
-#else
-            h[r][i] = place.has(r) ? source[place.at(r, i)] : Real(0);
-#endif
-        }
+        for (int i = 0; i < HELD; i++) h[r][i] = entry.value[i];
     }
 }
 
 __device__ __forceinline__ void store_states(Real *target, const Place &place, const Real (&h)[LANES][HELD]) {
-#if NATIVE
     const int part = place.own / 32;
     if (part > (place.channels - 1) / 32) return;
     Held *entries = reinterpret_cast<Held *>(target) + part * (LANES * 32) + place.lane;
-#endif
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
-#if NATIVE
         Held entry;
         _Pragma("unroll")
         for (int i = 0; i < HELD; i++) entry.value[i] = h[r][i];
         entries[r * 32] = entry;
-#else
-        _Pragma("unroll")
-        for (int i = 0; i < HELD; i++) if (place.has(r)) target[place.at(r, i)] = h[r][i];
-#endif
     }
 }
 
@@ -255,8 +213,8 @@ typedef Real Tile[LANES][HELD];
 __device__ __forceinline__ void load_token(const Shared &shared, const Place &place, int j, Token (&token)[LANES]) {
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
-        const Advance part = shared.advances[place.warp][j][place.lane ^ r];
-        token[r] = {part.delta, part.input, shared.slopes[place.warp][j][place.lane ^ r]};
+        const Advance part = shared.advances[j][place.lane ^ r];
+        token[r] = {part.delta, part.input, shared.slopes[j][place.lane ^ r]};
     }
 }
 
@@ -309,8 +267,7 @@ struct Sums {
 
 // Arrays of the prompt, at the lane's own channel.
 struct Outputs {
-    Real *dx, *dstep, *dz, *by_block, *by_block_of_lane;
-    Index half;
+    Real *dx, *dstep, *dz, *by_block_of_lane;
     int by_block_t;
 };
 
@@ -343,13 +300,8 @@ __device__ __forceinline__ void differentiate(
     sum_over_states(d_input);
     sum_over_states(d_decay);
     const Real sum = sum_over_channels(dB, dC, place.lane);
-    if (WARPS > 1) {
-        Real (&sums_of_token)[2 * STATE] = shared.sums[WARPS > 1 ? j : 0][place.warp];
-        if (place.lane < 2 * STATE) sums_of_token[(place.lane & STATE) + place.state(0)] = sum;
-    } else {
-        if (place.lane < 2 * STATE) outputs.by_block_of_lane[t * outputs.by_block_t] = sum;
-    }
-    const Own own = shared.own[place.warp][j][place.lane];
+    if (place.lane < 2 * STATE) outputs.by_block_of_lane[t * outputs.by_block_t] = sum;
+    const Own own = shared.own[j][place.lane];
     const Real x = own.x;
     // dΔ/dv = sigmoid(v) = 1 − exp(−Δ) for Δ = softplus(v)
     const Real d_step = (d_input[0] * x + d_decay[0] * LN_2) * one_minus_exp(token[0].delta);
@@ -380,15 +332,10 @@ struct Inputs {
     }
 };
 
-__device__ __forceinline__ void synchronize() {
-    if (WARPS > 1) __syncthreads();
-    else __syncwarp();
-}
-
 #if KERNEL == 1
 static_assert(sizeof(Shared) == SHARED_BYTES * sizeof(Real) / 4, "the launch's size of shared memory");
 
-extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
+extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_RESIDENT) scan_backward(
     const Real *dy, const Real *x, const Real *delta, const Real *A, const Real *B, const Real *C, const Real *skip,
     const Real *z, const Real *starts, const Real *carries, const Real *spans, Real *dx, Real *dstep, Real *dz,
     Real *by_prompt, Real *by_block, Index B_k, Index B_b, Index C_k, Index C_b, Index z_k, Index z_b, int B_t,
@@ -403,7 +350,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
     const bool inside = place.has(0);
     const int chunks = (length + CHUNK - 1) / CHUNK;
     const int begin = segment * span, end = min((segment + 1) * span, chunks);
-    const Index start_size = Index(STATE) * (NATIVE ? (channels + 31) / 32 * 32 : channels);
+    const Index start_size = Index(STATE) * ((channels + 31) / 32 * 32);
 
     // Lanes behind the last channel read the last one, but with dy = 0: they add nothing to any sum.
     const int source = min(place.own, channels - 1);
@@ -419,7 +366,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
     Real *sums_of_block = by_block + (Index(row) * length * blocks + block) * STATE;
     Outputs outputs = {
         dx + origin + place.own, dstep + origin + place.own, dz + origin + place.own,
-        sums_of_block, sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), half, blocks * STATE,
+        sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), blocks * STATE,
     };
     keep_in_registers(outputs.dx);
     keep_in_registers(outputs.dstep);
@@ -451,7 +398,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
         }
     }
 
-    Advance (&advances)[CHUNK][32] = shared.advances[place.warp];
+    Advance (&advances)[CHUNK][32] = shared.advances;
     for (int chunk = end - 1; chunk >= begin; chunk--) {
         const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
         Inputs inputs;
@@ -464,12 +411,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
             const Real sigmoid = sigmoid_of(inputs.z[j]);
             const Real slope = inside ? inputs.dy[j] * sigmoid : Real(0), d = slope * inputs.z[j];
             advances[j][place.lane] = {inputs.delta[j], inputs.delta[j] * inputs.x[j]};
-            shared.slopes[place.warp][j][place.lane] = d;
-            shared.own[place.warp][j][place.lane] = {inputs.x[j], slope + d * (1 - sigmoid)};
+            shared.slopes[j][place.lane] = d;
+            shared.own[j][place.lane] = {inputs.x[j], slope + d * (1 - sigmoid)};
         }
         x_of_chunk -= CHUNK * channels, delta_of_chunk -= CHUNK * channels, dy_of_chunk -= CHUNK * channels;
         z_of_chunk -= CHUNK * z_t;
-#if PREFETCH
         if (chunk > begin) {
             // One instruction fetches the next chunk's inputs into the L2 cache: a lane for each line of 128 bytes.
             for (int first_line = 0; first_line < 4 * CHUNK; first_line += 32) {
@@ -480,27 +426,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
                 if (line < 4 * CHUNK) prefetch(base + to_first + j * (array == 3 ? z_t : channels));
             }
             const Real *states = starts + (chunk - 1) * start_size;
-#if NATIVE
             prefetch(states + source / 32 * (STATE * 32) + place.lane * STATE);
-#else
-            if (place.lane < STATE) prefetch(states + Index(place.lane) * channels + source + to_first);
-#endif
         }
-#endif
-        synchronize();
+        __syncwarp();
 
         // Recompute the chunk's states; `h` ends as the state after its last token.
-        REPEAT(UNROLL)
+        _Pragma("unroll 1")
         for (int j = 0; j < steps; j += 2) {
-            if (PAIRS || j > 0) store_tile(shared.states[place.warp][PAIRS ? j / 2 : j - 1], place.lane, h);
+            store_tile(shared.states[j / 2], place.lane, h);
             advance(advances[j], shared.bc[j], place, rate, h);
-            if (j + 1 < steps) {
-                if (!PAIRS) store_tile(shared.states[place.warp][j], place.lane, h);
-                advance(advances[j + 1], shared.bc[j + 1], place, rate, h);
-            }
+            if (j + 1 < steps) advance(advances[j + 1], shared.bc[j + 1], place, rate, h);
         }
 
-#if PAIRS
         // Half of the states were kept. The others are computed again, with decays that the gradient needs anyway.
         _Pragma("unroll 1")
         for (int pair = (steps + 1) / 2 - 1; pair >= 0; pair--) {
@@ -508,7 +445,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
             Tile before, decay, middle;
             Token token[LANES], next[LANES];
             const Held B_of = shared.bc[j].B[place.turn][place.group];
-            load_tile(shared.states[place.warp][pair], place.lane, before);
+            load_tile(shared.states[pair], place.lane, before);
             load_token(shared, place, j, token);
             decays(token, rate, decay);
             _Pragma("unroll")
@@ -532,40 +469,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
                 _Pragma("unroll")
                 for (int i = 0; i < HELD; i++) h[r][i] = before[r][i];
         }
-#else
-        REPEAT(REVERSE_UNROLL)
-        for (int j = steps - 1; j >= 0; j--) {
-            Tile before, decay;
-            Token token[LANES];
-            load_token(shared, place, j, token);
-            if (j > 0) {
-                load_tile(shared.states[place.warp][j - 1], place.lane, before);
-            } else {
-                load_states(starts + chunk * start_size, place, before);
-            }
-            decays(token, rate, decay);
-            differentiate(token, decay, before, h, rate, shared, place, skip_of_own, j, first + j, sums, outputs);
-            _Pragma("unroll")
-            for (int r = 0; r < LANES; r++)
-                _Pragma("unroll")
-                for (int i = 0; i < HELD; i++) h[r][i] = before[r][i];
-        }
-#endif
-        synchronize();
-        if (WARPS > 1) {
-            _Pragma("unroll")
-            for (int first_entry = 0; first_entry < CHUNK * 2 * STATE; first_entry += THREADS) {
-                const int entry = first_entry + threadIdx.x;
-                const int j = entry / (2 * STATE), n = entry % (2 * STATE);
-                if (j < steps) {
-                    Real sum = 0;
-                    _Pragma("unroll")
-                    for (int warp = 0; warp < WARPS; warp++) sum += shared.sums[WARPS > 1 ? j : 0][warp][n];
-                    Real *target = outputs.by_block + (n >= STATE ? outputs.half : 0) + n % STATE;
-                    target[(first + j) * outputs.by_block_t] = sum;
-                }
-            }
-        }
+        __syncwarp();
     }
 
     by_prompt += (Index(row) * segments + segment) * (STATE + 2) * channels;
@@ -584,7 +488,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_backward(
 #if KERNEL == 0
 static_assert(sizeof(SharedForward) == SHARED_BYTES * sizeof(Real) / 4, "the launch's size of shared memory");
 
-extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
+extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_RESIDENT) scan_forward(
     const Real *x, const Real *step, const Real *bias, const Real *A, const Real *B, const Real *C, const Real *skip,
     const Real *z, Real *y, Real *delta, Real *starts, Index B_k, Index B_b, Index C_k, Index C_b, Index z_k,
     Index z_b, int B_t, int C_t, int z_t, int batch, int length, int channels
@@ -596,7 +500,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
     const Place place(block, channels);
     const bool inside = place.has(0);
     const int chunks = (length + CHUNK - 1) / CHUNK;
-    const Index start_size = Index(STATE) * (NATIVE ? (channels + 31) / 32 * 32 : channels);
+    const Index start_size = Index(STATE) * ((channels + 31) / 32 * 32);
 
     const int source = min(place.own, channels - 1);  // lanes behind the last channel compute it too
     const Index origin = Index(row) * length * channels + source;
@@ -616,7 +520,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
             h[r][i] = 0;
         }
     }
-    Advance (&advances)[CHUNK][32] = shared.advances[place.warp];
+    Advance (&advances)[CHUNK][32] = shared.advances;
     for (int chunk = 0; chunk < chunks; chunk++) {
         const int first = chunk * CHUNK, steps = min(CHUNK, length - first);
         Real x_of[CHUNK], step_of[CHUNK], z_of[CHUNK];
@@ -634,11 +538,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
         for (int j = 0; j < CHUNK; j++) {
             const Real delta_of = softplus(step_of[j] + bias_of_own);
             advances[j][place.lane] = {delta_of, delta_of * x_of[j]};
-            shared.own[place.warp][j][place.lane] = {skip_of_own * x_of[j], z_of[j] * sigmoid_of(z_of[j])};
+            shared.own[j][place.lane] = {skip_of_own * x_of[j], z_of[j] * sigmoid_of(z_of[j])};
             if (inside && j < steps) delta[j * channels] = delta_of;
         }
-        synchronize();
-        REPEAT(UNROLL)
+        __syncwarp();
+        _Pragma("unroll 2")
         for (int j = 0; j < steps; j++) {
             const Held B_of = shared.bc[j].B[place.turn][place.group], C_of = shared.bc[j].C[place.turn][place.group];
             Real ungated[LANES];
@@ -652,11 +556,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) scan_forward(
                 }
             }
             sum_over_states(ungated);
-            const Own own = shared.own[place.warp][j][place.lane];
+            const Own own = shared.own[j][place.lane];
             if (inside) y[j * channels] = (ungated[0] + own.x) * own.gate;
         }
         y += CHUNK * channels, delta += CHUNK * channels;
-        synchronize();
+        __syncwarp();
     }
 }
 #endif

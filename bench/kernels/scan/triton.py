@@ -43,13 +43,13 @@ def forward(
         raise ValueError(
             f"the triton scan takes states of 1, 2, 4, 8, … numbers, not {state}: use sequential"
         )
-    native = _is_native(x, step, bias, A, B, C, skip, z)
-    rows_of = rows if native else _aligned
+    in_cuda = cuda.suits(x, step, bias, A, B, C, skip, z)
+    rows_of = rows if in_cuda else _aligned
     x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), rows_of(B), rows_of(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
     A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    starts = x.new_empty(_starts_shape(x, state, native))
-    if starts.numel() and native:
+    starts = x.new_empty(_starts_shape(x, state, in_cuda))
+    if starts.numel() and in_cuda:
         cuda.forward(x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts)
     elif starts.numel():
         triton_forward.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
@@ -69,9 +69,7 @@ def backward(
     state = A.shape[-1]
     dy, x, delta, tile = (value.contiguous() for value in (dy, x, delta, tile))
     wide = channels % 16 == 0
-    inputs = x, step, bias, A, B, C, skip, z
-    in_cuda = cuda.BACKWARD and cuda.suits(*inputs)
-    native = in_cuda and cuda.FORWARD
+    in_cuda = cuda.suits(x, step, bias, A, B, C, skip, z)
     z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
     dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
     dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
@@ -89,14 +87,14 @@ def backward(
             dy, delta, tile, C, z, carries, spans, *C.stride()[:3], *z.stride()[:3], *sizes,
             **CARRIES_STAGES, **constants,
         )  # fmt: skip
-    blocks = triton.cdiv(channels, cuda.block_channels()) if in_cuda else groups
+    blocks = cuda.blocks_of(channels) if in_cuda else groups
     by_prompt = x.new_empty(K, batch * segments, state + 2, channels)
     by_block = x.new_empty(2, K, batch, length, blocks, state)
     skip, starts = skip.contiguous(), starts.contiguous()
     if in_cuda:
         cuda.backward(
             dy, x, delta, tile, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block,
-            segments, sizes[-1], native,
+            segments, sizes[-1],
         )  # fmt: skip
     else:
         states = x.new_empty(K, batch, segments, CHUNK, state, channels)
@@ -119,14 +117,10 @@ def _segments(programs: int, chunks: int) -> int:
     return SEGMENTS if programs * SEGMENTS <= PROGRAMS and chunks >= 2 * SEGMENTS else 1
 
 
-def _is_native(*inputs: Tensor) -> bool:
-    """Whether the forward pass runs in CUDA C++, with its own layout of kept states."""
-    return cuda.FORWARD and cuda.BACKWARD and cuda.suits(*inputs)
-
-
-def _starts_shape(x: Tensor, state: int, native: bool) -> tuple[int, ...]:
+def _starts_shape(x: Tensor, state: int, in_cuda: bool) -> tuple[int, ...]:
+    """Shape of the kept states. In CUDA C++ they have the order of its lanes, and all lanes of a block."""
     K, batch, length, channels = x.shape
-    return K, batch, -(-length // CHUNK), state, cuda.padded(channels) if native else channels
+    return K, batch, -(-length // CHUNK), state, cuda.padded(channels) if in_cuda else channels
 
 
 def _aligned(value: Tensor) -> Tensor:
@@ -139,7 +133,7 @@ def _aligned(value: Tensor) -> Tensor:
 
 def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     (K, _, _, channels), state = x.shape, A.shape[-1]
-    starts = x.new_empty(_starts_shape(x, state, _is_native(x, step, bias, A, *rest)))
+    starts = x.new_empty(_starts_shape(x, state, cuda.suits(x, step, bias, A, *rest)))
     kept = starts, x.new_empty(K, state, channels)
     return x.new_empty(x.shape), x.new_empty(x.shape), *kept
 
