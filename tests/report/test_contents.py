@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from command import ROOT, bench, said
 from synthetic import (
@@ -30,6 +31,7 @@ from bench.check import check
 from bench.check.claims import Claims
 from bench.report import write
 from bench.report.data.frame import references_frame, results_frame
+from bench.report.page import exhibits
 from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
 from bench.report.page.svg import inline
 from bench.results import Pool
@@ -101,7 +103,7 @@ def test_tables_beside_the_paper_have_its_number_first(undrawn: None) -> None:
     suite, pool = small()
     for exhibit in ("Table 1", "Table 3", "Table 4", "Table 5", "Table 6"):
         results = results_frame(suite.runs, pool, {})
-        drawn = write.drawn_exhibit(exhibit, suite, results, references_frame(suite.runs, pool))
+        drawn = exhibits.drawn_exhibit(exhibit, suite, results, references_frame(suite.runs, pool))
         for table in drawn.tables:
             assert table.caption.startswith("The paper's / ours"), exhibit
             assert any(" / " in cell.text for row in table.rows for cell in row), exhibit
@@ -224,7 +226,7 @@ def test_what_runs_share_is_written_once_and_read_back() -> None:
         for row in data["rows"]
     ]
     assert read == json.loads(json.dumps(runs.rows))
-    empty = PageRuns("suites/x.yaml", [])
+    empty = PageRuns("suites/x.yaml", [], pd.DataFrame())
     assert packed(empty)["rows"] == []
 
 

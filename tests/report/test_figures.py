@@ -43,7 +43,7 @@ from bench.report.figures.convergence import convergence, figure_7
 from bench.report.figures.drawing import all_encoded
 from bench.report.figures.flops import figure_2, figure_3, figure_9
 from bench.report.figures.varied import figure_4, figure_10
-from bench.report.page.render import DrawnExhibit
+from bench.report.page.exhibits import DrawnExhibit, drawn_exhibit, exhibits
 from bench.report.page.svg import inline
 from bench.report.style import looks
 from bench.report.tables.equal_flops import matching_table, ranking_table
@@ -51,7 +51,7 @@ from bench.report.tables.languages import table_4, table_5
 from bench.report.tables.parameters import table_6
 from bench.report.tables.printed import table_1, table_3
 from bench.report.tables.table import as_latex, as_markdown
-from bench.report.write import drawn_exhibit, exhibits, write_report
+from bench.report.write import write_report
 from bench.results import Pool
 from bench.run import Run
 from bench.suite import Suite

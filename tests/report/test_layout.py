@@ -17,9 +17,9 @@ from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.layout import COLUMN, PAGE, new_grid, text_width, wrapped
 from bench.report.figures.references import curves, levels
+from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
 from bench.report.style import MUTED, in_style
-from bench.report.write import drawn_exhibit
 from bench.run import Run
 from bench.suite import Suite
 

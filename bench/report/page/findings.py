@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.check import Verdict
     from bench.check.findings import Finding, Findings, Standing
     from bench.report.figures.drawing import Drawing
-    from bench.report.page.render import DrawnExhibit
+    from bench.report.page.exhibits import DrawnExhibit
     from bench.report.page.sections import ExperimentSection
 
 

@@ -24,6 +24,7 @@ from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, estimates
 from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
+from bench.report.page.exhibits import DrawnExhibit
 from bench.report.page.findings import ShownFinding
 from bench.report.page.runs import PageRuns, packed
 from bench.report.page.sections import ExperimentSection
@@ -75,29 +76,6 @@ RULES = (
 
 
 @dataclass(frozen=True)
-class DrawnExhibit:
-    """A figure or table, drawn.
-
-    Attributes:
-        number: its name in `bench.paper.exhibits`: "Figure 2".
-        origin: the experiments it is drawn from, in words. Empty for none.
-        notes: missing runs, and warnings.
-        tasks: families of the tasks it shows, for filtering.
-        appendix: whether it depends on no result, so that it stands at the end.
-    """
-
-    number: str
-    title: str
-    anchor: str
-    origin: str
-    drawing: Drawing | None
-    tables: Sequence[Table]
-    notes: Sequence[str]
-    tasks: Sequence[str] = ()
-    appendix: bool = False
-
-
-@dataclass(frozen=True)
 class Report:
     """What the page and the README contain.
 
@@ -107,7 +85,8 @@ class Report:
         findings: what results show in words, where the suite has a findings file.
         precisions: comparisons of precisions, where claims make any.
         drawn: the paper's figures and tables, in its order.
-        beyond: comparisons at equal FLOPs.
+        at_equal_flops: a table of all tasks, then a table per task.
+        deviations: where the suite differs from the paper.
         problems: files of the pool that were set aside.
         withdrawn: results that no longer count, and why, with a line per reason.
         runs: every planned run.
@@ -123,7 +102,7 @@ class Report:
     findings: Sequence[ShownFinding]
     precisions: Precisions | None
     drawn: Sequence[DrawnExhibit]
-    beyond: Sequence[Table]
+    at_equal_flops: Sequence[Table]
     experiments: Sequence[ExperimentSection]
     provenance: ProvenanceSummary
     deviations: Table
@@ -148,6 +127,24 @@ class Report:
             return list(self.verdicts)
         order = ("contradicted", "undecided", "not comparable", "unreachable")
         return [verdict for word in order for verdict in self.verdicts if verdict.verdict == word][:FEW]
+
+    def drawings(self) -> list[Drawing]:
+        """Every figure, those of the paper first."""
+        return [
+            *(exhibit.drawing for exhibit in self.drawn if exhibit.drawing),
+            *(drawing for experiment in self.experiments for drawing in experiment.drawings()),
+        ]
+
+    def tables(self) -> list[Table]:
+        """Every table, those of the paper first."""
+        tasks = [task for experiment in self.experiments for task in experiment.tasks]
+        return [
+            *(table for exhibit in self.drawn for table in exhibit.tables),
+            *self.at_equal_flops,
+            *([self.precisions.table] if self.precisions else []),
+            *(table for task in tasks for table in (task.results, task.rates)),
+            self.deviations,
+        ]
 
     def verdicts_on(self, number: str) -> list[Verdict]:
         """Verdicts whose source names a figure or table."""

@@ -44,10 +44,12 @@ class PageRuns:
     Attributes:
         suite: the suite's file, as one types it in a shell.
         rows: a row of COLUMNS per planned run.
+        numbers: the same runs as a table without texts, for scripts.
     """
 
     suite: str
     rows: Sequence[Sequence[Any]]
+    numbers: pd.DataFrame
 
 
 def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
@@ -90,13 +92,14 @@ def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
         values["loss_steps"], values["loss"] = _losses(result)
         values["scores_steps"], values["scores"] = _scores(result, scale)
         rows.append([values[name] for name in COLUMNS])
-    return PageRuns(shlex.quote(_shown_path(suite.path)), rows)
+    return PageRuns(shlex.quote(_shown_path(suite.path)), rows, _numbers(plan, rows))
 
 
 def packed(runs: PageRuns) -> dict[str, Any]:
-    """The runs as JSON data. A column that is shorter so is `shared`: a list of its different values.
+    """The runs as JSON data.
 
-    The cells of a shared column are places in its list.
+    A column whose values repeat is written as a list of its different values, in `shared`, and its cells are
+    places in this list, if that makes the text shorter.
     """
     columns = [[row[index] for row in runs.rows] for index in range(len(COLUMNS))]
     shared: dict[str, list[Any]] = {}
@@ -116,9 +119,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def runs_csv(plan: pd.DataFrame, runs: PageRuns) -> pd.DataFrame:
-    """The table of runs as numbers: what the page's table shows."""
-    table = pd.DataFrame(runs.rows, columns=COLUMNS).iloc[:, : COLUMNS.index("settings")]
+def _numbers(plan: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=COLUMNS).iloc[:, : COLUMNS.index("settings")]
     return table.assign(clip=plan["clip"].to_numpy(), optimizer=plan["optimizer"].to_numpy())
 
 

@@ -101,3 +101,9 @@ def as_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+def scalars(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The numbers behind a figure without columns that hold lists."""
+    lists = numbers.map(lambda value: isinstance(value, list)).any()
+    return numbers.loc[:, ~lists]

@@ -1,0 +1,156 @@
+"""The paper's figures and tables in a report, each drawn from the experiments that name it.
+
+`bench.paper.exhibits` lists them. Nothing here writes files or knows HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.paper.exhibits import EXHIBITS, Exhibit, named
+from bench.report.data.estimates import settings
+from bench.report.data.frame import CELL, of_runs
+from bench.report.figures.drawing import Drawing
+from bench.report.style import task_name
+from bench.report.tables.results import points_table
+from bench.report.tables.table import Table, scalars
+from bench.report.text import first_few, slug
+from bench.run import Run, short
+
+if TYPE_CHECKING:
+    from bench.suite import Experiment, Suite
+
+NOTHING_PLANNED = "Missing: no experiment of this suite rebuilds it."
+
+
+@dataclass(frozen=True)
+class DrawnExhibit:
+    """A figure or table, drawn.
+
+    Attributes:
+        number: its name in `bench.paper.exhibits`: "Figure 2".
+        origin: the experiments it is drawn from, in words. Empty for none.
+        notes: missing runs, and warnings.
+        tasks: families of the tasks it shows, for filtering.
+        appendix: whether it depends on no result, so that it stands at the end.
+    """
+
+    number: str
+    title: str
+    anchor: str
+    origin: str
+    drawing: Drawing | None
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    tasks: Sequence[str] = ()
+    appendix: bool = False
+
+
+def exhibits(
+    suite: Suite, results: pd.DataFrame, references: pd.DataFrame, cited: Iterable[str]
+) -> list[DrawnExhibit]:
+    """Draw every figure and table that an experiment of the suite rebuilds, or that `cited` names.
+
+    Args:
+        suite: what was planned.
+        results: the frame of its runs.
+        references: `references_frame` of its tasks.
+        cited: figures and tables that claims are about. Those without an experiment are listed as missing.
+    """
+    rebuilt = {name for experiment in suite.experiments for name in named(experiment.rebuilds)}
+    names = rebuilt | set(cited) | {"Table 6"}
+    return [drawn_exhibit(name, suite, results, references) for name in EXHIBITS if name in names]
+
+
+def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd.DataFrame) -> DrawnExhibit:
+    """Draw one figure or table, or note that it is missing."""
+    exhibit = EXHIBITS[name]
+    anchor = slug(name)
+    function = _function(exhibit)
+    blank = DrawnExhibit(name, exhibit.title, anchor, "", None, [], [])
+    if exhibit.data == "none":
+        return replace(blank, tables=[function()], appendix=True)
+    if exhibit.data == "summed up":
+        runs = runs_in(experiments_of(suite, {key for key, entry in EXHIBITS.items() if entry.summed_up}))
+        return replace(blank, tables=[function(of_runs(results, runs or suite.runs), references)])
+    experiments = experiments_of(suite, {name})
+    runs = runs_in(experiments)
+    missing = [] if runs else [NOTHING_PLANNED]
+    if missing and exhibit.is_figure:
+        return replace(blank, notes=missing)
+    rows = of_runs(results, runs)
+    blank = replace(
+        blank,
+        origin=_origin(experiments),
+        notes=[*missing, *choices(rows)],
+        tasks=list(dict.fromkeys(map(task_name, rows["task_name"]))),
+    )
+    if not exhibit.is_figure:
+        own = (rows, references) if exhibit.baselines else (rows,)
+        return replace(blank, tables=[function(*own)])
+    # The exhibit names the files, not the function that draws it.
+    drawing = replace(function(rows, references), name=anchor)
+    return replace(blank, drawing=drawing, tables=[points_table(anchor, scalars(drawing.numbers))])
+
+
+def experiments_of(suite: Suite, names: Collection[str]) -> list[Experiment]:
+    """The experiments of a suite that rebuild one of the named exhibits."""
+    return [
+        experiment
+        for experiment in suite.experiments
+        if not set(names).isdisjoint(named(experiment.rebuilds))
+    ]
+
+
+def runs_in(experiments: Iterable[Experiment]) -> list[Run]:
+    return [run for experiment in experiments for run in experiment.runs]
+
+
+def _function(exhibit: Exhibit) -> Callable[..., Any]:
+    module, _, name = exhibit.function.rpartition(".")
+    function: Callable[..., Any] = getattr(import_module(f"bench.report.{module}"), name)
+    return function
+
+
+def _origin(experiments: Sequence[Experiment]) -> str:
+    """Names of experiments, each with its `rebuilds` if that is more than the name of one exhibit."""
+    return ", ".join(
+        experiment.name
+        if named(experiment.rebuilds) == (experiment.rebuilds,)
+        else f"{experiment.name} ({experiment.rebuilds})"
+        for experiment in experiments
+    )
+
+
+def choices(rows: pd.DataFrame) -> list[str]:
+    """Warnings about the chosen learning rates: edges of grids, and runs that are still missing."""
+    if rows.empty:
+        return []
+    table = settings(rows)
+    count = int(table["chosen"].sum())
+    notes = []
+    incomplete = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
+    early = table[table["chosen"]].merge(incomplete, on=CELL)
+    if len(early):
+        notes.append(
+            f"{len(early)} of {count} choices of a learning rate are among part of the planned runs: some "
+            f"are missing or failed. {_in_words(early)} may change."
+        )
+    edge = table[table["at_edge"]]
+    if len(edge):
+        notes.append(
+            f"{len(edge)} of {count} chosen learning rates lie at the edge of their grid: {_in_words(edge)}. "
+            "A better one may lie beyond."
+        )
+    return notes
+
+
+def _in_words(table: pd.DataFrame) -> str:
+    settings = zip(table["series"], table["size"], table["learning_rate"], strict=True)
+    phrases = [f"{series} {size} ({short(rate)})" for series, size, rate in settings]
+    return ", ".join(first_few(list(dict.fromkeys(phrases))))
