@@ -6,11 +6,13 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch = pytest.importorskip("torch")
+from small_runs import small_run, without_dropout  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from bench.kernels import backends, registry, self_test  # noqa: E402
@@ -42,34 +44,23 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 NAMES = list(ARCHITECTURES)
 
 
-def small_run(name: str, **fields: object) -> Run:
-    architecture = ARCHITECTURES[name]
-    return Run.model_validate(
-        {
-            "task": TASKS["linear_regression"](),
-            "architecture": architecture,
-            "size": Size(layers=2, width=32).of(architecture),
-            "learning_rate": 1e-3,
-            "steps": 40,
-            "checkpoints": (20, 40),
-            "batch_size": 8,
-            "evaluation_prompts": 64,
-            **fields,
-        }
-    )
-
-
-def without_dropout(run: Run) -> Run:
-    """S4-Mamba's dropout draws from PyTorch's generator, so an eager step drops other channels."""
-    if run.architecture.name != "s4_mamba":
-        return run
-    return run.model_copy(update={"architecture": run.architecture.with_options({"dropout": 0.0})})
+def gpu_run(name: str, **fields: Any) -> Run:
+    """A run whose prompts have 82 tokens."""
+    usual = {
+        "task": TASKS["linear_regression"](),
+        "size": Size(layers=2, width=32),
+        "learning_rate": 1e-3,
+        "steps": 40,
+        "checkpoints": (20, 40),
+        "evaluation_prompts": 64,
+    }
+    return small_run(name, **{**usual, **fields})
 
 
 @pytest.mark.parametrize("scan", ["sequential", "triton"])
 @pytest.mark.parametrize("name", NAMES)
 def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> None:
-    run, device = without_dropout(small_run(name)), torch.device("cuda")
+    run, device = without_dropout(gpu_run(name)), torch.device("cuda")
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
@@ -84,7 +75,7 @@ def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> 
 
 @pytest.mark.parametrize("name", ["mamba", "mambaformer"])
 def test_captured_steps_of_a_stack_are_the_eager_steps_to_the_bit(name: str) -> None:
-    run, device = without_dropout(small_run(name)), torch.device("cuda")
+    run, device = without_dropout(gpu_run(name)), torch.device("cuda")
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
@@ -103,7 +94,7 @@ def test_captured_steps_of_a_stack_are_the_eager_steps_to_the_bit(name: str) -> 
 )
 def test_every_task_can_be_captured_and_trains_as_eagerly(name: str, fields: dict[str, object]) -> None:
     run, device = (
-        small_run("transformer", task=TASKS[name].model_validate({**TASKS[name].example_fields, **fields})),
+        gpu_run("transformer", task=TASKS[name].model_validate({**TASKS[name].example_fields, **fields})),
         torch.device("cuda"),
     )
     configure(run, device)
@@ -154,7 +145,7 @@ def test_batches_of_several_lengths_are_captured_and_train_as_eagerly(
     """A graph per length; dropout draws the same masks in all of them."""
     if len(seeds) > 1 and architecture.name == "lstm":
         pytest.skip("an LSTM is not stacked")
-    runs = [small_run(architecture.base_name, task=REGBENCH, seed=seed) for seed in seeds]
+    runs = [gpu_run(architecture.base_name, task=REGBENCH, seed=seed) for seed in seeds]
     stack = Stack.of(*(run.model_copy(update={"architecture": architecture}) for run in runs))
     lengths = [max(REGBENCH.batch_length(seed, step, 8) for seed in seeds) for step in range(24)]
     assert len(set(lengths[:12]) & set(lengths[12:])) > 1
@@ -167,7 +158,7 @@ def test_batches_of_several_lengths_are_captured_and_train_as_eagerly(
 @pytest.mark.parametrize("scan", ["sequential", "triton"])
 def test_members_of_a_stack_have_the_lengths_and_masks_that_they_have_alone(scan: str) -> None:
     architecture, device = ARCHITECTURES["transformer"].with_options(DROPOUTS), torch.device("cuda")
-    runs = [small_run("transformer", task=REGBENCH, steps=24, checkpoints=(24,), seed=k) for k in (0, 1)]
+    runs = [gpu_run("transformer", task=REGBENCH, steps=24, checkpoints=(24,), seed=k) for k in (0, 1)]
     stack = Stack.of(*(run.model_copy(update={"architecture": architecture}) for run in runs))
     together, _ = stack_losses(stack, device, scan)
     for member, losses in zip(stack.members, together, strict=True):
@@ -205,7 +196,7 @@ def test_fused_dropout_is_its_formula_to_the_bit(shape: tuple[int, ...]) -> None
 
 def test_a_resumed_run_captures_the_lengths_of_its_steps_anew(tmp_path: Path) -> None:
     architecture, device = ARCHITECTURES["transformer"].with_options(DROPOUTS), torch.device("cuda")
-    run = small_run("transformer", task=REGBENCH).model_copy(update={"architecture": architecture})
+    run = gpu_run("transformer", task=REGBENCH).model_copy(update={"architecture": architecture})
     straight = train(run, tmp_path / "a", TrainingOptions(device, "triton"))
     last: list[Progress] = []
     stop = TrainingOptions(device, "triton", report=last.append, stop=lambda: last[-1].step >= 7)
@@ -228,7 +219,7 @@ def test_training_prompts_are_those_of_the_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
-    run, device = small_run(name), torch.device("cuda")
+    run, device = gpu_run(name), torch.device("cuda")
     straight = train(run, tmp_path / "a", TrainingOptions(device))
     last: list[Progress] = []
     with pytest.raises(Interrupted):
@@ -244,7 +235,7 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
 def test_a_process_keeps_no_memory_of_the_runs_it_trained(tmp_path: Path) -> None:
     left = []
     for name in ("mamba", "transformer", "mamba", "transformer"):
-        train(small_run(name), tmp_path / name, TrainingOptions(torch.device("cuda"), "triton"))
+        train(gpu_run(name), tmp_path / name, TrainingOptions(torch.device("cuda"), "triton"))
         gc.collect()
         left.append(torch.cuda.memory_allocated())
     assert left[3] - left[1] < 2**20, left
@@ -308,7 +299,7 @@ def test_short_convolution_is_the_reference_at_odd_shapes(
 
 @pytest.mark.parametrize("name", ["mamba", "s4", "s4_mamba"])
 def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
-    run, device = without_dropout(small_run(name, steps=100, checkpoints=(100,))), torch.device("cuda")
+    run, device = without_dropout(gpu_run(name, steps=100, checkpoints=(100,))), torch.device("cuda")
     expected, _ = training_losses(run, device, "sequential")
     assert expected[-1] < expected[0]
     for scan in ("reference", "triton", "mamba_ssm"):
@@ -321,7 +312,7 @@ def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
 def test_members_of_a_stack_train_as_they_would_alone(name: str, precision: str) -> None:
     """Over a hundred steps, as closely as ten times the drift that one ulp of the weights causes."""
     fields = {"steps": 100, "checkpoints": (100,), "precision": precision, "batch_size": 64}
-    run, device = without_dropout(small_run(name, **fields)), torch.device("cuda")
+    run, device = without_dropout(gpu_run(name, **fields)), torch.device("cuda")
     stack = stack_with_companions(run)
     together, _ = stack_losses(stack, device, "triton")
     for member, losses in zip(stack.members, together, strict=True):
@@ -407,7 +398,7 @@ def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] |
 @pytest.mark.parametrize("members", [1, 4])
 def test_a_step_is_timed_and_its_kernels_fill_it(members: int) -> None:
     device = torch.device("cuda")
-    row = measure(small_run("mamba"), members, device, "triton", profile=True)
+    row = measure(gpu_run("mamba"), members, device, "triton", profile=True)
     assert row.failure is None
     assert row.ms_per_step is not None
     assert row.kernels_per_step is not None

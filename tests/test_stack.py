@@ -12,13 +12,14 @@ import torch
 from command import bench, said
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import small_run, without_dropout
 from toy import toy_suite
 
 from bench import suite as suites
 from bench.dispatch.job import Machine
 from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
-from bench.models.architectures import ARCHITECTURES, PAPER
+from bench.models.architectures import PAPER
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 from bench.run import Run
@@ -34,23 +35,10 @@ SPARSE = TASKS["sparse_linear_regression"](n_dims=3, n_points=5, sparsity=2)
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 
-def small_run(name: str = "mamba", **fields: Any) -> Run:
-    architecture = ARCHITECTURES[name]
-    if name == "s4_mamba":  # dropout draws other numbers in a stack
-        architecture = architecture.with_options({"dropout": 0.0})
-    return Run.model_validate(
-        {
-            "task": LINEAR,
-            "architecture": architecture,
-            "size": Size(layers=1, width=16, heads=4).of(architecture),
-            "learning_rate": 2e-3,
-            "steps": 12,
-            "checkpoints": (6, 12),
-            "batch_size": 8,
-            "evaluation_prompts": 16,
-            **fields,
-        }
-    )
+def member(name: str = "mamba", **fields: Any) -> Run:
+    """A run that trains alone as in a stack."""
+    usual = {"steps": 12, "checkpoints": (6, 12), "evaluation_prompts": 16}
+    return without_dropout(small_run(name, **{**usual, **fields}))
 
 
 def numbers(result: dict[str, Any]) -> str:
@@ -62,10 +50,10 @@ def numbers(result: dict[str, Any]) -> str:
 def test_a_member_trains_as_it_would_alone(name: str, tmp_path: Path) -> None:
     """Members of one stream of prompts, of another seed, of another task with prompts of one shape."""
     runs = [
-        small_run(name, learning_rate=1e-3),
-        small_run(name, clip=0.1),
-        small_run(name, seed=1),
-        small_run(name, seed=1, task=SPARSE),
+        member(name, learning_rate=1e-3),
+        member(name, clip=0.1),
+        member(name, seed=1),
+        member(name, seed=1, task=SPARSE),
     ]
     stack = Stack.of(*runs)
     for run, result in zip(
@@ -92,7 +80,7 @@ def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path:
         "many_outlier_regression": {"n_dims": 3, "n_points": 30, "outlier_probability": 0.75},
     }
     runs = [
-        small_run(task=TASKS[name](**small[name]), seed=seed, steps=4, checkpoints=(4,)) for seed in (0, 0, 1)
+        member(task=TASKS[name](**small[name]), seed=seed, steps=4, checkpoints=(4,)) for seed in (0, 0, 1)
     ]
     runs[1] = runs[1].model_copy(update={"learning_rate": 1e-3})
     stack = Stack.of(*runs)
@@ -105,7 +93,7 @@ def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path:
 
 @pytest.mark.slow
 def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    stack = Stack.of(*(small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
+    stack = Stack.of(*(member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
     straight = train_stack(stack, tmp_path / "straight", TrainingOptions(CPU))
     seen: list[Progress] = []
     options = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
@@ -121,8 +109,8 @@ def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path
 
 
 def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alone(tmp_path: Path) -> None:
-    calm = [small_run("transformer", learning_rate=rate) for rate in (1e-3, 2e-3)]
-    wild = small_run("transformer", learning_rate=1e30, clip=1e30)
+    calm = [member("transformer", learning_rate=rate) for rate in (1e-3, 2e-3)]
+    wild = member("transformer", learning_rate=1e30, clip=1e30)
     stack = Stack.of(*calm, wild)
     ended: list[tuple[int, int]] = []
     last: list[Progress] = []
@@ -136,7 +124,7 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
     assert "is not finite at step" in results[wild]["reason"]
     assert ended[0] == (stack.members.index(wild), ended[0][1])
     assert ended[0][1] < wild.steps
-    other = small_run("transformer", learning_rate=3e-3, clip=1e30)
+    other = member("transformer", learning_rate=3e-3, clip=1e30)
     peaceful = Stack(tuple(other if run == wild else run for run in stack.members))
     expected = dict(
         zip(peaceful.members, train_stack(peaceful, tmp_path / "other", TrainingOptions(CPU)), strict=True)
@@ -147,7 +135,7 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
 
 
 def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:
-    stack = Stack.of(*(small_run("transformer", learning_rate=1e30, clip=1e30, seed=seed) for seed in (0, 1)))
+    stack = Stack.of(*(member("transformer", learning_rate=1e30, clip=1e30, seed=seed) for seed in (0, 1)))
     results = train_stack(stack, tmp_path, TrainingOptions(CPU))
     assert [result["outcome"] for result in results] == ["diverged", "diverged"]
 
@@ -166,7 +154,7 @@ def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:
     )
 )
 def test_a_stack_has_one_id_whatever_the_order_and_keeps_streams_together(fields: list[Any]) -> None:
-    runs = [small_run(learning_rate=rate, seed=seed, task=task) for rate, seed, task in fields]
+    runs = [member(learning_rate=rate, seed=seed, task=task) for rate, seed, task in fields]
     stack = Stack.of(*runs)
     assert Stack.of(*reversed(runs)) == stack
     assert stack.id == (runs[0].id if len(runs) == 1 else Stack.of(*reversed(runs)).id)
@@ -190,23 +178,23 @@ def test_a_stack_has_one_id_whatever_the_order_and_keeps_streams_together(fields
     ],
 )
 def test_runs_of_other_shapes_are_refused(other: dict[str, Any]) -> None:
-    run, stranger = small_run(), small_run(**other)
+    run, stranger = member(), member(**other)
     assert shape(run) != shape(stranger)
     with pytest.raises(ValueError, match="one shape"):
         Stack.of(run, stranger)
 
 
 def test_runs_with_a_block_that_does_not_say_so_are_not_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = small_run("mambaformer")
+    run = member("mambaformer")
     assert stackable(run)
     monkeypatch.setattr(type(run.architecture.layer[-1]), "stackable", Block.stackable)
     assert not stackable(run)
-    assert not stackable(small_run("lstm"))
+    assert not stackable(member("lstm"))
 
 
 def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -> None:
-    runs = [small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
-    others = [small_run("s4"), small_run(batch_size=4)]
+    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
+    others = [member("s4"), member(batch_size=4)]
     jobs = [*others, *runs]
     with companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack:
         assert set(stack.members) == set(runs)
@@ -226,7 +214,7 @@ def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -
 
 
 def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
-    runs = [small_run(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
+    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
     stack = Stack.of(*runs[:3])
     folder = begin(stack, tmp_path)
     assert begun(tmp_path) == []  # nothing to go on from yet

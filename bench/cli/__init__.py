@@ -22,7 +22,7 @@ def main() -> None:
         # Not the exception's type: what is raised while a class is made becomes a RuntimeError before Python
         # 3.12, and a SchemaError where pydantic builds a validator.
         if signals.received is not None:
-            sys.exit(128 + signals.received)
+            sys.exit(signals.exit_code(signals.received))
         raise
 
 

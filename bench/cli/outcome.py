@@ -13,6 +13,7 @@ import typer
 from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
+from bench.cli.signals import exit_code
 from bench.cli.time_limit import UNFINISHED
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
@@ -105,7 +106,7 @@ def conclude(
             out.say(f"Interrupted. Run the same command again to resume. See bench status {choice}")
         elif saved:
             out.say(f"Workers were told to stop, and saved. Resume with: bench run {choice.to_run}")
-            raise typer.Exit(128 + signal.SIGTERM)
+            raise typer.Exit(exit_code(signal.SIGTERM))
         else:
             logs = f"{results / STATE}/worker-*.log"
             out.say(f"Some runs left no result and no failure. See the reason in {logs}")

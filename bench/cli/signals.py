@@ -1,7 +1,7 @@
-"""Signals that stop a command: an exception in every command.
+"""Signals that stop a command. Each raises an exception, which `except Exception` does not catch.
 
 The first process of a container has no default handler for SIGTERM. Without a handler of its own, it would
-run on until it is killed. The exception passes `except Exception`.
+run on until it is killed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ received: int | None = None
 
 
 class Terminated(BaseException):
-    """A signal tells this process to stop."""
+    """A signal of `STOPS` tells this process to stop."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -32,9 +32,15 @@ def listen() -> None:
             signal.signal(number, _raise)
 
 
-def exit_code(stop: BaseException) -> int:
-    """The exit code that shells report after a signal: 130 for SIGINT, 143 for SIGTERM."""
-    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
+def exit_code(stop: int | BaseException) -> int:
+    """The exit code that shells report after a signal: 130 for SIGINT, 143 for SIGTERM.
+
+    Args:
+        stop: the number of the signal, or the exception that it raised.
+    """
+    if isinstance(stop, BaseException):
+        stop = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+    return 128 + stop
 
 
 def _raise(number: int, frame: object) -> None:

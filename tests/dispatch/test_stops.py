@@ -208,6 +208,7 @@ def test_a_command_without_work_stops_too(tmp_path: Path) -> None:
 def test_codes_are_a_shells() -> None:
     assert signals.exit_code(KeyboardInterrupt()) == 130
     assert signals.exit_code(signals.Terminated(signal.SIGTERM)) == 143
+    assert signals.exit_code(signal.SIGHUP) == 129
 
 
 # --- a plugin that kills its process ------------------------------------------------------------

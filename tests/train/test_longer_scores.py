@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_runs import small_run
 from torch import Tensor, nn
 
 from bench.models.architecture import Architecture
-from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block, Place
-from bench.models.sizes import Size
 from bench.results import RunRecord, read_run
 from bench.results.evaluations import number, positions
 from bench.run import Run
@@ -30,21 +29,8 @@ CPU = torch.device("cpu")
 
 
 def run_of(architecture: Architecture | str = "mamba", **fields: Any) -> Run:
-    if isinstance(architecture, str):
-        architecture = ARCHITECTURES[architecture]
-    return Run.model_validate(
-        {
-            "task": TASKS["linear_regression"](n_dims=3, n_points=5),
-            "architecture": architecture,
-            "size": Size(layers=1, width=16, heads=4).of(architecture),
-            "learning_rate": 2e-3,
-            "steps": 2,
-            "checkpoints": (1, 2),
-            "batch_size": 8,
-            "evaluation_prompts": 70,
-            **fields,
-        }
-    )
+    usual = {"steps": 2, "checkpoints": (1, 2), "evaluation_prompts": 70}
+    return small_run(architecture, **{**usual, **fields})
 
 
 def read(result: dict[str, Any]) -> RunRecord:

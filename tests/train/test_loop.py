@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import small_run
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
@@ -27,23 +28,6 @@ from bench.train.step import StackPredictor, State, eager_step, initial_state
 
 CPU = torch.device("cpu")
 NAMES = list(ARCHITECTURES)
-
-
-def small_run(name: str = "transformer", **fields: Any) -> Run:
-    architecture = ARCHITECTURES[name]
-    return Run.model_validate(
-        {
-            "task": TASKS["linear_regression"](n_dims=3, n_points=5),
-            "architecture": architecture,
-            "size": Size(layers=1, width=16, heads=4).of(architecture),
-            "learning_rate": 2e-3,
-            "steps": 30,
-            "checkpoints": (10, 30),
-            "batch_size": 8,
-            "evaluation_prompts": 32,
-            **fields,
-        }
-    )
 
 
 def fresh(run: Run) -> State:

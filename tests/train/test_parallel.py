@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_runs import small_run
 
 from bench import results as pool_of
 from bench.dispatch.job import Machine, has_dropout
@@ -18,7 +19,6 @@ from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
 from bench.models.architectures import ARCHITECTURES, PAPER
-from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS
@@ -30,20 +30,9 @@ from bench.train.step import initial_state
 CPU = torch.device("cpu")
 
 
-def small_run(name: str, **fields: Any) -> Run:
-    architecture = ARCHITECTURES[name]
-    values = {
-        "task": TASKS["linear_regression"](n_dims=3, n_points=5),
-        "architecture": architecture,
-        "size": Size(layers=1, width=16, heads=4).of(architecture),
-        "learning_rate": 2e-3,
-        "clip": 0.5,
-        "steps": 24,
-        "checkpoints": (8, 24),
-        "batch_size": 15,  # not divisible: the shares differ
-        "evaluation_prompts": 32,
-    }
-    return Run.model_validate({**values, **fields})
+def spread_run(name: str, **fields: Any) -> Run:
+    """A run whose batch does not divide by the number of processes, so that their shares differ."""
+    return small_run(name, **{"clip": 0.5, "steps": 24, "checkpoints": (8, 24), "batch_size": 15, **fields})
 
 
 def pool_over(runs: list[Run], results: Path, processes: int, **machine: Any) -> LocalPool:
@@ -65,8 +54,8 @@ def finish(pool: LocalPool, seconds: float = 120) -> None:
 def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
     # One architecture of each kind of mixer: how a batch is shared does not depend on the others.
     names = ["transformer", "mamba", "s4", "mambaformer", "gdn_hybrid_3_1", "mamba2"]
-    runs = [small_run(name) for name in names]
-    runs.append(small_run("transformer", task=TASKS["sparse_parity"](n_dims=4, n_points=6, sparsity=2)))
+    runs = [spread_run(name) for name in names]
+    runs.append(spread_run("transformer", task=TASKS["sparse_parity"](n_dims=4, n_points=6, sparsity=2)))
     pool = pool_over(runs, tmp_path, 2)
     pool.start()
     finish(pool)
@@ -85,7 +74,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path) -> None:
-    run = small_run("transformer", steps=200, checkpoints=(200,))
+    run = spread_run("transformer", steps=200, checkpoints=(200,))
     pool = pool_over([run], tmp_path, 2, save_every=0.0)
     pool.start()
     folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + 60
@@ -105,7 +94,7 @@ def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
-    broken, good = small_run("mamba"), small_run("transformer")
+    broken, good = spread_run("mamba"), spread_run("transformer")
     (Folder.of(tmp_path, broken.id).path / "checkpoint.pt.unusable").mkdir(parents=True)
     (Folder.of(tmp_path, broken.id).path / "checkpoint.pt").write_text("cannot be read or set aside")
     pool = pool_over([broken, good], tmp_path, 2, save_every=0.0)
@@ -153,7 +142,7 @@ def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
-    run = small_run(name)
+    run = spread_run(name)
     state, task = initial_state(Stack.of(run), CPU, "sequential"), run.task
     prompts = task.batch(Draws(0, "train", state.step), 4)
     outputs = state.model(prompts.tokens)
@@ -164,7 +153,7 @@ def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
 
 def test_only_dropout_keeps_a_run_from_being_spread() -> None:
     names = [architecture.name for architecture in PAPER]
-    assert {name for name in names if has_dropout(small_run(name))} == {"s4_mamba", "lstm"}
+    assert {name for name in names if has_dropout(spread_run(name))} == {"s4_mamba", "lstm"}
 
 
 def test_machines_are_crews_of_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
