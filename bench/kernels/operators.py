@@ -9,7 +9,8 @@ models runs as one launch instead of K launches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -58,76 +59,141 @@ def operator(
         selective: whether `backward` takes a last argument, a list of bools that states which results are
             needed. It returns `unwanted(dy)` in place of the others.
     """
-    available = (*arguments, *outputs, *kept)
-    needs = (*arguments, *kept) if needs is None else needs
-    places = [available.index(value) for value in needs]
-    owners = arguments if gradients is None else gradients
-    sources = tuple(argument for argument in arguments if argument in owners)
-    assert gradient_shapes or needs[: len(sources)] == sources, "`needs` lacks inputs: give `gradient_shapes`"
-    users = [[place for place, owner in enumerate(owners) if owner == argument] for argument in sources]
-    inputs = ", ".join(f"Tensor {argument}" for argument in arguments)
-    backward_inputs = ", ".join(
-        [*(f"Tensor d_{output}" for output in outputs), *(f"Tensor {value}" for value in needs)]
+    signature = _Signature(
+        arguments,
+        outputs,
+        kept,
+        needs=(*arguments, *kept) if needs is None else needs,
+        owners=arguments if gradients is None else gradients,
+        selective=selective,
     )
-    backward_inputs += ", bool[] wanted" if selective else ""
-    count = len(outputs) + len(kept)
-    # Operator schemas have no tuple with one entry: an operator with one result returns the tensor itself.
-    run = _define(name, f"({inputs}) -> {_tuple(count)}", _alone(forward, count))
-    gradient = _define(
-        f"{name}_backward", f"({backward_inputs}) -> {_tuple(len(sources))}", _alone(backward, len(sources))
+    own = signature.own_gradients
+    assert gradient_shapes or signature.needs[: len(own)] == own, (
+        "`needs` lacks inputs: give `gradient_shapes`"
     )
+    run = _define(name, signature.forward(), _alone(forward, signature.results))
+    gradient = _define(f"{name}_backward", signature.backward(), _alone(backward, len(own)))
+    rule = _GradientRule(signature, gradient)
+    library = torch.library
+    library.register_fake(run, _alone(shapes, signature.results), lib=LIBRARY)
+    library.register_fake(gradient, _alone(gradient_shapes or rule.shapes, len(own)), lib=LIBRARY)
+    library.register_autograd(run, rule.differentiate, setup_context=rule.keep, lib=LIBRARY)
+    library.register_vmap(run, _folded(run), lib=LIBRARY)
+    library.register_vmap(gradient, _folded(gradient), lib=LIBRARY)
+    transformable = _transformable(name, run, rule)
 
-    def keep(ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
+    def apply(*values: Tensor) -> Any:
+        stacked = [value.unsqueeze(0) for value in values]
+        # Under torch.compile, the custom operator and its own registration of the gradient are used.
+        tensors = _as_tuple(run(*stacked) if torch.compiler.is_compiling() else transformable(*stacked))
+        results = tuple(value.squeeze(0) for value in tensors[: len(outputs)])
+        return results if len(outputs) > 1 else results[0]
+
+    return apply
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """Names of the tensors of an operator and of its gradient.
+
+    Attributes:
+        owners: for each argument, the argument whose gradient is equal to its own.
+        arguments, outputs, kept, needs, selective: as in `operator`.
+    """
+
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+    kept: tuple[str, ...]
+    needs: tuple[str, ...]
+    owners: tuple[str, ...]
+    selective: bool
+
+    @property
+    def results(self) -> int:
+        """Number of tensors that the operator returns."""
+        return len(self.outputs) + len(self.kept)
+
+    @property
+    def own_gradients(self) -> tuple[str, ...]:
+        """The arguments with a gradient of their own: what the backward pass returns."""
+        return tuple(argument for argument in self.arguments if argument in self.owners)
+
+    def forward(self) -> str:
+        """Schema of the operator."""
+        return f"({_tensors(self.arguments)}) -> {_tuple(self.results)}"
+
+    def backward(self) -> str:
+        """Schema of the gradient."""
+        inputs = _tensors([*(f"d_{output}" for output in self.outputs), *self.needs])
+        wanted = ", bool[] wanted" if self.selective else ""
+        return f"({inputs}{wanted}) -> {_tuple(len(self.own_gradients))}"
+
+
+class _GradientRule:
+    """How autograd calls the gradient of an operator."""
+
+    def __init__(self, signature: _Signature, gradient: Callable[..., Tensor | Tensors]) -> None:
+        self.signature, self.gradient = signature, gradient
+        self.count = len(signature.outputs)
+        available = (*signature.arguments, *signature.outputs, *signature.kept)
+        self.places = [available.index(value) for value in signature.needs]
+        self.users = [
+            [place for place, owner in enumerate(signature.owners) if owner == argument]
+            for argument in signature.own_gradients
+        ]
+
+    def keep(self, ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
+        """Keep the tensors that the backward pass needs."""
         ctx.set_materialize_grads(False)  # autograd would fill zeros for the kept tensors, which are large
         results = _as_tuple(output)
-        ctx.shapes = [value.shape for value in results[: len(outputs)]]
+        ctx.shapes = [value.shape for value in results[: self.count]]
         tensors = (*inputs, *results)
-        ctx.save_for_backward(*(tensors[place] for place in places))
+        ctx.save_for_backward(*(tensors[place] for place in self.places))
 
     def differentiate(
-        ctx: Any, *gradients: Tensor | None, through: Callable[..., Tensor | Tensors] = gradient
+        self, ctx: Any, *gradients: Tensor | None, through: Callable[..., Tensor | Tensors] | None = None
     ) -> tuple[Tensor | None, ...]:
-        incoming = gradients[: len(outputs)]
+        """A gradient per output → one per argument, by `through` in place of the gradient's operator."""
+        signature = self.signature
+        incoming = gradients[: self.count]
         example = next((value for value in incoming if value is not None), None)
         if example is None:
-            return (None,) * len(arguments)
+            return (None,) * len(signature.arguments)
         complete = [
             example.new_zeros(shape) if value is None else value
             for value, shape in zip(incoming, ctx.shapes, strict=True)
         ]
-        wanted = [any(ctx.needs_input_grad[place] for place in own_places) for own_places in users]
-        results = _as_tuple(through(*complete, *ctx.saved_tensors, *([wanted] if selective else [])))
+        wanted = [any(ctx.needs_input_grad[place] for place in places) for places in self.users]
+        flags = [wanted] if signature.selective else []
+        results = _as_tuple((through or self.gradient)(*complete, *ctx.saved_tensors, *flags))
         by_owner = {
             owner: result if want else None
-            for owner, result, want in zip(sources, results, wanted, strict=True)
+            for owner, result, want in zip(signature.own_gradients, results, wanted, strict=True)
         }
-        return tuple(by_owner[owner] for owner in owners)
+        return tuple(by_owner[owner] for owner in signature.owners)
 
-    def shapes_of_inputs(*values: Any) -> Tensors:
-        first = len(outputs)
-        like = values[first : first + len(sources)]
-        wanted = values[-1] if selective else [True] * len(sources)
+    def shapes(self, *values: Any) -> Tensors:
+        """Arguments of the gradient → empty tensors with the shapes of the inputs."""
+        number = len(self.signature.own_gradients)
+        wanted = values[-1] if self.signature.selective else [True] * number
         return tuple(
             value.new_empty(value.shape) if want else unwanted(values[0])
-            for value, want in zip(like, wanted, strict=True)
+            for value, want in zip(values[self.count : self.count + number], wanted, strict=True)
         )
 
-    library = torch.library
-    library.register_fake(run, _alone(shapes, count), lib=LIBRARY)
-    library.register_fake(gradient, _alone(gradient_shapes or shapes_of_inputs, len(sources)), lib=LIBRARY)
-    library.register_autograd(run, differentiate, setup_context=keep, lib=LIBRARY)
-    library.register_vmap(run, _folded(run), lib=LIBRARY)
-    library.register_vmap(gradient, _folded(gradient), lib=LIBRARY)
 
-    # A second registration of the gradient, because `torch.func` cannot differentiate through custom
-    # operators.
+def _transformable(name: str, run: Callable[..., Any], rule: _GradientRule) -> Callable[..., Tensors]:
+    """The operator with a second registration of its gradient.
+
+    It is needed because `torch.func` cannot differentiate through custom operators.
+    """
 
     class Gradient(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
         def forward(*values: Any) -> Tensors:
-            return _as_tuple(gradient(*values))
+            return _as_tuple(rule.gradient(*values))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
@@ -146,22 +212,14 @@ def operator(
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
-            ctx.mark_non_differentiable(*output[len(outputs) :])
-            keep(ctx, inputs, output)
+            ctx.mark_non_differentiable(*output[rule.count :])
+            rule.keep(ctx, inputs, output)
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-            return differentiate(ctx, *gradients, through=Gradient.apply)
+            return rule.differentiate(ctx, *gradients, through=Gradient.apply)
 
-    through: Callable[..., Tensors] = Transformable.apply
-
-    def apply(*values: Tensor) -> Any:
-        stacked = [value.unsqueeze(0) for value in values]
-        # Under torch.compile, the custom operator and its own registration of the gradient are used.
-        tensors = _as_tuple(run(*stacked) if torch.compiler.is_compiling() else through(*stacked))
-        results = tuple(value.squeeze(0) for value in tensors[: len(outputs)])
-        return results if len(outputs) > 1 else results[0]
-
+    apply: Callable[..., Tensors] = Transformable.apply
     return apply
 
 
@@ -198,7 +256,12 @@ def _alone(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
     return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]
 
 
+def _tensors(names: Iterable[str]) -> str:
+    return ", ".join(f"Tensor {name}" for name in names)
+
+
 def _tuple(count: int) -> str:
+    # Operator schemas have no tuple with one entry: an operator with one result returns the tensor itself.
     return "(" + ", ".join(["Tensor"] * count) + ")" if count > 1 else "Tensor"
 
 
