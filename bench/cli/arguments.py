@@ -63,7 +63,7 @@ class SuiteChoice:
         """The arguments of `bench run` for the same runs."""
         return str(self) if self.shard is None else f"{self} --shard {self.shard}"
 
-    def mine(self, suite: suites.Suite, planned: Sequence[Planned]) -> list[Planned]:
+    def of_shard(self, suite: suites.Suite, planned: Sequence[Planned]) -> list[Planned]:
         """The planned runs that are in the share."""
         ids = None if self.shard is None else self.shard.ids(suite.runs)
         return [entry for entry in planned if ids is None or entry.run.id in ids]

@@ -29,7 +29,7 @@ from bench.run import Run
 ASK_BEYOND_SECONDS = 3 * 3600.0
 
 
-def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out: printing.Output) -> None:
+def say_states(name: str, chosen: list[Planned], todo: list[Planned], out: printing.Output) -> None:
     """Print one line: the suite's runs by state, and the number of runs to train."""
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
@@ -38,7 +38,7 @@ def say_what_is_there(name: str, chosen: list[Planned], todo: list[Planned], out
     out.say(f"Suite {name}: {printing.count(len(chosen), 'run')} ({states}).{ahead}")
 
 
-def agree(seconds: float, cost: str, yes: bool) -> None:
+def confirm(seconds: float, cost: str, yes: bool) -> None:
     """Ask before long work. Scripts must use --yes.
 
     Args:
@@ -60,10 +60,10 @@ def agree(seconds: float, cost: str, yes: bool) -> None:
     typer.confirm("Start? (--filter and --limit select fewer runs.)", abort=True)
 
 
-def forgive(jobs: Iterable[Job], results: Path) -> None:
+def forget_failures(jobs: Iterable[Job], results: Path) -> None:
     """Remove failure records, so that the jobs are tried again."""
     for job in jobs:
-        Folder.of(results, job.id).forgive()
+        Folder.of(results, job.id).forget_failure()
 
 
 def name_of(job: Job) -> str:

@@ -73,7 +73,9 @@ def show_plan(
     suite = choice.load()
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
-    planned = stacked(select(choice.mine(suite, plan(suite, results, pool, speeds)), terms), results, speeds)
+    planned = stacked(
+        select(choice.of_shard(suite, plan(suite, results, pool, speeds)), terms), results, speeds
+    )
     out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})

@@ -17,7 +17,15 @@ from bench import tracking
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Filter, Plugins, Results, ShardText, SuiteChoice, SuiteWord
 from bench.cli.memory import share_gpus
-from bench.cli.outcome import agree, conclude, conclude_early, forgive, name_of, say_failed, say_what_is_there
+from bench.cli.outcome import (
+    conclude,
+    conclude_early,
+    confirm,
+    forget_failures,
+    name_of,
+    say_failed,
+    say_states,
+)
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
@@ -33,10 +41,13 @@ from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.site import Site, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import companions_in_stacks
+from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned, Total, plan, select, stacked
+from bench.run import Run
 from bench.speed import records
+from bench.suite import Suite
 
 CLUSTERS = ("local", "slurm")
 
@@ -170,6 +181,28 @@ def command(
     )
 
 
+@dataclass(frozen=True)
+class Work:
+    """What `bench run` has to do.
+
+    Attributes:
+        chosen: the suite's runs that the options choose, whatever their state.
+        todo: the chosen runs to train.
+        companions: further runs, whose stacks were begun together with some of these.
+        jobs: the runs to train, their companions and the missing baselines of their tasks.
+        queue: what already waits on the cluster.
+    """
+
+    suite: Suite
+    pool: pool_of.Pool
+    speeds: Speeds
+    queue: Queue
+    chosen: list[Planned]
+    todo: list[Planned]
+    companions: list[Run]
+    jobs: list[Job]
+
+
 def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: Machine) -> None:
     """Train the missing runs of a suite.
 
@@ -179,44 +212,79 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
             `--for` ended before the runs.
     """
     _check_choices(choices, machine)
-    suite = choice.load()
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
+    out = printing.Output()
+    work = _work(choice, results, choices, machine, site, out)
+    _say_work(work, results, machine, out)
+    if not work.jobs:
+        waiting = bool(work.queue.runs)
+        out.print("Nothing to submit: all missing runs are queued." if waiting else "Nothing to do.")
+        say_failed(work.chosen, choice, out)
+        raise typer.Exit(1 if any(entry.status.word == "failed" for entry in work.chosen) else 0)
+    _check_kernels(machine)
+    _check_spread(choices.gpus_per_run, work.todo)
+    memories = Memories(work.pool, choices.gpus_per_run)
+    if site is None:
+        _run_here(work, choice, results, choices, machine, memories, out)
+        return
+    how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
+    cost = expected_cost(work.todo, choice, 1)
+    submit_order(
+        choice, work.suite.name, results.absolute(), work.todo, work.jobs, memories, how, choices, cost, out
+    )
+
+
+def _work(
+    choice: SuiteChoice,
+    results: Path,
+    choices: RunChoices,
+    machine: Machine,
+    site: Site | None,
+    out: printing.Output,
+) -> Work:
+    """Read the suite and its results, and find what is left to do."""
+    suite = choice.load()
     pool = pool_of.load(results)
     speeds = _speeds(pool, results, choices, site)
-    out = printing.Output()
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
     planned = plan(suite, results, pool, speeds, queue, machine.stack)
-    chosen = select(choice.mine(suite, planned), choices.filter)
+    chosen = select(choice.of_shard(suite, planned), choices.filter)
     todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
     runs = [entry.run for entry in todo]
     companions = companions_in_stacks(runs, [entry.run for entry in planned], results)
     jobs: list[Job] = [*_baselines(todo, chosen, pool), *runs, *companions]
     if site is not None:
         jobs = [job for job in jobs if job.id not in queue.runs]
-    say_what_is_there(suite.name, chosen, todo, out)
-    if resumed := [run for run in companions if not is_done(run, results)]:
+    return Work(suite, pool, speeds, queue, chosen, todo, companions, jobs)
+
+
+def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output) -> None:
+    """Print what there is to do, and what may surprise the user about it."""
+    say_states(work.suite.name, work.chosen, work.todo, out)
+    if resumed := [run for run in work.companions if not is_done(run, results)]:
         count = printing.count(len(resumed), "run")
         out.say(f"{count} more will train, because a stack that was begun resumes whole.")
-    say_outdated(chosen, pool, out)
-    if machine.keep_weights and (bare := _without_weights(chosen, pool)):
+    say_outdated(work.chosen, work.pool, out)
+    if machine.keep_weights and (bare := _without_weights(work.chosen, work.pool)):
         out.say(
             f"{printing.count(bare, 'finished run')} without weights: trained without --keep-weights. "
             "They stay as they are."
         )
-    if not jobs:
-        out.print("Nothing to do." if not queue.runs else "Nothing to submit: all missing runs are queued.")
-        say_failed(chosen, choice, out)
-        raise typer.Exit(1 if any(entry.status.word == "failed" for entry in chosen) else 0)
-    _check_kernels(machine)
-    _check_spread(choices.gpus_per_run, todo)
-    memories = Memories(pool, choices.gpus_per_run)
-    if site is not None:
-        how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
-        cost = expected_cost(todo, choice, 1)
-        submit_order(choice, suite.name, results.absolute(), todo, jobs, memories, how, choices, cost, out)
-        return
+
+
+def _run_here(
+    work: Work,
+    choice: SuiteChoice,
+    results: Path,
+    choices: RunChoices,
+    machine: Machine,
+    memories: Memories,
+    out: printing.Output,
+) -> None:
+    """Train on this machine, after asking if that takes long."""
+    todo, jobs = work.todo, work.jobs
     places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories, out)
     cost = expected_cost(todo, choice, len(places))
     if todo:
@@ -226,18 +294,18 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
             out.say(f"would run {name_of(job)}")
         return
     deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(places))
-    cautious = cautious_seconds(todo, len(places), speeds.kind)
-    agree(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
+    cautious = cautious_seconds(todo, len(places), work.speeds.kind)
+    confirm(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
     pool_of.check_writable(results)
     if choices.retry:
-        forgive(jobs, results)
+        forget_failures(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        with tracked(choices.track, suite.base_name, todo, results, deadline, out):
+        with tracked(choices.track, work.suite.base_name, todo, results, deadline, out):
             _train(jobs, todo, order, places, deadline, out)
         conclude(choice, order, todo, jobs, out)
     except TimeUp as end:
-        if not conclude_early(order, chosen, todo, jobs, end.seconds_left, out):
+        if not conclude_early(order, work.chosen, todo, jobs, end.seconds_left, out):
             conclude(choice, order, todo, jobs, out)
     finally:
         order.forget()
@@ -309,7 +377,7 @@ def _places(
     choices: RunChoices, machine: Machine, todo: list[Planned], out: printing.Output
 ) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
-    from bench.kernels import backends
+    from bench.kernels import backends, product
 
     if choices.device not in ("auto", "cpu", "cuda"):
         devices = ("auto", "cpu", "cuda")  # by its letters, "gpu" is closer to cpu than to cuda
@@ -324,8 +392,6 @@ def _places(
     kernels, reason = backends.resolve(machine.kernels, places[0].device)
     if kernels != machine.kernels:
         out.say(f"Kernels: {kernels} ({reason}).")
-    from bench.kernels import product
-
     precisions = Counter(planned.run.precision for planned in todo)
     for name, count in precisions.items():
         if why := product.unavailable(name, places[0].device):
@@ -398,6 +464,12 @@ def _train(
     deadline: Deadline | None,
     out: printing.Output,
 ) -> None:
+    """Start the workers and follow them to the end.
+
+    Raises:
+        TimeUp: the deadline has come; the workers have saved.
+        typer.Exit: a signal stopped the command; the workers have saved.
+    """
     workers = LocalPool(jobs, order, places[: len(jobs)], cluster_job=cluster_job())
     try:
         workers.start()
@@ -410,8 +482,8 @@ def _train(
         raise
     except (KeyboardInterrupt, Terminated) as stop:
         cause = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Stopped by {stop}"
-        # The terminal may be what is gone (OSError), or the reader of a pipe (SystemExit). The workers must
-        # be stopped all the same: Python waits for its child processes before it exits.
+        # The terminal may be gone (OSError), or the reader of a pipe (SystemExit). The workers must be
+        # stopped all the same: Python waits for its child processes before it exits.
         with contextlib.suppress(OSError, SystemExit):
             out.print(f"\n{cause}: saving what is being trained …")
         workers.stop()

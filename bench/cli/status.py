@@ -81,7 +81,7 @@ class _View:
     @classmethod
     def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
-        planned = choice.mine(suite, plan(suite, results, pool, known_speeds(pool, results), queue))
+        planned = choice.of_shard(suite, plan(suite, results, pool, known_speeds(pool, results), queue))
         return cls(suite, choice, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:

@@ -13,7 +13,7 @@ import typer
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import check_fit
-from bench.cli.outcome import agree, conclude, forgive
+from bench.cli.outcome import conclude, confirm, forget_failures
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.cost import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
@@ -81,10 +81,10 @@ def submit_order(
         for number, plan in enumerate(plans):
             out.say(f"would submit job {number}: {_work(plan)}, {printing.duration(plan.seconds)}")
         return
-    agree(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
+    confirm(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
     check_writable(results)
     if choices.retry:
-        forgive(jobs, results)
+        forget_failures(jobs, results)
     tidy(results)
     order = Order(results, tuple(entry.run.id for entry in todo), code_identity())
     submission = submit(order, suite, plans, options)

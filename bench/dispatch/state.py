@@ -119,7 +119,7 @@ class Folder:
     def failure(self) -> dict[str, Any] | None:
         return _read(self.path / "failure.json", _FAILURE)
 
-    def forgive(self) -> None:
+    def forget_failure(self) -> None:
         """Remove the failure, so that the run is tried again."""
         for name in ("failure.json", "deaths.json"):
             (self.path / name).unlink(missing_ok=True)

@@ -198,7 +198,7 @@ def test_states_are_different_words(suite_file: Path) -> None:
     failure = folder.failure()
     assert failure is not None
     assert "test_states_are_different_words" in failure["traceback"]
-    folder.forgive()
+    folder.forget_failure()
     assert run_status(run, results, pool).word == "missing"
 
 
