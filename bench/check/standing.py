@@ -1,4 +1,4 @@
-"""Which models a claims file states to be better, and a standing of the models that turns this round.
+"""Which models a claims file states to be better, and a standing of the models that reverses this.
 
 A relative claim says that one number is lower than another: each pair of an order, of a trend or of a
 count, a ratio with a bound, a difference. `Reversed` ranks the compared values, such as architectures, by
@@ -46,7 +46,7 @@ LEAST, MOST = 0.004, 0.9
 """The unlearned share stays between these."""
 JOINT = 0.35
 """Largest power of two by which a comparison of ratios or differences moves a share. It is less than the
-factor of two between neighbours of a rank, so that both can be turned round."""
+factor of two between neighbours of a rank, so that both can be reversed."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class _Ballot:
 
 @dataclass
 class Reversed:
-    """The unlearned share of every run in a world in which each stated comparison is turned round.
+    """The unlearned share of every run in a world in which each stated comparison is reversed.
 
     Attributes:
         stated: the comparisons. Without one between checkpoints, earlier checkpoints have learned less.

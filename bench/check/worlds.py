@@ -56,7 +56,7 @@ class World:
         description: what holds in it, in words.
         suite: the suite.
         unlearned: what each run has not learned.
-        turned: ids of the claims whose comparisons are turned round; none in the null world.
+        turned: ids of the claims whose comparisons are reversed; none in the null world.
         runs: the runs that have results; None for all of the suite.
     """
 
@@ -95,10 +95,10 @@ def null(suite: Suite) -> World:
 
 
 def turned_round(claims: Claims, suite: Suite) -> World:
-    """A world in which every run has learned, and each comparison that the claims state is turned round."""
+    """A world in which every run has learned, and each comparison that the claims state is reversed."""
     stated = comparisons(claims, suite)
     turned = tuple(dict.fromkeys(comparison.claim for comparison in stated))
-    return World("reversed", "every stated order is turned round", suite, Reversed(stated), turned)
+    return World("reversed", "every stated order is reversed", suite, Reversed(stated), turned)
 
 
 def floor_of(run: Run, evaluation: Evaluation) -> Floats:

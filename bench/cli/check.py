@@ -39,7 +39,7 @@ class CheckOptions:
         against: the file of an earlier check. The exit code is 1 if a claim that passed there fails now.
         allow_synthetic: judge synthetic results as if they were measured (tests).
         null: judge made-up results in which nothing was learned, instead of results.
-        reverse: judge made-up results in which every stated order is turned round, instead of results.
+        reverse: judge made-up results in which every stated order is reversed, instead of results.
         verbose: print each claim with its statement, source, reason and runs.
     """
 
@@ -84,8 +84,8 @@ def command(
         bool,
         typer.Option(
             "--reversed",
-            help="Try the claims: judge made-up results in which every order that the claims state is turned "
-            "round, and list the claims that would still pass.",
+            help="Try the claims: judge made-up results in which every order that the claims state is "
+            "reversed, and list the claims that would still pass.",
         ),
     ] = False,
     verbose: Annotated[
@@ -152,7 +152,7 @@ def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
     world = world.of(claims)
     out = printing.Output()
     if options.reverse and not world.turned and not options.as_json:
-        out.say(f"No claim of suite {suite.name} states an order: --reversed turns nothing round.")
+        out.say(f"No claim of suite {suite.name} states an order: --reversed has nothing to reverse.")
         return 0
     verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
     if options.as_json:
@@ -223,7 +223,7 @@ def _show_trial(
     if passing:
         (show_in_full if verbose else show_lines)(passing, claims.claims, out)
     if also := [verdict.claim for verdict in passing if verdict.claim in world.turned]:
-        out.say(f"Their order is turned round: {', '.join(also)}.")
+        out.say(f"Their order is reversed: {', '.join(also)}.")
     others = counts(verdicts, without=["reproduced"])
     rest = f" Verdicts on the others: {others}." if others else ""
     out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")

@@ -206,8 +206,7 @@ def _remarks(choice: SuiteChoice, planned: list[Planned], speeds: Speeds) -> Ite
             f"{bases['scaled']:,} scaled from the nearest measured (~), {bases['unknown']:,} unknown."
         )
     if bases["unknown"]:
-        how = f"bench speed {choice} measures on this machine"
-        yield f"Unknown: no run like it was measured; {how}."
+        yield f"Unknown: no similar run was measured. Measure on this machine with: bench speed {choice}"
     if stopping := [entry for entry in planned if entry.run.stop is not None and not entry.has_ended]:
         yield (
             f"{printing.count(len(stopping), 'run')} may stop earlier, after convergence: steps, times and "

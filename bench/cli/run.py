@@ -431,9 +431,9 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
 
 
 def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int) -> str:
-    """The expected time as text: its basis, and how to measure what is unknown."""
+    """The expected time as text, with its basis and the command that measures an unknown time."""
     total = Total.of(entry.remaining_seconds for entry in todo)
-    how_to = f"no run like it was measured on this device; bench speed {choice} measures"
+    how_to = f"no similar run was measured on this device; measure it with: bench speed {choice}"
     if total.seconds is None:
         return f"an unknown time ({how_to})"
     estimated = [entry for entry in todo if entry.remaining_seconds is not None]
@@ -452,7 +452,7 @@ def cautious_seconds(todo: list[Planned], workers: int, kind: str) -> float:
 
 
 def _seconds(seconds: list[float], workers: int) -> float:
-    """Wall-clock time of runs that take so long each; the longest is on one worker and ends no sooner."""
+    """Wall-clock time of runs that take so many seconds each; no shorter than the longest run."""
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 

@@ -1,11 +1,13 @@
 """A worker: one process on one device that does the jobs that are free until none is left.
 
 Workers need no coordinator. All walk the same list of jobs. A worker skips jobs that have a result, locks and
-does jobs that are free, and returns later to jobs that another worker has locked. So two `bench run` on one
-folder share the work, and the run of a dead worker is taken over. With a run, a worker locks other runs of
-the same shape and trains them as one stack (`bench.dispatch.stacking`). The local pool and cluster jobs start
-the same workers. A run that is spread over several devices has one worker per device. The first one leads and
-does all of the above; the others compute their rows of its batches (`bench.train.parallel`).
+does jobs that are free, and returns later to jobs that another worker has locked. Two `bench run` commands on
+one folder therefore share the work, and another worker takes over the run of a dead one. With a run, a worker
+locks other runs of the same shape and trains them as one stack (`bench.dispatch.stacking`). The local pool
+and cluster jobs start the same workers.
+
+A run that is spread over several devices has one worker per device. The first one leads and does all of the
+above. The others compute their rows of its batches (`bench.train.parallel`).
 """
 
 from __future__ import annotations
@@ -231,7 +233,7 @@ class _Worker:
         members.begin()
         options = TrainingOptions(
             device=torch.device(self.machine.device),
-            scan=self.machine.kernels,
+            kernels=self.machine.kernels,
             save_every=self.machine.save_every,
             report=members.report,
             ended=members.store,

@@ -1,9 +1,9 @@
-"""Results as types: what a result file holds, checked once when it is read.
+"""Results as types: the contents of a result file, checked once when it is read.
 
-The file is the record; its name is for people and is never parsed. Format 1, one JSON object a file:
+The name of a file is for people and is never parsed. Format 1, one JSON object per file:
 
     {"format": 1, "kind": "run", "id": "…", "outcome": "finished" | "diverged", "reason": null | "…",
-     "run": {every field that moves the numbers},
+     "run": {every field that affects the numbers},
      "facts": {"metric", "error_scale", "trivial", "n_points", "length", "task_id",
                "headline", "convergence_accuracy",
                "evaluations": {name: {"positions", "marks", "error_scale", "axis", "metric" of another
@@ -30,15 +30,14 @@ The file is the record; its name is for people and is never parsed. Format 1, on
                     "seconds", "overall": [mean, standard error], where it is not the mean of "mean"}],
      "provenance": {…}}
 
-The headline is the score that stands for a run: the mean over positions ("overall"), or the score at
-one mark. Results written before it was recorded lack "headline", "convergence_step", "evaluations" and
-what belongs to them: their headline is "overall", their positions are 0 … n_points − 1. Still more results
-lack the evaluations on longer prompts.
+The headline is the score that a run is judged by: the mean over positions ("overall"), or the score at one
+mark. The oldest results lack "headline", "convergence_step" and "evaluations": their headline is "overall",
+and their positions are 0 … n_points − 1. Later ones lack only the evaluations on longer prompts.
 
 Scores are raw (`metric`: squared error, accuracy, cross-entropy and KL divergence in nats, total variation).
 Dividing by `error_scale`, choosing learning rates and drawing frontiers happen when a report is made.
 Everything outside `provenance` (and a baseline's `seconds`) is a function of `run` on one kind of machine. An
-id is the digest of what was run, so that a file whose run was edited no longer fits its id.
+id is the digest of `run`, so a file whose run was edited no longer fits its id.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ Seconds = Annotated[float, Field(ge=0, le=2e11)]
 
 
 class Part(BaseModel):
-    """Base of every part of a record. Types are as JSON has them; unknown fields are left alone."""
+    """Base of every part of a record. Types are those of JSON; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -119,12 +118,12 @@ class RecordedRun(Part):
 
 
 class RecordedEvaluation(Part):
-    """How one evaluation's columns are read.
+    """The columns of one evaluation.
 
     Attributes:
-        positions: what each column stands for.
+        positions: the position of each column.
         marks: columns that have names.
-        error_scale: what a raw score is divided by; None where it is the task's.
+        error_scale: divisor of raw scores; None where it is the task's.
         metric: of the scores; None where it is the task's.
     """
 
@@ -143,7 +142,7 @@ class RecordedEvaluation(Part):
 
 
 class TaskFacts(Part):
-    """What a reader of a task's scores needs to know of the task."""
+    """Facts of a task that readers of its scores need."""
 
     task_id: str
     metric: Metric
@@ -160,7 +159,7 @@ class TaskFacts(Part):
     def _headline_is_a_mark(self) -> Self:
         main = self.evaluations.get(MAIN)
         if main is not None and self.headline is not None and self.headline not in main.marks:
-            raise ValueError(f"the headline '{self.headline}' is no mark of the evaluation '{MAIN}'")
+            raise ValueError(f"the headline '{self.headline}' is not a mark of the evaluation '{MAIN}'")
         return self
 
 
@@ -179,7 +178,7 @@ class Scores(Part):
         mean: over prompts, by column; empty where columns were not kept.
         standard_error: of `mean`, over prompts.
         overall: mean over prompts and over positions from `facts.first_position` on, and its standard error.
-        headline: the score that stands for the run, where it was recorded.
+        headline: the score that the run is judged by, where it was recorded.
     """
 
     mean: list[float] = Field(default_factory=list)
@@ -201,8 +200,8 @@ class Checkpoint(Part):
     Attributes:
         evaluations: scores of the current model, or of an earlier one whose validation loss is lower, if the
             run tests the best checkpoint.
-        validation_loss: of the current model, of such a run.
-        tested_step: step of the checkpoint whose model the scores are of, of such a run.
+        validation_loss: of the current model; only such a run has it.
+        tested_step: of such a run, the step of the checkpoint whose model has these scores.
     """
 
     step: Count
@@ -270,7 +269,7 @@ class Curve(Part):
 
 
 class Tested(Part):
-    """What a training process found when it held one kernel against its reference."""
+    """The largest differences of one kernel from its reference, measured by the training process."""
 
     outputs: float | None = None
     gradients: float | None = None
@@ -417,7 +416,7 @@ class RunRecord(Part):
                 yield f"step {step} has the scores of step {tested}, not of step {best[1]}"
 
     def _misfits(self) -> Iterator[str]:
-        """Scores that have other columns than what describes them, or than another checkpoint has."""
+        """Scores whose number of columns differs from their description, or from another checkpoint."""
         lengths = {name: len(described.positions) for name, described in self.facts.evaluations.items()}
         for checkpoint in self.checkpoints:
             for name, scores in checkpoint.evaluations.items():
@@ -443,7 +442,7 @@ class RunRecord(Part):
 
     @property
     def name(self) -> str:
-        """What the result is of, in words."""
+        """The architecture and the task, for messages."""
         return f"{self.run.architecture.name} on {self.run.task.name}"
 
 
@@ -487,7 +486,7 @@ class BaselinesRecord(Part):
 
     @property
     def name(self) -> str:
-        """What the result is of, in words."""
+        """The task, for messages."""
         return f"baselines of {self.task.name}"
 
 
@@ -516,7 +515,7 @@ Record = RunRecord | BaselinesRecord
 
 
 def same_numbers(record: Record, other: Record) -> bool:
-    """Whether two records are equal apart from their provenance and the time that computing took."""
+    """Whether two records are equal, except for their provenance and computing times."""
     return _without_origin(record) == _without_origin(other)
 
 

@@ -66,7 +66,7 @@ class TrainingOptions:
 
     Attributes:
         device: device of the training.
-        scan: name of the kernels' backend.
+        kernels: name of the kernels' backend.
         save_every: seconds between checkpoints.
         report: called with the progress at every look.
         ended: called with a member's number and its result as soon as the member finished or diverged.
@@ -77,7 +77,7 @@ class TrainingOptions:
     """
 
     device: torch.device
-    scan: str = "sequential"
+    kernels: str = "sequential"
     save_every: float = 60.0
     report: Callable[[Progress], None] = lambda progress: None
     ended: Callable[[int, dict[str, Any]], None] = lambda member, result: None
@@ -116,7 +116,7 @@ def prepare(stack: Stack, options: TrainingOptions) -> State:
     """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
     seed_random(stack.first.seed)  # for dropout and for draws of a user's model; a checkpoint has the states
-    return initial_state(stack, options.device, options.scan)
+    return initial_state(stack, options.device, options.kernels)
 
 
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ class _Training:
                 "steps_per_second": rounded(done / max(self.notes.train_seconds, 1e-9), 4),
                 "resumptions": self.notes.resumptions,
                 **({"pieces": self.notes.pieces} if len(self.notes.pieces) > 1 else {}),
-                "scan": self.options.scan,
+                "scan": self.options.kernels,
                 "captured": self.options.device.type == "cuda",
                 "processes": self.options.group.size if self.options.group else 1,
                 "stack": {"id": self.stack.id, "members": len(self.stack), "place": k},

@@ -1,4 +1,4 @@
-"""Claims on made-up results: in a world without learning, and in one with the stated orders turned round."""
+"""Claims on made-up results: in a world without learning, and in one with the stated orders reversed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHIPPED = tuple(path.name.partition(".")[0] for path in sorted((ROOT / "suites")
 FAILURE = "states that a model does not learn the task"
 COST = "counts FLOPs, which no learning changes"
 LEARNED = "states that a model learns, and in this world it did"
-EQUAL = "states that two models are nearly equal; no order is turned round"
+EQUAL = "states that two models are nearly equal; no order is reversed"
 ON_PAR = "states an excess within a tenth of the best, which this world's better ranks have"
 CEILING = "states that no model is better than the best there can be"
 
@@ -198,7 +198,7 @@ def claims_of(*statements: dict[str, Any]) -> Claims:
 
 
 def errors(suite: Suite, *statements: dict[str, Any], at: int = -1) -> dict[Run, float]:
-    """The normalised mean error of every run at a checkpoint, in the world that turns the claims round."""
+    """The normalised mean error of every run at a checkpoint, in the world that reverses the claims."""
     pool = worlds.turned_round(claims_of(*statements), suite).pool
     scores = {run: pool.runs[run.id].checkpoints[at].evaluations["report"].overall[0] for run in suite.runs}
     return {
@@ -440,7 +440,7 @@ def test_the_command_lists_what_passes_and_writes_nothing(tmp_path: Path) -> Non
 def test_the_command_says_where_nothing_can_be_turned_round() -> None:
     text = said(bench("check", ROOT / "suites/precision.yaml", "--reversed"))
     assert "suite precision" in text
-    assert "turns nothing round" in text
+    assert "nothing to reverse" in text
 
 
 @pytest.mark.parametrize("options", [("--null", "--reversed"), ("--null", "--against", "x.json")])

@@ -110,7 +110,7 @@ def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tup
         r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ full-length FLOPs\.", lines[0]
     )
     assert lines[1] == "Kernels: sequential (the fastest on a processor)."
-    how = "no run like it was measured on this device; bench speed suites/tiny.yaml measures"
+    how = "no similar run was measured on this device; measure it with: bench speed suites/tiny.yaml"
     assert lines[2] == f"Expected: an unknown time ({how})."
     assert sum(line.startswith("finished  linear_regression/") for line in lines) == 2
     assert lines[-2:] == ["Done: 2 finished.", "Next: bench report suites/tiny.yaml"]
@@ -722,7 +722,7 @@ def test_a_made_up_result_is_no_evidence(fresh: Path) -> None:
     write_pool(fresh / "results", suites.load(fresh / "suites/tiny.yaml").runs)
     output = said(bench("check", "suites/tiny.yaml", "--verbose", cwd=fresh), 2)
     assert "1 of 1 result is synthetic" in output
-    assert "no run like it was measured" in said(bench("plan", "suites/tiny.yaml", cwd=fresh))
+    assert "no similar run was measured" in said(bench("plan", "suites/tiny.yaml", cwd=fresh))
 
 
 # How numbers are printed
