@@ -172,11 +172,11 @@ def task_names(runs: Iterable[Planned]) -> dict[str, str]:
 
 
 def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
-    """What sets a task apart, in its name: a whole protocol by its name, other fields with their values."""
+    """Parts of a name that set a task apart: a whole protocol by its name, other fields by their values."""
     for protocol in PROTOCOLS:
-        meant = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
-        if len(meant) > 1 and meant.items() <= fields.items():
-            rest = {key: value for key, value in fields.items() if key not in meant}
+        settings = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
+        if len(settings) > 1 and settings.items() <= fields.items():
+            rest = {key: value for key, value in fields.items() if key not in settings}
             return [f"+{protocol}", *_apart(task, rest)]
     return [f"+{key}={value}" for key, value in fields.items()]
 

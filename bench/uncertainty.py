@@ -145,8 +145,8 @@ def half_width(training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int) -> F
 def student_95(freedom: npt.ArrayLike) -> Floats:
     """95 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom, which may be a fraction."""
     inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
-    known = [_NORMAL_95, *reversed(_STUDENT_95)]
-    return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], known))
+    quantiles = [_NORMAL_95, *reversed(_STUDENT_95)]
+    return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], quantiles))
 
 
 def interval(draws: Floats) -> tuple[float, float]:

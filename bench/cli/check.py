@@ -217,7 +217,7 @@ def _show_trial(
     verbose: bool,
     out: printing.Output,
 ) -> None:
-    turned = f" {printing.count(len(world.turned), 'claim')} had one." if world.turned else ""
+    turned = f" These are the orders of {printing.count(len(world.turned), 'claim')}." if world.turned else ""
     out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
     if passing:

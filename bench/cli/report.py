@@ -45,9 +45,10 @@ def command(
 
 
 def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> None:
-    """Report these suites, or every suite of `suites/` that has a result. Without `suites/`, those that ship.
+    """Report these suites, or every suite of `suites/` that has a result.
 
-    An unusable suite does not prevent the reports of the other suites.
+    Without a folder `suites/`, the suites that ship with bench take its place. An unusable suite does not
+    prevent the reports of the other suites.
 
     Raises:
         InvalidFile: a suite, a claims file or a findings file is unusable. Raised at the end, with all
@@ -115,6 +116,7 @@ def _usable(choices: Iterable[SuiteChoice], unusable: list[UserError]) -> list[s
 
 
 def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
+    """The suites of `suites/`, or those that ship, of which a run has a result."""
     folder = Path("suites")
     files = [path for path in sorted(folder.glob("*.yaml")) if shipped.is_suite(path)]
     choices = [SuiteChoice.of(file) for file in files] or [SuiteChoice.of(name) for name in shipped.paths()]

@@ -267,9 +267,9 @@ def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output)
         count = printing.count(len(resumed), "run")
         out.say(f"{count} more will train, because a stack that was begun resumes whole.")
     say_outdated(work.chosen, work.pool, out)
-    if machine.keep_weights and (bare := _without_weights(work.chosen, work.pool)):
+    if machine.keep_weights and (weightless := _without_weights(work.chosen, work.pool)):
         out.say(
-            f"{printing.count(bare, 'finished run')} without weights: trained without --keep-weights. "
+            f"{printing.count(weightless, 'finished run')} without weights: trained without --keep-weights. "
             "They stay as they are."
         )
 
@@ -381,8 +381,8 @@ def _places(
 
     if choices.device not in ("auto", "cpu", "cuda"):
         devices = ("auto", "cpu", "cuda")  # by its letters, "gpu" is closer to cpu than to cuda
-        meant = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
-        raise UserError(f"--device {choices.device}{meant or did_you_mean(choices.device, devices)}")
+        nearest = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
+        raise UserError(f"--device {choices.device}{nearest or did_you_mean(choices.device, devices)}")
     try:
         places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:
@@ -413,11 +413,11 @@ def _check_spread(spread: int, todo: list[Planned]) -> None:
     """Refuse runs whose result would differ when spread over several devices."""
     if spread == 1:
         return
-    random = [entry for entry in todo if has_dropout(entry.run)]
-    if random:
-        names = ", ".join(sorted({entry.run.architecture.name for entry in random}))
+    dropout = [entry for entry in todo if has_dropout(entry.run)]
+    if dropout:
+        names = ", ".join(sorted({entry.run.architecture.name for entry in dropout}))
         raise UserError(
-            f"--gpus-per-run {spread}: {printing.count(len(random), 'run')} of {names} have dropout, which "
+            f"--gpus-per-run {spread}: {printing.count(len(dropout), 'run')} of {names} have dropout, which "
             "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
     for entry in todo:

@@ -111,9 +111,9 @@ def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out:
         withdrawn.write(results, entries)
         count += len(chosen)  # repeat: a copy with other provenance may count now
     out.say(
-        f"{printing.count(count, 'result')} withdrawn: {reason}. Their files stay; --undo counts them again."
+        f"{printing.count(count, 'result')} withdrawn: {reason}. The files stay; --undo counts them again."
     )
-    out.say("They count as missing: bench run trains them again.")
+    out.say("The runs count as missing: bench run trains them again.")
 
 
 def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output) -> None:

@@ -91,7 +91,9 @@ class LocalPool:
                 self._kill(crew)
                 del self._crews[index]
                 # REGROUP is a consequence of another process's death: prefer that process's exit code.
-                self._bury(crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP))
+                self._record_death(
+                    crew, next((code for code in codes if code not in (None, 0, REGROUP)), REGROUP)
+                )
                 if self.seat is not None:
                     raise CrewLost
                 self._start_crew(index)
@@ -155,7 +157,7 @@ class LocalPool:
                 worker.kill()
                 worker.join()
 
-    def _bury(self, crew: list[BaseProcess], code: int) -> None:
+    def _record_death(self, crew: list[BaseProcess], code: int) -> None:
         """Record the death for the runs of a dead crew. A run whose workers keep dying has failed."""
         if code == NO_ROOM:
             raise NoRoom(
@@ -197,7 +199,7 @@ def _ending(code: int) -> str:
 
 
 def _note(log: Path, ending: str) -> None:
-    """Write into a run's log how its process ended."""
+    """Note in a run's log how its process ended."""
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
@@ -222,7 +224,7 @@ def _deferred(number: signal.Signals) -> Iterator[None]:
 def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     """Let children ignore these signals until they install their own handlers.
 
-    This process blocks the signals meanwhile. So a signal that arrives is pending and not lost.
+    Meanwhile this process blocks the signals, so that one that arrives is pending and not lost.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     previous = [signal.signal(signal_number, signal.SIG_IGN) for signal_number in signals]

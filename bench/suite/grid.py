@@ -276,7 +276,7 @@ def _valid(
 
 
 def _can_stop(task: Task, stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:
-    """Whether the rule `stop`, if it is stated, is defined for the task; complains if it is not."""
+    """Whether the task can follow the suite's rule `stop`, if there is one; complains if it cannot."""
     if getattr(stated.settings, SETTINGS["stop"].key) is None or task.convergence_accuracy is not None:
         return True
     able = ", ".join(name for name, kind in TASKS.items() if kind.convergence_accuracy is not None)

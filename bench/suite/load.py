@@ -114,7 +114,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Suite:
 
 @dataclass
 class _Reading:
-    """What was read so far.
+    """The files and experiments that were read so far, and their problems.
 
     Attributes:
         experiments: experiments by name, each with the place where it is written.

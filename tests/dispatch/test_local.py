@@ -215,7 +215,7 @@ def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> Non
         path = folder.path / "heartbeat.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
         assert not folder.failure()
-        pool._bury([process], 9)
+        pool._record_death([process], 9)
     failure = Folder.of(results, run.id).failure()
     assert failure is not None
     assert failure["class"] == "WorkerDied"

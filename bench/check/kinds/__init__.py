@@ -23,4 +23,4 @@ KINDS: dict[str, type[Claim]] = {
         CountClaim,
     )
 }
-"""By the key under which a claims file states it."""
+"""Kinds of claim by the key that states them in a claims file."""

@@ -70,6 +70,6 @@ class OrderClaim(SlackClaim):
 
 
 def _number(quantity: Quantity, suite: Suite) -> tuple[Any, ...]:
-    """What two quantities have in common when they are the same number of the same runs."""
+    """A key that is equal for two quantities if they are the same number of the same runs."""
     runs = tuple(tuple(run.id for run in runs_of(part, suite)) for part in quantity.parts)
     return runs, quantity.model_dump(include=set(NUMBER_FIELDS))

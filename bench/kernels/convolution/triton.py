@@ -50,8 +50,8 @@ def _convolution_forward(
         before = bias_
         for tap in tl.static_range(TAPS):
             before += weights[tap] * xs[i + tap]
-        here = inside & (first + i < length)
-        tl.store(y + (first + i) * channels, before * sigmoid_of(before), mask=here)
+        valid = inside & (first + i < length)
+        tl.store(y + (first + i) * channels, before * sigmoid_of(before), mask=valid)
 
 
 @triton.jit(do_not_specialize=["rounds", "batch", "length", "channels"])
@@ -113,8 +113,8 @@ def _convolution_sums(
     lines = partial + ((k * parts + part[:, None]) * (TAPS + 1) + line) * channels + e[None, :]
     sums = tl.zeros((PARTS, CHANNELS), dtype=dweight.dtype.element_ty)
     for first in range(0, parts, PARTS):
-        known = (first + part < parts)[:, None] & inside[None, :]
-        sums += tl.load(lines + first * (TAPS + 1) * channels, mask=known, other=0.0)
+        valid = (first + part < parts)[:, None] & inside[None, :]
+        sums += tl.load(lines + first * (TAPS + 1) * channels, mask=valid, other=0.0)
     total = tl.sum(sums, axis=0)
     tl.store(dweight + (k * channels + e) * TAPS + line, total, mask=inside & (line < TAPS))
     tl.store(dbias + k * channels + e, total, mask=inside & (line == TAPS))

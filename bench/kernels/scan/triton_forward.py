@@ -59,24 +59,24 @@ def forward(
             tokens += (_token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside),)
         tl.store(starts + (first // CHUNK) * STATE * channels, h, mask=tile & (first % CHUNK == 0))
         for i in tl.static_range(UNROLL):
-            t, here = first + i, inside & (first + i < length)
+            t, valid = first + i, inside & (first + i < length)
             x_t, step_t, z_of_t, B_of_t, C_of_t = now[i]
             delta_t = _softplus(step_t + biases)
             h = tl.exp2(delta_t[None, :] * rate) * h + (delta_t * x_t)[None, :] * B_of_t[:, None]
             ungated = tl.sum(h * C_of_t[:, None], axis=0) + skips * x_t
-            tl.store(y + t * channels, ungated * z_of_t * sigmoid_of(z_of_t), mask=here)
-            tl.store(delta + t * channels, delta_t, mask=here)
+            tl.store(y + t * channels, ungated * z_of_t * sigmoid_of(z_of_t), mask=valid)
+            tl.store(delta + t * channels, delta_t, mask=valid)
 
 
 @triton.jit
 def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
     """Inputs of token `t`; zeros behind the last token."""
     inward = t < length
-    here = inside & inward
+    valid = inside & inward
     return (
-        tl.load(x + t * channels, mask=here, other=0.0),
-        tl.load(step + t * channels, mask=here, other=0.0),
-        tl.load(z + t * z_t, mask=here, other=0.0),
+        tl.load(x + t * channels, mask=valid, other=0.0),
+        tl.load(step + t * channels, mask=valid, other=0.0),
+        tl.load(z + t * z_t, mask=valid, other=0.0),
         tl.load(B + t * B_t, mask=inward, other=0.0),
         tl.load(C + t * C_t, mask=inward, other=0.0),
     )

@@ -230,8 +230,8 @@ def add_up(
         inside = e < channels
         line_sum = tl.zeros((CHANNELS,), dtype=dA.dtype.element_ty)
         for since in range(0, batch, PROMPTS):
-            known = (since + b < batch)[:, None] & inside[None, :]
-            line_sum += tl.sum(tl.load(lines + since * (STATE + 2) * channels, mask=known, other=0.0), axis=0)
+            valid = (since + b < batch)[:, None] & inside[None, :]
+            line_sum += tl.sum(tl.load(lines + since * (STATE + 2) * channels, mask=valid, other=0.0), axis=0)
         tl.store(dA + (k * channels + e) * STATE + line, line_sum, mask=inside & (line < STATE))
         tl.store(dbias + k * channels + e, line_sum, mask=inside & (line == STATE))
         tl.store(dskip + k * channels + e, line_sum, mask=inside & (line > STATE))

@@ -93,9 +93,9 @@ def _parameter_gradients(
     for first in tl.range(0, length, UNROLL, num_stages=STAGES):
         xs, ds = (), ()
         for i in tl.static_range(UNROLL):
-            here = inside & (first + i < length)
-            xs += (tl.load(x + (first + i) * x_t, mask=here, other=0.0),)
-            ds += (tl.load(dy + (first + i) * channels, mask=here, other=0.0),)
+            valid = inside & (first + i < length)
+            xs += (tl.load(x + (first + i) * x_t, mask=valid, other=0.0),)
+            ds += (tl.load(dy + (first + i) * channels, mask=valid, other=0.0),)
         for i in tl.static_range(UNROLL):
             h_after, p_after, h_sums, p_sums = (), (), (), ()
             for n in tl.static_range(MODES):

@@ -29,8 +29,8 @@ def add_up(by_prompt, sums, batch, channels, PROMPTS: tl.constexpr, CHANNELS: tl
     place = by_prompt + ((k * batch + b[:, None]) * lines + line) * channels + e[None, :]
     parts = tl.zeros((PROMPTS, CHANNELS), dtype=sums.dtype.element_ty)
     for since in range(0, batch, PROMPTS):
-        known = (since + b < batch)[:, None] & inside[None, :]
-        parts += tl.load(place + since * lines * channels, mask=known, other=0.0)
+        valid = (since + b < batch)[:, None] & inside[None, :]
+        parts += tl.load(place + since * lines * channels, mask=valid, other=0.0)
     tl.store(sums + (k * lines + line) * channels + e, tl.sum(parts, axis=0), mask=inside)
 
 
