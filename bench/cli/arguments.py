@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench import plugins
 from bench import suite as suites
-from bench.cli.completion import setting_words, suite_words
+from bench.cli.completion import setting_words, suite_words, task_setting_words
 from bench.cli.stdout import reserve
 from bench.filters import RUN_FIELDS
 from bench.shard import Shard
@@ -77,15 +77,32 @@ SuiteWord = Annotated[
         autocompletion=suite_words,
     ),
 ]
-Changes = Annotated[
-    list[str],
-    typer.Option(
+
+
+def _set_option(help: str, words: Callable[..., Any]) -> Any:
+    """The option `--set`, completed by `words`."""
+    return typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        autocompletion=setting_words,
+        autocompletion=words,
         default_factory=list,
         show_default=False,
-        help="Change a setting of every run, e.g. --set steps=2000 --set seeds=0,1; may be repeated.",
+        help=help,
+    )
+
+
+Changes = Annotated[
+    list[str],
+    _set_option(
+        "Change a setting of every run, e.g. --set steps=2000 --set seeds=0,1; may be repeated.",
+        setting_words,
+    ),
+]
+TaskSettings = Annotated[
+    list[str],
+    _set_option(
+        "Change a setting of the task, e.g. --set n_points=82 --set n_dims=5; may be repeated.",
+        task_setting_words,
     ),
 ]
 Results = Annotated[

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from bench import plugins
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results
-from bench.cli.completion import task_setting_words
+from bench.cli.arguments import RESULTS, Json, Plugins, Results, TaskSettings
 from bench.cli.printing import Column
 from bench.results.evaluations import marks, metric, normalised, positions
 from bench.results.record import EvaluationRecord
@@ -23,19 +21,8 @@ ROWS = 8
 
 def command(
     plugin: Plugins,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or their result files.")],
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            autocompletion=task_setting_words,
-            default_factory=list,
-            show_default=False,
-            help="A setting of the task in place of the run's, such as n_points=82 or n_dims=5; may be "
-            "repeated.",
-        ),
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of runs, or their result files.")],
+    settings: TaskSettings,
     task: Annotated[str | None, typer.Option("--task", help="Another task, such as one of your own.")] = None,
     prompts: Annotated[
         int | None, typer.Option("--prompts", min=2, help="Prompts of each evaluation; default: the run's.")
@@ -52,9 +39,16 @@ def command(
 
     A model is kept by `bench run --keep-weights`.
     """
+    from bench.other_prompts import evaluate_model
+
     plugins.load_installed()
-    replaced = task_settings(settings)
-    records = list(_records(runs, results, replaced, task, prompts, device, kernels, store))
+    changed = task_settings(settings)
+    records = [
+        evaluate_model(
+            run, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **changed
+        )
+        for run in runs
+    ]
     out = printing.Output()
     if as_json:
         out.json([record.model_dump(mode="json") for record in records])
@@ -63,24 +57,6 @@ def command(
         show(out, record)
     if store:
         out.say("Stored beside the results; bench export --table evaluations lists them.", "dim")
-
-
-def _records(
-    runs: Iterable[str],
-    results: Path,
-    settings: dict[str, Any],
-    task: str | None,
-    prompts: int | None,
-    device: str,
-    kernels: str,
-    store: bool,
-) -> Iterator[EvaluationRecord]:
-    from bench.other_prompts import evaluate_model
-
-    for run in runs:
-        yield evaluate_model(
-            run, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **settings
-        )
 
 
 def show(out: printing.Output, record: EvaluationRecord) -> None:
