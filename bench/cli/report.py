@@ -28,7 +28,7 @@ def command(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SUITE]...",
+            metavar="SUITE",
             autocompletion=suite_words,
             help="Suite files, or names of shipped suites; by default all of suites/ with results.",
         ),
