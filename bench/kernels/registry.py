@@ -54,6 +54,8 @@ KERNELS: dict[str, Backends] = {
         "triton": "bench.kernels.ssm.triton:ssm",
     },
     "delta rule": _backends("delta", "delta_rule"),
+    "vector delta rule": _without_triton("vector_delta", "vector_delta_rule"),
+    "diagonal plus rank one": _without_triton("vector_delta", "diagonal_plus_rank_one"),
     "scalar decay": _backends("decay", "scalar_decay"),
     "vector decay": _backends("decay", "vector_decay"),
     "mLSTM": _without_triton("mlstm", "mlstm"),

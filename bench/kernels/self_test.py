@@ -119,6 +119,22 @@ def _delta_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> 
     return [q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), log_decay]
 
 
+def _vector_delta_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """The same with a log-decay per channel."""
+    q, k, v, beta, _ = _delta_inputs(length, batch, channels)
+    log_decay = -torch.exp(_normal(length + 1)(batch, length, HEADS, channels // HEADS) - 3)
+    return [q, k[:, :, 0], v[:, :, 0], beta[:, :, 0], log_decay]
+
+
+def _diagonal_plus_rank_one_inputs(
+    length: int, batch: int = BATCH, channels: int = CHANNELS
+) -> list[Tensor]:
+    """The keys of an RWKV-7: a unit key, a share of it per channel, and a key for values."""
+    q, k, v, _, log_decay = _vector_delta_inputs(length, batch, channels)
+    normal = _normal(length + 2)
+    return [q, k, torch.sigmoid(normal(*k.shape)) * k, normal(*k.shape) / k.shape[-1] ** 0.5, v, log_decay]
+
+
 def _scalar_decay_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Half-lives of a token and of a hundred; all heads share queries and keys."""
     normal = _normal(length)
@@ -175,6 +191,8 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "short convolution": _normals("xtc"),
     "diagonal SSM": _ssm_inputs,
     "delta rule": _delta_inputs,
+    "vector delta rule": _vector_delta_inputs,
+    "diagonal plus rank one": _diagonal_plus_rank_one_inputs,
     "scalar decay": _scalar_decay_inputs,
     "vector decay": _vector_decay_inputs,
     "mLSTM": _mlstm_inputs,

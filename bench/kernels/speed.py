@@ -139,6 +139,8 @@ FLOATS = {
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
     "diagonal SSM": 5,  # the same
     "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
+    "vector delta rule": 14,  # as the vector decay
+    "diagonal plus rank one": 20,  # the same with two keys more
     "scalar decay": 5,  # as the convolution; queries, keys and decays are shared by many channels
     "vector decay": 14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
     "mLSTM": 11,  # as the delta rule

@@ -33,9 +33,9 @@ UNDIVIDED = 4
 def scalar_decay(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor) -> Tensor:
     """The chunks with a decay per head. Heads that share queries and keys share their products too."""
     L, G, H = q.shape[1], q.shape[2], v.shape[2]
-    q, k = _chunks(q), _chunks(k)  # (B, n, G, C, K)
+    q, k = chunks_of(q), chunks_of(k)  # (B, n, G, C, K)
     v, sums = (
-        torch.unflatten(_chunks(value), 2, (G, H // G))  # (B, n, G, H/G, C, V or 1)
+        torch.unflatten(chunks_of(value), 2, (G, H // G))  # (B, n, G, H/G, C, V or 1)
         for value in (v, log_decay.unsqueeze(-1))
     )
     sums = running_sum(sums)
@@ -43,28 +43,28 @@ def scalar_decay(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor) -> Tensor:
     y = ((q @ k.mT).unsqueeze(3) * decays) @ v
     if q.shape[1] > 1:
         total = sums[..., -1:, :]
-        written = _by_token(v * _exp(total - sums, v))  # (B, n, G, C, H/G · V)
+        written = _by_token(v * exp_like(total - sums, v))  # (B, n, G, C, H/G · V)
         updates = torch.unflatten(k.mT @ written, -1, (H // G, -1)).transpose(3, 4)  # (B, n, G, H/G, K, V)
-        states = _states(_exp(total, v), updates)
+        states = _states(exp_like(total, v), updates)
         read = torch.unflatten(q @ _by_token(states), -1, (H // G, -1)).transpose(3, 4)
-        y = y + read * _exp(sums, v)
-    return _tokens(y.flatten(2, 3), L)
+        y = y + read * exp_like(sums, v)
+    return tokens_of(y.flatten(2, 3), L)
 
 
 def vector_decay(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor) -> Tensor:
     """The chunks with a decay per channel of the keys."""
     L = q.shape[1]
-    q, k, v, g = (_chunks(value) for value in (q, k, v, log_decay))  # (B, n, H, C, K or V)
+    q, k, v, g = (chunks_of(value) for value in (q, k, v, log_decay))  # (B, n, H, C, K or V)
     sums = running_sum(g)
-    y = _scores(q, k, sums) @ v
+    y = scores(q, k, sums) @ v
     if q.shape[1] > 1:
         total = sums[..., -1:, :]
-        updates = (k * _exp(total - sums, k)).mT @ v
-        y = y + (q * _exp(sums, q)) @ _states(_exp(total, k).mT, updates)
-    return _tokens(y, L)
+        updates = (k * exp_like(total - sums, k)).mT @ v
+        y = y + (q * exp_like(sums, q)) @ _states(exp_like(total, k).mT, updates)
+    return tokens_of(y, L)
 
 
-def _scores(q: Tensor, k: Tensor, sums: Tensor) -> Tensor:
+def scores(q: Tensor, k: Tensor, sums: Tensor) -> Tensor:
     """A_ij of the vector form, (..., C, K) → (..., C, C).
 
     A chunk is halved. Between the halves, exp(G_i − G_j) = exp(G_i − G_m) exp(G_m − G_j) with the last token
@@ -79,8 +79,8 @@ def _scores(q: Tensor, k: Tensor, sums: Tensor) -> Tensor:
     q, k, sums = (torch.unflatten(value, -2, (2, C // 2)) for value in (q, k, sums))
     (first_k, _), (_, second_q), (first, second) = (value.unbind(-3) for value in (k, q, sums))
     middle = first[..., -1:, :]
-    below = (second_q * _exp(second - middle, q)) @ (first_k * _exp(middle - first, k)).mT
-    top, bottom = _scores(q, k, sums).unbind(-3)
+    below = (second_q * exp_like(second - middle, q)) @ (first_k * exp_like(middle - first, k)).mT
+    top, bottom = scores(q, k, sums).unbind(-3)
     return torch.cat((torch.cat((top, torch.zeros_like(below)), -1), torch.cat((below, bottom), -1)), dim=-2)
 
 
@@ -94,7 +94,7 @@ def _states(decays: Tensor, updates: Tensor) -> Tensor:
     return torch.stack(states, dim=1)
 
 
-def _exp(exponents: Tensor, like: Tensor) -> Tensor:
+def exp_like(exponents: Tensor, like: Tensor) -> Tensor:
     return exponents.to(like.dtype).exp()
 
 
@@ -105,7 +105,7 @@ def _causal(differences: Tensor) -> Tensor:
     return differences.masked_fill(later, -math.inf)
 
 
-def _chunks(values: Tensor) -> Tensor:
+def chunks_of(values: Tensor) -> Tensor:
     """(B, L, H, N) → (B, n, H, C, N), padded with zeros."""
     L = values.shape[1]
     chunks = -(-L // CHUNK)
@@ -114,8 +114,8 @@ def _chunks(values: Tensor) -> Tensor:
     return torch.unflatten(padded, 1, (chunks, C)).transpose(2, 3)
 
 
-def _tokens(values: Tensor, L: int) -> Tensor:
-    """The inverse of `_chunks`."""
+def tokens_of(values: Tensor, L: int) -> Tensor:
+    """The inverse of `chunks_of`."""
     return values.transpose(2, 3).flatten(1, 2)[:, :L]
 
 
