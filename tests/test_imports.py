@@ -92,9 +92,10 @@ TORCH_AT_IMPORT = {
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
-        "mixers.gla.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module mixers.mamba3.module "
+        "mixers.gla.module mixers.kda.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module "
+        "mixers.mamba3.module "
         "mixers.mlp.module mixers.mlstm.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module "
-        "rotary step_sizes verified"
+        "rotary step_sizes unit verified"
     ),
     "speed": "measure profile",
     "train": (

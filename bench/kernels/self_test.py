@@ -126,9 +126,7 @@ def _vector_delta_inputs(length: int, batch: int = BATCH, channels: int = CHANNE
     return [q, k[:, :, 0], v[:, :, 0], beta[:, :, 0], log_decay]
 
 
-def _diagonal_plus_rank_one_inputs(
-    length: int, batch: int = BATCH, channels: int = CHANNELS
-) -> list[Tensor]:
+def _diagonal_plus_rank_one_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """The keys of an RWKV-7: a unit key, a share of it per channel, and a key for values."""
     q, k, v, _, log_decay = _vector_delta_inputs(length, batch, channels)
     normal = _normal(length + 2)

@@ -9,6 +9,7 @@ from bench.models import blocks
 from bench.models.architecture import Architecture, Positions
 from bench.models.blocks import (
     GLA,
+    KDA,
     LSTM,
     MLP,
     MLSTM,
@@ -49,6 +50,7 @@ PAPER = (
 """The architectures of the paper, in the order of its tables."""
 
 _GDN = (GatedDeltaNet(), SwiGLU())
+_KDA = (KDA(), SwiGLU())
 _DELTANET = GatedDeltaNet(heads=4, expand=1, gate=False, decay=False)
 LATER = (
     Architecture(
@@ -67,6 +69,10 @@ LATER = (
     Architecture(name="mlstm", layer=(MLSTM(), MLSTM())),
     Architecture(name="gla", layer=(GLA(), SwiGLU()), norm="rms"),
     Architecture(name="mamba3", layer=(Mamba3(), SwiGLU()), norm="rms"),
+    Architecture(name="kda", layer=_KDA, norm="rms"),
+    Architecture(
+        name="kda_hybrid_3_1", layer=(*_KDA, *_KDA, *_KDA, Attention(bias=False), SwiGLU()), norm="rms"
+    ),
 )
 """Architectures since the paper."""
 

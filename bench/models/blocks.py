@@ -10,6 +10,7 @@ from bench.models.mixers.block import Block as Block, Place as Place
 from bench.models.mixers.dropout import Dropout as Dropout
 from bench.models.mixers.gated_deltanet import GatedDeltaNet as GatedDeltaNet
 from bench.models.mixers.gla import GLA as GLA
+from bench.models.mixers.kda import KDA as KDA
 from bench.models.mixers.lstm import LSTM as LSTM
 from bench.models.mixers.mamba import Mamba as Mamba
 from bench.models.mixers.mamba2 import Mamba2 as Mamba2

@@ -143,6 +143,8 @@ _NAMES = {
     "mamba3": "Mamba-3",
     "gla": "GLA",
     "mlstm": "mLSTM",
+    "kda": "KDA",
+    "kda_hybrid_3_1": "KDA and attention, 3:1",
     "two_layer_network": "2NN regression",
     "orthogonal_outlier_regression": "Orthogonal-outlier regression",
     "many_outlier_regression": "Many-outlier regression",

@@ -20,6 +20,7 @@ from bench.models.architectures import ARCHITECTURES, LATER, PAPER
 from bench.models.backbone import Model
 from bench.models.blocks import (
     GLA,
+    KDA,
     LSTM,
     MLP,
     MLSTM,
@@ -114,6 +115,17 @@ def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
                 **(decay if block.decay else {}),
                 "norm_weight": equal_to(1.0),
                 "output.weight": uniform((block.heads * value * blocks) ** -0.5),
+            }
+        case KDA():
+            rank = D // block.heads
+            return {
+                "input.weight": uniform(D**-0.5),
+                "convolution.weight": uniform(0.5),
+                **dict.fromkeys(("decay.weight", "gate.weight", "gate.bias"), uniform(rank**-0.5)),
+                "log_A": lambda values: between(1, 16)(values.exp()),
+                "step_bias": log_uniform_steps,
+                "norm_weight": equal_to(1.0),
+                "output.weight": uniform((D * blocks) ** -0.5),
             }
         case Mamba():
             return {

@@ -107,9 +107,7 @@ def test_the_last_of_four_tokens_of_rwkv7_is_that_of_the_authors_code(name: str)
     """RWKV-7 reads its key before the decay: read = κ/w here."""
     kappa, a = unit(GOLDEN_K), torch.sigmoid(torch.cos(T[:, None] + KEYS))
     g = -math.exp(-0.5) * torch.sigmoid(torch.sin(T[:, None] * KEYS))
-    y = last_output(
-        diagonal_plus_rank_one(name), GOLDEN_Q, kappa / g.exp(), a * kappa, GOLDEN_K, GOLDEN_V, g
-    )
+    y = last_output(diagonal_plus_rank_one(name), GOLDEN_Q, kappa / g.exp(), a * kappa, GOLDEN_K, GOLDEN_V, g)
     assert_golden(y, [0.360344, -0.341236, -0.729085])
 
 

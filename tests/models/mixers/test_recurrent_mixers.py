@@ -1,4 +1,4 @@
-"""Mamba-2, Mamba-3, GLA and mLSTM: each block against its equations, and what the equations imply."""
+"""Mamba-2, Mamba-3, GLA, KDA and mLSTM: each block against its equations, and what the equations imply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 from bench.kernels.decay import scalar_decay
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
-from bench.models.blocks import GLA, MLSTM, Block, Mamba2, Mamba3, Place
+from bench.models.blocks import GLA, KDA, MLSTM, Block, Mamba2, Mamba3, Place
 from bench.models.mixers.block import counted
 from bench.models.mixers.mamba3.module import rates, rotated, summed_angles, trapezoid
 from bench.models.sizes import Size
@@ -30,6 +30,8 @@ BLOCKS: dict[str, Block] = {
     "mamba3, none": Mamba3(state=8, head_dim=4, rotation="none"),
     "gla": GLA(heads=2, rank=3),
     "gla, wide keys": GLA(heads=2, rank=3, expand_keys=2.0, temperature=1.0),
+    "kda": KDA(heads=2),
+    "kda, negative eigenvalues": KDA(heads=1, convolution=1, negative_eigenvalues=True),
     "mlstm": MLSTM(heads=2),
 }
 Parameters = dict[str, Tensor]
@@ -129,6 +131,35 @@ def mamba3(block: Mamba3, p: Parameters, h: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
+def kda(block: KDA, p: Parameters, h: Tensor) -> Tensor:
+    H, taps = block.heads, block.convolution
+    K = D // H
+    projected = [p["input.weight"] @ token for token in h]
+    states, outputs = [torch.zeros(K, K).double() for _ in range(H)], []
+    for t, token in enumerate(projected):
+        convolved = torch.zeros(3 * D).double()
+        for tap in range(taps):
+            if t - taps + 1 + tap >= 0:
+                convolved = (
+                    convolved + p["convolution.weight"][:, tap] * projected[t - taps + 1 + tap][: 3 * D]
+                )
+        q, k, v = silu(convolved).split(D)
+        b, decay, gate = token[3 * D :].split([H, K, K])
+        steps = torch.log1p(torch.exp(p["decay.weight"] @ decay + p["step_bias"]))
+        gates, heads = torch.sigmoid(p["gate.weight"] @ gate + p["gate.bias"]), []
+        for i in range(H):
+            own = slice(i * K, (i + 1) * K)
+            key = k[own] / torch.sqrt(k[own] @ k[own] + 1e-6)
+            query = q[own] / torch.sqrt(q[own] @ q[own] + 1e-6) / math.sqrt(K)
+            beta = torch.sigmoid(b[i]) * (2 if block.negative_eigenvalues else 1)
+            state = torch.exp(-torch.exp(p["log_A"][i]) * steps[own])[:, None] * states[i]
+            states[i] = state + beta * torch.outer(key, v[own] - state.T @ key)
+            y = states[i].T @ query
+            heads.append(p["norm_weight"] * y / torch.sqrt((y**2).mean() + 1e-6))
+        outputs.append(p["output.weight"] @ (torch.cat(heads) * gates))
+    return torch.stack(outputs)
+
+
 def mlstm(block: MLSTM, p: Parameters, h: Tensor) -> Tensor:
     E, H, taps = 2 * D, block.heads, block.convolution
     d = E // H
@@ -156,7 +187,13 @@ def mlstm(block: MLSTM, p: Parameters, h: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
-EQUATIONS: dict[str, Callable[..., Tensor]] = {"mamba2": mamba2, "mamba3": mamba3, "gla": gla, "mlstm": mlstm}
+EQUATIONS: dict[str, Callable[..., Tensor]] = {
+    "mamba2": mamba2,
+    "mamba3": mamba3,
+    "gla": gla,
+    "kda": kda,
+    "mlstm": mlstm,
+}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -184,6 +221,8 @@ def test_a_block_is_its_equations(name: str) -> None:
         (Mamba3(), 256, (444_576, 34_560, 577_024)),
         (GLA(), 128, (68_704, 2_048, 74_880)),
         (GLA(), 256, (268_480, 8_192, 293_120)),
+        (KDA(), 128, (84_260, 4_096, 100_480)),
+        (KDA(heads=8), 256, (300_584, 8_192, 333_056)),
         (MLSTM(), 128, (109_320, 16_644, 158_976)),
         (MLSTM(), 256, (415_240, 66_052, 612_864)),
     ],
@@ -223,6 +262,7 @@ def test_without_angles_of_the_input_a_mamba3_has_no_parameters_nor_state_for_th
         (Mamba3(head_dim=64), 48, "its inner width 96 is not a multiple of head_dim 64"),
         (MLSTM(heads=3), 16, "its inner width 32 is not a multiple of 3 heads"),
         (MLSTM(heads=2), 15, "its inner width 30 is not a multiple of 4"),
+        (KDA(), 18, "its width 18 is not a multiple of 4 heads"),
         (GLA(), 18, "its width 18 is not a multiple of 4 heads"),
         (GLA(), 20, "the width of its keys 10 is not a multiple of 4 heads"),
         (GLA(heads=1, expand_keys=0.25), 6, "the width of its keys 1.5 is not a multiple of 1 heads"),

@@ -23,9 +23,9 @@ from bench.kernels.normalization import rms_norm
 from bench.models.convolution import ShortConvolution
 from bench.models.linear import Linear, output_projection
 from bench.models.step_sizes import step_biases
+from bench.models.unit import unit
 
 RATES = 0.01, 16.0
-EPSILON = 1e-6
 
 
 class GatedDeltaNetModule(nn.Module):
@@ -88,8 +88,3 @@ class GatedDeltaNetModule(nn.Module):
         y = self.norm(y, self.norm_weight).flatten(-2)
         out: Tensor = self.output(self.silu_gate(y, z) if z.shape[-1] else y)
         return out
-
-
-def unit(x: Tensor) -> Tensor:
-    """Vectors (…, K) divided by their lengths; shorter ones than √ε stay short."""
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + EPSILON)
