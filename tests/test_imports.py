@@ -93,9 +93,8 @@ TORCH_AT_IMPORT = {
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "
         "mixers.gla.module mixers.kda.module mixers.lstm.module mixers.mamba.module mixers.mamba2.module "
-        "mixers.mamba3.module "
-        "mixers.mlp.module mixers.mlstm.module mixers.s4.module mixers.s4_mamba.module mixers.swiglu.module "
-        "rotary step_sizes unit verified"
+        "mixers.mamba3.module mixers.mlp.module mixers.mlstm.module mixers.rwkv7.module mixers.s4.module "
+        "mixers.s4_mamba.module mixers.swiglu.module rotary step_sizes unit verified"
     ),
     "speed": "measure profile",
     "train": (

@@ -116,7 +116,12 @@ class Architecture(ModelOptions):
         repeated = self.layer * layers
         begin = (len(repeated) - len(self.middle)) // 2
         end = begin + len(self.middle)
-        return self.first + repeated[:begin] + self.middle + repeated[end:]
+        blocks = self.first + repeated[:begin] + self.middle + repeated[end:]
+        firsts = {type(block): index for index, block in reversed(list(enumerate(blocks)))}
+        return tuple(
+            block.first_of_model() if firsts[type(block)] == index else block
+            for index, block in enumerate(blocks)
+        )
 
     @property
     def is_one_mixer(self) -> bool:

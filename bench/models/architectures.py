@@ -13,6 +13,7 @@ from bench.models.blocks import (
     LSTM,
     MLP,
     MLSTM,
+    RWKV7,
     S4,
     Attention,
     Dropout,
@@ -20,6 +21,7 @@ from bench.models.blocks import (
     Mamba,
     Mamba2,
     Mamba3,
+    RWKV7ChannelMix,
     S4Mamba,
     SwiGLU,
 )
@@ -73,6 +75,7 @@ LATER = (
     Architecture(
         name="kda_hybrid_3_1", layer=(*_KDA, *_KDA, *_KDA, Attention(bias=False), SwiGLU()), norm="rms"
     ),
+    Architecture(name="rwkv7", layer=(RWKV7(), RWKV7ChannelMix())),
 )
 """Architectures since the paper."""
 

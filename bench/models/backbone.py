@@ -72,6 +72,7 @@ class Model(nn.Module):
         )
         dropout = 0.0 if architecture.is_one_mixer else architecture.embedding_dropout
         self.embedding_dropout = DropoutModule(dropout, 0, scan)
+        self.passed_on: dict[str, Tensor] = {}
         self.blocks = nn.ModuleList(
             block.build(
                 Place(
@@ -81,6 +82,7 @@ class Model(nn.Module):
                     blocks=len(architecture.layer) * size.layers,
                     index=index,
                     scan=scan,
+                    passed_on=self.passed_on,
                 )
             )
             for index, block in enumerate(architecture.blocks(size.layers))
@@ -105,6 +107,7 @@ class Model(nn.Module):
         else:
             for block in self.blocks:
                 h = block(h)
+        self.passed_on.clear()
         read_out = cast("Embedding", self.read_in).logits if self.tied else self.read_out
         outputs: Tensor = read_out(h)
         return outputs

@@ -17,6 +17,7 @@ from bench.models.mixers.mamba2 import Mamba2 as Mamba2
 from bench.models.mixers.mamba3 import Mamba3 as Mamba3
 from bench.models.mixers.mlp import MLP as MLP
 from bench.models.mixers.mlstm import MLSTM as MLSTM
+from bench.models.mixers.rwkv7 import RWKV7 as RWKV7, RWKV7ChannelMix as RWKV7ChannelMix
 from bench.models.mixers.s4 import S4 as S4
 from bench.models.mixers.s4_mamba import S4Mamba as S4Mamba
 from bench.models.mixers.swiglu import SwiGLU as SwiGLU

@@ -144,6 +144,7 @@ _NAMES = {
     "gla": "GLA",
     "mlstm": "mLSTM",
     "kda": "KDA",
+    "rwkv7": "RWKV-7",
     "kda_hybrid_3_1": "KDA and attention, 3:1",
     "two_layer_network": "2NN regression",
     "orthogonal_outlier_regression": "Orthogonal-outlier regression",

@@ -24,6 +24,7 @@ from bench.models.blocks import (
     LSTM,
     MLP,
     MLSTM,
+    RWKV7,
     S4,
     Attention,
     Block,
@@ -32,6 +33,7 @@ from bench.models.blocks import (
     Mamba,
     Mamba2,
     Mamba3,
+    RWKV7ChannelMix,
     S4Mamba,
     SwiGLU,
 )
@@ -76,6 +78,19 @@ def equal_to(expected: Tensor | float) -> Law:
 def log_uniform_steps(bias: Tensor) -> None:
     """Δ = softplus(bias) is log-uniform on [0.001, 0.1]."""
     follows(softplus(bias.double()).log(), stats.uniform(math.log(1e-3), math.log(100)))
+
+
+RWKV7_GAINS = {"r": 1.0, "k": 0.1, "v": 1.0}
+
+
+def orthogonal(gain: float) -> Law:
+    """Orthogonal columns of this length, or rows where a map has fewer of them."""
+
+    def check(values: Tensor) -> None:
+        smaller = values if values.shape[0] <= values.shape[1] else values.T
+        torch.testing.assert_close(smaller @ smaller.T, gain**2 * torch.eye(len(smaller)), rtol=0, atol=1e-5)
+
+    return check
 
 
 def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
@@ -126,6 +141,28 @@ def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
                 "step_bias": log_uniform_steps,
                 "norm_weight": equal_to(1.0),
                 "output.weight": uniform((D * blocks) ** -0.5),
+            }
+        case RWKV7():
+            vectors = ["mixed", "decay_bias", "share_bias", "erased_key", "norm_weight"]
+            maps = ["decay", "share", "gate"]
+            if block.value_residual:
+                vectors, maps = [*vectors, "residual_bias"], [*maps, "residual"]
+            return {
+                # tests/models/mixers/test_rwkv7.py has the formulas, which depend on the layer.
+                **dict.fromkeys(vectors, lambda values: None),
+                **{f"{projection}.weight": orthogonal(gain) for projection, gain in RWKV7_GAINS.items()},
+                **{f"{map}.first.weight": equal_to(0.0) for map in maps},
+                **{f"{map}.second.weight": orthogonal(0.1) for map in maps},
+                "key_share": equal_to(1.02),
+                "direct": equal_to(-0.04),
+                "norm_bias": equal_to(0.0),
+                "output.weight": equal_to(0.0),
+            }
+        case RWKV7ChannelMix():
+            return {
+                "mixed": lambda values: None,
+                "up.weight": orthogonal(1.0),
+                "down.weight": equal_to(0.0),
             }
         case Mamba():
             return {

@@ -1,6 +1,7 @@
 """The delta rule with a decay per channel, chunk by chunk, in PyTorch's operations and autograd.
 
-Let G_i be the sum of the log-decays of a chunk up to token i, and ⟨x_i, y_j⟩ = Σ_d x_id y_jd exp(G_id − G_jd).
+Let G_i be the sum of the log-decays of a chunk up to token i, and let
+⟨x_i, y_j⟩ = Σ_d x_id y_jd exp(G_id − G_jd).
 With the state S before the chunk, the corrections u_i, rows of U, solve
 
     u_i = v'_i − (exp(G_i) read_i)ᵀ S − Σ_{j<i} ⟨read_i, erase_j⟩ u_j,

@@ -11,15 +11,15 @@ is counted and why.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from bench.errors import UserError, raised_in
 from bench.frozen import Frozen
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Place:
         blocks: blocks of these layers; blocks before the first layer do not count.
         index: the block's position among all blocks from 0, including blocks before the first layer.
         scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
+        passed_on: tensors that blocks pass on to later blocks in a forward pass, by name. All blocks of a
+            model have the same mapping, which the model empties after each pass.
     """
 
     width: int
@@ -41,6 +43,7 @@ class Place:
     blocks: int
     index: int
     scan: str
+    passed_on: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def site(self, number: int) -> int:
         """The number in the model of the block's dropout module `number` < `SITES_OF_A_BLOCK`."""
@@ -71,6 +74,13 @@ class Block(Frozen):
         The other methods may assume a width without a fault. A suite that asks for another one is refused.
         """
         return None
+
+    def first_of_model(self) -> Self:
+        """The settings of the first block of this class in a model; those of the others by default.
+
+        A block that mixes with a tensor of the first one may differ there (`Place.passed_on`).
+        """
+        return self
 
     def parameters(self, D: int) -> int:
         """Number of trainable parameters of the module at width D.
