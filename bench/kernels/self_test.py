@@ -23,6 +23,8 @@ from bench.kernels.product import precision
 LENGTHS = (82, 202, 280, 303, 1024)
 """Prompt lengths of the study. Only 1024 is a power of two."""
 BRIEF = (82,)
+FOREIGN = (19, 82, 202)
+"""Lengths on both sides of 64, where libraries change kernels."""
 TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
 BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
 
@@ -78,6 +80,32 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
                 )
     usable = [name for name in names if not backends.unavailable(name, str(device))]
     return outcomes + [_compare_updates(name, device) for name in usable]
+
+
+def fault(kernel: str, function: Callable[..., Any], device: torch.device) -> str | None:
+    """Why another library's function must not compute `kernel` on `device`, as a sentence; None if it may.
+
+    Its outputs and all its gradients must be those of the reference, and the same bits when they are computed
+    again.
+    """
+    reference = registry.load(kernel, "reference")
+    with torch.enable_grad():
+        for length in FOREIGN:
+            values = [value.to(device) for value in KERNELS[kernel](length)]
+            try:
+                outcome = _compare(kernel, "foreign", length, function, reference, values)
+                (y, gradients), (again, others) = (_outputs_and_gradients(function, values) for _ in range(2))
+            except Exception as error:  # the library's code can raise anything
+                return f"it fails on {device}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            if not outcome.agrees:
+                return (
+                    f"it disagrees with the reference on {device} at {length} tokens: its outputs by "
+                    f"{outcome.outputs:.1e}, its gradients by {outcome.gradients:.1e}; at most "
+                    f"{TOLERANCE['outputs']:.0e} and {TOLERANCE['gradients']:.0e} are allowed"
+                )
+            if not all(map(torch.equal, (y, *gradients), (again, *others))):
+                return f"it is not deterministic on {device}: the same inputs gave other bits a second time"
+    return None
 
 
 def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
@@ -252,7 +280,7 @@ def _compare_updates(name: str, device: torch.device) -> Outcome:
     buffers, milliseconds = {}, 0.0
     for backend in ("reference", name):
         buffers[backend] = _update_buffers(device)
-        update = registry.load(UPDATE, backend)(buffers[backend], AdamSettings(0.9, 0.999, 1e-8))
+        update = registry.load(UPDATE, backend)(buffers[backend], AdamSettings(0.9, 0.999, 1e-8, 0.1))
         for step in range(3):
             normal = _normal(step)
             gradients = [normal(2, count).to(device) for count in buffers[backend].counts]
@@ -283,6 +311,7 @@ def _update_buffers(device: torch.device) -> Buffers:
     return Buffers(
         offsets=offsets,
         counts=counts,
+        decays=(True, False),
         values=values,
         first_moment=torch.zeros_like(values),
         second_moment=torch.zeros_like(values),
