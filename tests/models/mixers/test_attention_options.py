@@ -44,7 +44,7 @@ def by_formula(block: Attention, module: torch.nn.Module, h: Tensor) -> Tensor:
     def vectors(x: Tensor, kind: int, head: int, t: int) -> Tensor:
         x = x[t, kind * D + head * head_dim :][:head_dim]
         if kind < 2 and block.qk_norm:
-            x = parameters["qk_norm.weight"][kind, head] * x / torch.sqrt(x.square().mean() + 1e-6)
+            x = parameters["qk_norm.weight"][kind] * x / torch.sqrt(x.square().mean() + 1e-6)
         if kind < 2 and block.rotary:
             half = head_dim // 2
             angles = t * ROTARY_BASE ** (-torch.arange(half, dtype=torch.float64) / half)
@@ -72,10 +72,10 @@ def by_formula(block: Attention, module: torch.nn.Module, h: Tensor) -> Tensor:
 OPTIONS = {
     "gpt2": Attention(),
     "rotary": Attention(bias=False, rotary=True),
-    "norm": Attention(qk_norm=True),
+    "norm": Attention(qk_norm=True, attention_heads=HEADS),
     "gate": Attention(bias=False, output_gate=True),
     "window": Attention(window=3),
-    "all": Attention(rotary=True, qk_norm=True, output_gate=True, window=2),
+    "all": Attention(rotary=True, qk_norm=True, output_gate=True, window=2, attention_heads=HEADS),
 }
 
 
@@ -113,12 +113,33 @@ def test_a_window_as_long_as_the_prompt_is_none() -> None:
 def test_attention_states_its_parameters_and_what_a_window_saves(
     block: Attention, width: int, length: int
 ) -> None:
-    assert block.parameters(width) == counted(block, width)
+    if block.width_fault(width) is None:
+        assert block.parameters(width) == counted(block, width)
     seen = min(length, block.window or length)
     projections = 5 if block.output_gate else 4
     cost = projections * length * width**2 + 2 * length * seen * width + block.output_gate * length * width
     assert block.multiplications(length, width) == cost
     assert block.state_numbers(length, width) == 2 * seen * width
+
+
+def test_norms_have_the_weights_of_one_head_as_published_models_do() -> None:
+    """Of Transformer++: 4D² + 2 Dh, and 5D² + 2 Dh with a gate."""
+    plain = Attention(bias=False, rotary=True, qk_norm=True, attention_heads=8)
+    gated = Attention(bias=False, qk_norm=True, output_gate=True, attention_heads=4)
+    assert plain.parameters(128) == counted(plain, 128) == 4 * 128**2 + 2 * 16
+    assert gated.parameters(256) == counted(gated, 256) == 5 * 256**2 + 2 * 64
+    assert plain.width_fault(20) == "its width 20 is not a multiple of 8 attention_heads"
+    with pytest.raises(ValueError, match="it needs attention_heads"):
+        Attention(qk_norm=True)
+
+
+def test_heads_of_the_block_stand_before_those_of_the_size() -> None:
+    own, sized = built(Attention(attention_heads=HEADS)), built(Attention())
+    other = Attention(attention_heads=1).build(PLACE).double()
+    other.load_state_dict(own.state_dict())
+    h = torch.randn(2, 9, PLACE.width, dtype=torch.float64)
+    assert torch.equal(own(h), sized(h))
+    assert not torch.allclose(other(h), own(h))
 
 
 def test_a_window_without_the_causal_mask_is_refused() -> None:

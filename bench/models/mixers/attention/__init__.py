@@ -31,9 +31,11 @@ class Attention(Block):
         rotary: whether queries and keys are rotated by their positions, in pairs of dimensions i and
             i + Dh/2 with base 10 000. This defines positions beyond those of training too.
         qk_norm: whether every head's queries and keys are divided by their root mean squares, before the
-            rotation. Their 2D weights start at 1.
+            rotation. All heads share their weights, two for each number of a head, which start at 1. It needs
+            `attention_heads`, because the number of parameters may not depend on the heads of a size.
         output_gate: whether a head's output is multiplied by the sigmoid of a linear map of the input.
         window: tokens that a token attends to, itself included; None for all.
+        attention_heads: number of heads, which divides D; None for the heads of the size.
 
     Without the causal mask and with a window, attention is computed by its formula: the kernels of
     `bench.kernels.attention` have neither.
@@ -48,6 +50,7 @@ class Attention(Block):
         "qk_norm": False,
         "output_gate": False,
         "window": None,
+        "attention_heads": None,
     }
 
     uses_heads: ClassVar[bool] = True
@@ -63,6 +66,7 @@ class Attention(Block):
     qk_norm: bool = False
     output_gate: bool = False
     window: PositiveInt | None = None
+    attention_heads: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _window_is_causal(self) -> Self:
@@ -70,9 +74,20 @@ class Attention(Block):
             raise ValueError("a window is of earlier tokens: it needs causal: true")
         return self
 
+    @model_validator(mode="after")
+    def _norms_have_a_width(self) -> Self:
+        if self.qk_norm and self.attention_heads is None:
+            raise ValueError("qk_norm: true has as many weights as a head is wide: it needs attention_heads")
+        return self
+
+    def width_fault(self, D: int) -> str | None:
+        heads = self.attention_heads
+        return f"its width {D} is not a multiple of {heads} attention_heads" if heads and D % heads else None
+
     def parameters(self, D: int) -> int:
         projections = 5 if self.output_gate else 4
-        return projections * (D**2 + self.bias * D) + self.qk_norm * 2 * D
+        norms = 2 * D // (self.attention_heads or 1) if self.qk_norm else 0
+        return projections * (D**2 + self.bias * D) + norms
 
     def multiplications(self, L: int, D: int) -> int:
         """Table 9: QKV 3LD², outer product and multiplication with V 2L²D, outer projection LD².
@@ -96,7 +111,7 @@ class Attention(Block):
 
         return AttentionModule(
             place.width,
-            place.heads,
+            self.attention_heads or place.heads,
             place.scan,
             blocks=place.blocks,
             init=self.init,

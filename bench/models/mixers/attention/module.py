@@ -58,7 +58,7 @@ class AttentionModule(nn.Module):
         self.qkv = Linear(width, 3 * width, scan, bias=bias)
         self.out = Linear(width, width, scan, bias=bias)
         self.gate = Linear(width, width, scan, bias=bias) if output_gate else None
-        self.qk_norm = HeadNorm(heads, width // heads, scan) if qk_norm else None
+        self.qk_norm = HeadNorm(width // heads, scan) if qk_norm else None
         # GPT-2 scales the projections that write to the residual stream by 1/√N for N additions.
         for projection, std in ((self.qkv, 0.02), (self.out, 0.02 / math.sqrt(blocks)), (self.gate, 0.02)):
             if projection is not None and bias:
@@ -89,18 +89,17 @@ class AttentionModule(nn.Module):
 
 
 class HeadNorm(nn.Module):
-    """RMSNorm of every head's queries and keys, (B, L, 2, H, Dh) → the same, with weights of each head."""
+    """RMSNorm of every head's queries and keys, (B, L, 2, H, Dh) → the same. Heads share the weights."""
 
-    def __init__(self, heads: int, head_dim: int, scan: str) -> None:
+    def __init__(self, head_dim: int, scan: str) -> None:
         super().__init__()
         self.norm = rms_norm(scan)
-        self.weight = nn.Parameter(torch.ones(2, heads, head_dim))
-        self.ones: Tensor
-        self.register_buffer("ones", torch.ones(head_dim), persistent=False)
+        self.weight = nn.Parameter(torch.ones(2, head_dim))
 
     def forward(self, qk: Tensor) -> Tensor:
-        normed: Tensor = self.weight * self.norm(qk, self.ones)
-        return normed
+        return torch.stack(
+            [self.norm(part, weight) for part, weight in zip(qk.unbind(2), self.weight, strict=True)], dim=2
+        )
 
 
 def rotated(x: Tensor) -> Tensor:
