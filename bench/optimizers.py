@@ -90,7 +90,8 @@ class AdamW(Optimizer):
     The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
     along a cosine, or a line, to `end` × rate at the last step. With `decay: plateau` it is divided by 4
     instead, after every checkpoint without a new lowest validation loss, as for the LSTM of Xie et al. The
-    paper does not state the weight decay; PyTorch's default stands in.
+    paper does not state the weight decay; PyTorch's default stands in. It acts on every parameter that a
+    module does not list as `undecayed`.
     """
 
     title = "AdamW with schedule"

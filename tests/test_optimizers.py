@@ -40,7 +40,7 @@ class SGD(Optimizer):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     def move(self, parameters: Iterable[ParameterRows], rates: Tensor, step: Tensor) -> None:
-        for value, momentum, _, gradient in parameters:
+        for value, momentum, _, gradient, _ in parameters:
             momentum.mul_(self.momentum).add_(gradient)
             value.sub_(rates * momentum)
 
@@ -101,7 +101,7 @@ def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
     sums = [torch.zeros(2), torch.zeros(2), torch.full((2,), -1)]
     step = torch.tensor(0)
     flat = values.flatten().clone()
-    buffers = Buffers([0], [3], flat, torch.zeros(6), torch.zeros(6), step, rates, clips, *sums)
+    buffers = Buffers([0], [3], [True], flat, torch.zeros(6), torch.zeros(6), step, rates, clips, *sums)
     update = SGD(momentum=0.9).update("reference", buffers)
     for _ in range(3):
         update([gradients], torch.ones(2))

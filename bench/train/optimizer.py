@@ -37,6 +37,7 @@ class StackOptimizer:
         buffers = Buffers(
             offsets=parameters.offsets,
             counts=parameters.counts,
+            decays=parameters.decays,
             values=parameters.values,
             first_moment=parameters.first_moment,
             second_moment=parameters.second_moment,

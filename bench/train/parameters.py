@@ -33,6 +33,7 @@ class Parameters:
         leaves: views of `values` with respect to which gradients are computed: (K, *shape), or shape for a
             stack of one.
         members: number of members, K.
+        decays: whether weight decay acts on each parameter: not if its module lists it as `undecayed`.
     """
 
     names: list[str]
@@ -43,6 +44,7 @@ class Parameters:
     second_moment: Tensor
     leaves: list[Tensor]
     members: int
+    decays: list[bool]
 
     @classmethod
     def of(cls, models: Sequence[nn.Module], device: torch.device) -> Parameters:
@@ -53,13 +55,19 @@ class Parameters:
         """
         first = {name: value for name, value in models[0].named_parameters() if value.requires_grad}
         names, shapes = list(first), [value.shape for value in first.values()]
+        undecayed = {
+            f"{prefix}.{name}".lstrip(".")
+            for prefix, module in models[0].named_modules()
+            for name in getattr(module, "undecayed", ())
+        }
+        decays = [name not in undecayed for name in names]
         offsets, total = [], 0
         # Each parameter takes K · count entries, rounded up to the alignment. The gaps stay zero.
         for shape in shapes:
             offsets.append(total)
             total += -(-len(models) * math.prod(shape) // ALIGNMENT) * ALIGNMENT
         values, first_moment, second_moment = (torch.zeros(total, device=device) for _ in range(3))
-        parameters = cls(names, shapes, offsets, values, first_moment, second_moment, [], len(models))
+        parameters = cls(names, shapes, offsets, values, first_moment, second_moment, [], len(models), decays)
         views = parameters.views(values)
         for k, model in enumerate(models):
             values_by_name = dict(model.named_parameters())

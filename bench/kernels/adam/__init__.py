@@ -6,8 +6,9 @@ With g the gradient of a member with respect to all its parameters, and t = step
     m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
     p ← (1 − rate · decay) p − rate / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
 
-like `torch.nn.utils.clip_grad_norm_` with `torch.optim.Adam` (decay 0) or `AdamW`. The update also adds the
-loss and the norm before clipping to the meters, and increments the step counter.
+without decay for parameters that are exempt, like `torch.nn.utils.clip_grad_norm_` with `torch.optim.Adam`
+(decay 0) or `AdamW`. The update also adds the loss and the norm before clipping to the meters, and increments
+the step counter.
 
 `update(name)(buffers, settings)` creates the update of a stack. It is called once per step with the
 gradients.
@@ -32,6 +33,7 @@ class Buffers:
     Attributes:
         offsets: first entry of each parameter in the flat buffers; it has members × count entries.
         counts: entries of each parameter of a member.
+        decays: whether weight decay acts on each parameter.
         values: parameters of all members, flat.
         first_moment: m, flat.
         second_moment: v, flat.
@@ -45,6 +47,7 @@ class Buffers:
 
     offsets: Sequence[int]
     counts: Sequence[int]
+    decays: Sequence[bool]
     values: Tensor
     first_moment: Tensor
     second_moment: Tensor

@@ -12,12 +12,16 @@ from bench.kernels.adam import Buffers
 
 
 class ParameterRows(NamedTuple):
-    """One parameter of all members, as rows (K, count). `gradient` is clipped; the others are views."""
+    """One parameter of all members, as rows (K, count). `gradient` is clipped; the others are views.
+
+    `decays` states whether weight decay acts on it.
+    """
 
     value: Tensor
     first_moment: Tensor
     second_moment: Tensor
     gradient: Tensor
+    decays: bool = True
 
 
 Move = Callable[[Iterable[ParameterRows], Tensor, Tensor], None]
@@ -51,8 +55,8 @@ class Clipped:
 
     def _clipped(self, rows: Sequence[Tensor], factors: Tensor) -> Iterator[ParameterRows]:
         """Clip one gradient at a time: clipped copies of all of them would double their memory."""
-        for row, (value, first, second) in zip(rows, self.views, strict=True):
-            yield ParameterRows(value, first, second, row * factors)
+        for row, (value, first, second), decays in zip(rows, self.views, self.buffers.decays, strict=True):
+            yield ParameterRows(value, first, second, row * factors, decays)
 
     def bind(self) -> None:
         """Do nothing: a captured operation of PyTorch contains the addresses of its tensors."""

@@ -22,9 +22,9 @@ def _move(settings: AdamSettings, parameters: Iterable[ParameterRows], rates: Te
     step_sizes = (rates / (1 - settings.beta1**t)).float()
     correction = (1 - settings.beta2**t).sqrt().float()
     shrink = 1 - rates * settings.decay
-    for value, first, second, gradient in parameters:
+    for value, first, second, gradient, decays in parameters:
         first.lerp_(gradient, 1 - settings.beta1)
         second.mul_(settings.beta2).addcmul_(gradient, gradient, value=1 - settings.beta2)
-        if settings.decay:
+        if settings.decay and decays:
             value.mul_(shrink)
         value.sub_(step_sizes * (first / (second.sqrt() / correction + settings.epsilon)))

@@ -35,8 +35,8 @@ SUMS = 1024
 
 @triton.jit
 def _block(table, BLOCK: tl.constexpr):
-    """This program's block: parameter, entries in it, entries in the flat buffers, mask, member."""
-    row = table + 5 * tl.program_id(0)
+    """This program's block: parameter, entries in it, entries in the flat buffers, mask, member, decays."""
+    row = table + 6 * tl.program_id(0)
     entries = tl.arange(0, BLOCK)
     return (
         tl.load(row),
@@ -44,6 +44,7 @@ def _block(table, BLOCK: tl.constexpr):
         tl.load(row + 2) + entries,
         entries < tl.load(row + 3),
         tl.load(row + 4),
+        tl.load(row + 5),
     )
 
 
@@ -55,7 +56,7 @@ def _gradient(addresses, parameter, place, inside):
 
 @triton.jit
 def sum_squares(table, addresses, partial_sums, BLOCK: tl.constexpr):
-    parameter, place, _, inside, _ = _block(table, BLOCK)
+    parameter, place, _, inside, _, _ = _block(table, BLOCK)
     g = _gradient(addresses, parameter, place, inside)
     tl.store(partial_sums + tl.program_id(0), tl.sum(g * g))
 
@@ -101,9 +102,10 @@ def adam(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     # rest1 and rest2 are 1 − β₁ and 1 − β₂, computed on the host in float64: in fp32 the difference cancels.
-    parameter, place, flat, inside, member = _block(table, BLOCK)
+    parameter, place, flat, inside, member, decays = _block(table, BLOCK)
     clipped, step_size = tl.load(factors + 4 * member), tl.load(factors + 4 * member + 1)
     correction, shrink = tl.load(factors + 4 * member + 2), tl.load(factors + 4 * member + 3)
+    shrink = tl.where(decays != 0, shrink, 1.0)
     g = _gradient(addresses, parameter, place, inside) * clipped
     m = tl.load(first_moment + flat, mask=inside, other=0.0)
     v = tl.load(second_moment + flat, mask=inside, other=0.0)
@@ -123,14 +125,15 @@ class Fused:
         self.buffers, self.settings = buffers, settings
         members, device = len(buffers.rates), buffers.values.device
         self.block = BLOCKS[members * sum(buffers.counts) > LARGE]
-        rows: list[tuple[int, int, int, int, int]] = []
+        rows: list[tuple[int, int, int, int, int, int]] = []
         firsts = [0]
         for member in range(members):
             for parameter, (offset, count) in enumerate(zip(buffers.offsets, buffers.counts, strict=True)):
                 for begin in range(0, count, self.block):
                     place = member * count + begin
                     size = min(self.block, count - begin)
-                    rows.append((parameter, place, offset + place, size, member))
+                    decays = int(buffers.decays[parameter])
+                    rows.append((parameter, place, offset + place, size, member, decays))
             firsts.append(len(rows))
         self.table = torch.tensor(rows, dtype=torch.int64, device=device)
         self.firsts = torch.tensor(firsts, dtype=torch.int32, device=device)

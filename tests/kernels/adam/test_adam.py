@@ -35,6 +35,7 @@ def buffers_of(parameters: Parameters, rates: list[float], clips: list[float]) -
     return Buffers(
         offsets=parameters.offsets,
         counts=parameters.counts,
+        decays=parameters.decays,
         values=parameters.values,
         first_moment=parameters.first_moment,
         second_moment=parameters.second_moment,
@@ -74,6 +75,31 @@ def test_every_member_is_updated_as_pytorch_updates_it_alone(name: str, decay: f
     for k, model in enumerate(alone):
         for parameter, value in zip(model.parameters(), parameters.of_member(k).values(), strict=True):
             torch.testing.assert_close(value, parameter.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["reference", FUSED])
+def test_parameters_that_a_module_exempts_do_not_decay(name: str) -> None:
+    def exempting() -> list[nn.Module]:
+        made = models(2)
+        for model in made:
+            model[0].undecayed = ("bias",)
+        return made
+
+    parameters = Parameters.of(exempting(), DEVICE)
+    assert dict(zip(parameters.names, parameters.decays, strict=True)) == {
+        "0.weight": True,
+        "0.bias": False,
+        "1.weight": True,
+    }
+    starts = [value.clone() for value in parameters.views(parameters.values)]
+    apply = update(name)(buffers_of(parameters, [1e-2, 1e-1], [1.0, 1.0]), AdamSettings(0.9, 0.95, 1e-8, 0.5))
+    apply([torch.zeros_like(value) for value in starts], torch.ones(2, device=DEVICE))
+    shrink = torch.tensor([1 - 1e-2 * 0.5, 1 - 1e-1 * 0.5], device=DEVICE)
+    for start, value, decays in zip(
+        starts, parameters.views(parameters.values), parameters.decays, strict=True
+    ):
+        factors = shrink.view(2, *[1] * (start.dim() - 1)) if decays else 1.0
+        torch.testing.assert_close(value, factors * start)
 
 
 @pytest.mark.parametrize("name", ["reference", FUSED])

@@ -177,7 +177,7 @@ def test_later_blocks_get_the_values_of_the_first_one_and_the_model_keeps_none()
 
 @pytest.mark.parametrize(("index", "blocks"), [(0, 2), (0, 6), (2, 6), (4, 6), (9, 6)])
 def test_initial_values_follow_the_layer(index: int, blocks: int) -> None:
-    """In a model of one layer too, for which the published formula divides by zero, and behind the last layer."""
+    """In a model of one layer, for which the published formula divides by zero, and behind the last too."""
     torch.manual_seed(0)
     width, N = 64, 16
     module = RWKV7(value_residual=True).build(place(width, index, blocks))

@@ -39,6 +39,8 @@ class KDAModule(nn.Module):
         negative_eigenvalues: whether β ranges over (0, 2) instead of (0, 1).
     """
 
+    undecayed = ("log_A", "step_bias")
+
     def __init__(
         self, width: int, blocks: int, scan: str, *, heads: int, taps: int, negative_eigenvalues: bool
     ) -> None:

@@ -55,6 +55,11 @@ class TimeMix(nn.Module):
         passed_on: where the first time mix leaves its values for the others.
     """
 
+    undecayed = (
+        *("mixed", "decay_bias", "share_bias", "residual_bias", "erased_key", "key_share", "direct"),
+        *("norm_weight", "norm_bias"),
+    )
+
     def __init__(
         self,
         width: int,
@@ -123,6 +128,8 @@ class ChannelMix(nn.Module):
         depth: the block's layer from 0, and the number of layers.
     """
 
+    undecayed = ("mixed",)
+
     def __init__(self, width: int, inner: int, scan: str, *, depth: tuple[int, int]) -> None:
         super().__init__()
         layer, layers = depth
@@ -146,6 +153,8 @@ class LowRank(nn.Module):
         rank: of the map.
         scan: name of the kernels' backend.
     """
+
+    undecayed = ("first.weight", "second.weight")
 
     def __init__(self, width: int, rank: int, scan: str) -> None:
         super().__init__()
@@ -176,4 +185,5 @@ def decay_bias(width: int, depth: tuple[int, int]) -> Tensor:
     """−5.5 + 6 (n/(D − 1))^(1 + ρ^0.3) at channel n, with ρ from 0 in the first layer to 1 in the last."""
     layer, layers = depth
     behind = layer / max(1, layers - 1)
-    return -5.5 + 6 * (torch.arange(width) / max(1, width - 1)) ** (1 + behind**0.3)
+    line = torch.arange(width) / max(1, width - 1)
+    return -5.5 + 6 * torch.pow(line, 1 + behind**0.3)
