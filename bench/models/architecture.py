@@ -112,7 +112,8 @@ class Architecture(ModelOptions):
     def blocks(self, layers: int) -> tuple[Block, ...]:
         """All blocks that have an effect, in order, of a model with `layers` layers."""
         if self.is_one_mixer:
-            return (next(block for block in reversed(self.pattern) if block.name != "dropout"),)
+            mixer = next(block for block in reversed(self.pattern) if block.name != "dropout")
+            return (mixer.first_of_model(),)
         repeated = self.layer * layers
         begin = (len(repeated) - len(self.middle)) // 2
         end = begin + len(self.middle)
