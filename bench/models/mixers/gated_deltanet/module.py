@@ -45,6 +45,8 @@ class GatedDeltaNetModule(nn.Module):
         householders: keys, values and β per token, n.
     """
 
+    undecayed = ("log_A", "step_bias")
+
     def __init__(
         self,
         width: int,

@@ -36,6 +36,8 @@ class Mamba2Module(nn.Module):
         taps: taps of the short convolution.
     """
 
+    undecayed = ("step_bias", "log_A", "skip")
+
     def __init__(
         self, width: int, blocks: int, scan: str, *, state: int, head_dim: int, expand: int, taps: int
     ) -> None:

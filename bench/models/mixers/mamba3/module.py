@@ -44,6 +44,8 @@ class Mamba3Module(nn.Module):
         angles: angles that a token states; `pairs`, or 0 for fixed rotations and for none.
     """
 
+    undecayed = ("step_bias", "skip")
+
     def __init__(
         self,
         width: int,
