@@ -186,6 +186,9 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "process_noise": 0.1,
         "output_noise": 0.0,
         "noise": 0.5,
+        "noise_symbols": 8,
+        "key_tokens": 2,
+        "value_tokens": 2,
     }
     fixed = (
         {"name", "curriculum"}
@@ -299,6 +302,9 @@ PINNED = {
     "finite_regression": "4f67e4a4c3556b6b",
     "linear_dynamical_system": "f4d5cc1b98e306b3",
     "selective_copying": "687fe4497cd9881b",
+    "noisy_recall": "d38ecd52ed6af636",
+    "fuzzy_recall": "8ae3c459cc055d1c",
+    "memorisation": "b4f70b8cd5562336",
 }
 
 

@@ -1,0 +1,228 @@
+"""Recall where keys and values have one token or several (Poli et al. 2024, "MAD")."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks.baselines import Baseline, Kind, weighted_records
+from bench.tasks.draws import Draws
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Metric, Prompts
+from bench.tasks.tokens import NextToken, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CROSS_ENTROPY = "cross_entropy"
+MOST_MOTIF_TOKENS = 4
+"""Largest number of tokens of a key and of a value."""
+
+
+class FuzzyRecall(NextToken):
+    """Keys and values are motifs, rows of one or more tokens. Where a key occurs again, predict its value.
+
+    One prompt of 4 pairs, with keys of a, b, c and values of w, x, y. The last token is only a target::
+
+        token      . . . a b x y | b w | a c y x | a b x (y)          L = prompt_length
+        predicts                                     x y
+
+    Of V `symbols`, the last is the padding at the beginning. ⌊(V − 1)/2⌋ of the others occur in keys, the
+    rest of W in values, so it is visible where a motif ends. A key has 1 … `key_tokens` different tokens:
+    its length is uniform, and so are its tokens; values alike. The value of a key is the same throughout
+    a prompt, and new in every prompt. The last pair has a key that was seen before. The defaults are
+    MAD's; harder settings have up to 128 symbols, or prompts of up to 1024.
+
+    MAD trains on every next token, most of which nobody can predict, and tests the values of repeated
+    keys, in prompts whose keys all have `key_tokens` tokens. Here the loss and the scores count the
+    values of repeated keys, and training and evaluation have the same prompts. The place of MAD's
+    repeated pair is drawn by tokens, so it can fall outside the prompt. Here it is one of all pairs that
+    surely fit.
+
+    Scores, by the number of tokens of the key: `report` is the accuracy of all tokens of the value, and
+    `cross_entropy` is in nats. Means are over all these tokens. MAD's score is the column of the longest
+    keys: they are the rarest, and their last token alone does not tell them apart. A random token has the
+    accuracy 1/W and log W nats. A lookup of the whole key is always right.
+    """
+
+    metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+
+    name: Literal["fuzzy_recall"] = "fuzzy_recall"
+    symbols: PositiveInt = Field(default=16, le=MOST_POINTS)
+    key_tokens: PositiveInt = Field(default=3, le=MOST_MOTIF_TOKENS)
+    value_tokens: PositiveInt = Field(default=3, le=MOST_MOTIF_TOKENS)
+    prompt_length: PositiveInt = Field(default=128, le=MOST_POINTS)
+
+    @model_validator(mode="after")
+    def _motifs_fit(self) -> Self:
+        longest = self.key_tokens + self.value_tokens
+        fewest = 2 * max(self.key_tokens, self.value_tokens, 2) + 1
+        if self.symbols < fewest:
+            raise ValueError(f"motifs of different tokens need symbols {fewest}, got {self.symbols}")
+        if self.prompt_length < 2 * longest - 1:
+            raise ValueError(f"prompt_length must be at least {2 * longest - 1}: a key twice, with its value")
+        return self
+
+    @property
+    def n_points(self) -> int:
+        """Tokens. Those before a token of a repeated key's value count."""
+        return self.prompt_length
+
+    @property
+    def vocabulary(self) -> int:
+        return self.symbols
+
+    @property
+    def key_symbols(self) -> int:
+        """Tokens of keys; values have those from this number on."""
+        return (self.symbols - 1) // 2
+
+    @property
+    def value_symbols(self) -> int:
+        """Tokens of values."""
+        return self.symbols - 1 - self.key_symbols
+
+    @property
+    def trivial(self) -> float:
+        """Accuracy of a random token of values."""
+        return 1 / self.value_symbols
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        columns = tuple(range(1, self.key_tokens + 1))
+        main = Evaluation(columns, {"last": self.key_tokens - 1}, 1.0, "tokens of the key")
+        scale = math.log(self.value_symbols)
+        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        total = self.prompt_length + 1  # the last token is a target only
+        pairs, longest = total // 2, self.key_tokens + self.value_tokens
+        # Pair 0 is the last one of the prompt. There are enough pairs, and those that do not fit are cut off.
+        keys, key_sizes = self._motifs(draws, "key", self.key_symbols, self.key_tokens, batch, pairs)
+        values, value_sizes = self._motifs(
+            draws, "value", self.value_symbols, self.value_tokens, batch, pairs
+        )
+        numbers = torch.arange(pairs, device=keys.device)
+        same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)  # (B, pairs, pairs)
+        # A key has the value drawn for the last of its pairs. Pair 0 repeats another pair.
+        source = (same & (numbers > 0)).to(torch.uint8).argmax(dim=2)
+        value_sizes = value_sizes.gather(1, source)
+        fits = longest + (key_sizes + value_sizes)[:, 1:].cumsum(dim=1) <= total
+        chosen = draws.uniform("repeated", batch, 1).double() * fits.sum(dim=1, keepdim=True)
+        pair = torch.cat((1 + chosen.to(torch.int64), numbers[1:].expand(batch, -1)), dim=1)
+        source, value_sizes, key_sizes = (x.gather(1, pair) for x in (source, value_sizes, key_sizes))
+        keys, values = _rows(keys, pair), _rows(values, source)
+
+        start = total - (key_sizes + value_sizes).cumsum(dim=1)
+        kept = start >= 0
+        same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)
+        repeated = (same & kept.unsqueeze(1) & (numbers > numbers.unsqueeze(1))).any(dim=2)
+        motifs = torch.cat((keys, torch.where(values < 0, values, values + self.key_symbols)), dim=2)
+        begin = torch.stack((start, start + key_sizes), dim=2)
+        spread = begin.repeat_interleave(begin.new_tensor((self.key_tokens, self.value_tokens)), dim=2)
+        offset = torch.cat(
+            [torch.arange(n, device=keys.device) for n in (self.key_tokens, self.value_tokens)]
+        )
+        # What is absent or cut off goes to one more place at the end, which is then dropped.
+        place = torch.where(kept.unsqueeze(2) & (motifs >= 0), spread + offset, total).flatten(1)
+        padding = torch.full((batch, total + 1), self.symbols - 1, device=keys.device)
+        ids = padding.scatter(1, place, motifs.flatten(1))[:, :total]
+        is_value = torch.arange(longest, device=keys.device) >= self.key_tokens
+        asked = torch.where(repeated.unsqueeze(2) & is_value, key_sizes.unsqueeze(2), 0)
+        asked = torch.zeros_like(padding).scatter(1, place, asked.flatten(1))[:, 1:total]
+        return text(ids[:, :-1], ids[:, 1:], asked > 0, {"key_size": asked})
+
+    def _motifs(
+        self, draws: Draws, name: str, symbols: int, most: int, batch: int, pairs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Motifs of different tokens, (B, pairs, most), and their sizes. Absent tokens are −1."""
+        sizes = 1 + draws.integers(f"{name} size", most, batch, pairs)
+        tokens: list[Tensor] = []
+        for place in range(most):
+            # The number of a token among those that are left. Each earlier token below it moves it up by one.
+            token = draws.integers(f"{name} token {place}", symbols - place, batch, pairs)
+            if tokens:
+                for earlier in torch.stack(tokens, dim=2).sort(dim=2).values.unbind(dim=2):
+                    token = token + (token >= earlier)
+            tokens.append(token)
+        motifs = torch.stack(tokens, dim=2)
+        present = torch.arange(most, device=motifs.device) < sizes.unsqueeze(2)
+        return torch.where(present, motifs, -1), sizes
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (outputs.argmax(dim=-1) == prompts.targets).float()
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
+        return {at: self._sums(values, prompts) for at, values in scores.items()}
+
+    def counts(self, prompts: Prompts, name: str) -> Tensor:
+        return self._sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+
+    def _sums(self, values: Tensor, prompts: Prompts) -> Tensor:
+        """Sums of values (B, L) over the tokens that count, by the size of the key, (B, key_tokens)."""
+        sizes = torch.arange(1, self.key_tokens + 1, device=values.device)
+        belongs = prompts.more["key_size"].unsqueeze(2) == sizes
+        return torch.where(belongs, values.double().unsqueeze(2), 0.0).sum(dim=1)
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        """A random token, lookups of the last one and the last two tokens, and a lookup of the whole key."""
+        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
+        chance = {MAIN: ones / self.value_symbols, CROSS_ENTROPY: ones * math.log(self.value_symbols)}
+        rows = self._records("random token", "trivial", prompts, chance, time.perf_counter())
+        for count, name in ((1, "lookup of the last token"), (2, "lookup of the last 2 tokens")):
+            started = time.perf_counter()
+            right = last_followers(prompts.tokens, count) == prompts.targets
+            rows += self._records(name, "baseline", prompts, {MAIN: right.double()}, started)
+        started = time.perf_counter()
+        known = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
+        right = (known == prompts.targets).double()
+        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
+        return rows + self._records("lookup of the key", "floor", prompts, scores, started)
+
+    def _lookup(self, tokens: list[int]) -> list[int]:
+        """What follows every token of a prompt by the values of earlier keys; −1 where that is not known."""
+        values: dict[tuple[int, ...], list[int]] = {}
+        key, value, predicted = list[int](), list[int](), list[int]()
+        for token in tokens:
+            is_key = token < self.key_symbols
+            if is_key and value:  # the pair before is complete
+                values.setdefault(tuple(key), value)
+                key, value = [], []
+            if token < self.symbols - 1:
+                (key if is_key else value).append(token)
+            recalled = values.get(tuple(key), [])
+            predicted.append(recalled[len(value)] if len(value) < len(recalled) else -1)
+        return predicted
+
+    def _records(
+        self, name: str, kind: Kind, prompts: Prompts, scores: Mapping[str, Tensor], started: float
+    ) -> list[Baseline]:
+        """The records of scores (P, L) of every token."""
+        sums = {at: self._sums(values, prompts) for at, values in scores.items()}
+        positions = self.evaluations()[MAIN].positions
+        return weighted_records(name, kind, sums, self.counts(prompts, MAIN), started, positions)
+
+
+def _rows(motifs: Tensor, index: Tensor) -> Tensor:
+    """The motifs (B, pairs, n) with the numbers (B, pairs)."""
+    return motifs.gather(1, index.unsqueeze(2).expand(-1, -1, motifs.shape[2]))
+
+
+def last_followers(tokens: Tensor, count: int) -> Tensor:
+    """For tokens (P, L): what followed when the last `count` tokens stood there last time; −1 if never."""
+    followers = torch.full_like(tokens, -1)
+    length = tokens.shape[1]
+    for ago in range(length - 1, 0, -1):  # the nearest match is written last
+        equal = tokens[:, ago:] == tokens[:, :-ago]
+        repeated = equal.clone()
+        for back in range(1, min(count, length - ago)):
+            equal[:, back:] &= repeated[:, :-back]
+        equal[:, : count - 1] = False  # the context would begin before the prompt
+        followers[:, ago:] = torch.where(equal, tokens[:, 1 : length - ago + 1], followers[:, ago:])
+    return followers

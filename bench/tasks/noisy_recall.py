@@ -1,0 +1,198 @@
+"""Recall of pairs of tokens in a stream with noise (Poli et al. 2024, "MAD")."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from bench.lazy import torch
+from bench.tasks.baselines import Baseline, Kind, weighted_records
+from bench.tasks.discrete_baselines import first_match
+from bench.tasks.draws import Draws
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Metric, Prompts
+from bench.tasks.tokens import NextToken
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CROSS_ENTROPY = "cross_entropy"
+WINDOW = 8
+"""Pairs that the baseline with a short memory keeps."""
+
+
+class NoisyRecall(NextToken):
+    """Pairs of a key and its value, and noise between them. Where a key occurs again, predict its value.
+
+    One prompt of 8 slots, of which two are noise::
+
+        token      k₁ v₁ | n₁ n₂ | k₂ v₂ | k₁ v₁ | n₂ n₂ | k₂ v₂ | k₃ v₃ | k₁ v₁     L = prompt_length
+        predicts                           v₁              v₂              v₁
+
+    Of V `symbols`, the last `noise_symbols` are noise. One half of the others are keys, the other half
+    are values. A slot is two tokens: noise with probability `noise`, otherwise a pair. Keys are uniform,
+    with repetition. The value of a key is uniform in every prompt, and the same throughout the prompt.
+    The last slot is a key that was seen before. MAD's noisy recall has the default settings; harder ones
+    have 48, 80 or 144 symbols, prompts of up to 1024, or `noise` up to 0.8. With `symbols: 16`,
+    `noise: 0` and `noise_symbols: 0` it is MAD's in-context recall.
+
+    MAD trains on every next token and tests at repeated keys. Its training loss is then mostly that of
+    random keys and noise, which no model can predict. Here the loss counts repeated keys alone, as the
+    scores do. MAD keeps one slot free of noise, which may be the last one, so its generator fails if all
+    others are noise. Here an earlier slot is kept free.
+
+    Scores, by the number of slots before: `report` is the accuracy at repeated keys, `cross_entropy` is
+    in nats. Means are over all repeated keys. A random value has the accuracy 1/W, with W = (V −
+    `noise_symbols`)/2 values, and log W nats. A lookup is always right.
+    """
+
+    metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+
+    name: Literal["noisy_recall"] = "noisy_recall"
+    symbols: PositiveInt = Field(default=32, le=MOST_POINTS)
+    noise_symbols: NonNegativeInt = 16
+    noise: float = Field(default=0.2, ge=0.0, lt=1.0)
+    prompt_length: PositiveInt = Field(default=128, ge=4, le=MOST_POINTS)
+
+    @model_validator(mode="after")
+    def _symbols_fit(self) -> Self:
+        if self.prompt_length % 2:
+            raise ValueError(f"prompt_length must be even, got {self.prompt_length}: slots have two tokens")
+        if self.noise and not self.noise_symbols:
+            raise ValueError(f"noise of {self.noise:g} needs noise_symbols of at least 1")
+        rest = self.symbols - self.noise_symbols
+        if rest < 4 or rest % 2:
+            raise ValueError(
+                f"symbols without noise_symbols must be an even number of at least 4, got {rest}: half of "
+                "them are keys, half are values"
+            )
+        return self
+
+    @property
+    def n_points(self) -> int:
+        """Slots. Those with a repeated key count."""
+        return self.prompt_length // 2
+
+    @property
+    def vocabulary(self) -> int:
+        return self.symbols
+
+    @property
+    def values(self) -> int:
+        """Values, of which there are as many as keys."""
+        return (self.symbols - self.noise_symbols) // 2
+
+    def length(self, n_points: int) -> int:
+        return self.prompt_length
+
+    @property
+    def trivial(self) -> float:
+        """Accuracy of a random value."""
+        return 1 / self.values
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        # The first slot has no repeated key.
+        marks = {"last": self.n_points - 2}
+        main = Evaluation(tuple(range(1, self.n_points)), marks, 1.0, "slots before")
+        scale = math.log(self.values)
+        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+
+    def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
+        slots, count = self.n_points, self.values
+        keys = draws.integers("key", count, batch, slots)
+        numbers = torch.arange(slots, device=keys.device)
+        is_pair = draws.uniform("noise", batch, slots) >= self.noise
+        # A slot before the last one, so that the last slot has a key to repeat.
+        is_pair = is_pair | (numbers == draws.integers("kept", slots - 1, batch, 1))
+        is_key = keys.unsqueeze(2) == torch.arange(count, device=keys.device)
+        at = torch.where(is_key & is_pair.unsqueeze(2), numbers.unsqueeze(1), slots)
+        first = at[:, :-1].amin(dim=1)  # the first slot of every key; `slots` for a key that is absent
+        ranks = torch.where(first < slots, draws.uniform("last", batch, count), -1.0)
+        keys = torch.where(numbers < slots - 1, keys, ranks.argmax(dim=1, keepdim=True))
+        is_pair = is_pair | (numbers == slots - 1)
+        targets = count + draws.integers("value", count, batch, count).gather(1, keys)
+        noise = 2 * count + draws.integers("noise token", max(1, self.noise_symbols), batch, slots, 2)
+        tokens = torch.where(is_pair.unsqueeze(2), torch.stack((keys, targets), dim=2), noise)
+        repeated = is_pair & (first.gather(1, keys) < numbers)
+        return Prompts(tokens.flatten(1), targets, keys.unsqueeze(-1), repeated)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Logits (B, L, V) → those at the first token of every slot, (B, N, V)."""
+        return outputs[:, 0::2]
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Cross-entropy of the value of every slot, (B, N), in nats."""
+        return super().losses(self.predictions(outputs), prompts)
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (self.predictions(outputs).argmax(dim=-1) == prompts.targets).float()
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
+        return {at: self._sums(values, prompts) for at, values in scores.items()}
+
+    def counts(self, prompts: Prompts, name: str) -> Tensor:
+        return self._sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+
+    def _sums(self, values: Tensor, prompts: Prompts) -> Tensor:
+        """Values (B, N) of the slots with a repeated key, zero elsewhere, without the first slot."""
+        assert prompts.counted is not None
+        return torch.where(prompts.counted, values, 0.0)[:, 1:]
+
+    def baselines(self, prompts: Prompts) -> list[Baseline]:
+        """A random value, a random pair before, a lookup in the last pairs, and a lookup."""
+        assert prompts.counted is not None
+        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
+        chance = {MAIN: ones / self.values, CROSS_ENTROPY: ones * math.log(self.values)}
+        rows = self._records("random value", "trivial", prompts, chance)
+
+        started = time.perf_counter()
+        slots = torch.unflatten(prompts.tokens, 1, (-1, 2))
+        is_pair = slots[:, :, 0] < self.values
+        shown = slots[:, :, 1, None] == torch.arange(self.symbols)
+        before = (shown & is_pair.unsqueeze(2)).to(torch.int32).cumsum(dim=1) - shown.to(torch.int32)
+        count = is_pair.to(torch.float64).cumsum(dim=1) - is_pair.to(torch.float64)
+        share = before.gather(2, prompts.targets.unsqueeze(2)).squeeze(2).double() / count.clamp(min=1)
+        share = torch.where(prompts.counted, share, 1.0)
+        guess = {MAIN: share, CROSS_ENTROPY: -share.log()}
+        rows += self._records("random pair before", "baseline", prompts, guess, started)
+
+        started = time.perf_counter()
+        numbers = torch.arange(self.n_points)
+        # A slot of noise has a key of its own, so that no lookup finds it.
+        keys = torch.where(is_pair, slots[:, :, 0], -1 - numbers)
+        first = first_match(keys.unsqueeze(2))
+        right = (slots[:, :, 1].gather(1, first.clamp(min=0)) == prompts.targets).double()
+        rows += self._records("lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started)
+        if self.n_points > WINDOW:
+            rows += self._short_memory(prompts, keys)
+        return rows
+
+    def _short_memory(self, prompts: Prompts, keys: Tensor) -> list[Baseline]:
+        """A lookup in the last `WINDOW` slots, and a random value where the key is not among them."""
+        started = time.perf_counter()
+        found = torch.zeros_like(keys, dtype=torch.bool)
+        for ago in range(1, WINDOW + 1):
+            found[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
+        right = torch.where(found, 1.0, 1 / self.values).double()
+        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
+        return self._records(f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started)
+
+    def _records(
+        self,
+        name: str,
+        kind: Kind,
+        prompts: Prompts,
+        scores: Mapping[str, Tensor],
+        started: float | None = None,
+    ) -> list[Baseline]:
+        """The records of scores (P, N) of every slot."""
+        started = time.perf_counter() if started is None else started
+        sums = {at: self._sums(values, prompts) for at, values in scores.items()}
+        positions = self.evaluations()[MAIN].positions
+        return weighted_records(name, kind, sums, self.counts(prompts, MAIN), started, positions)
