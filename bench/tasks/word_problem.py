@@ -47,8 +47,8 @@ class WordProblem(NextToken):
     TC⁰ = NC¹ (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
 
     Scores, by the number of elements before: `report` is the accuracy, `cross_entropy` is in nats, and
-    `prefix_accuracy` is the share of prompts where all products so far are right. `longer_prompts` has
-    prompts of up to 8 times the trained length.
+    `prefix_accuracy` is the share of prompts where all products so far are right: |G|^−t after t elements for
+    a random element. `longer_prompts` has prompts of up to 8 times the trained length.
     """
 
     metric: ClassVar[Metric] = "accuracy"
@@ -73,7 +73,9 @@ class WordProblem(NextToken):
         return {
             MAIN: main,
             CROSS_ENTROPY: main._replace(error_scale=self.uniform_cross_entropy, metric="cross_entropy"),
-            PREFIX: main._replace(metric="accuracy"),
+            PREFIX: main._replace(
+                metric="accuracy", trivial=tuple(self.trivial ** (1 + before) for before in main.positions)
+            ),
         }
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:

@@ -183,3 +183,15 @@ def test_the_floor_multiplies_and_guesses_have_their_closed_forms(group: Group) 
 def test_a_commutative_or_perfect_group_has_no_baseline_of_its_commutative_part() -> None:
     for group in ("Z60", "A5"):
         assert not [name for name, _ in rows_of(group, 4) if name == "commutative part"]
+
+
+def test_a_guess_is_right_so_far_with_a_probability_that_falls_with_each_element() -> None:
+    task = WordProblem(group="S3", n_points=5)
+    described = task.evaluations()[PREFIX]
+    assert described.trivial == pytest.approx([6.0**-t for t in (1, 2, 3, 4, 5)])
+    prompts = task.sample(draws(), 20_000)
+    guesses = torch.randint(6, prompts.targets.shape, generator=torch.Generator().manual_seed(0))
+    right = (guesses == prompts.targets).double().cumprod(dim=1).mean(dim=0)
+    for share, expected in zip(right.tolist(), described.trivial, strict=True):
+        assert abs(share - expected) < 4.5 * (expected / 20_000) ** 0.5
+    assert task.evaluations()["report"].trivial is None  # the task's
