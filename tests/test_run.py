@@ -38,17 +38,10 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 SUITES = {
     "formal": (115, "5af8fafa4b5430ed65422080b7eb836b3a52f155c90c5e0a6a9f6d15f853c5c0"),
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
-<<<<<<< HEAD
     "formal_small": (37, "e7b16a688562b3c97f5e76addb186d8920cc38368c1dc9bc775402d2b94344c7"),
-    "modern": (4914, "91e9579de9dca1b59ee9bc65281058241e94ce6041788452b97c84b2f0028adf"),
-    "modern_small": (798, "fe0164392f02c71555585af5b2b3fd101329f5f24017762dfcd3b5a71f17fdb1"),
-    "modern_tasks": (16, "6e21ef34a3497561099b0167a1a87e0fa1ea47734c7c1974037314538138a1cb"),
-=======
-    "formal_small": (32, "4731e263f3bc6aa16a3838f576d64675bf921f8a4a5f3b1b4930d4a9ed2dc41d"),
     "modern": (5967, "8286f87ab79a90d9f950d1ccfae7c416b5bc87d2b0a6beb66a1986cce6f8461f"),
     "modern_small": (870, "24310ae30363458321bb2ec3536c8bc1d56732ddbe6bd21d87c84089f71e8b94"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
->>>>>>> 960b172 (The delta rule's trade of memorisation for recall has experiments and claims)
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
     "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
     "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),

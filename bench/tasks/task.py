@@ -359,7 +359,7 @@ class Task(Frozen):
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         """Training prompts for `draws.step`, with the curriculum's dimensions."""
-        if self.curriculum is None:
+        if self.curriculum is None or self.curriculum.dims is None:
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
