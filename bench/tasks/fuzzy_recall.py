@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CROSS_ENTROPY = "cross_entropy"
+ABSENT = -1
+"""Stands for the tokens that a short motif lacks."""
 MOST_MOTIF_TOKENS = 4
 """Largest number of tokens of a key and of a value."""
 
@@ -100,58 +103,40 @@ class FuzzyRecall(NextToken):
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         total = self.prompt_length + 1  # the last token is a target only
-        pairs, longest = total // 2, self.key_tokens + self.value_tokens
+        pairs, most = total // 2, max(self.key_tokens, self.value_tokens)
+        constants = _constants(self, draws.step.device)
         # Pair 0 is the last one of the prompt. There are enough pairs, and those that do not fit are cut off.
-        keys, key_sizes = self._motifs(draws, "key", self.key_symbols, self.key_tokens, batch, pairs)
-        values, value_sizes = self._motifs(
-            draws, "value", self.value_symbols, self.value_tokens, batch, pairs
-        )
-        numbers = torch.arange(pairs, device=keys.device)
+        drawn = draws.uniform("motif", batch, pairs, 2, 1 + most).double() * constants.choices
+        sizes = 1 + drawn[..., 0].to(torch.int64)  # of every key and every value
+        motifs = different(drawn[..., 1:].to(torch.int64)) + constants.first
+        motifs = torch.where(constants.numbers[:most] < sizes.unsqueeze(3), motifs, ABSENT)
+        keys, values = motifs.unbind(dim=2)
+        key_sizes, value_sizes = sizes.unbind(dim=2)
         same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)  # (B, pairs, pairs)
-        # A key has the value drawn for the last of its pairs. Pair 0 repeats another pair.
-        source = (same & (numbers > 0)).to(torch.uint8).argmax(dim=2)
+        # All pairs of a key have the value of the last of them. Pair 0 repeats a pair that surely fits.
+        source = 1 + same[:, :, 1:].to(torch.uint8).argmax(dim=2)
         value_sizes = value_sizes.gather(1, source)
+        longest = self.key_tokens + self.value_tokens
         fits = longest + (key_sizes + value_sizes)[:, 1:].cumsum(dim=1) <= total
         chosen = draws.uniform("repeated", batch, 1).double() * fits.sum(dim=1, keepdim=True)
-        pair = torch.cat((1 + chosen.to(torch.int64), numbers[1:].expand(batch, -1)), dim=1)
-        source, value_sizes, key_sizes = (x.gather(1, pair) for x in (source, value_sizes, key_sizes))
-        keys, values = _rows(keys, pair), _rows(values, source)
-
+        numbers = constants.numbers[1:pairs].expand(batch, -1)
+        pair = torch.cat((1 + chosen.to(torch.int64), numbers), dim=1)
+        key_sizes, value_sizes = key_sizes.gather(1, pair), value_sizes.gather(1, pair)
         start = total - (key_sizes + value_sizes).cumsum(dim=1)
         kept = start >= 0
-        same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)
-        repeated = (same & kept.unsqueeze(1) & (numbers > numbers.unsqueeze(1))).any(dim=2)
-        motifs = torch.cat((keys, torch.where(values < 0, values, values + self.key_symbols)), dim=2)
-        begin = torch.stack((start, start + key_sizes), dim=2)
-        spread = begin.repeat_interleave(begin.new_tensor((self.key_tokens, self.value_tokens)), dim=2)
-        offset = torch.cat(
-            [torch.arange(n, device=keys.device) for n in (self.key_tokens, self.value_tokens)]
-        )
-        # What is absent or cut off goes to one more place at the end, which is then dropped.
-        place = torch.where(kept.unsqueeze(2) & (motifs >= 0), spread + offset, total).flatten(1)
-        padding = torch.full((batch, total + 1), self.symbols - 1, device=keys.device)
-        ids = padding.scatter(1, place, motifs.flatten(1))[:, :total]
-        is_value = torch.arange(longest, device=keys.device) >= self.key_tokens
-        asked = torch.where(repeated.unsqueeze(2) & is_value, key_sizes.unsqueeze(2), 0)
-        asked = torch.zeros_like(padding).scatter(1, place, asked.flatten(1))[:, 1:total]
-        return text(ids[:, :-1], ids[:, 1:], asked > 0, {"key_size": asked})
+        earlier = rows_of(same, pair) & constants.is_later & kept.unsqueeze(1)
+        asked = torch.where(earlier.any(dim=2), key_sizes, 0)
 
-    def _motifs(
-        self, draws: Draws, name: str, symbols: int, most: int, batch: int, pairs: int
-    ) -> tuple[Tensor, Tensor]:
-        """Motifs of different tokens, (B, pairs, most), and their sizes. Absent tokens are −1."""
-        sizes = 1 + draws.integers(f"{name} size", most, batch, pairs)
-        tokens: list[Tensor] = []
-        for place in range(most):
-            # The number of a token among those that are left. Each earlier token below it moves it up by one.
-            token = draws.integers(f"{name} token {place}", symbols - place, batch, pairs)
-            if tokens:
-                for earlier in torch.stack(tokens, dim=2).sort(dim=2).values.unbind(dim=2):
-                    token = token + (token >= earlier)
-            tokens.append(token)
-        motifs = torch.stack(tokens, dim=2)
-        present = torch.arange(most, device=motifs.device) < sizes.unsqueeze(2)
-        return torch.where(present, motifs, -1), sizes
+        motifs = torch.stack((rows_of(keys, pair), rows_of(values, source.gather(1, pair))), dim=2)
+        place = torch.stack((start, start + key_sizes), dim=2).unsqueeze(3) + constants.numbers[:most]
+        # What is absent or cut off goes to one more place at the end, which is then dropped.
+        place = torch.where((motifs >= 0) & kept.view(batch, pairs, 1, 1), place, total).flatten(1)
+        # A token and the size of a repeated key in one number.
+        codes = motifs + self.symbols * (asked.view(batch, pairs, 1, 1) * constants.is_value)
+        padding = torch.full((batch, total + 1), self.symbols - 1, device=codes.device)
+        codes = padding.scatter(1, place, codes.flatten(1))[:, :total]
+        ids, key_size = codes % self.symbols, (codes // self.symbols)[:, 1:]
+        return text(ids[:, :-1], ids[:, 1:], key_size > 0, {"key_size": key_size})
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         return (outputs.argmax(dim=-1) == prompts.targets).float()
@@ -209,9 +194,63 @@ class FuzzyRecall(NextToken):
         return weighted_records(name, kind, sums, self.counts(prompts, MAIN), started, positions)
 
 
-def _rows(motifs: Tensor, index: Tensor) -> Tensor:
-    """The motifs (B, pairs, n) with the numbers (B, pairs)."""
-    return motifs.gather(1, index.unsqueeze(2).expand(-1, -1, motifs.shape[2]))
+class Constants(NamedTuple):
+    """Tensors that every draw needs, on a device.
+
+    Attributes:
+        choices: (2, 1 + most) float64, for keys and for values: the number of sizes, then the numbers of
+            tokens that are left for each place of a motif.
+        first: (2, 1) int64, the first token of keys and of values.
+        is_value: (2, 1) int64, 0 for keys and 1 for values.
+        numbers: (n,) int64, 0, 1, 2, …: as many as there are pairs and places.
+        is_later: (pairs, pairs) bool, whether the column's number is above the row's.
+    """
+
+    choices: Tensor
+    first: Tensor
+    is_value: Tensor
+    numbers: Tensor
+    is_later: Tensor
+
+
+@cache  # not a bounded cache: a captured step reads the tensors at their addresses
+def _constants(task: FuzzyRecall, device: torch.device) -> Constants:
+    most, pairs = max(task.key_tokens, task.value_tokens), (task.prompt_length + 1) // 2
+    symbols = (task.key_symbols, task.value_symbols)
+    choices = [
+        [float(size), *(float(count - place) for place in range(most))]
+        for size, count in zip((task.key_tokens, task.value_tokens), symbols, strict=True)
+    ]
+    numbers = torch.arange(max(pairs, most), device=device)
+    return Constants(
+        torch.tensor(choices, dtype=torch.float64, device=device),
+        torch.tensor([[0], [task.key_symbols]], device=device),
+        torch.tensor([[0], [1]], device=device),
+        numbers,
+        numbers[:pairs] > numbers[:pairs, None],
+    )
+
+
+def different(ranks: Tensor) -> Tensor:
+    """Different tokens (…, n) from the rank of each one among the tokens that are left, from 0.
+
+    Uniform ranks give uniform arrangements. Each earlier token that is not above a token moves it up by one.
+    """
+    tokens: list[Tensor] = []
+    for rank in ranks.unbind(dim=-1):
+        token = rank
+        lowest_first: Iterable[Tensor] = tokens
+        if len(tokens) > 1:
+            lowest_first = torch.stack(tokens, dim=-1).sort(dim=-1).values.unbind(dim=-1)
+        for earlier in lowest_first:
+            token = token + (token >= earlier)
+        tokens.append(token)
+    return torch.stack(tokens, dim=-1)
+
+
+def rows_of(values: Tensor, index: Tensor) -> Tensor:
+    """The rows (B, pairs, n) with the numbers (B, pairs) of values (B, pairs, n)."""
+    return values.gather(1, index.unsqueeze(2).expand(-1, -1, values.shape[2]))
 
 
 def last_followers(tokens: Tensor, count: int) -> Tensor:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.fuzzy_recall import CROSS_ENTROPY, FuzzyRecall, last_followers
+from bench.tasks.fuzzy_recall import CROSS_ENTROPY, FuzzyRecall, different, last_followers
 from bench.tasks.task import Prompts
 
 UNLIKELY = 1e-4
@@ -87,6 +87,13 @@ def test_sizes_and_motifs_are_uniform() -> None:
             counts = [drawn.count(motif) for motif in possible]
             assert sum(counts) == len(drawn)
             assert stats.chisquare(counts).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize(("symbols", "most"), [(3, 1), (4, 2), (5, 3), (5, 4)])
+def test_ranks_stand_for_every_row_of_different_tokens_once(symbols: int, most: int) -> None:
+    ranks = itertools.product(*(range(symbols - place) for place in range(most)))
+    rows = [tuple(row) for row in different(torch.tensor(list(ranks))).tolist()]
+    assert sorted(rows) == sorted(itertools.permutations(range(symbols), most))
 
 
 def test_the_last_pair_repeats_any_pair_before() -> None:

@@ -303,7 +303,7 @@ PINNED = {
     "linear_dynamical_system": "f4d5cc1b98e306b3",
     "selective_copying": "687fe4497cd9881b",
     "noisy_recall": "d38ecd52ed6af636",
-    "fuzzy_recall": "8ae3c459cc055d1c",
+    "fuzzy_recall": "23caf3204d8674c1",
     "memorisation": "b4f70b8cd5562336",
 }
 
