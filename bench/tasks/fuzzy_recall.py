@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, Kind, weighted_records
+from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken, text
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, Answers, text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY = "cross_entropy"
 ABSENT = -1
 """Stands for the tokens that a short motif lacks."""
 MOST_MOTIF_TOKENS = 4
 """Largest number of tokens of a key and of a value."""
 
 
-class FuzzyRecall(NextToken):
+class FuzzyRecall(Answers):
     """Keys and values are motifs, rows of one or more tokens. Where a key occurs again, predict its value.
 
     One prompt of 4 pairs, with keys of a, b, c and values of w, x, y. The last token is only a target::
@@ -51,9 +49,6 @@ class FuzzyRecall(NextToken):
     keys: they are the rarest, and their last token alone does not tell them apart. A random token has the
     accuracy 1/W and log W nats. A lookup of the whole key is always right.
     """
-
-    metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
 
     name: Literal["fuzzy_recall"] = "fuzzy_recall"
     symbols: PositiveInt = Field(default=16, le=MOST_POINTS)
@@ -86,20 +81,12 @@ class FuzzyRecall(NextToken):
         return (self.symbols - 1) // 2
 
     @property
-    def value_symbols(self) -> int:
+    def answers(self) -> int:
         """Tokens of values."""
         return self.symbols - 1 - self.key_symbols
 
-    @property
-    def trivial(self) -> float:
-        """Accuracy of a random token of values."""
-        return 1 / self.value_symbols
-
     def evaluations(self) -> dict[str, Evaluation]:
-        columns = tuple(range(1, self.key_tokens + 1))
-        main = Evaluation(columns, {"last": self.key_tokens - 1}, 1.0, "tokens of the key")
-        scale = math.log(self.value_symbols)
-        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+        return self.described(range(1, self.key_tokens + 1), "tokens of the key")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         total = self.prompt_length + 1  # the last token is a target only
@@ -138,18 +125,10 @@ class FuzzyRecall(NextToken):
         ids, key_size = codes % self.symbols, (codes // self.symbols)[:, 1:]
         return text(ids[:, :-1], ids[:, 1:], key_size > 0, {"key_size": key_size})
 
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (outputs.argmax(dim=-1) == prompts.targets).float()
-
-    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
-        outputs = predict(prompts.tokens)
-        scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-        return {at: self._sums(values, prompts) for at, values in scores.items()}
-
     def counts(self, prompts: Prompts, name: str) -> Tensor:
-        return self._sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+        return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
-    def _sums(self, values: Tensor, prompts: Prompts) -> Tensor:
+    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
         """Sums of values (B, L) over the tokens that count, by the size of the key, (B, key_tokens)."""
         sizes = torch.arange(1, self.key_tokens + 1, device=values.device)
         belongs = prompts.more["key_size"].unsqueeze(2) == sizes
@@ -157,18 +136,16 @@ class FuzzyRecall(NextToken):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random token, lookups of the last one and the last two tokens, and a lookup of the whole key."""
-        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
-        chance = {MAIN: ones / self.value_symbols, CROSS_ENTROPY: ones * math.log(self.value_symbols)}
-        rows = self._records("random token", "trivial", prompts, chance, time.perf_counter())
+        rows = self.random_answer("random token", prompts)
         for count, name in ((1, "lookup of the last token"), (2, "lookup of the last 2 tokens")):
             started = time.perf_counter()
             right = last_followers(prompts.tokens, count) == prompts.targets
-            rows += self._records(name, "baseline", prompts, {MAIN: right.double()}, started)
+            rows += self.rows(name, "baseline", prompts, {MAIN: right.double()}, started)
         started = time.perf_counter()
         known = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
         right = (known == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return rows + self._records("lookup of the key", "floor", prompts, scores, started)
+        return rows + self.rows("lookup of the key", "floor", prompts, scores, started)
 
     def _lookup(self, tokens: list[int]) -> list[int]:
         """What follows every token of a prompt by the values of earlier keys; −1 where that is not known."""
@@ -184,14 +161,6 @@ class FuzzyRecall(NextToken):
             recalled = values.get(tuple(key), [])
             predicted.append(recalled[len(value)] if len(value) < len(recalled) else -1)
         return predicted
-
-    def _records(
-        self, name: str, kind: Kind, prompts: Prompts, scores: Mapping[str, Tensor], started: float
-    ) -> list[Baseline]:
-        """The records of scores (P, L) of every token."""
-        sums = {at: self._sums(values, prompts) for at, values in scores.items()}
-        positions = self.evaluations()[MAIN].positions
-        return weighted_records(name, kind, sums, self.counts(prompts, MAIN), started, positions)
 
 
 class Constants(NamedTuple):
@@ -216,7 +185,7 @@ class Constants(NamedTuple):
 @cache  # not a bounded cache: a captured step reads the tensors at their addresses
 def _constants(task: FuzzyRecall, device: torch.device) -> Constants:
     most, pairs = max(task.key_tokens, task.value_tokens), (task.prompt_length + 1) // 2
-    symbols = (task.key_symbols, task.value_symbols)
+    symbols = (task.key_symbols, task.answers)
     choices = [
         [float(size), *(float(count - place) for place in range(most))]
         for size, count in zip((task.key_tokens, task.value_tokens), symbols, strict=True)

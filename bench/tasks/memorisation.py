@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, records
+from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY = "cross_entropy"
 MAP_SEED = 0
 """Of the map: it is the same in training and evaluation, and for every data seed of a run."""
 
 
-class Memorisation(NextToken):
+class Memorisation(Answers):
     """The value of the key before each mark, by a map that is the same in every prompt.
 
     One prompt of 3 keys::
@@ -44,9 +41,6 @@ class Memorisation(NextToken):
     Scores, by the number of keys before: `report` is the accuracy, `cross_entropy` is in nats. A random
     value has the accuracy 1/W and log W nats. A model that knows the map is always right.
     """
-
-    metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
 
     name: Literal["memorisation"] = "memorisation"
     symbols: PositiveInt = Field(default=256, ge=4, le=MOST_POINTS)
@@ -75,58 +69,38 @@ class Memorisation(NextToken):
         return (self.symbols - 1) // 2
 
     @property
-    def values(self) -> int:
+    def answers(self) -> int:
         """Different values."""
         return self.symbols - 1 - self.keys
 
     def length(self, n_points: int) -> int:
         return self.prompt_length
 
-    @property
-    def trivial(self) -> float:
-        """Accuracy of a random value."""
-        return 1 / self.values
-
     def evaluations(self) -> dict[str, Evaluation]:
-        main = Evaluation(tuple(range(self.n_points)), {"last": self.n_points - 1}, 1.0, "keys before")
-        scale = math.log(self.values)
-        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+        return self.described(range(self.n_points), "keys before")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         keys = draws.integers("key", self.keys, batch, self.n_points)
         tokens = torch.stack((keys, torch.full_like(keys, self.symbols - 1)), dim=2).flatten(1)
         return Prompts(tokens, _map(self, keys.device)[keys], keys.unsqueeze(-1))
 
-    def predictions(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, L, V) → those at the marks, (B, N, V)."""
         return outputs[:, 1::2]
 
-    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """Cross-entropy of every value, (B, N), in nats."""
-        return super().losses(self.predictions(outputs), prompts)
-
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (self.predictions(outputs).argmax(dim=-1) == prompts.targets).float()
-
-    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
-        outputs = predict(prompts.tokens)
-        return {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random value, and the map."""
-        started = time.perf_counter()
-        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
-        chance = {MAIN: ones / self.values, CROSS_ENTROPY: ones * math.log(self.values)}
-        rows = records("random value", "trivial", chance, started)
+        rows = self.random_answer("random value", prompts)
         started = time.perf_counter()
         known = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
         right = (known == prompts.targets).double()
-        return rows + records("the map", "floor", {MAIN: right, CROSS_ENTROPY: -right.log()}, started)
+        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
+        return rows + self.rows("the map", "floor", prompts, scores, started)
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address
 def _map(task: Memorisation, device: torch.device) -> Tensor:
     """The value of every key, (K,) int64, on the device. It is drawn on the CPU."""
     draws = Draws(MAP_SEED, "map", torch.zeros((), dtype=torch.int64))
-    order = draws.subsets("value", 1, task.keys, task.values, task.values)
+    order = draws.subsets("value", 1, task.keys, task.answers, task.answers)
     return (task.keys + order[0]).to(device)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, Kind, weighted_records
+from bench.tasks.baselines import Baseline
 from bench.tasks.discrete_baselines import first_match
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY = "cross_entropy"
 WINDOW = 8
 """Pairs that the baseline with a short memory keeps."""
 
 
-class NoisyRecall(NextToken):
+class NoisyRecall(Answers):
     """Pairs of a key and its value, and noise between them. Where a key occurs again, predict its value.
 
     One prompt of 8 slots, of which two are noise::
@@ -48,9 +45,6 @@ class NoisyRecall(NextToken):
     in nats. Means are over all repeated keys. A random value has the accuracy 1/W, with W = (V −
     `noise_symbols`)/2 values, and log W nats. A lookup is always right.
     """
-
-    metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
 
     name: Literal["noisy_recall"] = "noisy_recall"
     symbols: PositiveInt = Field(default=32, le=MOST_POINTS)
@@ -82,27 +76,19 @@ class NoisyRecall(NextToken):
         return self.symbols
 
     @property
-    def values(self) -> int:
+    def answers(self) -> int:
         """Values, of which there are as many as keys."""
         return (self.symbols - self.noise_symbols) // 2
 
     def length(self, n_points: int) -> int:
         return self.prompt_length
 
-    @property
-    def trivial(self) -> float:
-        """Accuracy of a random value."""
-        return 1 / self.values
-
     def evaluations(self) -> dict[str, Evaluation]:
         # The first slot has no repeated key.
-        marks = {"last": self.n_points - 2}
-        main = Evaluation(tuple(range(1, self.n_points)), marks, 1.0, "slots before")
-        scale = math.log(self.values)
-        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+        return self.described(range(1, self.n_points), "slots before")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        slots, count = self.n_points, self.values
+        slots, count = self.n_points, self.answers
         keys = draws.integers("key", count, batch, slots)
         numbers = torch.arange(slots, device=keys.device)
         is_pair = draws.uniform("noise", batch, slots) >= self.noise
@@ -120,26 +106,14 @@ class NoisyRecall(NextToken):
         repeated = is_pair & (first.gather(1, keys) < numbers)
         return Prompts(tokens.flatten(1), targets, keys.unsqueeze(-1), repeated)
 
-    def predictions(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, L, V) → those at the first token of every slot, (B, N, V)."""
         return outputs[:, 0::2]
 
-    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """Cross-entropy of the value of every slot, (B, N), in nats."""
-        return super().losses(self.predictions(outputs), prompts)
-
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (self.predictions(outputs).argmax(dim=-1) == prompts.targets).float()
-
-    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
-        outputs = predict(prompts.tokens)
-        scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-        return {at: self._sums(values, prompts) for at, values in scores.items()}
-
     def counts(self, prompts: Prompts, name: str) -> Tensor:
-        return self._sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+        return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
-    def _sums(self, values: Tensor, prompts: Prompts) -> Tensor:
+    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
         """Values (B, N) of the slots with a repeated key, zero elsewhere, without the first slot."""
         assert prompts.counted is not None
         return torch.where(prompts.counted, values, 0.0)[:, 1:]
@@ -147,20 +121,20 @@ class NoisyRecall(NextToken):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random value, a random pair before, a lookup in the last pairs, and a lookup."""
         assert prompts.counted is not None
-        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
-        chance = {MAIN: ones / self.values, CROSS_ENTROPY: ones * math.log(self.values)}
-        rows = self._records("random value", "trivial", prompts, chance)
+        rows = self.random_answer("random value", prompts)
 
         started = time.perf_counter()
         slots = torch.unflatten(prompts.tokens, 1, (-1, 2))
-        is_pair = slots[:, :, 0] < self.values
-        shown = slots[:, :, 1, None] == torch.arange(self.symbols)
-        before = (shown & is_pair.unsqueeze(2)).to(torch.int32).cumsum(dim=1) - shown.to(torch.int32)
+        is_pair = slots[:, :, 0] < self.answers
+        values = self.answers + torch.arange(self.answers)
+        shown = (slots[:, :, 1, None] == values).to(torch.int32)
+        before = shown.cumsum(dim=1, dtype=torch.int32) - shown
         count = is_pair.to(torch.float64).cumsum(dim=1) - is_pair.to(torch.float64)
-        share = before.gather(2, prompts.targets.unsqueeze(2)).squeeze(2).double() / count.clamp(min=1)
+        index = (prompts.targets - self.answers).unsqueeze(2)
+        share = before.gather(2, index).squeeze(2).double() / count.clamp(min=1)
         share = torch.where(prompts.counted, share, 1.0)
         guess = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += self._records("random pair before", "baseline", prompts, guess, started)
+        rows += self.rows("random pair before", "baseline", prompts, guess, started)
 
         started = time.perf_counter()
         numbers = torch.arange(self.n_points)
@@ -168,7 +142,7 @@ class NoisyRecall(NextToken):
         keys = torch.where(is_pair, slots[:, :, 0], -1 - numbers)
         first = first_match(keys.unsqueeze(2))
         right = (slots[:, :, 1].gather(1, first.clamp(min=0)) == prompts.targets).double()
-        rows += self._records("lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started)
+        rows += self.rows("lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started)
         if self.n_points > WINDOW:
             rows += self._short_memory(prompts, keys)
         return rows
@@ -179,20 +153,6 @@ class NoisyRecall(NextToken):
         found = torch.zeros_like(keys, dtype=torch.bool)
         for ago in range(1, WINDOW + 1):
             found[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
-        right = torch.where(found, 1.0, 1 / self.values).double()
+        right = torch.where(found, 1.0, 1 / self.answers).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return self._records(f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started)
-
-    def _records(
-        self,
-        name: str,
-        kind: Kind,
-        prompts: Prompts,
-        scores: Mapping[str, Tensor],
-        started: float | None = None,
-    ) -> list[Baseline]:
-        """The records of scores (P, N) of every slot."""
-        started = time.perf_counter() if started is None else started
-        sums = {at: self._sums(values, prompts) for at, values in scores.items()}
-        positions = self.evaluations()[MAIN].positions
-        return weighted_records(name, kind, sums, self.counts(prompts, MAIN), started, positions)
+        return self.rows(f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started)

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.fuzzy_recall import CROSS_ENTROPY, FuzzyRecall, different, last_followers
+from bench.tasks.fuzzy_recall import FuzzyRecall, different, last_followers
 from bench.tasks.task import Prompts
+from bench.tasks.tokens import CROSS_ENTROPY
 
 UNLIKELY = 1e-4
 Motif = tuple[int, ...]

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.memorisation import CROSS_ENTROPY, Memorisation
+from bench.tasks.memorisation import Memorisation
+from bench.tasks.tokens import CROSS_ENTROPY
 
 UNLIKELY = 1e-4
 
@@ -50,7 +51,7 @@ def test_training_of_every_seed_and_evaluation_have_one_map() -> None:
     assert learned.keys() == set(range(127))
     assert map_of(task, draws(purpose="train", seed=7), 300) == learned
     assert map_of(task, draws(step=5), 300) == learned
-    assert Memorisation(symbols=258).values == 129
+    assert Memorisation(symbols=258).answers == 129
     assert map_of(Memorisation(symbols=258), draws(), 300) != learned
 
 

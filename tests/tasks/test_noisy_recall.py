@@ -14,8 +14,9 @@ from scipy import stats
 
 from bench.tasks import weighted
 from bench.tasks.draws import Draws
-from bench.tasks.noisy_recall import CROSS_ENTROPY, WINDOW, NoisyRecall
+from bench.tasks.noisy_recall import WINDOW, NoisyRecall
 from bench.tasks.task import Prompts
+from bench.tasks.tokens import CROSS_ENTROPY
 
 UNLIKELY = 1e-4
 
