@@ -40,7 +40,7 @@ SUITES = {
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
     "formal_small": (37, "e7b16a688562b3c97f5e76addb186d8920cc38368c1dc9bc775402d2b94344c7"),
     "modern": (5967, "8286f87ab79a90d9f950d1ccfae7c416b5bc87d2b0a6beb66a1986cce6f8461f"),
-    "modern_small": (870, "6b42342eaa1de5724f9ee4a51fbbfe5d88c3c448d85eb835276a477081e0fcbb"),
+    "modern_small": (870, "b520a5ddafa3475830da6aa9491ce9450de639f94daeb3607a3c446de30b12a7"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
     "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
