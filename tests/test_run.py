@@ -36,9 +36,9 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 
 
 SUITES = {
-    "formal": (115, "5af8fafa4b5430ed65422080b7eb836b3a52f155c90c5e0a6a9f6d15f853c5c0"),
+    "formal": (133, "e69e6b725e25d405aa6c8d5b3c3b321809f3ca8606f8f509e9971e7519217ab2"),
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
-    "formal_small": (37, "e7b16a688562b3c97f5e76addb186d8920cc38368c1dc9bc775402d2b94344c7"),
+    "formal_small": (43, "04051b9caae6c66986f4ebe1f8c42059a530a7069bdda07afafcee3f9e88434e"),
     "modern": (5967, "8286f87ab79a90d9f950d1ccfae7c416b5bc87d2b0a6beb66a1986cce6f8461f"),
     "modern_small": (870, "b520a5ddafa3475830da6aa9491ce9450de639f94daeb3607a3c446de30b12a7"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
