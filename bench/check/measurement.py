@@ -204,7 +204,7 @@ def _not_learned(quantity: Quantity, results: Sequence[RunRecord]) -> float | No
     for result in results:
         score = _score(quantity.model_copy(update={"of": "error"}), result)
         if score is not None:
-            shares.append(score[0] / trivial_error(result, quantity.evaluation))
+            shares.append(score[0] / trivial_error(result, quantity.evaluation, quantity.at))
     return sum(shares) / len(shares) if shares else None
 
 
@@ -246,7 +246,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         run_ids=tuple(result.id for seeds in chosen for result in seeds),
         standard_error=_finite(float(np.std(draws))),
         seeds=min(len(model.means) for model in ends),
-        not_learned=value / trivial_error(chosen[0][0], quantity.evaluation),
+        not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
     )
 
 
@@ -380,7 +380,7 @@ def _learnable(quantity: Quantity, result: RunRecord, pool: Pool) -> tuple[float
     if floor is None:
         place = "" if quantity.at == "mean" else f" at '{quantity.at}'"
         raise NotMeasured(f"no floor of its task is recorded{place}: bench run computes baselines")
-    span = trivial_error(result, quantity.evaluation) - floor
+    span = trivial_error(result, quantity.evaluation, quantity.at) - floor
     if span <= 0:
         raise NotMeasured("its task's floor is the trivial predictor's error: nothing can be learned there")
     return floor, span

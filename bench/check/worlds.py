@@ -175,9 +175,11 @@ class _MadeUp:
 
     def _errors(self, step: int, evaluation: str) -> Floats:
         """Errors by column, as claims have them: over the trivial predictor's, or 1 − accuracy."""
-        floor = floor_of(self.run, self._evaluations[evaluation])
+        described = self._evaluations[evaluation]
+        floor = floor_of(self.run, described)
         share = self.unlearned(self.run, step, evaluation)
-        return _trivial_error(self.run) * (floor + share * (1 - floor)) * self._noise(step, evaluation)
+        trivial = _trivial_error(self.run, described)
+        return trivial * (floor + share * (1 - floor)) * self._noise(step, evaluation)
 
     def _noise(self, step: int, evaluation: str) -> float:
         return 1 + random.Random(f"{self.run.id} {step} {evaluation}").uniform(-NOISE, NOISE)
@@ -227,10 +229,13 @@ def _standard(key: str, run: Run) -> Floats:
     return np.asarray(deviations / deviations.std())
 
 
-def _trivial_error(run: Run) -> float:
-    """The trivial predictor's error: 1 − accuracy, or its squared error over the scale."""
+def _trivial_error(run: Run, described: Evaluation) -> Floats:
+    """The trivial predictor's error, by column: 1 − accuracy, or its squared error over the scale."""
     task = run.task
-    return 1 - task.trivial if task.metric == "accuracy" else task.trivial / task.error_scale
+    if described.trivial is not None:
+        return 1 - np.array(described.trivial)
+    error = 1 - task.trivial if task.metric == "accuracy" else task.trivial / task.error_scale
+    return np.full(len(described.positions), error)
 
 
 def _raw(run: Run, errors: Floats, described: Evaluation) -> Floats:
@@ -238,7 +243,7 @@ def _raw(run: Run, errors: Floats, described: Evaluation) -> Floats:
     if (described.metric or run.task.metric) == "accuracy":
         return 1 - errors
     # An evaluation of another metric has the same share of its own trivial error.
-    share = errors if described.metric is None else errors / _trivial_error(run)
+    share = errors if described.metric is None else errors / _trivial_error(run, described)
     return np.asarray(share * described.error_scale)
 
 
@@ -284,7 +289,7 @@ def _baselines(run: Run) -> BaselinesRecord:
 def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
     described = run.evaluations()[evaluation]
     floor = floor_of(run, described)
-    errors = _trivial_error(run) * (floor if kind == "floor" else np.ones_like(floor))
+    errors = _trivial_error(run, described) * (floor if kind == "floor" else np.ones_like(floor))
     mean, error = _raw_with_error(run, errors, described, PROMPT_SPREAD)
     return {
         "name": kind,

@@ -140,9 +140,22 @@ def checkpoint_at(result: RunRecord, step: int | None) -> Checkpoint | None:
     return next((checkpoint for checkpoint in result.checkpoints if checkpoint.step == step), None)
 
 
-def trivial_error(result: RunRecord, name: str = MAIN) -> float:
-    """Error of the predictor that has learned nothing, normalised: 1, or 1 − its accuracy."""
-    return 1.0 - result.facts.trivial if metric(result, name) == "accuracy" else 1.0
+def trivial_error(result: RunRecord, name: str = MAIN, at: str | int = "mean") -> float:
+    """Error of the predictor that has learned nothing, normalised: 1, or 1 − its accuracy.
+
+    Args:
+        result: of a run of the task.
+        name: the evaluation.
+        at: as in `number`. It matters where the evaluation has a trivial score for each column.
+    """
+    if metric(result, name) != "accuracy":
+        return 1.0
+    described = result.facts.evaluations.get(name)
+    if described is None or described.trivial is None:
+        return 1.0 - result.facts.trivial
+    chosen = _read_at(result, name, at, len(described.trivial))
+    scores = [described.trivial[index] for index in chosen] or described.trivial
+    return 1.0 - math.fsum(scores) / len(scores)
 
 
 def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: str | int) -> float | None:
@@ -164,11 +177,8 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     columns = len(last.evaluations[name].mean)
     by_position = dict(zip(floor.positions, floor.mean, strict=True))
     where = positions(result, name, columns)
-    if at == "headline":
-        # The task's mark is for its own metric. Another metric is shown as a mean.
-        at = (metric(result, name) == result.facts.metric and result.facts.headline) or "mean"
-    in_mean = [position for position in where if position >= result.facts.first_position]
-    wanted = in_mean if at == "mean" else [where[index] for index in _columns(result, name, at, columns)]
+    at = _place(result, name, at)
+    wanted = [where[index] for index in _read_at(result, name, at, columns)]
     if not wanted or any(position not in by_position for position in wanted):
         return None
     mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
@@ -177,7 +187,20 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     return normalised(result, name, (mean, 0.0))[0]
 
 
-def _columns(result: RunRecord, name: str, at: str | int, columns: int) -> list[int]:
+def _place(result: RunRecord, name: str, at: str | int) -> str | int:
+    """Where the headline of an evaluation is read; any other place is itself."""
+    if at != "headline":
+        return at
+    # The task's mark is for its own metric. Another metric is shown as a mean.
+    return (metric(result, name) == result.facts.metric and result.facts.headline) or "mean"
+
+
+def _read_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[int]:
+    """The columns that a number at a place is the mean of: several for the mean, otherwise one or none."""
+    at = _place(result, name, at)
+    if at == "mean":
+        where = positions(result, name, columns)
+        return [index for index, position in enumerate(where) if position >= result.facts.first_position]
     index = column(result, name, at, columns)
     return [] if index is None else [index]
 

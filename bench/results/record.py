@@ -125,6 +125,7 @@ class RecordedEvaluation(Part):
         marks: columns that have names.
         error_scale: divisor of raw scores; None where it is the task's.
         metric: of the scores; None where it is the task's.
+        trivial: raw score of the trivial predictor by column; None where it is the task's.
     """
 
     positions: list[Whole]
@@ -132,12 +133,20 @@ class RecordedEvaluation(Part):
     error_scale: float | None = Field(default=None, gt=0)
     axis: str | None = None
     metric: Metric | None = None
+    trivial: list[float] | None = None
 
     @model_validator(mode="after")
     def _marks_are_columns(self) -> Self:
         for name, column in self.marks.items():
             if not 0 <= column < len(self.positions):
                 raise ValueError(f"mark '{name}' is column {column} of {len(self.positions)}")
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_trivial_scores_as_columns(self) -> Self:
+        if self.trivial is not None and len(self.trivial) != len(self.positions):
+            lengths = f"{len(self.trivial)} and {len(self.positions)}"
+            raise ValueError(f"trivial and positions differ in length ({lengths})")
         return self
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.dynamical_system import LinearDynamicalSystem
 from bench.tasks.finite_regression import FiniteRegression
+from bench.tasks.fuzzy_recall import FuzzyRecall
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.markov_chain import MarkovChain
+from bench.tasks.memorisation import Memorisation
+from bench.tasks.noisy_recall import NoisyRecall
 from bench.tasks.outliers import ManyOutlierRegression, OrthogonalOutlierRegression
 from bench.tasks.parity import SparseParity
 from bench.tasks.recall import VectorMQAR
@@ -35,6 +38,9 @@ TASKS: dict[str, type[Task]] = {
     "finite_regression": FiniteRegression,
     "linear_dynamical_system": LinearDynamicalSystem,
     "selective_copying": SelectiveCopying,
+    "noisy_recall": NoisyRecall,
+    "fuzzy_recall": FuzzyRecall,
+    "memorisation": Memorisation,
 }
 
 __all__ = ["PROTOCOLS", "TASKS", "Protocol", "Task"]

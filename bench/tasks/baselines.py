@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import torch
+from bench.tasks.weighted import columns_and_overall
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +107,22 @@ def summarise(
 def records(name: str, kind: Kind, scores: Mapping[str, Tensor], started: float) -> list[Baseline]:
     """The records of one predictor: `summarise` of its scores (P, columns) on every evaluation."""
     return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+
+
+def weighted_records(
+    name: str,
+    kind: Kind,
+    sums: Mapping[str, Tensor],
+    counts: Tensor,
+    started: float,
+    positions: Sequence[int] | None = None,
+) -> list[Baseline]:
+    """`records` of sums (P, columns) over the scored positions of a column, whose numbers are `counts`."""
+    found = []
+    for at, values in sums.items():
+        columns, overall = columns_and_overall(values, counts)
+        found.append(summarise(name, kind, columns, started, positions, at, overall))
+    return found
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -38,8 +38,8 @@ class Curriculum(Frozen):
 
     Prompts are always drawn at full length. The loss counts the first `points` only, and input coordinates
     from `dims` on are zero. For causal models this is the same objective as with shorter prompts, and shapes
-    never change.
+    never change. Without `dims`, all coordinates are there from the start.
     """
 
-    dims: Ramp
+    dims: Ramp | None = None
     points: Ramp

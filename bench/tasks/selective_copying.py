@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, records
+from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.recall import longer_by_factors
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY = "cross_entropy"
 
-
-class SelectiveCopying(NextToken):
+class SelectiveCopying(Answers):
     """Tokens at random places among blanks, then a mark, after which the model says the tokens in order.
 
     One prompt of 3 tokens::
@@ -38,9 +34,6 @@ class SelectiveCopying(NextToken):
     Scores, by the number of tokens said before: `report` is the accuracy, `cross_entropy` is in nats. A model
     that has all tokens in its state is always right.
     """
-
-    metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
 
     name: Literal["selective_copying"] = "selective_copying"
     symbols: PositiveInt = Field(default=16, ge=4, le=MOST_POINTS)
@@ -70,15 +63,12 @@ class SelectiveCopying(NextToken):
         return self.prompt_length
 
     @property
-    def trivial(self) -> float:
-        """Accuracy of a random token."""
-        return 1 / (self.symbols - 2)
+    def answers(self) -> int:
+        """Tokens that are copied."""
+        return self.symbols - 2
 
     def evaluations(self) -> dict[str, Evaluation]:
-        columns = tuple(range(self.n_points))
-        main = Evaluation(columns, {"last": self.n_points - 1}, 1.0, axis="tokens said before")
-        scale = math.log(self.symbols - 2)
-        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+        return self.described(range(self.n_points), "tokens said before")
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many tokens, in longer prompts."""
@@ -94,33 +84,20 @@ class SelectiveCopying(NextToken):
         tokens[:, self.slots].fill_(mark)
         return Prompts(tokens, said, said.unsqueeze(-1))
 
-    def predictions(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, L, V) → those after the mark, (B, N, V)."""
         return outputs[:, self.slots + 1 :]
 
-    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """Cross-entropy of every token, (B, N), in nats."""
-        return super().losses(self.predictions(outputs), prompts)
-
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (self.predictions(outputs).argmax(dim=-1) == prompts.targets).float()
-
-    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
-        outputs = predict(prompts.tokens)
-        return {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random token, a random token of the prompt, and a copy."""
-        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
-        started = time.perf_counter()
-        chance = {MAIN: ones * self.trivial, CROSS_ENTROPY: ones * math.log(self.symbols - 2)}
-        rows = records("random token", "trivial", chance, started)
+        rows = self.random_answer("random token", prompts)
         started = time.perf_counter()
         before = prompts.tokens[:, : self.slots]
         share = (before.unsqueeze(1) == prompts.targets.unsqueeze(2)).double().sum(dim=2) / self.n_points
         scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += records("random token of the prompt", "baseline", scores, started)
+        rows += self.rows("random token of the prompt", "baseline", prompts, scores, started)
         started = time.perf_counter()
         copied = before[before < self.symbols - 2].view(-1, self.n_points)
         right = (copied == prompts.targets).double()
-        return rows + records("copy", "floor", {MAIN: right, CROSS_ENTROPY: 0 * right}, started)
+        scores = {MAIN: right, CROSS_ENTROPY: 0 * right}
+        return rows + self.rows("copy", "floor", prompts, scores, started)

@@ -78,6 +78,8 @@ class Evaluation(NamedTuple):
         error_scale: divisor of raw errors, so that the trivial predictor scores 1.
         axis: the quantity that `positions` counts.
         metric: of the scores, if it is not the task's.
+        trivial: expected raw score of a predictor that has learned nothing, by column, if it is not the
+            task's; only for an accuracy.
     """
 
     positions: tuple[int, ...]
@@ -85,6 +87,7 @@ class Evaluation(NamedTuple):
     error_scale: float
     axis: str = "in-context examples"
     metric: Metric | None = None
+    trivial: tuple[float, ...] | None = None
 
     def facts(self) -> dict[str, Any]:
         """The fields for a result file."""
@@ -356,7 +359,7 @@ class Task(Frozen):
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         """Training prompts for `draws.step`, with the curriculum's dimensions."""
-        if self.curriculum is None:
+        if self.curriculum is None or self.curriculum.dims is None:
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 

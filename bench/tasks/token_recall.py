@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -13,16 +13,16 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.draws import Draws
 from bench.tasks.recall import longer_by_factors, power_law_slots
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken
+from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY, UPDATED = "cross_entropy", "updated_keys"
+UPDATED = "updated_keys"
 
 
-class TokenMQAR(NextToken):
+class TokenMQAR(Answers):
     """Keys and values are tokens. Where a key occurs again, the model predicts its value.
 
     One prompt of 3 pairs and 1 update, with `fillers: zero`::
@@ -43,9 +43,6 @@ class TokenMQAR(NextToken):
     Scores, by the number of queries before: `report` is the accuracy, `cross_entropy` is in nats,
     `updated_keys` is the accuracy at keys with two values. A lookup is always right.
     """
-
-    metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
 
     name: Literal["token_mqar"] = "token_mqar"
     symbols: PositiveInt = 256
@@ -85,16 +82,12 @@ class TokenMQAR(NextToken):
         return self.prompt_length
 
     @property
-    def trivial(self) -> float:
-        """Accuracy of a random value."""
-        return 2 / self.symbols
+    def answers(self) -> int:
+        """Values."""
+        return self.symbols // 2
 
     def evaluations(self) -> dict[str, Evaluation]:
-        main = Evaluation(tuple(range(self.pairs)), {"last": self.pairs - 1}, 1.0, axis="queries before")
-        described = {
-            MAIN: main,
-            CROSS_ENTROPY: main._replace(error_scale=math.log(self.symbols / 2), metric="cross_entropy"),
-        }
+        described = self.described(range(self.pairs), "queries before")
         if self.updates:
             described[UPDATED] = Evaluation((0,), {"last": 0}, 1.0, "updated keys", "accuracy")
         return described
@@ -128,13 +121,6 @@ class TokenMQAR(NextToken):
         place = prompts.more["place"].unsqueeze(-1).expand(-1, -1, self.symbols)
         return outputs.gather(1, place)
 
-    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        """Cross-entropy of the value of every query, (B, pairs), in nats."""
-        return super().losses(self.predictions(outputs, prompts), prompts)
-
-    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
-        return (self.predictions(outputs, prompts).argmax(dim=-1) == prompts.targets).float()
-
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
         return self._by_evaluation(self.scores(outputs, prompts), self.losses(outputs, prompts), prompts)
@@ -150,9 +136,9 @@ class TokenMQAR(NextToken):
         return scores
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        half, bindings = self.symbols // 2, self.pairs + self.updates
+        bindings = self.pairs + self.updates
         rows = [
-            *self._guesses("random value", "trivial", prompts, half),
+            *self._guesses("random value", "trivial", prompts, self.answers),
             *self._guesses("random value of the prompt", "baseline", prompts, bindings),
             *self._lookup("lookup of the last value", "floor", prompts, last=True),
         ]

@@ -1,4 +1,4 @@
-"""Base class of tasks whose prompts are texts of discrete tokens: predict the next token everywhere.
+"""Base classes of tasks whose prompts are discrete tokens: predict all of them, or give answers at some.
 
 Shapes: B prompts of L tokens, V different tokens.
 """
@@ -6,14 +6,20 @@ Shapes: B prompts of L tokens, V different tokens.
 from __future__ import annotations
 
 import math
+import time
 from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.lazy import torch
-from bench.tasks.task import Prompts, Task
+from bench.tasks.baselines import Baseline, Kind, records, weighted_records
+from bench.tasks.task import MAIN, Evaluation, Metric, Prompts, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CROSS_ENTROPY = "cross_entropy"
+"""Name of the evaluation in nats."""
 
 
 class NextToken(Task):
@@ -78,6 +84,70 @@ class NextToken(Task):
         # A sum with a mask, because the gradient of a gather adds at indices, which is not deterministic.
         is_target = prompts.targets.unsqueeze(-1) == torch.arange(self.vocabulary, device=outputs.device)
         return torch.logsumexp(outputs, dim=-1) - torch.where(is_target, outputs, 0.0).sum(dim=-1)
+
+
+class Answers(NextToken):
+    """A task with an answer at some tokens, scored by accuracy (`report`) and `cross_entropy`, in nats.
+
+    A point is a place with an answer. Where `counted` leaves out points, or a column has several, `columns`
+    and `counts` say which points a column has.
+    """
+
+    metric: ClassVar[Metric] = "accuracy"
+    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+
+    @property
+    @abstractmethod
+    def answers(self) -> int:
+        """Number of tokens that can be an answer."""
+
+    @property
+    def trivial(self) -> float:
+        """Accuracy of a random answer."""
+        return 1 / self.answers
+
+    def described(self, positions: Sequence[int], axis: str) -> dict[str, Evaluation]:
+        """The two evaluations with these positions."""
+        main = Evaluation(tuple(positions), {"last": len(positions) - 1}, 1.0, axis)
+        scale = math.log(self.answers)
+        return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
+
+    def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Logits (B, L, V) → those at the points, (B, N, V)."""
+        return outputs
+
+    def losses(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        """Cross-entropy of the answer at every point, (B, N), in nats."""
+        return super().losses(self.predictions(outputs, prompts), prompts)
+
+    def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
+        return (self.predictions(outputs, prompts).argmax(dim=-1) == prompts.targets).float()
+
+    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
+        """Values (B, N) of points → their sums over the points of every column, (B, columns)."""
+        return values
+
+    def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
+        outputs = predict(prompts.tokens)
+        scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
+        return {at: self.columns(values, prompts) for at, values in scores.items()}
+
+    def rows(
+        self, name: str, kind: Kind, prompts: Prompts, scores: Mapping[str, Tensor], started: float
+    ) -> list[Baseline]:
+        """The records of a predictor's scores (P, N) by evaluation."""
+        sums = {at: self.columns(values, prompts) for at, values in scores.items()}
+        counts = self.counts(prompts, MAIN)
+        if counts is None:
+            return records(name, kind, sums, started)
+        return weighted_records(name, kind, sums, counts, started, self.evaluations()[MAIN].positions)
+
+    def random_answer(self, name: str, prompts: Prompts) -> list[Baseline]:
+        """The trivial predictor, whose scores are constants."""
+        started = time.perf_counter()
+        ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
+        scores = {MAIN: ones / self.answers, CROSS_ENTROPY: ones * math.log(self.answers)}
+        return self.rows(name, "trivial", prompts, scores, started)
 
 
 def text(ids: Tensor, targets: Tensor, counted: Tensor, more: dict[str, Any]) -> Prompts:

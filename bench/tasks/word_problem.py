@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
+from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.groups import Group, derived_subgroup, elements, multiplication_table
 from bench.tasks.prefixes import prefix_products
@@ -46,9 +47,14 @@ class WordProblem(NextToken):
     diagonal transitions and logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless
     TC⁰ = NC¹ (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
 
+    Every element has a target, so a prompt of L elements contains one of each length up to L, and the trained
+    lengths are uniform on 1 … L. With a `curriculum` of points, L grows during training, as in the protocol
+    of Mamba-3 (2026, Appendix D): lengths are uniform on 3 … 40 at first, on 3 … 160 in the end. Scores are
+    those of full prompts.
+
     Scores, by the number of elements before: `report` is the accuracy, `cross_entropy` is in nats, and
-    `prefix_accuracy` is the share of prompts where all products so far are right. `longer_prompts` has
-    prompts of up to 8 times the trained length.
+    `prefix_accuracy` is the share of prompts where all products so far are right: |G|^−t after t elements for
+    a random element. `longer_prompts` has prompts of up to 8 times the trained length.
     """
 
     metric: ClassVar[Metric] = "accuracy"
@@ -57,6 +63,13 @@ class WordProblem(NextToken):
     name: Literal["word_problem"] = "word_problem"
     group: Group = "S3"
     n_points: PositiveInt = 16
+    curriculum: Curriculum | None = None  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _elements_have_no_coordinates(self) -> Self:
+        if self.curriculum is not None and self.curriculum.dims is not None:
+            raise ValueError("elements have no coordinates that could grow: leave out dims of the curriculum")
+        return self
 
     @property
     def vocabulary(self) -> int:
@@ -73,7 +86,9 @@ class WordProblem(NextToken):
         return {
             MAIN: main,
             CROSS_ENTROPY: main._replace(error_scale=self.uniform_cross_entropy, metric="cross_entropy"),
-            PREFIX: main._replace(metric="accuracy"),
+            PREFIX: main._replace(
+                metric="accuracy", trivial=tuple(self.trivial ** (1 + before) for before in main.positions)
+            ),
         }
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:

@@ -24,6 +24,9 @@ def test_every_in_context_task_of_the_paper_has_longer_prompts() -> None:
         "vector_mqar",
         "token_mqar",
         "selective_copying",
+        "noisy_recall",
+        "fuzzy_recall",
+        "memorisation",
         "ginc",
         "regbench",
     }

@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.selective_copying import CROSS_ENTROPY, SelectiveCopying
+from bench.tasks.selective_copying import SelectiveCopying
+from bench.tasks.tokens import CROSS_ENTROPY
 
 UNLIKELY = 1e-4
 

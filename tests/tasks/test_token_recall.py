@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from bench.tasks.draws import Draws
-from bench.tasks.token_recall import CROSS_ENTROPY, UPDATED, TokenMQAR
+from bench.tasks.token_recall import UPDATED, TokenMQAR
+from bench.tasks.tokens import CROSS_ENTROPY
 
 UNLIKELY = 1e-4
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import bench
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.groups import (
@@ -24,6 +25,7 @@ from bench.tasks.groups import (
     multiplication_table,
 )
 from bench.tasks.prefixes import prefix_products
+from bench.tasks.task import Prompts
 from bench.tasks.word_problem import CROSS_ENTROPY, PREFIX, WINDOW, WordProblem
 
 UNLIKELY = 1e-4
@@ -183,3 +185,62 @@ def test_the_floor_multiplies_and_guesses_have_their_closed_forms(group: Group) 
 def test_a_commutative_or_perfect_group_has_no_baseline_of_its_commutative_part() -> None:
     for group in ("Z60", "A5"):
         assert not [name for name, _ in rows_of(group, 4) if name == "commutative part"]
+
+
+def test_a_guess_is_right_so_far_with_a_probability_that_falls_with_each_element() -> None:
+    task = WordProblem(group="S3", n_points=5)
+    described = task.evaluations()[PREFIX]
+    assert described.trivial == pytest.approx([6.0**-t for t in (1, 2, 3, 4, 5)])
+    prompts = task.sample(draws(), 20_000)
+    guesses = torch.randint(6, prompts.targets.shape, generator=torch.Generator().manual_seed(0))
+    right = (guesses == prompts.targets).double().cumprod(dim=1).mean(dim=0)
+    for share, expected in zip(right.tolist(), described.trivial, strict=True):
+        assert abs(share - expected) < 4.5 * (expected / 20_000) ** 0.5
+    assert task.evaluations()["report"].trivial is None  # the task's
+
+
+# Lengths that grow.
+
+GROWING = WordProblem.model_validate(
+    {"group": "S3", "n_points": 12, "curriculum": {"points": {"start": 4, "increment": 3, "every": 10}}}
+)
+
+
+@pytest.mark.parametrize(("step", "length"), [(0, 4), (9, 4), (10, 7), (25, 10), (30, 12), (999, 12)])
+def test_the_loss_is_that_of_shorter_prompts(step: int, length: int) -> None:
+    prompts = GROWING.batch(Draws(0, "train", torch.tensor(step)), 6)
+    model = bench.make_model("deltanet", layers=1, width=16, heads=2, task=GROWING)
+    short = WordProblem(group="S3", n_points=length)
+    part = Prompts(prompts.tokens[:, :length], prompts.targets[:, :length], prompts.inputs[:, :length])
+    with torch.no_grad():
+        expected = short.loss(model(part.tokens), part, torch.tensor(step))
+        loss = GROWING.loss(model(prompts.tokens), prompts, torch.tensor(step))
+    assert GROWING.points_at(step) == length
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_growing_lengths_change_no_prompt_and_no_score() -> None:
+    plain = WordProblem(group="S3", n_points=12)
+    assert torch.equal(GROWING.batch(draws(3), 5).tokens, plain.batch(draws(3), 5).tokens)
+    assert GROWING.evaluations() == plain.evaluations()
+    assert GROWING.longer_evaluations()["longer_prompts"].task.n_points == 96
+    # Results from before the word problem had a curriculum keep their ids.
+    assert plain.identity() == {
+        "version": 1, "name": "word_problem", "group": "S3", "n_points": 12, "curriculum": None
+    }  # fmt: skip
+
+
+def test_flops_are_counted_at_both_lengths() -> None:
+    run = bench.make_run(GROWING, "deltanet", layers=1, width=16, learning_rate=1e-3, steps=40)
+    expected = sum(
+        bench.make_run(
+            WordProblem(group="S3", n_points=length),
+            "deltanet",
+            layers=1,
+            width=16,
+            learning_rate=1e-3,
+            steps=10,
+        ).training_flops()
+        for length in (4, 7, 10, 12)
+    )
+    assert run.training_flops() == expected < run.training_flops_full_length()

@@ -1,0 +1,31 @@
+"""Scores of one evaluation: where they are read, and what the trivial predictor scores there."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import record_of, result_of, run_of, task_named
+
+from bench.results.evaluations import trivial_error
+from bench.results.record import MAIN, RecordedEvaluation
+from bench.tasks.word_problem import CROSS_ENTROPY, PREFIX
+
+
+def test_the_trivial_error_is_that_of_the_place_that_is_read() -> None:
+    record = record_of(result_of(run_of(task_named("word_problem", group="S3", n_points=4))))
+    assert trivial_error(record) == trivial_error(record, MAIN, "last") == pytest.approx(5 / 6)
+    assert trivial_error(record, CROSS_ENTROPY, "last") == 1
+    for at, accuracy in (("last", 6**-4), (0, 1 / 6), (2, 6**-3), ("mean", (1 - 6**-4) / 20)):
+        assert trivial_error(record, PREFIX, at) == pytest.approx(1 - accuracy)
+    # The task has no headline, so its headline is the mean.
+    assert trivial_error(record, PREFIX, "headline") == trivial_error(record, PREFIX)
+
+
+def test_a_result_from_before_trivial_scores_by_column_has_that_of_its_task() -> None:
+    result = result_of(run_of(task_named("word_problem", group="S3", n_points=4)))
+    del result["facts"]["evaluations"][PREFIX]["trivial"]
+    assert trivial_error(record_of(result), PREFIX, "last") == pytest.approx(5 / 6)
+
+
+def test_trivial_scores_are_as_many_as_columns() -> None:
+    with pytest.raises(ValueError, match="differ in length"):
+        RecordedEvaluation(positions=[0, 1, 2], trivial=[0.5, 0.25])
