@@ -344,8 +344,9 @@ def test_suite_without_any_result_gives_a_whole_report(tmp_path: Path) -> None:
     assert all(path.stat().st_size for path in written)
     page = (tmp_path / "index.html").read_text()
     assert "0 of 2 planned runs finished" in page
-    assert "No finished run yet" in page
-    assert "Mamba: missing (1 of 1 run)" in " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "No run has a result yet, so there are no figures." in page
+    assert "missing (1 of 1 run)" in " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert {path.name for path in written if path.suffix == ".png"} == {"figure-2.png"}  # the paper's
     assert "Synthetic" not in page
 
 
@@ -381,6 +382,20 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
     task = task_of([adam, adamw], pool_of([adam, adamw]))
     assert list(task.series) == ["Mamba, adam", "Mamba, adamw"]
     assert task.settings["chosen"].tolist() == [True, True]
+
+
+def test_variants_are_named_by_their_options_in_words_and_the_plain_one_by_its_name() -> None:
+    plain = run_of(LINEAR, "gated_deltanet")
+    options: list[dict[str, Any]] = [{}, {"negative_eigenvalues": True}, {"gate": False, "householders": 2}]
+    runs = [
+        plain.model_copy(update={"architecture": plain.architecture.with_options(chosen)})
+        for chosen in options
+    ]
+    assert list(task_of(runs, pool_of(runs)).series) == [
+        "Gated DeltaNet",
+        "Gated DeltaNet, with negative eigenvalues",
+        "Gated DeltaNet, without gate, householders 2",
+    ]
 
 
 def test_rows_of_some_runs_are_named_among_these_runs_alone_and_stand_in_their_order() -> None:
@@ -444,8 +459,8 @@ def test_a_later_report_removes_its_own_old_files_and_no_others(tmp_path: Path) 
     runs = grid(LINEAR, ["mamba"])
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "mine.svg").write_text("kept")
-    write_report(suite_of(experiment_of(runs, name="old")), Pool(), tmp_path)
-    write_report(suite_of(experiment_of(runs, name="new")), Pool(), tmp_path)
+    write_report(suite_of(experiment_of(runs, name="old")), pool_of(runs), tmp_path)
+    write_report(suite_of(experiment_of(runs, name="new")), pool_of(runs), tmp_path)
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert "mine.svg" in names
     assert not any(name.startswith("old") for name in names)

@@ -38,7 +38,8 @@ from bench.run import Run, leaves, short
 from bench.tasks import TASKS, Task
 from bench.uncertainty import Floats
 
-STATES = ("finished", "diverged", "failed", "missing")
+WITH_RESULTS = ("finished", "diverged")
+STATES = (*WITH_RESULTS, "failed", "missing")
 """States of planned runs. Results say finished or diverged, the dispatcher says failed."""
 TUNED = ["learning_rate", "clip"]
 CELL = ["task_id", "series", "size"]
@@ -431,11 +432,21 @@ def _differences(
         for family in {family for (family, _, _), values in values_by_group.items() if len(values) > 1}:
             needed[family].append(key)
     return [
-        "".join(f", {_phrase(key, record.get(key))}" for key in needed[family])
+        "".join(f", {phrase}" for key in needed[family] if (phrase := _phrase(key, record.get(key))))
         for record, family in zip(flat, families, strict=True)
     ]
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
+    """A field in words; empty for an architecture without options, which needs none beside its name."""
+    if key == ("architecture", "name"):
+        return ", ".join(_option_text(option) for option in str(value).split("+")[1:])
     text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"
+
+
+def _option_text(option: str) -> str:
+    """An option of an architecture in words: `householders=2` is "householders 2"."""
+    name, _, value = option.partition("=")
+    words = name.replace("_", " ")
+    return {"True": f"with {words}", "False": f"without {words}"}.get(value, f"{words} {value}")

@@ -101,6 +101,6 @@ def figures_by_name(
         if EXHIBITS[exhibit.number].is_figure:
             figures |= {exhibit.number: exhibit.drawing, exhibit.anchor: exhibit.drawing}
     for experiment in experiments:
-        figures |= {f"{task.anchor}-longer": None for task in experiment.tasks}
+        figures |= {name: None for task in experiment.tasks for name in task.figures}
         figures |= {drawing.name: drawing for drawing in experiment.drawings()}
     return figures

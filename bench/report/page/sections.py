@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.paper.exhibits import named
 from bench.report.data.estimates import FRONTIER_RULE, SIZE_RULE, TaskResults, best_sizes, on_frontier
-from bench.report.data.frame import counts, runs_of, tally, total
+from bench.report.data.frame import WITH_RESULTS, counts, runs_of, tally, total
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
@@ -35,12 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """One task of one experiment. `family` is what tasks with other settings share with its title."""
+    """One task of one experiment. `family` is what tasks with other settings share with its title.
+
+    A task without results has no drawings. `figures` names all that it may have.
+    """
 
     title: str
     family: str
     anchor: str
     state: str
+    figures: Sequence[str]
     drawings: Sequence[Drawing]
     results: Table
     rates: Table
@@ -99,22 +103,26 @@ def section(
     drawn_elsewhere = any(name.startswith("Figure ") for name in named(experiment.rebuilds))
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
+    kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
     for _, rows in results.groupby("task_id", sort=False):
         task = TaskResults(rows)
         stem = slug(f"{anchor}-{task.title}", names)
-        drawings = [_by_examples(f"{stem}-examples", task, references, styles)]
-        if not drawn_elsewhere:
-            panels.append(_flops_panel(task, references))
-            drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
-        drawings.append(training_curves(f"{stem}-training", task, references, styles))
-        if (beyond := longer_prompts(f"{stem}-longer", task, references, styles)) is not None:
-            drawings.append(beyond)
+        drawings: list[Drawing] = []
+        if rows["state"].isin(WITH_RESULTS).any():
+            drawings.append(_by_examples(f"{stem}-examples", task, references, styles))
+            if not drawn_elsewhere:
+                panels.append(_flops_panel(task, references))
+                drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
+            drawings.append(training_curves(f"{stem}-training", task, references, styles))
+            if (beyond := longer_prompts(f"{stem}-longer", task, references, styles)) is not None:
+                drawings.append(beyond)
         tasks.append(
             TaskSection(
                 task.title,
                 task.family,
                 stem,
                 tally(rows),
+                [f"{stem}-{kind}" for kind in kinds],
                 drawings,
                 results_table(f"{stem}-results", task),
                 rates_table(f"{stem}-learning-rates", task.settings),
