@@ -120,6 +120,7 @@ def test_what_is_not_a_number_or_below_zero_is_no_point() -> None:
     [
         ("Figure 2", ("Figure 2",)),
         ("Figures 9 and 10, left", ("Figure 9", "Figure 10")),
+        ("Table 5b of another paper", ()),
         ("Section 4.3 and Figure 5, the Transformer of 24 layers", ("Figure 5",)),
         ("Figures 2, 3 and 8; Table 1", ("Figure 2", "Figure 3", "Figure 8", "Table 1")),
         ("§4.1, Finding 1", ()),

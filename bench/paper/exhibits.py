@@ -69,7 +69,7 @@ EXHIBITS = {
 }  # fmt: skip
 """By name, in the order in which a report shows them: the paper's pages, then figures of our own."""
 
-_NUMBERED = re.compile(r"\b(Figure|Table)s?\s+(\d+(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+)*)")
+_NUMBERED = re.compile(r"\b(Figure|Table)s?\s+(\d+(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+)*)\b")
 
 
 def named(text: str) -> tuple[str, ...]:
