@@ -34,7 +34,7 @@ from synthetic import (
 )
 
 from bench.report.data import estimates
-from bench.report.data.estimates import TaskResults
+from bench.report.data.estimates import TaskResults, tied_rates
 from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import tick_label
@@ -126,6 +126,21 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
     table = task_of(runs, pool).settings
     assert table["at_edge"].any() == edge
     assert ("edge of its grid" in texts(results_of(runs, pool))[0][4]) == edge
+
+
+@pytest.mark.parametrize(
+    ("errors", "tied"),
+    [((0.1, 0.1, 0.5), [1e-4, 2e-4]), ((0.5, 0.1, 0.1), [2e-4, 4e-4]), ((0.1, 0.2, 0.5), None)],
+)
+def test_learning_rates_that_the_validation_prompts_cannot_tell_apart_are_named(
+    errors: tuple[float, ...], tied: list[float] | None
+) -> None:
+    runs = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 2e-4, 4e-4))
+    pool = pool_with(runs={run.id: result_of(run, error) for run, error in zip(runs, errors, strict=True)})
+    table = task_of(runs, pool).settings
+    assert tied_rates(table) == ({("Mamba", "4×256"): tied} if tied else {})
+    if tied:
+        assert table.loc[table["chosen"], "learning_rate"].tolist() == tied[:1]
 
 
 def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -> None:

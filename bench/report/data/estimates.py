@@ -183,6 +183,23 @@ def _mark(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
+    """The learning rates among which the validation prompts do not choose, by series and size.
+
+    Args:
+        table: `settings` of one task.
+    """
+    tied: dict[tuple[str, str], list[float]] = {}
+    for (series, size), rows in table.groupby(["series", "size"], sort=False):
+        best = rows[rows["chosen"]]
+        for finished, error in zip(best["finished"], best["selection_error"], strict=True):
+            equal = (rows["finished"] == finished) & (rows["selection_error"] == error)
+            rates = sorted(rows.loc[equal, "learning_rate"].unique())
+            if len(rates) > 1:
+                tied[str(series), str(size)] = rates
+    return tied
+
+
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the finished runs that are reported, one run per seed; as if at the chosen setting."""
     reported = table[[*CELL, *TUNED, "seeds"]].explode("seeds").rename(columns={"seeds": "seed"}).dropna()

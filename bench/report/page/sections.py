@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.paper.exhibits import named
-from bench.report.data.estimates import FRONTIER_RULE, SIZE_RULE, TaskResults, best_sizes, on_frontier
+from bench.report.data.estimates import (
+    FRONTIER_RULE,
+    SIZE_RULE,
+    TaskResults,
+    best_sizes,
+    on_frontier,
+    tied_rates,
+)
 from bench.report.data.frame import WITH_RESULTS, counts, runs_of, tally, total
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
@@ -215,8 +222,12 @@ def _in_words(panel: Panel, start: str, rows: pd.DataFrame) -> str:
 
 
 def _warnings(task: TaskResults) -> list[str]:
-    """Choices at the edge of a grid, and runs that diverged or failed."""
-    warnings = []
+    """Choices among equals and at the edge of a grid, and runs that diverged or failed."""
+    warnings = [
+        f"{series}: the learning rates {', '.join(map(short, rates))} have the same error on the validation "
+        f"prompts for {size}; the lowest of them is reported."
+        for (series, size), rates in tied_rates(task.settings).items()
+    ]
     edge = task.settings[task.settings["at_edge"]]
     for series, rows in edge.groupby("series", sort=False):
         chosen = zip(rows["size"], rows["learning_rate"], strict=True)
