@@ -68,7 +68,7 @@ def _chunked(q: Tensor, read: Tensor, erase: Tensor, gaps: Tensor, later: Tensor
     kept = exp_like(G[..., -1:, :], q).mT
     erase = (exp_like(G[..., -1:, :] - G, erase) * erase).mT
     if later is None:
-        later = torch.zeros_like(erase @ U)
+        later = U.new_zeros(*erase.shape[:-1], U.shape[-1])
 
     # Unbound once: the gradient of an index would be as large as the whole tensor, for every chunk.
     chunks = zip(*(value.unbind(1) for value in (U, W, reads, q, erase, kept, later)), strict=True)
