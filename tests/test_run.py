@@ -40,7 +40,7 @@ SUITES = {
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
     "formal_small": (43, "04051b9caae6c66986f4ebe1f8c42059a530a7069bdda07afafcee3f9e88434e"),
     "modern": (5967, "8286f87ab79a90d9f950d1ccfae7c416b5bc87d2b0a6beb66a1986cce6f8461f"),
-    "modern_small": (870, "b520a5ddafa3475830da6aa9491ce9450de639f94daeb3607a3c446de30b12a7"),
+    "modern_small": (732, "b17c20a02b539957c40596a0ea8bf98703c9536e15b5a67d1aad0a0e0c794cbe"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
     "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
