@@ -38,7 +38,7 @@ def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
 SUITES = {
     "formal": (133, "e69e6b725e25d405aa6c8d5b3c3b321809f3ca8606f8f509e9971e7519217ab2"),
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
-    "formal_small": (43, "04051b9caae6c66986f4ebe1f8c42059a530a7069bdda07afafcee3f9e88434e"),
+    "formal_small": (47, "b4b9d54c2ab33b72e8fbc6817ddd4c7ba22b38304765fd336d4daf6044832ef4"),
     "modern": (5967, "8286f87ab79a90d9f950d1ccfae7c416b5bc87d2b0a6beb66a1986cce6f8461f"),
     "modern_small": (732, "b17c20a02b539957c40596a0ea8bf98703c9536e15b5a67d1aad0a0e0c794cbe"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
