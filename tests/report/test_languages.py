@@ -28,13 +28,13 @@ def runs_on(task: Task, steps: int, architectures: tuple[str, ...], seeds: int =
     ]
 
 
-def pool_of(runs: list[Run], evaluation: str, nats: float) -> Pool:
+def pool_of(runs: list[Run], evaluation: str, nats: float, standard_error: float = 0.002) -> Pool:
     """Results with an accuracy of 0.8, and a cross-entropy that differs between seeds by 0.01."""
     results = {}
     for run in runs:
         result = result_of(run, 0.8)
         scores = result["checkpoints"][-1]["evaluations"][evaluation]
-        scores["overall"] = scores["headline"] = [nats + 0.01 * run.seed, 0.002]
+        scores["overall"] = scores["headline"] = [nats + 0.01 * run.seed, standard_error]
         results[run.id] = result
     return pool_with(runs=results)
 
@@ -96,6 +96,16 @@ def test_the_papers_numbers_are_not_shown_beside_another_vocabulary() -> None:
     table = table_4(results_frame(runs, pool_of(runs, "validation", 1.3), {}), references_frame([], Pool()))
     assert cell(table, "LSTM", "valid PPL").startswith("– / 3.7")
     assert len(table.rows) == 1
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(1, "2.50"), (3, "2.53 ± 0.04")])
+def test_a_perplexity_in_training_has_an_interval_over_seeds_only(seeds: int, shown: str) -> None:
+    runs = runs_on(REGBENCH, 2344, ("transformer",), seeds)
+    results = results_frame(runs, pool_of(runs, "training", math.log(2.5), standard_error=0.0), {})
+    table = table_5(results, references_frame([], Pool()))
+    assert [row[3].text for row in table.rows if row[0].text == "15" and row[2].text == "Transformer"] == [
+        f"4.20 / {shown}"
+    ]
 
 
 def test_table_5_has_rows_by_epochs_and_marks_what_no_model_can_have() -> None:

@@ -55,10 +55,10 @@ TABLE_5 = (
 
 
 class Ours(NamedTuple):
-    """A measured number: the mean over seeds and half of its 90 % interval."""
+    """A measured number: the mean over seeds and half of its 90 % interval, or None if nothing measures it."""
 
     value: float
-    half: float
+    half: float | None
     run_ids: str
 
 
@@ -123,7 +123,7 @@ def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
     caption = (
         "The paper's / ours on RegBench. The paper does not state its number of languages. *: the paper "
         "copied this number from Akyürek et al. (2024). Perplexity in training is that of the last training "
-        "batches before the tested checkpoint, with dropout. "
+        "batches before the tested checkpoint, with dropout; with one seed it has no interval. "
         f"{_notes(rows)}"
     )
     heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5)]
@@ -204,7 +204,8 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     run_ids = " ".join(rows["id"])
     if column.perplexity:
         value = math.exp(score.mean)
-        return Ours(value, value * score.half_width, run_ids), state
+        # A perplexity in training is one number a run: with one seed, nothing tells its spread.
+        return Ours(value, value * score.half_width or None, run_ids), state
     return Ours(100 * score.mean, 100 * score.half_width, run_ids), state
 
 
