@@ -55,7 +55,7 @@ TABLE_5 = (
 
 
 class Ours(NamedTuple):
-    """A measured number: the mean over seeds and half of its 90 % interval, or None if nothing measures it."""
+    """A measured number: the mean over seeds and half of its 90 % interval, None if unknown."""
 
     value: float
     half: float | None
