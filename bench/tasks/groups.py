@@ -20,7 +20,7 @@ GENERATORS: dict[Group, Sequence[Cycles]] = {
     "Z2": [[(0, 1)]],
     "Z5": [[(0, 1, 2, 3, 4)]],
     "S3": [[(0, 1)], [(0, 1, 2)]],
-    "Z60": [[(0, 1, 2), (3, 4, 5, 6), (7, 8, 9, 10, 11)]],
+    "Z60": [[(0, 1, 2)], [(3, 4, 5, 6)], [(7, 8, 9, 10, 11)]],
     "A4xZ5": [[(0, 1, 2)], [(0, 1), (2, 3)], [(4, 5, 6, 7, 8)]],
     "A5": [[(0, 1, 2)], [(2, 3, 4)]],
     "S5": [[(0, 1)], [(0, 1, 2, 3, 4)]],
@@ -36,14 +36,25 @@ def composed(a: Permutation, b: Permutation) -> Permutation:
 @lru_cache
 def elements(group: Group) -> tuple[Permutation, ...]:
     """All elements of a group, sorted; the first is the identity."""
-    points = 1 + max(point for cycles in GENERATORS[group] for cycle in cycles for point in cycle)
-    generators = [_permutation(cycles, points) for cycles in GENERATORS[group]]
-    reached = {tuple(range(points))}
-    newest = set(reached)
+    identity, *factors = _identity_and_generators(group)
+    reached = {identity}
+    newest = {identity}
     while newest:
-        newest = {composed(a, b) for a in newest for b in generators} - reached
+        newest = {composed(a, b) for a in newest for b in factors} - reached
         reached |= newest
     return tuple(sorted(reached))
+
+
+@lru_cache
+def generators(group: Group) -> tuple[int, ...]:
+    """The numbers of the identity and of the generators."""
+    members = elements(group)
+    return tuple(members.index(element) for element in _identity_and_generators(group))
+
+
+def _identity_and_generators(group: Group) -> list[Permutation]:
+    points = 1 + max(point for cycles in GENERATORS[group] for cycle in cycles for point in cycle)
+    return [tuple(range(points)), *(_permutation(cycles, points) for cycles in GENERATORS[group])]
 
 
 def _permutation(cycles: Cycles, points: int) -> Permutation:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
@@ -14,7 +14,7 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
-from bench.tasks.groups import Group, derived_subgroup, elements, multiplication_table
+from bench.tasks.groups import Group, derived_subgroup, elements, generators, multiplication_table
 from bench.tasks.prefixes import prefix_products
 from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Metric, Prompts, longer_by_position
 from bench.tasks.tokens import NextToken
@@ -41,6 +41,12 @@ class WordProblem(NextToken):
     an element, and so is a target. Any p_t is equally likely given g₁ … g_{t−1}, so a model that forgets has
     the accuracy 1/|G|. The prompt determines every product, so the ceiling is 1.
 
+    A model has |G|² products of two elements to learn. With `alphabet: generators` these are few: an element
+    of the prompt is the identity or one of the group's generators (`bench.tasks.groups`), as Grazzi et al.
+    (2024) restrict S5 to some of its elements. Products are then uniform only after many elements: those of
+    the first few are easier to guess. A generator of S3, A5 or S5 is
+    the product of at most two reflections, but for the cycle of five points in S5, which takes four.
+
     Groups: Z2 (parity), Z5 (sums modulo 5), S3, three groups of 60 elements (Z60 commutative, A4xZ5
     solvable, A5 not solvable), and S5, of 120. The word problem of a group that is not solvable is complete
     for NC¹ (Barrington 1989); those of solvable groups are easier. Transformers and state-space models with
@@ -59,9 +65,11 @@ class WordProblem(NextToken):
 
     metric: ClassVar[Metric] = "accuracy"
     validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+    later_fields: ClassVar[Mapping[str, Any]] = {"alphabet": "elements"}
 
     name: Literal["word_problem"] = "word_problem"
     group: Group = "S3"
+    alphabet: Literal["elements", "generators"] = "elements"
     n_points: PositiveInt = 16
     curriculum: Curriculum | None = None  # type: ignore[assignment]
 
@@ -95,8 +103,13 @@ class WordProblem(NextToken):
         return longer_by_position(self, LENGTHS)
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        words = draws.integers("element", self.vocabulary, batch, self.n_points)
-        table = _table(self.group, draws.step.device)
+        device = draws.step.device
+        if self.alphabet == "generators":
+            letters = _generators(self.group, device)
+            words = letters[draws.integers("element", len(letters), batch, self.n_points)]
+        else:
+            words = draws.integers("element", self.vocabulary, batch, self.n_points)
+        table = _table(self.group, device)
         products = prefix_products(words, lambda a, b: table[a, b])
         return Prompts(words, products, words.unsqueeze(-1))
 
@@ -155,3 +168,9 @@ class WordProblem(NextToken):
 def _table(group: Group, device: torch.device) -> Tensor:
     """The multiplication table, (|G|, |G|) int64, on the device."""
     return torch.tensor(multiplication_table(group), device=device)
+
+
+@cache
+def _generators(group: Group, device: torch.device) -> Tensor:
+    """The numbers of the identity and of the generators, int64, on the device."""
+    return torch.tensor(generators(group), device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import accumulate
+from typing import Literal
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from bench.tasks.groups import (
     composed,
     derived_subgroup,
     elements,
+    generators,
     multiplication_table,
 )
 from bench.tasks.prefixes import prefix_products
@@ -107,15 +109,43 @@ def test_prefix_products_are_those_of_a_loop(length: int, seed: int) -> None:
             assert torch.equal(ours, expected)
 
 
+@pytest.mark.parametrize("alphabet", ["elements", "generators"])
 @pytest.mark.parametrize("group", GROUPS)
-def test_targets_are_the_compositions_of_the_permutations_so_far(group: Group) -> None:
-    task = WordProblem(group=group, n_points=19)
+def test_targets_are_the_compositions_of_the_permutations_so_far(
+    group: Group, alphabet: Literal["elements", "generators"]
+) -> None:
+    task = WordProblem(group=group, alphabet=alphabet, n_points=19)
     prompts = task.sample(draws(), 5)
     members = elements(group)
     assert prompts.tokens.shape == (5, task.length(19))
     for words, targets in zip(prompts.tokens.tolist(), prompts.targets.tolist(), strict=True):
         products = accumulate((members[word] for word in words), composed)
         assert [members[target] for target in targets] == list(products)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_words_over_generators_have_the_identity_and_the_generators_equally_often(group: Group) -> None:
+    prompts = WordProblem(group=group, alphabet="generators", n_points=16).sample(draws(), 64)
+    counts = torch.bincount(prompts.tokens.flatten(), minlength=len(elements(group)))
+    used = counts.nonzero().flatten().tolist()
+    assert used == sorted(generators(group))
+    assert used[0] == 0
+    assert stats.chisquare(counts[used].numpy()).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("group", ["S3", "A4xZ5", "A5"])
+def test_a_long_product_of_generators_may_be_any_element(group: Group) -> None:
+    products = WordProblem(group=group, alphabet="generators", n_points=96).sample(draws(), 6000).targets
+    counts = torch.bincount(products[:, -1], minlength=len(elements(group)))
+    assert stats.chisquare(counts.numpy()).pvalue > UNLIKELY
+
+
+def test_generators_need_as_many_reflections_as_the_claims_about_them_say() -> None:
+    needed = {
+        group: [reflections(elements(group)[number]) for number in generators(group)]
+        for group in ("S3", "A5", "S5")
+    }
+    assert needed == {"S3": [0, 1, 2], "A5": [0, 2, 2], "S5": [0, 1, 4]}
 
 
 def test_the_docstrings_example() -> None:
