@@ -52,3 +52,20 @@ def store_tile(
     t, d = first + tl.arange(0, ROWS), column + tl.arange(0, WIDTH)
     inside = (t < length)[:, None] & (d < COLUMNS)[None, :]
     tl.store(values + t[:, None] * stride + d[None, :], tile, mask=inside)
+
+
+@triton.jit
+def unit_lower_inverse(negated, ROWS: tl.constexpr):
+    """(I + M)⁻¹ by substitution, from −M, which is zero on and above its diagonal, (ROWS, ROWS).
+
+    The product (I − M)(I + M²)(I + M⁴) … would lose all digits where keys are repeated.
+    """
+    i = tl.arange(0, ROWS)
+    for row in range(1, ROWS):
+        # Row −M_row, times the rows of the inverse − I before it, which are final.
+        own = i[:, None] == row
+        factors = tl.sum(tl.where(own, negated, 0.0), axis=0)
+        before = tl.where(i[:, None] < row, negated, 0.0)
+        change = tl.sum(factors[:, None] * before, axis=0)
+        negated += tl.where(own, change[None, :], 0.0)
+    return negated + tl.where(i[:, None] == i[None, :], 1.0, 0.0)

@@ -33,12 +33,13 @@ from bench.kernels.scan import triton_forward as scan_forward
 from bench.kernels.scan import triton_gradient as scan_gradient
 from bench.kernels.ssm import triton as ssm
 from bench.kernels.ssm import triton_parameters as ssm_parameters
+from bench.kernels.vector_delta import triton as vector_delta
 from bench.precision import PRECISIONS
 
 HOPPER = GPUTarget("cuda", 90, 32)
 SHARED_MEMORY = 227 * 1024
 """Bytes that a program may use on an H200."""
-STRIDED = ("a", "b", "q", "k", "v", "g", "beta")
+STRIDED = ("a", "b", "q", "k", "v", "g", "beta", "read", "erase", "write")
 """Inputs of linear attention and of the delta rule, with strides of models, prompts, tokens, heads."""
 
 
@@ -203,6 +204,16 @@ def recurrences() -> None:
         sizes = {**chunk, "KEYS": keys, "VALUES": values, "EXACT": "tf32x3", **launch}
         for kernel in (delta._corrections, delta._errors):
             fits_program(kernel, sizes, warps, stages, most_spilled)
+    for keys, writes, most_spilled in ((32, False, 64), (64, True, 64), (vector_delta.LARGEST, True, 2048)):
+        launch = vector_delta.launch(keys, keys)
+        warps, stages = launch.pop("num_warps"), launch.pop("num_stages")
+        chunk = {"HEADS": 4, "KEYS": keys, "CHUNK": decay.CHUNK[True], "WRITES": writes}
+        sizes = {**chunk, "VALUES": keys, "DOT": "tf32x3"}
+        for kernel in (vector_delta._outputs, vector_delta._errors):
+            fits_program(kernel, {**sizes, **launch, "EXACT": "tf32x3"}, warps, stages, most_spilled)
+        fits_program(vector_delta._chunks, {**chunk, "WIDTH": vector_delta.BLOCK}, warps=1)
+        tile = {"WIDTH": vector_delta.BLOCK, "BLOCK": vector_delta.BLOCK}
+        fits_program(vector_delta._gradient, {**sizes, **tile})
 
 
 def fits_program(

@@ -95,9 +95,9 @@ def vector_scores(
     exponents = tl.zeros((ROWS, WIDTH), q.dtype)
     for back in range(ROWS):
         j = ROWS - 1 - back
-        g_next = _row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
+        g_next = load_row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
         exponents = tl.where(i[:, None] > j, exponents + g_next, 0.0)
-        k_j = _row(k, first + j, length, k_t, column, KEYS, WIDTH)
+        k_j = load_row(k, first + j, length, k_t, column, KEYS, WIDTH)
         products = tl.sum(q * tl.exp(exponents) * k_j, axis=1)
         scores = tl.where((i[:, None] >= j) & (i[None, :] == j), products[:, None], scores)
     return scores
@@ -114,9 +114,9 @@ def vector_gradients(
     exponents = tl.zeros((ROWS, WIDTH), q.dtype)
     for back in range(ROWS):
         j = ROWS - 1 - back
-        g_next = _row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
+        g_next = load_row(g, first + j + 1, length, g_t, column, KEYS, WIDTH)
         exponents = tl.where(i[:, None] > j, exponents + g_next, 0.0)
-        k_j = _row(k, first + j, length, k_t, column, KEYS, WIDTH)
+        k_j = load_row(k, first + j, length, k_t, column, KEYS, WIDTH)
         of_key = tl.sum(tl.where((i[:, None] > j) & (i[None, :] == j), d_scores, 0.0), axis=1)
         weights = of_key[:, None] * tl.exp(exponents)
         dq += weights * k_j
@@ -125,7 +125,7 @@ def vector_gradients(
 
 
 @triton.jit
-def _row(values, t, length, stride, column, COLUMNS: tl.constexpr, WIDTH: tl.constexpr):
+def load_row(values, t, length, stride, column, COLUMNS: tl.constexpr, WIDTH: tl.constexpr):
     """A row of what `load_tile` reads, (1, WIDTH)."""
     d = column + tl.arange(0, WIDTH)
     return tl.load(values + t * stride + d, mask=(d < COLUMNS) & (t < length), other=0.0)[None, :]

@@ -40,7 +40,7 @@ from bench.kernels.decay.triton_chunks import (
 from bench.kernels.delta import ARGUMENTS
 from bench.kernels.operators import operator, rows
 from bench.kernels.product.precision import dot_precision
-from bench.kernels.triton_functions import load_tile, store_tile
+from bench.kernels.triton_functions import load_tile, store_tile, unit_lower_inverse
 
 BLOCK = 32
 """Largest block of channels that a program reads at once; programs of states have all keys."""
@@ -54,7 +54,7 @@ def _inverses(
     k_k, k_b, k_t, k_h, beta_k, beta_b, beta_t, beta_h, g_k, g_b, g_t, g_h,
     HEADS: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr, CHUNK: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """T of a chunk. The product (I − M)(I + M²)(I + M⁴) … would lose all digits where keys are repeated."""
+    """T of a chunk."""
     chunks = tl.cdiv(length, CHUNK)
     program, first = tl.program_id(0) // chunks, (tl.program_id(0) % chunks) * CHUNK
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, 1)
@@ -69,16 +69,8 @@ def _inverses(
     g_c = load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, False)
     decayed = beta_c[:, None] * decays_between(g_c, CHUNK) * products
     inverse = tl.where(i[:, None] > i[None, :], -decayed, 0.0)
-    for row in range(1, CHUNK):
-        # Row −M_row, times the rows of T − I before it, which are final.
-        own = i[:, None] == row
-        factors = tl.sum(tl.where(own, inverse, 0.0), axis=0)
-        before = tl.where(i[:, None] < row, inverse, 0.0)
-        change = tl.sum(factors[:, None] * before, axis=0)
-        inverse += tl.where(own, change[None, :], 0.0)
-    inverse += tl.where(i[:, None] == i[None, :], 1.0, 0.0)
     inverses += tl.program_id(0).to(tl.int64) * (CHUNK * CHUNK)
-    tl.store(inverses + i[:, None] * CHUNK + i[None, :], inverse)
+    tl.store(inverses + i[:, None] * CHUNK + i[None, :], unit_lower_inverse(inverse, CHUNK))
 
 
 @triton.jit(do_not_specialize=["batch", "length"])

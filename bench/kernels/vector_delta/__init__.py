@@ -16,8 +16,8 @@ so that with read = k and erase = write = β k it is the first one.
 Shapes: q, k, read, erase, write and the log-decay g ≤ 0 (B, L, H, K); v, y (B, L, H, V); beta (B, L, H).
 
 `reference` is the specification: the recurrence, token by token. `sequential` computes a prompt chunk by
-chunk, with matrix products and a triangular system per chunk, on any device. There is no kernel in Triton
-yet: `triton` is `sequential`.
+chunk, with matrix products and a triangular system per chunk, on any device. `triton` does so in kernels of
+its own, two forward and two backward, which both rules share.
 """
 
 from __future__ import annotations

@@ -9,14 +9,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import assert_a_stack_is_each_model_alone, assert_same, normal
+from kernel_checks import (
+    FAST,
+    TRITON,
+    assert_a_stack_is_each_model_alone,
+    assert_nothing_is_touched_outside,
+    assert_same,
+    needs_triton,
+    normal,
+)
 from torch import Tensor
 
 from bench.kernels.decay import sequential, vector_decay
 from bench.kernels.delta import delta_rule
 from bench.kernels.vector_delta import diagonal_plus_rank_one, vector_delta_rule
 
-names = pytest.mark.parametrize("name", ["reference", "sequential"])
+names = pytest.mark.parametrize("name", ["reference", *FAST])
 rules = pytest.mark.parametrize("rule", [vector_delta_rule, diagonal_plus_rank_one])
 Rule = Callable[[str], Callable[..., Tensor]]
 
@@ -50,9 +58,30 @@ def test_chunks_are_the_recurrence_at_any_shape(rule: Rule, length: int, keys: i
 
 
 @rules
-@names
-def test_a_changed_token_changes_nothing_before_it_at_every_cut(name: str, rule: Rule) -> None:
-    length = sequential.CHUNK + 3
+@pytest.mark.parametrize("length", [1, 2, 16, 17, 35])
+@needs_triton
+def test_triton_is_the_recurrence_in_outputs_and_gradients(rule: Rule, length: int) -> None:
+    """Chunks of 16 tokens: one, two and three, cut short and whole."""
+    assert_same(rule("triton"), rule("reference"), inputs(rule, length, batch=1))
+
+
+@rules
+@pytest.mark.parametrize(("keys", "values"), [(3, 35), (34, 3)])
+@needs_triton
+def test_triton_takes_more_channels_than_a_block(rule: Rule, keys: int, values: int) -> None:
+    """More than 32."""
+    assert_same(rule("triton"), rule("reference"), inputs(rule, 18, keys, values, batch=1))
+
+
+@rules
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        *((name, sequential.CHUNK + 3) for name in ("reference", "sequential")),
+        pytest.param("triton", 3, marks=needs_triton),
+    ],
+)
+def test_a_changed_token_changes_nothing_before_it_at_every_cut(name: str, rule: Rule, length: int) -> None:
     values = inputs(rule, length)
     before = rule(name)(*values)
     for cut in range(length):
@@ -75,9 +104,58 @@ def test_a_stack_is_each_model_alone(rule: Rule, monkeypatch: pytest.MonkeyPatch
     """In chunks of 4. Keys are small, so that a member's larger ones do not let the state grow."""
     monkeypatch.setattr(sequential, "CHUNK", 4)
     monkeypatch.setattr(sequential, "MULTIPLE", 4)
-    q, *keys, v, g = (value / 8 for value in inputs(diagonal_plus_rank_one, 9))
-    values = [q, keys[0], v, keys[1][..., 0], g] if rule is vector_delta_rule else [q, *keys, v, g]
-    assert_a_stack_is_each_model_alone(rule("sequential"), values)
+    assert_a_stack_is_each_model_alone(rule("sequential"), small_inputs(rule, 9))
+
+
+def small_inputs(rule: Rule, length: int, batch: int = 2) -> list[Tensor]:
+    q, *keys, v, g = (value / 8 for value in inputs(diagonal_plus_rank_one, length, batch=batch))
+    return [q, keys[0], v, keys[1][..., 0], g] if rule is vector_delta_rule else [q, *keys, v, g]
+
+
+@rules
+@pytest.mark.parametrize("shared", [0, 1, 2, -2, -1])
+@needs_triton
+def test_a_stack_is_each_model_alone_in_triton(
+    rule: Rule, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All members share one of the inputs. Chunks are short, which the interpreter takes."""
+    from bench.kernels.decay import triton as kernels
+
+    monkeypatch.setattr(kernels, "CHUNK", {True: 2})
+    values = small_inputs(rule, 3, batch=1)
+    choices = [tuple(place != shared % len(values) for place in range(len(values)))]
+    assert_a_stack_is_each_model_alone(rule("triton"), values, choices=choices)
+
+
+@rules
+@needs_triton
+def test_everything_is_written_and_nothing_beyond(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three chunks, the last one cut short."""
+    from bench.kernels.decay import triton as chunks
+    from bench.kernels.vector_delta import triton as kernels
+
+    monkeypatch.setattr(chunks, "CHUNK", {True: 4})
+    run = kernels.forward, kernels.backward
+    if rule is diagonal_plus_rank_one:
+        run = kernels.forward_three, kernels.backward_three
+    assert_nothing_is_touched_outside(*run, inputs(rule, 10), rule("reference"), monkeypatch)
+
+
+@rules
+@pytest.mark.parametrize("name", [TRITON])
+def test_no_prompts_have_no_outputs(name: str, rule: Rule) -> None:
+    values = [value.requires_grad_() for value in inputs(rule, 17, batch=0)]
+    y = rule(name)(*values)
+    assert y.shape == (0, 17, 2, 3)
+    for gradient, value in zip(torch.autograd.grad(y.sum(), values), values, strict=True):
+        assert gradient.shape == value.shape
+
+
+@rules
+@needs_triton
+def test_keys_too_wide_for_triton_are_refused(rule: Rule) -> None:
+    with pytest.raises(ValueError, match=r"keys of at most 256 channels, not 257: use sequential"):
+        rule("triton")(*inputs(rule, 1, keys=257))
 
 
 # --- golden values --------------------------------------------------------------------------------
@@ -152,19 +230,22 @@ def test_an_rwkv7_without_decay_that_writes_where_it_erases_is_deltanet(name: st
 
 
 @rules
-@pytest.mark.parametrize("rate", [0.0, -1.6, -100.0])
+@pytest.mark.parametrize(
+    ("name", "length"), [("sequential", 3 * sequential.CHUNK), pytest.param("triton", 34, marks=needs_triton)]
+)
+@pytest.mark.parametrize("rate", [0.0, -1.6, -10.0, -100.0])
 def test_equal_keys_and_strong_decays_keep_their_accuracy_in_single_precision(
-    rule: Rule, rate: float
+    rule: Rule, name: str, length: int, rate: float
 ) -> None:
     """Sums of log-decays over a chunk are beyond the range of exp."""
-    values = inputs(rule, 3 * sequential.CHUNK)
+    values = inputs(rule, length)
     values[1] = values[1][:, :1].expand_as(values[1]).clone()
     if rule is diagonal_plus_rank_one:
         values[2] = values[1].clone()
     values[-1] = torch.full_like(values[-1], rate)
     singles = [value.float().requires_grad_() for value in values]
     doubles = [value.detach().double().requires_grad_() for value in singles]
-    y, exact = rule("sequential")(*singles), rule("reference")(*doubles)
+    y, exact = rule(name)(*singles), rule("reference")(*doubles)
     weights = torch.linspace(-1, 1, exact.numel(), dtype=torch.float64).view_as(exact)
     gradients = torch.autograd.grad((y * weights.float()).sum(), singles)
     expected = torch.autograd.grad((exact * weights).sum(), doubles)
