@@ -20,6 +20,7 @@ from kernel_checks import (
     needs_triton,
     scan_inputs,
     ssm_inputs,
+    vector_delta_inputs,
 )
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from bench.kernels.decay import scalar_decay, vector_decay
 from bench.kernels.delta import delta_rule
 from bench.kernels.scan import selective_scan
 from bench.kernels.ssm import diagonal_ssm
+from bench.kernels.vector_delta import diagonal_plus_rank_one, vector_delta_rule
 
 OPERATORS = {
     "recurrence": (lambda: selective_scan("sequential"), lambda: scan_inputs(2, 5, 3, 4)),
@@ -40,6 +42,14 @@ OPERATORS = {
     "scalar_decay_triton": (lambda: scalar_decay("triton"), lambda: decay_inputs(2, 5, 2, 3, 4)),
     "vector_decay_triton": (lambda: vector_decay("triton"), lambda: decay_inputs(1, 5, 1, 3, 4, vector=True)),
     "delta_rule_triton": (lambda: delta_rule("triton"), lambda: delta_inputs(1, 5, 2, 3, 4)),
+    "vector_delta_rule_triton": (
+        lambda: vector_delta_rule("triton"),
+        lambda: vector_delta_inputs(1, 5, 1, 3, 4),
+    ),
+    "diagonal_plus_rank_one_triton": (
+        lambda: diagonal_plus_rank_one("triton"),
+        lambda: vector_delta_inputs(1, 5, 1, 3, 4, three_keys=True),
+    ),
 }
 operators = pytest.mark.parametrize(
     "name",

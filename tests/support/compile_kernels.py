@@ -204,16 +204,16 @@ def recurrences() -> None:
         sizes = {**chunk, "KEYS": keys, "VALUES": values, "EXACT": "tf32x3", **launch}
         for kernel in (delta._corrections, delta._errors):
             fits_program(kernel, sizes, warps, stages, most_spilled)
-    for keys, writes, most_spilled in ((32, False, 64), (64, True, 64), (vector_delta.LARGEST, True, 2048)):
+    for keys, writes, most_spilled in ((64, True, 64), (vector_delta.LARGEST, False, 2048)):
         launch = vector_delta.launch(keys, keys)
         warps, stages = launch.pop("num_warps"), launch.pop("num_stages")
         chunk = {"HEADS": 4, "KEYS": keys, "CHUNK": decay.CHUNK[True], "WRITES": writes}
         sizes = {**chunk, "VALUES": keys, "DOT": "tf32x3"}
         for kernel in (vector_delta._outputs, vector_delta._errors):
             fits_program(kernel, {**sizes, **launch, "EXACT": "tf32x3"}, warps, stages, most_spilled)
-        fits_program(vector_delta._chunks, {**chunk, "WIDTH": vector_delta.BLOCK}, warps=1)
-        tile = {"WIDTH": vector_delta.BLOCK, "BLOCK": vector_delta.BLOCK}
-        fits_program(vector_delta._gradient, {**sizes, **tile})
+        chunk["WIDTH"] = sizes["WIDTH"] = sizes["BLOCK"] = vector_delta.BLOCK
+        fits_program(vector_delta._chunks, chunk, vector_delta.WARPS["chunks"])
+        fits_program(vector_delta._gradient, sizes, vector_delta.WARPS["gradient"])
 
 
 def fits_program(

@@ -85,6 +85,18 @@ def delta_inputs(batch: int, length: int, heads: int, keys: int, values: int) ->
     return [normal(*over, keys), *(value.unsqueeze(2) for value in (k, v, beta)), -g]
 
 
+def vector_delta_inputs(
+    batch: int, length: int, heads: int, keys: int, values: int, *, three_keys: bool = False
+) -> list[Tensor]:
+    """Of the delta rule with a decay per channel: unit keys, β up to 2, decays from none to 1/e² a token."""
+    over = (batch, length, heads)
+    q, k = normal(*over, keys), torch.nn.functional.normalize(normal(*over, keys), dim=-1)
+    g, v = -2 * torch.rand(*over, keys, dtype=torch.float64), normal(*over, values)
+    if three_keys:
+        return [q, k, torch.rand_like(k) * k, normal(*over, keys), v, g]
+    return [q, k, v, 2 * torch.rand(*over, dtype=torch.float64), g]
+
+
 def small_integers(like: Tensor) -> Tensor:
     """Gradients of an output that no precision rounds."""
     return (4 * torch.randn_like(like)).round()

@@ -52,6 +52,8 @@ BLOCK = 32
 """Largest block of channels that a program reads at once; programs of states have all keys."""
 LARGEST = 256
 """Largest number of channels of a key."""
+WARPS = {"chunks": 2, "gradient": 4}
+"""Warps of a program of `_chunks` and of `_gradient`."""
 
 
 @triton.jit
@@ -448,7 +450,8 @@ def _chunked(
         sizes = _sizes(q, v, writes)
         _chunks[(K * batch * heads * matrices.shape[3],)](
             q, read, erase, write, beta, g, matrices, decayed, batch, length,
-            *_strides(q, read, erase, write, beta, g), **sizes, WIDTH=padded(keys, BLOCK), num_warps=1,
+            *_strides(q, read, erase, write, beta, g), **sizes, WIDTH=padded(keys, BLOCK),
+            num_warps=WARPS["chunks"],
         )  # fmt: skip
         of_states = launch(keys, values)
         _outputs[(K * batch * heads, triton.cdiv(values, of_states["BLOCK"]))](
@@ -486,7 +489,7 @@ def _differentiated(
         dy, q, read, erase, write, v, beta, g, states, corrections, errors, d_states,
         dq, d_read, d_erase, d_write, d_beta, dg, batch, length,
         *_strides(q, read, erase, write, v, beta, g), **sizes, VALUES=values, DOT=dot_precision(v.dtype),
-        WIDTH=width, BLOCK=padded(values, BLOCK), num_warps=4,
+        WIDTH=width, BLOCK=padded(values, BLOCK), num_warps=WARPS["gradient"],
     )  # fmt: skip
     if not writes:
         d_beta = d_beta.squeeze(-1) if blocks == 1 else d_beta.sum(-1)
@@ -509,11 +512,16 @@ def _of_values(v: Tensor) -> dict[str, Any]:
 
 
 def launch(keys: int, values: int) -> dict[str, int]:
-    """A program of `_outputs` and `_errors`: all keys of a block of values."""
+    """A program of `_outputs` and `_errors`: all keys of a block of values. Compiled for sm_90, up to 64 keys
+    spill no registers.
+    """
     width = padded(keys, LARGEST)
-    if width <= 64:
-        return {"WIDTH": width, "BLOCK": padded(values, BLOCK), "num_warps": 4, "num_stages": 2}
-    return {"WIDTH": width, "BLOCK": 16, "num_warps": 8, "num_stages": 2}
+    return {
+        "WIDTH": width,
+        "BLOCK": padded(values, BLOCK),
+        "num_warps": 4 if width <= 64 else 8,
+        "num_stages": 2,
+    }
 
 
 def _shapes(q: Tensor, v: Tensor, writes: bool) -> tuple[Tensor, ...]:

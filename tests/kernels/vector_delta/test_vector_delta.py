@@ -16,7 +16,7 @@ from kernel_checks import (
     assert_nothing_is_touched_outside,
     assert_same,
     needs_triton,
-    normal,
+    vector_delta_inputs,
 )
 from torch import Tensor
 
@@ -34,14 +34,9 @@ def unit(x: Tensor) -> Tensor:
 
 
 def inputs(rule: Rule, length: int, keys: int = 5, values: int = 3, batch: int = 2) -> list[Tensor]:
-    """Unit keys of two heads, β up to 2, decays from none to 1/e² a token."""
+    """Of two heads."""
     torch.manual_seed(length)
-    shape = (batch, length, 2)
-    q, k, g = normal(*shape, keys), unit(normal(*shape, keys)), -2 * torch.rand(*shape, keys).double()
-    v, beta = normal(*shape, values), 2 * torch.rand(*shape, dtype=torch.float64)
-    if rule is vector_delta_rule:
-        return [q, k, v, beta, g]
-    return [q, k, torch.rand(*shape, keys).double() * k, normal(*shape, keys), v, g]
+    return vector_delta_inputs(batch, length, 2, keys, values, three_keys=rule is diagonal_plus_rank_one)
 
 
 @rules
@@ -191,10 +186,13 @@ def test_the_last_of_four_tokens_of_rwkv7_is_that_of_the_authors_code(name: str)
 
 # --- identities -----------------------------------------------------------------------------------
 
+SEVERAL = {"reference": 70, "sequential": 70, "triton": 20}
+"""Tokens of more than one chunk."""
+
 
 @names
 def test_with_equal_channels_it_is_the_gated_delta_rule(name: str) -> None:
-    q, k, v, beta, g = inputs(vector_delta_rule, 70)
+    q, k, v, beta, g = inputs(vector_delta_rule, SEVERAL[name], batch=1)
     g = g[..., :1]
     expected = delta_rule("reference")(q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), g[..., 0])
     torch.testing.assert_close(vector_delta_rule(name)(q, k, v, beta, g.expand_as(k)), expected)
@@ -202,14 +200,14 @@ def test_with_equal_channels_it_is_the_gated_delta_rule(name: str) -> None:
 
 @names
 def test_without_erasing_it_is_linear_attention_with_decay(name: str) -> None:
-    q, read, erase, write, v, g = inputs(diagonal_plus_rank_one, 70)
+    q, read, erase, write, v, g = inputs(diagonal_plus_rank_one, SEVERAL[name], batch=1)
     y = diagonal_plus_rank_one(name)(q, read, 0 * erase, write, v, g)
     torch.testing.assert_close(y, vector_decay("reference")(q, write, v, g))
 
 
 @names
 def test_three_equal_keys_are_one(name: str) -> None:
-    q, k, v, beta, g = inputs(vector_delta_rule, 70)
+    q, k, v, beta, g = inputs(vector_delta_rule, SEVERAL[name], batch=1)
     corrected = beta.unsqueeze(-1) * k
     y = diagonal_plus_rank_one(name)(q, k, corrected, corrected, v, g)
     torch.testing.assert_close(y, vector_delta_rule("reference")(q, k, v, beta, g))
@@ -218,7 +216,7 @@ def test_three_equal_keys_are_one(name: str) -> None:
 @names
 def test_an_rwkv7_without_decay_that_writes_where_it_erases_is_deltanet(name: str) -> None:
     """With w = 1, a equal over channels and the key a κ: DeltaNet with β = a."""
-    q, kappa, v, a, _ = inputs(vector_delta_rule, 70)
+    q, kappa, v, a, _ = inputs(vector_delta_rule, SEVERAL[name], batch=1)
     key = a.unsqueeze(-1) / 2 * kappa
     y = diagonal_plus_rank_one(name)(q, kappa, key, key, v, torch.zeros_like(q))
     k, v, beta = (value.unsqueeze(2) for value in (kappa, v, a / 2))
@@ -231,14 +229,17 @@ def test_an_rwkv7_without_decay_that_writes_where_it_erases_is_deltanet(name: st
 
 @rules
 @pytest.mark.parametrize(
-    ("name", "length"), [("sequential", 3 * sequential.CHUNK), pytest.param("triton", 34, marks=needs_triton)]
+    ("name", "rate"),
+    [
+        *(("sequential", rate) for rate in (0.0, -1.6, -10.0, -100.0)),
+        *(pytest.param("triton", rate, marks=needs_triton) for rate in (0.0, -10.0)),
+    ],
 )
-@pytest.mark.parametrize("rate", [0.0, -1.6, -10.0, -100.0])
 def test_equal_keys_and_strong_decays_keep_their_accuracy_in_single_precision(
-    rule: Rule, name: str, length: int, rate: float
+    rule: Rule, name: str, rate: float
 ) -> None:
     """Sums of log-decays over a chunk are beyond the range of exp."""
-    values = inputs(rule, length)
+    values = inputs(rule, 20 if name == "triton" else 3 * sequential.CHUNK, batch=1)
     values[1] = values[1][:, :1].expand_as(values[1]).clone()
     if rule is diagonal_plus_rank_one:
         values[2] = values[1].clone()
