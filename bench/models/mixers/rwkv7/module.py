@@ -171,7 +171,8 @@ class LowRank(nn.Module):
 def with_token_before(h: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     """The mixes h + weights_c ⊙ (h before − h), (B, L, D) and (c, D) → c tensors (B, L, D)."""
     change = functional.pad(h, (0, 0, 1, 0))[:, :-1] - h
-    return tuple(h + weight * change for weight in weights.unbind(0))
+    # All mixes together: a few operations instead of a few per mix.
+    return (h + weights[:, None, None] * change).unbind(0)
 
 
 def in_head(width: int, head: int) -> Tensor:
