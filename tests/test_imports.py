@@ -86,9 +86,10 @@ TORCH_AT_IMPORT = {
         "decay.triton delta.reference delta.sequential delta.triton draws.triton dropout.reference "
         "dropout.triton mlstm.reference mlstm.sequential normalization.reference normalization.sequential "
         "normalization.triton nvrtc operators product.reference product.sequential product.split "
-        "product.stacked product.triton_split running_sum scan.cuda scan.official scan.reference "
-        "scan.sequential scan.triton self_test speed ssm.reference ssm.sequential ssm.triton triton_sums "
-        "vector_delta.reference vector_delta.sequential vector_delta.triton"
+        "product.stacked product.triton_split running_sum rwkv7.reference rwkv7.triton scan.cuda "
+        "scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "
+        "ssm.sequential ssm.triton triton_sums vector_delta.reference vector_delta.sequential "
+        "vector_delta.triton"
     ),
     "models": (
         "backbone convolution dropout embedding linear mixers.attention.module mixers.gated_deltanet.module "

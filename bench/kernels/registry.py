@@ -56,6 +56,8 @@ KERNELS: dict[str, Backends] = {
     "delta rule": _backends("delta", "delta_rule"),
     "vector delta rule": _backends("vector_delta", "vector_delta_rule"),
     "diagonal plus rank one": _backends("vector_delta", "diagonal_plus_rank_one"),
+    "RWKV-7 keys": {**_backends("rwkv7", "rwkv7_keys"), "sequential": "reference"},
+    "RWKV-7 outputs": {**_backends("rwkv7", "rwkv7_outputs"), "sequential": "reference"},
     "scalar decay": _backends("decay", "scalar_decay"),
     "vector decay": _backends("decay", "vector_decay"),
     "mLSTM": _without_triton("mlstm", "mlstm"),

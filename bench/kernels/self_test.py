@@ -161,6 +161,21 @@ def _diagonal_plus_rank_one_inputs(length: int, batch: int = BATCH, channels: in
     return [q, k, torch.sigmoid(normal(*k.shape)) * k, normal(*k.shape) / k.shape[-1] ** 0.5, v, log_decay]
 
 
+def _rwkv7_keys_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """Decays, shares and keys, and parameters near their values at an RWKV-7's start."""
+    normal = _normal(length)
+    values = [normal(batch, length, HEADS, channels // HEADS) for _ in range(3)]
+    starts = (-2.0, -0.2, 0.7, 1.0)
+    return [*values, *(start + 0.1 * normal(HEADS, channels // HEADS) for start in starts)]
+
+
+def _rwkv7_outputs_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """Five values per token, and parameters as a norm has."""
+    normal = _normal(length)
+    values = [normal(batch, length, HEADS, channels // HEADS) for _ in range(5)]
+    return [*values, *(start + 0.1 * normal(HEADS, channels // HEADS) for start in (1.0, 0.0, 0.0))]
+
+
 def _scalar_decay_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Half-lives of a token and of a hundred; all heads share queries and keys."""
     normal = _normal(length)
@@ -219,6 +234,8 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "delta rule": _delta_inputs,
     "vector delta rule": _vector_delta_inputs,
     "diagonal plus rank one": _diagonal_plus_rank_one_inputs,
+    "RWKV-7 keys": _rwkv7_keys_inputs,
+    "RWKV-7 outputs": _rwkv7_outputs_inputs,
     "scalar decay": _scalar_decay_inputs,
     "vector decay": _vector_decay_inputs,
     "mLSTM": _mlstm_inputs,

@@ -141,6 +141,8 @@ FLOATS = {
     "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "vector delta rule": 14,  # as the vector decay
     "diagonal plus rank one": 20,  # the same with two keys more
+    "RWKV-7 keys": 17,  # forward: three in, four out; backward: these seven in, three gradients out
+    "RWKV-7 outputs": 17,  # forward: five in, one out; backward: these five and one in, five gradients out
     "scalar decay": 5,  # as the convolution; queries, keys and decays are shared by many channels
     "vector decay": 14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
     "mLSTM": 11,  # as the delta rule

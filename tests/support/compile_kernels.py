@@ -28,6 +28,7 @@ from bench.kernels.draws import triton as draws
 from bench.kernels.dropout import triton as dropout
 from bench.kernels.normalization import triton as normalization
 from bench.kernels.product import triton_split as split
+from bench.kernels.rwkv7 import triton as rwkv7
 from bench.kernels.scan import triton as scan
 from bench.kernels.scan import triton_forward as scan_forward
 from bench.kernels.scan import triton_gradient as scan_gradient
@@ -141,6 +142,9 @@ def fused() -> None:
     for silu in (True, False):
         fits(activation._gate, {**activation.LAUNCH, "SILU": silu})
         fits(activation._gate_gradient, {**activation.LAUNCH, "SILU": silu})
+    for kernel in (rwkv7._keys, rwkv7._keys_gradient, rwkv7._outputs, rwkv7._outputs_gradient):
+        constants = rwkv7.constants(4, 32)
+        fits(kernel, constants, warps=constants.pop("num_warps"))
     fits(sums._column_sums, sums.LAUNCH)
     compiles(sums._repeat_rows, sums.LAUNCH, {}, warps=4)
     for lines in (1, 2):

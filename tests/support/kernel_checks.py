@@ -97,6 +97,15 @@ def vector_delta_inputs(
     return [q, k, v, 2 * torch.rand(*over, dtype=torch.float64), g]
 
 
+def rwkv7_inputs(
+    batch: int, length: int, heads: int, channels: int, *, outputs: bool = False
+) -> list[Tensor]:
+    """Of the keys of RWKV-7: three values per token, and four parameters. Of its outputs: five and three."""
+    values, parameters = (5, 3) if outputs else (3, 4)
+    tokens = [normal(batch, length, heads, channels) for _ in range(values)]
+    return [*tokens, *(normal(heads, channels) for _ in range(parameters))]
+
+
 def small_integers(like: Tensor) -> Tensor:
     """Gradients of an output that no precision rounds."""
     return (4 * torch.randn_like(like)).round()

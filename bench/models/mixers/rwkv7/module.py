@@ -22,25 +22,20 @@ left out: it is not a residual block, and a block's own norm follows it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.kernels.rwkv7 import rwkv7_keys, rwkv7_outputs
 from bench.kernels.vector_delta import diagonal_plus_rank_one
 from bench.models.linear import Linear
 
-STRONGEST = -math.exp(-0.5)
-"""Logarithm of the strongest decay."""
 MIXED = {"r": 0.2, "w": 0.9, "k": 0.7, "v": 0.7, "a": 0.9, "g": 0.2}
 """What is mixed with the token before, and the exponents of its initial weights."""
 FIRST_VALUES = "rwkv7 values"
 """What the first time mix passes on to the others."""
-UNIT_EPSILON = 1e-12
-NORM_EPSILON = 1e-5
-"""ε of the norm, times the numbers of a head."""
 
 
 class TimeMix(nn.Module):
@@ -76,6 +71,7 @@ class TimeMix(nn.Module):
         line = torch.arange(width) / max(1, width - 1) - 0.5
         wave = in_head(width, width // heads)
         self.heads, self.passed_on = heads, passed_on
+        self.keys, self.gated = rwkv7_keys(scan), rwkv7_outputs(scan)
         self.recurrence = diagonal_plus_rank_one(scan)
         exponents = torch.tensor(list(MIXED.values()))
         self.mixed = nn.Parameter(1 - channels ** (exponents[:, None] * (1 - layer / layers)))
@@ -97,25 +93,26 @@ class TimeMix(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         x_r, x_w, x_k, x_v, x_a, x_g = with_token_before(h, self.mixed)
         r, k, v = self.r(x_r), self.k(x_k), self.v(x_v)
-        g = STRONGEST * torch.sigmoid(self.decay_bias + self.decay(x_w, torch.tanh))
-        a = torch.sigmoid(self.share_bias + self.share(x_a))
         if self.residual is None:
             self.passed_on[FIRST_VALUES] = v
         else:
             mixed = torch.sigmoid(self.residual_bias + self.residual(x_v))
             v = v + (self.passed_on[FIRST_VALUES] - v) * mixed
-        erased, k = k * self.erased_key, k * (1 + (a - 1) * self.key_share)
-        r, g, a, erased, k, v, direct = (
-            torch.unflatten(value, -1, (self.heads, -1)) for value in (r, g, a, erased, k, v, self.direct)
+        r, v = self.by_head(r), self.by_head(v)
+        of_tokens = self.decay(x_w, torch.tanh), self.share(x_a), k
+        parameters = self.decay_bias, self.share_bias, self.erased_key, self.key_share
+        g, read, erase, k = self.keys(*(self.by_head(value) for value in (*of_tokens, *parameters)))
+        y = self.recurrence(r, read, erase, k, v, g)
+        gate, *parameters = (
+            self.by_head(value)
+            for value in (self.gate(x_g, torch.sigmoid), self.norm_weight, self.norm_bias, self.direct)
         )
-        erased = functional.normalize(erased, dim=-1, eps=UNIT_EPSILON)
-        # exp(−g) is at most e^0.61.
-        y = self.recurrence(r, erased * torch.exp(-g), a * erased, k, v, g)
-        y = functional.layer_norm(y, y.shape[-1:], eps=NORM_EPSILON * y.shape[-1])
-        read = (r * direct * k).sum(-1, keepdim=True) * v
-        y = self.norm_weight * y.flatten(-2) + self.norm_bias + read.flatten(-2)
-        out: Tensor = self.output(y * self.gate(x_g, torch.sigmoid))
+        out: Tensor = self.output(self.gated(y, r, k, v, gate, *parameters).flatten(-2))
         return out
+
+    def by_head(self, value: Tensor) -> Tensor:
+        """(…, D) → (…, H, N)."""
+        return torch.unflatten(value, -1, (self.heads, -1))
 
 
 class ChannelMix(nn.Module):
