@@ -28,8 +28,8 @@ from bench.kernels.registry import load
 if TYPE_CHECKING:
     from torch import Tensor
 
-Keys: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]"
-Outputs: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]"
+Keys: TypeAlias = "Callable[..., tuple[Tensor, ...]]"
+Outputs: TypeAlias = "Callable[..., Tensor]"
 STRONGEST = -math.exp(-0.5)
 """Logarithm of the strongest decay."""
 EPSILON = 1e-12

@@ -61,12 +61,13 @@ class KDAModule(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         qkv, b, decay, gate = self.input(h).split(self.sizes, dim=-1)
         # Queries and keys together: half as many operations.
-        qk, v = torch.unflatten(self.convolution(qkv), -1, (3, self.heads, -1)).split((2, 1), dim=-3)
-        q, k = unit(qk).unbind(-3)
+        qk, v = self.convolution(qkv).split([2 * h.shape[-1], h.shape[-1]], dim=-1)
+        q, k = unit(torch.unflatten(qk, -1, (2, self.heads, -1))).unbind(-3)
+        v = torch.unflatten(v, -1, (self.heads, -1))
         beta = self.largest_beta * torch.sigmoid(b)
         steps = torch.unflatten(functional.softplus(self.decay(decay) + self.step_bias), -1, (self.heads, -1))
         g = -torch.exp(self.log_A).unsqueeze(-1) * steps
-        y = self.delta(q * q.shape[-1] ** -0.5, k, v.squeeze(-3), beta, g)
+        y = self.delta(q * q.shape[-1] ** -0.5, k, v, beta, g)
         y = self.norm(y, self.norm_weight).flatten(-2)
         out: Tensor = self.output(y * torch.sigmoid(self.gate(gate)))
         return out

@@ -98,16 +98,13 @@ class TimeMix(nn.Module):
         else:
             mixed = torch.sigmoid(self.residual_bias + self.residual(x_v))
             v = v + (self.passed_on[FIRST_VALUES] - v) * mixed
-        r, v = self.by_head(r), self.by_head(v)
-        of_tokens = self.decay(x_w, torch.tanh), self.share(x_a), k
-        parameters = self.decay_bias, self.share_bias, self.erased_key, self.key_share
-        g, read, erase, k = self.keys(*(self.by_head(value) for value in (*of_tokens, *parameters)))
+        decay, share, gate = self.decay(x_w, torch.tanh), self.share(x_a), self.gate(x_g, torch.sigmoid)
+        r, k, v, decay, share, gate = (self.by_head(value) for value in (r, k, v, decay, share, gate))
+        of_keys = self.decay_bias, self.share_bias, self.erased_key, self.key_share
+        g, read, erase, k = self.keys(decay, share, k, *(self.by_head(value) for value in of_keys))
         y = self.recurrence(r, read, erase, k, v, g)
-        gate, *parameters = (
-            self.by_head(value)
-            for value in (self.gate(x_g, torch.sigmoid), self.norm_weight, self.norm_bias, self.direct)
-        )
-        out: Tensor = self.output(self.gated(y, r, k, v, gate, *parameters).flatten(-2))
+        of_outputs = (self.by_head(value) for value in (self.norm_weight, self.norm_bias, self.direct))
+        out: Tensor = self.output(self.gated(y, r, k, v, gate, *of_outputs).flatten(-2))
         return out
 
     def by_head(self, value: Tensor) -> Tensor:
