@@ -18,6 +18,7 @@ from kernel_checks import (
     decay_inputs,
     delta_inputs,
     needs_triton,
+    rwkv7_inputs,
     scan_inputs,
     ssm_inputs,
     vector_delta_inputs,
@@ -27,6 +28,7 @@ from torch import Tensor
 from bench.kernels.convolution import short_convolution
 from bench.kernels.decay import scalar_decay, vector_decay
 from bench.kernels.delta import delta_rule
+from bench.kernels.rwkv7 import rwkv7_keys, rwkv7_outputs
 from bench.kernels.scan import selective_scan
 from bench.kernels.ssm import diagonal_ssm
 from bench.kernels.vector_delta import diagonal_plus_rank_one, vector_delta_rule
@@ -49,6 +51,11 @@ OPERATORS = {
     "diagonal_plus_rank_one_triton": (
         lambda: diagonal_plus_rank_one("triton"),
         lambda: vector_delta_inputs(1, 5, 1, 3, 4, three_keys=True),
+    ),
+    "rwkv7_keys_triton": (lambda: rwkv7_keys("triton"), lambda: rwkv7_inputs(1, 5, 2, 3)),
+    "rwkv7_outputs_triton": (
+        lambda: rwkv7_outputs("triton"),
+        lambda: rwkv7_inputs(1, 5, 2, 3, outputs=True),
     ),
 }
 operators = pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def _inverses(
     beta_c = tl.load(beta + (first + i) * beta_t, mask=first + i < length, other=0.0)
     g_c = load_decays(g, first, length, g_t, 0, KEYS, CHUNK, WIDTH, False)
     decayed = beta_c[:, None] * decays_between(g_c, CHUNK) * products
-    inverse = tl.where(i[:, None] > i[None, :], -decayed, 0.0)
+    inverse = unit_lower_inverse(tl.where(i[:, None] > i[None, :], -decayed, 0.0), CHUNK)
     inverses += tl.program_id(0).to(tl.int64) * (CHUNK * CHUNK)
-    tl.store(inverses + i[:, None] * CHUNK + i[None, :], unit_lower_inverse(inverse, CHUNK))
+    tl.store(inverses + i[:, None] * CHUNK + i[None, :], inverse)
 
 
 @triton.jit(do_not_specialize=["batch", "length"])
