@@ -33,6 +33,12 @@ from bench.kernels.scan import selective_scan
 from bench.kernels.ssm import diagonal_ssm
 from bench.kernels.vector_delta import diagonal_plus_rank_one, vector_delta_rule
 
+
+def stacked(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """The function with its outputs in one tensor."""
+    return lambda *values: torch.stack(function(*values))
+
+
 OPERATORS = {
     "recurrence": (lambda: selective_scan("sequential"), lambda: scan_inputs(2, 5, 3, 4)),
     "scan_triton": (lambda: selective_scan("triton"), lambda: scan_inputs(2, 5, 3, 4)),
@@ -52,7 +58,7 @@ OPERATORS = {
         lambda: diagonal_plus_rank_one("triton"),
         lambda: vector_delta_inputs(1, 5, 1, 3, 4, three_keys=True),
     ),
-    "rwkv7_keys_triton": (lambda: rwkv7_keys("triton"), lambda: rwkv7_inputs(1, 5, 2, 3)),
+    "rwkv7_keys_triton": (lambda: stacked(rwkv7_keys("triton")), lambda: rwkv7_inputs(1, 5, 2, 3)),
     "rwkv7_outputs_triton": (
         lambda: rwkv7_outputs("triton"),
         lambda: rwkv7_inputs(1, 5, 2, 3, outputs=True),
