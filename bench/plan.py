@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.cost import Speeds, TimeEstimate, cautious_seconds
+from bench.differences import telling_fields
 from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
@@ -152,33 +153,74 @@ def stacked(
     ]
 
 
-def task_names(runs: Iterable[Planned]) -> dict[str, str]:
-    """A name for each task id: the task's, and what sets it apart from the first task of that name.
+class TaskName(NamedTuple):
+    """A task's name among the tasks of a plan.
 
-    `chain_of_thought`, then `chain_of_thought+hidden=4`, as architectures write their options; and
-    `sparse_parity+released_code` where every field is as that protocol has it.
+    Attributes:
+        name: as architectures are named, with settings that differ from the task's defaults:
+            `chain_of_thought+hidden=4`; `sparse_parity+released_code` where every field is as that protocol
+            has it. It has only as many settings as tell tasks of one name apart.
+        others: the other settings that differ from the defaults.
     """
-    names: dict[str, str] = {}
-    firsts: dict[str, dict[str, Any]] = {}
-    for entry in runs:
-        run = entry.run
-        if run.task_id not in names:
-            settings = {**run.task.identity(), "evaluation_prompts": run.evaluation_prompts}
-            fields = {".".join(path): value for path, value in leaves(settings)}
-            first = firsts.setdefault(run.task.name, fields)
-            apart = {key: value for key, value in fields.items() if first.get(key) != value}
-            names[run.task_id] = run.task.name + "".join(_apart(run.task, apart))
-    return names
+
+    name: str
+    others: tuple[str, ...]
 
 
-def _apart(task: Task, fields: dict[str, Any]) -> list[str]:
-    """Parts of a name that set a task apart: a whole protocol by its name, other fields by their values."""
+def task_names(runs: Iterable[Planned]) -> dict[str, TaskName]:
+    """A name for each task id. A number of evaluation prompts that all runs share is left out."""
+    tasks = {entry.run.task_id: entry.run for entry in runs}
+    settings = [_own_settings(run) for run in tasks.values()]
+    if len({run.evaluation_prompts for run in tasks.values()}) == 1:
+        for own in settings:
+            own.pop("evaluation_prompts", None)
+    groups = [run.task.name for run in tasks.values()]
+    return {
+        task_id: TaskName(
+            run.task.name + "".join(f"+{own[key]}" for key in telling if key in own),
+            tuple(text for key, text in own.items() if key not in telling),
+        )
+        for (task_id, run), own, telling in zip(
+            tasks.items(), settings, telling_fields(settings, groups, _precedence), strict=True
+        )
+    }
+
+
+def _own_settings(run: Run) -> dict[str, str]:
+    """The settings in which a run's task differs from its defaults, as text by name."""
+    task = run.task
+    stated = _task_fields(task, run.evaluation_prompts)
+    usual = _task_fields(type(task).example(), Run.model_fields["evaluation_prompts"].default)
+    own = {
+        ".".join(path): value
+        for path, value in stated.items()
+        if path[0] in task.example_fields or _replaces(value, path, usual)
+    }
+    followed = {}
     for protocol in PROTOCOLS:
-        settings = {field: choices[protocol] for field, choices in task.protocol_fields.items()}
-        if len(settings) > 1 and settings.items() <= fields.items():
-            rest = {key: value for key, value in fields.items() if key not in settings}
-            return [f"+{protocol}", *_apart(task, rest)]
-    return [f"+{key}={value}" for key, value in fields.items()]
+        choices = {field: values[protocol] for field, values in task.protocol_fields.items()}
+        if len(choices) > 1 and choices.items() <= own.items():
+            own = {key: value for key, value in own.items() if key not in choices}
+            followed[protocol] = protocol
+    return {**followed, **{key: f"{key}={value}" for key, value in own.items()}}
+
+
+def _task_fields(task: Task, evaluation_prompts: int) -> dict[tuple[str, ...], Any]:
+    """Every field of a task that a suite may set."""
+    fields = {**task.identity(), "evaluation_prompts": evaluation_prompts}
+    return {path: value for path, value in leaves(fields) if path != ("version",)}
+
+
+def _replaces(value: Any, path: tuple[str, ...], usual: Mapping[tuple[str, ...], Any]) -> bool:
+    """Whether a value differs from the usual one; None stands for fields that are not there."""
+    if value is None:
+        return any(other[: len(path)] == path and usual[other] is not None for other in usual)
+    return bool(usual.get(path) != value)
+
+
+def _precedence(key: str) -> tuple[bool, bool, int, str]:
+    """Protocols first, and fields of the task before fields of its fields."""
+    return key not in PROTOCOLS, key == "evaluation_prompts", key.count("."), key
 
 
 def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "frontier": "",
     "uncertainty": "",
     "names": "",
+    "differences": "",
     "environment": "",
     "precision": "",
     "kernels": "errors precision",
@@ -60,8 +61,8 @@ MAY_IMPORT = {
     "shard": "dispatch.stacking errors run stack",
     "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
-    "plan": "cost dispatch.stacking dispatch.status filters results run stack suite tasks",
-    "report": "check errors files frontier models.architectures models.sizes optimizers paper "
+    "plan": "cost differences dispatch.stacking dispatch.status filters results run stack suite tasks",
+    "report": "check differences errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks uncertainty",
     "check": "docstrings errors frontier frozen models.architecture models.sizes names optimizers paper "
     "results run selection strict_yaml suite tasks.task uncertainty",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,27 +27,13 @@ from bench.cli.arguments import (
     SuiteWord,
 )
 from bench.cli.printing import Column
+from bench.cli.run_list import show_runs
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
-from bench.plan import Planned, Total, plan, select, stacked, task_names
+from bench.plan import Planned, Total, plan, select, stacked
 from bench.results import withdrawn
-from bench.run import SETTINGS, Run, text_of
 from bench.speed import records
-
-SHORT_NAMES = {"learning_rate": "lr", "batch_size": "batch"}
-
-
-def _column(name: str) -> tuple[Column, Callable[[Planned], str]]:
-    def text(entry: Planned) -> str:
-        return f"{entry.run.steps:,}" if name == "steps" else text_of(entry.run, name)
-
-    is_number = Run.model_fields[name].annotation in (int, float)
-    return Column(SHORT_NAMES.get(name, name), number=is_number, spare=name != "learning_rate"), text
-
-
-COLUMNS = {SHORT_NAMES.get(name, name): _column(name) for name in SETTINGS}
-"""Settings of training. A setting is a column if runs differ in it; otherwise it is stated once."""
 
 
 def command(
@@ -81,7 +67,7 @@ def show_plan(
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
     if not only_summary:
-        _show_runs(planned, out)
+        show_runs(planned, out)
     out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
     for line in _remarks(choice, planned, speeds):
         out.print(Text(line, "dim"))
@@ -90,23 +76,6 @@ def show_plan(
         out.say(line, style="yellow")
     for problem in pool.problems:
         out.say(problem, style="yellow")
-
-
-def _show_runs(planned: list[Planned], out: printing.Output) -> None:
-    """Print a line per run with the settings in which runs differ, and the others once."""
-    values = {name: {value(entry) for entry in planned} for name, (_, value) in COLUMNS.items()}
-    varying = [name for name, different in values.items() if len(different) > 1]
-    out.print(_runs(out, planned, varying))
-    # Settings that were added later are off by default: no stop rule, no other checkpoint tested.
-    later = Run.later_fields.items()
-    off = [name for name, value in later if all(getattr(entry.run, name) == value for entry in planned)]
-    common = [
-        f"{name} {value}"
-        for name, (value, *_) in ((name, list(different)) for name, different in values.items())
-        if name not in varying and name not in off
-    ]
-    if common:
-        out.say(f"Every run: {', '.join(common)}.", style="dim")
 
 
 def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
@@ -130,37 +99,6 @@ def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
     """The results of a suite that no longer count, a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
-
-
-def _runs(out: printing.Output, planned: list[Planned], varying: list[str]) -> Table:
-    columns = [Column("id"), Column("task", folds=True), Column("architecture", folds=True)]
-    columns += [Column("size"), *(COLUMNS[name][0] for name in varying)]
-    columns += [Column("state"), Column("time", number=True)]
-    columns += [Column(printing.FLOPS, number=True, spare=True)]
-    columns += [Column("parameters", number=True, spare=True)]
-    tasks = task_names(planned)
-    rows: Iterator[tuple[printing.Cell, ...]] = (
-        (
-            entry.run.id,
-            tasks[entry.run.task_id],
-            entry.run.architecture.name,
-            f"{entry.run.size.layers}×{entry.run.size.width}",
-            *(COLUMNS[name][1](entry) for name in varying),
-            printing.state(entry.status.word),
-            _time(entry),
-            printing.flops(entry.axis_flops),
-            printing.parameters(entry.run.parameters),
-        )
-        for entry in planned
-    )
-    return printing.table(out, columns, rows)
-
-
-def _time(entry: Planned) -> str:
-    seconds = entry.estimate.seconds
-    if seconds is None:
-        return "unknown"
-    return ("~" if entry.estimate.basis == "scaled" else "") + printing.duration(seconds)
 
 
 def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], title: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -75,24 +76,26 @@ class Column:
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
     """A table that fits its terminal.
 
-    Spare columns are left out, the last first, and named below the table. Then other columns fold.
+    Spare columns are left out, the last first, and named below the table. Then other columns fold: names with
+    options at a `+` where that suffices.
     """
     rows = list(rows)
-    widths = [
-        max([cell_len(column.name), *(_width(row[index]) for row in rows)])
-        for index, column in enumerate(columns)
-    ]
-    shown, gap = list(range(len(columns))), 2
+    widths = _widths(columns, rows)
+    shown = list(range(len(columns)))
     spare = [index for index in shown if columns[index].spare]
 
-    def needed() -> int:
-        return sum(widths[index] for index in shown) + gap * (len(shown) - 1)
+    def excess(gap: int) -> int:
+        return sum(widths[index] for index in shown) + gap * (len(shown) - 1) - out.width
 
-    if needed() > out.width:
-        gap = 1
-    while spare and needed() > out.width:
+    gap = 2 if excess(2) <= 0 else 1
+    while spare and excess(gap) > 0:
         shown.remove(spare.pop())
     left_out = [column.name for index, column in enumerate(columns) if index not in shown and column.name]
+    for index in sorted(shown, key=lambda index: -widths[index]):
+        if columns[index].folds and excess(gap) > 0:
+            texts = [columns[index].name, *(cell for row in rows if isinstance(cell := row[index], str))]
+            narrowest = max(cell_len(part) for text in texts for part in _parts(text))
+            widths[index] = max(narrowest, widths[index] - excess(gap))
     fitted = Table(
         box=None,
         header_style="bold",
@@ -111,9 +114,42 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
             overflow="fold",
         )
     for row in rows:
-        cells = [row[index] for index in shown]
-        fitted.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+        fitted.add_row(*(_folded(row[index], widths[index]) for index in shown))
     return fitted
+
+
+def fits(out: Output, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> bool:
+    """Whether a table needs neither folds nor, beside the spare ones, fewer columns."""
+    widths = _widths(columns, rows)
+    needed = [width for width, column in zip(widths, columns, strict=True) if not column.spare]
+    return sum(needed) + len(needed) - 1 <= out.width
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
+    """The width of each column on one line."""
+    return [
+        max([cell_len(column.name), *(_width(row[index]) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a text; of a name with options the name and its options: `deltanet`, `+heads=2`."""
+    return text.split() if " " in text else re.split(r"(?=\+)", text)
+
+
+def _folded(cell: Cell, width: int) -> Text | ProgressBar:
+    """A cell in which a name with options that is wider than `width` is broken before some options."""
+    if not isinstance(cell, str):
+        return cell
+    if " " in cell or cell_len(cell) <= width:
+        return Text(cell)
+    lines = [""]
+    for part in _parts(cell):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))
 
 
 def _width(cell: Cell) -> int:

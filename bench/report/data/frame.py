@@ -1,8 +1,7 @@
 """The frame that every section, table and figure of a report reads: planned runs and their results.
 
 It has one row per planned run, checkpoint and evaluation. A run without a checkpoint has one row without a
-step. `ResultRow` names the columns. Names for people tell apart tasks of one name, and runs of one
-architecture that differ in more than the size, the seed and the tuned settings.
+step. `ResultRow` names the columns.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bench.paper.protocol import followed
-from bench.report.style import architecture_name, task_name
+from bench.report.data.naming import named
 from bench.results import Checkpoint, Pool, RunRecord
 from bench.results.evaluations import (
     AXIS,
@@ -34,7 +32,7 @@ from bench.results.evaluations import (
     prompt_errors,
 )
 from bench.results.record import MAIN, SELECTION, Scores
-from bench.run import Run, leaves, short
+from bench.run import Run, leaves
 from bench.tasks import TASKS, Task
 from bench.uncertainty import Floats
 
@@ -195,7 +193,7 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
     frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
-    return _named(frame, unique)
+    return named(frame, unique)
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
@@ -204,17 +202,7 @@ def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
     places = {run_id: place for place, run_id in enumerate(unique)}
     rows = results[results["id"].isin(places)]
     order = rows["id"].map(places).to_numpy().argsort(kind="stable")
-    return _named(rows.iloc[order].reset_index(drop=True), list(unique.values()))
-
-
-def _named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
-    if results.empty:
-        return results
-    series = {
-        run.id: architecture_name(run.architecture.base_name) + variant
-        for run, variant in zip(runs, _variants(runs), strict=True)
-    }
-    return results.assign(task=results["task_id"].map(_task_names(runs)), series=results["id"].map(series))
+    return named(rows.iloc[order].reset_index(drop=True), list(unique.values()))
 
 
 def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:
@@ -371,82 +359,3 @@ def tallied(ended: Mapping[str, int]) -> str:
     total = sum(ended.values())
     noun = "run" if total == 1 else "runs"
     return ", ".join([*(f"{word} ({runs})" for word, runs in first), f"{state} ({count} of {total} {noun})"])
-
-
-def _task_names(runs: Sequence[Run]) -> dict[str, str]:
-    """Tasks' names for people by id. Tasks of one name carry the fields in which they differ."""
-    first = {run.task_id: run for run in runs}
-    records = [
-        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
-        for run in first.values()
-    ]
-    differences = _differences(records, [run.task.name for run in first.values()])
-    return {
-        task_id: task_name(run.task.name) + difference
-        for (task_id, run), difference in zip(first.items(), differences, strict=True)
-    }
-
-
-def _protocol(run: Run) -> str:
-    """Name the protocol that a run's task follows where the paper's text and the released code differ."""
-    protocols = followed(run.task)
-    if "paper" in protocols:
-        return "as in the text"
-    return "as in the released code" if protocols else "in part as in the text"
-
-
-def _variants(runs: Sequence[Run]) -> list[str]:
-    """Suffixes of architectures' names, so that no two different series share a name."""
-    records = []
-    for run in runs:
-        record = run.identity()
-        for key in ("task", "learning_rate", "clip", "seed"):
-            del record[key]
-        record["size"] = {"heads": run.size.heads}
-        records.append(record)
-    # The same architecture at another size is no variant, so only differences at one size count.
-    groups = [(run.architecture.base_name, run.size.layers, run.size.width, run.task_id) for run in runs]
-    return _differences(records, groups, families=[run.architecture.base_name for run in runs])
-
-
-def _differences(
-    records: Sequence[Mapping[str, Any]], groups: Sequence[Any], families: Sequence[Any] | None = None
-) -> list[str]:
-    """Name, for each record, the fewest fields that tell the different records of one group apart.
-
-    A field that is needed in one group is named throughout the group's family (default: the group).
-    """
-    flat = [dict(leaves(record)) for record in records]
-    families = groups if families is None else families
-    # Names and protocols first: "adamw" says more than the settings that come with it.
-    keys = sorted(
-        {key for record in flat for key in record},
-        key=lambda key: (key[-1] != "name", key != ("protocol",), key),
-    )
-    needed: dict[Any, list[tuple[str, ...]]] = {family: [] for family in families}
-    for key in keys:
-        values_by_group: dict[Any, set[Any]] = {}
-        for record, group, family in zip(flat, groups, families, strict=True):
-            named = tuple(record.get(other) for other in needed[family])
-            values_by_group.setdefault((family, group, named), set()).add(record.get(key))
-        for family in {family for (family, _, _), values in values_by_group.items() if len(values) > 1}:
-            needed[family].append(key)
-    return [
-        "".join(f", {phrase}" for key in needed[family] if (phrase := _phrase(key, record.get(key))))
-        for record, family in zip(flat, families, strict=True)
-    ]
-
-
-def _phrase(key: tuple[str, ...], value: Any) -> str:
-    """A field in words; empty for an architecture without options, which needs none beside its name."""
-    if key == ("architecture", "name"):
-        return ", ".join(_option_text(option) for option in str(value).split("+")[1:])
-    text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"
-
-
-def _option_text(option: str) -> str:
-    """An option of an architecture in words: `householders=2` is "householders 2"."""
-    name, _, value = option.partition("=")
-    words = name.replace("_", " ")
-    return {"True": f"with {words}", "False": f"without {words}"}.get(value, f"{words} {value}")

@@ -1,0 +1,95 @@
+"""Names for people in a report: of tasks, and of series.
+
+A series is an architecture or a variant of one. Names tell apart tasks of one name, and runs of one
+architecture that differ in more than the size, the seed and the tuned settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.differences import telling_fields
+from bench.paper.protocol import followed
+from bench.report.style import architecture_name, task_name
+from bench.run import Run, leaves, short
+
+
+def named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
+    """Fill the columns `task` and `series` of a frame, so that they tell apart what differs among `runs`."""
+    if results.empty:
+        return results
+    series = {
+        run.id: architecture_name(run.architecture.base_name) + variant
+        for run, variant in zip(runs, _variants(runs), strict=True)
+    }
+    return results.assign(task=results["task_id"].map(_task_names(runs)), series=results["id"].map(series))
+
+
+def _task_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Tasks' names for people by id. Tasks of one name carry the fields in which they differ."""
+    first = {run.task_id: run for run in runs}
+    records = [
+        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
+        for run in first.values()
+    ]
+    differences = _differences(records, [run.task.name for run in first.values()])
+    return {
+        task_id: task_name(run.task.name) + difference
+        for (task_id, run), difference in zip(first.items(), differences, strict=True)
+    }
+
+
+def _protocol(run: Run) -> str:
+    """Name the protocol that a run's task follows where the paper's text and the released code differ."""
+    protocols = followed(run.task)
+    if "paper" in protocols:
+        return "as in the text"
+    return "as in the released code" if protocols else "in part as in the text"
+
+
+def _variants(runs: Sequence[Run]) -> list[str]:
+    """Suffixes of architectures' names, so that no two different series share a name."""
+    records = []
+    for run in runs:
+        record = run.identity()
+        for key in ("task", "learning_rate", "clip", "seed"):
+            del record[key]
+        record["size"] = {"heads": run.size.heads}
+        records.append(record)
+    # The same architecture at another size is no variant, so only differences at one size count.
+    groups = [(run.architecture.base_name, run.size.layers, run.size.width, run.task_id) for run in runs]
+    return _differences(records, groups, families=[run.architecture.base_name for run in runs])
+
+
+def _differences(
+    records: Sequence[Mapping[str, Any]], groups: Sequence[Any], families: Sequence[Any] | None = None
+) -> list[str]:
+    """The fields that tell each record apart (`telling_fields`) in words: ", batch size 64"."""
+    flat = [dict(leaves(record)) for record in records]
+    return [
+        "".join(f", {phrase}" for key in keys if (phrase := _phrase(key, record.get(key))))
+        for record, keys in zip(flat, telling_fields(flat, groups, _precedence, families), strict=True)
+    ]
+
+
+def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, tuple[str, ...]]:
+    """Names and protocols first: "adamw" says more than the settings that come with it."""
+    return key[-1] != "name", key != ("protocol",), key
+
+
+def _phrase(key: tuple[str, ...], value: Any) -> str:
+    """A field in words; empty for an architecture without options, which needs none beside its name."""
+    if key == ("architecture", "name"):
+        return ", ".join(_option_text(option) for option in str(value).split("+")[1:])
+    text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"
+
+
+def _option_text(option: str) -> str:
+    """An option of an architecture in words: `householders=2` is "householders 2"."""
+    name, _, value = option.partition("=")
+    words = name.replace("_", " ")
+    return {"True": f"with {words}", "False": f"without {words}"}.get(value, f"{words} {value}")
