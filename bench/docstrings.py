@@ -15,6 +15,15 @@ def attributes(docstring: str) -> dict[str, str]:
     return {name: " ".join(meaning.split()) for name, meaning in listed}
 
 
+def paragraphs(docstring: str) -> str:
+    """A cleaned docstring for a terminal: every paragraph is one line, which the terminal wraps.
+
+    Indented text is kept as it is, and the `::` before it becomes a colon.
+    """
+    blocks = re.split(r"\n{2,}", docstring.replace("::\n", ":\n"))
+    return "\n\n".join(block if "\n " in f"\n{block}" else " ".join(block.split()) for block in blocks)
+
+
 def description(docstring: str) -> str:
     """A cleaned docstring without its attributes."""
     return re.sub(f"{_HEADING}(?:{_ATTRIBUTE})*\n*", "", docstring, flags=re.MULTILINE).strip()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from bench.docstrings import paragraphs
 
 COMMANDS: dict[str, str] = {
     "plan": "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
@@ -25,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Show this machine's versions and devices, and compare its kernels with their references.",
     "init": "Write a small commented suite to begin with; on request a plugin and claims.",
     "suites": "List the suites that ship with bench. Every command that takes a suite takes their names.",
-    "architectures": "List the architectures with their options, and their cost at a size.",
+    "architectures": "List the architectures and their cost at a size; with a name, also its options.",
     "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
     "schema": "Print the JSON Schema of suites, claims or findings, for completion and checks in editors.",
 }
@@ -34,9 +37,27 @@ COMMANDS: dict[str, str] = {
 
 def load(name: str) -> Any:
     """Import a command's module and return its Click command."""
+    command = importlib.import_module(f"bench.cli.{name}").command
+    text = paragraphs(inspect.cleandoc(command.__doc__))
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    single.command(name)(importlib.import_module(f"bench.cli.{name}").command)
+    single.command(name, cls=Command, help=text)(command)
     return typer.main.get_command(single)
+
+
+def _without_type(options: list[Any]) -> list[Any]:
+    """The same options; the help shows no type beside a flag, which takes no value."""
+    for option in options:
+        if isinstance(option, TyperOption) and option.is_flag:
+            option.metavar = ""
+    return options
+
+
+class Command(TyperCommand):
+    """A command of bench."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments and options, `--help` included."""
+        return _without_type(super().get_params(ctx))
 
 
 class LazyGroup(TyperGroup):
@@ -46,6 +67,10 @@ class LazyGroup(TyperGroup):
         super().__init__(**options)
         for name, summary in COMMANDS.items():
             self.add_command(TyperCommand(name, help=summary))
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options of `bench` itself, `--help` included."""
+        return _without_type(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Replace the entry of the list by the command itself."""

@@ -16,7 +16,7 @@ from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import architecture_names, task_names
 from bench.cli.printing import Column
-from bench.docstrings import attributes, description
+from bench.docstrings import attributes, description, paragraphs
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen
 from bench.models.architecture import Architecture
@@ -35,23 +35,24 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ARCHITECTURE]",
+            metavar="ARCHITECTURE",
             help="Show this architecture in full.",
             autocompletion=architecture_names,
         ),
     ] = None,
     size: Annotated[
-        str, typer.Option(help="Layers x width, such as 2x128, or the name of a size group.")
+        str,
+        typer.Option(help="Layers x width, such as 2x128, or the name of a size group (of several sizes)."),
     ] = SIZE,
     task: Annotated[
         str, typer.Option(help="The task, which fixes the length of prompts.", autocompletion=task_names)
     ] = TASK,
     json: Json = False,
 ) -> None:
-    """List the architectures with their options, and their cost at a size.
+    """List the architectures and their cost at a size; with a name, also its options.
 
-    The cost: parameters, FLOPs per token, and the state. With a name: the description of its blocks, and the
-    cost at the sizes of Table 6.
+    The cost: parameters, FLOPs per token, and the state. With a name: the description of its blocks, its
+    options, and its cost at the sizes of Table 6.
     """
     show_architectures(name, size, task, json)
 
@@ -147,7 +148,7 @@ def _sizes(word: str) -> Sequence[Size]:
     sizes = sizes_of(word.replace("×", "x"))
     if sizes is None:
         near = did_you_mean(word, SIZE_GROUPS)
-        raise UserError(f"--size {word}: expected layers x width, such as 2x128, or a size group{near}")
+        raise UserError(f"--size {word}: neither layers x width, such as 2x128, nor a size group{near}")
     return sizes
 
 
@@ -221,15 +222,9 @@ def _pattern(architecture: Architecture) -> str:
 
 
 def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
-    columns = [Column("architecture"), Column("blocks", folds=True), Column("options", folds=True)]
-    columns += COST_COLUMNS
+    columns = [Column("architecture"), Column("blocks", folds=True), *COST_COLUMNS]
     rows = [
-        (
-            name,
-            _pattern(architecture),
-            ", ".join(dict.fromkeys(option.option for option in options_of(architecture))),
-            *_cells(architecture, size, task),
-        )
+        (name, _pattern(architecture), *_cells(architecture, size, task))
         for name, architecture in ARCHITECTURES.items()
         for size in sizes
     ]
@@ -250,7 +245,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.say(f"{architecture.name}: {_pattern(architecture)}")
     for block in {type(block): block for block in _blocks(architecture)}.values():
         out.say("")
-        text = description(inspect.cleandoc(type(block).__doc__ or "")) or "no description"
+        text = paragraphs(description(inspect.cleandoc(type(block).__doc__ or ""))) or "no description"
         out.print(Text(f"{block.name}: {text}"))
     out.say("")
     options = [

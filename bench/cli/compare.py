@@ -23,16 +23,19 @@ ALWAYS = ("task", "architecture", "size")
 
 
 def command(
-    before: Annotated[Path, typer.Argument(file_okay=False, help="A results folder.")],
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", file_okay=False, help="A results folder.")],
     after: Annotated[
-        Path, typer.Argument(file_okay=False, help="Another one, of another machine or commit.")
+        Path,
+        typer.Argument(
+            metavar="AFTER", file_okay=False, help="A results folder of another machine or commit."
+        ),
     ],
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Ignore changes below this fraction of the error.")
     ] = 0.05,
     every: Annotated[
         bool,
-        typer.Option("--all", help="Show runs that are the same too, and settings that all runs share."),
+        typer.Option("--all", help="Also show runs that did not change, and settings that all runs share."),
     ] = False,
     as_json: Json = False,
 ) -> None:

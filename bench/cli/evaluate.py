@@ -21,14 +21,18 @@ ROWS = 8
 
 def command(
     plugin: Plugins,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of runs, or their result files.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, or result files.")
+    ],
     settings: TaskSettings,
     task: Annotated[str | None, typer.Option("--task", help="Another task, such as one of your own.")] = None,
     prompts: Annotated[
         int | None, typer.Option("--prompts", min=2, help="Prompts of each evaluation; default: the run's.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
-    kernels: Annotated[str, typer.Option("--kernels", help="As for bench run.")] = "auto",
+    kernels: Annotated[
+        str, typer.Option("--kernels", help="Backend of all kernels, as for bench run.")
+    ] = "auto",
     store: Annotated[
         bool, typer.Option("--store", help="Write the scores beside the result, which does not change.")
     ] = False,

@@ -15,7 +15,12 @@ from bench.errors import UserError, did_you_mean
 
 def command(
     file: Annotated[
-        Path | None, typer.Argument(dir_okay=False, help="x.parquet (extra parquet) or x.csv.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            dir_okay=False,
+            help="The file to write: x.csv, or x.parquet (pip extra: parquet).",
+        ),
     ] = None,
     results: Results = RESULTS,
     table: Annotated[

@@ -24,7 +24,7 @@ def command(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="[DIR|NAME]",
+            metavar="DIR|NAME",
             help="A folder to write suites/mine.yaml into, or the name of a suite in suites/.",
         ),
     ] = NAME,

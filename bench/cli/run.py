@@ -79,8 +79,12 @@ def command(
     results: Results = RESULTS,
     filter: Filter = None,
     shard: ShardText = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many runs.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Start at most this many runs (default: all).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, and start nothing.")
+    ] = False,
     retry: Annotated[
         str | None, typer.Option(metavar="failed", help="Try failed runs again: --retry failed.")
     ] = None,
@@ -95,11 +99,13 @@ def command(
         str,
         typer.Option(
             help="Backend of all kernels: auto (triton on a GPU, else sequential), sequential, triton, "
-            "mamba_ssm (extra cuda), reference."
+            "mamba_ssm (pip extra: cuda), reference."
         ),
     ] = "auto",
     scan: Annotated[str | None, typer.Option("--scan", hidden=True)] = None,
-    save_every: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 60.0,
+    save_every: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between saves, from which a stopped run resumes.")
+    ] = 60.0,
     stack: Annotated[
         int | None,
         typer.Option(
@@ -112,7 +118,7 @@ def command(
         bool,
         typer.Option(
             "--keep-weights",
-            help="Store the parameters of finished runs beside the results, as safetensors (extra weights).",
+            help="Store the parameters of finished runs beside their results (pip extra: weights).",
         ),
     ] = False,
     gpus_per_run: Annotated[
@@ -133,7 +139,7 @@ def command(
         typer.Option(
             metavar="trackio|wandb",
             envvar="BENCH_TRACK",
-            help="Copy losses and evaluations to a tracker while runs train (extra tracking).",
+            help="Copy losses and evaluations to a tracker while runs train (pip extra: tracking).",
         ),
     ] = None,
     cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",

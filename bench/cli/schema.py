@@ -23,7 +23,7 @@ def command(
     plugin: Plugins,
     kind: Annotated[
         Literal["suite", "claims", "findings"],
-        typer.Argument(metavar="[suite|claims|findings]", help="Which kind of file."),
+        typer.Argument(metavar="KIND", help="The kind of file: suite, claims or findings."),
     ] = "suite",
 ) -> None:
     """Print the JSON Schema of suites, claims or findings, for completion and checks in editors."""

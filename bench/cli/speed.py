@@ -43,7 +43,7 @@ def command(
     suite: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SUITE]", help="Measure this suite's distinct shapes.", autocompletion=suite_words
+            metavar="SUITE", help="Measure this suite's distinct shapes.", autocompletion=suite_words
         ),
     ] = None,
     architectures: Annotated[

@@ -6,12 +6,14 @@ import inspect
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from bench import plugins
 from bench.cli import printing
 from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import task_names
 from bench.cli.printing import Column
+from bench.docstrings import paragraphs
 from bench.errors import UserError, did_you_mean
 from bench.paper import protocol
 from bench.tasks import TASKS, Task
@@ -21,7 +23,7 @@ def command(
     plugin: Plugins,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[TASK]", help="Show this task in full.", autocompletion=task_names),
+        typer.Argument(metavar="TASK", help="Show this task in full.", autocompletion=task_names),
     ] = None,
     differences: Annotated[
         bool,
@@ -88,12 +90,15 @@ def _list(out: printing.Output) -> None:
         sizes = (str(number) for number in (task.n_dims, task.n_points, task.length(task.n_points)))
         rows.append([name, *sizes, score, ", ".join(task.evaluations())])
     out.print(printing.table(out, columns, rows))
-    out.say("bench tasks NAME draws one prompt; bench tasks --differences compares text and code.", "dim")
+    out.say("d: coordinates of an input. Points: examples and queries in a prompt.", "dim")
+    out.say(
+        "bench tasks NAME shows one with a prompt; bench tasks --differences compares text and code.", "dim"
+    )
 
 
 def _show(out: printing.Output, kind: type[Task]) -> None:
     task = kind.example()
-    out.say(inspect.cleandoc(kind.__doc__ or ""))
+    out.print(Text(paragraphs(inspect.cleandoc(kind.__doc__ or ""))))
     fields = task.model_dump(mode="json")
     out.say("")
     columns = [Column("field"), Column("default", folds=True), Column("text"), Column("released code")]

@@ -32,7 +32,7 @@ def command(
     suite: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SUITE]", help="Only results of this suite's runs.", autocompletion=suite_words
+            metavar="SUITE", help="Only results of this suite's runs.", autocompletion=suite_words
         ),
     ] = None,
     results: Results = RESULTS,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from bench import results as pool_of
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError
 from bench.files import parse_json, write_atomically
 from bench.models.architectures import named
 from bench.models.backbone import Model
@@ -50,7 +50,7 @@ def load_model(which: str | Path, results: str | Path = "results") -> Model:
     needs `bench.plugins.load` first.
 
     Args:
-        which: the id of a run, or the path of its result file.
+        which: the id of a run, its beginning, or the path of its result file.
         results: the folder of results, where an id is looked up.
 
     Returns:
@@ -84,7 +84,7 @@ def load_trained(
     """Load a trained model with its result and its run.
 
     Args:
-        which: the id of a run, or the path of its result file.
+        which: the id of a run, its beginning, or the path of its result file.
         results: the folder of results, where an id is looked up.
         kernels: the kernels' backend of the model.
 
@@ -132,11 +132,14 @@ def build(run: Run, kernels: str = "sequential") -> Model:
 
 def _path_of(run_id: str, results: Path) -> Path:
     pool = pool_of.load(pool_of.require(results))
-    if ("run", run_id) not in pool.paths:
-        if any(entry.id == run_id for entry in pool.withdrawn):
-            raise UserError(f"{run_id}: was withdrawn; give the path of its result file to load it anyway")
-        raise UserError(f"{results}: no run {run_id}{did_you_mean(run_id, sorted(pool.runs)[:20])}")
-    return pool.paths["run", run_id]
+    matches = [known for kind, known in pool.paths if kind == "run" and known.startswith(run_id)]
+    if len(matches) == 1:
+        return pool.paths["run", matches[0]]
+    if matches:
+        raise UserError(f"{results}: {len(matches)} runs begin with {run_id}; give more of the id")
+    if any(entry.id == run_id for entry in pool.withdrawn):
+        raise UserError(f"{run_id}: was withdrawn; give the path of its result file to load it anyway")
+    raise UserError(f"{results}: no result of a run {run_id}; bench plan SUITE lists ids and states")
 
 
 def _recorded(path: Path) -> tuple[RunRecord, Run]:

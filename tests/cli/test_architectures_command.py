@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.cli.architectures import options_of
-from bench.docstrings import attributes, description
+from bench.docstrings import attributes, description, paragraphs
 from bench.errors import UserError
 from bench.models.architecture import ModelOptions
 from bench.models.architectures import ARCHITECTURES
@@ -82,3 +82,8 @@ def test_a_docstring_is_its_attributes_and_the_rest() -> None:
     assert (attributes("Only text."), description("Only text.")) == ({}, "Only text.")
     for task in TASKS.values():
         assert "Attributes:" not in description(task.__doc__ or "")
+
+
+def test_a_docstrings_paragraphs_are_lines_and_its_examples_stay_as_they_are() -> None:
+    text = "One\nsentence.\n\nAs here::\n\n    a  b\n    c  d\n\nThe\nend."
+    assert paragraphs(text) == "One sentence.\n\nAs here:\n\n    a  b\n    c  d\n\nThe end."

@@ -56,7 +56,7 @@ def runs_of(folder: Path) -> list[tuple[Run, RunRecord]]:
 
 def test_a_loaded_model_predicts_what_was_measured(trained: Path) -> None:
     for run, result in runs_of(trained):
-        model = package.load_model(run.id, results=trained / "results")
+        model = package.load_model(run.id[:8], results=trained / "results")
         assert not model.training
         assert sum(value.numel() for value in model.parameters()) == run.parameters
         assert result.provenance.stack
@@ -135,7 +135,7 @@ def test_another_file_is_refused(trained: Path, tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(UserError, match="cannot be read"):
         load_model(run.id, tmp_path / "results")
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(UserError, match="no result of a run 0123456789ab"):
         load_model("0123456789ab", tmp_path / "results")
 
 
