@@ -25,11 +25,15 @@ class InvalidFile(UserError):
 
 
 def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
-    """The text `, did you mean 'x'?` with the nearest valid word, else the list of all, then `otherwise`."""
+    """The text `, did you mean 'x'?` with the nearest valid word, or the only one that begins with `word`.
+
+    Without such a word, the list of all valid words, then `otherwise`.
+    """
     choices = [str(choice) for choice in valid]
     near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
-    if near:
-        return f", did you mean '{near[0]}'?"
+    longer = [choice for choice in choices if word and choice.startswith(str(word))]
+    if near or len(longer) == 1:
+        return f", did you mean '{(near or longer)[0]}'?"
     return f", expected one of: {', '.join(choices)}{otherwise}" if choices else ""
 
 

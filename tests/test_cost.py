@@ -17,7 +17,8 @@ from bench.cli import memory as memory_of
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import share_gpus
-from bench.cli.run import RunChoices, run_suite
+from bench.cli.run import run_suite
+from bench.cli.run_choices import RunChoices
 from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
 from bench.dispatch.job import Machine
 from bench.dispatch.status import RunStatus

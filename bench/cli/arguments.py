@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bench.plan import Planned
 
 
+RESULTS = Path("results")
+
+
 @dataclass(frozen=True)
 class SuiteChoice:
     """The suite that a command is about.
@@ -31,15 +34,23 @@ class SuiteChoice:
         word: what the user wrote for it.
         settings: what the user changes in it, as `key=value`.
         shard: the share of its runs that is meant; None for all.
+        results: the folder of results, for the text of another command about this suite.
     """
 
     path: Path
     word: str
     settings: tuple[str, ...] = ()
     shard: Shard | None = None
+    results: Path = RESULTS
 
     @classmethod
-    def of(cls, word: str | Path, settings: Sequence[str] = (), shard: str | None = None) -> SuiteChoice:
+    def of(
+        cls,
+        word: str | Path,
+        settings: Sequence[str] = (),
+        shard: str | None = None,
+        results: Path = RESULTS,
+    ) -> SuiteChoice:
         """The suite of a path, or of the name of a suite that ships with bench.
 
         Raises:
@@ -47,7 +58,7 @@ class SuiteChoice:
             UserError: the share is not one.
         """
         share = None if shard is None else Shard.of(shard)
-        return cls(locate(str(word)), str(word), tuple(settings), share)
+        return cls(locate(str(word)), str(word), tuple(settings), share, results)
 
     def load(self) -> suites.Suite:
         """Read the suite; errors as in `bench.suite.load`."""
@@ -56,7 +67,8 @@ class SuiteChoice:
     def __str__(self) -> str:
         """The arguments of another command about this suite: `quick --set steps=2000 --plugin mine.py`."""
         changes = "".join(f" --set {shlex.quote(word)}" for word in self.settings)
-        return f"{shlex.quote(self.word)}{changes}{plugins.flags()}"
+        results = "" if self.results == RESULTS else f" --results {shlex.quote(str(self.results))}"
+        return f"{shlex.quote(self.word)}{changes}{results}{plugins.flags()}"
 
     @property
     def to_run(self) -> str:
@@ -148,4 +160,3 @@ Filter = Annotated[
         f"Fields: experiment, {', '.join(RUN_FIELDS)}, size, id, state.",
     ),
 ]
-RESULTS = Path("results")

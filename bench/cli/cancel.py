@@ -16,7 +16,7 @@ def command(suite: SuiteWord, plugin: Plugins, changes: Changes, results: Result
 
     The same `bench run` command resumes them.
     """
-    cancel_suite(SuiteChoice.of(suite, changes), results)
+    cancel_suite(SuiteChoice.of(suite, changes, results=results), results)
 
 
 def cancel_suite(choice: SuiteChoice, results: Path) -> None:
@@ -29,7 +29,7 @@ def cancel_suite(choice: SuiteChoice, results: Path) -> None:
     out = printing.Output()
     if count := cancel(results, suite.name):
         out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running jobs save first.")
-        out.say(f"To resume: bench run {choice} --cluster slurm")
+        out.say("To resume, give the same bench run command again.")
     else:
         out.say(f"Suite {suite.name} has no job in the queue.")
     statuses = run_statuses(suite.runs, results, pool_of.load(results))

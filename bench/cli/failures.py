@@ -30,7 +30,9 @@ def command(
 
     Exit code 1: a run has failed.
     """
-    raise typer.Exit(1 if show_failures(SuiteChoice.of(suite, changes), results, json) else 0)
+    raise typer.Exit(
+        1 if show_failures(SuiteChoice.of(suite, changes, results=results), results, json) else 0
+    )
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def command(
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
-    show_plan(SuiteChoice.of(suite, changes, shard), results, filter, json, summary)
+    show_plan(SuiteChoice.of(suite, changes, shard, results), results, filter, json, summary)
 
 
 def show_plan(

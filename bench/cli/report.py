@@ -41,7 +41,7 @@ def command(
     """Write tables, figures and a page from the results that exist."""
     if changes and not suites:
         raise UserError("--set changes a suite: name one")
-    write_reports([SuiteChoice.of(word, changes) for word in suites or []], results, reports)
+    write_reports([SuiteChoice.of(word, changes, results=results) for word in suites or []], results, reports)
 
 
 def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import Annotated
 import typer
 
 from bench import results as pool_of
-from bench import tracking
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Filter, Plugins, Results, ShardText, SuiteChoice, SuiteWord
+from bench.cli.expected_time import cautious_seconds, expected_cost
 from bench.cli.memory import share_gpus
 from bench.cli.outcome import (
     conclude,
@@ -28,12 +27,13 @@ from bench.cli.outcome import (
 )
 from bench.cli.plan import say_outdated
 from bench.cli.progress import follow
+from bench.cli.run_choices import RunChoices, check_choices, check_kernels, check_spread
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
 from bench.cli.track import tracked
 from bench.cost import Memories, Speeds
-from bench.dispatch.job import Baselines, Job, Machine, has_dropout, is_done
+from bench.dispatch.job import Baselines, Job, Machine, is_done
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.environment import cluster_job
@@ -44,32 +44,10 @@ from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned, Total, plan, select, stacked
+from bench.plan import Planned, plan, select, stacked
 from bench.run import Run
 from bench.speed import records
 from bench.suite import Suite
-
-CLUSTERS = ("local", "slurm")
-
-
-@dataclass(frozen=True)
-class RunChoices:
-    """Options of the command line: which runs to start, and where."""
-
-    filter: str | None
-    limit: int | None
-    dry_run: bool
-    retry: str | None
-    yes: bool
-    device: str
-    workers: int | None
-    gpus_per_run: int = 1
-    seconds: float | None = None
-    cluster: str = "local"
-    cluster_config: Path | None = None
-    wait: bool = False
-    snapshot: bool = False
-    track: str | None = None
 
 
 def command(
@@ -159,7 +137,7 @@ def command(
         typer.echo("bench: --scan is now called --kernels; the next release removes --scan", err=True)
         kernels = scan
     run_suite(
-        SuiteChoice.of(suite, changes, shard),
+        SuiteChoice.of(suite, changes, shard, results),
         results,
         RunChoices(
             filter=filter,
@@ -217,7 +195,7 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted; `UNFINISHED` if the time of
             `--for` ended before the runs.
     """
-    _check_choices(choices, machine)
+    check_choices(choices, machine)
     site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
     out = printing.Output()
     work = _work(choice, results, choices, machine, site, out)
@@ -227,8 +205,8 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         out.print("Nothing to submit: all missing runs are queued." if waiting else "Nothing to do.")
         say_failed(work.chosen, choice, out)
         raise typer.Exit(1 if any(entry.status.word == "failed" for entry in work.chosen) else 0)
-    _check_kernels(machine)
-    _check_spread(choices.gpus_per_run, work.todo)
+    check_kernels(machine)
+    check_spread(choices.gpus_per_run, work.todo)
     memories = Memories(work.pool, choices.gpus_per_run)
     if site is None:
         _run_here(work, choice, results, choices, machine, memories, out)
@@ -317,33 +295,6 @@ def _run_here(
         order.forget()
 
 
-def _check_choices(choices: RunChoices, machine: Machine) -> None:
-    """Refuse options that are wrong, whatever the suite is.
-
-    Raises:
-        UserError: a value is unknown, options do not go together, or a package is not installed.
-    """
-    if choices.retry not in (None, "failed"):
-        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
-    if choices.cluster not in CLUSTERS:
-        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
-    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
-        raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
-    if choices.cluster == "slurm" and choices.seconds is not None:
-        raise UserError(
-            "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
-            "a job saves before it is over, and its runs resume in the next one"
-        )
-    if choices.track is not None:
-        tracking.check(choices.track)
-        if choices.cluster != "local":
-            raise UserError(
-                "--track belongs to --cluster local: it reads the record of this machine's workers"
-            )
-    if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
-        raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
-
-
 def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
     """How many of the runs have finished without keeping their weights."""
     results = (pool.runs[entry.run.id] for entry in chosen if entry.run.id in pool.runs)
@@ -406,60 +357,6 @@ def _places(
                 "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
             )
     return places
-
-
-def _check_kernels(machine: Machine) -> None:
-    from bench.kernels import backends
-
-    if machine.kernels not in backends.SCAN_NAMES:
-        raise UserError(f"--kernels {machine.kernels}{did_you_mean(machine.kernels, backends.SCAN_NAMES)}")
-
-
-def _check_spread(spread: int, todo: list[Planned]) -> None:
-    """Refuse runs whose result would differ when spread over several devices."""
-    if spread == 1:
-        return
-    dropout = [entry for entry in todo if has_dropout(entry.run)]
-    if dropout:
-        names = ", ".join(sorted({entry.run.architecture.name for entry in dropout}))
-        raise UserError(
-            f"--gpus-per-run {spread}: {printing.count(len(dropout), 'run')} of {names} have dropout, which "
-            "draws other numbers on several devices; exclude them with --filter and train them on one device"
-        )
-    for entry in todo:
-        if entry.run.architecture.carries or entry.run.optimizer.plateau_factor is not None:
-            raise UserError(
-                f"--gpus-per-run {spread}: {entry.run.label} carries a state or lowers its learning rate at "
-                "plateaus, which one device must do; exclude it with --filter"
-            )
-    if small := [entry for entry in todo if entry.run.batch_size < spread]:
-        raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
-
-
-def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int) -> str:
-    """The expected time as text, with its basis and the command that measures an unknown time."""
-    total = Total.of(entry.remaining_seconds for entry in todo)
-    how_to = f"no similar run was measured on this device; measure it with: bench speed {choice}"
-    if total.seconds is None:
-        return f"an unknown time ({how_to})"
-    estimated = [entry for entry in todo if entry.remaining_seconds is not None]
-    used = printing.count(min(len(todo), workers), "worker")
-    seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
-    time = f"{printing.duration(seconds)} on {used}"
-    if total.unknown:
-        return f"at least {time}, with {printing.count(total.unknown, 'run')} unknown ({how_to})"
-    measured = all(entry.estimate.basis == "measured" for entry in todo)
-    return f"about {time} ({'at' if measured else 'scaled from'} speeds measured on this device)"
-
-
-def cautious_seconds(todo: list[Planned], workers: int, kind: str) -> float:
-    """Expected wall-clock time on so many workers; unknown runs count as slow ones."""
-    return _seconds([entry.cautious_seconds(kind) for entry in todo], workers)
-
-
-def _seconds(seconds: list[float], workers: int) -> float:
-    """Wall-clock time of runs that take so many seconds each; no shorter than the longest run."""
-    return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
 def _train(

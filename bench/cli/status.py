@@ -48,7 +48,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(SuiteChoice.of(suite, changes, shard), results, watch, json)
+    show_status(SuiteChoice.of(suite, changes, shard, results), results, watch, json)
 
 
 def show_status(choice: SuiteChoice, results: Path, watch: bool, as_json: bool) -> None:

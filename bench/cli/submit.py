@@ -32,7 +32,7 @@ from bench.results import check_writable
 from bench.run import Run
 
 if TYPE_CHECKING:
-    from bench.cli.run import RunChoices
+    from bench.cli.run_choices import RunChoices
 
 BASELINES_SECONDS = 60.0
 """Assumed time of a task's baselines, which is not measured."""

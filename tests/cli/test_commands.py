@@ -22,7 +22,7 @@ from bench import suite as suites
 from bench.cli import printing
 from bench.cli.app import COMMANDS, load
 from bench.cli.arguments import SuiteChoice
-from bench.cli.run import cautious_seconds, expected_cost
+from bench.cli.expected_time import cautious_seconds, expected_cost
 from bench.cost import TimeEstimate
 from bench.dispatch.status import RunStatus
 from bench.plan import Planned
@@ -110,7 +110,7 @@ def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tup
         r"Suite tiny: 2 runs \(2 missing\)\. 2 runs to train, \S+ full-length FLOPs\.", lines[0]
     )
     assert lines[1] == "Kernels: sequential (the fastest on a processor)."
-    how = "no similar run was measured on this device; measure it with: bench speed suites/tiny.yaml"
+    how = "no similar run was measured; measure on the device that trains: bench speed suites/tiny.yaml"
     assert lines[2] == f"Expected: an unknown time ({how})."
     assert sum(line.startswith("finished  linear_regression/") for line in lines) == 2
     assert lines[-2:] == ["Done: 2 finished.", "Next: bench report suites/tiny.yaml"]
@@ -203,7 +203,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
     done = bench("run", suite, "--limit", 1, "--device", "cpu", cwd=tmp_path)
     said(done, 2)
     assert re.fullmatch(
-        r"bench: not started: this takes an unknown time \(.*; measure it with: bench speed \S+\); "
+        r"bench: not started: this takes an unknown time \(.*; measure on the device that trains: bench speed \S+\); "
         r"use --yes to start it without a question, or select fewer runs with --filter and --limit\n",
         done.stderr,
     )
@@ -224,7 +224,7 @@ def test_a_run_ends_no_sooner_than_its_longest_part() -> None:
     assert total(workers=2) == 0.0
     assert total(8.0, None, workers=2) > 3 * 3600.0, "half a million steps are asked about"
     todo, choice = [costing(7.0), costing(5.0), costing(None)], SuiteChoice(Path("x.yaml"), "x.yaml")
-    assert expected_cost(todo[:2], choice, 2) == "about 7 s on 2 workers (at speeds measured on this device)"
+    assert expected_cost(todo[:2], choice, 2) == "about 7 s on 2 workers (at measured speeds)"
     some = expected_cost(todo, choice, 1)
     assert some.startswith("at least 12 s on 1 worker, with 1 run unknown (")
     assert "bench speed x.yaml" in some

@@ -14,7 +14,8 @@ from bench.cli.arguments import SuiteChoice
 from bench.cli.cancel import cancel_suite
 from bench.cli.failures import show_failures
 from bench.cli.logs import show_log
-from bench.cli.run import RunChoices, run_suite
+from bench.cli.run import run_suite
+from bench.cli.run_choices import RunChoices
 from bench.cli.status import show_status
 from bench.dispatch.job import Machine
 from bench.dispatch.state import Folder, log_of
@@ -138,6 +139,12 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     assert (len(first["runs"]), second["class"]) == (4, "ValueError")
     show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
     assert "bench failures" in capsys.readouterr().out
+
+
+def test_a_command_that_is_printed_names_the_folder_of_results_if_it_is_another(suite: Path) -> None:
+    elsewhere = Path("my results")
+    assert str(SuiteChoice.of(suite)) == str(suite)
+    assert str(SuiteChoice.of(suite, results=elsewhere)) == f"{suite} --results 'my results'"
 
 
 def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) -> None:

@@ -1,0 +1,90 @@
+"""The choices of `bench run`, and the refusal of those that cannot be carried out."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import tracking
+from bench.cli import printing
+from bench.dispatch.job import Machine, has_dropout
+from bench.errors import UserError, did_you_mean
+from bench.plan import Planned
+
+CLUSTERS = ("local", "slurm")
+
+
+@dataclass(frozen=True)
+class RunChoices:
+    """Options of the command line: which runs to start, and where."""
+
+    filter: str | None
+    limit: int | None
+    dry_run: bool
+    retry: str | None
+    yes: bool
+    device: str
+    workers: int | None
+    gpus_per_run: int = 1
+    seconds: float | None = None
+    cluster: str = "local"
+    cluster_config: Path | None = None
+    wait: bool = False
+    snapshot: bool = False
+    track: str | None = None
+
+
+def check_choices(choices: RunChoices, machine: Machine) -> None:
+    """Refuse options that are wrong, whatever the suite is.
+
+    Raises:
+        UserError: a value is unknown, options do not go together, or a package is not installed.
+    """
+    if choices.retry not in (None, "failed"):
+        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
+    if choices.cluster not in CLUSTERS:
+        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
+    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
+        raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
+    if choices.cluster == "slurm" and choices.seconds is not None:
+        raise UserError(
+            "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
+            "a job saves before it is over, and its runs resume in the next one"
+        )
+    if choices.track is not None:
+        tracking.check(choices.track)
+        if choices.cluster != "local":
+            raise UserError(
+                "--track belongs to --cluster local: it reads the record of this machine's workers"
+            )
+    if machine.keep_weights and importlib.util.find_spec("safetensors") is None:
+        raise UserError("--keep-weights needs safetensors: pip install 'icl-bench[weights]'")
+
+
+def check_kernels(machine: Machine) -> None:
+    from bench.kernels import backends
+
+    if machine.kernels not in backends.SCAN_NAMES:
+        raise UserError(f"--kernels {machine.kernels}{did_you_mean(machine.kernels, backends.SCAN_NAMES)}")
+
+
+def check_spread(spread: int, todo: list[Planned]) -> None:
+    """Refuse runs whose result would differ when spread over several devices."""
+    if spread == 1:
+        return
+    dropout = [entry for entry in todo if has_dropout(entry.run)]
+    if dropout:
+        names = ", ".join(sorted({entry.run.architecture.name for entry in dropout}))
+        raise UserError(
+            f"--gpus-per-run {spread}: {printing.count(len(dropout), 'run')} of {names} have dropout, which "
+            "draws other numbers on several devices; exclude them with --filter and train them on one device"
+        )
+    for entry in todo:
+        if entry.run.architecture.carries or entry.run.optimizer.plateau_factor is not None:
+            raise UserError(
+                f"--gpus-per-run {spread}: {entry.run.label} carries a state or lowers its learning rate at "
+                "plateaus, which one device must do; exclude it with --filter"
+            )
+    if small := [entry for entry in todo if entry.run.batch_size < spread]:
+        raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
