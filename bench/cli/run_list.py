@@ -15,6 +15,8 @@ from bench.plan import Planned, TaskName, task_names
 from bench.run import SETTINGS, Run, text_of
 
 SHORT_NAMES = {"learning_rate": "lr", "batch_size": "batch"}
+EVALUATION_PROMPTS = Run.model_fields["evaluation_prompts"].default
+"""The default number of evaluation prompts."""
 
 
 class _Setting(NamedTuple):
@@ -43,11 +45,7 @@ def show_runs(planned: Sequence[Planned], out: printing.Output) -> None:
     later = Run.later_fields.items()
     off = [name for name, value in later if all(getattr(entry.run, name) == value for entry in planned)]
     common = [name for name in settings if name not in (*_ALWAYS, *varying, *off)]
-    facts = [_stated(settings, common, planned[0])] if common and planned else []
-    prompts = {entry.run.evaluation_prompts for entry in planned}
-    if len(prompts) == 1 and prompts != {Run.model_fields["evaluation_prompts"].default}:
-        facts.append(f"evaluation_prompts {prompts.pop()}")
-    if facts:
+    if facts := [*_stated(settings, common, planned), *_evaluation_prompts(planned)]:
         out.say(f"Every run: {', '.join(facts)}.", style="dim")
 
 
@@ -59,7 +57,7 @@ def _show_experiments(planned: Sequence[Planned], varying: Sequence[str], out: p
         varying: the settings of training in which they differ.
         out: the terminal.
     """
-    left_out = ""
+    left_out, same_prompts = "", len({entry.run.evaluation_prompts for entry in planned}) == 1
     for experiment, members in groupby(planned, key=lambda entry: entry.experiments[0]):
         entries = list(members)
         names = task_names(entries)
@@ -68,8 +66,9 @@ def _show_experiments(planned: Sequence[Planned], varying: Sequence[str], out: p
             name for name in (*_ALWAYS, *varying) if name == "architecture" or _vary(settings[name], entries)
         ]
         shared = [name for name in (*_ALWAYS, *varying) if name not in shown]
-        facts = printing.count(len(entries), "run"), _stated(settings, shared, entries[0])
-        out.print(Text.assemble((experiment, "bold"), ": ", ", ".join(filter(None, facts))))
+        facts = [printing.count(len(entries), "run"), *_stated(settings, shared, entries)]
+        facts += [] if same_prompts else _evaluation_prompts(entries)
+        out.print(Text.assemble((experiment, "bold"), ": ", ", ".join(facts)))
         _say_others(names, out)
         table = printing.table(out, *_table(settings, shown, entries))
         left_out = max(left_out, str(table.caption or ""), key=len)
@@ -113,9 +112,20 @@ def _vary(setting: _Setting, planned: Sequence[Planned]) -> bool:
     return len({setting.value(entry) for entry in planned}) > 1
 
 
-def _stated(settings: Mapping[str, _Setting], names: Sequence[str], entry: Planned) -> str:
-    """The settings that runs share, with their values in one of the runs: "clip 10, optimizer adam"."""
-    return ", ".join(f"{settings[name].column.name} {settings[name].value(entry)}" for name in names)
+def _stated(settings: Mapping[str, _Setting], names: Sequence[str], planned: Sequence[Planned]) -> list[str]:
+    """Settings that all runs share, with their values: "clip 10", "optimizer adam"."""
+    return [
+        f"{settings[name].column.name} {settings[name].value(entry)}"
+        for entry in planned[:1]
+        for name in names
+    ]
+
+
+def _evaluation_prompts(planned: Sequence[Planned]) -> list[str]:
+    """The number of evaluation prompts that all runs share, if it is not the default."""
+    numbers = {entry.run.evaluation_prompts for entry in planned} - {EVALUATION_PROMPTS}
+    shared = len({entry.run.evaluation_prompts for entry in planned}) == 1
+    return [f"evaluation_prompts {number}" for number in numbers] if shared else []
 
 
 def _say_others(names: Mapping[str, TaskName], out: printing.Output) -> None:

@@ -125,7 +125,7 @@ class FuzzyRecall(Answers):
         ids, key_size = codes % self.symbols, (codes // self.symbols)[:, 1:]
         return text(ids[:, :-1], ids[:, 1:], key_size > 0, {"key_size": key_size})
 
-    def counts(self, prompts: Prompts, name: str) -> Tensor:
+    def positions_per_column(self, prompts: Prompts, name: str) -> Tensor:
         return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
     def columns(self, values: Tensor, prompts: Prompts) -> Tensor:

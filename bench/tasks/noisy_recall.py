@@ -110,7 +110,7 @@ class NoisyRecall(Answers):
         """Logits (B, L, V) → those at the first token of every slot, (B, N, V)."""
         return outputs[:, 0::2]
 
-    def counts(self, prompts: Prompts, name: str) -> Tensor:
+    def positions_per_column(self, prompts: Prompts, name: str) -> Tensor:
         return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
     def columns(self, values: Tensor, prompts: Prompts) -> Tensor:

@@ -326,7 +326,7 @@ class Task(Frozen):
         """Scores of a model at some columns of the main evaluation, (B, len(columns)); else as `measure`."""
         return self.measure(predict, prompts, MAIN)[MAIN][:, list(columns)]
 
-    def counts(self, prompts: Prompts, name: str) -> Tensor | None:
+    def positions_per_column(self, prompts: Prompts, name: str) -> Tensor | None:
         """Numbers of scored positions in every column of evaluation `name`, (B, columns).
 
         None if every column is one position. Otherwise `measure` returns sums over the positions of each

@@ -137,7 +137,7 @@ class Answers(NextToken):
     ) -> list[Baseline]:
         """The records of a predictor's scores (P, N) by evaluation."""
         sums = {at: self.columns(values, prompts) for at, values in scores.items()}
-        counts = self.counts(prompts, MAIN)
+        counts = self.positions_per_column(prompts, MAIN)
         if counts is None:
             return records(name, kind, sums, started)
         return weighted_records(name, kind, sums, counts, started, self.evaluations()[MAIN].positions)

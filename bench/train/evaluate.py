@@ -93,7 +93,7 @@ class ModelScores:
 
     @classmethod
     def of(cls, task: Task, name: str, values: Tensor, counts: Tensor | None = None) -> ModelScores:
-        """ModelScores of evaluation `name` from what `task.measure` returned and from `task.counts`.
+        """ModelScores of evaluation `name` from what `task.measure` and `task.positions_per_column` returned.
 
         Both are (prompts, columns).
         """
@@ -164,7 +164,9 @@ def member_scores(
                 else:
                     measured = task.measure(predict, prompts, evaluation.evaluation)
                 own_parts.append({name: values.double().cpu() for name, values in measured.items()})
-    counts = {name: task.counts(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
+    counts = (
+        {name: task.positions_per_column(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
+    )
     return [
         {
             name: ModelScores.of(task, name, torch.cat([part[name] for part in own_parts]), counts[name])

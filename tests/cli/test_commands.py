@@ -203,7 +203,7 @@ def test_long_work_is_not_started_unasked(tmp_path: Path) -> None:
     done = bench("run", suite, "--limit", 1, "--device", "cpu", cwd=tmp_path)
     said(done, 2)
     assert re.fullmatch(
-        r"bench: not started: this takes an unknown time \(.*; measure on the device that trains: bench speed \S+\); "
+        r"bench: not started: this takes an unknown time \(.* trains: bench speed \S+\); "
         r"use --yes to start it without a question, or select fewer runs with --filter and --limit\n",
         done.stderr,
     )

@@ -52,3 +52,13 @@ def test_an_experiment_states_what_its_runs_share_and_breaks_long_names_before_o
     assert ["id", "task", "architecture", "lr", "seed", "state", "time"] in lines
     assert ["+group=S5", "+negative_eigenvalues=True"] in lines
     assert "Left out of this narrow terminal: full-length FLOPs, parameters." in printed
+
+
+def test_numbers_of_evaluation_prompts_that_differ_between_experiments_are_stated_with_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    suite = suites.load(ROOT / "suites/formal.yaml")
+    show_runs(plan(suite, Path("/nowhere/results"), Pool(), Speeds(Pool())), Output())
+    printed = capsys.readouterr().out
+    assert printed.count("evaluation_prompts 500") == printed.count("evaluation_prompts 2500") == 3

@@ -117,7 +117,10 @@ def test_only_logits_before_counted_tokens_count() -> None:
     right = 20.0 * torch.nn.functional.one_hot(prompts.targets, 16).float()
     outputs = torch.where(prompts.counted.unsqueeze(2), right, outputs)
     outputs[1, -1] = outputs[1, -1].roll(1)
-    scores, counts = task.measure(lambda _: outputs, prompts, "report"), task.counts(prompts, "report")
+    scores, counts = (
+        task.measure(lambda _: outputs, prompts, "report"),
+        task.positions_per_column(prompts, "report"),
+    )
     assert counts.sum() == prompts.counted.sum()
     assert (counts - scores["report"]).sum(dim=1).tolist() == [0, 1, 0, 0, 0]
     size = int(prompts.more["key_size"][1, -1])

@@ -101,7 +101,7 @@ def test_only_logits_at_repeated_keys_count() -> None:
     outputs[:, 0::2] = torch.where(counted(prompts).unsqueeze(2), right, outputs[:, 0::2])
     outputs[3, -2] = outputs[3, -2].roll(1)  # the last slot always counts
     scores = task.measure(lambda _: outputs, prompts, "report")
-    counts = task.counts(prompts, "report")
+    counts = task.positions_per_column(prompts, "report")
     assert torch.equal(counts, counted(prompts)[:, 1:].float())
     missed = (counts - scores["report"]).sum(dim=1).tolist()
     assert missed == [0, 0, 0, 1, 0]
@@ -140,7 +140,7 @@ def test_the_random_pair_before_is_a_rule_on_tokens() -> None:
         for slot in counted(prompts)[row].nonzero().flatten().tolist():
             before = [value for key, value in pairs[:slot] if key < 4]
             sums[row, slot - 1] = before.count(pairs[slot][1]) / len(before)
-    columns, overall = weighted.columns_and_overall(sums, task.counts(prompts, "report"))
+    columns, overall = weighted.columns_and_overall(sums, task.positions_per_column(prompts, "report"))
     (row_of,) = (
         r for r in task.baselines(prompts) if (r.name, r.evaluation) == ("random pair before", "report")
     )

@@ -215,7 +215,7 @@ class GINC(NextToken):
                 scores.append(outputs[:, -1].argmax(dim=-1) == prompts.targets[:, cell])
         return torch.stack(scores, dim=1).float()
 
-    def counts(self, prompts: Prompts, name: str) -> Tensor | None:
+    def positions_per_column(self, prompts: Prompts, name: str) -> Tensor | None:
         if name not in (VALIDATION, TRAINING):
             return None
         return self._by_begin(torch.ones(len(prompts.tokens), self.block - 1))
@@ -255,7 +255,10 @@ class GINC(NextToken):
         from bench.tasks.languages import ginc_baselines, hidden_markov
 
         started, words = time.perf_counter(), prompts.tokens - 1
-        begins, counts = self.evaluations()[evaluation].positions, self.counts(prompts, evaluation)
+        begins, counts = (
+            self.evaluations()[evaluation].positions,
+            self.positions_per_column(prompts, evaluation),
+        )
         assert counts is not None
 
         def row(name: str, kind: Kind, losses: Tensor) -> Baseline:

@@ -171,7 +171,7 @@ class RegBench(NextToken, Sizes):
             TOTAL_VARIATION: self.by_string(self.distances(outputs, prompts), prompts),
         }
 
-    def counts(self, prompts: Prompts, name: str) -> Tensor:
+    def positions_per_column(self, prompts: Prompts, name: str) -> Tensor:
         return self.by_string(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
     def by_string(self, values: Tensor, prompts: Prompts) -> Tensor:

@@ -83,7 +83,7 @@ def regbench_baselines(task: RegBench, prompts: Prompts) -> list[Baseline]:
     def rows(name: str, kinds: Sequence[Kind], predicted: Predicted) -> list[Baseline]:
         """A record per evaluation, of the kinds given for accuracy, cross-entropy and total variation."""
         records, values = [], (predicted.accuracy, predicted.cross_entropy, predicted.total_variation)
-        counts = task.counts(prompts, MAIN)
+        counts = task.positions_per_column(prompts, MAIN)
         for evaluation, kind, scores in zip(EVALUATIONS, kinds, values, strict=True):
             sums = task.by_string(scores, prompts)
             columns, overall = weighted.columns_and_overall(sums, counts)

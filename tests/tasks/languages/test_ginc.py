@@ -250,7 +250,7 @@ def test_cross_entropies_of_documents_are_means_over_all_words() -> None:
     scores = SMALL.measure(lambda tokens: torch.zeros(*tokens.shape, SMALL.vocabulary), prompts, TRAINING)[
         TRAINING
     ]
-    counts = SMALL.counts(prompts, TRAINING)
+    counts = SMALL.positions_per_column(prompts, TRAINING)
     assert counts is not None
     assert counts[0].tolist() == [1, 2, 4, 8, 16, 32]
     assert (scores / counts).flatten().tolist() == pytest.approx([math.log(101)] * scores.numel())

@@ -158,7 +158,7 @@ def test_scores_of_the_docstrings_example() -> None:
     outputs[:, :, 2] = 1.0  # always b: allowed where bc or b may follow
     scores = TINY.measure(lambda tokens: outputs, prompts, MAIN)
     assert scores[MAIN][0, :3].tolist() == [2, 0, 2]
-    assert TINY.counts(prompts, MAIN)[0, :3].tolist() == [3, 1, 3]
+    assert TINY.positions_per_column(prompts, MAIN)[0, :3].tolist() == [3, 1, 3]
     p_b, p_other = (x / (math.e + TINY.vocabulary - 1) for x in (math.e, 1))
     nll = -sum(math.log(p_b if token == 2 else p_other) for token in (2, 1, 3, 1, 1, 3, 2))
     assert scores[CROSS_ENTROPY][0].sum().item() == pytest.approx(nll, rel=1e-5)
