@@ -95,17 +95,21 @@ class Cell(NamedTuple):
     """One grid point before it is a run.
 
     Attributes:
-        nominal: the size as listed.
-        size: the architecture's own.
+        listed_size: the size as listed.
+        size: the same for the architecture: without heads if it has none.
         settings: of training, those that a grid lists.
+        size_place: where the size is written.
+        architecture_place: where the architecture is written.
     """
 
     task: Task
     protocol: str
     architecture: Architecture
-    nominal: Size
+    listed_size: Size
     size: Size
     settings: dict[str, Any]
+    size_place: Loc
+    architecture_place: Loc
 
     def matches(self, exclusion: Exclusion) -> bool:
         """Whether the point has the value of every field of the exclusion."""
@@ -120,7 +124,7 @@ class Cell(NamedTuple):
         }
         return (
             all(values[key] == value for key, value in fields.items())
-            and (group is None or self.nominal in SIZE_GROUPS[group])
+            and (group is None or self.listed_size in SIZE_GROUPS[group])
             and (architecture is None or fnmatchcase(self.architecture.name, canonical(architecture)))
         )
 
@@ -142,17 +146,17 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
         complaints.extend(Complaint(loc, f"missing key '{key}'") for key in missing)
     elif missing and entry.exclude:
         complaints.append(Complaint((*loc, "exclude"), "there is no grid to exclude from"))
-    runs = [] if missing and entry.points else list(_product(stated, entry.exclude, loc, complaints))
+    runs = [] if missing and entry.points else list(_grid_runs(stated, entry.exclude, loc, complaints))
     for index, point in enumerate(entry.points):
         place = (*loc, "points", index)
-        if single := _single(stated, point, place, complaints):
-            runs += _product(single, [], place, complaints)
+        if single := _point(stated, point, place, complaints):
+            runs += _grid_runs(single, [], place, complaints)
     if not runs and len(complaints) == before and not stated.broken:
         complaints.append(Complaint(loc, "there is nothing to run: every grid point is excluded"))
     return tuple({run.id: run for run in runs}.values())
 
 
-def _product(
+def _grid_runs(
     stated: Stated, exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint]
 ) -> Iterator[Run]:
     """The runs of the product of the lists, without those excluded. Zipped lists count as one list."""
@@ -160,36 +164,21 @@ def _product(
     if stated.lacks("steps"):
         complaints.append(Complaint(loc, "missing key 'steps'"))
     checkpoints = _checkpoints(stated, complaints)
-    parts = _pairs(stated, loc, complaints)
+    parts = _unzipped(stated, loc, complaints)
     if _too_many(parts, loc, complaints):
         return
-    grids = [_grid(part, loc, complaints) for part in parts]
+    cells = [cell for part in parts for cell in _cells(part, loc, complaints)]
     _values(stated, "protocol", complaints)
-    cells = [cell for grid in grids for cell in grid.cells]
-    whole = len(complaints) == before and not stated.changed
-    remaining = {id(cell) for cell in _less(cells, exclude, (*loc, "exclude"), complaints, whole)}
+    # With mistakes in the lists, or with lists from the command line, an exclusion may match nothing.
+    must_match = len(complaints) == before and not stated.changed
+    remaining = _without_excluded(cells, exclude, (*loc, "exclude"), complaints, must_match)
     if not stated.steps or "checkpoints" in stated.broken:
         return
-    for grid in grids:
-        for cell in grid.cells:
-            if id(cell) in remaining:
-                yield from _valid(cell, grid, stated.settings, checkpoints, complaints)
+    for cell in remaining:
+        yield from _valid_run(cell, stated.settings, checkpoints, complaints)
 
 
-class Product(NamedTuple):
-    """The points of a product.
-
-    Attributes:
-        sizes: where each nominal size is written.
-        architectures: where each architecture is written, by name.
-    """
-
-    cells: list[Cell]
-    sizes: dict[Size, Loc]
-    architectures: dict[str, Loc]
-
-
-def _pairs(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated]:
+def _unzipped(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated]:
     """The settings with the first value of every zipped list, with the second of each, and so on.
 
     Without zipped lists, the settings as they are; nothing if the lists cannot be paired.
@@ -222,8 +211,8 @@ def _pairs(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated
     ]
 
 
-def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Product:
-    """The product of the lists."""
+def _cells(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Cell]:
+    """The points of the product of the lists. Seeds vary fastest."""
     placed_sizes = sizes(stated.listed("sizes"), complaints)
     placed_architectures = architectures(stated.listed("architectures"), complaints)
     placed_tasks = [
@@ -235,29 +224,28 @@ def _grid(stated: Stated, loc: Loc, complaints: list[Complaint]) -> Product:
         name: optimizers(stated.listed(setting.key), stated.steps, complaints)
         if name == "optimizer"
         else _values(stated, setting.key, complaints)
-        for name, setting in sorted(
-            SETTINGS.items(), key=lambda item: item[0] == "seed"
-        )  # seeds vary fastest
+        for name, setting in sorted(SETTINGS.items(), key=lambda item: item[0] == "seed")
         if setting.listed
     }
-    cells = [
+    return [
         Cell(
-            task, protocol, architecture, size, size.of(architecture), dict(zip(listed, values, strict=True))
+            task,
+            protocol,
+            architecture,
+            size,
+            size.of(architecture),
+            dict(zip(listed, values, strict=True)),
+            size_place,
+            architecture_place,
         )
-        for (task, protocol), architecture, (size, _), *values in product(
-            placed_tasks,
-            [architecture for architecture, _ in placed_architectures],
-            placed_sizes,
-            *listed.values(),
+        for (task, protocol), (architecture, architecture_place), (size, size_place), *values in product(
+            placed_tasks, placed_architectures, placed_sizes, *listed.values()
         )
     ]
-    return Product(
-        cells, dict(placed_sizes), {variant.name: place for variant, place in placed_architectures}
-    )
 
 
-def _valid(
-    cell: Cell, grid: Product, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
+def _valid_run(
+    cell: Cell, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
 ) -> Iterator[Run]:
     """The run of a grid point; nothing, and a complaint, if it is not valid."""
     try:
@@ -266,11 +254,11 @@ def _valid(
         for problem in error.errors():
             why = problem.get("ctx", {}).get("error", problem["msg"])
             about = ".".join(map(str, problem["loc"])) or "size"
-            complaints.append(Complaint(grid.sizes[cell.nominal], f"{about}: {why}"))
+            complaints.append(Complaint(cell.size_place, f"{about}: {why}"))
         return
     if fault := file_fault(run.file_name):
         message = f"architecture '{run.architecture.name:.60}…': its result would need {fault}"
-        complaints.append(Complaint(grid.architectures[run.architecture.name], message))
+        complaints.append(Complaint(cell.architecture_place, message))
     else:
         yield run
 
@@ -353,34 +341,42 @@ def _values(stated: Stated, key: str, complaints: list[Complaint]) -> list[Any]:
     return [value for value, _ in values]
 
 
-def _less(
-    cells: Sequence[Cell], exclude: Sequence[Exclusion], loc: Loc, complaints: list[Complaint], whole: bool
+def _without_excluded(
+    cells: Sequence[Cell],
+    exclude: Sequence[Exclusion],
+    loc: Loc,
+    complaints: list[Complaint],
+    must_match: bool,
 ) -> list[Cell]:
-    """The cells that no exclusion matches. In a `whole` grid, each exclusion must match something."""
+    """The cells that no exclusion matches; complains about one that matches nothing, if it `must_match`."""
     remaining = list(cells)
     for index, exclusion in enumerate(exclude):
         place = (*loc, index)
-        named = [
-            is_known(word, valid, noun, (*place, key), complaints)
-            for key, noun, valid in (
-                ("task", "task", TASKS),
-                ("size", "size group", SIZE_GROUPS),
-                ("optimizer", "optimizer", OPTIMIZERS),
-            )
-            if (word := getattr(exclusion, key)) is not None
-        ]
-        if (word := exclusion.architecture) is not None and not is_pattern(word):
-            place_of = (*place, "architecture")
-            base = word.partition("+")[0]
-            named.append(is_known(base, ARCHITECTURES, "architecture", place_of, complaints))
-        if not all(named):
+        if not _names_are_known(exclusion, place, complaints):
             continue
-        if whole and not any(cell.matches(exclusion) for cell in cells):
+        if must_match and not any(cell.matches(exclusion) for cell in cells):
             complaints.append(
                 Complaint(place, f"excludes nothing: no grid point matches{_variants(exclusion, cells)}")
             )
         remaining = [cell for cell in remaining if not cell.matches(exclusion)]
     return remaining
+
+
+def _names_are_known(exclusion: Exclusion, place: Loc, complaints: list[Complaint]) -> bool:
+    """Whether the names in an exclusion exist; complains about each that does not."""
+    known = [
+        is_known(word, valid, noun, (*place, key), complaints)
+        for key, noun, valid in (
+            ("task", "task", TASKS),
+            ("size", "size group", SIZE_GROUPS),
+            ("optimizer", "optimizer", OPTIMIZERS),
+        )
+        if (word := getattr(exclusion, key)) is not None
+    ]
+    if (word := exclusion.architecture) is not None and not is_pattern(word):
+        base = word.partition("+")[0]
+        known.append(is_known(base, ARCHITECTURES, "architecture", (*place, "architecture"), complaints))
+    return all(known)
 
 
 def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
@@ -394,27 +390,13 @@ def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
     return f" (there is {', '.join(names)})" if names else ""
 
 
-def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
-    """The settings of a point: its own fields, completed from the experiment where that has one value."""
+def _point(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
+    """The settings of a point: its own fields, completed from the experiment where that has one value.
+
+    None, and complaints, if the point leaves something open. Settings of the command line stay as they are.
+    """
     before = len(complaints)
-    fields = {key: getattr(point, key) for key in point.model_fields_set}
-    fields = {key: value for key, value in fields.items() if value is not None}
-    update: dict[str, Any] = {"zip": []}
-    places = dict(stated.places)
-    shape = {key: fields.pop(key) for key in ("layers", "width", "heads") if key in fields}
-    if shape and "size" in fields:
-        complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
-    elif shape and "sizes" not in stated.changed:
-        update["sizes"], places["sizes"] = [shape], loc
-    # The experiment's checkpoints belong to the experiment's number of steps.
-    if "steps" in fields and "checkpoints" not in stated.changed:
-        update["checkpoints"] = []
-    for key, value in fields.items():
-        setting = AXES.get(key, key)
-        if setting in stated.changed:
-            continue
-        update[setting] = [value] if key in AXES else value
-        places[setting] = (*loc, key)
+    update, places = _own_settings(stated, point, loc, complaints)
     for key, setting in AXES.items():
         values = update.get(setting, getattr(stated.settings, setting))
         if setting in stated.changed:
@@ -430,6 +412,29 @@ def _single(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint])
     return replace(
         stated,
         settings=stated.settings.model_copy(update=update),
-        places=places,
+        places={**stated.places, **places},
         broken=stated.broken - update.keys(),
     )
+
+
+def _own_settings(
+    stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]
+) -> tuple[dict[str, Any], dict[str, Loc]]:
+    """The settings that a point replaces, by the keys of an experiment, and where they are written."""
+    fields = {key: value for key in point.model_fields_set if (value := getattr(point, key)) is not None}
+    update: dict[str, Any] = {"zip": []}
+    places: dict[str, Loc] = {}
+    shape = {key: fields.pop(key) for key in ("layers", "width", "heads") if key in fields}
+    if shape and "size" in fields:
+        complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
+    elif shape and "sizes" not in stated.changed:
+        update["sizes"], places["sizes"] = [shape], loc
+    # The experiment's checkpoints belong to the experiment's number of steps.
+    if "steps" in fields and "checkpoints" not in stated.changed:
+        update["checkpoints"] = []
+    for key, value in fields.items():
+        setting = AXES.get(key, key)
+        if setting not in stated.changed:
+            update[setting] = [value] if key in AXES else value
+            places[setting] = (*loc, key)
+    return update, places
