@@ -405,7 +405,8 @@ def test_more_slack_never_loses_an_order(errors: list[float], first: float, seco
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.01, 1)), min_size=12, max_size=12))
 def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> None:
-    from bench.report.data.estimates import TaskResults, best_sizes
+    from bench.report.data.choices import best_sizes
+    from bench.report.data.estimates import TaskResults
     from bench.report.data.frame import results_frame
 
     runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), (1e-4, 1e-3), (0, 1, 2))

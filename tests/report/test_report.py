@@ -33,8 +33,9 @@ from synthetic import (
     write_pool,
 )
 
-from bench.report.data import estimates
-from bench.report.data.estimates import TaskResults, tied_rates
+from bench.report.data import choices, estimates
+from bench.report.data.choices import tied_rates
+from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
 from bench.report.figures.axes import tick_label
@@ -152,7 +153,7 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
         }
     )
     table = task_of([small, large], pool).settings
-    assert estimates.best_sizes(table)["size"].tolist() == ["2×128"]
+    assert choices.best_sizes(table)["size"].tolist() == ["2×128"]
 
 
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from synthetic import grid, pool_with, result_of, task_named
 
-from bench.report.data.estimates import TaskResults, best_sizes
+from bench.report.data.choices import best_sizes
+from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import references_frame, results_frame
 from bench.report.figures.training import training_curves, training_losses
 from bench.report.style import looks

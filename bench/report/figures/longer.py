@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults, best_sizes, curves
+from bench.report.data.choices import best_sizes
+from bench.report.data.estimates import TaskResults, curves
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples

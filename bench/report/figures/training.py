@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults, best_sizes, chosen
+from bench.report.data.choices import best_sizes, chosen
+from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing, spots_of, tag

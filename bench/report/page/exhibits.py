@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.paper.exhibits import EXHIBITS, Exhibit, named
-from bench.report.data.estimates import settings
+from bench.report.data.choices import settings
 from bench.report.data.frame import CELL, of_runs
 from bench.report.figures.drawing import Drawing
 from bench.report.style import task_name

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from bench.check import WORDS, Verdict
 from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
-from bench.report.data import budgets, estimates
+from bench.report.data import budgets, choices, estimates
 from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
 from bench.report.page.exhibits import DrawnExhibit
@@ -43,8 +43,8 @@ LENGTH = {
     "training_flops": "Every step counts at the prompt length its curriculum gives it.",
 }[AXIS]
 RULES = (
-    ("Choice of learning rate", estimates.LEARNING_RATE_RULE),
-    ("Choice of size", estimates.SIZE_RULE),
+    ("Choice of learning rate", choices.LEARNING_RATE_RULE),
+    ("Choice of size", choices.SIZE_RULE),
     ("Several seeds", estimates.SEEDS_RULE),
     ("Intervals", estimates.INTERVAL_RULE),
     ("Equal FLOPs", budgets.RULE),

@@ -6,21 +6,15 @@ files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bench.paper.exhibits import named
-from bench.report.data.estimates import (
-    FRONTIER_RULE,
-    SIZE_RULE,
-    TaskResults,
-    best_sizes,
-    on_frontier,
-    tied_rates,
-)
+from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier
 from bench.report.data.frame import WITH_RESULTS, counts, runs_of, tally, total
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
@@ -110,32 +104,16 @@ def section(
     drawn_elsewhere = any(name.startswith("Figure ") for name in named(experiment.rebuilds))
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
-    kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
     for _, rows in results.groupby("task_id", sort=False):
         task = TaskResults(rows)
+        has_results = rows["state"].isin(WITH_RESULTS).any()
+        panel = _flops_panel(task, references) if has_results and not drawn_elsewhere else None
+        if panel is not None:
+            panels.append(panel)
         stem = slug(f"{anchor}-{task.title}", names)
-        drawings: list[Drawing] = []
-        if rows["state"].isin(WITH_RESULTS).any():
-            drawings.append(_by_examples(f"{stem}-examples", task, references, styles))
-            if not drawn_elsewhere:
-                panels.append(_flops_panel(task, references))
-                drawings.append(_by_flops(f"{stem}-flops", panels[-1], styles))
-            drawings.append(training_curves(f"{stem}-training", task, references, styles))
-            if (beyond := longer_prompts(f"{stem}-longer", task, references, styles)) is not None:
-                drawings.append(beyond)
-        tasks.append(
-            TaskSection(
-                task.title,
-                task.family,
-                stem,
-                tally(rows),
-                [f"{stem}-{kind}" for kind in kinds],
-                drawings,
-                results_table(f"{stem}-results", task),
-                rates_table(f"{stem}-learning-rates", task.settings),
-                _warnings(task),
-            )
-        )
+        drawings = _drawings(stem, task, references, panel, styles) if has_results else []
+        kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
+        tasks.append(_task_section(stem, task, [f"{stem}-{kind}" for kind in kinds], drawings))
     runs = runs_of(results)
     return ExperimentSection(
         experiment.name,
@@ -147,6 +125,35 @@ def section(
         total(runs["done_flops"]),
         _overview(slug(f"{anchor}-flops", names), panels, styles) if len(panels) > 1 else None,
         tasks,
+    )
+
+
+def _drawings(
+    stem: str, task: TaskResults, references: pd.DataFrame, panel: Panel | None, styles: Mapping[str, Look]
+) -> list[Drawing]:
+    """The figures of a task with results; error against FLOPs if there is a panel of it."""
+    drawings = [
+        _by_examples(f"{stem}-examples", task, references, styles),
+        None if panel is None else _by_flops(f"{stem}-flops", panel, styles),
+        training_curves(f"{stem}-training", task, references, styles),
+        longer_prompts(f"{stem}-longer", task, references, styles),
+    ]
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _task_section(
+    stem: str, task: TaskResults, figures: Sequence[str], drawings: Sequence[Drawing]
+) -> TaskSection:
+    return TaskSection(
+        task.title,
+        task.family,
+        stem,
+        tally(task.rows),
+        figures,
+        drawings,
+        results_table(f"{stem}-results", task),
+        rates_table(f"{stem}-learning-rates", task.settings),
+        _warnings(task),
     )
 
 
@@ -223,24 +230,36 @@ def _in_words(panel: Panel, start: str, rows: pd.DataFrame) -> str:
 
 def _warnings(task: TaskResults) -> list[str]:
     """Choices among equals and at the edge of a grid, and runs that diverged or failed."""
-    warnings = [
-        f"{series}: the learning rates {', '.join(map(short, rates))} have the same error on the validation "
-        f"prompts for {size}; the lowest of them is reported."
-        for (series, size), rates in tied_rates(task.settings).items()
+    return [
+        *_tied_warnings(task),
+        *_edge_warnings(task),
+        *(line for state in ("diverged", "failed") for line in _lost_warnings(task, state)),
     ]
+
+
+def _tied_warnings(task: TaskResults) -> Iterator[str]:
+    for (series, size), rates in tied_rates(task.settings).items():
+        yield (
+            f"{series}: the learning rates {', '.join(map(short, rates))} have the same error on the "
+            f"validation prompts for {size}; the lowest of them is reported."
+        )
+
+
+def _edge_warnings(task: TaskResults) -> Iterator[str]:
     edge = task.settings[task.settings["at_edge"]]
     for series, rows in edge.groupby("series", sort=False):
         chosen = zip(rows["size"], rows["learning_rate"], strict=True)
         listed = ", ".join(first_few([f"{size} ({short(rate)})" for size, rate in chosen]))
-        warnings.append(
+        yield (
             f"{series}: the chosen learning rate is the lowest or highest planned for {listed}; "
             "a better one may lie beyond."
         )
-    for state in ("diverged", "failed"):
-        runs = task.runs[task.runs["state"] == state]
-        if len(runs):
-            settings = zip(runs["series"], runs["size"], runs["learning_rate"], strict=True)
-            cells = [f"{series} {size} at {short(rate)}" for series, size, rate in settings]
-            listed = ", ".join(first_few(list(dict.fromkeys(cells))))
-            warnings.append(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state}: {listed}.")
-    return warnings
+
+
+def _lost_warnings(task: TaskResults, state: str) -> Iterator[str]:
+    runs = task.runs[task.runs["state"] == state]
+    if len(runs):
+        settings = zip(runs["series"], runs["size"], runs["learning_rate"], strict=True)
+        cells = [f"{series} {size} at {short(rate)}" for series, size, rate in settings]
+        listed = ", ".join(first_few(list(dict.fromkeys(cells))))
+        yield f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state}: {listed}."

@@ -10,14 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.paper import printed
-from bench.report.data.estimates import (
-    INTERVAL_RULE,
-    TaskResults,
-    at_positions,
-    best_cell,
-    best_sizes,
-    chosen,
-)
+from bench.report.data.choices import best_cell, best_sizes, chosen
+from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions
 from bench.report.data.frame import tally
 from bench.report.style import architecture_name
 from bench.report.tables.table import Table, TableCell

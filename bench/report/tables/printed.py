@@ -10,7 +10,8 @@ import pandas as pd
 
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data.estimates import SIZE_RULE, TaskResults, best_cell, best_sizes, level
+from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
+from bench.report.data.estimates import TaskResults, level
 from bench.report.data.frame import tally, varied_setting
 from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell

@@ -1,0 +1,132 @@
+"""The learning rates, clips and sizes that a report chooses.
+
+They are chosen on validation prompts, by the rule in `bench.selection`. Every reported number is measured on
+test prompts. Result files call these prompts `selection` and `report`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from bench.report.data.frame import CELL, STATES, TUNED, runs_of
+from bench.results.record import MAIN
+from bench.selection import choose, seeds_to_report
+
+LEARNING_RATE_RULE = (
+    "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
+    "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
+    "at the last checkpoint, averaged over seeds. Every number shown is measured on the test prompts. The "
+    "best of several trainings is partly luck. So, with three or more seeds at several values, a seed is "
+    "reported at the value that the other seeds choose. With three or more seeds at the chosen value only, "
+    "these alone are reported. With fewer seeds, a reported error is somewhat lower than that of models "
+    "trained anew."
+)
+SIZE_RULE = (
+    "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
+    "prompts at the last checkpoint."
+)
+
+
+def settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell and tuned setting: how its seeds ended, and the error by which it is chosen.
+
+    Args:
+        rows: of the frame.
+
+    Returns:
+        SETTING_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
+        runs. selection_error is the mean over finished seeds at the last checkpoint; NaN when none
+        finished. At most one setting of a cell is chosen. seeds: those that are reported at this setting, a
+        tuple (`bench.selection.seeds_to_report`). at_edge: the chosen learning rate is the lowest or highest
+        of several that were planned.
+    """
+    last = rows[(rows["evaluation"] == MAIN) & rows["at_end"]]
+    errors = dict(zip(last["id"], last["selection_error"].astype(float), strict=True))
+    plan = runs_of(rows)
+    cells: dict[Any, dict[Any, list[tuple[int, str, str]]]] = {}
+    columns = [plan[name] for name in (*CELL, *TUNED, "seed", "id", "state")]
+    for task_id, series, size, rate, clip, *run in zip(*columns, strict=True):
+        cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append(tuple(run))
+    table = []
+    for cell, runs_by_setting in cells.items():
+        errors_by_seed = {
+            setting: {seed: errors.get(run_id) for seed, run_id, _ in runs}
+            for setting, runs in runs_by_setting.items()
+        }
+        best = choose({None: errors_by_seed})
+        reported = {} if best is None else seeds_to_report(errors_by_seed, best[1])
+        for setting, runs in runs_by_setting.items():
+            finished = [
+                error for _, run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))
+            ]
+            ended = Counter(state for *_, state in runs)
+            table.append(
+                (
+                    *cell, *setting, len(runs), *(ended[state] for state in STATES),
+                    math.fsum(finished) / len(finished) if finished else math.nan,
+                    best is not None and setting == best[1],
+                    tuple(seed for seed, place in reported.items() if place == setting),
+                )
+            )  # fmt: skip
+    return _with_edges(pd.DataFrame(table, columns=SETTING_COLUMNS))
+
+
+SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds"]
+"""Columns of `settings`, before at_edge."""
+
+
+def _with_edges(table: pd.DataFrame) -> pd.DataFrame:
+    """The settings with the column at_edge."""
+    rates = table.groupby(CELL)["learning_rate"]
+    extreme = (table["learning_rate"] == rates.transform("min")) | (
+        table["learning_rate"] == rates.transform("max")
+    )
+    table["at_edge"] = table["chosen"] & extreme & (rates.transform("nunique") > 1)
+    return table
+
+
+def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
+    """The learning rates among which the validation prompts do not choose, by series and size.
+
+    Args:
+        table: `settings` of one task.
+    """
+    tied: dict[tuple[str, str], list[float]] = {}
+    for (series, size), rows in table.groupby(["series", "size"], sort=False):
+        best = rows[rows["chosen"]]
+        for finished, error in zip(best["finished"], best["selection_error"], strict=True):
+            equal = (rows["finished"] == finished) & (rows["selection_error"] == error)
+            rates = sorted(rows.loc[equal, "learning_rate"].unique())
+            if len(rates) > 1:
+                tied[str(series), str(size)] = rates
+    return tied
+
+
+def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the finished runs that are reported, one run per seed; as if at the chosen setting."""
+    reported = table[[*CELL, *TUNED, "seeds"]].explode("seeds").rename(columns={"seeds": "seed"}).dropna()
+    reported["seed"] = reported["seed"].astype(rows["seed"].dtype)
+    kept = rows[rows["state"] == "finished"].merge(reported, on=[*CELL, *TUNED, "seed"], how="inner")
+    shown = table.loc[table["chosen"], CELL + TUNED]
+    return kept.drop(columns=TUNED).merge(shown, on=CELL, how="inner")[list(rows.columns)]
+
+
+def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """Settings of the best size for each task and series (SIZE_RULE)."""
+    picked = table[table["chosen"]]
+    best = []
+    for _, group in picked.groupby(["task_id", "series"], sort=False):
+        errors = group["selection_error"].to_dict()
+        if choice := choose({index: {(): {0: error}} for index, error in errors.items()}):
+            best.append(choice[0])
+    return table.merge(picked.loc[best, CELL], on=CELL, how="inner")
+
+
+def best_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `settings`, the rows of the cell whose chosen setting has the lowest error."""
+    best = table[table["chosen"]].sort_values("selection_error").head(1)
+    return table.merge(best[CELL], on=CELL, how="inner")
