@@ -26,7 +26,7 @@ from bench.results import read_run
 from bench.run import Run
 from bench.stack import Stack
 from bench.suite import load as load_suite
-from bench.train.step import initial_state
+from bench.train.state import initial_state
 
 PAGE = (ROOT / "bench/guide/api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

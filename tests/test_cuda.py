@@ -38,7 +38,8 @@ from bench.train.backends_agree import (  # noqa: E402
     training_losses,
 )
 from bench.train.loop import Interrupted, Progress, TrainingOptions, configure, train  # noqa: E402
-from bench.train.step import State, captured_step, eager_step, initial_state  # noqa: E402
+from bench.train.state import State, initial_state  # noqa: E402
+from bench.train.step import captured_step, eager_step  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NAMES = list(ARCHITECTURES)

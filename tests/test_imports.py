@@ -100,8 +100,8 @@ TORCH_AT_IMPORT = {
     ),
     "speed": "measure profile",
     "train": (
-        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters randomness "
-        "scoring step weights"
+        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters predictions "
+        "randomness scoring state step weights"
     ),
 }
 """The modules that need torch to be imported at all. Everything else opens without it."""

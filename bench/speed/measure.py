@@ -18,7 +18,8 @@ from bench.speed.profile import kernel_times, launches_per_step
 from bench.speed.records import Row, flops_per_step, shape_of
 from bench.stack import Stack, stackable
 from bench.train.loop import configure
-from bench.train.step import captured_step, eager_step, initial_state
+from bench.train.state import initial_state
+from bench.train.step import captured_step, eager_step
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}

@@ -21,7 +21,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
 from bench.train.loop import TrainingOptions, prepare
-from bench.train.step import State
+from bench.train.state import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
 """Architectures and their options. Together they use every sequence kernel. No dropout: its draws differ."""

@@ -16,7 +16,7 @@ import torch
 
 from bench.files import write_atomically
 from bench.train.randomness import random_states, restore_random_states, seed_random
-from bench.train.step import State
+from bench.train.state import State
 
 NAME = "checkpoint.pt"
 

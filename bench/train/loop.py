@@ -29,7 +29,8 @@ from bench.train.evaluate import rounded
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.randomness import seed_random
 from bench.train.scoring import StackScoring
-from bench.train.step import State, captured_step, eager_step, initial_state
+from bench.train.state import State, initial_state
+from bench.train.step import captured_step, eager_step
 from bench.train.weights import state_of
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ class Parameters:
                 parameter.data = view[0]
             parameters.leaves = list(first.values())
         else:
-            # `vmap` passes these to the model (`bench.train.step`), whose own parameters are not used.
+            # `vmap` passes these to the model (`bench.train.predictions`), whose own parameters are not used.
             parameters.leaves = [view.requires_grad_() for view in views]
         return parameters
 

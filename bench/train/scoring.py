@@ -27,7 +27,8 @@ from bench.train.evaluate import (
     summary,
 )
 from bench.train.notes import StackNotes
-from bench.train.step import StackPredictor, State
+from bench.train.predictions import StackPredictor
+from bench.train.state import State
 
 
 @dataclass

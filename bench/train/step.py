@@ -18,164 +18,24 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
-from bench.kernels.backends import resolve
-from bench.models.backbone import Model
 from bench.models.dropout import DropoutModule, masks
-from bench.models.mixers.lstm.module import LSTMModule
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.draws import Draws
 from bench.tasks.task import Prompts
-from bench.train.meters import Meters
-from bench.train.optimizer import StackOptimizer
-from bench.train.parameters import Parameters
-from bench.train.weights import build
+from bench.train.predictions import predict_all
+from bench.train.state import State
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
-
-
-@dataclass
-class State:
-    """Everything that a step reads and writes. A checkpoint contains its tensors and the host's notes.
-
-    Attributes:
-        stack: the runs in training.
-        model: the module of all members. Its own parameters are used only by a stack of one.
-        parameters: parameters of all members, with Adam's moments.
-        optimizer: updates the parameters.
-        step: optimisation steps done, int64 scalar on the device.
-        meters: meters of all members.
-        carried: states of recurrent blocks that a step leaves to the next; usually none.
-        point_losses: sums of the losses of all points that counted since the last reading, and their numbers,
-            (2, K) float64, of tasks with a `training_evaluation`; else None.
-    """
-
-    stack: Stack
-    model: Model
-    parameters: Parameters
-    optimizer: StackOptimizer
-    step: Tensor
-    meters: Meters
-    carried: list[Tensor]
-    point_losses: Tensor | None
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors that a step overwrites, by name. The names are part of the checkpoint's format."""
-        parameters = self.parameters
-        return {
-            "values": parameters.values,
-            "first_moment": parameters.first_moment,
-            "second_moment": parameters.second_moment,
-            "step": self.step,
-            **vars(self.meters),
-            **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
-            **({} if self.point_losses is None else {"point_losses": self.point_losses}),
-        }
-
-
-@dataclass
-class StackPredictor:
-    """Predictions of a stack's members (`bench.train.evaluate.Predictor`).
-
-    The outputs of all members for shared tokens, or for a part of them, are computed at once, when the first
-    member asks for them. Other tokens are computed for a single member, as when a model reads its own
-    predictions.
-    """
-
-    state: State
-    shared: Tensor | None = None
-    outputs: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
-
-    def share(self, tokens: Tensor) -> None:
-        """Announce tokens (B, L, n_inputs) that every member will predict."""
-        self.shared, self.outputs = tokens, {}
-
-    def predict(self, member: int, tokens: Tensor) -> Tensor:
-        """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""
-        state = self.state
-        if len(state.stack) == 1:
-            outputs: Tensor = state.model(tokens)
-            return outputs
-        # Equal places in memory, not equal values: comparing values would make the host wait for the device.
-        if self.shared is None or _memory(tokens) != _memory(self.shared):
-            return _predict(state.model, state.parameters.of_member(member), tokens)
-        place = (tokens.storage_offset(), tokens.shape, tokens.stride())
-        if place not in self.outputs:
-            self.outputs[place] = _predict_all(state, tokens, None)
-        return self.outputs[place][member]
-
-
-def _memory(tensor: Tensor) -> int:
-    """Where the memory begins of which a tensor is a view."""
-    return tensor.untyped_storage().data_ptr()
-
-
-def _predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor | None = None) -> Tensor:
-    """Outputs (K, B, L, n_outputs) of all members.
-
-    Args:
-        state: the stack.
-        tokens: (B, L, n_inputs) if `dim` is None, for all members; else with a dimension of size K at `dim`.
-        dim: the tokens' dimension of members.
-        mask_keys: keys of the members' dropout masks, (K, 3), in training.
-    """
-    names = state.parameters.names
-
-    def predict(leaves: list[Tensor], tokens: Tensor, mask_key: Tensor | None) -> Tensor:
-        with masks(mask_key):
-            return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
-
-    # "different": a module that draws from PyTorch's generator draws for every member.
-    run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
-    outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
-    return outputs
-
-
-def _predict(model: Model, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
-    outputs: Tensor = functional_call(model, parameters, (tokens,))
-    return outputs
-
-
-def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
-    """New models and their optimiser.
-
-    Each member's parameters are drawn on the CPU from a generator with the run's seed, so that a run starts
-    from the same numbers on every device and in every stack. Torch's random state on the CPU does not change.
-    """
-    models = [_initial_model(run, scan) for run in stack.members]
-    model = models[0].to(device).train()
-    parameters = Parameters.of(models, device)
-    step = torch.zeros((), dtype=torch.int64, device=device)
-    meters = Meters.new(len(stack), device)
-    optimizer = StackOptimizer(stack, parameters, meters, step, scan)
-    run, carried = stack.first, []
-    if run.architecture.carries:
-        layers = (module for module in model.modules() if isinstance(module, LSTMModule))
-        carried = [layer.begin_streams(run.batch_size) for layer in layers]
-    point_losses = None
-    if run.task.training_evaluation is not None:
-        point_losses = torch.zeros(2, len(stack), dtype=torch.float64, device=device)
-    return State(stack, model, parameters, optimizer, step, meters, carried, point_losses)
-
-
-def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
-    """A model with a run's initial values on a device, in evaluation mode."""
-    return _initial_model(run, resolve(kernels, device)[0]).to(device).eval()
-
-
-def _initial_model(run: Run, scan: str) -> Model:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        return build(run, scan)
 
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
@@ -199,57 +59,93 @@ def _lengths(state: State) -> Iterator[int]:
 
 def _step(state: State, group: Group | None) -> Callable[[int], None]:
     """The step as a function of the length of its batch."""
-    leaves = state.parameters.leaves
-    streams = _streams(state.stack)
+    streams, mask_keys = _streams(state.stack), _mask_keys(state)
 
-    drops = any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule))
+    def step(length: int) -> None:
+        if group is not None:
+            passed = _spread_pass(state, group, length)
+        elif len(state.stack) == 1:
+            passed = _single_pass(state, mask_keys(), length)
+        else:
+            passed = _stacked_pass(state, streams, mask_keys(), length)
+        if state.point_losses is not None:
+            state.point_losses.add_(torch.stack((passed.sums.detach(), passed.counts)))
+        state.optimizer(passed.gradients, passed.losses.detach())
+
+    return step
+
+
+def _mask_keys(state: State) -> Callable[[], Tensor | None]:
+    """A function to the keys of the members' dropout masks at the current step, (K, 3); None without dropout.
+
+    `bench.kernels.dropout` defines the keys.
+    """
+    if not any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule)):
+        return lambda: None
     # On the device before a capture, in which nothing may be copied from the host.
     seeds = torch.tensor(
         [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
         device=state.step.device,
     )
+    return lambda: torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)
 
-    def mask_key(members: int | slice) -> Tensor | None:
-        """Keys of dropout masks (`bench.kernels.dropout`) at the current step, (3,) or (K, 3), if needed."""
-        if not drops:
-            return None
-        return torch.cat((seeds, state.step.expand(len(seeds), 1)), dim=1)[members]
 
-    def gradients_of(loss: Tensor) -> list[Tensor]:
-        # A user's block may have parameters that no output depends on. Their gradient is zero.
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
-        pairs = zip(gradients, leaves, strict=True)
-        return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
+class _Pass(NamedTuple):
+    """A pass forward and backward.
 
-    def step(length: int) -> None:
-        run = state.stack.first
-        if group is not None:
-            rows = group.rows(_batch(run, state.step, length))
-            total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
-            gradients = gradients_of(total)
-            losses = sums = group.average(gradients, total, count).view(1)
-            counts = torch.ones_like(sums)
-        elif len(state.stack) == 1:
-            prompts = _batch(run, state.step, length)
-            if state.carried:
-                goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
-                for carried in state.carried:
-                    carried.mul_(goes_on)
-            with masks(mask_key(0)):
-                outputs = state.model(prompts.tokens)
-            sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step))
-            losses = sums / counts.clamp(min=1.0)
-            gradients = gradients_of(losses)
-        else:
-            sums, counts = _stacked_losses(state, streams, length, mask_key(slice(None)))
-            losses = sums / counts.clamp(min=1.0)
-            # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
-            gradients = gradients_of(losses.sum())
-        if state.point_losses is not None:
-            state.point_losses.add_(torch.stack((sums.detach(), counts)))
-        state.optimizer(gradients, losses.detach())
+    Attributes:
+        losses: of the members, (K,).
+        sums: sums of the losses of the points that count, (K,).
+        counts: numbers of these points, (K,).
+        gradients: of the members' losses, one tensor for each of the stack's parameters.
+    """
 
-    return step
+    losses: Tensor
+    sums: Tensor
+    counts: Tensor
+    gradients: list[Tensor]
+
+
+def _spread_pass(state: State, group: Group, length: int) -> _Pass:
+    """A run that is spread over processes: this one's rows, and the mean over all processes."""
+    run = state.stack.first
+    rows = group.rows(_batch(run, state.step, length))
+    total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
+    gradients = _gradients(total, state)
+    losses = group.average(gradients, total, count).view(1)
+    return _Pass(losses, losses, torch.ones_like(losses), gradients)
+
+
+def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
+    """A stack of one."""
+    run = state.stack.first
+    prompts = _batch(run, state.step, length)
+    if state.carried:
+        goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
+        for carried in state.carried:
+            carried.mul_(goes_on)
+    with masks(None if mask_keys is None else mask_keys[0]):
+        outputs = state.model(prompts.tokens)
+    sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step))
+    losses = sums / counts.clamp(min=1.0)
+    return _Pass(losses, sums, counts, _gradients(losses, state))
+
+
+def _stacked_pass(state: State, streams: list[_Stream], mask_keys: Tensor | None, length: int) -> _Pass:
+    """All members of a larger stack at once."""
+    sums, counts = _stacked_losses(state, streams, length, mask_keys)
+    losses = sums / counts.clamp(min=1.0)
+    # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
+    return _Pass(losses, sums, counts, _gradients(losses.sum(), state))
+
+
+def _gradients(loss: Tensor, state: State) -> list[Tensor]:
+    """Gradients of a loss by the parameters of all members."""
+    leaves = state.parameters.leaves
+    # A user's block may have parameters that no output depends on. Their gradient is zero.
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    pairs = zip(gradients, leaves, strict=True)
+    return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
 
 def _batch(run: Run, step: Tensor, length: int) -> Prompts:
@@ -283,7 +179,7 @@ def _stacked_losses(
     # Prompts of a single stream are not copied for every member: vmap broadcasts them.
     shared = len(streams) == 1
     tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
-    outputs = _predict_all(state, tokens, None if shared else 0, mask_keys)
+    outputs = predict_all(state, tokens, None if shared else 0, mask_keys)
     losses, begin = [], 0
     # Streams of a task differ in their seed only, so one call computes the losses of all of them.
     for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):

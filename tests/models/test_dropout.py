@@ -18,7 +18,8 @@ from bench.stack import Stack
 from bench.tasks.languages.regbench import RegBench
 from bench.train.backends_agree import stack_losses, training_losses
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
-from bench.train.step import eager_step, initial_state
+from bench.train.state import initial_state
+from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
 TASK = RegBench(languages=40, max_states=5, max_letters=6, max_string_length=16, min_strings=3, max_strings=5)

@@ -449,7 +449,7 @@ PEER = """
 import jax, numpy, sys, torch
 from bench.speed import peer_jax as peer
 from bench.speed.cases import runs_of, Grid
-from bench.train.step import initial_state
+from bench.train.state import initial_state
 from bench.stack import Stack
 from bench.tasks.draws import Draws
 

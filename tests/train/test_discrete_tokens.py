@@ -25,7 +25,7 @@ from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
 from bench.train.backends_agree import stack_losses, training_losses
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
-from bench.train.step import initial_state
+from bench.train.state import initial_state
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")

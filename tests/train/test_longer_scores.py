@@ -23,7 +23,8 @@ from bench.tasks import TASKS
 from bench.tasks.task import LONGER, MAIN
 from bench.train.evaluate import LongerPrompts, longer_scores
 from bench.train.loop import TrainingOptions, train, train_stack
-from bench.train.step import StackPredictor, initial_state
+from bench.train.predictions import StackPredictor
+from bench.train.state import initial_state
 
 CPU = torch.device("cpu")
 

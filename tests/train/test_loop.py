@@ -24,7 +24,9 @@ from bench.tasks.draws import Draws
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
-from bench.train.step import StackPredictor, State, eager_step, initial_state
+from bench.train.predictions import StackPredictor
+from bench.train.state import State, initial_state
+from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
 NAMES = list(ARCHITECTURES)

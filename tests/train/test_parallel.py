@@ -25,7 +25,7 @@ from bench.tasks import TASKS
 from bench.tasks.draws import Draws
 from bench.train.loop import TrainingOptions, train
 from bench.train.parallel import Group
-from bench.train.step import initial_state
+from bench.train.state import initial_state
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,8 @@ from bench.tasks.regression import LinearRegression
 from bench.train import checkpoint
 from bench.train.backends_agree import training_losses
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
-from bench.train.step import State, eager_step, initial_state
+from bench.train.state import State, initial_state
+from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
 STREAMS, WINDOWS, BLOCK = 3, 4, 16
