@@ -391,9 +391,9 @@ class RunRecord(Part):
             if not self.per_prompt.report:
                 yield "finished without the scores of each prompt"
         yield from self._stop_faults()
-        yield from self._tested_faults()
-        yield from self._misfits()
-        yield from _lacking(self.prompts, (MAIN, SELECTION))
+        yield from self._tested_step_faults()
+        yield from self._column_faults()
+        yield from _missing_prompts(self.prompts, (MAIN, SELECTION))
 
     def _stop_faults(self) -> Iterator[str]:
         """An end that the stop rule does not explain."""
@@ -412,7 +412,7 @@ class RunRecord(Part):
         if self.last is not None and self.last.step > end:
             yield f"a checkpoint at step {self.last.step}, after its end at step {end}"
 
-    def _tested_faults(self) -> Iterator[str]:
+    def _tested_step_faults(self) -> Iterator[str]:
         """A tested checkpoint other than the one with the lowest validation loss so far."""
         best: tuple[float, int] | None = None
         for checkpoint in self.checkpoints:
@@ -424,7 +424,7 @@ class RunRecord(Part):
             if tested != best[1]:
                 yield f"step {step} has the scores of step {tested}, not of step {best[1]}"
 
-    def _misfits(self) -> Iterator[str]:
+    def _column_faults(self) -> Iterator[str]:
         """Scores whose number of columns differs from their description, or from another checkpoint."""
         lengths = {name: len(described.positions) for name, described in self.facts.evaluations.items()}
         for checkpoint in self.checkpoints:
@@ -489,7 +489,7 @@ class BaselinesRecord(Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        for fault in _lacking(self.prompts, (MAIN,)):
+        for fault in _missing_prompts(self.prompts, (MAIN,)):
             raise ValueError(fault)
         return self
 
@@ -539,5 +539,5 @@ def _without_origin(record: Record) -> dict[str, Any]:
     return record.model_dump(exclude={"provenance": True, "baselines": {"__all__": {"seconds"}}})
 
 
-def _lacking(prompts: dict[str, RecordedPrompts], names: Sequence[str]) -> Iterator[str]:
+def _missing_prompts(prompts: dict[str, RecordedPrompts], names: Sequence[str]) -> Iterator[str]:
     yield from (f"prompts lack '{name}'" for name in names if name not in prompts)
