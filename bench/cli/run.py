@@ -269,16 +269,16 @@ def _run_here(
 ) -> None:
     """Train on this machine, after asking if that takes long."""
     todo, jobs = work.todo, work.jobs
-    places = share_gpus(_places(choices, machine, todo, out), choices.workers, todo, memories, out)
-    cost = expected_cost(todo, choice, len(places))
+    workers = share_gpus(_workers(choices, machine, todo, out), choices.workers, todo, memories, out)
+    cost = expected_cost(todo, choice, len(workers))
     if todo:
         out.say(f"Expected: {cost}.")
     if choices.dry_run:
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
-    deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(places))
-    cautious = cautious_seconds(todo, len(places), work.speeds.kind)
+    deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(workers))
+    cautious = cautious_seconds(todo, len(workers), work.speeds.kind)
     confirm(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
     pool_of.check_writable(results)
     if choices.retry:
@@ -286,7 +286,7 @@ def _run_here(
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
         with tracked(choices.track, work.suite.base_name, todo, results, deadline, out):
-            _train(jobs, todo, order, places, deadline, out)
+            _train(jobs, todo, order, workers, deadline, out)
         conclude(choice, order, todo, jobs, out)
     except TimeUp as end:
         if not conclude_early(order, work.chosen, todo, jobs, end.seconds_left, out):
@@ -330,7 +330,7 @@ def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -
     ]
 
 
-def _places(
+def _workers(
     choices: RunChoices, machine: Machine, todo: list[Planned], out: printing.Output
 ) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
@@ -341,29 +341,29 @@ def _places(
         nearest = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
         raise UserError(f"--device {choices.device}{nearest or did_you_mean(choices.device, devices)}")
     try:
-        places = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
+        workers = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if why := backends.unavailable(machine.kernels, places[0].device):
+    if why := backends.unavailable(machine.kernels, workers[0].device):
         raise UserError(f"--kernels {machine.kernels}: {why}")
-    kernels, reason = backends.resolve(machine.kernels, places[0].device)
+    kernels, reason = backends.resolve(machine.kernels, workers[0].device)
     if kernels != machine.kernels:
         out.say(f"Kernels: {kernels} ({reason}).")
     precisions = Counter(planned.run.precision for planned in todo)
     for name, count in precisions.items():
-        if why := product.unavailable(name, places[0].device):
+        if why := product.unavailable(name, workers[0].device):
             raise UserError(
                 f"{printing.count(count, 'run')} in precision {name} cannot train here: {why}; "
                 "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
             )
-    return places
+    return workers
 
 
 def _train(
     jobs: list[Job],
     todo: list[Planned],
     order: Order,
-    places: list[Machine],
+    workers: list[Machine],
     deadline: Deadline | None,
     out: printing.Output,
 ) -> None:
@@ -373,15 +373,15 @@ def _train(
         TimeUp: the deadline has come; the workers have saved.
         typer.Exit: a signal stopped the command; the workers have saved.
     """
-    workers = LocalPool(jobs, order, places[: len(jobs)], cluster_job=cluster_job())
+    running = LocalPool(jobs, order, workers[: len(jobs)], cluster_job=cluster_job())
     try:
-        workers.start()
-        follow(workers, todo, order.results, out, deadline)
+        running.start()
+        follow(running, todo, order.results, out, deadline)
     except TimeUp:
         assert deadline is not None
         with contextlib.suppress(OSError, SystemExit):
             out.print("The time is up: saving what is being trained …")
-        workers.stop(patience=max(0.0, deadline.end - LAST_SECONDS - time.monotonic()))
+        running.stop(patience=max(0.0, deadline.end - LAST_SECONDS - time.monotonic()))
         raise
     except (KeyboardInterrupt, Terminated) as stop:
         cause = "Interrupted" if isinstance(stop, KeyboardInterrupt) else f"Stopped by {stop}"
@@ -389,10 +389,10 @@ def _train(
         # stopped all the same: Python waits for its child processes before it exits.
         with contextlib.suppress(OSError, SystemExit):
             out.print(f"\n{cause}: saving what is being trained …")
-        workers.stop()
+        running.stop()
         with contextlib.suppress(OSError, SystemExit):
             out.print("Saved. Run the same command again to resume.")
         raise typer.Exit(exit_code(stop)) from None
     except BaseException:
-        workers.stop(patience=5.0)
+        running.stop(patience=5.0)
         raise
