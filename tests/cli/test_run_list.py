@@ -39,19 +39,39 @@ def test_every_run_is_listed_whatever_the_width(
     assert experiments == ([] if width == 300 else everything)
 
 
+SUITE = """
+name: groups
+defaults:
+  sizes: [{layers: 1, width: 32}]
+  learning_rates: [1e-3, 3e-3]
+experiments:
+  reflections:
+    tasks: [{name: word_problem, n_points: 32}, {name: word_problem, n_points: 32, group: S5}]
+    architectures:
+      - {name: deltanet, householders: 4, negative_eigenvalues: true}
+      - mamba2
+    steps: 5_000
+  recall:
+    tasks: [token_mqar]
+    architectures: [mamba2]
+    steps: 100
+"""
+
+
 def test_an_experiment_states_what_its_runs_share_and_breaks_long_names_before_options(
-    planned: list[Planned], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    show_runs(planned, Output())
-    printed = capsys.readouterr().out
-    part = printed[printed.index("group_reflections: ") : printed.index("depth_for_state: ")]
-    lines = [line.split() for line in part.splitlines()]
-    assert "size 1×128, batch 128, steps 5,000" in part
-    assert "every word_problem: n_points=32" in part
-    assert ["id", "task", "architecture", "lr", "seed", "state", "time"] in lines
-    assert ["+group=S5", "+negative_eigenvalues=True"] in lines
-    assert "Left out of this narrow terminal: full-length FLOPs, parameters." in printed
+    monkeypatch.setenv("COLUMNS", "76")
+    (tmp_path / "groups.yaml").write_text(SUITE)
+    suite = suites.load(tmp_path / "groups.yaml")
+    show_runs(plan(suite, Path("/nowhere/results"), Pool(), Speeds(Pool())), Output())
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "reflections: 8 runs, size 1×32, steps 5,000" in lines
+    assert "every word_problem: n_points=32" in lines
+    assert "recall: 2 runs, task token_mqar, size 1×32, steps 100" in lines
+    assert "id task architecture lr state time" in lines
+    assert "+group=S5 +negative_eigenvalues=True" in lines
+    assert "Left out of this narrow terminal: full-length FLOPs, parameters." in lines
 
 
 def test_numbers_of_evaluation_prompts_that_differ_between_experiments_are_stated_with_each(
