@@ -81,11 +81,16 @@ def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, tuple[str, ...]]:
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
-    """A field in words; empty for an architecture without options, which needs none beside its name."""
+    """A field in words; empty for an architecture without options, and for a field that a record lacks."""
     if key == ("architecture", "name"):
         return ", ".join(_option_text(option) for option in str(value).split("+")[1:])
+    if value is None:
+        return ""
     text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return text if key[-1] in ("name", "protocol") else f"{key[-1].replace('_', ' ')} {text}"
+    if key[-1] in ("name", "protocol"):
+        return text
+    name = " ".join(key) if key[0] == "curriculum" else key[-1]
+    return f"{name.replace('_', ' ')} {text}"
 
 
 def _option_text(option: str) -> str:
