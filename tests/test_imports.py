@@ -82,10 +82,10 @@ LAZY = "api dispatch.alone errors other_prompts results.export train.weights"
 TORCH_AT_IMPORT = {
     "kernels": (
         "activation.reference activation.sequential activation.triton adam.clipped adam.reference "
-        "adam.triton attention.reference attention.sequential attention.triton convolution.official "
+        "adam.triton attention.reference attention.sequential attention.triton branches convolution.official "
         "convolution.reference convolution.sequential convolution.triton decay.reference decay.sequential "
         "decay.triton delta.reference delta.sequential delta.triton draws.triton dropout.reference "
-        "dropout.triton mlstm.reference mlstm.sequential normalization.reference normalization.sequential "
+        "dropout.triton mamba.parts mamba.triton mlstm.reference mlstm.sequential normalization.reference normalization.sequential "
         "normalization.triton nvrtc operators product.reference product.sequential product.split "
         "product.stacked product.triton_split running_sum rwkv7.reference rwkv7.triton scan.cuda "
         "scan.official scan.reference scan.sequential scan.triton self_test speed ssm.reference "

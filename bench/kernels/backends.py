@@ -56,6 +56,7 @@ BACKENDS: dict[str, Backend] = {
         kernels={
             "selective scan": "bench.kernels.scan.official:scan",
             "short convolution": "bench.kernels.convolution.official:convolution",
+            "Mamba block": "bench.kernels.mamba.parts:mamba_ssm",
             "diagonal SSM": "sequential",  # the package has no time-invariant SSM
         },
         otherwise="triton",

@@ -48,6 +48,11 @@ KERNELS: dict[str, Backends] = {
         "sequential": "bench.kernels.convolution.sequential:shifts",
         "triton": "bench.kernels.convolution.triton:convolution",
     },
+    "Mamba block": {
+        "reference": "bench.kernels.mamba.parts:reference",
+        "sequential": "bench.kernels.mamba.parts:sequential",
+        "triton": "bench.kernels.mamba.triton:block",
+    },
     "diagonal SSM": {
         "reference": "bench.kernels.ssm.reference:reference",
         "sequential": "bench.kernels.ssm.sequential:fourier",

@@ -123,6 +123,27 @@ def _scan_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> l
     ]
 
 
+def _mamba_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+    """A block whose input is half as wide as its inner channels, with weights as at the start."""
+    normal, width, rank = _normal(length), channels // 2, 4
+
+    def weight(outputs: int, inputs: int) -> Tensor:
+        return normal(outputs, inputs) / inputs**0.5
+
+    return [
+        normal(batch, length, width),
+        weight(2 * channels, width),
+        weight(channels, TAPS),
+        normal(channels),
+        weight(rank + 2 * STATE, channels),
+        weight(channels, rank),
+        normal(channels) - 3,
+        torch.arange(1, STATE + 1).log().repeat(channels, 1),
+        normal(channels),
+        weight(width, channels),
+    ]
+
+
 def _ssm_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
     """Modes and step sizes of S4D-Lin's initialisation."""
     normal, modes = _normal(length), STATE // 2
@@ -230,6 +251,7 @@ def _normals(shapes: str) -> Callable[..., list[Tensor]]:
 KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _normals("xtc"),
+    "Mamba block": _mamba_inputs,
     "diagonal SSM": _ssm_inputs,
     "delta rule": _delta_inputs,
     "vector delta rule": _vector_delta_inputs,

@@ -137,7 +137,8 @@ def _floats(kernel: str, channels: int, length: int) -> int:
 FLOATS = {
     "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
-    "diagonal SSM": 5,  # the same
+    "Mamba block": 27,  # x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count
+    "diagonal SSM": 5,  # as the convolution
     "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "vector delta rule": 14,  # as the vector decay
     "diagonal plus rank one": 20,  # the same with two keys more

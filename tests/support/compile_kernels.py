@@ -69,7 +69,7 @@ def compiled(
     """
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
     integers |= {"columns", "high", "size", "span", "universe", "width"}
-    integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"}
+    integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"} | {"dx_t", "dz_t", "BC_t"}
     integers |= {f"{name}_{axis}" for name in STRIDED for axis in "kbth"}
     integers |= {
         f"{name}_{axis}" for name in ("z", "out", "values", "stride") for axis in ("k", "row", "part")

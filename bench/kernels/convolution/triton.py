@@ -56,7 +56,7 @@ def _convolution_forward(
 
 @triton.jit(do_not_specialize=["rounds", "batch", "length", "channels"])
 def _convolution_backward(
-    dy, x, weight, bias, dx, partial, x_k, x_b, x_t, rounds, batch, length, channels,
+    dy, x, weight, bias, dx, partial, x_k, x_b, x_t, dx_t, rounds, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -64,7 +64,8 @@ def _convolution_backward(
     e = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
     x += k * x_k + b * x_b + e
-    place = row * length * channels + e
+    dy += row * length * channels + e
+    dx += row * length * dx_t + e
     weights, sums = (), ()
     for tap in tl.static_range(TAPS):
         weights += (tl.load(weight + (k * channels + e) * TAPS + tap, mask=inside, other=0.0),)
@@ -78,7 +79,7 @@ def _convolution_backward(
             t = first + i - (TAPS - 1)
             xs += (tl.load(x + t * x_t, mask=inside & (t >= 0) & (t < length), other=0.0),)
         for i in tl.static_range(STRETCH + TAPS - 1):  # gradient before the SiLU
-            d = tl.load(dy + place + (first + i) * channels, mask=inside & (first + i < length), other=0.0)
+            d = tl.load(dy + (first + i) * channels, mask=inside & (first + i < length), other=0.0)
             before = bias_
             for tap in tl.static_range(TAPS):
                 before += weights[tap] * xs[i + tap]
@@ -92,7 +93,7 @@ def _convolution_backward(
                 sums_after += (sums[tap] + ds[i] * xs[i + tap],)
             sums = sums_after
             bias_sum += ds[i]
-            tl.store(dx + place + (first + i) * channels, d_x, mask=inside & (first + i < length))
+            tl.store(dx + (first + i) * dx_t, d_x, mask=inside & (first + i < length))
     partial += (row * tl.num_programs(1) + tl.program_id(1)) * (TAPS + 1) * channels + e
     for tap in tl.static_range(TAPS):
         tl.store(partial + tap * channels, sums[tap], mask=inside)
@@ -136,25 +137,41 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
 
 def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the inputs, in their order."""
+    dx = x.new_empty(x.shape)
+    return dx, *sums(input_gradient(dy, x, weight, bias, dx), weight, bias)
+
+
+def input_gradient(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, dx: Tensor) -> Tensor:
+    """Fill dx; return partial sums of the other gradients.
+
+    dx is contiguous, or a slice of the last dimension of a contiguous tensor.
+    """
     K, batch, length, channels = x.shape
     taps = weight.shape[-1]
     x = rows(x)
-    dx, dweight, dbias = (value.new_empty(value.shape) for value in (x, weight, bias))
-    if not dx.numel():
-        return dx, dweight.zero_(), dbias.zero_()
     stretches = triton.cdiv(length, LAUNCH["STRETCH"])
     # As many stretches per program as programs per prompt, so that both sums are short.
-    rounds = round(math.sqrt(stretches))
+    rounds = max(1, round(math.sqrt(stretches)))
     programs = triton.cdiv(stretches, rounds)
     partial = x.new_empty(K, batch * programs, taps + 1, channels)
-    _convolution_backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](
-        dy.contiguous(), x, weight.contiguous(), bias.contiguous(), dx, partial,
-        *x.stride()[:3], rounds, batch, length, channels, TAPS=taps, **LAUNCH,
-    )  # fmt: skip
-    _convolution_sums[(K, taps + 1, triton.cdiv(channels, SUMS["CHANNELS"]))](
-        partial, dweight, dbias, batch * programs, channels, TAPS=taps, **SUMS
+    if dx.numel():
+        _convolution_backward[(K * batch, programs, triton.cdiv(channels, LAUNCH["BLOCK"]))](
+            dy.contiguous(), x, weight.contiguous(), bias.contiguous(), dx, partial, *x.stride()[:3],
+            dx.stride(2), rounds, batch, length, channels, TAPS=taps, **LAUNCH,
+        )  # fmt: skip
+    return partial
+
+
+def sums(partial: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of weight and bias from their partial sums."""
+    K, parts, lines, channels = partial.shape
+    dweight, dbias = weight.new_empty(weight.shape), bias.new_empty(bias.shape)
+    if not partial.numel():
+        return dweight.zero_(), dbias.zero_()
+    _convolution_sums[(K, lines, triton.cdiv(channels, SUMS["CHANNELS"]))](
+        partial, dweight, dbias, parts, channels, TAPS=lines - 1, **SUMS
     )
-    return dx, dweight, dbias
+    return dweight, dbias
 
 
 convolution = operator("convolution_triton", ARGUMENTS, (), forward, backward, like_first)

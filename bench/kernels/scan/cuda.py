@@ -27,18 +27,17 @@ chunk. Those of all programs on a multiprocessor should fit into its cache."""
 CHANNELS = 32
 """Channels of a block, which is one warp. A partial sum of dB and dC covers them."""
 FORWARD_TYPES = "P" * 11 + "q" * 6 + "i" * 6
-BACKWARD_TYPES = "P" * 16 + "q" * 6 + "i" * 9
+BACKWARD_TYPES = "P" * 16 + "q" * 6 + "i" * 10
 KERNELS = {"scan_forward": 0, "scan_backward": 1}
 """Values of the macro that leaves the other kernel out, which halves the time to compile."""
 
 
-def suits(*inputs: Tensor) -> bool:
-    """Whether the kernels take the stacked inputs of the scan, on this machine."""
-    x, A = inputs[0], inputs[3]
+def suits(x: Tensor, state: int, *rest: Tensor) -> bool:
+    """Whether the kernels take the stacked inputs of the scan, x and the rest, on this machine."""
     return (
         x.is_cuda
-        and all(value.dtype == torch.float32 for value in inputs)
-        and A.shape[-1] in STATES
+        and all(value.dtype == torch.float32 for value in (x, *rest))
+        and state in STATES
         and x.shape[2] * x.shape[3] < 2**27  # the kernels address a prompt with 32 bits
         and refusal(torch.cuda.current_device() if x.device.index is None else x.device.index) is None
     )
@@ -93,14 +92,15 @@ def backward(
 ) -> None:  # fmt: skip
     """Fill dx, dstep, dz and the partial sums, as `triton_gradient.backward` does.
 
-    `forward` of this module has kept the states. A prompt has `segments` segments of `span` chunks.
+    `forward` of this module has kept the states. A prompt has `segments` segments of `span` chunks. dz may be
+    a slice of the last dimension of a contiguous tensor.
     """
     K, batch, length, channels = x.shape
     blocks = K * batch * segments * blocks_of(channels)
     _launch(
         "scan_backward", BACKWARD_TYPES, backward_shared_bytes(B.shape[-1]), blocks, B, C,
         dy, x, delta, A, B, C, skip, z, starts, carries, spans, dx, dstep, dz, by_prompt, by_block,
-        *_strides(B, C, z), K * batch, batch, length, channels, segments, span,
+        *_strides(B, C, z), dz.stride(2), K * batch, batch, length, channels, segments, span,
     )  # fmt: skip
 
 

@@ -268,7 +268,7 @@ struct Sums {
 // Arrays of the prompt, at the lane's own channel.
 struct Outputs {
     Real *dx, *dstep, *dz, *by_block_of_lane;
-    int by_block_t;
+    int dz_t, by_block_t;
 };
 
 // The gradient at token t, which is token j of its chunk.
@@ -309,7 +309,7 @@ __device__ __forceinline__ void differentiate(
     sums.skip += token[0].slope * x;
     if (place.has(0)) {
         const int at = t * place.channels;
-        outputs.dz[at] = (ungated[0] + skip * x) * own.gate;
+        outputs.dz[t * outputs.dz_t] = (ungated[0] + skip * x) * own.gate;
         outputs.dx[at] = d_input[0] * token[0].delta + skip * token[0].slope;
         outputs.dstep[at] = d_step;
     }
@@ -339,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_RESIDENT) scan_ba
     const Real *dy, const Real *x, const Real *delta, const Real *A, const Real *B, const Real *C, const Real *skip,
     const Real *z, const Real *starts, const Real *carries, const Real *spans, Real *dx, Real *dstep, Real *dz,
     Real *by_prompt, Real *by_block, Index B_k, Index B_b, Index C_k, Index C_b, Index z_k, Index z_b, int B_t,
-    int C_t, int z_t, int rows, int batch, int length, int channels, int segments, int span
+    int C_t, int z_t, int dz_t, int rows, int batch, int length, int channels, int segments, int span
 ) {
     SHARED(Shared, shared);
     const int blocks = (channels + THREADS - 1) / THREADS;
@@ -365,8 +365,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_RESIDENT) scan_ba
     const Index half = Index(rows) * length * blocks * STATE;  // the partial sums of dC follow those of dB
     Real *sums_of_block = by_block + (Index(row) * length * blocks + block) * STATE;
     Outputs outputs = {
-        dx + origin + place.own, dstep + origin + place.own, dz + origin + place.own,
-        sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), blocks * STATE,
+        dx + origin + place.own, dstep + origin + place.own, dz + Index(row) * length * dz_t + place.own,
+        sums_of_block + (place.lane & STATE ? half : 0) + place.state(0), dz_t, blocks * STATE,
     };
     keep_in_registers(outputs.dx);
     keep_in_registers(outputs.dstep);

@@ -37,27 +37,34 @@ def forward(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Stacked inputs → y; Δ (K, B, L, E), kept states (K, B, ⌈L/CHUNK⌉, N, E) and A (K, N, E)."""
+    tile = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    return *run(x, step, bias, tile, B, C, skip, z), tile
+
+
+def run(
+    x: Tensor, step: Tensor, bias: Tensor, tile: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`forward` of a contiguous `tile`, A as (K, N, E) → y, Δ and kept states."""
     K, batch, length, channels = x.shape
-    state = A.shape[-1]
+    state = tile.shape[1]
     if state & (state - 1):
         raise ValueError(
             f"the triton scan takes states of 1, 2, 4, 8, … numbers, not {state}: use sequential"
         )
-    in_cuda = cuda.suits(x, step, bias, A, B, C, skip, z)
+    in_cuda = cuda.suits(x, state, bias, tile, B, C, skip, z)
     rows_of = rows if in_cuda else _aligned
     x, step, z, B, C = x.contiguous(), step.contiguous(), rows(z), rows_of(B), rows_of(C)
     y, delta = torch.empty_like(x), torch.empty_like(x)
-    A = A.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     starts = x.new_empty(_starts_shape(x, state, in_cuda))
     if starts.numel() and in_cuda:
-        cuda.forward(x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts)
+        cuda.forward(x, step, bias.contiguous(), tile, B, C, skip.contiguous(), z, y, delta, starts)
     elif starts.numel():
         triton_forward.forward[(K * batch * triton.cdiv(channels, FORWARD["BLOCK"]),)](
-            x, step, bias.contiguous(), A, B, C, skip.contiguous(), z, y, delta, starts,
+            x, step, bias.contiguous(), tile, B, C, skip.contiguous(), z, y, delta, starts,
             *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], batch, length, channels,
             STATE=state, CHUNK=CHUNK, WIDE=channels % 16 == 0, num_warps=1, maxnreg=REGISTERS, **FORWARD,
         )  # fmt: skip
-    return y, delta, starts, A
+    return y, delta, starts
 
 
 def backward(
@@ -65,17 +72,34 @@ def backward(
     z: Tensor, delta: Tensor, starts: Tensor, tile: Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of the inputs, in their order."""
+    dB, dC, dz = (x.new_empty(value.shape) for value in (B, C, z))
+    dx, dstep, dbias, dA, dskip = differentiate(
+        dy, x, bias, tile.contiguous(), B, C, skip, z, delta, starts, dB, dC, dz
+    )
+    return dx, dstep, dbias, dA, dB, dC, dskip, dz
+
+
+def differentiate(
+    dy: Tensor, x: Tensor, bias: Tensor, tile: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor,
+    delta: Tensor, starts: Tensor, dB: Tensor, dC: Tensor, dz: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Fill dB, dC and dz; return the gradients of x, step, bias, A (K, E, N) and skip.
+
+    Those to fill are contiguous, or slices of the last dimension of contiguous tensors; dB and dC of one
+    tensor, or of two with rows of one width.
+    """
     K, batch, length, channels = x.shape
-    state = A.shape[-1]
-    dy, x, delta, tile = (value.contiguous() for value in (dy, x, delta, tile))
+    state = tile.shape[1]
+    dy, x, delta = (value.contiguous() for value in (dy, x, delta))
     wide = channels % 16 == 0
-    in_cuda = cuda.suits(x, step, bias, A, B, C, skip, z)
+    in_cuda = cuda.suits(x, state, bias, tile, B, C, skip, z)
     z, B, C = _aligned(z) if wide else rows(z), rows(B), rows(C)
-    dx, dstep, dz = (torch.empty_like(x) for _ in range(3))
-    dB, dC = (x.new_empty(K, batch, length, state) for _ in range(2))
-    dA, dbias, dskip = x.new_empty(A.shape), x.new_empty(bias.shape), x.new_empty(skip.shape)
+    dx, dstep = torch.empty_like(x), torch.empty_like(x)
+    dA, dbias, dskip = x.new_empty(K, channels, state), x.new_empty(bias.shape), x.new_empty(skip.shape)
     if not starts.numel():
-        return dx, dstep, dbias.zero_(), dA.zero_(), dB.zero_(), dC.zero_(), dskip.zero_(), dz
+        for value in (dB, dC, dA, dbias, dskip):
+            value.zero_()
+        return dx, dstep, dbias, dA, dskip
     chunks, groups = triton.cdiv(length, CHUNK), triton.cdiv(channels, BACKWARD["BLOCK"])
     segments = _segments(K * batch * groups, chunks)
     grid = (K * batch * segments * groups,)
@@ -100,16 +124,16 @@ def backward(
         states = x.new_empty(K, batch, segments, CHUNK, state, channels)
         triton_gradient.backward[grid](
             dy, x, delta, tile, B, C, skip, z, starts, states, carries, spans, dx, dstep, dz, by_prompt,
-            by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], K * batch, *sizes,
+            by_block, *B.stride()[:3], *C.stride()[:3], *z.stride()[:3], dz.stride(2), K * batch, *sizes,
             **BACKWARD_STAGES, **constants,
         )  # fmt: skip
     by_token = 2 * triton.cdiv(K * batch * length, SUMS["TOKENS"])
     by_channel = K * (state + 2) * triton.cdiv(channels, SUMS["CHANNELS"])
     triton_gradient.add_up[(by_token + by_channel,)](
-        by_prompt, by_block, dA, dbias, dskip, dB, dC, batch * segments, K * batch * length, blocks, channels,
-        STATE=state, **SUMS,
+        by_prompt, by_block, dA, dbias, dskip, dB, dC, dB.stride(2), batch * segments, K * batch * length,
+        blocks, channels, STATE=state, **SUMS,
     )  # fmt: skip
-    return dx, dstep, dbias, dA, dB, dC, dskip, dz
+    return dx, dstep, dbias, dA, dskip
 
 
 def _segments(programs: int, chunks: int) -> int:
@@ -131,11 +155,18 @@ def _aligned(value: Tensor) -> Tensor:
     return value if fits else value.contiguous()
 
 
-def _shapes(x: Tensor, step: Tensor, bias: Tensor, A: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-    (K, _, _, channels), state = x.shape, A.shape[-1]
-    starts = x.new_empty(_starts_shape(x, state, cuda.suits(x, step, bias, A, *rest)))
-    kept = starts, x.new_empty(K, state, channels)
-    return x.new_empty(x.shape), x.new_empty(x.shape), *kept
+def _shapes(
+    x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
+) -> tuple[Tensor, ...]:
+    tile = x.new_empty(x.shape[0], A.shape[-1], x.shape[3])
+    return *shapes(x, bias, tile, B, C, skip, z), tile
+
+
+def shapes(x: Tensor, bias: Tensor, tile: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Empty tensors like the results of `run`; `rest` is B, C, skip and z."""
+    state = tile.shape[1]
+    starts = x.new_empty(_starts_shape(x, state, cuda.suits(x, state, bias, tile, *rest)))
+    return x.new_empty(x.shape), x.new_empty(x.shape), starts
 
 
 scan = operator("scan_triton", ARGUMENTS, ("delta", "starts", "tile"), forward, backward, _shapes)

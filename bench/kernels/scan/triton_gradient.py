@@ -29,7 +29,7 @@ LN_2 = tl.constexpr(0.6931471805599453)
 @triton.jit(do_not_specialize=["rows", "length", "batch", "channels", "span"])
 def backward(
     dy, x, delta, A, B, C, skip, z, starts, states, carries, spans, dx, dstep, dz, by_prompt, by_block,
-    B_k, B_b, B_t, C_k, C_b, C_t, z_k, z_b, z_t,
+    B_k, B_b, B_t, C_k, C_b, C_t, z_k, z_b, z_t, dz_t,
     rows, batch, length, channels, span,
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, SEGMENTS: tl.constexpr,
     WIDE: tl.constexpr, STAGES_AGAIN: tl.constexpr, STAGES: tl.constexpr,
@@ -55,7 +55,7 @@ def backward(
     skips = tl.load(skip + k * channels + e, mask=inside, other=0.0)
     place = row * length * channels + e
     x, delta, dy = x + place, delta + place, dy + place
-    dx, dstep, dz = dx + place, dstep + place, dz + place
+    dx, dstep, dz = dx + place, dstep + place, dz + row * length * dz_t + e
     A += k * STATE * channels + within
     B += k * B_k + b * B_b + low
     C += k * C_k + b * C_b + low
@@ -136,7 +136,7 @@ def backward(
             d_step *= one_minus_exp(delta_t)  # dΔ/dv = sigmoid(v) = 1 − exp(−Δ) for Δ = softplus(v)
             sum_bias += d_step
             sum_skip += d * x_t
-            tl.store(dz + t * channels, ungated * (slope + d * (1 - sigmoid)), mask=once)
+            tl.store(dz + t * dz_t, ungated * (slope + d * (1 - sigmoid)), mask=once)
             tl.store(dx + t * channels, d_input * delta_t + skips * d, mask=once)
             tl.store(dstep + t * channels, d_step, mask=once)
         tl.debug_barrier()
@@ -199,7 +199,7 @@ def segment_carries(
 
 @triton.jit(do_not_specialize=["batch", "tokens", "blocks", "channels"])
 def add_up(
-    by_prompt, by_block, dA, dbias, dskip, dB, dC, batch, tokens, blocks, channels,
+    by_prompt, by_block, dA, dbias, dskip, dB, dC, BC_t, batch, tokens, blocks, channels,
     STATE: tl.constexpr, PROMPTS: tl.constexpr, CHANNELS: tl.constexpr,
     TOKENS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
@@ -216,7 +216,7 @@ def add_up(
         for first in range(0, blocks, BLOCKS):
             there = (t < tokens)[:, None, None] & (first + j < blocks)[None, :, None]
             row_sum += tl.sum(tl.load(rows + first * STATE, mask=there, other=0.0), axis=1)
-        out = t[:, None] * STATE + n[None, :]
+        out = t[:, None] * BC_t + n[None, :]
         tl.store(dB + out, row_sum, mask=(t < tokens)[:, None] & (program < parts))
         tl.store(dC + out, row_sum, mask=(t < tokens)[:, None] & (program >= parts))
     else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.kernels.scan import selective_scan
+from bench.kernels.mamba import mamba_block
 from bench.models.convolution import ShortConvolution
 from bench.models.linear import Linear, output_projection
 from bench.models.step_sizes import step_biases
@@ -37,7 +37,7 @@ class MambaModule(nn.Module):
     ) -> None:
         super().__init__()
         inner = expand * width
-        self.scan, self.splits = selective_scan(scan), [rank, state, state]
+        self.block = mamba_block(scan)
         self.input = Linear(width, 2 * inner, scan, bias=False)
         self.convolution = ShortConvolution(inner, taps, scan)
         self.project = Linear(inner, rank + 2 * state, scan, bias=False)
@@ -52,10 +52,9 @@ class MambaModule(nn.Module):
             self.step.bias.copy_(biases)
 
     def forward(self, h: Tensor) -> Tensor:
-        x, z = self.input(h).chunk(2, dim=-1)
-        x = self.convolution(x)
-        low_rank, B, C = self.project(x).split(self.splits, dim=-1)
-        step = self.step.product(low_rank)
-        y = self.scan(x, step, self.step.bias, -torch.exp(self.log_A), B, C, self.skip, z)
-        out: Tensor = self.output(y)
-        return out
+        convolution, step = self.convolution, self.step
+        y: Tensor = self.block(
+            h, self.input.weight, convolution.weight, convolution.bias, self.project.weight, step.weight,
+            step.bias, self.log_A, self.skip, self.output.weight,
+        )  # fmt: skip
+        return y

@@ -1,0 +1,32 @@
+"""Mamba's block by the kernels for its parts. With those of `reference`, it is the specification."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from bench.kernels.convolution import short_convolution
+from bench.kernels.product import linear
+from bench.kernels.scan import selective_scan
+
+
+def _block(
+    backend: str, h: Tensor, input: Tensor, taps: Tensor, taps_bias: Tensor, project: Tensor, step: Tensor,
+    step_bias: Tensor, log_A: Tensor, skip: Tensor, output: Tensor,
+) -> Tensor:  # fmt: skip
+    product = linear(backend)
+    x, z = product(h, input).chunk(2, dim=-1)
+    x = short_convolution(backend)(x, taps, taps_bias)
+    state = log_A.shape[-1]
+    low_rank, B, C = product(x, project).split([step.shape[-1], state, state], dim=-1)
+    y = selective_scan(backend)(
+        x, product(low_rank, step), step_bias, -torch.exp(log_A), B, C, skip, z
+    )  # fmt: skip
+    return product(y, output)
+
+
+reference = functools.partial(_block, "reference")
+sequential = functools.partial(_block, "sequential")
+mamba_ssm = functools.partial(_block, "mamba_ssm")
