@@ -45,7 +45,7 @@ class Branch:
         # Also for memory: what the branch allocates may have been read by work that was launched before.
         self.stream.wait_stream(self.main)
         self.context = torch.cuda.stream(self.stream)
-        self.context.__enter__()
+        self.context.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,6 +7,7 @@ results.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def _mamba_inputs(length: int, batch: int = BATCH, channels: int = CHANNELS) -> 
     normal, width, rank = _normal(length), channels // 2, 4
 
     def weight(outputs: int, inputs: int) -> Tensor:
-        return normal(outputs, inputs) / inputs**0.5
+        return normal(outputs, inputs) / math.sqrt(inputs)
 
     return [
         normal(batch, length, width),

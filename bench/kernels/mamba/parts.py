@@ -20,10 +20,9 @@ def _block(
     x, z = product(h, input).chunk(2, dim=-1)
     x = short_convolution(backend)(x, taps, taps_bias)
     state = log_A.shape[-1]
-    low_rank, B, C = product(x, project).split([step.shape[-1], state, state], dim=-1)
-    y = selective_scan(backend)(
-        x, product(low_rank, step), step_bias, -torch.exp(log_A), B, C, skip, z
-    )  # fmt: skip
+    low_rank, B, C = torch.split(product(x, project), [step.shape[-1], state, state], dim=-1)
+    A = -torch.exp(log_A)
+    y = selective_scan(backend)(x, product(low_rank, step), step_bias, A, B, C, skip, z)
     return product(y, output)
 
 

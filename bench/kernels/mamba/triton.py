@@ -88,7 +88,7 @@ def _split(projected: Tensor, step: Tensor) -> tuple[Tensor, ...]:
     """(K, B, L, R + 2N) → views of widths R, N and N."""
     rank = step.shape[-1]
     state = (projected.shape[-1] - rank) // 2
-    return projected.split([rank, state, state], dim=-1)
+    return torch.split(projected, [rank, state, state], dim=-1)
 
 
 def _flat(value: Tensor) -> Tensor:

@@ -85,8 +85,8 @@ def differentiate(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Fill dB, dC and dz; return the gradients of x, step, bias, A (K, E, N) and skip.
 
-    Those to fill are contiguous, or slices of the last dimension of contiguous tensors; dB and dC of one
-    tensor, or of two with rows of one width.
+    Those to fill are contiguous, or slices of the last dimension of contiguous tensors: dB and dC of tensors
+    of equal widths, dz of one whose width is a multiple of E.
     """
     K, batch, length, channels = x.shape
     state = tile.shape[1]

@@ -35,7 +35,7 @@ def backward(
     WIDE: tl.constexpr, STAGES_AGAIN: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     if WIDE:  # tell the compiler about divisibility, for vector loads; `_aligned` guarantees it for z
-        channels = channels // 16 * 16
+        channels, dz_t = channels // 16 * 16, dz_t // 16 * 16
         z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
     blocks = tl.cdiv(channels, BLOCK)
     block = tl.program_id(0) % blocks
