@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from small_runs import small_run, without_dropout  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from bench.kernels import backends, registry, self_test  # noqa: E402
+from bench.kernels import backends, branches, registry, self_test  # noqa: E402
 from bench.kernels.convolution import short_convolution  # noqa: E402
 from bench.kernels.dropout import dropout, site  # noqa: E402
 from bench.kernels.scan import selective_scan  # noqa: E402
@@ -346,6 +346,26 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
         for k in range(2):
             for one, alone in zip(together, gradient(*(value[k] for value in stack)), strict=True):
                 assert float((one[k] - alone).abs().max() / alone.abs().max()) < 1e-5, kernel
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("kernel", ["Mamba block", "product", "product and bias"])
+def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients with work on other streams, computed often, are those of one stream."""
+    function = registry.load(kernel, "triton")
+    values = [value.cuda() for value in self_test.KERNELS[kernel](82, batch=64)]
+    if members > 1:
+        values = [torch.stack([value * (1 + k) for k in range(members)]) for value in values]
+        function = torch.func.vmap(function)
+    leaves = [value.requires_grad_() for value in values]
+
+    def gradients() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(squares(function(*leaves)), leaves)
+
+    together = [gradients() for _ in range(20)]
+    monkeypatch.setattr(branches, "_stream", lambda device, number: torch.cuda.current_stream(device))
+    expected = gradients()
+    assert all(torch.equal(*pair) for result in together for pair in zip(result, expected, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest

@@ -17,6 +17,7 @@ from kernel_checks import (
     convolution_inputs,
     decay_inputs,
     delta_inputs,
+    mamba_inputs,
     needs_triton,
     rwkv7_inputs,
     scan_inputs,
@@ -28,6 +29,7 @@ from torch import Tensor
 from bench.kernels.convolution import short_convolution
 from bench.kernels.decay import scalar_decay, vector_decay
 from bench.kernels.delta import delta_rule
+from bench.kernels.mamba import mamba_block
 from bench.kernels.rwkv7 import rwkv7_keys, rwkv7_outputs
 from bench.kernels.scan import selective_scan
 from bench.kernels.ssm import diagonal_ssm
@@ -46,6 +48,7 @@ OPERATORS = {
         lambda: short_convolution("triton"),
         lambda: convolution_inputs(2, 5, 3, 4),
     ),
+    "mamba_block_triton": (lambda: mamba_block("triton"), lambda: mamba_inputs(1, 4, 3, 4, 2, 1)),
     "ssm_triton": (lambda: diagonal_ssm("triton"), lambda: ssm_inputs(2, 5, 3, 2)),
     "scalar_decay_triton": (lambda: scalar_decay("triton"), lambda: decay_inputs(2, 5, 2, 3, 4)),
     "vector_decay_triton": (lambda: vector_decay("triton"), lambda: decay_inputs(1, 5, 1, 3, 4, vector=True)),

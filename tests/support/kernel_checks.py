@@ -59,6 +59,21 @@ def convolution_inputs(batch: int, length: int, channels: int, taps: int) -> lis
     return [normal(batch, length, channels), normal(channels, taps), normal(channels)]
 
 
+def mamba_inputs(batch: int, length: int, width: int, channels: int, state: int, rank: int) -> list[Tensor]:
+    return [
+        normal(batch, length, width),
+        normal(2 * channels, width),
+        normal(channels, 4),
+        normal(channels),
+        normal(rank + 2 * state, channels) / channels,
+        normal(channels, rank),
+        normal(channels) - 1,
+        normal(channels, state) / 2,
+        normal(channels),
+        normal(width, channels),
+    ]
+
+
 def ssm_inputs(batch: int, length: int, channels: int, modes: int) -> list[Tensor]:
     decay, turn = torch.rand(2, channels, modes, dtype=torch.float64)
     log_step = torch.rand(channels, dtype=torch.float64) - 2
