@@ -7,6 +7,9 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
+Mamba's block as a whole consists of the first two kernels and of matrix products. In `triton` it has one
+gradient.
+
 A kernel without a row may consist of PyTorch's operations alone, as the mLSTM does. All backends but
 `reference` then compute it as `sequential` does.
 

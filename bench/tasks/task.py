@@ -349,12 +349,16 @@ class Task(Frozen):
         total, count = self.loss_sum(outputs, prompts, step)
         return total / count.clamp(min=1.0)
 
-    def loss_sum(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_sum(
+        self, outputs: Tensor, prompts: Prompts, step: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Sum and number of the losses that count at `step`.
 
-        A batch that is computed in parts adds up both before the division.
+        A batch that is computed in parts adds up both before the division. `weights` are those of `counted`,
+        if the caller has computed them.
         """
-        weights = self.counted(prompts, step)
+        if weights is None:
+            weights = self.counted(prompts, step)
         return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
 
     def batch(self, draws: Draws, size: int) -> Prompts:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from bench.kernels.branches import Branch
 from bench.models.dropout import DropoutModule, masks
 from bench.run import Run
 from bench.stack import Stack
@@ -36,6 +37,9 @@ from bench.train.state import State
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
+
+COUNTING = 2
+"""The branch of the weights of a batch's points. Operators within the model have others."""
 
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
@@ -124,9 +128,13 @@ def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
         goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
         for carried in state.carried:
             carried.mul_(goes_on)
+    counting = Branch(state.step, COUNTING)
+    with counting:  # beside the model: a step of a small model consists of many short kernels
+        weights = run.task.counted(prompts, state.step)
     with masks(None if mask_keys is None else mask_keys[0]):
         outputs = state.model(prompts.tokens)
-    sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step))
+    counting.join()
+    sums, counts = (value.view(1) for value in run.task.loss_sum(outputs, prompts, state.step, weights))
     losses = sums / counts.clamp(min=1.0)
     return _Pass(losses, sums, counts, _gradients(losses, state))
 
