@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bench.kernels.branches import Branch
 from bench.kernels.operators import like_first, operator, rows
 from bench.kernels.ssm import ARGUMENTS
 from bench.kernels.ssm.triton_parameters import SUMS, add_up, complex_at, mode, times_plus, to_parameters
@@ -133,15 +134,19 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     """Gradients of the inputs of `forward`, in their order."""
     K, batch, length, channels = x.shape
     modes = parameters[1].shape[-1]
-    dx = _run(dy, *parameters, reverse=True)
+    dy = dy.contiguous()
+    of_x = Branch(x)
+    with of_x:  # beside the gradients of the parameters: both take long and fill a part of the GPU
+        dx = _run(dy, *parameters, reverse=True)
     gradients = [value.new_empty(value.shape) for value in parameters]
     if not x.numel():
+        of_x.join()
         return dx, *(value.zero_() for value in gradients)
     x = rows(x)
     *made_of, _ = (value.contiguous() for value in parameters)
     by_prompt = x.new_empty(K, batch, 4 * modes + 1, channels)
     _parameter_gradients[(K * batch * triton.cdiv(channels, LAUNCH["BLOCK"]),)](
-        dy.contiguous(), x, *made_of, by_prompt,
+        dy, x, *made_of, by_prompt,
         *x.stride()[:3], batch, length, channels, MODES=modes, **LAUNCH, num_warps=1,
     )  # fmt: skip
     sums = x.new_empty(K, 4 * modes + 1, channels)
@@ -151,6 +156,7 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     to_parameters[(K, triton.cdiv(channels, LAUNCH["BLOCK"]))](
         sums, *made_of, *gradients, channels, MODES=modes, BLOCK=LAUNCH["BLOCK"], num_warps=1
     )
+    of_x.join()
     return dx, *gradients
 
 

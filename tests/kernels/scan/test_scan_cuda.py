@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 import torch
 from command import ROOT
+from kernel_checks import mamba_inputs
 from torch import Tensor
 
 from bench.kernels import nvrtc
+from bench.kernels.mamba import mamba_block
 from bench.kernels.scan import selective_scan
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -155,3 +157,16 @@ def test_cuda_scan_cuts_few_prompts_into_segments(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(triton, "_segments", lambda programs, chunks: 3)
     torch.manual_seed(0)
     assert_agrees(scan_inputs(1, 33, 40, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("channels", "state"), [(33, 4), (48, 16)])
+def test_cuda_scan_writes_gradients_into_slices(channels: int, state: int) -> None:
+    """Mamba's block takes the gradients of z, B and C as parts of wider tensors."""
+    torch.manual_seed(0)
+    values = [value.requires_grad_() for value in mamba_inputs(2, 11, 4, channels, state, 3)]
+    outputs = [mamba_block(name)(*values) for name in ("triton", "reference")]
+    gradients = [torch.autograd.grad(y.square().sum(), values) for y in outputs]
+    for value, expected in zip(*gradients, strict=True):
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-10 * scale)
