@@ -349,7 +349,9 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
 
 
 @pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("kernel", ["Mamba block", "diagonal SSM", "product", "product and bias"])
+@pytest.mark.parametrize(
+    "kernel", ["Mamba block", "gated input", "diagonal SSM", "product", "product and bias"]
+)
 def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients with work on other streams, computed often, are those of one stream."""
     function = registry.load(kernel, "triton")

@@ -60,6 +60,7 @@ BACKENDS: dict[str, Backend] = {
             "selective scan": "bench.kernels.scan.official:scan",
             "short convolution": "bench.kernels.convolution.official:convolution",
             "Mamba block": "bench.kernels.mamba.parts:mamba_ssm",
+            "gated input": "bench.kernels.mamba.parts:mamba_ssm_input",
             "diagonal SSM": "sequential",  # the package has no time-invariant SSM
         },
         otherwise="triton",

@@ -53,6 +53,11 @@ KERNELS: dict[str, Backends] = {
         "sequential": "bench.kernels.mamba.parts:sequential",
         "triton": "bench.kernels.mamba.triton:block",
     },
+    "gated input": {
+        "reference": "bench.kernels.mamba.parts:reference_input",
+        "sequential": "bench.kernels.mamba.parts:sequential_input",
+        "triton": "bench.kernels.mamba.triton_input:gated_input",
+    },
     "diagonal SSM": {
         "reference": "bench.kernels.ssm.reference:reference",
         "sequential": "bench.kernels.ssm.sequential:fourier",

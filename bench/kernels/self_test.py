@@ -253,6 +253,7 @@ KERNELS: dict[str, Callable[..., list[Tensor]]] = {
     "selective scan": _scan_inputs,
     "short convolution": _normals("xtc"),
     "Mamba block": _mamba_inputs,
+    "gated input": lambda *sizes, **more: _mamba_inputs(*sizes, **more)[:4],
     "diagonal SSM": _ssm_inputs,
     "delta rule": _delta_inputs,
     "vector delta rule": _vector_delta_inputs,

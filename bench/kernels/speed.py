@@ -138,6 +138,7 @@ FLOATS = {
     "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
     "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
     "Mamba block": 27,  # x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count
+    "gated input": 11,  # z: 1 and 1; x: 1 and 1; the convolution; half as wide h and dh: 1 and 1
     "diagonal SSM": 5,  # as the convolution
     "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
     "vector delta rule": 14,  # as the vector decay

@@ -9,9 +9,11 @@
 Shapes: h (B, L, D), input (2E, D), taps (E, K), taps_bias (E,), project (R + 2N, E), step (E, R),
 step_bias (E,), log_A (E, N), skip (E,), output (D, E); the result (B, L, D).
 
-All backends compute it by their kernels for the parts, except `triton`, whose gradient saves copies and
-additions between the parts: they write into slices of one tensor, and gradients of weights are computed
-beside the rest.
+The first two lines are an operation of their own too, `gated_input`: (h, input, taps, taps_bias) → x and z,
+(B, L, E) each. Blocks around another SSM begin with it.
+
+All backends compute both by their kernels for the parts, except `triton`, whose gradients save copies and
+additions between the parts. Gradients of weights are computed beside the rest.
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Block: TypeAlias = "Callable[..., Tensor]"
+Input: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]"
 ARGUMENTS = (
     "h", "input", "taps", "taps_bias", "project", "step", "step_bias", "log_A", "skip", "output",
 )  # fmt: skip
+INPUT_ARGUMENTS = ARGUMENTS[:4]
 
 
 def mamba_block(name: str) -> Block:
     """The block of the backend `name` (`bench.kernels.backends.NAMES`), a function of `ARGUMENTS`."""
     return load("Mamba block", name)
+
+
+def gated_input(name: str) -> Input:
+    """(h, input, taps, taps_bias) → x and z, as the backend `name` computes them."""
+    return load("gated input", name)

@@ -14,9 +14,8 @@ from torch import Tensor
 from bench.kernels.branches import Branch
 from bench.kernels.convolution import triton as convolution
 from bench.kernels.mamba import ARGUMENTS
-from bench.kernels.operators import operator, rows
-from bench.kernels.product.stacked import multiply, multiply_into, sum_of_parts
-from bench.kernels.product.triton_split import split
+from bench.kernels.mamba.products import input_gradient, input_gradient_into, product, weight_gradient
+from bench.kernels.operators import operator
 from bench.kernels.scan import triton as scan
 
 Tensors = tuple[Tensor, ...]
@@ -35,15 +34,15 @@ def forward(
     with of_A:
         tile = log_A.new_empty(log_A.mT.shape)
         torch.neg(log_A.exp().mT, out=tile)
-    xz = _product(h, input)
+    xz = product(h, input)
     x, z = xz.chunk(2, dim=-1)
     (u,) = convolution.forward(x, taps, taps_bias)
-    projected = _product(u, project)
+    projected = product(u, project)
     low_rank, B, C = _split(projected, step)
-    steps = _product(low_rank, step)
+    steps = product(low_rank, step)
     of_A.join()
     y, delta, starts = scan.run(u, steps, step_bias, tile, B, C, skip, z)
-    return _product(y, output), xz, u, projected, y, delta, starts, tile
+    return product(y, output), xz, u, projected, y, delta, starts, tile
 
 
 def backward(
@@ -61,24 +60,24 @@ def backward(
     dlow_rank, dB, dC = _split(dprojected, step)
 
     with of_weights:
-        doutput = _weight_gradient(d, scanned)
-    dy = _input_gradient(d, output)
+        doutput = weight_gradient(d, scanned)
+    dy = input_gradient(d, output)
     du, dsteps, dstep_bias, dA, dskip = scan.differentiate(
         dy, u, step_bias, tile.contiguous(), B, C, skip, z, delta, starts, dB, dC, dz
     )
     with of_weights:
-        dstep = _weight_gradient(dsteps, low_rank)
+        dstep = weight_gradient(dsteps, low_rank)
         dlog_A = dA.mul_(tile.mT)  # A = −exp(log A)
-    _input_gradient_into(dlow_rank, dsteps, step)
+    input_gradient_into(dlow_rank, dsteps, step)
     with of_weights:
-        dproject = _weight_gradient(dprojected, u)
-    _input_gradient_into(du, dprojected, project, add=True)
+        dproject = weight_gradient(dprojected, u)
+    input_gradient_into(du, dprojected, project, add=True)
     partial = convolution.input_gradient(du, x, taps, taps_bias, dx)
     with of_taps:
         dtaps, dtaps_bias = convolution.sums(partial, taps, taps_bias)
     with of_weights:
-        dinput = _weight_gradient(dxz, h)
-    dh = _input_gradient(dxz, input)
+        dinput = weight_gradient(dxz, h)
+    dh = input_gradient(dxz, input)
     of_weights.join()
     of_taps.join()
     return dh, dinput, dtaps, dtaps_bias, dproject, dstep, dstep_bias, dlog_A, dskip, doutput
@@ -89,29 +88,6 @@ def _split(projected: Tensor, step: Tensor) -> tuple[Tensor, ...]:
     rank = step.shape[-1]
     state = (projected.shape[-1] - rank) // 2
     return torch.split(projected, [rank, state, state], dim=-1)
-
-
-def _flat(value: Tensor) -> Tensor:
-    """(K, B, L, I) → (K, B·L, I); a view of a contiguous tensor and of slices of its last dimension."""
-    return rows(value.flatten(1, 2))
-
-
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    y = multiply(_flat(x), rows(weight).mT, split)
-    return torch.unflatten(y, 1, x.shape[1:3])
-
-
-def _input_gradient(dy: Tensor, weight: Tensor) -> Tensor:
-    return torch.unflatten(multiply(_flat(dy), rows(weight), split), 1, dy.shape[1:3])
-
-
-def _input_gradient_into(dx: Tensor, dy: Tensor, weight: Tensor, *, add: bool = False) -> None:
-    """Write the gradient into `dx`, or add it."""
-    multiply_into(dx.flatten(1, 2), _flat(dy), rows(weight), split, add=add)
-
-
-def _weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    return sum_of_parts(_flat(dy).mT, _flat(x), split)
 
 
 def _shapes(

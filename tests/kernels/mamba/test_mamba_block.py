@@ -1,4 +1,4 @@
-"""Mamba's block as one operation: the parts, joined by autograd, are its naive twin."""
+"""Mamba's block and its gated input as one operation: the parts, joined by autograd, are the naive twin."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from kernel_checks import (
     FAST,
     TRITON,
     assert_a_stack_is_each_model_alone,
+    assert_compiles,
+    assert_pytorchs_rules,
     assert_same,
     mamba_inputs,
 )
 from torch import Tensor
 
-from bench.kernels.mamba import mamba_block
+from bench.kernels.mamba import gated_input, mamba_block
 from bench.kernels.product import precision
 
 
@@ -25,12 +27,35 @@ def test_mamba_block_is_its_parts_in_outputs_and_gradients(name: str, sizes: tup
     assert_same(mamba_block(name), mamba_block("reference"), mamba_inputs(*sizes))
 
 
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("sizes", [(2, 5, 3, 6, 4, 2), (1, 17, 4, 16, 2, 1)])
+def test_gated_input_is_its_parts_in_outputs_and_gradients(name: str, sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    assert_same(gated_input(name), gated_input("reference"), mamba_inputs(*sizes)[:4])
+
+
 @pytest.mark.parametrize("name", [TRITON])
 def test_a_stack_of_mamba_blocks_is_each_block_alone(name: str) -> None:
     """With weights of its own for each model, and an input that all share or not."""
     torch.manual_seed(0)
     choices = [(shared_input,) + (True,) * 9 for shared_input in (False, True)]
     assert_a_stack_is_each_model_alone(mamba_block(name), mamba_inputs(2, 5, 3, 6, 4, 2), choices=choices)
+
+
+@pytest.mark.parametrize("name", [TRITON])
+def test_a_stack_of_gated_inputs_is_each_input_alone(name: str) -> None:
+    torch.manual_seed(0)
+    choices = [(shared_input, True, True, True) for shared_input in (False, True)]
+    assert_a_stack_is_each_model_alone(gated_input(name), mamba_inputs(2, 5, 3, 6, 4, 2)[:4], choices=choices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [TRITON])
+def test_gated_input_keeps_pytorchs_rules_and_compiles(name: str) -> None:
+    torch.manual_seed(0)
+    values = mamba_inputs(1, 4, 3, 4, 2, 1)[:4]
+    assert_pytorchs_rules(gated_input(name), "gated_input_triton", values)
+    assert_compiles(gated_input(name), values)
 
 
 @pytest.mark.parametrize("name", [TRITON])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bench.kernels.activation import gate as plain_gate
 from bench.kernels.activation import silu_gate
+from bench.kernels.mamba import gated_input
 from bench.models.convolution import ShortConvolution
 from bench.models.linear import Linear, output_projection
 from bench.models.mixers.s4.module import DiagonalSSM
@@ -32,6 +33,7 @@ class S4MambaModule(nn.Module):
         super().__init__()
         inner = expand * width
         self.gate = silu_gate(scan) if gate == "silu" else plain_gate(scan)
+        self.gated_input = gated_input(scan)
         self.input = Linear(width, 2 * inner, scan, bias=False)
         self.convolution = ShortConvolution(inner, taps, scan)
         self.ssm = DiagonalSSM(inner, state, scan, skip)
@@ -39,9 +41,10 @@ class S4MambaModule(nn.Module):
         self.output = output_projection(inner, width, blocks, scan)
 
     def forward(self, h: Tensor) -> Tensor:
-        x, z = self.input(h).chunk(2, dim=-1)
+        convolution = self.convolution
+        x, z = self.gated_input(h, self.input.weight, convolution.weight, convolution.bias)
         # Dropout1d drops whole rows of its second dimension: channels must come before tokens.
-        y = self.ssm(self.convolution(x)).transpose(1, 2)
+        y = self.ssm(x).transpose(1, 2)
         y = self.dropout(y).transpose(1, 2)
         out: Tensor = self.output(self.gate(y, z))
         return out
