@@ -51,7 +51,7 @@ def identity(value: Any) -> Any:
         fields, later = value.__dict__, value.later_fields
         return {
             name: identity(fields[name])
-            for name in type(value).model_fields
+            for name in type(value).__pydantic_fields__
             if name not in later or fields[name] != later[name]
         }
     if isinstance(value, Mapping):

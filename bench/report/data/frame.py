@@ -193,7 +193,7 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
     frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
-    return named(frame, unique)
+    return named(frame.astype(dict.fromkeys(frame.select_dtypes("string"), object)), unique)
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
