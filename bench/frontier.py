@@ -152,4 +152,4 @@ def _all_interpolated(left: Floats, before: Floats, right: Floats, after: Floats
     apart = np.log(right) - np.log(left)
     share = np.divide(np.log(x) - np.log(left), apart, out=np.ones_like(apart), where=apart != 0)
     y = np.exp((1 - share) * np.log(before) + share * np.log(after))
-    return np.clip(y, np.minimum(before, after), np.maximum(before, after))
+    return np.asarray(np.clip(y, np.minimum(before, after), np.maximum(before, after)))

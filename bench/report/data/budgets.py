@@ -207,11 +207,13 @@ def matching(comparison: FrontierComparison) -> pd.DataFrame:
             factor, bound = _factor(comparison.lines[a], comparison.lines[b])
             one_seed = not comparison.has_seeds(a, b)
             frontiers = comparison.drawn
-            drawn = [] if one_seed or not frontiers else _drawn_factors(frontiers[a], frontiers[b])
+            drawn = np.array([])
+            if frontiers and not one_seed:
+                drawn = _drawn_factors(frontiers[a], frontiers[b])
             rows.append(
                 {
                     "task": comparison.task, "a": a, "b": b, "target": max(best_a, best_b),
-                    **_columns("factor", _estimate(np.array(factor), np.array(drawn, dtype=float))),
+                    **_columns("factor", _estimate(np.array(factor), drawn)),
                     "one_seed": one_seed, "bound": bound, "falls_short": best_b > best_a,
                 }
             )  # fmt: skip
