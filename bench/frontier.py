@@ -12,7 +12,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 Point = tuple[float, float]
 """Training FLOPs and an error."""
 
@@ -63,3 +69,87 @@ def _interpolated(left: float, before: float, right: float, after: float, x: flo
     share = (math.log(x) - math.log(left)) / apart if apart else 1.0
     y = math.exp((1 - share) * math.log(before) + share * math.log(after))
     return min(max(y, min(before, after)), max(before, after))  # whatever exp and log round
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnFrontiers:
+    """The frontiers of many draws of the errors of the same models: `frontier`, for all draws at once.
+
+    Attributes:
+        flops: training FLOPs of each model, (K,), K ≥ 1, finite and above 0.
+        errors: of each model in each draw, (D, K), finite and at least 0.
+    """
+
+    flops: Floats
+    errors: Floats
+
+    @cached_property
+    def _budgets(self) -> Floats:
+        """The different FLOPs in ascending order, (B,)."""
+        return np.unique(self.flops)
+
+    @cached_property
+    def _lowest(self) -> Floats:
+        """The lowest error at no more than each budget, (D, B)."""
+        places = np.searchsorted(self._budgets, self.flops)
+        best = np.full((len(self.errors), len(self._budgets)), np.inf)
+        for place, errors in zip(places, self.errors.T, strict=True):
+            best[:, place] = np.minimum(best[:, place], errors)
+        return np.asarray(np.minimum.accumulate(best, axis=1))
+
+    @cached_property
+    def _improves(self) -> npt.NDArray[np.bool_]:
+        """Whether the frontier has a point at each budget, (D, B). It always has one at the first."""
+        first = np.ones((len(self.errors), 1), dtype=bool)
+        return np.concatenate([first, self._lowest[:, 1:] < self._lowest[:, :-1]], axis=1)
+
+    @cached_property
+    def _last(self) -> npt.NDArray[np.intp]:
+        """The place of the frontier's last point at no more than each budget, (D, B)."""
+        places = np.where(self._improves, np.arange(len(self._budgets)), 0)
+        return np.asarray(np.maximum.accumulate(places, axis=1))
+
+    @property
+    def best(self) -> Floats:
+        """The lowest error of each draw, (D,)."""
+        return self._lowest[:, -1]
+
+    def error_at(self, flops: float) -> Floats:
+        """`error_at` in every draw, (D,); NaN for None."""
+        draws = np.arange(len(self.errors))
+        if not self._budgets[0] <= flops <= self._budgets[-1]:
+            return np.full(len(draws), np.nan)
+        place = int(np.searchsorted(self._budgets, flops, side="right")) - 1
+        before, left = self._lowest[:, place], self._budgets[self._last[:, place]]
+        later = self._improves[:, place + 1 :]
+        if not later.any():
+            return before
+        right = place + 1 + later.argmax(axis=1)
+        after = np.where(later.any(axis=1), self._lowest[draws, right], before)
+        flat = (after == before) | (after == 0)
+        usable = np.where(flat, 1.0, after), np.where(flat, 1.0, before)
+        between = _all_interpolated(
+            left, usable[1], self._budgets[right], usable[0], np.full(len(draws), flops)
+        )
+        return np.where(flat, before, between)
+
+    def flops_at(self, errors: Floats) -> Floats:
+        """`flops_at` of an error per draw, (D,); NaN for None."""
+        draws = np.arange(len(self.errors))
+        place = (self._lowest <= errors[:, None]).argmax(axis=1)
+        left = np.maximum(place - 1, 0)
+        before, after = self._lowest[draws, left], self._lowest[draws, place]
+        exact = (place == 0) | (after == 0) | (after == errors)
+        usable = [np.where(exact, 1.0, values) for values in (before, after, errors)]
+        budgets = self._budgets[self._last[draws, left]], self._budgets[place]
+        between = _all_interpolated(usable[0], budgets[0], usable[1], budgets[1], usable[2])
+        reached = np.where(exact, budgets[1], between)
+        return np.where((self.best <= errors) & (errors <= self._lowest[:, 0]), reached, np.nan)
+
+
+def _all_interpolated(left: Floats, before: Floats, right: Floats, after: Floats, x: Floats) -> Floats:
+    """`_interpolated`, element by element."""
+    apart = np.log(right) - np.log(left)
+    share = np.divide(np.log(x) - np.log(left), apart, out=np.ones_like(apart), where=apart != 0)
+    y = np.exp((1 - share) * np.log(before) + share * np.log(after))
+    return np.asarray(np.clip(y, np.minimum(before, after), np.maximum(before, after)))

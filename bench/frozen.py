@@ -35,19 +35,24 @@ def with_fields(fields: Mapping[str, tuple[Any, Any]]) -> Callable[[type[Model]]
     return extended
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types whose values are JSON data as they are. (No setting is NaN or infinite.)"""
+
+
 def identity(value: Any) -> Any:
     """A setting as JSON data with every field that affects a number; a run's id is the hash of it.
 
     It is `model_dump(mode="json")`, less each model's `later_fields` at their earlier values. A field
     whose default changes one day keeps the value it was added with in `later_fields`.
     """
+    if type(value) in _SCALARS:  # most values by far
+        return value
     if isinstance(value, Frozen):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        later = value.later_fields
+        fields, later = value.__dict__, value.later_fields
         return {
-            name: identity(field)
-            for name, field in fields.items()
-            if name not in later or field != later[name]
+            name: identity(fields[name])
+            for name in type(value).__pydantic_fields__
+            if name not in later or fields[name] != later[name]
         }
     if isinstance(value, Mapping):
         return {str(key): identity(inner) for key, inner in value.items()}

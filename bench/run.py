@@ -338,7 +338,10 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, 
     """Yield every scalar (or list of scalars) inside nested dicts and lists, with its path of keys."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from leaves(inner, (*path, str(key)))
+            if isinstance(inner, dict | list | tuple | Mapping):
+                yield from leaves(inner, (*path, str(key)))
+            else:
+                yield (*path, str(key)), inner
     elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
         for index, inner in enumerate(value):
             yield from leaves(inner, (*path, str(index)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import grid, record_of, result_of, run_of, task_named
 
-from bench.frontier import error_at, flops_at, frontier
+from bench.frontier import DrawnFrontiers, error_at, flops_at, frontier
 from bench.paper.exhibits import named
 from bench.results import RunRecord, evaluations
 
@@ -108,6 +109,35 @@ def test_before_an_error_of_zero_nothing_better_than_the_last_positive_one_is_kn
     assert flops_at(line, 0.4) == 1e3
     assert flops_at(line, 0.01) == 1e4
     assert flops_at(line, 0.0) == 1e4
+
+
+BUDGETS = st.sampled_from([1e12, 3e13, 1e15, 2e15, 7e19])  # few, so that models share them
+ERRORS = st.sampled_from([0.0, 1e-3, 0.2]) | st.floats(1e-8, 1.0)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(BUDGETS, min_size=1, max_size=6).flatmap(
+        lambda flops: st.tuples(
+            st.just(flops),
+            st.lists(st.lists(ERRORS, min_size=len(flops), max_size=len(flops)), min_size=1, max_size=5),
+        )
+    ),
+    BUDGETS | st.floats(5e11, 1e20),
+    ERRORS,
+)
+def test_frontiers_of_many_draws_at_once_are_those_of_each_draw(
+    models: tuple[list[float], list[list[float]]], budget: float, target: float
+) -> None:
+    flops, draws = models
+    together = DrawnFrontiers(np.array(flops), np.array(draws))
+    lines = [frontier(zip(flops, errors, strict=True)) for errors in draws]
+    assert together.best.tolist() == [line[-1][1] for line in lines]
+    errors = np.array([error_at(line, budget) for line in lines], float)
+    assert together.error_at(budget) == pytest.approx(errors, rel=1e-12, nan_ok=True)
+    for aim in ([target] * len(lines), together.best.tolist(), [line[0][1] for line in lines]):
+        fewest = np.array([flops_at(line, error) for line, error in zip(lines, aim, strict=True)], float)
+        assert together.flops_at(np.array(aim)) == pytest.approx(fewest, rel=1e-12, nan_ok=True)
 
 
 def test_what_is_not_a_number_or_below_zero_is_no_point() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -111,22 +111,31 @@ class Cell(NamedTuple):
     size_place: Loc
     architecture_place: Loc
 
-    def matches(self, exclusion: Exclusion) -> bool:
-        """Whether the point has the value of every field of the exclusion."""
-        fields = exclusion.model_dump(exclude_none=True)
-        group, architecture = fields.pop("size", None), fields.pop("architecture", None)
-        values = {
-            **self.settings,
-            "task": self.task.name,
-            "protocol": self.protocol,
-            "optimizer": self.settings["optimizer"].name,
-            **self.size.model_dump(),
-        }
-        return (
-            all(values[key] == value for key, value in fields.items())
-            and (group is None or self.listed_size in SIZE_GROUPS[group])
-            and (architecture is None or fnmatchcase(self.architecture.name, canonical(architecture)))
-        )
+    def value(self, key: str) -> Any:
+        """The point's value of a field of an exclusion, without size and architecture."""
+        match key:
+            case "task":
+                return self.task.name
+            case "protocol":
+                return self.protocol
+            case "optimizer":
+                return self.settings["optimizer"].name
+            case _:
+                return self.settings[key] if key in self.settings else getattr(self.size, key)
+
+
+def matching(cells: Iterable[Cell], exclusion: Exclusion) -> list[Cell]:
+    """The points that have the value of every field of the exclusion."""
+    fields = exclusion.model_dump(exclude_none=True)
+    group, architecture = fields.pop("size", None), fields.pop("architecture", None)
+    pattern = None if architecture is None else canonical(architecture)
+    return [
+        cell
+        for cell in cells
+        if all(cell.value(key) == value for key, value in fields.items())
+        and (group is None or cell.listed_size in SIZE_GROUPS[group])
+        and (pattern is None or fnmatchcase(cell.architecture.name, pattern))
+    ]
 
 
 def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) -> tuple[Run, ...]:
@@ -354,11 +363,12 @@ def _without_excluded(
         place = (*loc, index)
         if not _names_are_known(exclusion, place, complaints):
             continue
-        if must_match and not any(cell.matches(exclusion) for cell in cells):
+        if must_match and not matching(cells, exclusion):
             complaints.append(
                 Complaint(place, f"excludes nothing: no grid point matches{_variants(exclusion, cells)}")
             )
-        remaining = [cell for cell in remaining if not cell.matches(exclusion)]
+        excluded = {id(cell) for cell in matching(remaining, exclusion)}
+        remaining = [cell for cell in remaining if id(cell) not in excluded]
     return remaining
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -127,16 +128,23 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
 """By suite and world: the claims that rightly pass, and why."""
 
 
+@functools.cache
+def shipped(name: str) -> tuple[Suite, Claims]:
+    """A shipped suite and its claims. Do not change them."""
+    if name == "paper":
+        return paper_suite(), paper_claims()
+    suite = suites.load(ROOT / "suites" / f"{name}.yaml")
+    file = claims.load(claims.path_for(suite.path), suite)
+    return suite, about_these_runs(file) if name == "reproduction" else file
+
+
 def judged(name: str, world: str) -> tuple[worlds.World, Claims, list[Verdict]]:
     """A world of a shipped suite, its claims, and the verdicts on them.
 
     Most runs of the paper and of its reproduction have one seed, too few for a claim about training. Here
     their claims are about the runs.
     """
-    suite = paper_suite() if name == "paper" else suites.load(ROOT / "suites" / f"{name}.yaml")
-    file = paper_claims() if name == "paper" else claims.load(claims.path_for(suite.path), suite)
-    if name == "reproduction":
-        file = about_these_runs(file)
+    suite, file = shipped(name)
     made = worlds.null(suite) if world == "null" else worlds.turned_round(file, suite)
     return made, file, check(file, suite, made.of(file).pool, {}, allow_synthetic=True)
 

@@ -37,15 +37,6 @@ from bench.report.page.svg import inline
 from bench.results import Pool
 from bench.suite import Suite
 
-SVG = b'<svg viewBox="0 0 486 200"></svg>'
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without the encoding of figures, which takes most of their time."""
-    empty = {"svg": SVG, "png": b"png", "pdf": b"pdf"}
-    monkeypatch.setattr(write, "all_encoded", lambda figures: dict.fromkeys(figures, empty))
-
 
 def small() -> tuple[Suite, Pool]:
     parity, linear = task_named("sparse_parity", n_points=8), task_named(n_points=8)

@@ -55,14 +55,6 @@ findings:
 """
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without the encoding of figures, which takes most of their time."""
-    svg = b'<svg viewBox="0 0 486 200"><g id="part"/><path id="p1"/><use href="#p1"/></svg>'
-    empty = {"svg": svg, "png": b"", "pdf": b""}
-    monkeypatch.setattr(write, "all_encoded", lambda figures: dict.fromkeys(figures, empty))
-
-
 def files_of(
     tmp_path: Path, text: str = FINDINGS, suite: Suite = SUITE, missing: bool = False
 ) -> dict[str, str]:

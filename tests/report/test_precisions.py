@@ -163,7 +163,7 @@ def test_the_table_shows_the_numbers_of_the_verdicts() -> None:
     assert by_claim["mamba_bf16"]["reference_mean"] == pytest.approx(0.2 * 1.035)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_page_and_readme_show_the_section_and_its_files_are_written() -> None:
     suite, pool = suite_and_pool({**EQUAL, ("mamba", "bf16"): 0.3})
     files = contents(suite, pool, {}, check(BOTH, suite, pool, allow_synthetic=True))

@@ -366,7 +366,7 @@ def test_suite_without_any_result_gives_a_whole_report(tmp_path: Path) -> None:
     assert "Synthetic" not in page
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_synthetic_results_are_called_so_on_every_page(tmp_path: Path) -> None:
     runs = grid(LINEAR)
     write_report(suite_of(experiment_of(runs)), pool_of(runs), tmp_path)
@@ -374,7 +374,7 @@ def test_synthetic_results_are_called_so_on_every_page(tmp_path: Path) -> None:
         assert "made up for tests" in (tmp_path / name).read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_results_of_other_suites_are_left_out() -> None:
     mine, other = run_of(LINEAR, "mamba"), run_of(LINEAR, "s4")
     files = contents(suite_of(experiment_of([mine])), pool_of([mine, other]), {})
@@ -462,7 +462,7 @@ def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert {Path(name).suffix for name in first} == {".html", ".md", ".csv", ".tex", ".svg", ".png", ".pdf"}
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_behind_a_figure_are_beside_it() -> None:
     runs = grid(LINEAR, ["mamba", "s4"])
     files = contents(suite_of(experiment_of(runs)), pool_of(runs), {})
@@ -470,7 +470,7 @@ def test_numbers_behind_a_figure_are_beside_it() -> None:
         assert f"tables/{Path(name).stem}.csv" in files
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_later_report_removes_its_own_old_files_and_no_others(tmp_path: Path) -> None:
     runs = grid(LINEAR, ["mamba"])
     (tmp_path / "figures").mkdir()
@@ -483,7 +483,7 @@ def test_a_later_report_removes_its_own_old_files_and_no_others(tmp_path: Path) 
     assert any(name.startswith("new") for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_manifest_that_points_elsewhere_removes_nothing_there(tmp_path: Path) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("kept")
@@ -548,7 +548,7 @@ def test_page_has_unique_ids_and_describes_its_figures(page: str) -> None:
     assert references <= set(parsed.ids)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_links_lead_to_files_that_are_written(tmp_path: Path) -> None:
     runs = grid(LINEAR, ["mamba"])
     write_report(suite_of(experiment_of(runs)), pool_of(runs), tmp_path)
@@ -661,7 +661,7 @@ def test_deviations_are_those_of_the_suites_tasks_and_say_which_side_its_runs_ta
     assert "paper 1, released code 1, mixed 1" in table.caption
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_files_set_aside_are_listed(tmp_path: Path) -> None:
     runs = grid(LINEAR, ["mamba"])
     (tmp_path / "results").mkdir()

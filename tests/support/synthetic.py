@@ -280,13 +280,13 @@ def baselines_record_of(result: dict[str, Any]) -> BaselinesRecord:
 
 def _as_read(value: Any) -> Any:
     """A value as JSON returns it, with lists for tuples, sooner than through its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_read(entry) for key, entry in value.items()}
+    if type(value) in (str, float, int, bool, type(None)):
+        return value
     if isinstance(value, list | tuple):
-        plain = all(type(entry) is float for entry in value)
-        return list(value) if plain else [_as_read(entry) for entry in value]
-    assert value is None or isinstance(value, bool | int | float | str), value
-    return value
+        kinds = set(map(type, value))
+        return list(value) if kinds <= {float} or kinds <= {int} else [_as_read(entry) for entry in value]
+    assert isinstance(value, Mapping), value
+    return {str(key): _as_read(entry) for key, entry in value.items()}
 
 
 def pool_with(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.frontier import Point, error_at, flops_at, frontier
+from bench.frontier import DrawnFrontiers, Point, error_at, flops_at, frontier
 from bench.report.data.estimates import OVER_BOTH, OVER_PROMPTS, TaskResults, seed_errors
 from bench.results.evaluations import AXIS_LABEL, mean_flops
 from bench.uncertainty import DRAWS, Floats, SeedErrors, interval
@@ -66,22 +66,28 @@ class FrontierComparison:
     @cached_property
     def lines(self) -> Lines:
         """The frontier of each series."""
-        return self._lines([model.errors.mean for model in self.models])
+        return {
+            name: frontier((model.flops, model.errors.mean) for model in models)
+            for name, models in self._by_series.items()
+        }
 
     @cached_property
-    def drawn(self) -> Sequence[Lines]:
-        """The frontiers of every draw; none where models do not share their prompts."""
+    def drawn(self) -> Mapping[str, DrawnFrontiers]:
+        """By series with a model, the frontiers of all draws; empty where models do not share prompts."""
         if not self.paired:
-            return []
+            return {}
         # A draw over standard errors alone can fall below 0, where no error is.
-        draws = np.stack([np.maximum(model.errors.draws(), 0) for model in self.models], axis=1)
-        return [self._lines(errors) for errors in draws.tolist()]
+        return {
+            name: DrawnFrontiers(
+                np.array([model.flops for model in models]),
+                np.stack([np.maximum(model.errors.draws(), 0) for model in models], axis=1),
+            )
+            for name, models in self._by_series.items() if models
+        }  # fmt: skip
 
-    def _lines(self, errors: Sequence[float]) -> Lines:
-        points: dict[str, list[Point]] = {name: [] for name in self.series}
-        for model, error in zip(self.models, errors, strict=True):
-            points[model.series].append((model.flops, error))
-        return {name: frontier(own) for name, own in points.items()}
+    @property
+    def _by_series(self) -> dict[str, list[TrainedModel]]:
+        return {name: [model for model in self.models if model.series == name] for name in self.series}
 
     @property
     def paired(self) -> bool:
@@ -104,11 +110,14 @@ class FrontierComparison:
         return sum(len(line) > 1 for line in self.lines.values()) > 1
 
     def errors_at(self, budget: float) -> dict[str, Floats]:
-        """By series, the frontier's error at a budget in every draw, (DRAWS,); NaN outside of its sizes."""
+        """By series, the frontier's error at a budget in every draw, (DRAWS,); NaN outside of its sizes.
+
+        Empty arrays where models do not share their prompts.
+        """
         # Sizes are the same in every draw, so a series without an error has none in any.
+        nothing = np.full(DRAWS if self.paired else 0, np.nan)
         return {
-            name: np.array([error_at(lines[name], budget) for lines in self.drawn], dtype=float)
-            for name in self.series
+            name: self.drawn[name].error_at(budget) if name in self.drawn else nothing for name in self.series
         }
 
     def budgets(self) -> list[float]:
@@ -197,11 +206,14 @@ def matching(comparison: FrontierComparison) -> pd.DataFrame:
             best_a, best_b = comparison.lines[a][-1][1], comparison.lines[b][-1][1]
             factor, bound = _factor(comparison.lines[a], comparison.lines[b])
             one_seed = not comparison.has_seeds(a, b)
-            drawn = [] if one_seed else [_drawn_factor(lines[a], lines[b]) for lines in comparison.drawn]
+            frontiers = comparison.drawn
+            drawn = np.array([])
+            if frontiers and not one_seed:
+                drawn = _drawn_factors(frontiers[a], frontiers[b])
             rows.append(
                 {
                     "task": comparison.task, "a": a, "b": b, "target": max(best_a, best_b),
-                    **_columns("factor", _estimate(np.array(factor), np.array(drawn, dtype=float))),
+                    **_columns("factor", _estimate(np.array(factor), drawn)),
                     "one_seed": one_seed, "bound": bound, "falls_short": best_b > best_a,
                 }
             )  # fmt: skip
@@ -221,10 +233,11 @@ def _factor(a: Sequence[Point], b: Sequence[Point]) -> tuple[float, str]:
     return (b[0][0] if of_b is None else of_b) / (a[0][0] if of_a is None else of_a), bound
 
 
-def _drawn_factor(a: Sequence[Point], b: Sequence[Point]) -> float:
-    """`_factor` of a draw. A draw that has a bound only lies anywhere beyond it."""
-    factor, bound = _factor(a, b)
-    return {"≤": 0.0, "≥": math.inf}.get(bound, factor)
+def _drawn_factors(a: DrawnFrontiers, b: DrawnFrontiers) -> Floats:
+    """`_factor` of every draw, (DRAWS,). A draw that has a bound only lies anywhere beyond it."""
+    target = np.maximum(a.best, b.best)
+    of_a, of_b = a.flops_at(target), b.flops_at(target)
+    return np.where(np.isnan(of_b), 0.0, np.where(np.isnan(of_a), np.inf, of_b / of_a))
 
 
 def _estimate(value: Floats, drawn: Floats) -> IntervalEstimate:

@@ -10,9 +10,10 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bench.report.data.frame import CELL, STATES, TUNED, runs_of
+from bench.report.data.frame import CELL, STATES, TUNED, runs_of, tuples
 from bench.results.record import MAIN
 from bench.selection import choose, seeds_to_report
 
@@ -108,11 +109,22 @@ def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the finished runs that are reported, one run per seed; as if at the chosen setting."""
-    reported = table[[*CELL, *TUNED, "seeds"]].explode("seeds").rename(columns={"seeds": "seed"}).dropna()
-    reported["seed"] = reported["seed"].astype(rows["seed"].dtype)
-    kept = rows[rows["state"] == "finished"].merge(reported, on=[*CELL, *TUNED, "seed"], how="inner")
-    shown = table.loc[table["chosen"], CELL + TUNED]
-    return kept.drop(columns=TUNED).merge(shown, on=CELL, how="inner")[list(rows.columns)]
+    # Not by merging, which copies every column of the frame several times.
+    cells, settings = tuples(table, CELL), tuples(table, TUNED)
+    shown = {
+        cell: setting
+        for cell, setting, is_chosen in zip(cells, settings, table["chosen"], strict=True) if is_chosen
+    }  # fmt: skip
+    reported = {
+        (*cell, *setting, seed): shown[cell]
+        for cell, setting, seeds in zip(cells, settings, table["seeds"], strict=True) if cell in shown
+        for seed in seeds
+    }  # fmt: skip
+    finished = rows[rows["state"] == "finished"]
+    shown_settings = [reported.get(key) for key in tuples(finished, [*CELL, *TUNED, "seed"])]
+    picked = finished[np.array([setting is not None for setting in shown_settings], bool)]
+    values = np.array([setting for setting in shown_settings if setting], float).reshape(-1, len(TUNED))
+    return picked.reset_index(drop=True).assign(**dict(zip(TUNED, values.T, strict=True)))
 
 
 def best_sizes(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ scores 1. An accuracy is shown as it is. What stands for several seeds is their 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.choices import chosen, settings
-from bench.report.data.frame import ScoreScale, runs_of, tally
+from bench.report.data.frame import ScoreScale, runs_of, tally, tuples
 from bench.report.style import task_name
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
-from bench.uncertainty import SeedErrors, half_width, variances
+from bench.uncertainty import Floats, SeedErrors, half_width, variances
 
 FRONTIER_RULE = (
     "Line: for each architecture, the best of the points shown at no more training FLOPs, up to the largest "
@@ -148,17 +148,26 @@ class Estimate(NamedTuple):
         return cls(model.mean, model.standard_error, model.half_width, over)
 
 
+OF_SEEDS = ["id", "error", "error_se", "prompts", "prompt_errors"]
+"""Columns of the frame that `seed_errors` reads."""
+
+
 def seed_errors(rows: pd.DataFrame) -> SeedErrors:
     """The headline errors of one model at one checkpoint: `rows` of the frame, one per seed."""
+    return _seed_errors(tuples(rows, OF_SEEDS))
+
+
+def _seed_errors(seeds: Sequence[tuple[str, float, float, str, Floats | None]]) -> SeedErrors:
+    """`seed_errors` of the values of OF_SEEDS, a tuple per seed."""
+    ids, means, standard_errors, prompts, of_prompts = zip(*seeds, strict=True)
     per_prompt = None
     # Seeds are paired where all were scored on the same prompts and every result keeps each prompt's score.
-    kept = [errors for errors in rows["prompt_errors"] if errors is not None]
-    if len(kept) == len(rows) and len({len(errors) for errors in kept}) == 1 == rows["prompts"].nunique():
+    kept = [errors for errors in of_prompts if errors is not None]
+    if len(kept) == len(seeds) and len({len(errors) for errors in kept}) == 1 == len(set(prompts)):
         per_prompt = np.stack(kept)
     return SeedErrors(
-        " ".join(rows["id"]), rows["error"].to_numpy(float), rows["error_se"].to_numpy(float),
-        str(rows["prompts"].iloc[0]), per_prompt,
-    )  # fmt: skip
+        " ".join(ids), np.array(means, float), np.array(standard_errors, float), str(prompts[0]), per_prompt
+    )
 
 
 def at_positions(means: Any, standard_errors: Any) -> list[Estimate]:
@@ -272,18 +281,24 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     rows = []
     # The ends of seeds that stopped at different steps are one point.
     moment = selected["step"].where(~selected["at_end"].astype(bool), math.inf)
-    keys = [selected[name] for name in CheckpointPoint._fields[:8]]
-    for key, group in selected.groupby([*keys, moment.rename("moment")], sort=False, dropna=False):
-        cell: tuple[Any, ...] = tuple(key)
-        series, architecture, size, parameters, state, learning_rate, steps, at_end, _ = cell
-        mean, error, half, over = Estimate.of(seed_errors(group))
+    keys = list(CheckpointPoint._fields[:8])
+    groups = selected.groupby([*(selected[name] for name in keys), moment], sort=False, dropna=False).ngroup()
+    members: dict[int, list[tuple[Any, ...]]] = {}
+    values = tuples(selected, [*keys, "step", "training_flops", *OF_SEEDS])
+    for group, row in zip(groups.tolist(), values, strict=True):
+        members.setdefault(group, []).append(row)
+    for group_rows in members.values():
+        series, architecture, size, parameters, state, learning_rate, steps, at_end = group_rows[0][:8]
+        mean, error, half, over = Estimate.of(_seed_errors([row[10:] for row in group_rows]))
         value = 1 - mean if scale.higher_is_better else mean
+        count = len(group_rows)
         rows.append(
             CheckpointPoint(
                 series, architecture, size, parameters, state, learning_rate, steps, bool(at_end),
-                round(group["step"].mean()), mean_flops(group["training_flops"]), mean, value,
-                error, value - half, value + half, len(group),
-                max(len(group), seeds.get((series, size), 0)), over, " ".join(group["id"]),
+                round(math.fsum(row[8] for row in group_rows) / count),
+                mean_flops([row[9] for row in group_rows]), mean, value, error, value - half, value + half,
+                count, max(count, seeds.get((series, size), 0)), over,
+                " ".join(row[10] for row in group_rows),
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))

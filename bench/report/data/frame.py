@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -193,7 +193,7 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
     frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
-    return named(frame, unique)
+    return named(frame.astype(dict.fromkeys(frame.select_dtypes("string"), object)), unique)
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
@@ -329,9 +329,15 @@ def varied_setting(results: pd.DataFrame) -> str | None:
     return fields[0] if fields else None
 
 
+def tuples(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The values of some columns, a tuple per row."""
+    return list(zip(*(table[name].tolist() for name in columns), strict=True))
+
+
 def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The first row of each run: the plan."""
-    return rows.drop_duplicates("id").reset_index(drop=True)
+    first = rows[~rows["id"].duplicated()]
+    return first.set_axis(pd.RangeIndex(len(first)))
 
 
 def total(flops: pd.Series[int]) -> int:
@@ -341,7 +347,7 @@ def total(flops: pd.Series[int]) -> int:
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:
     """The number of planned runs in each state, all of STATES included."""
-    ended = Counter(runs_of(rows)["state"].to_list())
+    ended = Counter(rows.loc[~rows["id"].duplicated(), "state"].to_list())
     return {state: ended[state] for state in STATES}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.differences import telling_fields
@@ -25,7 +26,12 @@ def named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
         run.id: architecture_name(run.architecture.base_name) + variant
         for run, variant in zip(runs, _variants(runs), strict=True)
     }
-    return results.assign(task=results["task_id"].map(_task_names(runs)), series=results["id"].map(series))
+    tasks = _task_names(runs)
+    # As objects, all texts are in one block of pandas, and selecting rows takes half the time.
+    return results.assign(
+        task=np.array([tasks[task_id] for task_id in results["task_id"]], object),
+        series=np.array([series[run_id] for run_id in results["id"]], object),
+    )
 
 
 def _task_names(runs: Sequence[Run]) -> dict[str, str]:
