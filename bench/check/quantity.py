@@ -106,8 +106,8 @@ class Quantity(_Runs):
         of: "error" (normalised: the trivial predictor scores 1; 1 − accuracy), "excess" (the part of what can
             be learned that was not: 0 at the task's floor, 1 for the trivial predictor), "score" (raw),
             "perplexity" (of a score that is a cross-entropy), "convergence_step" (the step at which the task
-            is learned; infinite if it never is), "horizon" (the number of positions, from the first one on,
-            with an accuracy of at least 0.9) or "training_flops".
+            is learned; infinite if it never is), "horizon" (the number of positions up to the last one with
+            an accuracy of at least 0.9) or "training_flops".
         step: the checkpoint at which the number is read; the last one by default.
         at_flops: a budget. The number is then read there, on the frontier over all sizes and checkpoints.
         steps: the training budget of the runs, where an experiment has several.

@@ -59,8 +59,8 @@ BACKENDS: dict[str, Backend] = {
         kernels={
             "selective scan": "bench.kernels.scan.official:scan",
             "short convolution": "bench.kernels.convolution.official:convolution",
-            "Mamba block": "bench.kernels.mamba.parts:mamba_ssm",
-            "gated input": "bench.kernels.mamba.parts:mamba_ssm_input",
+            "Mamba block": "bench.kernels.mamba.official:block",
+            "gated input": "bench.kernels.mamba.official:gated_input",
             "diagonal SSM": "sequential",  # the package has no time-invariant SSM
         },
         otherwise="triton",

@@ -241,14 +241,15 @@ def converged(accuracy: float, threshold: float | None) -> bool:
 
 
 HORIZON_ACCURACY = 0.9
-"""Lowest accuracy of the positions within a horizon."""
+"""Lowest accuracy of the position at which a horizon ends."""
 
 
 def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
-    """The number of positions, from the first one on, whose accuracies are all at least HORIZON_ACCURACY.
+    """The number of positions up to the last one whose accuracy is at least HORIZON_ACCURACY.
 
-    On longer prompts the positions of the main evaluation come first, because models are causal. Where
-    positions were left out, the horizon ends before the first kept one that is too low.
+    Earlier positions may be less accurate: attention without a first token does not know how often a prompt
+    has repeated its first element. On longer prompts the positions of the main evaluation come first, because
+    models are causal. Where positions were left out, the horizon ends at a position that was kept.
 
     Returns:
         None where the evaluation is no accuracy, or the checkpoint does not have it.
@@ -260,12 +261,8 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
         if scores is None or metric(result, part) != "accuracy":
             return None
         accuracies |= zip(positions(result, part, len(scores.mean)), scores.mean, strict=True)
-    reached = 0
-    for position in sorted(accuracies):
-        if not accuracies[position] >= HORIZON_ACCURACY:  # NaN is too low
-            break
-        reached = position + 1
-    return reached
+    accurate = [position for position, accuracy in accuracies.items() if accuracy >= HORIZON_ACCURACY]
+    return 1 + max(accurate, default=-1)
 
 
 AXIS: Literal["training_flops_full_length", "training_flops"] = "training_flops_full_length"

@@ -227,14 +227,15 @@ GROUP = task_named("word_problem", group="S3", n_points=4)
 @pytest.mark.parametrize(
     ("accuracies", "evaluation", "horizon"),
     [
-        ([0.95, 0.9, 0.89, 1.0], "report", 2),  # a later position does not count
-        ([0.5, 1.0, 1.0, 1.0], "report", 0),
+        ([0.95, 0.9, 0.89, 0.2], "report", 2),
+        ([0.95, 0.5, 1.0, 0.89], "report", 3),  # an earlier position may be worse
+        ([0.5, 0.5, 0.5, 0.5], "report", 0),
         ([1.0, 1.0, 1.0, 0.95], "report", 4),
         ([1.0, 1.0, 1.0, 0.95], "longer_prompts", 32),  # which have 0.95 everywhere
         ([1.0, 1.0, 1.0, 0.8], "longer_prompts", 3),
     ],
 )
-def test_a_horizon_ends_before_the_first_accuracy_below_nine_tenths(
+def test_a_horizon_ends_at_the_last_accuracy_of_nine_tenths(
     accuracies: list[float], evaluation: str, horizon: int
 ) -> None:
     runs = grid(GROUP, ("mamba",), seeds=(0, 1, 2))
