@@ -52,7 +52,7 @@ def _keys(
     share_c += tl.load(share_bias + column, mask=known, other=0.0)
     k_c = tl.load(k + place, mask=inside, other=0.0)
     kappa, _ = _erased(k_c, tl.load(erased_key + column, mask=known, other=0.0))
-    g_c, a = STRONGEST * sigmoid_of(decay_c), sigmoid_of(share_c)
+    g_c, a = sigmoid_of(decay_c) * STRONGEST, sigmoid_of(share_c)
     written = k_c * (1 + (a - 1) * tl.load(key_share + column, mask=known, other=0.0))
     tl.store(g + place, g_c, mask=inside)
     tl.store(read + place, kappa * tl.exp(-g_c), mask=inside)
@@ -86,7 +86,7 @@ def _keys_gradient(
         sigmoid = sigmoid_of(tl.load(decay + place, mask=inside, other=0.0) + decay_bias_c)
         a = sigmoid_of(tl.load(share + place, mask=inside, other=0.0) + share_bias_c)
         kappa, length = _erased(k_c, erased_key_c)
-        growth = tl.exp(-STRONGEST * sigmoid)  # exp(−g)
+        growth = tl.exp(-(sigmoid * STRONGEST))  # exp(−g)
         d_read_c = tl.load(d_read + place, mask=inside, other=0.0) * growth
         d_erase_c = tl.load(d_erase + place, mask=inside, other=0.0)
         d_write_c = tl.load(d_write + place, mask=inside, other=0.0)
