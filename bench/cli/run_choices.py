@@ -65,8 +65,8 @@ def check_choices(choices: RunChoices, machine: Machine) -> None:
 def check_kernels(machine: Machine) -> None:
     from bench.kernels import backends
 
-    if machine.kernels not in backends.SCAN_NAMES:
-        raise UserError(f"--kernels {machine.kernels}{did_you_mean(machine.kernels, backends.SCAN_NAMES)}")
+    if machine.kernels not in backends.CHOICES:
+        raise UserError(f"--kernels {machine.kernels}{did_you_mean(machine.kernels, backends.CHOICES)}")
 
 
 def check_spread(spread: int, todo: list[Planned]) -> None:

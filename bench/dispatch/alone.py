@@ -21,7 +21,7 @@ from bench.dispatch.plugin_checks import NotComparable, check_architecture, reco
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare, trust
 from bench.errors import UserError, did_you_mean
-from bench.kernels.backends import SCAN_NAMES, resolve, unavailable
+from bench.kernels.backends import CHOICES, resolve, unavailable
 from bench.results import RunRecord
 from bench.run import Run
 
@@ -165,8 +165,8 @@ def checked_device(device: str, kernels: str) -> str:
         if (kind.index or 0) >= count:
             raise UserError(f"device '{device}' does not exist: PyTorch sees {count} GPUs here")
         device = f"cuda:{kind.index or 0}"
-    if kernels not in SCAN_NAMES:
-        raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, SCAN_NAMES)}")
+    if kernels not in CHOICES:
+        raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, CHOICES)}")
     if fault := unavailable(kernels, device):
         raise UserError(f"kernels '{kernels}' cannot run on {device}: {fault}")
     return device

@@ -71,7 +71,7 @@ BACKENDS: dict[str, Backend] = {
     "reference": Backend(),
 }
 NAMES = tuple(BACKENDS)
-SCAN_NAMES = (AUTO, *NAMES)
+CHOICES = (AUTO, *NAMES)
 """Values of `--kernels`."""
 
 

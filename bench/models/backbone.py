@@ -41,7 +41,7 @@ class Model(nn.Module):
         n_inputs: width of a token; a width for each kind, in turn, if there are several kinds of tokens.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
-        scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
+        backend: name of the kernels' backend (`bench.kernels.backends.NAMES`).
         discrete: whether tokens are ids below `n_inputs`.
     """
 
@@ -53,7 +53,7 @@ class Model(nn.Module):
         n_inputs: int | tuple[int, ...],
         n_outputs: int,
         length: int,
-        scan: str = "sequential",
+        backend: str = "sequential",
         discrete: bool = False,
     ) -> None:
         super().__init__()
@@ -62,16 +62,16 @@ class Model(nn.Module):
         self.tied = discrete and architecture.tied
         self.read_in: nn.Module
         if not isinstance(n_inputs, int):
-            self.read_in = ReadIns(n_inputs, width, scan)
+            self.read_in = ReadIns(n_inputs, width, backend)
         elif discrete:
-            self.read_in = Embedding(n_inputs, width, table.std if table else STD, scan)
+            self.read_in = Embedding(n_inputs, width, table.std if table else STD, backend)
         else:
-            self.read_in = Linear(n_inputs, width, scan)
+            self.read_in = Linear(n_inputs, width, backend)
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
         dropout = 0.0 if architecture.is_one_mixer else architecture.embedding_dropout
-        self.embedding_dropout = DropoutModule(dropout, 0, scan)
+        self.embedding_dropout = DropoutModule(dropout, 0, backend)
         self.passed_on: dict[str, Tensor] = {}
         self.blocks = nn.ModuleList(
             block.build(
@@ -81,7 +81,7 @@ class Model(nn.Module):
                     layers=size.layers,
                     blocks=len(architecture.layer) * size.layers,
                     index=index,
-                    scan=scan,
+                    backend=backend,
                     passed_on=self.passed_on,
                 )
             )
@@ -93,9 +93,9 @@ class Model(nn.Module):
             kind = nn.RMSNorm if architecture.norm == "rms" else nn.LayerNorm
             self.norms = nn.ModuleList(kind(width) for _ in self.blocks)
             self.final_norm = kind(width)
-            self.norm, self.add_norm, self.norm_of_sum = norms(architecture.norm, scan)
+            self.norm, self.add_norm, self.norm_of_sum = norms(architecture.norm, backend)
         if not self.tied:
-            self.read_out = Linear(width, n_outputs, scan)
+            self.read_out = Linear(width, n_outputs, backend)
 
     def forward(self, tokens: Tensor) -> Tensor:
         h = self.read_in(tokens)
@@ -130,13 +130,13 @@ class ReadIns(nn.Module):
     Args:
         widths: width of each kind, in the order of the tokens. Narrower tokens are padded with zeros.
         width: D.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
 
-    def __init__(self, widths: tuple[int, ...], width: int, scan: str) -> None:
+    def __init__(self, widths: tuple[int, ...], width: int, backend: str) -> None:
         super().__init__()
         self.widths = widths
-        self.maps = nn.ModuleList(Linear(kind, width, scan) for kind in widths)
+        self.maps = nn.ModuleList(Linear(kind, width, backend) for kind in widths)
 
     def forward(self, tokens: Tensor) -> Tensor:
         B, L, _ = tokens.shape

@@ -16,13 +16,13 @@ class ShortConvolution(nn.Module):
     Args:
         channels: E.
         taps: taps of the convolution.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         bias: whether a bias is added before the SiLU.
     """
 
-    def __init__(self, channels: int, taps: int, scan: str, *, bias: bool = True) -> None:
+    def __init__(self, channels: int, taps: int, backend: str, *, bias: bool = True) -> None:
         super().__init__()
-        self.convolve = short_convolution(scan)
+        self.convolve = short_convolution(backend)
         bound = 1 / math.sqrt(taps)
         self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
         self.bias: Tensor

@@ -35,12 +35,12 @@ class DropoutModule(nn.Dropout):
     Args:
         probability: of dropping an entry.
         site: number of this module in the model. Modules of one model have different numbers.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
 
-    def __init__(self, probability: float, site: int, scan: str) -> None:
+    def __init__(self, probability: float, site: int, backend: str) -> None:
         super().__init__(probability)
-        self.kernel = kernel.dropout(scan)
+        self.kernel = kernel.dropout(backend)
         self.site: Tensor
         # Not part of the state dict: a model with dropout has the parameters of one without.
         self.register_buffer("site", kernel.site(site, probability), persistent=False)

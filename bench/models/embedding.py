@@ -25,14 +25,14 @@ class Embedding(nn.Module):
         tokens: number of different tokens.
         width: D.
         std: standard deviation of the initial vectors.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
 
-    def __init__(self, tokens: int, width: int, std: float, scan: str) -> None:
+    def __init__(self, tokens: int, width: int, std: float, backend: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(tokens, width) * STD)
         self.scale = std / STD
-        self.linear = product.linear(scan)
+        self.linear = product.linear(backend)
 
     def forward(self, ids: Tensor) -> Tensor:
         columns = torch.arange(self.weight.shape[0], device=ids.device)

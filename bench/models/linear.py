@@ -16,13 +16,13 @@ class Linear(nn.Linear):
     Args:
         inputs: width of an input.
         outputs: width of an output.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         bias: whether a bias is added.
     """
 
-    def __init__(self, inputs: int, outputs: int, scan: str, *, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, backend: str, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias)
-        self.with_bias, self.without_bias = product.linear_bias(scan), product.linear(scan)
+        self.with_bias, self.without_bias = product.linear_bias(backend), product.linear(backend)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is None:
@@ -34,9 +34,9 @@ class Linear(nn.Linear):
         return self.without_bias(x, self.weight)
 
 
-def output_projection(inner: int, width: int, blocks: int, scan: str) -> Linear:
+def output_projection(inner: int, width: int, blocks: int, backend: str) -> Linear:
     """Projection from the inner width to D: PyTorch's initial values divided by √blocks, as GPT-2 scales."""
-    projection = Linear(inner, width, scan, bias=False)
+    projection = Linear(inner, width, backend, bias=False)
     with torch.no_grad():
         projection.weight /= math.sqrt(blocks)
     return projection

@@ -36,7 +36,9 @@ LONGEST = 256
 """Longest prompt of the gradient test, which costs several times as much as the test of cuts."""
 
 
-def fault(architecture: Architecture, size: Size, length: int, device: torch.device, scan: str) -> str | None:
+def fault(
+    architecture: Architecture, size: Size, length: int, device: torch.device, backend: str
+) -> str | None:
     """The first fault of an architecture as a sentence; None if it has none.
 
     The outputs must have the shape (B, L, n_outputs), be finite and not depend on later tokens. The number of
@@ -47,11 +49,13 @@ def fault(architecture: Architecture, size: Size, length: int, device: torch.dev
         size: layers, nominal width, heads.
         length: tokens of a prompt.
         device: device of the test.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        model = Model(architecture, size, n_inputs=N_INPUTS, n_outputs=N_OUTPUTS, length=length, scan=scan)
+        model = Model(
+            architecture, size, n_inputs=N_INPUTS, n_outputs=N_OUTPUTS, length=length, backend=backend
+        )
         tokens, replacements = (torch.randn(2, length, N_INPUTS).to(device) for _ in range(2))
         noise = [PERTURBATION * torch.randn(parameter.shape) for parameter in model.parameters()]
         model.to(device).eval()

@@ -111,29 +111,29 @@ def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> R
 
 
 def training_losses(
-    run: Run, device: torch.device, scan: str, perturbed: bool = False
+    run: Run, device: torch.device, backend: str, perturbed: bool = False
 ) -> tuple[list[float], float]:
     """The training losses of a run that trains alone, and steps per second (see `stack_losses`)."""
-    members, speed = stack_losses(Stack.of(run), device, scan, perturbed)
+    members, speed = stack_losses(Stack.of(run), device, backend, perturbed)
     return members[0], speed
 
 
 def stack_losses(
-    stack: Stack, device: torch.device, scan: str, perturbed: bool = False
+    stack: Stack, device: torch.device, backend: str, perturbed: bool = False
 ) -> tuple[list[list[float]], float]:
     """Train a stack without evaluating it.
 
     Args:
         stack: the runs.
         device: device of the training.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         perturbed: whether to change every initial weight by about an ulp. Only the first `COMPARED_STEPS`
             steps are then trained.
 
     Returns:
         For each member the training loss of every step, and steps per second.
     """
-    options = TrainingOptions(device, scan)
+    options = TrainingOptions(device, backend)
     state = prepare(stack, options)
     if perturbed:
         _perturb(state)

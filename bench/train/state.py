@@ -57,18 +57,18 @@ class State:
         }
 
 
-def initial_state(stack: Stack, device: torch.device, scan: str) -> State:
+def initial_state(stack: Stack, device: torch.device, backend: str) -> State:
     """New models and their optimiser.
 
     Each member's parameters are drawn on the CPU from a generator with the run's seed, so that a run starts
     from the same numbers on every device and in every stack. Torch's random state on the CPU does not change.
     """
-    models = [_initial_model(run, scan) for run in stack.members]
+    models = [_initial_model(run, backend) for run in stack.members]
     model = models[0].to(device).train()
     parameters = Parameters.of(models, device)
     step = torch.zeros((), dtype=torch.int64, device=device)
     meters = Meters.new(len(stack), device)
-    optimizer = StackOptimizer(stack, parameters, meters, step, scan)
+    optimizer = StackOptimizer(stack, parameters, meters, step, backend)
     run, carried = stack.first, []
     if run.architecture.carries:
         layers = (module for module in model.modules() if isinstance(module, LSTMModule))
@@ -84,7 +84,7 @@ def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
     return _initial_model(run, resolve(kernels, device)[0]).to(device).eval()
 
 
-def _initial_model(run: Run, scan: str) -> Model:
+def _initial_model(run: Run, backend: str) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return build(run, scan)
+        return build(run, backend)

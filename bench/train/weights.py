@@ -125,7 +125,7 @@ def build(run: Run, kernels: str = "sequential") -> Model:
         n_inputs=task.n_inputs,
         n_outputs=task.n_outputs,
         length=task.length(task.n_points),
-        scan=kernels,
+        backend=kernels,
         discrete=task.discrete,
     )
 

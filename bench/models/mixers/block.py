@@ -32,7 +32,7 @@ class Place:
         layers: layers of the model.
         blocks: blocks of these layers; blocks before the first layer do not count.
         index: the block's position among all blocks from 0, including blocks before the first layer.
-        scan: name of the kernels' backend (`bench.kernels.backends.SCAN_NAMES`).
+        backend: name of the kernels' backend (`bench.kernels.backends.NAMES`).
         passed_on: tensors that blocks pass on to later blocks in a forward pass, by name. All blocks of a
             model have the same mapping, which the model empties after each pass.
     """
@@ -42,7 +42,7 @@ class Place:
     layers: int
     blocks: int
     index: int
-    scan: str
+    backend: str
     passed_on: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def site(self, number: int) -> int:
@@ -122,7 +122,7 @@ def _counted(kind: type[Block], settings: str, D: int) -> int:
     import torch
 
     block = kind.model_validate_json(settings)
-    place = Place(width=D, heads=1, layers=1, blocks=1, index=0, scan="sequential")
+    place = Place(width=D, heads=1, layers=1, blocks=1, index=0, backend="sequential")
     try:
         with torch.random.fork_rng(devices=[]):
             module = block.build(place)

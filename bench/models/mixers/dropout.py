@@ -36,4 +36,4 @@ class Dropout(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models import dropout
 
-        return dropout.DropoutModule(self.dropout, place.site(0), place.scan)
+        return dropout.DropoutModule(self.dropout, place.site(0), place.backend)

@@ -20,7 +20,7 @@ from bench.models.rotary import ROTARY_BASE
 from bench.models.sizes import Size
 
 HEADS = 2
-PLACE = Place(width=12, heads=HEADS, layers=1, blocks=2, index=0, scan="sequential")
+PLACE = Place(width=12, heads=HEADS, layers=1, blocks=2, index=0, backend="sequential")
 
 
 def built(block: Attention) -> torch.nn.Module:

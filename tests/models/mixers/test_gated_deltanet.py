@@ -22,7 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "product without decay": {**DELTANET, "householders": 3, "key_dim": 2},
     "without gate": {"gate": False, "convolution": 1},
 }
-PLACE = Place(width=16, heads=1, layers=1, blocks=2, index=0, scan="sequential")
+PLACE = Place(width=16, heads=1, layers=1, blocks=2, index=0, backend="sequential")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ Parameters = dict[str, Tensor]
 def built(block: Block) -> torch.nn.Module:
     """A module in float64 whose parameters have moved, so that a gate or a norm at 1 hides nothing."""
     torch.manual_seed(0)
-    module = block.build(Place(width=D, heads=1, layers=2, blocks=4, index=0, scan="sequential")).double()
+    module = block.build(Place(width=D, heads=1, layers=2, blocks=4, index=0, backend="sequential")).double()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -283,7 +283,7 @@ def test_a_number_of_rotated_coordinates_must_be_even() -> None:
 def test_mamba2_starts_with_half_lives_from_a_token_to_a_hundred() -> None:
     torch.manual_seed(0)
     block = Mamba2(head_dim=1)
-    module = block.build(Place(width=1000, heads=1, layers=1, blocks=1, index=0, scan="sequential"))
+    module = block.build(Place(width=1000, heads=1, layers=1, blocks=1, index=0, backend="sequential"))
     parameters = {name: value.detach() for name, value in module.named_parameters()}
     rate, step = parameters["log_A"].exp(), softplus(parameters["step_bias"])
     assert 1 <= rate.min() < 1.1 < 15.9 < rate.max() <= 16

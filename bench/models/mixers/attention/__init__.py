@@ -112,7 +112,7 @@ class Attention(Block):
         return AttentionModule(
             place.width,
             self.attention_heads or place.heads,
-            place.scan,
+            place.backend,
             blocks=place.blocks,
             init=self.init,
             causal=self.causal,
@@ -121,6 +121,6 @@ class Attention(Block):
             qk_norm=self.qk_norm,
             output_gate=self.output_gate,
             window=self.window,
-            weight_dropout=DropoutModule(self.attention_dropout, place.site(1), place.scan),
-            dropout=DropoutModule(self.dropout, place.site(0), place.scan),
+            weight_dropout=DropoutModule(self.attention_dropout, place.site(1), place.backend),
+            dropout=DropoutModule(self.dropout, place.site(0), place.backend),
         )

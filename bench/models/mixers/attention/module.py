@@ -21,7 +21,7 @@ class AttentionModule(nn.Module):
     Args:
         width: D.
         heads: number of heads; divides D.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         blocks: residual blocks of the model's layers, for GPT-2's initialisation.
         init: the initialisation (`bench.models.mixers.attention.Attention`, which explains the others too).
         causal: whether a token attends to earlier tokens and itself only.
@@ -38,7 +38,7 @@ class AttentionModule(nn.Module):
         self,
         width: int,
         heads: int,
-        scan: str,
+        backend: str,
         *,
         blocks: int,
         init: Literal["gpt2", "torch"],
@@ -53,12 +53,12 @@ class AttentionModule(nn.Module):
     ) -> None:
         super().__init__()
         self.causal, self.weight_dropout, self.dropout = causal, weight_dropout, dropout
-        self.heads, self.attend, self.attend_dropping = heads, attention(scan), attention_dropout(scan)
+        self.heads, self.attend, self.attend_dropping = heads, attention(backend), attention_dropout(backend)
         self.rotary, self.window = rotary, window
-        self.qkv = Linear(width, 3 * width, scan, bias=bias)
-        self.out = Linear(width, width, scan, bias=bias)
-        self.gate = Linear(width, width, scan, bias=bias) if output_gate else None
-        self.qk_norm = HeadNorm(width // heads, scan) if qk_norm else None
+        self.qkv = Linear(width, 3 * width, backend, bias=bias)
+        self.out = Linear(width, width, backend, bias=bias)
+        self.gate = Linear(width, width, backend, bias=bias) if output_gate else None
+        self.qk_norm = HeadNorm(width // heads, backend) if qk_norm else None
         # GPT-2 scales the projections that write to the residual stream by 1/√N for N additions.
         for projection, std in ((self.qkv, 0.02), (self.out, 0.02 / math.sqrt(blocks)), (self.gate, 0.02)):
             if projection is not None and bias:
@@ -91,9 +91,9 @@ class AttentionModule(nn.Module):
 class HeadNorm(nn.Module):
     """RMSNorm of every head's queries and keys, (B, L, 2, H, Dh) → the same. Heads share the weights."""
 
-    def __init__(self, head_dim: int, scan: str) -> None:
+    def __init__(self, head_dim: int, backend: str) -> None:
         super().__init__()
-        self.norm = rms_norm(scan)
+        self.norm = rms_norm(backend)
         self.weight = nn.Parameter(torch.ones(2, head_dim))
 
     def forward(self, qk: Tensor) -> Tensor:

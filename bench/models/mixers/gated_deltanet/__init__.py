@@ -88,7 +88,7 @@ class GatedDeltaNet(Block):
         return GatedDeltaNetModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             heads=self.heads,
             keys=self.keys(place.width),
             values=self.expand * self.keys(place.width),

@@ -34,7 +34,7 @@ class GatedDeltaNetModule(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         heads: H.
         keys: numbers of a head's key, K.
         values: numbers of a head's value, V.
@@ -51,7 +51,7 @@ class GatedDeltaNetModule(nn.Module):
         self,
         width: int,
         blocks: int,
-        scan: str,
+        backend: str,
         *,
         heads: int,
         keys: int,
@@ -65,15 +65,15 @@ class GatedDeltaNetModule(nn.Module):
         super().__init__()
         n = householders
         self.heads, self.householders, self.largest_beta = heads, n, 2 if negative_eigenvalues else 1
-        self.delta, self.norm, self.silu_gate = delta_rule(scan), rms_norm(scan), silu_gate(scan)
+        self.delta, self.norm, self.silu_gate = delta_rule(backend), rms_norm(backend), silu_gate(backend)
         self.qkv_sizes = [heads * keys, n * heads * keys, n * heads * values]
         self.sizes = [sum(self.qkv_sizes), gate * heads * values, n * heads, decay * heads]
-        self.input = Linear(width, sum(self.sizes), scan, bias=False)
-        self.convolution = ShortConvolution(self.sizes[0], taps, scan, bias=False)
+        self.input = Linear(width, sum(self.sizes), backend, bias=False)
+        self.convolution = ShortConvolution(self.sizes[0], taps, backend, bias=False)
         self.log_A = nn.Parameter(torch.empty(heads).uniform_(*RATES).log()) if decay else None
         self.step_bias = nn.Parameter(step_biases(heads)) if decay else None
         self.norm_weight = nn.Parameter(torch.ones(values))
-        self.output = output_projection(heads * values, width, blocks, scan)
+        self.output = output_projection(heads * values, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         n, H = self.householders, self.heads

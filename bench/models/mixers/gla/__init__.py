@@ -70,7 +70,7 @@ class GLA(Block):
         return GLAModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             heads=self.heads,
             keys=self.keys(place.width),
             rank=self.rank,

@@ -27,7 +27,7 @@ class GLAModule(nn.Module):
     Args:
         width: D, which is also the width of all values.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         heads: number of heads; divides D and `keys`.
         keys: width of the keys of all heads.
         rank: rank of the map that produces the decays.
@@ -35,17 +35,17 @@ class GLAModule(nn.Module):
     """
 
     def __init__(
-        self, width: int, blocks: int, scan: str, *, heads: int, keys: int, rank: int, temperature: float
+        self, width: int, blocks: int, backend: str, *, heads: int, keys: int, rank: int, temperature: float
     ) -> None:
         super().__init__()
-        self.attend, self.silu_gate = vector_decay(scan), silu_gate(scan)
+        self.attend, self.silu_gate = vector_decay(backend), silu_gate(backend)
         self.heads, self.temperature, self.scale = heads, temperature, 1 / math.sqrt(keys // heads)
         self.splits = [keys, keys, width, width]
-        self.input = Linear(width, sum(self.splits), scan, bias=False)
-        self.low_rank = Linear(width, rank, scan, bias=False)
-        self.decay = Linear(rank, keys, scan)
+        self.input = Linear(width, sum(self.splits), backend, bias=False)
+        self.low_rank = Linear(width, rank, backend, bias=False)
+        self.decay = Linear(rank, keys, backend)
         self.norm = nn.RMSNorm(width // heads, eps=EPSILON)
-        self.output = output_projection(width, width, blocks, scan)
+        self.output = output_projection(width, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         q, k, v, gate = self.input(h).split(self.splits, dim=-1)

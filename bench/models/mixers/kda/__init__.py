@@ -61,7 +61,7 @@ class KDA(Block):
         return KDAModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             heads=self.heads,
             taps=self.convolution,
             negative_eigenvalues=self.negative_eigenvalues,

@@ -33,7 +33,7 @@ class KDAModule(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         heads: H; divides D.
         taps: taps of the short convolution.
         negative_eigenvalues: whether β ranges over (0, 2) instead of (0, 1).
@@ -42,21 +42,21 @@ class KDAModule(nn.Module):
     undecayed = ("log_A", "step_bias")
 
     def __init__(
-        self, width: int, blocks: int, scan: str, *, heads: int, taps: int, negative_eigenvalues: bool
+        self, width: int, blocks: int, backend: str, *, heads: int, taps: int, negative_eigenvalues: bool
     ) -> None:
         super().__init__()
         K = width // heads
         self.heads, self.largest_beta = heads, 2 if negative_eigenvalues else 1
-        self.delta, self.norm = vector_delta_rule(scan), rms_norm(scan)
+        self.delta, self.norm = vector_delta_rule(backend), rms_norm(backend)
         self.sizes = [3 * width, heads, K, K]  # the last two: inner numbers of decay and gate
-        self.input = Linear(width, sum(self.sizes), scan, bias=False)
-        self.convolution = ShortConvolution(3 * width, taps, scan, bias=False)
-        self.decay = Linear(K, width, scan, bias=False)
-        self.gate = Linear(K, width, scan)
+        self.input = Linear(width, sum(self.sizes), backend, bias=False)
+        self.convolution = ShortConvolution(3 * width, taps, backend, bias=False)
+        self.decay = Linear(K, width, backend, bias=False)
+        self.gate = Linear(K, width, backend)
         self.log_A = nn.Parameter(torch.empty(heads).uniform_(*RATES).log())
         self.step_bias = nn.Parameter(step_biases(width))
         self.norm_weight = nn.Parameter(torch.ones(K))
-        self.output = output_projection(width, width, blocks, scan)
+        self.output = output_projection(width, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         qkv, b, decay, gate = self.input(h).split(self.sizes, dim=-1)

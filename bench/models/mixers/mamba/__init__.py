@@ -57,7 +57,7 @@ class Mamba(Block):
         return MambaModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             state=self.state,
             expand=self.expand,
             taps=self.convolution,

@@ -25,7 +25,7 @@ class MambaModule(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         state: N.
         expand: E, the inner width over D.
         taps: taps of the short convolution.
@@ -33,18 +33,18 @@ class MambaModule(nn.Module):
     """
 
     def __init__(
-        self, width: int, blocks: int, scan: str, *, state: int, expand: int, taps: int, rank: int
+        self, width: int, blocks: int, backend: str, *, state: int, expand: int, taps: int, rank: int
     ) -> None:
         super().__init__()
         inner = expand * width
-        self.block = mamba_block(scan)
-        self.input = Linear(width, 2 * inner, scan, bias=False)
-        self.convolution = ShortConvolution(inner, taps, scan)
-        self.project = Linear(inner, rank + 2 * state, scan, bias=False)
-        self.step = Linear(rank, inner, scan)
+        self.block = mamba_block(backend)
+        self.input = Linear(width, 2 * inner, backend, bias=False)
+        self.convolution = ShortConvolution(inner, taps, backend)
+        self.project = Linear(inner, rank + 2 * state, backend, bias=False)
+        self.step = Linear(rank, inner, backend)
         self.log_A = nn.Parameter(torch.arange(1, state + 1).float().log().repeat(inner, 1))
         self.skip = nn.Parameter(torch.ones(inner))
-        self.output = output_projection(inner, width, blocks, scan)
+        self.output = output_projection(inner, width, blocks, backend)
 
         biases = step_biases(inner)
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)

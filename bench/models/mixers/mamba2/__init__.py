@@ -57,7 +57,7 @@ class Mamba2(HeadedStateSpace):
         return Mamba2Module(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             state=self.state,
             head_dim=self.head_dim,
             expand=self.expand,

@@ -29,7 +29,7 @@ class Mamba2Module(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         state: N.
         head_dim: P, which divides E.
         expand: E over D.
@@ -39,21 +39,21 @@ class Mamba2Module(nn.Module):
     undecayed = ("step_bias", "log_A", "skip")
 
     def __init__(
-        self, width: int, blocks: int, scan: str, *, state: int, head_dim: int, expand: int, taps: int
+        self, width: int, blocks: int, backend: str, *, state: int, head_dim: int, expand: int, taps: int
     ) -> None:
         super().__init__()
         inner = expand * width
         heads = inner // head_dim
-        self.decay, self.silu_gate = scalar_decay(scan), silu_gate(scan)
+        self.decay, self.silu_gate = scalar_decay(backend), silu_gate(backend)
         self.head_dim = head_dim
         self.splits, self.convolved = [inner, inner + 2 * state, heads], [inner, state, state]
-        self.input = Linear(width, sum(self.splits), scan, bias=False)
-        self.convolution = ShortConvolution(inner + 2 * state, taps, scan)
+        self.input = Linear(width, sum(self.splits), backend, bias=False)
+        self.convolution = ShortConvolution(inner + 2 * state, taps, backend)
         self.step_bias = nn.Parameter(step_biases(heads))
         self.log_A = nn.Parameter(torch.empty(heads).uniform_(A_MIN, A_MAX).log())
         self.skip = nn.Parameter(torch.ones(heads))
         self.norm = nn.RMSNorm(inner, eps=EPSILON)
-        self.output = output_projection(inner, width, blocks, scan)
+        self.output = output_projection(inner, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         z, x, step = self.input(h).split(self.splits, dim=-1)

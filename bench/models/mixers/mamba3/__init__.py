@@ -81,7 +81,7 @@ class Mamba3(HeadedStateSpace):
         return Mamba3Module(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             state=self.state,
             head_dim=self.head_dim,
             expand=self.expand,

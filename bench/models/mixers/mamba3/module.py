@@ -36,7 +36,7 @@ class Mamba3Module(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         state: N.
         head_dim: P, which divides E.
         expand: E over D.
@@ -50,7 +50,7 @@ class Mamba3Module(nn.Module):
         self,
         width: int,
         blocks: int,
-        scan: str,
+        backend: str,
         *,
         state: int,
         head_dim: int,
@@ -61,15 +61,15 @@ class Mamba3Module(nn.Module):
         super().__init__()
         inner = expand * width
         heads = inner // head_dim
-        self.decay, self.silu_gate = scalar_decay(scan), silu_gate(scan)
+        self.decay, self.silu_gate = scalar_decay(backend), silu_gate(backend)
         self.head_dim, self.pairs = head_dim, pairs
         self.splits = [inner, inner, state, state, heads, heads, heads, angles]
-        self.input = Linear(width, sum(self.splits), scan, bias=False)
+        self.input = Linear(width, sum(self.splits), backend, bias=False)
         self.B_norm, self.C_norm = nn.RMSNorm(state, eps=EPSILON), nn.RMSNorm(state, eps=EPSILON)
         self.B_bias, self.C_bias = (nn.Parameter(torch.ones(heads, state)) for _ in "BC")
         self.step_bias = nn.Parameter(step_biases(heads))
         self.skip = nn.Parameter(torch.ones(heads))
-        self.output = output_projection(inner, width, blocks, scan)
+        self.output = output_projection(inner, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         z, x, B, C, step, A, mix, angles = self.input(h).split(self.splits, dim=-1)

@@ -42,5 +42,5 @@ class MLP(Block):
         from bench.models.dropout import DropoutModule
         from bench.models.mixers.mlp.module import MLPModule
 
-        dropout = DropoutModule(self.dropout, place.site(0), place.scan)
-        return MLPModule(place.width, place.scan, expand=self.expand, blocks=place.blocks, dropout=dropout)
+        dropout = DropoutModule(self.dropout, place.site(0), place.backend)
+        return MLPModule(place.width, place.backend, expand=self.expand, blocks=place.blocks, dropout=dropout)

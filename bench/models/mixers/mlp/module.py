@@ -16,18 +16,18 @@ class MLPModule(nn.Module):
 
     Args:
         width: D.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         expand: inner width over D.
         blocks: residual blocks of the model's layers, for GPT-2's initialisation.
         dropout: dropout of the output.
     """
 
-    def __init__(self, width: int, scan: str, *, expand: int, blocks: int, dropout: DropoutModule) -> None:
+    def __init__(self, width: int, backend: str, *, expand: int, blocks: int, dropout: DropoutModule) -> None:
         super().__init__()
         self.dropout = dropout
-        self.up = Linear(width, expand * width, scan)
-        self.down = Linear(expand * width, width, scan)
-        self.bias_gelu = bias_gelu(scan)
+        self.up = Linear(width, expand * width, backend)
+        self.down = Linear(expand * width, width, backend)
+        self.bias_gelu = bias_gelu(backend)
         nn.init.zeros_(self.up.bias)
         nn.init.zeros_(self.down.bias)
         nn.init.normal_(self.up.weight, std=0.02)

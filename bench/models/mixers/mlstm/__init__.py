@@ -66,7 +66,7 @@ class MLSTM(Block):
         return MLSTMModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             heads=self.heads,
             expand=self.expand,
             taps=self.convolution,

@@ -32,7 +32,7 @@ class MLSTMModule(nn.Module):
     Args:
         width: D.
         blocks: residual blocks of the model's layers, for the initial values of the last projection.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         heads: H, which divides E.
         expand: E over D.
         taps: taps of the short convolution.
@@ -40,18 +40,18 @@ class MLSTMModule(nn.Module):
     """
 
     def __init__(
-        self, width: int, blocks: int, scan: str, *, heads: int, expand: int, taps: int, map_width: int
+        self, width: int, blocks: int, backend: str, *, heads: int, expand: int, taps: int, map_width: int
     ) -> None:
         super().__init__()
         inner, std = expand * width, math.sqrt(2 / (5 * width))
-        self.heads, self.cell, self.silu_gate = heads, mlstm(scan), silu_gate(scan)
-        self.up = Linear(width, 2 * inner, scan, bias=False)
-        self.convolution = ShortConvolution(inner, taps, scan)
+        self.heads, self.cell, self.silu_gate = heads, mlstm(backend), silu_gate(backend)
+        self.up = Linear(width, 2 * inner, backend, bias=False)
+        self.convolution = ShortConvolution(inner, taps, backend)
         self.qkv = nn.Parameter(torch.empty(3, inner // map_width, map_width, map_width).normal_(std=std))
-        self.gates = Linear(3 * inner, 2 * heads, scan)
+        self.gates = Linear(3 * inner, 2 * heads, backend)
         self.norm_weight = nn.Parameter(torch.zeros(inner))  # γ: the weight is 1 + γ
         self.skip = nn.Parameter(torch.ones(inner))
-        self.down = Linear(inner, width, scan, bias=False)
+        self.down = Linear(inner, width, backend, bias=False)
         nn.init.normal_(self.up.weight, std=std)
         nn.init.normal_(self.down.weight, std=2 / (blocks * math.sqrt(width)))
         nn.init.zeros_(self.gates.weight)

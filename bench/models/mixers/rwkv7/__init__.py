@@ -67,7 +67,7 @@ class RWKV7(Block):
 
         return TimeMix(
             place.width,
-            place.scan,
+            place.backend,
             heads=self.heads,
             ranks=self.ranks(place.width),
             depth=depth(place),
@@ -101,7 +101,7 @@ class RWKV7ChannelMix(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.rwkv7.module import ChannelMix
 
-        return ChannelMix(place.width, self.expand * place.width, place.scan, depth=depth(place))
+        return ChannelMix(place.width, self.expand * place.width, place.backend, depth=depth(place))
 
 
 def depth(place: Place) -> tuple[int, int]:

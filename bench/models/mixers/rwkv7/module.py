@@ -43,7 +43,7 @@ class TimeMix(nn.Module):
 
     Args:
         width: D.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         heads: H; divides D.
         ranks: of decay, share and gate; with a fourth one, values are mixed with those of the first time mix.
         depth: the block's layer from 0, and the number of layers.
@@ -58,7 +58,7 @@ class TimeMix(nn.Module):
     def __init__(
         self,
         width: int,
-        scan: str,
+        backend: str,
         *,
         heads: int,
         ranks: list[int],
@@ -71,16 +71,16 @@ class TimeMix(nn.Module):
         line = torch.arange(width) / max(1, width - 1) - 0.5
         wave = in_head(width, width // heads)
         self.heads, self.passed_on = heads, passed_on
-        self.keys, self.gated = rwkv7_keys(scan), rwkv7_outputs(scan)
-        self.recurrence = diagonal_plus_rank_one(scan)
+        self.keys, self.gated = rwkv7_keys(backend), rwkv7_outputs(backend)
+        self.recurrence = diagonal_plus_rank_one(backend)
         exponents = torch.tensor(list(MIXED.values()))
         self.mixed = nn.Parameter(1 - channels ** (exponents[:, None] * (1 - layer / layers)))
-        self.r, self.k, self.v, self.output = (Linear(width, width, scan, bias=False) for _ in "rkvo")
+        self.r, self.k, self.v, self.output = (Linear(width, width, backend, bias=False) for _ in "rkvo")
         for projection, gain in ((self.r, 1.0), (self.k, 0.1), (self.v, 1.0)):
             nn.init.orthogonal_(projection.weight, gain)
         nn.init.zeros_(self.output.weight)
-        self.decay, self.share, self.gate = (LowRank(width, rank, scan) for rank in ranks[:3])
-        self.residual = LowRank(width, ranks[3], scan) if len(ranks) > 3 else None
+        self.decay, self.share, self.gate = (LowRank(width, rank, backend) for rank in ranks[:3])
+        self.residual = LowRank(width, ranks[3], backend) if len(ranks) > 3 else None
         self.decay_bias = nn.Parameter(decay_bias(width, depth) + 2.5 * wave)
         self.share_bias = nn.Parameter(-0.19 + 0.3 * wave + 0.4 * line)
         self.residual_bias = nn.Parameter(0.73 - 0.4 * line) if self.residual is not None else None
@@ -118,18 +118,21 @@ class ChannelMix(nn.Module):
     Args:
         width: D.
         inner: inner width.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
         depth: the block's layer from 0, and the number of layers.
     """
 
     undecayed = ("mixed",)
 
-    def __init__(self, width: int, inner: int, scan: str, *, depth: tuple[int, int]) -> None:
+    def __init__(self, width: int, inner: int, backend: str, *, depth: tuple[int, int]) -> None:
         super().__init__()
         layer, layers = depth
         channels = torch.arange(width) / width
         self.mixed = nn.Parameter(1 - channels ** ((1 - layer / layers) ** 4))
-        self.up, self.down = Linear(width, inner, scan, bias=False), Linear(inner, width, scan, bias=False)
+        self.up, self.down = (
+            Linear(width, inner, backend, bias=False),
+            Linear(inner, width, backend, bias=False),
+        )
         nn.init.orthogonal_(self.up.weight)
         nn.init.zeros_(self.down.weight)
 
@@ -145,14 +148,17 @@ class LowRank(nn.Module):
     Args:
         width: D.
         rank: of the map.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
 
     undecayed = ("first.weight", "second.weight")
 
-    def __init__(self, width: int, rank: int, scan: str) -> None:
+    def __init__(self, width: int, rank: int, backend: str) -> None:
         super().__init__()
-        self.first, self.second = Linear(width, rank, scan, bias=False), Linear(rank, width, scan, bias=False)
+        self.first, self.second = (
+            Linear(width, rank, backend, bias=False),
+            Linear(rank, width, backend, bias=False),
+        )
         nn.init.zeros_(self.first.weight)
         nn.init.orthogonal_(self.second.weight, 0.1)
 

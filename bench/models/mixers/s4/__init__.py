@@ -40,4 +40,4 @@ class S4(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.s4.module import S4Module
 
-        return S4Module(place.width, place.scan, state=self.state, dropout=self.dropout)
+        return S4Module(place.width, place.backend, state=self.state, dropout=self.dropout)

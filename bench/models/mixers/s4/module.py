@@ -29,10 +29,10 @@ class DiagonalSSM(nn.Module):
     """
 
     def __init__(
-        self, channels: int, state: int, scan: str, skip: Literal["normal", "ones"] = "normal"
+        self, channels: int, state: int, backend: str, skip: Literal["normal", "ones"] = "normal"
     ) -> None:
         super().__init__()
-        self.ssm, modes = diagonal_ssm(scan), state // 2
+        self.ssm, modes = diagonal_ssm(backend), state // 2
         low, high = math.log(STEP_MIN), math.log(STEP_MAX)
         self.log_step = nn.Parameter(torch.rand(channels) * (high - low) + low)
         self.log_decay = nn.Parameter(torch.full((channels, modes), math.log(0.5)))
@@ -47,12 +47,12 @@ class DiagonalSSM(nn.Module):
 class S4Module(nn.Module):
     """SSM, GELU and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
 
-    def __init__(self, width: int, scan: str, *, state: int, dropout: float) -> None:
+    def __init__(self, width: int, backend: str, *, state: int, dropout: float) -> None:
         super().__init__()
-        self.ssm = DiagonalSSM(width, state, scan)
+        self.ssm = DiagonalSSM(width, state, backend)
         self.dropout = nn.Dropout1d(dropout)
-        self.mix = Linear(width, 2 * width, scan)
-        self.gelu, self.bias_glu = gelu(scan), bias_glu(scan)
+        self.mix = Linear(width, 2 * width, backend)
+        self.gelu, self.bias_glu = gelu(backend), bias_glu(backend)
 
     def forward(self, h: Tensor) -> Tensor:
         # Dropout1d drops whole rows of its second dimension: channels must come before tokens.

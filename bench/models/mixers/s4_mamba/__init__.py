@@ -59,7 +59,7 @@ class S4Mamba(Block):
         return S4MambaModule(
             place.width,
             place.blocks,
-            place.scan,
+            place.backend,
             state=self.state,
             expand=self.expand,
             taps=self.convolution,

@@ -21,7 +21,7 @@ class S4MambaModule(nn.Module):
         self,
         width: int,
         blocks: int,
-        scan: str,
+        backend: str,
         *,
         state: int,
         expand: int,
@@ -32,13 +32,13 @@ class S4MambaModule(nn.Module):
     ) -> None:
         super().__init__()
         inner = expand * width
-        self.gate = silu_gate(scan) if gate == "silu" else plain_gate(scan)
-        self.gated_input = gated_input(scan)
-        self.input = Linear(width, 2 * inner, scan, bias=False)
-        self.convolution = ShortConvolution(inner, taps, scan)
-        self.ssm = DiagonalSSM(inner, state, scan, skip)
+        self.gate = silu_gate(backend) if gate == "silu" else plain_gate(backend)
+        self.gated_input = gated_input(backend)
+        self.input = Linear(width, 2 * inner, backend, bias=False)
+        self.convolution = ShortConvolution(inner, taps, backend)
+        self.ssm = DiagonalSSM(inner, state, backend, skip)
         self.dropout = nn.Dropout1d(dropout)
-        self.output = output_projection(inner, width, blocks, scan)
+        self.output = output_projection(inner, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         convolution = self.convolution

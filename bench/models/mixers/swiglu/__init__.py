@@ -44,4 +44,4 @@ class SwiGLU(Block):
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.swiglu.module import SwiGLUModule
 
-        return SwiGLUModule(place.width, self.inner(place.width), place.blocks, place.scan)
+        return SwiGLUModule(place.width, self.inner(place.width), place.blocks, place.backend)

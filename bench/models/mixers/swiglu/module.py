@@ -17,15 +17,15 @@ class SwiGLUModule(nn.Module):
         width: D.
         inner: inner width, I.
         blocks: residual blocks of the model's layers, for the initial values of the last projection.
-        scan: name of the kernels' backend.
+        backend: name of the kernels' backend.
     """
 
-    def __init__(self, width: int, inner: int, blocks: int, scan: str) -> None:
+    def __init__(self, width: int, inner: int, blocks: int, backend: str) -> None:
         super().__init__()
-        self.silu_gate = silu_gate(scan)
-        self.gate = Linear(width, inner, scan, bias=False)
-        self.up = Linear(width, inner, scan, bias=False)
-        self.down = Linear(inner, width, scan, bias=False)
+        self.silu_gate = silu_gate(backend)
+        self.gate = Linear(width, inner, backend, bias=False)
+        self.up = Linear(width, inner, backend, bias=False)
+        self.down = Linear(inner, width, backend, bias=False)
         for projection, std in ((self.gate, 0.02), (self.up, 0.02), (self.down, 0.02 / math.sqrt(blocks))):
             nn.init.normal_(projection.weight, std=std)
 
