@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from small_runs import small_run, without_dropout  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from bench.kernels import backends, branches, registry, self_test  # noqa: E402
+from bench.kernels import backends, branches, inputs, registry, self_test  # noqa: E402
 from bench.kernels.convolution import short_convolution  # noqa: E402
 from bench.kernels.dropout import dropout, site  # noqa: E402
 from bench.kernels.scan import selective_scan  # noqa: E402
@@ -58,14 +58,14 @@ def gpu_run(name: str, **fields: Any) -> Run:
     return small_run(name, **{**usual, **fields})
 
 
-@pytest.mark.parametrize("scan", ["sequential", "triton"])
+@pytest.mark.parametrize("backend", ["sequential", "triton"])
 @pytest.mark.parametrize("name", NAMES)
-def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, scan: str) -> None:
+def test_captured_steps_are_the_eager_steps_to_the_bit(name: str, backend: str) -> None:
     run, device = without_dropout(gpu_run(name)), torch.device("cuda")
     configure(run, device)
     states = []
     for way in (eager_step, captured_step):
-        state = initial_state(Stack.of(run), device, scan)
+        state = initial_state(Stack.of(run), device, backend)
         step = way(state)
         for _ in range(10):
             step()
@@ -126,11 +126,11 @@ variants = pytest.mark.parametrize(
 )
 
 
-def after(way: Callable[[State], Callable[[], None]], stack: Stack, scan: str, steps: int) -> list[Tensor]:
+def after(way: Callable[[State], Callable[[], None]], stack: Stack, backend: str, steps: int) -> list[Tensor]:
     device = torch.device("cuda")
     configure(stack.first, device)
     torch.manual_seed(0)
-    state = initial_state(stack, device, scan)
+    state = initial_state(stack, device, backend)
     step = way(state)
     for _ in range(steps):
         step()
@@ -138,10 +138,10 @@ def after(way: Callable[[State], Callable[[], None]], stack: Stack, scan: str, s
 
 
 # PyTorch's attention, which the sequential backend uses, gives a stack other bits in a captured graph.
-@pytest.mark.parametrize(("seeds", "scan"), [((0,), "sequential"), ((0,), "triton"), ((0, 1), "triton")])
+@pytest.mark.parametrize(("seeds", "backend"), [((0,), "sequential"), ((0,), "triton"), ((0, 1), "triton")])
 @variants
 def test_batches_of_several_lengths_are_captured_and_train_as_eagerly(
-    architecture: Architecture, seeds: tuple[int, ...], scan: str
+    architecture: Architecture, seeds: tuple[int, ...], backend: str
 ) -> None:
     """A graph per length; dropout draws the same masks in all of them."""
     if len(seeds) > 1 and architecture.name == "lstm":
@@ -151,19 +151,19 @@ def test_batches_of_several_lengths_are_captured_and_train_as_eagerly(
     lengths = [max(REGBENCH.batch_length(seed, step, 8) for seed in seeds) for step in range(24)]
     assert len(set(lengths[:12]) & set(lengths[12:])) > 1
     for eager, captured in zip(
-        after(eager_step, stack, scan, 24), after(captured_step, stack, scan, 24), strict=True
+        after(eager_step, stack, backend, 24), after(captured_step, stack, backend, 24), strict=True
     ):
         assert torch.equal(eager, captured)
 
 
-@pytest.mark.parametrize("scan", ["sequential", "triton"])
-def test_members_of_a_stack_have_the_lengths_and_masks_that_they_have_alone(scan: str) -> None:
+@pytest.mark.parametrize("backend", ["sequential", "triton"])
+def test_members_of_a_stack_have_the_lengths_and_masks_that_they_have_alone(backend: str) -> None:
     architecture, device = ARCHITECTURES["transformer"].with_options(DROPOUTS), torch.device("cuda")
     runs = [gpu_run("transformer", task=REGBENCH, steps=24, checkpoints=(24,), seed=k) for k in (0, 1)]
     stack = Stack.of(*(run.model_copy(update={"architecture": architecture}) for run in runs))
-    together, _ = stack_losses(stack, device, scan)
+    together, _ = stack_losses(stack, device, backend)
     for member, losses in zip(stack.members, together, strict=True):
-        assert losses == pytest.approx(training_losses(member, device, scan)[0], rel=1e-3)
+        assert losses == pytest.approx(training_losses(member, device, backend)[0], rel=1e-3)
     other, _ = stack_losses(stack, torch.device("cpu"), "sequential")
     assert other[0] == pytest.approx(together[0], rel=1e-3)
 
@@ -303,9 +303,9 @@ def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
     run, device = without_dropout(gpu_run(name, steps=100, checkpoints=(100,))), torch.device("cuda")
     expected, _ = training_losses(run, device, "sequential")
     assert expected[-1] < expected[0]
-    for scan in ("reference", "triton", "mamba_ssm"):
-        if not backends.unavailable(scan, "cuda"):
-            assert training_losses(run, device, scan)[0] == pytest.approx(expected, rel=1e-3), scan
+    for backend in ("reference", "triton", "mamba_ssm"):
+        if not backends.unavailable(backend, "cuda"):
+            assert training_losses(run, device, backend)[0] == pytest.approx(expected, rel=1e-3), backend
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -327,13 +327,13 @@ def squares(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     return torch.stack([(tensor**2).sum() for tensor in tensors]).sum()
 
 
-@pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])
-def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
-    if why := backends.unavailable(scan, "cuda"):
+@pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
+def test_a_stack_of_models_is_each_model_alone(backend: str) -> None:
+    if why := backends.unavailable(backend, "cuda"):
         pytest.skip(why)
-    for kernel, inputs in self_test.KERNELS.items():
-        function = registry.load(kernel, scan)
-        values = [value.cuda() for value in inputs(82)]
+    for kernel, draw in inputs.INPUTS.items():
+        function = registry.load(kernel, backend)
+        values = [value.cuda() for value in draw(82)]
         floats = tuple(place for place, value in enumerate(values) if value.is_floating_point())
         scaled = [0.9 * value if value.is_floating_point() else value for value in values]
         stack = [torch.stack(pair) for pair in zip(values, scaled, strict=True)]
@@ -355,7 +355,7 @@ def test_a_stack_of_models_is_each_model_alone(scan: str) -> None:
 def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients with work on other streams, computed often, are those of one stream."""
     function = registry.load(kernel, "triton")
-    values = [value.cuda() for value in self_test.KERNELS[kernel](82, batch=64)]
+    values = [value.cuda() for value in inputs.INPUTS[kernel](82, batch=64)]
     if members > 1:
         values = [torch.stack([value * (1 + k) for k in range(members)]) for value in values]
         function = torch.func.vmap(function)
@@ -372,13 +372,13 @@ def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.M
 
 @pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
-@pytest.mark.parametrize("kernel", list(self_test.KERNELS))
-@pytest.mark.parametrize("scan", ["triton", "mamba_ssm"])
-def test_a_compiled_kernel_has_the_same_outputs_and_gradients(scan: str, kernel: str) -> None:
-    if why := backends.unavailable(scan, "cuda"):
+@pytest.mark.parametrize("kernel", list(inputs.INPUTS))
+@pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
+def test_a_compiled_kernel_has_the_same_outputs_and_gradients(backend: str, kernel: str) -> None:
+    if why := backends.unavailable(backend, "cuda"):
         pytest.skip(why)
-    function = registry.load(kernel, scan)
-    values = [value.cuda() for value in self_test.KERNELS[kernel](82)]
+    function = registry.load(kernel, backend)
+    values = [value.cuda() for value in inputs.INPUTS[kernel](82)]
     floats = [value.requires_grad_() for value in values if value.is_floating_point()]
 
     def loss(function, *values: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]

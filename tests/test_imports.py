@@ -85,7 +85,7 @@ TORCH_AT_IMPORT = {
         "adam.triton attention.reference attention.sequential attention.triton branches "
         "convolution.official convolution.reference convolution.sequential convolution.triton "
         "decay.reference decay.sequential decay.triton delta.reference delta.sequential delta.triton "
-        "draws.triton dropout.reference dropout.triton mamba.parts mamba.products mamba.triton "
+        "draws.triton dropout.reference dropout.triton inputs mamba.parts mamba.products mamba.triton "
         "mamba.triton_input mlstm.reference mlstm.sequential normalization.reference "
         "normalization.sequential normalization.triton nvrtc operators product.reference product.sequential "
         "product.split product.stacked product.triton_split running_sum rwkv7.reference rwkv7.triton "

@@ -3,7 +3,8 @@
 `KERNELS` lists the three backends that compute every kernel. The entry of a further backend in
 `bench.kernels.backends.BACKENDS` lists the kernels that it computes.
 
-To add a kernel, add a folder and an entry to `KERNELS`.
+To add a kernel, add its folder and an entry here, in `bench.kernels.inputs.INPUTS` and in
+`bench.kernels.speed.FLOATS`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def _backends(folder: str, function: str) -> Backends:
 
 
 def _without_triton(folder: str, function: str) -> Backends:
-    """The same for a kernel of PyTorch's operations alone, which are `triton` too."""
+    """Backends of a kernel that has no Triton code: `triton` is another name of `sequential`."""
     return {**_backends(folder, function), "triton": "sequential"}
 
 
@@ -100,7 +101,7 @@ KERNELS: dict[str, Backends] = {
 
 
 def backends_of(kernel: str) -> Backends:
-    """The table of a kernel's backends. A backend that lacks the kernel has the name of its replacement.
+    """Locations of a kernel's backends, by name; a backend without code for it has a replacement's name.
 
     Raises:
         UserError: unknown kernel.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.kernels import backends, registry, self_test
-from bench.kernels.self_test import STATE
+from bench.kernels import backends, registry
+from bench.kernels.inputs import INPUTS, STATE
 
 BATCH = 64
 CHANNELS = (256, 512, 1536)
@@ -55,7 +55,7 @@ def copy_bandwidth(device: torch.device) -> float:
 def measure(device: torch.device) -> Iterator[Speed]:
     """Time the kernels of every backend but the reference, which is not meant to be fast."""
     bandwidth = copy_bandwidth(device)
-    for kernel, inputs in self_test.KERNELS.items():
+    for kernel, inputs in INPUTS.items():
         for channels in CHANNELS:
             for length in LENGTHS:
                 values = [value.to(device) for value in inputs(length, BATCH, channels)]

@@ -12,7 +12,7 @@ import torch
 from command import ROOT
 
 from bench.errors import UserError
-from bench.kernels import backends, registry, self_test, speed
+from bench.kernels import backends, inputs, registry, self_test, speed
 
 
 def names(file: Path) -> set[str]:
@@ -47,8 +47,8 @@ def test_every_kernel_has_a_reference_and_runs_with_every_backend_that_a_run_may
 
 
 def test_every_kernel_is_tested_and_timed() -> None:
-    assert self_test.KERNELS.keys() == speed.FLOATS.keys()
-    assert registry.KERNELS.keys() == self_test.KERNELS.keys() | {self_test.UPDATE}
+    assert inputs.INPUTS.keys() == speed.FLOATS.keys()
+    assert registry.KERNELS.keys() == inputs.INPUTS.keys() | {self_test.UPDATE}
 
 
 def test_a_backend_that_a_kernel_lacks_is_refused_with_those_it_has(monkeypatch: pytest.MonkeyPatch) -> None:

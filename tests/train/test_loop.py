@@ -68,11 +68,11 @@ def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_scan_backend_changes_rounding_only(tmp_path: Path) -> None:
+def test_the_backend_changes_rounding_only(tmp_path: Path) -> None:
     run = small_run("mamba")
     fast, twin = (
-        train(run, tmp_path / scan, TrainingOptions(CPU, kernels=scan))
-        for scan in ("sequential", "reference")
+        train(run, tmp_path / backend, TrainingOptions(CPU, kernels=backend))
+        for backend in ("sequential", "reference")
     )
     assert fast["curve"]["loss"] == pytest.approx(twin["curve"]["loss"], rel=1e-4)
 
