@@ -68,7 +68,7 @@ def training_flops(
 ) -> int:
     """FLOPs of the first `steps` optimisation steps, each at the curriculum's length at that step."""
     if task.curriculum is None:
-        lengths = {task.counted_length: steps}
+        lengths = {task.flops_length: steps}
     else:
         every = task.curriculum.points.every
         lengths = {}

@@ -26,7 +26,7 @@ from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import Block
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 from bench.models.sizes import Size
 from bench.models.verified import fault
 from bench.results import RunRecord
@@ -625,4 +625,4 @@ def test_parameters_without_a_closed_form_are_counted_by_building_once(tmp_path:
     plugins.load([plugin(tmp_path, AVERAGE)])
     (block,) = ARCHITECTURES["averaging"].layer
     assert type(block).parameters is Block.parameters
-    assert block.parameters(8) == counted(block, 8) == 8 * 8 + 8
+    assert block.parameters(8) == count_parameters(block, 8) == 8 * 8 + 8

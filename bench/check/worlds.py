@@ -175,10 +175,10 @@ class _MadeUp:
 
     def _errors(self, step: int, evaluation: str) -> Floats:
         """Errors by column, as claims have them: over the trivial predictor's, or 1 − accuracy."""
-        described = self._evaluations[evaluation]
-        floor = floor_of(self.run, described)
+        description = self._evaluations[evaluation]
+        floor = floor_of(self.run, description)
         share = self.unlearned(self.run, step, evaluation)
-        trivial = _trivial_error(self.run, described)
+        trivial = _trivial_error(self.run, description)
         return trivial * (floor + share * (1 - floor)) * self._noise(step, evaluation)
 
     def _noise(self, step: int, evaluation: str) -> float:
@@ -201,11 +201,11 @@ class _MadeUp:
 
     def _scores(self, step: int, evaluation: str) -> dict[str, Any]:
         """The scores of one evaluation, as `bench.results.record.Scores` has them."""
-        run, described = self.run, self._evaluations[evaluation]
+        run, description = self.run, self._evaluations[evaluation]
         errors = self._errors(step, evaluation)
-        mean, spread = _raw_with_error(run, errors, described, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
+        mean, spread = _raw_with_error(run, errors, description, float(np.hypot(PROMPT_SPREAD, RUN_SPREAD)))
         overall = [float(mean.mean()), float(spread.mean())]
-        column = described.marks.get(run.task.headline) if run.task.headline else None
+        column = description.marks.get(run.task.headline) if run.task.headline else None
         return {
             "mean": mean.tolist(),
             "standard_error": spread.tolist(),
@@ -229,29 +229,31 @@ def _standard(key: str, run: Run) -> Floats:
     return np.asarray(deviations / deviations.std())
 
 
-def _trivial_error(run: Run, described: Evaluation) -> Floats:
+def _trivial_error(run: Run, description: Evaluation) -> Floats:
     """The trivial predictor's error, by column: 1 − accuracy, or its squared error over the scale."""
     task = run.task
-    if described.trivial is not None:
-        return 1 - np.array(described.trivial)
+    if description.trivial is not None:
+        return 1 - np.array(description.trivial)
     error = 1 - task.trivial if task.metric == "accuracy" else task.trivial / task.error_scale
-    return np.full(len(described.positions), error)
+    return np.full(len(description.positions), error)
 
 
-def _raw(run: Run, errors: Floats, described: Evaluation) -> Floats:
+def _raw(run: Run, errors: Floats, description: Evaluation) -> Floats:
     """Errors as raw scores of the task's metric."""
-    if (described.metric or run.task.metric) == "accuracy":
+    if (description.metric or run.task.metric) == "accuracy":
         return 1 - errors
     # An evaluation of another metric has the same share of its own trivial error.
-    share = errors if described.metric is None else errors / _trivial_error(run, described)
-    return np.asarray(share * described.error_scale)
+    share = errors if description.metric is None else errors / _trivial_error(run, description)
+    return np.asarray(share * description.error_scale)
 
 
-def _raw_with_error(run: Run, errors: Floats, described: Evaluation, spread: float) -> tuple[Floats, Floats]:
+def _raw_with_error(
+    run: Run, errors: Floats, description: Evaluation, spread: float
+) -> tuple[Floats, Floats]:
     """Raw scores and their standard errors, where errors vary by `spread` (relative) over prompts."""
-    mean = _raw(run, errors, described)
+    mean = _raw(run, errors, description)
     relative = spread / np.sqrt(run.evaluation_prompts)
-    return mean, np.abs(_raw(run, errors * (1 + relative), described) - mean)
+    return mean, np.abs(_raw(run, errors * (1 + relative), description) - mean)
 
 
 def _as_read(facts: dict[str, Any]) -> Any:
@@ -287,15 +289,15 @@ def _baselines(run: Run) -> BaselinesRecord:
 
 
 def _baseline(run: Run, kind: str, evaluation: str) -> dict[str, Any]:
-    described = run.evaluations()[evaluation]
-    floor = floor_of(run, described)
-    errors = _trivial_error(run, described) * (floor if kind == "floor" else np.ones_like(floor))
-    mean, error = _raw_with_error(run, errors, described, PROMPT_SPREAD)
+    description = run.evaluations()[evaluation]
+    floor = floor_of(run, description)
+    errors = _trivial_error(run, description) * (floor if kind == "floor" else np.ones_like(floor))
+    mean, error = _raw_with_error(run, errors, description, PROMPT_SPREAD)
     return {
         "name": kind,
         "kind": kind,
         "evaluation": evaluation,
-        "positions": list(described.positions),
+        "positions": list(description.positions),
         "mean": mean.tolist(),
         "standard_error": error.tolist(),
         "prompts": run.evaluation_prompts,

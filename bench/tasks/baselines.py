@@ -117,12 +117,21 @@ def weighted_records(
     started: float,
     positions: Sequence[int] | None = None,
 ) -> list[Baseline]:
-    """`records` of sums (P, columns) over the scored positions of a column, whose numbers are `counts`."""
-    found = []
+    """`records` for columns of several positions, from sums over the scored positions of each column.
+
+    Args:
+        name: see `Baseline`.
+        kind: see `Baseline`.
+        sums: (P, columns) by evaluation.
+        counts: numbers of scored positions, (P, columns).
+        started: `time.perf_counter()` before the computation.
+        positions: of the columns; 0, 1, 2, … when None.
+    """
+    baselines = []
     for at, values in sums.items():
         columns, overall = columns_and_overall(values, counts)
-        found.append(summarise(name, kind, columns, started, positions, at, overall))
-    return found
+        baselines.append(summarise(name, kind, columns, started, positions, at, overall))
+    return baselines
 
 
 def _rounded(values: Tensor) -> list[float]:
@@ -146,12 +155,12 @@ def squared_errors(predictions: Tensor, targets: Tensor) -> Tensor:
     return errors.sum(dim=2) if errors.ndim == 3 else errors
 
 
-def few(n_points: int) -> list[int]:
+def few_positions(n_points: int) -> list[int]:
     """Nine positions or fewer, for predictors that cost a fit for each prompt and position."""
     return sorted({i for i in (0, 2, 5, 10, 20, 40, 60, 80, n_points - 1) if i < n_points})
 
 
-def spread(n_points: int) -> list[int]:
+def spread_positions(n_points: int) -> list[int]:
     """Positions for expensive predictors.
 
     All positions of a short prompt. Of a long prompt the first twenty, then every fifth, and the last.
@@ -162,7 +171,7 @@ def spread(n_points: int) -> list[int]:
 
 
 def present(baselines: Iterable[Baseline | None]) -> list[Baseline]:
-    """The baselines that could be computed. None stands for too large a search or for a missing package."""
+    """The baselines without None, which stands for a search that is too large or a missing package."""
     return [baseline for baseline in baselines if baseline is not None]
 
 
@@ -217,7 +226,7 @@ def nearest_neighbours(prompts: Prompts, k: int, classify: bool = False) -> Base
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
-    positions = spread(targets.shape[1])
+    positions = spread_positions(targets.shape[1])
     columns = [
         _nearest(inputs, targets, seen, k) if seen else torch.zeros_like(targets[:, 0]) for seen in positions
     ]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bench.tasks.baselines import Baseline
 
 TEACHER_FORCED, HIDDEN = "teacher_forced", "hidden"
-TOGETHER = 8
-"""Number of positions whose prompts go through the model in one pass when it continues from its own ŝ."""
+POSITIONS_PER_PASS = 8
+"""Positions that one pass through the model predicts when it continues from its own ŝ: a prompt for each."""
 
 
 class ChainOfThought(Examples):
@@ -119,9 +119,9 @@ class ChainOfThought(Examples):
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
         hidden = self.predictions(outputs)[0]
-        every = range(self.n_points)
+        positions = range(self.n_points)
         return {
-            MAIN: (self.own_chain(predict, prompts.tokens, hidden, every) - prompts.targets) ** 2,
+            MAIN: (self.own_chain(predict, prompts.tokens, hidden, positions) - prompts.targets) ** 2,
             TEACHER_FORCED: self.scores(outputs, prompts),
             HIDDEN: ((hidden - prompts.more["hidden"]) ** 2).sum(-1),
         }
@@ -143,8 +143,8 @@ class ChainOfThought(Examples):
     ) -> Tensor:
         """ŷ at some positions after the model's own ŝ there, (B, len(positions)).
 
-        Each position i needs its own prompt: true points before it, then xᵢ and ŝᵢ. Prompts of `TOGETHER`
-        neighbouring positions go through the model in one pass, cut after the ŝ of the last position.
+        Each position i needs its own prompt: true points before it, then xᵢ and ŝᵢ. The prompts of
+        `POSITIONS_PER_PASS` neighbouring positions go through the model in one pass, cut after the last ŝ.
 
         Args:
             predict: tokens → outputs.
@@ -153,8 +153,8 @@ class ChainOfThought(Examples):
             positions: numbers of points before the predictions, rising.
         """
         batch, values = len(tokens), []
-        for first in range(0, len(positions), TOGETHER):
-            group = positions[first : first + TOGETHER]
+        for first in range(0, len(positions), POSITIONS_PER_PASS):
+            group = positions[first : first + POSITIONS_PER_PASS]
             prefixes = tokens[:, : 3 * group[-1] + 2].repeat(len(group), 1, 1)
             for place, i in enumerate(group):
                 prefixes[place * batch : (place + 1) * batch, 3 * i + 1, : self.hidden] = hidden[:, i]

@@ -53,7 +53,7 @@ class Draws:
     rows: Tensor | None = None
 
     def bits(self, name: str, count: int) -> Tensor:
-        """`count` uniform 64-bit words, shape (count,), int64: those of the first rows."""
+        """`count` uniform 64-bit words, (count,) int64. They ignore `rows`."""
         if self._fused:
             return self._draw("bits", name, (count,), numbered=False)
         return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
@@ -131,7 +131,7 @@ class Draws:
             index = self._index(*shape)
             values = torch.where(index % 2 == 0, *self._normals(self._words(name, index // 2)))
         values = values.to(torch.float32).reshape(shape)
-        values = shown(values, within)
+        values = mask_beyond(values, within)
         return values.to(torch.float64) if double else values
 
     @staticmethod
@@ -178,8 +178,8 @@ class Draws:
         return torch.where(allowed, ranks, 2.0).argsort(dim=1, stable=True)[:, :size]
 
 
-def shown(values: Tensor, within: int | Tensor | None) -> Tensor:
-    """Values (…, d) with zeros from entry `within` on; None keeps all entries."""
+def mask_beyond(values: Tensor, within: int | Tensor | None) -> Tensor:
+    """Values (…, d) with zeros from entry `within` of the last dimension on; None keeps all entries."""
     if within is None:
         return values
     return torch.where(torch.arange(values.shape[-1], device=values.device) < within, values, 0.0)

@@ -13,7 +13,7 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
-from bench.tasks.tokens import CROSS_ENTROPY, Answers, text
+from bench.tasks.tokens import CROSS_ENTROPY, Answers, token_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ class FuzzyRecall(Answers):
         return self.symbols - 1 - self.key_symbols
 
     def evaluations(self) -> dict[str, Evaluation]:
-        return self.described(range(1, self.key_tokens + 1), "tokens of the key")
+        return self.both_evaluations(range(1, self.key_tokens + 1), "tokens of the key")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         total = self.prompt_length + 1  # the last token is a target only
@@ -123,12 +123,12 @@ class FuzzyRecall(Answers):
         padding = torch.full((batch, total + 1), self.symbols - 1, device=codes.device)
         codes = padding.scatter(1, place, codes.flatten(1))[:, :total]
         ids, key_size = codes % self.symbols, (codes // self.symbols)[:, 1:]
-        return text(ids[:, :-1], ids[:, 1:], key_size > 0, {"key_size": key_size})
+        return token_prompts(ids[:, :-1], ids[:, 1:], key_size > 0, {"key_size": key_size})
 
     def positions_per_column(self, prompts: Prompts, name: str) -> Tensor:
-        return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+        return self.column_sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
-    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
+    def column_sums(self, values: Tensor, prompts: Prompts) -> Tensor:
         """Sums of values (B, L) over the tokens that count, by the size of the key, (B, key_tokens)."""
         sizes = torch.arange(1, self.key_tokens + 1, device=values.device)
         belongs = prompts.more["key_size"].unsqueeze(2) == sizes
@@ -140,12 +140,12 @@ class FuzzyRecall(Answers):
         for count, name in ((1, "lookup of the last token"), (2, "lookup of the last 2 tokens")):
             started = time.perf_counter()
             right = last_followers(prompts.tokens, count) == prompts.targets
-            rows += self.rows(name, "baseline", prompts, {MAIN: right.double()}, started)
+            rows += self.baseline_records(name, "baseline", prompts, {MAIN: right.double()}, started)
         started = time.perf_counter()
         known = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
         right = (known == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return rows + self.rows("lookup of the key", "floor", prompts, scores, started)
+        return rows + self.baseline_records("lookup of the key", "floor", prompts, scores, started)
 
     def _lookup(self, tokens: list[int]) -> list[int]:
         """What follows every token of a prompt by the values of earlier keys; −1 where that is not known."""

@@ -96,8 +96,8 @@ class Examples(Task):
         """One evaluation on prompts of 4 times as many examples."""
         return longer_by_position(self)
 
-    def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
-        weights = super().counted(prompts, step)
+    def loss_weights(self, prompts: Prompts, step: Tensor) -> Tensor:
+        weights = super().loss_weights(prompts, step)
         if self.zero_shot == "left_out":
             weights = weights * (torch.arange(self.n_points, device=weights.device) > 0)
         return weights

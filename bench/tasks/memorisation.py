@@ -32,8 +32,8 @@ class Memorisation(Answers):
     Of V `symbols`, the last is the mark, K = ⌊(V − 1)/2⌋ of the others are keys, and the rest are W = V −
     1 − K values. The map is drawn once; different keys have different values. Keys are uniform, with
     repetition. A prompt contains no values, so nothing can be learned from it: the weights have to store
-    the map, which takes about K log₂ W bits. It measures the memory of the weights, not that of the
-    state.
+    the map, which takes about K log₂ W bits. The task measures the memory of the weights, not that of
+    the state.
 
     MAD's setting is the default, and harder ones have 512 to 8192 symbols. MAD has 256 training prompts;
     here every step draws new ones. That is the same task, because all prompts have the same map.
@@ -77,7 +77,7 @@ class Memorisation(Answers):
         return self.prompt_length
 
     def evaluations(self) -> dict[str, Evaluation]:
-        return self.described(range(self.n_points), "keys before")
+        return self.both_evaluations(range(self.n_points), "keys before")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         keys = draws.integers("key", self.keys, batch, self.n_points)
@@ -95,7 +95,7 @@ class Memorisation(Answers):
         known = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
         right = (known == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return rows + self.rows("the map", "floor", prompts, scores, started)
+        return rows + self.baseline_records("the map", "floor", prompts, scores, started)
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, examples, few, summarise
+from bench.tasks.baselines import Baseline, examples, few_positions, summarise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ def trained_networks(
         limit: prompts used.
     """
     inputs, targets = examples(prompts, limit)
-    positions = few(targets.shape[1])
+    positions = few_positions(targets.shape[1])
     values = torch.zeros(len(steps), len(targets), len(positions), dtype=torch.float64)
     seconds = [0.0] * len(steps)
     for column, seen in enumerate(positions):

@@ -85,7 +85,7 @@ class NoisyRecall(Answers):
 
     def evaluations(self) -> dict[str, Evaluation]:
         # The first slot has no repeated key.
-        return self.described(range(1, self.n_points), "slots before")
+        return self.both_evaluations(range(1, self.n_points), "slots before")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         slots, count = self.n_points, self.answers
@@ -111,9 +111,9 @@ class NoisyRecall(Answers):
         return outputs[:, 0::2]
 
     def positions_per_column(self, prompts: Prompts, name: str) -> Tensor:
-        return self.columns(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
+        return self.column_sums(torch.ones(prompts.targets.shape, device=prompts.targets.device), prompts)
 
-    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
+    def column_sums(self, values: Tensor, prompts: Prompts) -> Tensor:
         """Values (B, N) of the slots with a repeated key, zero elsewhere, without the first slot."""
         assert prompts.counted is not None
         return torch.where(prompts.counted, values, 0.0)[:, 1:]
@@ -134,7 +134,7 @@ class NoisyRecall(Answers):
         share = before.gather(2, index).squeeze(2).double() / count.clamp(min=1)
         share = torch.where(prompts.counted, share, 1.0)
         guess = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += self.rows("random pair before", "baseline", prompts, guess, started)
+        rows += self.baseline_records("random pair before", "baseline", prompts, guess, started)
 
         started = time.perf_counter()
         numbers = torch.arange(self.n_points)
@@ -142,7 +142,9 @@ class NoisyRecall(Answers):
         keys = torch.where(is_pair, slots[:, :, 0], -1 - numbers)
         first = first_match(keys.unsqueeze(2))
         right = (slots[:, :, 1].gather(1, first.clamp(min=0)) == prompts.targets).double()
-        rows += self.rows("lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started)
+        rows += self.baseline_records(
+            "lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started
+        )
         if self.n_points > WINDOW:
             rows += self._short_memory(prompts, keys)
         return rows
@@ -155,4 +157,6 @@ class NoisyRecall(Answers):
             found[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
         right = torch.where(found, 1.0, 1 / self.answers).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return self.rows(f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started)
+        return self.baseline_records(
+            f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started
+        )

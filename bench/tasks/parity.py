@@ -12,7 +12,7 @@ from bench.lazy import torch
 from bench.tasks import baselines as predictors
 from bench.tasks import discrete_baselines as discrete
 from bench.tasks.curriculum import Curriculum
-from bench.tasks.draws import Draws, shown
+from bench.tasks.draws import Draws, mask_beyond
 from bench.tasks.in_context import InContext, Sparse, interleave
 from bench.tasks.task import MAIN, Prompts
 
@@ -68,7 +68,7 @@ class SparseParity(InContext, Sparse):
         return 0.5
 
     def sample_inputs(self, draws: Draws, batch: int, n_dims: int | Tensor | None) -> Tensor:
-        return shown(draws.signs("x", batch, self.n_points, self.n_dims), n_dims)
+        return mask_beyond(draws.signs("x", batch, self.n_points, self.n_dims), n_dims)
 
     def evaluate(self, inputs: Tensor, draws: Draws, n_dims: int | Tensor | None) -> Tensor:
         batch, d = inputs.shape[0], self.n_dims

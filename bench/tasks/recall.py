@@ -13,7 +13,16 @@ from bench.tasks import baselines as predictors
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import shuffled_rows
 from bench.tasks.recall_baselines import recall_baselines
-from bench.tasks.task import LENGTHS, MAIN, Evaluation, LongerEvaluation, Prompts, Settled, Task, thinned
+from bench.tasks.task import (
+    LONGER_FACTORS,
+    MAIN,
+    Evaluation,
+    LongerEvaluation,
+    Prompts,
+    Settled,
+    Task,
+    thinned,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +156,7 @@ def longer_by_factors(task: Task, fields: Mapping[str, int], what: str) -> dict[
     Their names are "2x_pairs" and "4x_pairs" if `what` is "pairs".
     """
     evaluations = {}
-    for factor in LENGTHS:
+    for factor in LONGER_FACTORS:
         longer = task.lengthened(**{name: factor * value for name, value in fields.items()})
         if longer is not None:
             columns = thinned(range(longer.n_points), ())

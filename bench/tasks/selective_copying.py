@@ -1,4 +1,4 @@
-"""Selective copying: say again some tokens among many blanks (Gu & Dao 2023; Poli et al. 2024, "MAD")."""
+"""Selective copying: repeat some tokens among many blanks (Gu & Dao 2023; Poli et al. 2024, "MAD")."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SelectiveCopying(Answers):
-    """Tokens at random places among blanks, then a mark, after which the model says the tokens in order.
+    """Tokens at random places among blanks, then a mark, after which the model repeats the tokens in order.
 
     One prompt of 3 tokens::
 
@@ -27,12 +27,12 @@ class SelectiveCopying(Answers):
         predicts                                 a  b  a
 
     Of V `symbols`, the last two are the blank and the mark. The tokens are uniform over the others, with
-    repetition. Their places are a uniform subset of the slots before the mark. MAD draws them in a way that
-    tells some: the last token always stands right before the mark, and the first slot is always blank.
+    repetition. Their places are a uniform subset of the slots before the mark. In MAD, some
+    places are known in advance: the last token is right before the mark, and the first slot is blank.
     MAD's settings are the defaults, and harder ones have 32, 64 or 96 tokens, or prompts of 512 or 1024.
 
-    Scores, by the number of tokens said before: `report` is the accuracy, `cross_entropy` is in nats. A model
-    that has all tokens in its state is always right.
+    Scores, by the number of tokens already repeated: `report` is the accuracy, `cross_entropy` is in nats. A
+    model that has all tokens in its state is always right.
     """
 
     name: Literal["selective_copying"] = "selective_copying"
@@ -68,7 +68,7 @@ class SelectiveCopying(Answers):
         return self.symbols - 2
 
     def evaluations(self) -> dict[str, Evaluation]:
-        return self.described(range(self.n_points), "tokens said before")
+        return self.both_evaluations(range(self.n_points), "tokens said before")
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many tokens, in longer prompts."""
@@ -95,9 +95,9 @@ class SelectiveCopying(Answers):
         before = prompts.tokens[:, : self.slots]
         share = (before.unsqueeze(1) == prompts.targets.unsqueeze(2)).double().sum(dim=2) / self.n_points
         scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += self.rows("random token of the prompt", "baseline", prompts, scores, started)
+        rows += self.baseline_records("random token of the prompt", "baseline", prompts, scores, started)
         started = time.perf_counter()
         copied = before[before < self.symbols - 2].view(-1, self.n_points)
         right = (copied == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: 0 * right}
-        return rows + self.rows("copy", "floor", prompts, scores, started)
+        return rows + self.baseline_records("copy", "floor", prompts, scores, started)

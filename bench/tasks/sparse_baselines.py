@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, examples, spread, summarise
+from bench.tasks.baselines import Baseline, examples, spread_positions, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def lasso(prompts: Prompts, penalties: Sequence[float]) -> list[Baseline]:
     """
     started = time.perf_counter()
     inputs, targets = examples(prompts)
-    positions = spread(targets.shape[1])
+    positions = spread_positions(targets.shape[1])
     scores = (targets[:, positions] ** 2).repeat(len(penalties), 1, 1)
     for column, seen in enumerate(positions):
         if seen == 0:

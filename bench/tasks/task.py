@@ -126,14 +126,20 @@ MAIN = "report"
 """Name of a task's main evaluation."""
 LONGER = "longer_prompts"
 """Name of the evaluation on prompts of more in-context examples than those of training."""
-LENGTHS = (2, 4)
+LONGER_FACTORS = (2, 4)
 """Lengths of longer prompts, in multiples of the trained number of examples."""
 MOST_COLUMNS = 64
 """Largest number of equally spaced columns of a longer evaluation, so that results stay small."""
 
 
 class Task(Frozen):
-    """A family of functions to be learned in context."""
+    """What is learned in context: prompts, the score of predictions, and what they are compared with.
+
+    A subclass states `name` and its settings as fields, `n_inputs`, `n_outputs` if it is not 1, and `length`;
+    `sample` draws prompts, `losses` and `scores` compare predictions with targets, and `baselines` lists the
+    predictors to compare a model with. Everything else has a default. `bench.tasks.in_context.InContext` and
+    `bench.tasks.tokens.Answers` define most of this for two common kinds of prompts.
+    """
 
     version: ClassVar[int] = 1
     """Must be raised if the same fields give other numbers than before."""
@@ -164,7 +170,7 @@ class Task(Frozen):
 
     @property
     def dependent_prompts(self) -> int:
-        """So many evaluation prompts in a row have a common hidden function. Errors count them as one."""
+        """How many consecutive evaluation prompts share one hidden function. Errors count them as one."""
         return 1
 
     @model_validator(mode="after")
@@ -230,8 +236,8 @@ class Task(Frozen):
         """Tokens in a prompt of `n_points` points."""
 
     @property
-    def counted_length(self) -> int:
-        """Tokens of a prompt in FLOPs: those of a full prompt, or their mean if prompts differ in length."""
+    def flops_length(self) -> int:
+        """Tokens per prompt that FLOPs count: those of a full prompt, or the mean if prompts differ."""
         return self.length(self.n_points)
 
     def points_at(self, step: int) -> int:
@@ -251,7 +257,7 @@ class Task(Frozen):
         return {}
 
     def lengthened(self, **fields: int) -> Self | None:
-        """The task with other values of the fields that set the prompts' length; None if it has no such."""
+        """The task with other values of the fields that set the prompts' length; None if they are refused."""
         try:
             return type(self).model_validate({**self.model_dump(), **fields})
         except ValueError:
@@ -299,7 +305,7 @@ class Task(Frozen):
         """The floor, the trivial predictor and practical baselines on these prompts."""
 
     def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
-        """The same on the prompts of one of `other_evaluations`."""
+        """`baselines` on the prompts of one of `other_evaluations`."""
         return []
 
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
@@ -323,7 +329,7 @@ class Task(Frozen):
     def measure_columns(
         self, predict: Callable[[Tensor], Tensor], prompts: Prompts, columns: Sequence[int]
     ) -> Tensor:
-        """Scores of a model at some columns of the main evaluation, (B, len(columns)); else as `measure`."""
+        """Scores of a model at some columns of the main evaluation, (B, len(columns)); see `measure`."""
         return self.measure(predict, prompts, MAIN)[MAIN][:, list(columns)]
 
     def positions_per_column(self, prompts: Prompts, name: str) -> Tensor | None:
@@ -334,7 +340,7 @@ class Task(Frozen):
         """
         return None
 
-    def counted(self, prompts: Prompts, step: Tensor) -> Tensor:
+    def loss_weights(self, prompts: Prompts, step: Tensor) -> Tensor:
         """Weight of every point in the loss at `step`, (B, N): 1 if it counts, else 0."""
         size = prompts.targets.shape[:2]
         device = prompts.targets.device
@@ -354,11 +360,16 @@ class Task(Frozen):
     ) -> tuple[Tensor, Tensor]:
         """Sum and number of the losses that count at `step`.
 
-        A batch that is computed in parts adds up both before the division. `weights` are those of `counted`,
-        if the caller has computed them.
+        A batch that is computed in parts adds up both before the division.
+
+        Args:
+            outputs: (B, L, n_outputs).
+            prompts: the prompts.
+            step: number of the optimisation step.
+            weights: of `loss_weights`, if the caller has computed them.
         """
         if weights is None:
-            weights = self.counted(prompts, step)
+            weights = self.loss_weights(prompts, step)
         return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
 
     def batch(self, draws: Draws, size: int) -> Prompts:
@@ -368,18 +379,26 @@ class Task(Frozen):
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
 
     def windows_per_stream(self, size: int) -> int | None:
-        """Steps until `windows` of `size` streams begin anew; None for a task without streams."""
+        """Steps after which `windows` starts again from the beginning; None for a task without streams.
+
+        A stream is one long text. A model that carries its state reads `size` streams side by side, a window
+        of each per step.
+        """
         return None
 
     def windows(self, draws: Draws, size: int) -> Prompts:
-        """Training prompts for `draws.step` that continue those of the step before, row by row."""
+        """Training prompts for `draws.step`: the next window of `size` streams, a stream per row.
+
+        Raises:
+            NotImplementedError: the task has no streams.
+        """
         raise NotImplementedError(f"task '{self.name}' has no streams")
 
     def batch_length(self, seed: int, step: int, size: int) -> int:
         """Tokens of the training batch of `step` that are computed. Later tokens are padding.
 
-        The host computes it without the device: a captured step needs a graph for every length. So there are
-        few different lengths.
+        The host computes it without the device, because a captured step has a graph for every length. There
+        should be few different lengths.
         """
         return self.length(self.n_points)
 
@@ -400,16 +419,16 @@ class Task(Frozen):
 
 
 def thinned(columns: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]:
-    """At most `MOST_COLUMNS` equally spaced columns that end with the last one, and the columns `kept`."""
+    """At most `MOST_COLUMNS` equally spaced columns, the last one among them, and the columns `kept`."""
     stride = -(-len(columns) // MOST_COLUMNS)
     return tuple(sorted({*columns[::-1][::stride], *kept}))
 
 
-def longer_by_position(task: Task, factors: Sequence[int] = LENGTHS) -> dict[str, LongerEvaluation]:
-    """One evaluation on prompts of as many times as many points as the last of `factors`, which rise.
+def longer_by_position(task: Task, factors: Sequence[int] = LONGER_FACTORS) -> dict[str, LongerEvaluation]:
+    """One evaluation on longer prompts, which have the last of the rising `factors` times as many points.
 
-    A prediction depends on earlier tokens only. The beginnings of these prompts are therefore prompts of
-    every shorter length, and the mark "2x_length" is the end of prompts of twice the length.
+    A prediction depends on earlier tokens only, so these prompts contain prompts of every shorter length.
+    The mark "2x_length" is the last point of prompts of twice the length.
     """
     n = task.n_points
     longer = task.lengthened(n_points=factors[-1] * n)

@@ -87,10 +87,10 @@ class TokenMQAR(Answers):
         return self.symbols // 2
 
     def evaluations(self) -> dict[str, Evaluation]:
-        described = self.described(range(self.pairs), "queries before")
+        evaluations = self.both_evaluations(range(self.pairs), "queries before")
         if self.updates:
-            described[UPDATED] = Evaluation((0,), {"last": 0}, 1.0, "updated keys", "accuracy")
-        return described
+            evaluations[UPDATED] = Evaluation((0,), {"last": 0}, 1.0, "updated keys", "accuracy")
+        return evaluations
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
         """An evaluation with 2 and one with 4 times as many pairs, updates and tokens."""

@@ -75,7 +75,7 @@ class NextToken(Task):
             name: value[:, :length] if value.ndim > 1 and value.shape[1] == whole else value
             for name, value in prompts.more.items()
         }
-        return text(
+        return token_prompts(
             prompts.tokens[:, :length], prompts.targets[:, :length], prompts.counted[:, :length], more
         )
 
@@ -89,8 +89,8 @@ class NextToken(Task):
 class Answers(NextToken):
     """A task with an answer at some tokens, scored by accuracy (`report`) and `cross_entropy`, in nats.
 
-    A point is a place with an answer. Where `counted` leaves out points, or a column has several, `columns`
-    and `counts` say which points a column has.
+    A point is a token with an answer. If `Prompts.counted` leaves out points, or an evaluation has several
+    in a column, `column_sums` and `positions_per_column` define the points of a column.
     """
 
     metric: ClassVar[Metric] = "accuracy"
@@ -106,8 +106,8 @@ class Answers(NextToken):
         """Accuracy of a random answer."""
         return 1 / self.answers
 
-    def described(self, positions: Sequence[int], axis: str) -> dict[str, Evaluation]:
-        """The two evaluations with these positions."""
+    def both_evaluations(self, positions: Sequence[int], axis: str) -> dict[str, Evaluation]:
+        """The evaluations `report` (accuracy) and `cross_entropy` at these positions."""
         main = Evaluation(tuple(positions), {"last": len(positions) - 1}, 1.0, axis)
         scale = math.log(self.answers)
         return {MAIN: main, CROSS_ENTROPY: main._replace(error_scale=scale, metric="cross_entropy")}
@@ -123,20 +123,28 @@ class Answers(NextToken):
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         return (self.predictions(outputs, prompts).argmax(dim=-1) == prompts.targets).float()
 
-    def columns(self, values: Tensor, prompts: Prompts) -> Tensor:
-        """Values (B, N) of points → their sums over the points of every column, (B, columns)."""
+    def column_sums(self, values: Tensor, prompts: Prompts) -> Tensor:
+        """Values (B, N) of points → sums over the points of each column, (B, columns). By default equal."""
         return values
 
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
         scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-        return {at: self.columns(values, prompts) for at, values in scores.items()}
+        return {at: self.column_sums(values, prompts) for at, values in scores.items()}
 
-    def rows(
+    def baseline_records(
         self, name: str, kind: Kind, prompts: Prompts, scores: Mapping[str, Tensor], started: float
     ) -> list[Baseline]:
-        """The records of a predictor's scores (P, N) by evaluation."""
-        sums = {at: self.columns(values, prompts) for at, values in scores.items()}
+        """The records of a predictor, from its scores (P, N) by evaluation.
+
+        Args:
+            name: see `Baseline`.
+            kind: see `Baseline`.
+            prompts: the prompts.
+            scores: by name of the evaluation.
+            started: `time.perf_counter()` before the computation.
+        """
+        sums = {at: self.column_sums(values, prompts) for at, values in scores.items()}
         counts = self.positions_per_column(prompts, MAIN)
         if counts is None:
             return records(name, kind, sums, started)
@@ -147,9 +155,9 @@ class Answers(NextToken):
         started = time.perf_counter()
         ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
         scores = {MAIN: ones / self.answers, CROSS_ENTROPY: ones * math.log(self.answers)}
-        return self.rows(name, "trivial", prompts, scores, started)
+        return self.baseline_records(name, "trivial", prompts, scores, started)
 
 
-def text(ids: Tensor, targets: Tensor, counted: Tensor, more: dict[str, Any]) -> Prompts:
-    """Prompts of discrete tokens: ids (B, L), targets (B, L), which targets count (B, L)."""
+def token_prompts(ids: Tensor, targets: Tensor, counted: Tensor, more: dict[str, Any]) -> Prompts:
+    """Prompts of discrete tokens: ids, targets and whether a target counts, (B, L) each; other tensors."""
     return Prompts(ids, targets, ids.unsqueeze(-1), counted, more)

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, examples, few, summarise
+from bench.tasks.baselines import Baseline, examples, few_positions, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def _fitted(
     started = time.perf_counter()
     inputs, targets = examples(prompts, limit)
     features = (torch.sign(inputs) if signs else inputs).numpy()
-    values, positions = targets.numpy(), few(targets.shape[1])
+    values, positions = targets.numpy(), few_positions(targets.shape[1])
     predictions = torch.zeros(len(values), len(positions), dtype=torch.float64)
     for column, seen in enumerate(positions):
         for row in range(len(values) if seen > 0 else 0):

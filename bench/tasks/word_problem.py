@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CROSS_ENTROPY, PREFIX = "cross_entropy", "prefix_accuracy"
-LENGTHS = (2, 4, 8)
+FACTORS = (2, 4, 8)
 """Lengths of longer prompts, in multiples of the trained length."""
 WINDOW = 8
 """Elements that the baseline with a short memory multiplies."""
@@ -100,7 +100,7 @@ class WordProblem(NextToken):
         }
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
-        return longer_by_position(self, LENGTHS)
+        return longer_by_position(self, FACTORS)
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         device = draws.step.device

@@ -130,7 +130,7 @@ def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
             carried.mul_(goes_on)
     counting = Branch(state.step, COUNTING)
     with counting:  # beside the model: a step of a small model consists of many short kernels
-        weights = run.task.counted(prompts, state.step)
+        weights = run.task.loss_weights(prompts, state.step)
     with masks(None if mask_keys is None else mask_keys[0]):
         outputs = state.model(prompts.tokens)
     counting.join()

@@ -14,7 +14,7 @@ from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.models.backbone import Model
 from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Dropout, Mamba, Place, S4Mamba
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 from bench.models.sizes import Size
 from bench.paper.sizes import SIZE_GROUPS
 
@@ -78,7 +78,7 @@ def test_stated_and_built_counts_are_the_closed_form_at_every_size_of_the_paper(
             blocks = CLOSED[name](size.layers, size.width, length)
             assert architecture.parameters(size.layers, size.width, length=length) == blocks
         if size.layers > 16 and size.width > 32:
-            continue  # building many blocks takes long, and they are counted alike
+            continue  # building many blocks takes long, and they are count_parameters alike
         with torch.device("meta"):
             model = Model(architecture, size.of(architecture), n_inputs=20, n_outputs=1, length=1024)
         D = int(1.75 * size.width) if name == "s4" else size.width
@@ -115,12 +115,12 @@ def test_the_lstm_of_table_4_has_29_million_with_its_embeddings() -> None:
     width=st.integers(1, 40),
 )
 def test_a_closed_form_is_what_counting_the_module_gives(block: Block, width: int) -> None:
-    assert block.parameters(width) == counted(block, width)
+    assert block.parameters(width) == count_parameters(block, width)
 
 
 def test_counting_leaves_the_generator_as_it_was() -> None:
     state = torch.get_rng_state()
-    counted(Mamba(state=3), 24)
+    count_parameters(Mamba(state=3), 24)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -399,9 +399,9 @@ def test_baselines_need_the_same_points_to_count_in_every_prompt() -> None:
 
 
 def test_costly_predictors_keep_the_positions_that_reports_ask_for() -> None:
-    assert known.spread(41) == list(range(41))
-    assert {0, 1, 19, 20, 40, 100} <= set(known.spread(101))
-    assert known.spread(140)[-1] == 139
-    assert len(known.spread(140)) < 50
-    assert known.few(101) == [0, 2, 5, 10, 20, 40, 60, 80, 100]
-    assert known.few(3) == [0, 2]
+    assert known.spread_positions(41) == list(range(41))
+    assert {0, 1, 19, 20, 40, 100} <= set(known.spread_positions(101))
+    assert known.spread_positions(140)[-1] == 139
+    assert len(known.spread_positions(140)) < 50
+    assert known.few_positions(101) == [0, 2, 5, 10, 20, 40, 60, 80, 100]
+    assert known.few_positions(3) == [0, 2]

@@ -179,6 +179,7 @@ def test_identity_changes_with_every_field(task: Task) -> None:
         "block": 512,
         "documents": 900,
         "group": "A5",
+        "alphabet": "generators",
         "updates": 3,
         "prompt_length": 192,
         "fillers": "zero",
@@ -439,7 +440,7 @@ def test_a_curriculum_without_dims_has_all_coordinates_from_the_start() -> None:
     assert (task.points_at(0), task.points_at(2000)) == (11, 13)
     prompts = task.batch(draws(0, "train"), 4)
     assert torch.equal(prompts.tokens, LinearRegression(curriculum=None).batch(draws(0, "train"), 4).tokens)
-    assert task.counted(prompts, torch.tensor(0)).sum(dim=1).tolist() == [11.0] * 4
+    assert task.loss_weights(prompts, torch.tensor(0)).sum(dim=1).tolist() == [11.0] * 4
 
 
 def test_loss_stays_finite_when_a_hidden_point_overflows() -> None:

@@ -90,7 +90,7 @@ class Block(Frozen):
         Raises:
             UserError: the module cannot be built at this width.
         """
-        return counted(self, D)
+        return count_parameters(self, D)
 
     @abstractmethod
     def multiplications(self, L: int, D: int) -> int:
@@ -108,17 +108,17 @@ class Block(Frozen):
         """A new module (B, L, D) → (B, L, D). Initial values come from torch's global random generator."""
 
 
-def counted(block: Block, D: int) -> int:
+def count_parameters(block: Block, D: int) -> int:
     """Number of trainable parameters of the module that `block` builds at width D, by building it.
 
     Raises:
         UserError: the module cannot be built.
     """
-    return _counted(type(block), block.model_dump_json(), D)
+    return _count_parameters(type(block), block.model_dump_json(), D)
 
 
 @cache
-def _counted(kind: type[Block], settings: str, D: int) -> int:
+def _count_parameters(kind: type[Block], settings: str, D: int) -> int:
     import torch
 
     block = kind.model_validate_json(settings)

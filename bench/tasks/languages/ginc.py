@@ -23,12 +23,12 @@ from bench.tasks.languages.published import (
     VALIDATION_LENGTH,
 )
 from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken, text
+from bench.tasks.tokens import NextToken, token_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LENGTHS = PROMPT_LENGTHS[::-1]
+EXAMPLE_LENGTHS = PROMPT_LENGTHS[::-1]
 """k of the evaluations; the first, 10, is that of the main one."""
 TRAINING, VALIDATION = "training", "validation"
 OTHER_SEED = 1115
@@ -82,8 +82,10 @@ class GINC(NextToken):
     def _blocks_fit(self) -> Self:
         if self.block < 2 or VALIDATION_LENGTH % self.block:
             raise ValueError(f"block must divide {VALIDATION_LENGTH} and be at least 2, got {self.block}")
-        if self.block < LENGTHS[0]:
-            raise ValueError(f"block must be at least {LENGTHS[0]}, so that a prompt fits, got {self.block}")
+        if self.block < EXAMPLE_LENGTHS[0]:
+            raise ValueError(
+                f"block must be at least {EXAMPLE_LENGTHS[0]}, so that a prompt fits, got {self.block}"
+            )
         if self.documents > TRAINING_DOCUMENTS:
             raise ValueError(f"there are {TRAINING_DOCUMENTS} training documents, got {self.documents}")
         return self
@@ -114,21 +116,21 @@ class GINC(NextToken):
     @property
     def cells(self) -> list[tuple[str, int, int]]:
         """Evaluation, k and n of all prompts, in the order in which a row of a set contains them."""
-        return [(_of_length(k), k, n) for k in LENGTHS for n in self.shown_examples(k)]
+        return [(_of_length(k), k, n) for k in EXAMPLE_LENGTHS for n in self.shown_examples(k)]
 
     def evaluations(self) -> dict[str, Evaluation]:
-        described = {}
-        for k in LENGTHS:
+        evaluations = {}
+        for k in EXAMPLE_LENGTHS:
             shown = self.shown_examples(k)
             marks = {f"{n}_examples": column for column, n in enumerate(shown) if n > 1}
-            described[_of_length(k)] = Evaluation(shown, {**marks, "last": len(shown) - 1}, 1.0)
+            evaluations[_of_length(k)] = Evaluation(shown, {**marks, "last": len(shown) - 1}, 1.0)
         # Targets from number 1, 2, 4, 8, … of a block on, each to the next.
         begins = tuple(2**power for power in range((self.block - 1).bit_length()))
         for name in (VALIDATION, TRAINING):
-            described[name] = Evaluation(
+            evaluations[name] = Evaluation(
                 begins, {"last": len(begins) - 1}, self.uniform_cross_entropy, "words before", "cross_entropy"
             )
-        return described
+        return evaluations
 
     # Blocks of documents.
 
@@ -152,7 +154,7 @@ class GINC(NextToken):
         ids = blocks[rows].long() + 1
         following = torch.where(at < count - 1, blocks[(rows + 1) % len(blocks), :1].long() + 1, 0)
         targets = torch.cat((ids[:, 1:], following), dim=1)
-        return text(ids, targets, targets > 0, {})
+        return token_prompts(ids, targets, targets > 0, {})
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         """Random blocks of training documents."""
@@ -163,7 +165,7 @@ class GINC(NextToken):
         """Blocks (B, block) as prompts: every word but the first is a target."""
         ids = blocks.long() + 1
         targets = torch.nn.functional.pad(ids[:, 1:], (0, 1))
-        return text(ids, targets, targets > 0, {})
+        return token_prompts(ids, targets, targets > 0, {})
 
     # Evaluation.
 
@@ -201,10 +203,10 @@ class GINC(NextToken):
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         if name in (VALIDATION, TRAINING):
             return {name: self._by_begin(self.losses(predict(prompts.tokens), prompts)[:, :-1])}
-        return {_of_length(k): self._accuracies(predict, prompts, k) for k in LENGTHS}
+        return {_of_length(k): self._accuracies(predict, prompts, k) for k in EXAMPLE_LENGTHS}
 
     def measure_selection(self, predict: Callable[[Tensor], Tensor], prompts: Prompts) -> dict[str, Tensor]:
-        return {MAIN: self._accuracies(predict, prompts, LENGTHS[0])}
+        return {MAIN: self._accuracies(predict, prompts, EXAMPLE_LENGTHS[0])}
 
     def _accuracies(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, k: int) -> Tensor:
         """Whether the most likely word is the right one in prompts of length k, by number of examples."""
@@ -238,7 +240,7 @@ class GINC(NextToken):
         few = min(BAYES_PROMPTS, len(prompts.targets))
         model, sets = hidden_markov.mixture(self.symbols), hidden_markov.published_prompts(self.symbols, few)
         rows = []
-        for k in LENGTHS:
+        for k in EXAMPLE_LENGTHS:
             shown, name = self.shown_examples(k), _of_length(k)
             started = time.perf_counter()
             guess = torch.full((len(prompts.targets), len(shown)), self.trivial)
@@ -277,7 +279,7 @@ class GINC(NextToken):
 
 
 def _of_length(k: int) -> str:
-    return MAIN if k == LENGTHS[0] else f"length_{k}"
+    return MAIN if k == EXAMPLE_LENGTHS[0] else f"length_{k}"
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address

@@ -21,7 +21,7 @@ from bench.tasks.languages.automata import (
 )
 from bench.tasks.languages.regbench_baselines import regbench_baselines
 from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken, text
+from bench.tasks.tokens import NextToken, token_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,7 @@ class RegBench(NextToken, Sizes):
         return self.longest - 1
 
     @property
-    def counted_length(self) -> int:
+    def flops_length(self) -> int:
         strings = (self.min_strings + self.max_strings) / 2
         return round(strings * ((1 + self.max_string_length) / 2 + 1)) - 2
 
@@ -112,13 +112,13 @@ class RegBench(NextToken, Sizes):
     def evaluations(self) -> dict[str, Evaluation]:
         columns = tuple(range(self.min_strings))
 
-        def described(scale: float, metric: Metric | None) -> Evaluation:
+        def evaluation(scale: float, metric: Metric | None) -> Evaluation:
             return Evaluation(columns, {"last": len(columns) - 1}, scale, "strings before", metric)
 
         return {
-            MAIN: described(1.0, None),
-            CROSS_ENTROPY: described(self.uniform_cross_entropy, "cross_entropy"),
-            TOTAL_VARIATION: described(1.0, "total_variation"),
+            MAIN: evaluation(1.0, None),
+            CROSS_ENTROPY: evaluation(self.uniform_cross_entropy, "cross_entropy"),
+            TOTAL_VARIATION: evaluation(1.0, "total_variation"),
             TRAINING: Evaluation((0,), {"last": 0}, self.uniform_cross_entropy, "training", "cross_entropy"),
         }
 
@@ -149,7 +149,7 @@ class RegBench(NextToken, Sizes):
             "column": texts.string[:, 1:].clamp(max=self.min_strings - 1),
             "letters": automata.letters,
         }
-        return text(texts.tokens[:, :-1], texts.tokens[:, 1:], allowed > 0, more)
+        return token_prompts(texts.tokens[:, :-1], texts.tokens[:, 1:], allowed > 0, more)
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Whether the most likely token is allowed, (B, L): 1 or 0."""

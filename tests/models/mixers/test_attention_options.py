@@ -15,7 +15,7 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import Attention, Place, SwiGLU
 from bench.models.mixers.attention.module import rotated
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 from bench.models.rotary import ROTARY_BASE
 from bench.models.sizes import Size
 
@@ -114,7 +114,7 @@ def test_attention_states_its_parameters_and_what_a_window_saves(
     block: Attention, width: int, length: int
 ) -> None:
     if block.width_fault(width) is None:
-        assert block.parameters(width) == counted(block, width)
+        assert block.parameters(width) == count_parameters(block, width)
     seen = min(length, block.window or length)
     projections = 5 if block.output_gate else 4
     cost = projections * length * width**2 + 2 * length * seen * width + block.output_gate * length * width
@@ -126,8 +126,8 @@ def test_norms_have_the_weights_of_one_head_as_published_models_do() -> None:
     """Of Transformer++: 4D² + 2 Dh, and 5D² + 2 Dh with a gate."""
     plain = Attention(bias=False, rotary=True, qk_norm=True, attention_heads=8)
     gated = Attention(bias=False, qk_norm=True, output_gate=True, attention_heads=4)
-    assert plain.parameters(128) == counted(plain, 128) == 4 * 128**2 + 2 * 16
-    assert gated.parameters(256) == counted(gated, 256) == 5 * 256**2 + 2 * 64
+    assert plain.parameters(128) == count_parameters(plain, 128) == 4 * 128**2 + 2 * 16
+    assert gated.parameters(256) == count_parameters(gated, 256) == 5 * 256**2 + 2 * 64
     assert plain.width_fault(20) == "its width 20 is not a multiple of 8 attention_heads"
     with pytest.raises(ValueError, match="it needs attention_heads"):
         Attention(qk_norm=True)
@@ -157,7 +157,7 @@ def test_later_options_do_not_change_the_identity_of_earlier_runs() -> None:
 
 @pytest.mark.parametrize(("D", "inner", "parameters"), [(128, 352, 135_168), (256, 704, 540_672)])
 def test_swiglu_has_as_many_parameters_as_stated(D: int, inner: int, parameters: int) -> None:
-    assert (SwiGLU().inner(D), SwiGLU().parameters(D), counted(SwiGLU(), D)) == (
+    assert (SwiGLU().inner(D), SwiGLU().parameters(D), count_parameters(SwiGLU(), D)) == (
         inner,
         parameters,
         parameters,

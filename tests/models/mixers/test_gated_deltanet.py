@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import GatedDeltaNet, Place
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 
 DELTANET = {"heads": 4, "expand": 1, "gate": False, "decay": False}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -38,9 +38,9 @@ PLACE = Place(width=16, heads=1, layers=1, blocks=2, index=0, backend="sequentia
 def test_counts_are_those_of_the_authors_modules(
     options: dict[str, Any], D: int, parameters: int, state: int, multiplications: int
 ) -> None:
-    """Parameters as counted in flash-linear-attention's layers; multiplications of one token."""
+    """Parameters as count_parameters in flash-linear-attention's layers; multiplications of one token."""
     block = GatedDeltaNet(**options)
-    assert block.parameters(D) == counted(block, D) == parameters
+    assert block.parameters(D) == count_parameters(block, D) == parameters
     assert block.state_numbers(50, D) == state
     assert block.multiplications(1, D) == multiplications
     assert block.multiplications(50, D) == 50 * multiplications
@@ -57,7 +57,7 @@ def test_the_stated_count_is_what_counting_the_module_gives(
     options: dict[str, Any], width: int, convolution: int
 ) -> None:
     block = GatedDeltaNet(**{**options, "convolution": convolution})
-    assert block.parameters(width) == counted(block, width)
+    assert block.parameters(width) == count_parameters(block, width)
 
 
 @given(L=st.integers(1, 300), D=st.integers(8, 300), H=st.integers(1, 4))

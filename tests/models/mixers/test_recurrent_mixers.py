@@ -16,7 +16,7 @@ from bench.kernels.decay import scalar_decay
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import GLA, KDA, MLSTM, Block, Mamba2, Mamba3, Place
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 from bench.models.mixers.mamba3.module import rates, rotated, summed_angles, trapezoid
 from bench.models.sizes import Size
 
@@ -244,7 +244,7 @@ def test_blocks_have_the_counts_of_their_reference_modules(
 @given(width=st.integers(1, 12).map(lambda count: 4 * count), block=st.sampled_from(list(BLOCKS.values())))
 def test_a_closed_form_of_parameters_is_what_counting_gives(width: int, block: Block) -> None:
     if block.width_fault(width) is None:
-        assert block.parameters(width) == counted(block, width)
+        assert block.parameters(width) == count_parameters(block, width)
 
 
 def test_without_angles_of_the_input_a_mamba3_has_no_parameters_nor_state_for_them() -> None:

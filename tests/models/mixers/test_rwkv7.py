@@ -14,7 +14,7 @@ from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.blocks import RWKV7, Attention, Mamba, Place, RWKV7ChannelMix
-from bench.models.mixers.block import counted
+from bench.models.mixers.block import count_parameters
 from bench.models.mixers.rwkv7.module import FIRST_VALUES
 from bench.models.sizes import Size
 
@@ -128,7 +128,7 @@ def test_the_first_time_mix_has_no_residual_of_values() -> None:
 def test_a_closed_form_of_parameters_is_what_counting_gives(heads: int, size: int, residual: bool) -> None:
     width = heads * size
     for block in (RWKV7(heads=heads, value_residual=residual), RWKV7ChannelMix()):
-        assert block.parameters(width) == counted(block, width)
+        assert block.parameters(width) == count_parameters(block, width)
 
 
 def test_a_width_that_heads_do_not_divide_is_named() -> None:

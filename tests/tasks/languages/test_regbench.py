@@ -15,7 +15,7 @@ from bench.tasks.languages.automata import Sizes, draw_automata, draw_texts
 from bench.tasks.languages.regbench import CROSS_ENTROPY, TOTAL_VARIATION, RegBench
 from bench.tasks.languages.regbench_baselines import Letters, n_gram
 from bench.tasks.task import MAIN, Prompts
-from bench.tasks.tokens import text
+from bench.tasks.tokens import token_prompts
 
 SEPARATOR = 19
 TINY = RegBench(languages=7, max_states=5, max_letters=6, max_string_length=6)
@@ -98,7 +98,7 @@ def test_texts_have_the_published_length(languages: Prompts) -> None:
     tokens = (languages.tokens > 0).sum(dim=1).double()
     assert tokens.mean().item() == pytest.approx(376, abs=9)
     assert languages.counted.sum(dim=1).double().mean().item() == pytest.approx(362, abs=9)
-    assert RegBench(languages=1).counted_length == 375
+    assert RegBench(languages=1).flops_length == 375
 
 
 def test_targets_are_the_next_tokens_and_separators_do_not_count(languages: Prompts) -> None:
@@ -149,7 +149,7 @@ def by_hand() -> Prompts:
         "column": torch.tensor([[0, 0, 0, 0, 1, 1, 2, 2, 2]] * 2),
         "letters": torch.tensor([3, 3]),
     }
-    return text(tokens[:, :-1], tokens[:, 1:], allowed > 0, more)
+    return token_prompts(tokens[:, :-1], tokens[:, 1:], allowed > 0, more)
 
 
 def test_scores_of_the_docstrings_example() -> None:
