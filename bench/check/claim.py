@@ -36,7 +36,7 @@ Place = tuple[str | int, ...]
 """Keys and indices from a claim to a part of it in the file."""
 Holds = npt.NDArray[np.bool_]
 ROUNDING = 1e-9
-"""Relative. A value this little beyond a tolerance is within it: decimals are not exact in binary."""
+"""Relative. A value that exceeds a tolerance by less is within it: decimals are not exact in binary."""
 CONFIDENCE = 0.95
 """Share of draws that decides a claim."""
 SEEDS = 3
@@ -113,6 +113,9 @@ class Judgement:
 
 class Claim(Frozen):
     """A statement and the results that would confirm it. Each kind of claim adds its own fields.
+
+    A kind states `kind`, its fields, `expected` and `judge`; if draws judge it, also `holds`; if it compares
+    several quantities, also `members`.
 
     Attributes:
         statement: the claim in words.

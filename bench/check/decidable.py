@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.check.claim import Claim, Member
-from bench.check.quantity import FILTERS, FREE, PLACES, PLAIN, Quantity, field_text, fitting, runs_of
+from bench.check.quantity import FILTERS, FREE, NAMED_POSITIONS, PLAIN, Quantity, field_text, fitting, runs_of
 from bench.errors import did_you_mean
 from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
@@ -76,7 +76,7 @@ def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
         yield Problem("experiment", f"suite '{suite.name}' has no experiment '{quantity.experiment}'{near}")
         return
     runs = runs_of(Quantity(experiment=quantity.experiment, rebuilds=quantity.rebuilds), suite)
-    place = quantity.place
+    place = quantity.planned_by
     if quantity.experiment is None and not runs:
         experiments = suite.experiments
         rebuilt = sorted({number for experiment in experiments for number in named(experiment.rebuilds)})
@@ -179,8 +179,8 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
             first, last = evaluation.positions[0], evaluation.positions[-1]
             available = f"the task has {len(evaluation.positions)}, {first} to {last}"
             yield Problem("at", f"position {quantity.at} does not exist: {available}")
-        elif isinstance(quantity.at, str) and quantity.at not in (*PLACES, *evaluation.marks):
-            near = did_you_mean(quantity.at, [*PLACES, *evaluation.marks])
+        elif isinstance(quantity.at, str) and quantity.at not in (*NAMED_POSITIONS, *evaluation.marks):
+            near = did_you_mean(quantity.at, [*NAMED_POSITIONS, *evaluation.marks])
             yield Problem("at", f"task '{task.name}' has no mark '{quantity.at}'{near}")
     if quantity.step is not None:
         lacking = [run for run in runs if quantity.step not in run.checkpoints]

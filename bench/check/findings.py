@@ -8,8 +8,8 @@
         claims: [mamba_learns_parity]
         figure: Figure 5
 
-A finding names the claims that it rests on, under the verdict that its text states: `claims` are reproduced,
-`contradicted` and `undecided` are what these words say. While a claim has another verdict, a report shows the
+A finding lists the claims that it rests on under the verdict that its text states. `claims` are reproduced;
+`contradicted` and `undecided` have these verdicts. While a claim has another verdict, a report shows the
 title and this claim, but not the text. Measured numbers are never written in a text: `{claim}` and
 `{claim.measured}` stand for them.
 """
@@ -44,7 +44,7 @@ SAYS: dict[str, Word] = {
 }
 """By field of a finding: the verdict on the claims it lists, as the text states it."""
 PARTS = ("measured", "expected", "verdict")
-"""What `{claim.part}` in a text may ask for. `{claim}` is the measured number with its verdict."""
+"""Values of `part` in `{claim.part}`. `{claim}` is the measured number with its verdict."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _MEASURED = re.compile(r"(?<![§\w.])\d+\.\d+|\d+(?:\.\d+)?\s*%|±")
 """A number as results have it: a decimal fraction, a percentage, or one with an error."""
@@ -77,7 +77,7 @@ class Finding(Frozen):
         return {name: word for field, word in SAYS.items() for name in getattr(self, field)}
 
     def open_claims(self, verdicts: Mapping[str, Verdict]) -> list[str]:
-        """The claims that are not decided, although the text states a verdict, or that have no number."""
+        """The claims without a final verdict, except those that the text states to be undecided."""
         words = {name: verdicts[name].verdict for name in self.said}
         return [
             name
@@ -100,7 +100,7 @@ class Finding(Frozen):
         """The text with each placeholder replaced. `numbers` has the PARTS of every claim, by name."""
 
         def number(match: re.Match[str]) -> str:
-            name, part = _asked(match[1], self.said)
+            name, part = _claim_and_part(match[1], self.said)
             parts = numbers[name]
             return parts[part] if part else f"{parts['measured']} ({parts['verdict']})"
 
@@ -204,7 +204,7 @@ def _faults(finding: Finding, claims: Collection[str]) -> Iterator[Complaint]:
 def _faults_of_text(finding: Finding, claims: Collection[str]) -> Iterator[Complaint]:
     """Placeholders that cannot be filled, and numbers that are not placeholders."""
     for content in _PLACEHOLDER.findall(finding.text):
-        name, _ = _asked(content, claims)
+        name, _ = _claim_and_part(content, claims)
         if name not in claims:
             stem = content.rpartition(".")[0]
             valid = [f"{stem}.{part}" for part in PARTS] if stem in claims else claims
@@ -220,7 +220,7 @@ def _faults_of_text(finding: Finding, claims: Collection[str]) -> Iterator[Compl
         yield Complaint(("text",), text)
 
 
-def _asked(content: str, claims: Collection[str]) -> tuple[str, str | None]:
+def _claim_and_part(content: str, claims: Collection[str]) -> tuple[str, str | None]:
     """The claim and the part that a placeholder names. A claim's name may contain dots."""
     stem, _, part = content.rpartition(".")
     return (stem, part) if content not in claims and part in PARTS else (content, None)

@@ -56,8 +56,9 @@ class Measurement:
         seeds: number of seeds of the chosen setting that finished.
         by_seed: the value of each seed that finished; empty if several settings were combined.
         diverged: number of seeds of the chosen setting that diverged.
-        not_learned: the lowest error that the value contains, as a share of the trivial predictor's. For a
-            step of convergence: 0 if every seed converged, else 1. None where nothing is learned (FLOPs).
+        not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
+            measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
+            for a number that does not depend on learning (FLOPs).
     """
 
     value: float
@@ -94,9 +95,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     Raises:
         NotMeasured: when the results do not contain such a number.
     """
-    settings: dict[Size, dict[Setting, list[Run]]] = {}
-    for run in runs:
-        settings.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
+    settings = _by_setting(runs)
     results = {run.id: pool.runs[run.id] for run in runs}
     errors = {
         size: {
@@ -120,7 +119,32 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     size, setting = choice
     seeds = _reported(settings[size], errors[size], setting)
     finished = [run for run in seeds if run.id not in diverged]
-    scored = [results[run.id] for run in finished]
+    count = sum(map(len, settings.values()))
+    chosen = _choice_text(quantity, size, setting, count, len(seeds), len(finished))
+    return _of_seeds(quantity, finished, len(seeds) - len(finished), chosen, pool)
+
+
+def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[Setting, list[Run]]]:
+    """The runs, one per seed, of every setting of every size."""
+    settings: dict[Size, dict[Setting, list[Run]]] = {}
+    for run in runs:
+        settings.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
+    return settings
+
+
+def _of_seeds(
+    quantity: Quantity, finished: Sequence[Run], diverged: int, chosen: str, pool: Pool
+) -> Measurement:
+    """The measurement of one setting.
+
+    Args:
+        quantity: which number.
+        finished: the runs that finished, one per seed.
+        diverged: number of seeds that diverged.
+        chosen: the setting and how it was chosen, in words.
+        pool: the results.
+    """
+    scored = [pool.runs[run.id] for run in finished]
     model = _seed_errors(quantity, scored, pool)
     by_seed = {run.seed: float(value) for run, value in zip(finished, model.means, strict=True)}
     if quantity.over_seeds == "lowest":
@@ -130,14 +154,12 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         value=model.mean,
         draws=_draws(model, training=True),
         draws_of_runs=_draws(model, training=False),
-        chosen=_choice_text(
-            quantity, size, setting, sum(map(len, settings.values())), len(seeds), len(finished)
-        ),
+        chosen=chosen,
         run_ids=tuple(run.id for run in finished),
         standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
         by_seed=by_seed,
-        diverged=len(seeds) - len(finished),
+        diverged=diverged,
         not_learned=_not_learned(quantity, scored),
     )
 
@@ -145,7 +167,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
 def _reported(
     settings: Mapping[Setting, Sequence[Run]], errors: Mapping[Setting, Errors], chosen: Setting
 ) -> list[Run]:
-    """The runs of one size that are reported: one for each seed that stands for it."""
+    """The reported runs of one size, one per seed (`bench.selection.seeds_to_report`)."""
     runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
     return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen).items()]
 
@@ -209,18 +231,18 @@ def _not_learned(quantity: Quantity, results: Sequence[RunRecord]) -> float | No
 
 
 def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool) -> Measurement:
-    """The frontier's error at a budget, over all checkpoints of each size's chosen runs."""
+    """The frontier's error at a budget, over all checkpoints of each size's chosen runs.
+
+    Args:
+        quantity: with `at_flops`, the budget.
+        chosen: for each size, the finished runs of its chosen setting, one per seed.
+        pool: the results.
+
+    Raises:
+        NotMeasured: the budget lies outside the frontier.
+    """
     assert quantity.at_flops is not None
-    models: dict[tuple[float, float], SeedErrors] = {}
-    for seeds in chosen:
-        for checkpoint in seeds[0].checkpoints:
-            # The last checkpoints belong together: seeds that stop after convergence end at different steps.
-            step = None if checkpoint is seeds[0].last else checkpoint.step
-            model = _seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
-            if math.isfinite(model.mean):
-                checkpoints = [checkpoint_at(result, step) for result in seeds]
-                flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
-                models[float(mean_flops(flops)), model.mean] = model
+    models = _checkpoint_errors(quantity, chosen, pool)
     line = frontier(models)
     budget = quantity.at_flops
     value = error_at(line, budget)
@@ -250,8 +272,31 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
     )
 
 
+def _checkpoint_errors(
+    quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool
+) -> dict[tuple[float, float], SeedErrors]:
+    """The errors of each checkpoint of each size, by FLOPs and mean error; only those that are finite."""
+    models: dict[tuple[float, float], SeedErrors] = {}
+    for seeds in chosen:
+        for checkpoint in seeds[0].checkpoints:
+            # The last checkpoints belong together: seeds that stop after convergence end at different steps.
+            step = None if checkpoint is seeds[0].last else checkpoint.step
+            model = _seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
+            if math.isfinite(model.mean):
+                checkpoints = [checkpoint_at(result, step) for result in seeds]
+                flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
+                models[float(mean_flops(flops)), model.mean] = model
+    return models
+
+
 def _between(left: Floats, right: Floats, way: float) -> Floats:
-    """Drawn errors between two points of a frontier, straight in log–log where both are above 0."""
+    """Drawn errors between two points of a frontier, linear in logarithms where both are above 0.
+
+    Args:
+        left: errors of the point with fewer FLOPs, (DRAWS,).
+        right: errors of the other point, (DRAWS,).
+        way: share of the distance from left to right, 0 to 1, in the logarithm of FLOPs.
+    """
     if (left <= 0).any() or (right <= 0).any():
         return left if way < 1 else right
     return np.asarray(np.exp((1 - way) * np.log(left) + way * np.log(right)))
@@ -301,13 +346,13 @@ def _ratio(subject: Floats, reference: Floats) -> Floats:
 
 
 def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:
-    """The ratio of two measurements and its standard error; None where a ratio was drawn that is none."""
+    """The ratio of two measurements and its standard error, which is None if a drawn ratio is not finite."""
     value = float(_ratio(np.array(subject.value), np.array(reference.value)))
     return value, _spread(_ratio(subject.draws, reference.draws))
 
 
 def _spread(draws: Floats) -> float | None:
-    """Half of what the middle 68 % of draws span: the standard deviation, if outliers do not count."""
+    """Half of the range of the middle 68 % of draws, a robust standard deviation; None if one is infinite."""
     if not np.isfinite(draws).all():
         return None
     low, high = np.quantile(draws, [0.1587, 0.8413])
@@ -360,7 +405,7 @@ def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
 
 
 def _score(quantity: Quantity, result: RunRecord) -> Number | None:
-    """The score, or the error, of one run at a place; None where the result has none."""
+    """The score, perplexity or error of one run at the quantity's position; None if the result has none."""
     checkpoint = checkpoint_at(result, quantity.step)
     if checkpoint is None:
         return None
@@ -374,7 +419,11 @@ def _score(quantity: Quantity, result: RunRecord) -> Number | None:
 
 
 def _learnable(quantity: Quantity, result: RunRecord, pool: Pool) -> tuple[float, float]:
-    """The lowest error that any predictor can reach at a place, and the trivial predictor's above that."""
+    """The floor's error at the quantity's position, and how far the trivial predictor's error is above it.
+
+    Raises:
+        NotMeasured: no floor is recorded, or it is not below the trivial predictor's error.
+    """
     baselines = pool.baselines.get(result.facts.task_id)
     floor = None if baselines is None else floor_error(result, baselines, quantity.evaluation, quantity.at)
     if floor is None:

@@ -1,8 +1,8 @@
 """The quantity a claim is about: runs of an experiment, and one number of these runs.
 
-A claims file writes it under `measure`. Learning rates, clips and sizes that it does not fix are chosen by
-`bench.selection`. Seeds that it does not fix become a mean, or the lowest. It must fix everything else:
-runs of two tasks or two optimizers are an error in the file (`bench.check.decidable`).
+A claims file writes it under `measure`. It need not fix learning rates, clips and sizes, which
+`bench.selection` then chooses, nor seeds, whose mean or lowest value is then the number. It must fix
+everything else: runs of two tasks or two optimizers are an error in the file (`bench.check.decidable`).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def _size(value: Any) -> Any:
     return value
 
 
-PLACES = ("mean", "last", "headline")
+NAMED_POSITIONS = ("mean", "last", "headline")
 """Values of `at` that every task has. Positions and the task's own marks are valid too."""
 _MARK = re.compile(r"[a-z0-9_]*[0-9][a-z0-9_]*")
 
 
 def _position(value: Any) -> Any:
-    place = isinstance(value, str) and (value in PLACES or _MARK.fullmatch(value))
-    if place or (type(value) is int and value >= 0):
+    is_name = isinstance(value, str) and (value in NAMED_POSITIONS or _MARK.fullmatch(value))
+    if is_name or (type(value) is int and value >= 0):
         return value
     raise ValueError(f"expected mean, last, headline, a mark's name or a position from 0, not {value!r}")
 
@@ -67,7 +67,7 @@ PLAIN = tuple(name for name in SETTINGS if name != "optimizer")
 
 
 FREE = ("learning_rate", "clip", "seed")
-"""Settings that a quantity need not fix: rates and clips are chosen, and seeds become a mean."""
+"""Settings that a quantity need not fix: rates and clips are chosen, and seeds are averaged."""
 
 
 def _setting_type(name: str) -> Any:
@@ -156,8 +156,8 @@ class Quantity(_Runs):
         return (own, own.updated(reference)) if reference else (own,)
 
     @property
-    def place(self) -> str:
-        """Where the runs are planned, in words."""
+    def planned_by(self) -> str:
+        """The experiment, or the exhibit of the paper, whose runs are meant, in words."""
         if self.experiment is None and self.rebuilds:
             return self.rebuilds
         return f"experiment '{self.experiment}'"

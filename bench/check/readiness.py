@@ -18,8 +18,8 @@ def missing(
     by_experiment: dict[str, dict[str, str]] = {}
     for quantity, runs in planned:
         if not runs:
-            return f"no planned run of {quantity.place} is what it measures"
-        run_states = by_experiment.setdefault(quantity.place, {})
+            return f"no planned run of {quantity.planned_by} is what it measures"
+        run_states = by_experiment.setdefault(quantity.planned_by, {})
         for run in runs:
             state = _state(run, quantity.step, pool, states)
             if run_states.get(run.id, "finished") == "finished":  # two quantities may need two checkpoints

@@ -133,6 +133,7 @@ class _Results:
 
 
 def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> Verdict:
+    """The verdict on a claim about runs. `awaits` states what the suite lacks to decide it, if anything."""
     if claim.unreachable:
         return _unjudged(name, claim, "unreachable", claim.unreachable, ())
     if awaits:
@@ -161,23 +162,29 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         measurements.append(measurement)
     if reason := _nothing_learned(claim, measurements):
         return _unjudged(name, claim, "not comparable", reason, run_ids)
-    for member, measurement in zip(claim.names, measurements, strict=True):
-        if math.isnan(measurement.value):
-            reason = f"{measurement.text(member)}: the value is not a number"
-            return _unjudged(name, claim, claim.without_number, reason, run_ids)
-        seeds = claim.requires.least_seeds
-        if measurement.seeds < seeds and measurement.not_learned is not None:
-            prefix = f"{member}: " if member else ""
-            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
-            return _unjudged(name, claim, "undecided", reason, run_ids)
+    if doubt := _insufficient(claim, measurements):
+        return _unjudged(name, claim, *doubt, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     verdict = _judged(name, claim, claim.judge(measurements), used)
     mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
 
+def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Word, str] | None:
+    """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
+    seeds = claim.requires.least_seeds
+    for member, measurement in zip(claim.names, measurements, strict=True):
+        if math.isnan(measurement.value):
+            return claim.without_number, f"{measurement.text(member)}: the value is not a number"
+        if measurement.seeds < seeds and measurement.not_learned is not None:
+            prefix = f"{member}: " if member else ""
+            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
+            return "undecided", reason
+    return None
+
+
 def _nothing_learned(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why a comparison of models says nothing; None if one of them has learned, or nothing is compared."""
+    """Why models cannot be compared: none has learned anything. None if one has, or if none are compared."""
     shares = [part.not_learned for part in measurements if part.not_learned is not None]
     if not claim.compares or not shares or (best := min(shares)) <= claim.requires.learned:
         return None

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.check.comparisons import comparisons
 from bench.check.quantity import runs_of
-from bench.check.standing import Reversed, comparisons, nothing_learned
+from bench.check.reversal import ReversedShares
 from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
@@ -56,7 +57,7 @@ class World:
         description: what holds in it, in words.
         suite: the suite.
         unlearned: what each run has not learned.
-        turned: ids of the claims whose comparisons are reversed; none in the null world.
+        reversed_claims: ids of the claims whose comparisons are reversed; none in the null world.
         runs: the runs that have results; None for all of the suite.
     """
 
@@ -64,7 +65,7 @@ class World:
     description: str
     suite: Suite
     unlearned: Unlearned
-    turned: tuple[str, ...] = ()
+    reversed_claims: tuple[str, ...] = ()
     runs: tuple[Run, ...] | None = None
 
     def of(self, claims: Claims) -> World:
@@ -89,16 +90,21 @@ class World:
         )
 
 
-def null(suite: Suite) -> World:
+def null_world(suite: Suite) -> World:
     """A world in which no run has learned anything."""
     return World("null", "nothing was learned", suite, nothing_learned)
 
 
-def turned_round(claims: Claims, suite: Suite) -> World:
+def reversed_world(claims: Claims, suite: Suite) -> World:
     """A world in which every run has learned, and each comparison that the claims state is reversed."""
     stated = comparisons(claims, suite)
-    turned = tuple(dict.fromkeys(comparison.claim for comparison in stated))
-    return World("reversed", "every stated order is reversed", suite, Reversed(stated), turned)
+    claim_ids = tuple(dict.fromkeys(comparison.claim for comparison in stated))
+    return World("reversed", "every stated order is reversed", suite, ReversedShares(stated), claim_ids)
+
+
+def nothing_learned(run: Run, step: int, evaluation: str) -> float:
+    """The unlearned share of every run in a world in which nothing is learned: 1."""
+    return 1.0
 
 
 def floor_of(run: Run, evaluation: Evaluation) -> Floats:

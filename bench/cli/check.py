@@ -148,10 +148,10 @@ def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
         raise UserError("check: --junit and --against are about results, --null and --reversed are not")
     suite = choice.load()
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
-    world = worlds.null(suite) if options.null else worlds.turned_round(claims, suite)
+    world = worlds.null_world(suite) if options.null else worlds.reversed_world(claims, suite)
     world = world.of(claims)
     out = printing.Output()
-    if options.reverse and not world.turned and not options.as_json:
+    if options.reverse and not world.reversed_claims and not options.as_json:
         out.say(f"No claim of suite {suite.name} states an order: --reversed has nothing to reverse.")
         return 0
     verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
@@ -199,14 +199,14 @@ def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict
             "kind": verdict.kind,
             "statement": verdict.statement,
             "expected": verdict.expected,
-            "turned_round": verdict.claim in world.turned,
+            "turned_round": verdict.claim in world.reversed_claims,
             "reason": verdict.reason,
         }
         for verdict in verdicts
         if verdict.verdict == "reproduced"
     ]
     counts = checks.to_json(verdicts)["counts"]
-    return {"world": world.name, "turned_round": world.turned, "passing": passing, "counts": counts}
+    return {"world": world.name, "turned_round": world.reversed_claims, "passing": passing, "counts": counts}
 
 
 def _show_trial(
@@ -217,12 +217,16 @@ def _show_trial(
     verbose: bool,
     out: printing.Output,
 ) -> None:
-    turned = f" These are the orders of {printing.count(len(world.turned), 'claim')}." if world.turned else ""
+    turned = (
+        f" These are the orders of {printing.count(len(world.reversed_claims), 'claim')}."
+        if world.reversed_claims
+        else ""
+    )
     out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
     passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
     if passing:
         (show_in_full if verbose else show_lines)(passing, claims.claims, out)
-    if also := [verdict.claim for verdict in passing if verdict.claim in world.turned]:
+    if also := [verdict.claim for verdict in passing if verdict.claim in world.reversed_claims]:
         out.say(f"Their order is reversed: {', '.join(also)}.")
     others = counts(verdicts, without=["reproduced"])
     rest = f" Verdicts on the others: {others}." if others else ""

@@ -33,11 +33,11 @@ from bench.check import claims as claims_of
 from bench.check.changes import changes, read
 from bench.check.claim import Claim, Holds, Judgement
 from bench.check.claims import Claims
+from bench.check.comparisons import comparisons
 from bench.check.junit import junit
 from bench.check.kinds import KINDS
 from bench.check.measurement import Measurement
 from bench.check.schema import json_schema as claims_schema
-from bench.check.standing import comparisons
 from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.report import write_reports

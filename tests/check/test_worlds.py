@@ -18,7 +18,8 @@ from synthetic_paper import about_these_runs, paper_claims, paper_suite
 from bench import suite as suites
 from bench.check import Verdict, check, claims, worlds
 from bench.check.claims import Claims
-from bench.check.standing import Reversed, comparisons
+from bench.check.comparisons import comparisons
+from bench.check.reversal import ReversedShares
 from bench.results import RunRecord, per_prompt
 from bench.run import Run, Stop
 from bench.suite import Suite
@@ -145,7 +146,7 @@ def judged(name: str, world: str) -> tuple[worlds.World, Claims, list[Verdict]]:
     their claims are about the runs.
     """
     suite, file = shipped(name)
-    made = worlds.null(suite) if world == "null" else worlds.turned_round(file, suite)
+    made = worlds.null_world(suite) if world == "null" else worlds.reversed_world(file, suite)
     return made, file, check(file, suite, made.of(file).pool, {}, allow_synthetic=True)
 
 
@@ -180,8 +181,8 @@ def test_no_claim_whose_order_is_turned_round_passes(name: str) -> None:
         assert passing == PASSING[name, "reversed"].keys()
     # What a run has not learned is the same in all its evaluations, so a ratio between two is not turned.
     kept = {"figure3_ratio_is_lower_out_of_distribution"} if name == "paper" else set()
-    assert set(world.turned) & passing == kept
-    assert bool(world.turned) == (name != "precision")
+    assert set(world.reversed_claims) & passing == kept
+    assert bool(world.reversed_claims) == (name != "precision")
 
 
 @pytest.mark.parametrize("world", ["null", "reversed"])
@@ -207,7 +208,7 @@ def claims_of(*statements: dict[str, Any]) -> Claims:
 
 def errors(suite: Suite, *statements: dict[str, Any], at: int = -1) -> dict[Run, float]:
     """The normalised mean error of every run at a checkpoint, in the world that reverses the claims."""
-    pool = worlds.turned_round(claims_of(*statements), suite).pool
+    pool = worlds.reversed_world(claims_of(*statements), suite).pool
     scores = {run: pool.runs[run.id].checkpoints[at].evaluations["report"].overall[0] for run in suite.runs}
     return {
         run: 1 - score if run.task.metric == "accuracy" else score / run.task.error_scale
@@ -343,7 +344,7 @@ def test_the_best_converges_first_and_its_run_stops_by_its_rule() -> None:
         stop=stop,
     )
     suite = planned(runs)
-    pool = worlds.turned_round(claims_of({**MEASURE, "order": ORDER}), suite).pool
+    pool = worlds.reversed_world(claims_of({**MEASURE, "order": ORDER}), suite).pool
     s4, s4_mamba, mamba = (
         next(pool.runs[run.id] for run in runs if run.architecture.name == name)
         for name in ("s4", "s4_mamba", "mamba")
@@ -364,7 +365,7 @@ def test_the_best_converges_first_and_its_run_stops_by_its_rule() -> None:
 def null_records() -> tuple[RunRecord, RunRecord]:
     """Two runs of one task in the null world."""
     suite = planned(grid(TASK, ("mamba", "transformer")))
-    pool = worlds.null(suite).pool
+    pool = worlds.null_world(suite).pool
     first, second = (pool.runs[run.id] for run in suite.runs)
     return first, second
 
@@ -396,7 +397,7 @@ def test_prompts_are_shared_so_that_paired_intervals_are_narrow(
 
 def test_results_are_the_same_every_time_and_marked_as_made_up() -> None:
     suite = planned(grid(TASK, ("mamba",), seeds=(0, 1)))
-    one, other = worlds.null(suite).pool, worlds.null(suite).pool
+    one, other = worlds.null_world(suite).pool, worlds.null_world(suite).pool
     assert one.runs == other.runs
     assert one.baselines == other.baselines
     records = [*one.runs.values(), *one.baselines.values()]
@@ -409,14 +410,16 @@ def test_results_are_the_same_every_time_and_marked_as_made_up() -> None:
 
 def test_the_floor_falls_from_the_trivial_error_to_zero() -> None:
     suite = planned(grid(task_named("linear_regression"), ("mamba",)))
-    (baselines,) = worlds.null(suite).pool.baselines.values()
+    (baselines,) = worlds.null_world(suite).pool.baselines.values()
     trivial, floor = (next(b for b in baselines.baselines if b.kind == kind) for kind in ("trivial", "floor"))
     assert floor.mean[0] == trivial.mean[0] == baselines.facts.error_scale
     assert floor.mean[-1] == 0
     assert np.mean(floor.mean) / baselines.facts.error_scale == pytest.approx(0.25, abs=0.02)
     parity = planned(grid(PARITY, ("mamba",)))
     (ceiling,) = (
-        b for b in next(iter(worlds.null(parity).pool.baselines.values())).baselines if b.kind == "floor"
+        b
+        for b in next(iter(worlds.null_world(parity).pool.baselines.values())).baselines
+        if b.kind == "floor"
     )
     assert ceiling.mean[0] == 0.5
     assert ceiling.mean[-1] == pytest.approx(1)
@@ -424,7 +427,7 @@ def test_the_floor_falls_from_the_trivial_error_to_zero() -> None:
 
 def test_earlier_checkpoints_have_learned_less() -> None:
     (run,) = grid(TASK, ("mamba",))
-    shares = [Reversed([])(run, step, "report") for step in run.checkpoints]
+    shares = [ReversedShares([])(run, step, "report") for step in run.checkpoints]
     assert 1 > shares[0] > shares[1] > shares[2] > 0
 
 

@@ -1,0 +1,145 @@
+"""The comparisons that a claims file states: which numbers are lower than which others.
+
+A relative claim says that one number is lower than another: each pair of an order, of a trend or of a
+count, a ratio with a bound, a difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.check.claim import Claim
+from bench.check.claims import Claims
+from bench.check.kinds.bound import BoundClaim
+from bench.check.kinds.count import CountClaim
+from bench.check.kinds.order import OrderClaim
+from bench.check.kinds.trend import TrendClaim
+from bench.check.kinds.value import ValueClaim
+from bench.check.quantity import PLAIN, Quantity, runs_of
+from bench.run import Run, value_of
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+Values = Mapping[str, Hashable]
+"""What distinguishes one number of a run from other numbers: its settings, checkpoint and evaluation."""
+Level = tuple[Hashable, ...]
+"""Values of the compared fields."""
+FIELDS = ("task", "architecture", "size", "optimizer", *PLAIN, "step", "evaluation")
+"""Fields in which the sides of a comparison may differ."""
+
+
+@dataclass(frozen=True)
+class StatedComparison:
+    """Numbers of which a claim states that some are lower than others.
+
+    Attributes:
+        claim: id of the claim.
+        fields: the fields in which the sides differ and that are ranked.
+        ranked: whether two plain numbers are compared, rather than two ratios or differences.
+        sides: runs, checkpoint and evaluation of each side; +1 where the error is stated to be the lower.
+    """
+
+    claim: str
+    fields: tuple[str, ...]
+    ranked: bool
+    sides: tuple[tuple[int, tuple[Run, ...], int | None, str], ...]
+
+    @property
+    def values(self) -> Iterator[tuple[int, Values]]:
+        """The sign and the values of every run of every side."""
+        for sign, runs, step, evaluation in self.sides:
+            for run in runs:
+                yield sign, values_of(run, step or run.steps, evaluation)
+
+    @property
+    def levels(self) -> list[tuple[int, Level]]:
+        """The sign and the values of the compared fields, side by side; one value may be on two sides."""
+        return [
+            (sign, level)
+            for sign, runs, step, evaluation in self.sides
+            for level in dict.fromkeys(
+                level_of(values_of(run, step or run.steps, evaluation), self.fields) for run in runs
+            )
+        ]
+
+
+def values_of(run: Run, step: int, evaluation: str) -> dict[str, Hashable]:
+    """The value of each of `FIELDS` for one number of a run."""
+    return {
+        "task": run.task_id,
+        "architecture": run.architecture,
+        "size": (run.size.layers, run.size.width),
+        "optimizer": run.optimizer,
+        **{name: value_of(run, name) for name in PLAIN},
+        "step": step,
+        "evaluation": evaluation,
+    }
+
+
+def comparisons(claims: Claims, suite: Suite) -> list[StatedComparison]:
+    """All comparisons that the claims about a suite state, in the order of the file."""
+    return [
+        comparison
+        for name, claim in claims.claims.items()
+        if name not in claims.awaiting
+        for low, high in _pairs(claim)
+        if (comparison := _comparison(name, low, high, suite)) is not None
+    ]
+
+
+Sides = tuple[Quantity, ...]
+"""A quantity, and its reference if it has one."""
+
+
+def _pairs(claim: Claim) -> Iterator[tuple[Sides, Sides]]:
+    """Pairs of which the claim states that the first is the lower."""
+    parts = [quantity.parts for quantity in claim.quantities]
+    if isinstance(claim, OrderClaim | TrendClaim):
+        yield from itertools.combinations(parts, 2)
+    elif isinstance(claim, CountClaim):
+        yield from zip(parts[::2], parts[1::2], strict=True)
+    elif isinstance(claim, BoundClaim | ValueClaim) and len(parts[0]) == 2:
+        subject, reference = ((part,) for part in parts[0])
+        if is_lower := _states_lower(claim):
+            yield subject, reference
+        elif is_lower is not None:
+            yield reference, subject
+
+
+def _states_lower(claim: BoundClaim | ValueClaim) -> bool | None:
+    """Whether a ratio or a difference is stated to favour its subject; None if it states equality."""
+    if isinstance(claim, BoundClaim):
+        return claim.bound.at_most is not None
+    equal = 1.0 if claim.measure.relative_to else 0.0
+    return None if claim.value.expected == equal else claim.value.expected < equal
+
+
+def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComparison | None:
+    """The comparison of two sides; None if it states nothing about errors, or compares no two models."""
+    if low[1:] == high[1:]:  # one reference for both sides decides nothing
+        low, high = low[:1], high[:1]
+    signed = [
+        *zip((1, -1), low, strict=False),
+        *zip((-1, 1), high, strict=False),
+    ]
+    parts = [part for _, part in signed]
+    differing = tuple(name for name in FIELDS if len({repr(getattr(part, name)) for part in parts}) > 1)
+    sides = tuple((sign, tuple(runs_of(part, suite)), part.step, part.evaluation) for sign, part in signed)
+    if not differing or any(part.of == "training_flops" for part in parts) or not all(s[1] for s in sides):
+        return None
+    accuracy = parts[0].of == "score" and sides[0][1][0].task.metric == "accuracy"
+    if accuracy or parts[0].of == "horizon":  # the higher one is better
+        sides = tuple((-sign, *rest) for sign, *rest in sides)  # type: ignore[misc]
+    ranked = len(parts) == 2
+    # Two plain numbers of different architectures are about the architectures, whatever else differs.
+    fields = ("architecture",) if ranked and "architecture" in differing else differing
+    return StatedComparison(claim, fields, ranked, sides)
+
+
+def level_of(values: Values, fields: tuple[str, ...]) -> Level:
+    """The values of the compared fields."""
+    return tuple(values[name] for name in fields)
