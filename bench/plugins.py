@@ -39,9 +39,11 @@ from bench.names import name_fault
 from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
-VERSION = ("sha256", "distribution", "version")
+"""The tables that plugins add to, by the kind of what they offer."""
+VERSION_FIELDS = ("sha256", "distribution", "version")
 """Fields that differ between two versions of a plugin. Its path is not one of them."""
 GROUPS = {"bench.architectures": "architecture", "bench.tasks": "task"}
+"""Kind of what an entry point group offers."""
 
 _files: dict[str, bytes] = {}
 """Source of every loaded file, by its path as given."""
@@ -114,7 +116,7 @@ def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
             for origin in origins_of_result:
                 name = origin.get(kind, "")
                 loaded = _origins.get((kind, name))
-                if loaded is not None and any(origin.get(key) != loaded.get(key) for key in VERSION):
+                if loaded is not None and any(origin.get(key) != loaded.get(key) for key in VERSION_FIELDS):
                     counts[kind, name] += 1
     return [
         f"{count} of the results with {kind} '{name}' were made with another version of "
@@ -125,6 +127,8 @@ def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Parcel:
+    """A value that is pickled together with the source of all plugin files."""
+
     value: Any
 
     def __reduce__(self) -> Any:
@@ -171,7 +175,7 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Offer]:
     """The architectures and tasks of a file, without repetitions.
 
     Raises:
-        UserError: the file offers nothing, or a task lacks a method or a name.
+        UserError: the file offers nothing, or a task has no name.
     """
     file = str(module.__file__)
     offered: list[Any] = []
@@ -181,12 +185,9 @@ def _offered(module: ModuleType, tree: ast.Module) -> Iterator[Offer]:
             kind, name = "architecture", value.name
         elif inspect.isclass(value) and issubclass(value, Task) and value.__module__ == module.__name__:
             kind, name = "task", value.model_fields["name"].default
-            lacking = sorted(getattr(value, "__abstractmethods__", ()))
-            if lacking and not isinstance(name, str):
-                continue  # a base class of tasks
-            if lacking:
-                raise UserError(f"{where}: task '{name}' lacks {', '.join(lacking)}")
             if not isinstance(name, str):
+                if value.__abstractmethods__:
+                    continue  # a base class of tasks
                 raise UserError(f"{where}: a task needs a name: `name: Literal['mine'] = 'mine'`")
         else:
             continue
@@ -227,7 +228,8 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
     """Add all names, or none.
 
     Raises:
-        UserError: a name exists already, or cannot be part of a file name.
+        UserError: a name exists already or cannot be part of a file name, a task has no defaults, or settings
+            cannot be recorded.
     """
     new: dict[tuple[str, str], Any] = {}
     for kind, name, value, where in offers:
@@ -237,6 +239,8 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
             owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
             whose = _source(owner)
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
+        if kind == "task" and (fault := _no_example(value)):
+            raise UserError(f"{where}: task '{name}' {fault}")
         if fault := _not_plain(kind, value):
             raise UserError(f"{where}: {kind} '{name}' cannot be recorded: {fault}")
         new[kind, name] = value
@@ -244,12 +248,24 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
         KINDS[kind][name], _origins[kind, name] = value, origin
 
 
+def _no_example(task: type[Task]) -> str | None:
+    """Why commands cannot show a task with its defaults; None if they can."""
+    if lacking := sorted(task.__abstractmethods__):
+        return f"lacks {', '.join(lacking)}"
+    try:
+        task.example()
+    except ValidationError as error:
+        missing = [str(detail["loc"][0]) for detail in error.errors() if detail["type"] == "missing"]
+        if missing:
+            return f"has no default for {', '.join(missing)}: give one, or a value in `example_fields`"
+        return f"cannot have its own defaults: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+    return None
+
+
 def _not_plain(kind: str, value: Any) -> str | None:
     """Why the settings of an architecture, or the defaults of a task, cannot be recorded as JSON; or None."""
     try:
-        json.dumps(identity(value if kind == "architecture" else value.model_validate({})), allow_nan=False)
-    except ValidationError:  # a task with required fields
-        return None
+        json.dumps(identity(value if kind == "architecture" else value.example()), allow_nan=False)
     except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
         return f"{error}; its fields must be text, numbers, lists and mappings"
     return None

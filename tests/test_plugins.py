@@ -62,6 +62,23 @@ class NoisyRegression(LinearRegression):
         return super().evaluate(inputs, draws, n_dims) + self.noise * noise
 """
 
+REQUIRED = """\
+from typing import Literal
+
+from bench.tasks.in_context import InContext
+
+
+class Mine(InContext):
+    name: Literal["mine"] = "mine"
+
+    def evaluate(self, inputs, draws, n_dims):
+        return inputs.sum(dim=2)
+
+    def baselines(self, prompts):
+        return []
+
+"""
+
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
@@ -192,6 +209,11 @@ def test_the_example_shares_its_mamba_run_with_the_quick_suite() -> None:
         (
             'from bench.tasks.task import Task\n\n\nclass Mine(Task):\n    name: str = "mine"\n',
             "{file}:4: task 'mine' lacks baselines, length",
+        ),
+        (REQUIRED, "{file}:6: task 'mine' has no default for n_dims, n_points: give one, or"),
+        (
+            REQUIRED + "    example_fields = {'n_dims': 0, 'n_points': 9}\n",
+            "{file}:6: task 'mine' cannot have its",
         ),
         (
             "from bench.tasks.parity import SparseParity\n\n\nclass Mine(SparseParity):\n    name: str\n",
