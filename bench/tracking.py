@@ -30,11 +30,11 @@ from bench.results import STATE, path_of
 from bench.run import Run
 
 EVERY_SECONDS = 1.0
-"""Between two looks at the record."""
+"""Time between two looks at the record."""
 PATIENCE_SECONDS = 10.0
-"""For the tracker to finish once the training has ended."""
+"""Time that the tracker has to finish once the training has ended."""
 Event = tuple[int, dict[str, float]]
-"""A step and the metrics of it."""
+"""A step and its metrics."""
 
 
 class Trackio:
@@ -88,14 +88,14 @@ class WeightsAndBiases:
 
 
 TRACKERS: dict[str, type[Trackio] | type[WeightsAndBiases]] = {"trackio": Trackio, "wandb": WeightsAndBiases}
-"""By the name of the tracker's package."""
+"""Trackers by the name of their package."""
 
 
 def check(name: str) -> None:
     """Refuse a tracker that is unknown or not installed.
 
     Raises:
-        UserError: with the way out.
+        UserError: the tracker is unknown or not installed; the message states the valid names or the command.
     """
     if name not in TRACKERS:
         raise UserError(f"--track {name}{did_you_mean(name, TRACKERS)}")
@@ -219,7 +219,12 @@ def _evaluations(result: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def follow(order: Mapping[str, Any], over: threading.Event) -> None:
-    """Copy the record of all runs to the tracker until `over` is set, and once more then."""
+    """Copy the record of all runs to the tracker until `over` is set, and then once more.
+
+    Args:
+        order: the line that `Tracking.start` sends: tracker, project, folder of results, and runs.
+        over: set when the training has ended.
+    """
     module, begin = importlib.import_module(order["tracker"]), TRACKERS[order["tracker"]]
     results = Path(order["results"])
     followers = {
@@ -245,7 +250,7 @@ def follow(order: Mapping[str, Any], over: threading.Event) -> None:
 
 
 def main() -> None:
-    """Read the order from standard input and follow it. The last line of the output is the error, if any."""
+    """Read the order from standard input and follow it. If that fails, the last line of output is the error."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)  # the training goes first
     order = json.loads(sys.stdin.buffer.readline())

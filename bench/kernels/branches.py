@@ -1,4 +1,4 @@
-"""Work beside other work on a GPU: a second stream within an operator.
+"""Parallel work on a GPU: a second CUDA stream within an operator.
 
 The kernels of a small model fill a part of a GPU, and most of their time is latency. A gradient of weights is
 needed only by the optimizer, so it can run beside the kernels that the backward pass waits for. In a captured
@@ -61,5 +61,5 @@ class Branch:
 
 @functools.cache
 def _stream(device: int, number: int) -> torch.cuda.Stream:
-    """Streams stay, because cuBLAS keeps a workspace for every stream that it used."""
+    """A numbered stream of a device. Streams are kept, because cuBLAS keeps a workspace for each of them."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

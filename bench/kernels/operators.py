@@ -36,7 +36,7 @@ def operator(
     gradients: tuple[str, ...] | None = None,
     selective: bool = False,
 ) -> Callable[..., Any]:
-    """Register `bench::name` and its gradient; return the function of unstacked tensors.
+    """Register `bench::name` and its gradient; return a function of tensors without the leading dimension K.
 
     The function returns a tensor, or a tuple if there are several `outputs`.
 
@@ -67,16 +67,17 @@ def operator(
         owners=arguments if gradients is None else gradients,
         selective=selective,
     )
-    own = signature.own_gradients
-    assert gradient_shapes or signature.needs[: len(own)] == own, (
+    differentiated = signature.own_gradients
+    count = len(differentiated)
+    assert gradient_shapes or signature.needs[:count] == differentiated, (
         "`needs` lacks inputs: give `gradient_shapes`"
     )
     run = _define(name, signature.forward(), _alone(forward, signature.results))
-    gradient = _define(f"{name}_backward", signature.backward(), _alone(backward, len(own)))
+    gradient = _define(f"{name}_backward", signature.backward(), _alone(backward, count))
     rule = _GradientRule(signature, gradient)
     library = torch.library
     library.register_fake(run, _alone(shapes, signature.results), lib=LIBRARY)
-    library.register_fake(gradient, _alone(gradient_shapes or rule.shapes, len(own)), lib=LIBRARY)
+    library.register_fake(gradient, _alone(gradient_shapes or rule.shapes, count), lib=LIBRARY)
     library.register_autograd(run, rule.differentiate, setup_context=rule.keep, lib=LIBRARY)
     library.register_vmap(run, _folded(run), lib=LIBRARY)
     library.register_vmap(gradient, _folded(gradient), lib=LIBRARY)
@@ -130,7 +131,13 @@ class _Signature:
 
 
 class _GradientRule:
-    """How autograd calls the gradient of an operator."""
+    """How autograd calls the gradient of an operator.
+
+    Attributes:
+        count: number of differentiable outputs.
+        places: indices of the tensors that the gradient reads, among inputs, outputs and kept tensors.
+        users: for each gradient, the indices of the inputs that have it.
+    """
 
     def __init__(self, signature: _Signature, gradient: Callable[..., Tensor | Tensors]) -> None:
         self.signature, self.gradient = signature, gradient
@@ -153,7 +160,13 @@ class _GradientRule:
     def differentiate(
         self, ctx: Any, *gradients: Tensor | None, through: Callable[..., Tensor | Tensors] | None = None
     ) -> tuple[Tensor | None, ...]:
-        """A gradient per output → one per argument, by `through` in place of the gradient's operator."""
+        """A gradient per output (None if there is none) → a gradient per argument (None if not needed).
+
+        Args:
+            ctx: autograd's context, which `keep` has filled.
+            gradients: of the outputs and of the kept tensors. Those of the kept tensors are ignored.
+            through: called in place of the gradient's operator.
+        """
         signature = self.signature
         incoming = gradients[: self.count]
         example = next((value for value in incoming if value is not None), None)

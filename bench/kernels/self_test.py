@@ -82,7 +82,7 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
 
 
 def fault(kernel: str, function: Callable[..., Any], device: torch.device) -> str | None:
-    """Why another library's function must not compute `kernel` on `device`, as a sentence; None if it may.
+    """Why another library's function is refused for `kernel` on `device`, as a sentence; None if it is not.
 
     Its outputs and all its gradients must be those of the reference, and the same bits when they are computed
     again.

@@ -6,7 +6,7 @@
 
 A model of discrete tokens reads in by an embedding, and a tied one also reads out by it. A plain stack
 (`residual: false`) applies block after block, without residuals or norms. A model whose blocks all read the
-embedding (`block_input`) is its last mixer.
+embedding (`block_input: embedding`) is its last mixer alone.
 
 Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
 have PyTorch's defaults (norms with weights 1 and biases 0, uniform read-in and read-out), except the
@@ -30,10 +30,10 @@ from bench.models.sizes import Size
 
 
 class Model(nn.Module):
-    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs); output t depends on tokens up to t only, unless a
-    block's option undoes that.
+    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs). Output t depends on tokens up to t only.
 
-    With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs).
+    A block's option can undo this causality (`Architecture.causal`). With discrete tokens: ids (B, L) int64 →
+    logits (B, L, n_outputs).
 
     Args:
         architecture: the pattern of blocks.

@@ -30,7 +30,7 @@ class Linear(nn.Linear):
         return self.with_bias(x, self.weight, self.bias)
 
     def product(self, x: Tensor) -> Tensor:
-        """X weightᵀ without the bias, for callers that fuse the bias into the next operation."""
+        """The product x weightᵀ without the bias, for callers that fuse the bias into the next operation."""
         return self.without_bias(x, self.weight)
 
 

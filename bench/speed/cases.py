@@ -20,7 +20,9 @@ from bench.tasks import TASKS
 PAPER = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
 USUAL_PRECISIONS = ("fp32", "tf32")
 MEMBERS_PER_SEED = 4
+"""Members of a stack that share a seed and its prompts."""
 STEPS = 500_000
+"""Steps of the run of a case, as in the paper. Only a few are timed."""
 RATES = (1e-4, 5e-5, 1e-5, 5e-6)
 """Learning rates of the members that share a seed. Their values do not affect the time of a step."""
 

@@ -23,9 +23,9 @@ from bench.train.step import captured_step, eager_step
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
-"""Target duration of a repeat; it has at least one step."""
+"""Target duration of a repeat, which has at least one step, by type of device."""
 PRODUCT_WIDTH = {"cuda": 8192, "cpu": 512}
-"""Width of the matrices whose product is the roofline."""
+"""Width of the square matrices whose product measures the peak rate."""
 COPY_BYTES = 1 << 26
 """Bytes of the copy that is timed on a CPU."""
 
@@ -92,7 +92,7 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
 
 
 def seconds_per_call(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """Median over repeats of the mean time of a call. Each repeat begins and ends with a synchronization."""
+    """Seconds per call: the median over repeats of their means. A repeat is synchronized at both ends."""
     function()
     seconds = _seconds(function, 1, device)
     calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(seconds, 1e-6))))

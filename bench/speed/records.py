@@ -86,6 +86,11 @@ class Row:
     """The measurement of a case: a stack of `stack` runs of the same shape.
 
     Attributes:
+        shape: the shape.
+        task: name of the task.
+        heads: attention heads; None without attention.
+        stack: members of the stack.
+        backend: name of the kernels' backend.
         flops_per_step: full-length training FLOPs of a step of a member.
         ms_per_step: time of the whole stack; None for a case that failed.
         kernels_per_step: kernels, copies and fills on the device; None on a CPU.
@@ -180,7 +185,7 @@ class Record:
     peers: tuple[Mapping[str, Any], ...] = ()
 
     def times(self, shape: Shape) -> dict[int, Row]:
-        """The measured rows of a shape, by stack size; the fastest backend's."""
+        """The measured rows of a shape, by stack size; of several backends the fastest."""
         fastest: dict[int, Row] = {}
         for row in self.rows:
             if row.shape == shape and row.ms_per_step is not None:

@@ -95,6 +95,7 @@ def _states(decays: Tensor, updates: Tensor) -> Tensor:
 
 
 def exp_like(exponents: Tensor, like: Tensor) -> Tensor:
+    """The exponentials in the dtype of `like`, of the shape of `exponents`."""
     return exponents.to(like.dtype).exp()
 
 

@@ -12,8 +12,9 @@ step_bias (E,), log_A (E, N), skip (E,), output (D, E); the result (B, L, D).
 The first two lines are an operation of their own too, `gated_input`: (h, input, taps, taps_bias) → x and z,
 (B, L, E) each. Blocks around another SSM begin with it.
 
-All backends compute both by their kernels for the parts, except `triton`, whose gradients save copies and
-additions between the parts. Gradients of weights are computed beside the rest.
+All backends except `triton` compute both by their kernels for the parts. `triton` has one gradient for the
+whole, which saves copies and additions between the parts, and computes gradients of weights on a second
+stream.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from bench.kernels.product.triton_split import split
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """X weightᵀ, (K, B, L, O)."""
+    """The product x weightᵀ, (K, B, L, O)."""
     return torch.unflatten(multiply(_flat(x), rows(weight).mT, split), 1, x.shape[1:3])
 
 
 def input_gradient(dy: Tensor, weight: Tensor) -> Tensor:
-    """Dy weight, (K, B, L, I)."""
+    """The product dy weight, the gradient of x, (K, B, L, I)."""
     return torch.unflatten(multiply(_flat(dy), rows(weight), split), 1, dy.shape[1:3])
 
 
@@ -26,7 +26,7 @@ def input_gradient_into(dx: Tensor, dy: Tensor, weight: Tensor, *, add: bool = F
 
 
 def weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    """Sum of dy xᵀ over all tokens, (K, O, I)."""
+    """The sum of dy xᵀ over all tokens, the gradient of the weight, (K, O, I)."""
     return sum_of_parts(_flat(dy).mT, _flat(x), split)
 
 

@@ -13,8 +13,8 @@
     (norm_weight ⊙ norm(y) + norm_bias + (r · (direct ⊙ k)) v) ⊙ gate
 
 with mean 0 and variance 1 of each head in norm(y). Shapes: values of tokens (B, L, H, N), parameters (H, N).
-`reference` is PyTorch's operations, which are `sequential` too. `triton` has a launch forward; backward one,
-and two that add up gradients of parameters.
+`reference` consists of PyTorch's operations, and `sequential` is the same. `triton` has one launch forward
+and three backward: one for the gradients, and two that add up those of parameters.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Outputs: TypeAlias = "Callable[..., Tensor]"
 STRONGEST = -math.exp(-0.5)
 """Logarithm of the strongest decay."""
 EPSILON = 1e-12
-"""Shortest length by which a key is divided."""
+"""Smallest length by which a key is divided."""
 NORM_EPSILON = 1e-5
-"""ε of the norm, times the numbers of a head."""
+"""The ε of the norm is this times the numbers of a head, N."""
 
 
 def rwkv7_keys(name: str) -> Keys:

@@ -11,7 +11,7 @@ This is `vector_delta_rule` (Kimi Team 2025, "Kimi Linear"). With equal channels
 
     S ← S − erase_t (Sᵀ read_t)ᵀ + write_t v_tᵀ
 
-so that with read = k and erase = write = β k it is the first one.
+With read = k and erase = write = β k, both rules are the same.
 
 Shapes: q, k, read, erase, write and the log-decay g ≤ 0 (B, L, H, K); v, y (B, L, H, V); beta (B, L, H).
 

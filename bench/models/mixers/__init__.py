@@ -6,9 +6,9 @@ when it is defined. So a mixer's file defines its module within `build`; or the 
 settings in `__init__.py` and the module in `module.py`, which `build` imports. The module takes plain values
 and does not depend on the settings. A plugin's file may import torch at the top.
 
-AdamW's weight decay acts on every parameter but those whose names the module lists in `undecayed`: what its
-authors exempt, such as rates and step sizes. It counts for new mixers only: an earlier one that gets the list
-would change what its results mean.
+AdamW's weight decay acts on every parameter, except those that the module names in `undecayed`: the ones that
+its authors exempt, such as rates and step sizes. Do not add the list to a mixer that has results. Its later
+results would differ from them.
 
 To add a mixer, add its file, with an architecture that uses it, and a line in `bench/models/blocks.py`. State
 `parameters` in closed form: the default builds the module, and a report would need torch.

@@ -30,7 +30,7 @@ class Place:
         width: D.
         heads: heads of the model; 1 where no block of the architecture states `uses_heads`.
         layers: layers of the model.
-        blocks: blocks of these layers; blocks before the first layer do not count.
+        blocks: number of blocks in these layers, without blocks before the first layer.
         index: the block's position among all blocks from 0, including blocks before the first layer.
         backend: name of the kernels' backend (`bench.kernels.backends.NAMES`).
         passed_on: tensors that blocks pass on to later blocks in a forward pass, by name. All blocks of a
@@ -46,12 +46,12 @@ class Place:
     passed_on: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def site(self, number: int) -> int:
-        """The number in the model of the block's dropout module `number` < `SITES_OF_A_BLOCK`."""
+        """The site in the model of the block's dropout module `number`, from 0 to `SITES_OF_A_BLOCK` − 1."""
         return (self.index + 1) * SITES_OF_A_BLOCK + number
 
 
 SITES_OF_A_BLOCK = 4
-"""Modules with dropout in a block. Numbers below it are those of the backbone."""
+"""Largest number of dropout modules of a block. Sites below this number belong to the backbone."""
 
 
 class Block(Frozen):
@@ -76,7 +76,7 @@ class Block(Frozen):
         return None
 
     def first_of_model(self) -> Self:
-        """The settings of the first block of this class in a model; those of the others by default.
+        """The settings of the first block of this class in a model; by default those of the other blocks.
 
         A block that mixes with a tensor of the first one may differ there (`Place.passed_on`).
         """

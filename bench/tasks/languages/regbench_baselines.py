@@ -168,7 +168,7 @@ def _history(task: RegBench, letters: Letters) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _log_binomial(n: Tensor, k: Tensor) -> Tensor:
-    """Log C(n, k); the value for k outside 0 … n has no meaning, but is finite."""
+    """The logarithm of the binomial coefficient C(n, k); for k outside 0 … n a finite number to ignore."""
     k = torch.minimum(k.clamp(min=0), n)
     return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 

@@ -22,7 +22,7 @@ class RWKV7(Block):
     Attributes:
         heads: heads, H; divides D. A head's keys and values have N = D/H numbers; the authors' have 64.
         value_residual: whether values are mixed with those of the first time mix of the model, which has
-            none of its own to mix with.
+            no earlier values to mix with.
     """
 
     stackable: ClassVar[bool] = True
@@ -107,7 +107,7 @@ class RWKV7ChannelMix(Block):
 def depth(place: Place) -> tuple[int, int]:
     """The layer of a block, from 0, and the number of layers, with two blocks to a layer.
 
-    Blocks before the first layer push others back, the last ones not beyond the last layer.
+    Blocks before the first layer count too, so later blocks get higher layers, but none beyond the last.
     """
     layers = max(1, place.blocks // 2)
     return min(place.index // 2, layers - 1), layers

@@ -15,8 +15,8 @@ The recurrence reads κ before the decay, `diagonal_plus_rank_one` after it: the
 
 Channel mix. out(relu(up(x))²)
 
-Initial values are those of the authors' training code, written out in `decay_bias` and its neighbours. In a
-model of one layer, the share of the depth that a layer has behind it is 0. The LayerNorm of the embedding is
+Initial values are those of the authors' training code, written out in `TimeMix` and `decay_bias`. In a
+model of one layer, the ratio ρ of `decay_bias` is 0. The LayerNorm of the embedding is
 left out: it is not a residual block, and a block's own norm follows it.
 """
 
@@ -69,7 +69,7 @@ class TimeMix(nn.Module):
         layer, layers = depth
         channels = torch.arange(width) / width
         line = torch.arange(width) / max(1, width - 1) - 0.5
-        wave = in_head(width, width // heads)
+        wave = signed_squares(width, width // heads)
         self.heads, self.passed_on = heads, passed_on
         self.keys, self.gated = rwkv7_keys(backend), rwkv7_outputs(backend)
         self.recurrence = diagonal_plus_rank_one(backend)
@@ -175,8 +175,13 @@ def with_token_before(h: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     return (h + weights[:, None, None] * change).unbind(0)
 
 
-def in_head(width: int, head: int) -> Tensor:
-    """Values s|s|, where s goes from −1 to 1 over the channels of a head, (width,)."""
+def signed_squares(width: int, head: int) -> Tensor:
+    """The values s|s|, (width,), where s goes from −1 to 1 over the channels of each head.
+
+    Args:
+        width: D.
+        head: channels of a head.
+    """
     half = max(0.5, (head - 1) / 2)
     s = (torch.arange(width) % head - (head - 1) / 2) / half
     return s * s.abs()
