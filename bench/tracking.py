@@ -250,7 +250,7 @@ def follow(order: Mapping[str, Any], over: threading.Event) -> None:
 
 
 def main() -> None:
-    """Read the order from standard input and follow it. If that fails, the last line of output is the error."""
+    """Read the order from standard input and follow it. If it fails, the last line printed is the error."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)  # the training goes first
     order = json.loads(sys.stdin.buffer.readline())

@@ -174,7 +174,7 @@ def test_without_weights_or_with_others_nothing_is_scored(folder: Path, tmp_path
     place.with_suffix(".safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     with pytest.raises(bench.UserError, match="SHA-256 differs"):
         bench.evaluate_model(run.id, tmp_path)
-    with pytest.raises(bench.UserError, match="no run"):
+    with pytest.raises(bench.UserError, match="no result of a run"):
         bench.evaluate_model("0123456789ab", tmp_path)
 
 

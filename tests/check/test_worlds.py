@@ -57,6 +57,8 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
     ("modern_small", "reversed"): {
         **{f"delta_like_decay_{state}": EQUAL for state in (2048, 4096, 8192)},
         "gla_like_mamba2_4096": EQUAL,
+        "lstm_needs_one_layer": LEARNED,
+        "gated_deltanet_needs_one_layer": LEARNED,
     },
     ("modern", "null"): {},
     ("modern", "reversed"): {},
