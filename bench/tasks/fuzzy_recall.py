@@ -90,13 +90,8 @@ class FuzzyRecall(Answers):
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         total = self.prompt_length + 1  # the last token is a target only
-        pairs, most = total // 2, max(self.key_tokens, self.value_tokens)
-        constants = _constants(self, draws.step.device)
-        # Pair 0 is the last one of the prompt. There are enough pairs, and those that do not fit are cut off.
-        drawn = draws.uniform("motif", batch, pairs, 2, 1 + most).double() * constants.choices
-        sizes = 1 + drawn[..., 0].to(torch.int64)  # of every key and every value
-        motifs = different(drawn[..., 1:].to(torch.int64)) + constants.first
-        motifs = torch.where(constants.numbers[:most] < sizes.unsqueeze(3), motifs, ABSENT)
+        pairs, constants = total // 2, _constants(self, draws.step.device)
+        motifs, sizes = self._motifs(draws, batch, pairs)
         keys, values = motifs.unbind(dim=2)
         key_sizes, value_sizes = sizes.unbind(dim=2)
         same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)  # (B, pairs, pairs)
@@ -113,9 +108,37 @@ class FuzzyRecall(Answers):
         kept = start >= 0
         earlier = rows_of(same, pair) & constants.is_later & kept.unsqueeze(1)
         asked = torch.where(earlier.any(dim=2), key_sizes, 0)
-
         motifs = torch.stack((rows_of(keys, pair), rows_of(values, source.gather(1, pair))), dim=2)
-        place = torch.stack((start, start + key_sizes), dim=2).unsqueeze(3) + constants.numbers[:most]
+        return self._written(motifs, torch.stack((start, start + key_sizes), dim=2), kept, asked)
+
+    def _motifs(self, draws: Draws, batch: int, pairs: int) -> tuple[Tensor, Tensor]:
+        """Keys and values that do not depend on each other, and their numbers of tokens.
+
+        Pair 0 is the last one of the prompt. There are enough pairs to fill it.
+
+        Returns:
+            Tokens (B, pairs, 2, most), `ABSENT` behind the end of a motif; and sizes (B, pairs, 2). The third
+            dimension is the key and the value.
+        """
+        most = max(self.key_tokens, self.value_tokens)
+        constants = _constants(self, draws.step.device)
+        drawn = draws.uniform("motif", batch, pairs, 2, 1 + most).double() * constants.choices
+        sizes = 1 + drawn[..., 0].to(torch.int64)
+        motifs = different(drawn[..., 1:].to(torch.int64)) + constants.first
+        return torch.where(constants.numbers[:most] < sizes.unsqueeze(3), motifs, ABSENT), sizes
+
+    def _written(self, motifs: Tensor, start: Tensor, kept: Tensor, asked: Tensor) -> Prompts:
+        """Prompts of motifs at their places, with padding before them.
+
+        Args:
+            motifs: tokens of keys and values, (B, pairs, 2, most).
+            start: place of the first token of each key and value, (B, pairs, 2).
+            kept: whether a pair fits into the prompt, (B, pairs).
+            asked: number of tokens of the key if it has occurred before, else 0, (B, pairs).
+        """
+        batch, pairs, _, most = motifs.shape
+        total, constants = self.prompt_length + 1, _constants(self, motifs.device)
+        place = start.unsqueeze(3) + constants.numbers[:most]
         # What is absent or cut off goes to one more place at the end, which is then dropped.
         place = torch.where((motifs >= 0) & kept.view(batch, pairs, 1, 1), place, total).flatten(1)
         # A token and the size of a repeated key in one number.
