@@ -77,18 +77,18 @@ def load(path: Path, suite: Suite) -> Claims:
     entries = document.data.get("claims") if isinstance(document.data, dict) else None
     if entries == {}:
         complaints.append(Complaint(("claims",), "there is no claim here"))
+    entries = entries if isinstance(entries, dict) else {}
+    required = file.requires if isinstance(file, _File) else Requires()
     claims: dict[str, Claim] = {}
     awaiting: dict[str, str] = {}
-    required = file.requires if isinstance(file, _File) else Requires()
-    for name in entries if isinstance(entries, dict) else ():
+    for name in entries:
         if fault := name_fault(name):
             complaints.append(Complaint(("claims", name), fault, key=True))
         claim = _claim(document, name)
         if isinstance(claim, list):
             complaints.extend(claim)
             continue
-        set_fields = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
-        claims[name] = claim.model_copy(update={"requires": required.model_copy(update=set_fields)})
+        claims[name] = _with_requires(claim, required)
         faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
         if claim.awaits and faults:
             awaiting[name] = claim.awaits
@@ -96,10 +96,16 @@ def load(path: Path, suite: Suite) -> Claims:
             awaiting[name] = faults[0].message
         else:
             complaints.extend(faults)
-    complaints.extend(bad_references(entries if isinstance(entries, dict) else {}, claims))
+    complaints.extend(bad_references(entries, claims))
     if complaints:
         raise InvalidFile(lines(document, complaints))
     return Claims(path, claims, awaiting)
+
+
+def _with_requires(claim: Claim, required: Requires) -> Claim:
+    """The claim with the file's requirements, except those that the claim sets itself."""
+    own = {key: getattr(claim.requires, key) for key in claim.requires.model_fields_set}
+    return claim.model_copy(update={"requires": required.model_copy(update=own)})
 
 
 def _claim(document: Document, name: str) -> Claim | list[Complaint]:

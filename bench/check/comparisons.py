@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.check.claim import Claim
 from bench.check.claims import Claims
@@ -32,6 +32,26 @@ FIELDS = ("task", "architecture", "size", "optimizer", *PLAIN, "step", "evaluati
 """Fields in which the sides of a comparison may differ."""
 
 
+class ComparedSide(NamedTuple):
+    """One side of a comparison.
+
+    Attributes:
+        sign: +1 where the error is stated to be the lower, otherwise −1.
+        runs: the runs of the quantity.
+        step: the checkpoint at which it is read; None for the last one.
+        evaluation: the evaluation of which it is a score.
+    """
+
+    sign: int
+    runs: tuple[Run, ...]
+    step: int | None
+    evaluation: str
+
+    def values_of(self, run: Run) -> dict[str, Hashable]:
+        """The value of each of `FIELDS` for the number of one of the runs."""
+        return values_of(run, self.step or run.steps, self.evaluation)
+
+
 @dataclass(frozen=True)
 class StatedComparison:
     """Numbers of which a claim states that some are lower than others.
@@ -40,30 +60,28 @@ class StatedComparison:
         claim: id of the claim.
         fields: the fields in which the sides differ and that are ranked.
         ranked: whether two plain numbers are compared, rather than two ratios or differences.
-        sides: runs, checkpoint and evaluation of each side; +1 where the error is stated to be the lower.
+        sides: two sides, or four if two ratios or differences are compared.
     """
 
     claim: str
     fields: tuple[str, ...]
     ranked: bool
-    sides: tuple[tuple[int, tuple[Run, ...], int | None, str], ...]
+    sides: tuple[ComparedSide, ...]
 
     @property
     def values(self) -> Iterator[tuple[int, Values]]:
         """The sign and the values of every run of every side."""
-        for sign, runs, step, evaluation in self.sides:
-            for run in runs:
-                yield sign, values_of(run, step or run.steps, evaluation)
+        for side in self.sides:
+            for run in side.runs:
+                yield side.sign, side.values_of(run)
 
     @property
     def levels(self) -> list[tuple[int, Level]]:
         """The sign and the values of the compared fields, side by side; one value may be on two sides."""
         return [
-            (sign, level)
-            for sign, runs, step, evaluation in self.sides
-            for level in dict.fromkeys(
-                level_of(values_of(run, step or run.steps, evaluation), self.fields) for run in runs
-            )
+            (side.sign, level)
+            for side in self.sides
+            for level in dict.fromkeys(level_of(side.values_of(run), self.fields) for run in side.runs)
         ]
 
 
@@ -128,12 +146,15 @@ def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComp
     ]
     parts = [part for _, part in signed]
     differing = tuple(name for name in FIELDS if len({repr(getattr(part, name)) for part in parts}) > 1)
-    sides = tuple((sign, tuple(runs_of(part, suite)), part.step, part.evaluation) for sign, part in signed)
-    if not differing or any(part.of == "training_flops" for part in parts) or not all(s[1] for s in sides):
+    sides = tuple(
+        ComparedSide(sign, tuple(runs_of(part, suite)), part.step, part.evaluation) for sign, part in signed
+    )
+    counts_flops = any(part.of == "training_flops" for part in parts)
+    if not differing or counts_flops or not all(side.runs for side in sides):
         return None
-    accuracy = parts[0].of == "score" and sides[0][1][0].task.metric == "accuracy"
-    if accuracy or parts[0].of == "horizon":  # the higher one is better
-        sides = tuple((-sign, *rest) for sign, *rest in sides)  # type: ignore[misc]
+    is_accuracy = parts[0].of == "score" and sides[0].runs[0].task.metric == "accuracy"
+    if is_accuracy or parts[0].of == "horizon":  # the higher one is better
+        sides = tuple(side._replace(sign=-side.sign) for side in sides)
     ranked = len(parts) == 2
     # Two plain numbers of different architectures are about the architectures, whatever else differs.
     fields = ("architecture",) if ranked and "architecture" in differing else differing
