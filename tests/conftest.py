@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from bench import kernels
+
+# Times say more about the machine's other work than about the code: no example has a deadline.
+settings.register_profile("bench", deadline=None)
+settings.load_profile("bench")
 
 
 def interpret_triton() -> None:
