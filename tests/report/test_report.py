@@ -409,8 +409,8 @@ def test_variants_are_named_by_their_options_in_words_and_the_plain_one_by_its_n
     ]
     assert list(task_of(runs, pool_of(runs)).series) == [
         "Gated DeltaNet",
-        "Gated DeltaNet, with negative eigenvalues",
-        "Gated DeltaNet, without gate, householders 2",
+        "Gated DeltaNet, negative eigenvalues",
+        "Gated DeltaNet, without gate, 2 Householder products",
     ]
 
 

@@ -184,11 +184,11 @@ def _by_examples(
     figure, spots = error_against_examples(panel, styles)
     left_out = not_drawn(panel, grey_curves(panel))
     caption = (
-        f"{task.scale.label.capitalize()} against {task.scale.axis} at the last checkpoint. {SIZE_RULE} "
+        f"{task.scale.label.capitalize()} against {task.scale.positions} at the last checkpoint. {SIZE_RULE} "
         f"{CURVES_RULE} {left_out}"
     ).rstrip()
     last = curves.groupby("series", sort=False).tail(1)
-    words = _in_words(panel, f"against {task.scale.axis}. At the last position", last)
+    words = _in_words(panel, f"against {task.scale.positions}. At the last position", last)
     return Drawing(name, figure, caption, words, curves, spots)
 
 
