@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.report.figures import axes as shared
 from bench.report.figures import references
@@ -50,7 +51,7 @@ def error_against_examples(
         (axes,) = grid.axes
         tag(axes, "task", panel.task or panel.title)
         axes.set_xlabel(panel.scale.positions)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
         axes.set_ylabel(panel.scale.label)
         axes.set_xlim(0, max(1, last_position(panel)))
         axes.set_ylim(*limits)

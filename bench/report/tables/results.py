@@ -134,7 +134,8 @@ def _horizon_cell(values: Mapping[Any, Any], best: bool) -> TableCell:
     if values["horizon"] == values["horizon_end"]:
         return TableCell(f"all {values['horizon_end']:.0f}", best=best)
     error = values["horizon_se"]
-    text = plus_minus(values["horizon"], error) if error > 0 else f"{values['horizon']:g}"
+    places = 1 if error < 10 else 0  # a horizon is a number of positions
+    text = f"{values['horizon']:.{places}f} ± {error:.{places}f}" if error >= 0 else f"{values['horizon']:g}"
     return TableCell(f"≥ {text}" if reached else text, best=best)
 
 
