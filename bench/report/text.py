@@ -73,7 +73,7 @@ def title_of(name: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a text, or all of it. An abbreviation before a small letter or digit ends none."""
+    """The first sentence of a text, or all of it. An abbreviation before a digit does not end one."""
     return re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)[0]
 
 

@@ -40,8 +40,9 @@ from bench.uncertainty import DRAWS
 FEW = 20
 """Verdicts that the README shows at most."""
 MEANINGS = {
-    "reproduced": f"the claim holds in at least {CONFIDENCE:.0%} of the draws",
-    "contradicted": f"it fails in at least {CONFIDENCE:.0%} of the draws, or a run that it needs diverged",
+    "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
+    "contradicted": f"it fails in at least {100 * CONFIDENCE:.0f} % of the draws, or a run diverged that it "
+    "needs",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes",
     "not comparable": "the models that are compared have learned nothing, or the runs are not those that the "
     "claim is about",
@@ -50,7 +51,7 @@ MEANINGS = {
 }
 """What each verdict means. `DRAWS_RULE` says what a draw is."""
 DRAWS_RULE = (
-    f"A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
+    "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
     f"after other trainings ({DRAWS:,} draws)."
 )
 TEMPLATES = Path(__file__).parent / "templates"
@@ -296,12 +297,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        scientific=scientific,
-        md=markdown,
-        share=_share,
-        measured=measured_text,
-        first_sentence=first_sentence,
+        scientific=scientific, md=markdown, share=_share, first_sentence=first_sentence
     )
+    environment.filters["measured"] = measured_text
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
     environment.globals["draws_rule"] = DRAWS_RULE
     return environment

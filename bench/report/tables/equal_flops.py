@@ -76,9 +76,9 @@ def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
     alone = architecture_name(next(iter(references))) if len(references) == 1 else ""
     name = f"{'the ' if alone == 'Transformer' else ''}{alone} (×1)" if alone else "the one marked ×1"
     caption = (
-        f"How many times the FLOPs of {name} an architecture needs for the lowest error that both reach, with "
-        "its 90 % interval (one seed: no interval); below 1 it needs fewer. †: its best error stays above the "
-        "best of ×1. ≤, ≥: one of them is there with its smallest model "
+        f"How many times the FLOPs of {name} an architecture needs for the lowest error that both reach, "
+        "with its 90 % interval (one seed: no interval); below 1 it needs fewer. †: its best error stays "
+        "above the best of ×1. ≤, ≥: one of them is there with its smallest model "
         f"already. All pairs are in the CSV. {RULE}"
     )
     heads = ["task", *(architecture_name(name) for name in architectures)]
