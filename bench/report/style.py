@@ -8,6 +8,7 @@ loads neither matplotlib nor seaborn.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ FIXED = {
     "transformer": 0, "mamba": 1, "s4_mamba": 2, "s4": 3, "standard_hybrid": 4, "mambaformer": 5, "lstm": 6,
     "transformer_no_positions": 7, "transformer_first_mamba": 8, "mamba_one_hybrid": 9,
 }  # fmt: skip
-"""Places of the paper's architectures. Others take the next free places in alphabetical order. After the last
-place they begin anew, with other dashes."""
+"""Places of the paper's architectures. Others take the places behind them in alphabetical order, then those
+of the paper's architectures that are not shown. After the last place they begin anew, with other dashes."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,11 @@ def task_name(name: str) -> str:
 def looks(architectures: Iterable[str]) -> dict[str, Look]:
     """The look of each architecture, the same for the same set of names."""
     names = sorted(set(architectures))
+    shown = {place for name, place in FIXED.items() if name in names}
+    free = [*range(len(FIXED), len(LOOKS)), *(place for place in range(len(FIXED)) if place not in shown)]
     new = [name for name in names if name not in FIXED]
-    places = FIXED | {name: len(FIXED) + index for index, name in enumerate(new)}
+    further = itertools.chain(free, itertools.count(len(LOOKS)))
+    places = FIXED | dict(zip(new, further, strict=False))
     return {
         name: replace(LOOKS[places[name] % len(LOOKS)], turn=places[name] // len(LOOKS)) for name in names
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def plus_minus(value: float, error: float) -> str:
     """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
 
-    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵.
+    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
     """
     if not math.isfinite(error):
         return error_text(value)
@@ -25,7 +25,9 @@ def plus_minus(value: float, error: float) -> str:
         exponent = math.floor(math.log10(size))
         scale = 10.0**exponent
         return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
-    digits = 4 if error <= 0 else min(5, max(0, 1 - math.floor(math.log10(error))))
+    if error == 0:
+        return f"{value:.4g} ± 0"
+    digits = min(5, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
@@ -50,6 +52,29 @@ def value_text(verdict: Verdict) -> str:
     error = math.nan if verdict.standard_error is None else verdict.standard_error
     number = plus_minus(verdict.value, error)
     return f"{verdict.shown} {number}" if verdict.shown else number
+
+
+def measured_text(verdict: Verdict) -> str:
+    """`value_text` in a table, where nothing else says what the number is: "ratio 0.27 ± 0.12".
+
+    Of a claim that cannot be compared, the reason.
+    """
+    if verdict.value is None and verdict.verdict == "not comparable":
+        return verdict.reason
+    text = value_text(verdict)
+    is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
+    return f"ratio {text}" if is_ratio else text
+
+
+def title_of(name: str) -> str:
+    """The name of an experiment or of a figure as a title: group_reflections → Group reflections."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, or all of it. An abbreviation before a digit does not end one."""
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)[0]
 
 
 _HEADINGS = {

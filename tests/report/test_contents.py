@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from bench.report.data.frame import references_frame, results_frame
 from bench.report.page import exhibits
 from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
 from bench.report.page.svg import inline
+from bench.report.text import measured_text
 from bench.results import Pool
 from bench.suite import Suite
 
@@ -232,3 +234,48 @@ def test_the_command_of_a_run_starts_that_run_again(undrawn: None, tmp_path: Pat
     answer = said(bench(*words, cwd=tmp_path))
     assert run.id in answer
     assert "1 run" in answer
+
+
+def test_a_figure_without_a_point_is_not_the_first(undrawn: None) -> None:
+    suite, _ = small()
+    pool = pool_of(suite.experiments[0].runs)
+    verdicts = verdicts_on(suite, pool, "Figure 7", 2)
+    page = write.contents(suite, pool, {}, verdicts)["index.html"].decode()
+    assert titles(page)[:2] == ["verdicts", "figure-2"]
+    page = write.contents(suite, pool_of([]), {}, verdicts)["index.html"].decode()
+    assert titles(page)[:2] == ["verdicts", "figure-2"]  # in the paper's order, below the links
+    assert page.index("<nav") < page.index('<h2 id="figure-2"')
+
+
+def test_the_words_of_verdicts_are_explained_and_open_claims_say_why(undrawn: None) -> None:
+    suite, pool = small()
+    (verdict, *others) = verdicts_on(suite, pool, "Figure 7", 2)
+    reason = "nothing was learned: the best model has 0.99 of the trivial predictor's error"
+    alike = replace(verdict, verdict="not comparable", value=None, reason=reason)
+    files = write.contents(suite, pool, {}, [alike, *others])
+    text, page = files["verdicts.md"].decode(), files["index.html"].decode()
+    assert "- **Not comparable**: the models that are compared have learned nothing" in text
+    assert "- **Undecided**" not in text  # no claim is
+    assert f"- Not comparable: “{verdict.statement}” {reason}." in text
+    assert f"| {reason} |" in text
+    assert "the models that are compared have learned nothing" in page
+
+
+def test_headings_are_words_and_a_column_of_exhibits_is_there_only_with_exhibits(undrawn: None) -> None:
+    runs = grid(task_named(n_points=5))
+    for rebuilds, shown in (("", False), ("Figure 2", True)):
+        suite = suite_of(experiment_of(runs, "group_reflections", rebuilds=rebuilds))
+        files = write.contents(suite, pool_of(runs), {})
+        assert files["experiments/group_reflections.md"].decode().startswith("# Group reflections\n")
+        assert ("| rebuilds |" in files["README.md"].decode()) == shown
+        assert ">rebuilds</th>" in files["index.html"].decode() or not shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("order", "ratio 0.500 ± 0.010"), ("bound", "0.500 ± 0.010"), ("trend", "ratio 0.500 ± 0.010")],
+)
+def test_a_measured_ratio_says_that_it_is_one(kind: str, text: str) -> None:
+    suite, pool = small()
+    verdict = verdicts_on(suite, pool, "Figure 7", 2)[0]
+    assert measured_text(replace(verdict, kind=kind, value=0.5, standard_error=0.01, shown=None)) == text

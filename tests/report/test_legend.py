@@ -10,7 +10,7 @@ import pytest
 from matplotlib.lines import Line2D
 
 from bench.report.data.frame import ScoreScale
-from bench.report.figures.axes import Panel
+from bench.report.figures.axes import Panel, of_one_plan
 from bench.report.figures.legend import series_handles
 from bench.report.style import LINES, LOOKS, MUTED, looks
 from bench.tasks import TASKS
@@ -79,5 +79,32 @@ def test_other_series_are_listed(series: Mapping[str, str]) -> None:
 
 def test_series_of_different_sizes_are_listed_with_them() -> None:
     sizes = {series: "2×64" if "fp32" in series else "4×64" for series in BOTH}
-    assert labels(BOTH, sizes, with_sizes=True) == [f"{series} {sizes[series]}" for series in BOTH]
+    assert labels(BOTH, sizes, with_sizes=True) == [f"{series}, {sizes[series]}" for series in BOTH]
     assert labels(BOTH, sizes) == ["Transformer", "Mamba", *PRECISIONS]
+
+
+def test_variants_of_one_architecture_have_colours_and_markers_of_their_own() -> None:
+    series = {"DeltaNet": "deltanet", "DeltaNet, 2 heads": "deltanet", "DeltaNet, 4 heads": "deltanet"}
+    by_name = looks(["deltanet", "mamba"])
+    styles = panel(series, dict.fromkeys(series, "2×64")).styles(by_name)
+    for part in ("color", "marker", "linestyle"):
+        assert len({str(style[part]) for style in styles.values()}) == len(series), part
+    assert styles["DeltaNet"]["color"] == by_name["deltanet"].colour
+    assert by_name["mamba"].colour not in {style["color"] for style in styles.values()}
+
+
+def test_variants_share_the_colour_of_their_architecture_where_no_colour_is_left() -> None:
+    names = [f"own_{place}" for place in range(len(LOOKS))]
+    series = {names[0]: names[0], f"{names[0]}, 2 heads": names[0]}
+    styles = panel(series, dict.fromkeys(series, "2×64")).styles(looks(names))
+    first, second = styles.values()
+    assert first["color"] == second["color"]
+    assert first["linestyle"] != second["linestyle"]
+
+
+def test_a_series_looks_the_same_in_all_panels_of_a_figure() -> None:
+    three = {f"Mamba, {count} heads": "mamba" for count in (1, 2, 4)}
+    last = dict(list(three.items())[1:])
+    by_name = looks(["mamba"])
+    first, second = of_one_plan([panel(part, dict.fromkeys(part, "2×64")) for part in (three, last)])
+    assert first.styles(by_name) == second.styles(by_name)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 from synthetic import grid, pool_with, result_of, task_named
 
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import ScoreScale, references_frame, results_frame
+from bench.report.figures.axes import draw_curve
 from bench.report.figures.longer import longer_curves, longer_prompts
 from bench.report.style import looks
 from bench.run import Run
+from bench.tasks import Task
 
 LINEAR = task_named(n_points=5)
 NO_REFERENCES = references_frame([], pool_with())
@@ -52,3 +58,25 @@ def test_only_seeds_with_longer_prompts_count() -> None:
 def test_results_without_longer_prompts_have_no_figure() -> None:
     results = {run.id: without_longer_prompts(result_of(run, 0.5)) for run in RUNS}
     assert longer_prompts("longer", task_of(results), NO_REFERENCES, looks(["transformer", "mamba"])) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "band"),
+    [
+        (task_named("word_problem"), {0.0, 1.0}),
+        (LINEAR, {0.0, 1.4}),
+    ],
+)
+def test_a_band_ends_where_scores_end_and_the_numbers_stay(task: Task, band: set[float]) -> None:
+    rows = pd.DataFrame({"examples": [0, 1], "value": 0.6, "low": -0.2, "high": 1.4})
+    look = {"color": "#000000", "linestyle": "-", "marker": "o"}
+    axes = Figure().add_subplot()
+    draw_curve(axes, rows, "examples", look, "mamba", ScoreScale.of(task).limits)
+    (drawn,) = axes.collections
+    assert set(np.asarray(drawn.get_paths()[0].vertices)[:, 1].tolist()) == band
+    assert rows["low"].tolist() == [-0.2, -0.2]
+
+
+def test_the_axis_of_positions_says_that_it_has_positions() -> None:
+    assert ScoreScale.of(task_named("word_problem")).positions == "position (elements before it)"
+    assert ScoreScale.of(LINEAR).positions == "in-context examples"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from synthetic import run_of, task_named
 
 from bench.report.data.frame import results_frame
@@ -19,13 +21,46 @@ def test_a_task_without_a_setting_that_another_has_does_not_name_it() -> None:
     plain = task_named("word_problem", group="Z2")
     assert names(plain, task_named("word_problem", group="Z2", curriculum=growing)) == [
         "Word problem",
-        "Word problem, curriculum points every 250",
+        "Word problem, prompts grow every 250 steps",
     ]
     assert names(plain, task_named("word_problem", group="Z2", alphabet="generators")) == [
         "Word problem",
-        "Word problem, alphabet generators",
+        "Word problem, generators only",
     ]
 
 
 def test_a_single_task_has_its_name_alone() -> None:
     assert names(task_named("word_problem", group="A5", alphabet="generators")) == ["Word problem"]
+
+
+def test_the_group_stands_before_what_else_tells_word_problems_apart() -> None:
+    tasks = [
+        task_named("word_problem", group=group, alphabet=alphabet)
+        for group in ("A5", "S3")
+        for alphabet in ("elements", "generators")
+    ]
+    assert names(*tasks) == [
+        "Word problem, group A5",
+        "Word problem, group A5, generators only",
+        "Word problem, group S3",
+        "Word problem, group S3, generators only",
+    ]
+
+
+def test_options_of_architectures_are_in_words_of_the_field() -> None:
+    plain = run_of(task_named(), "gated_deltanet", 1, 64)
+    options: list[dict[str, Any]] = [
+        {"householders": 2}, {"negative_eigenvalues": True}, {"convolution": 1}, {"convolution": 2},
+        {"key_dim": 16},
+    ]  # fmt: skip
+    runs = [
+        plain.model_copy(update={"architecture": plain.architecture.with_options(chosen)})
+        for chosen in options
+    ]
+    assert list(results_frame(runs, Pool(), {})["series"]) == [
+        "Gated DeltaNet, 2 Householder products",
+        "Gated DeltaNet, negative eigenvalues",
+        "Gated DeltaNet, without convolution",
+        "Gated DeltaNet, convolution of width 2",
+        "Gated DeltaNet, key dimension 16",
+    ]

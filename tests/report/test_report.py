@@ -409,8 +409,8 @@ def test_variants_are_named_by_their_options_in_words_and_the_plain_one_by_its_n
     ]
     assert list(task_of(runs, pool_of(runs)).series) == [
         "Gated DeltaNet",
-        "Gated DeltaNet, with negative eigenvalues",
-        "Gated DeltaNet, without gate, householders 2",
+        "Gated DeltaNet, negative eigenvalues",
+        "Gated DeltaNet, without gate, 2 Householder products",
     ]
 
 
@@ -686,6 +686,8 @@ def test_ticks_are_written_as_people_do(value: float, text: str) -> None:
         (0.12345, 0.0021, "0.1235 ± 0.0021"),
         (0.98, 0.05, "0.980 ± 0.050"),
         (1.23e-5, 4e-7, "(1.23 ± 0.04) × 10⁻⁵"),
+        (1.0, 0.0, "1 ± 0"),
+        (0.99951, 0.0, "0.9995 ± 0"),
     ],
 )
 def test_values_are_written_to_the_place_of_their_error(value: float, error: float, text: str) -> None:

@@ -116,3 +116,10 @@ def test_architectures_of_plugins_get_further_colours_then_other_dashes() -> Non
     assert len(further) == len(LOOKS) - len(FIXED)
     assert paper.isdisjoint(by_name[name].colour for name in further)
     assert len({(look.colour, look.turn) for look in by_name.values()}) == len(by_name)
+
+
+def test_architectures_take_the_colours_of_those_that_are_not_shown_before_any_colour_is_used_twice() -> None:
+    names = ["mamba", *(f"own_{index}" for index in range(len(LOOKS) - 1))]
+    by_name = looks(names)
+    assert len({look.colour for look in by_name.values()}) == len(names)
+    assert by_name["mamba"] == LOOKS[FIXED["mamba"]]

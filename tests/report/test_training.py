@@ -57,3 +57,14 @@ def test_results_without_a_curve_say_so() -> None:
     drawn = training_curves("x", task, references_frame(RUNS, pool), looks(["mamba"]))
     assert "No training loss" in drawn.figure.axes[0].texts[0].get_text()
     assert "No training loss" in drawn.description
+
+
+def test_a_single_evaluation_is_no_curve() -> None:
+    runs = grid(task_named(n_points=5), ("mamba",), steps=3000, checkpoints=(3000,))
+    pool = pool_with({run.id: with_losses(run, [4.0, 2.0, 1.0]) for run in runs})
+    task = TaskResults(results_frame(runs, pool, {}))
+    drawn = training_curves("x", task, references_frame(runs, pool), looks(["mamba"]))
+    (loss,) = drawn.figure.axes
+    assert loss.get_ylabel().startswith("loss")
+    assert drawn.caption.startswith("Training loss")
+    assert "Right" not in drawn.caption

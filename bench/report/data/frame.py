@@ -25,6 +25,7 @@ from bench.results.evaluations import (
     column,
     convergence_step,
     headline_words,
+    horizon,
     marks,
     normalised,
     number,
@@ -34,6 +35,7 @@ from bench.results.evaluations import (
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run, leaves
 from bench.tasks import TASKS, Task
+from bench.tasks.task import LONGER
 from bench.uncertainty import Floats
 
 WITH_RESULTS = ("finished", "diverged")
@@ -86,6 +88,17 @@ class ScoreScale:
         return headline_words(self.headline)
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest score that is possible: 0 and 1 for an accuracy, and 0 for an error."""
+        return 0.0, 1.0 if self.higher_is_better else math.inf
+
+    @property
+    def positions(self) -> str:
+        """The label of an axis of positions: "in-context examples", "position (elements before it)"."""
+        plain = self.axis.replace(" before", " before it")
+        return self.axis if plain == self.axis else f"position ({plain})"
+
+    @property
     def best_word(self) -> str:
         """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
         return "ceiling" if self.higher_is_better else "floor"
@@ -131,6 +144,8 @@ class ResultRow(NamedTuple):
         convergence_step: step of the first checkpoint whose accuracy counts as learned.
         loss_steps, losses: at the last checkpoint and for "report": the training loss, the mean of the window
             that ends at each step.
+        horizon: `evaluations.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
+            other evaluations, and where scores are no accuracies.
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -177,6 +192,7 @@ class ResultRow(NamedTuple):
     stopped_at: float = math.nan
     loss_steps: Sequence[int] | None = None
     losses: Sequence[float] | None = None
+    horizon: float = math.nan
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -274,6 +290,9 @@ def _evaluated(
                 prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256,
                 loss_steps=result.curve.step, losses=result.curve.loss,
             )  # fmt: skip
+    if name == LONGER and row.at_end:
+        reached = horizon(result, checkpoint, name)
+        row = row._replace(horizon=math.nan if reached is None else float(reached))
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)

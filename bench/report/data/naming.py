@@ -17,6 +17,47 @@ from bench.paper.protocol import followed
 from bench.report.style import architecture_name, task_name
 from bench.run import Run, leaves, short
 
+_COUNTED = {
+    "functions": ("function", "functions"),
+    "heads": ("head", "heads"),
+    "householders": ("Householder product", "Householder products"),
+    "languages": ("language", "languages"),
+    "n_dims": ("dimension", "dimensions"),
+    "n_points": ("point", "points"),
+    "pairs": ("pair", "pairs"),
+    "queries": ("query", "queries"),
+    "steps": ("step", "steps"),
+    "updates": ("update", "updates"),
+}
+"""Fields that count: the noun for one and for several."""
+_FIELDS = {
+    "convolution": "convolution of width {}",
+    "expand_keys": "key expansion {}",
+    "hidden": "hidden width {}",
+    "key_dim": "key dimension {}",
+    "state": "state dimension {}",
+    **{
+        f"curriculum {part} {field}": f"{noun} grow {words}"
+        for part, noun in (("points", "prompts"), ("dims", "dimensions"))
+        for field, words in (
+            ("start", "from {}"), ("end", "to {}"), ("increment", "by {}"), ("every", "every {} steps"),
+        )
+    },
+}  # fmt: skip
+"""Words of the field around a value. Other fields have their names in suites."""
+_VALUES = {
+    ("alphabet", "generators"): "generators only",
+    ("causal", "False"): "without causal mask",
+    ("convolution", "1"): "without convolution",
+    ("negative_eigenvalues", "True"): "negative eigenvalues",
+    ("rotation", "data"): "rotation by the input",
+    ("rotation", "fixed"): "fixed rotation",
+    ("rotation", "none"): "without rotation",
+}
+"""Values that have words of their own. Each field has different words for different values."""
+_FIRST, _LAST = ("group", "steps"), ("checkpoints",)
+"""Fields that are looked at before and after the others: a name has as few fields as possible."""
+
 
 def named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     """Fill the columns `task` and `series` of a frame, so that they tell apart what differs among `runs`."""
@@ -81,26 +122,31 @@ def _differences(
     ]
 
 
-def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, tuple[str, ...]]:
+def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, bool, bool, tuple[str, ...]]:
     """Names and protocols first: "adamw" says more than the settings that come with it."""
-    return key[-1] != "name", key != ("protocol",), key
+    return key[-1] != "name", key != ("protocol",), key[0] not in _FIRST, key[0] in _LAST, key
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
     """A field in words; empty for an architecture without options, and for a field that a record lacks."""
     if key == ("architecture", "name"):
-        return ", ".join(_option_text(option) for option in str(value).split("+")[1:])
+        options = (option.partition("=") for option in str(value).split("+")[1:])
+        return ", ".join(_in_words(name, text) for name, _, text in options)
     if value is None:
         return ""
     text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     if key[-1] in ("name", "protocol"):
         return text
-    name = " ".join(key) if key[0] == "curriculum" else key[-1]
-    return f"{name.replace('_', ' ')} {text}"
+    return _in_words(" ".join(key) if key[0] == "curriculum" else key[-1], text)
 
 
-def _option_text(option: str) -> str:
-    """An option of an architecture in words: `householders=2` is "householders 2"."""
-    name, _, value = option.partition("=")
-    words = name.replace("_", " ")
+def _in_words(field: str, value: str) -> str:
+    """A setting or an option in words: `householders=2` is "2 Householder products"."""
+    if (field, value) in _VALUES:
+        return _VALUES[field, value]
+    if field in _COUNTED:
+        return f"{value} {_COUNTED[field][value != '1']}"
+    if field in _FIELDS:
+        return _FIELDS[field].format(value)
+    words = field.replace("_", " ")
     return {"True": f"with {words}", "False": f"without {words}"}.get(value, f"{words} {value}")

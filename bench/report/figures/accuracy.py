@@ -36,8 +36,8 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     results = _by_size(results)
     styles = looks(results["architecture"])
     tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
-    panels = [_curves_panel(task, references) for task in tasks]
-    steps = [_steps_panel(task, references) for task in tasks]
+    panels = shared.of_one_plan([_curves_panel(task, references) for task in tasks])
+    steps = shared.of_one_plan([_steps_panel(task, references) for task in tasks])
     with in_style():
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
@@ -127,7 +127,7 @@ def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         rows = data[data["series"] == series]
         if rows.empty:
             continue
-        shared.draw_curve(axes, rows, "step", look, panel.series[series])
+        shared.draw_curve(axes, rows, "step", look, panel.series[series], panel.scale.limits)
 
 
 def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.report.data.frame import ScoreScale
 from bench.report.figures.drawing import tag
-from bench.report.style import FAINT, LINES, MUTED, PAPER, Look, superscript
+from bench.report.style import FAINT, LINES, LOOKS, MUTED, PAPER, Look, architecture_name, superscript
 from bench.report.text import first_few
 from bench.results.evaluations import AXIS_LABEL
 
@@ -66,17 +66,46 @@ class Panel:
         return f"{name}: {self.where}" if self.where else name
 
     def styles(self, looks: Mapping[str, Look]) -> dict[str, dict[str, Any]]:
-        """Line colour and style of each series: its architecture's colour, variants told by dashes."""
-        variants: dict[str, int] = {}
+        """Line colour and style of each series.
+
+        A series has its architecture's colour and marker. Its dashes tell variants of the architecture apart.
+        Where architectures have no variants in common, the further variants of an architecture also have
+        colours and markers of their own: those that no architecture has, as long as there are any.
+        """
+        taken = {look.colour for look in looks.values()}
+        free = [] if common_variants(self.series) else [look for look in LOOKS if look.colour not in taken]
+        counts: dict[str, int] = {}
         styles = {}
         for series, architecture in self.series.items():
-            place = variants.setdefault(architecture, looks[architecture].turn)
-            variants[architecture] += 1
-            styles[series] = {
-                "color": looks[architecture].colour, "linestyle": LINES[place % len(LINES)],
-                "marker": looks[architecture].marker,
-            }  # fmt: skip
+            own = looks[architecture]
+            count = counts[architecture] = counts.get(architecture, -1) + 1
+            look = free.pop(0) if count and free else own
+            dashes = LINES[(own.turn + count) % len(LINES)]
+            styles[series] = {"color": look.colour, "linestyle": dashes, "marker": look.marker}
         return styles
+
+
+def common_variants(series: Mapping[str, str]) -> list[str]:
+    """The variants that all architectures have, in the order of the plan: "precision tf32".
+
+    Empty for one architecture, where no architecture has two, and where some differ in their variants.
+    """
+    by_architecture: dict[str, list[str]] = {}
+    for name, architecture in series.items():
+        by_architecture.setdefault(architecture, []).append(variant(name, architecture))
+    first, *others = by_architecture.values() or [[]]
+    return first if others and len(first) > 1 and all(other == first for other in others) else []
+
+
+def variant(series: str, architecture: str) -> str:
+    """What a series is beside its architecture: "precision tf32"."""
+    return series.removeprefix(architecture_name(architecture)).lstrip(", ")
+
+
+def of_one_plan(panels: Sequence[Panel]) -> list[Panel]:
+    """Panels of one figure, with the series of all of them, so that a series looks the same in each."""
+    series = {name: architecture for panel in panels for name, architecture in panel.series.items()}
+    return [replace(panel, series=series) for panel in panels]
 
 
 def reference_look(kind: str) -> dict[str, Any]:
@@ -91,7 +120,13 @@ def marker_size(marker: str) -> float:
 
 
 def draw_curve(
-    axes: Axes, rows: pd.DataFrame, x: str, look: Mapping[str, Any], architecture: str, **more: Any
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    look: Mapping[str, Any],
+    architecture: str,
+    limits: tuple[float, float],
+    **more: Any,
 ) -> None:
     """Draw a line with markers and the band of its intervals.
 
@@ -101,10 +136,13 @@ def draw_curve(
         x: the column of their positions.
         look: of `Panel.styles`.
         architecture: what the line is of, for the page's filters.
+        limits: the lowest and the highest score that is possible (`ScoreScale.limits`). The band ends there.
         more: further settings of the line, as matplotlib has them.
     """
     places, value, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "value", "low", "high"))
-    band = axes.fill_between(places, low, high, color=look["color"], alpha=0.16, linewidth=0)
+    band = axes.fill_between(
+        places, low.clip(*limits), high.clip(*limits), color=look["color"], alpha=0.16, linewidth=0
+    )
     line = axes.plot(
         places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
         markeredgewidth=0.5, zorder=3, clip_on=False, **more,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.report.figures import axes as shared
 from bench.report.figures import references
@@ -49,7 +50,8 @@ def error_against_examples(
         grid = new_grid([panel.heading], width=COLUMN, tall=TALL, handles=handles, notes=notes)
         (axes,) = grid.axes
         tag(axes, "task", panel.task or panel.title)
-        axes.set_xlabel(panel.scale.axis)
+        axes.set_xlabel(panel.scale.positions)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
         axes.set_ylabel(panel.scale.label)
         axes.set_xlim(0, max(1, last_position(panel)))
         axes.set_ylim(*limits)
@@ -128,7 +130,8 @@ def draw_curves(axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float
         values = ["value", "low", "high"]
         rows = rows.assign(**rows[values].astype(float).clip(lower=foot))
         marks = _marks(len(rows))
-        shared.draw_curve(axes, rows, "examples", look, panel.series[series], markevery=marks)
+        limits = panel.scale.limits
+        shared.draw_curve(axes, rows, "examples", look, panel.series[series], limits, markevery=marks)
 
 
 def _marks(count: int) -> list[int]:

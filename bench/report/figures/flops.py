@@ -174,6 +174,7 @@ def error_against_flops(
         The figure and its points.
     """
     spots: list[Spot] = []
+    panels = shared_axes.of_one_plan(panels)
     with in_style():
         columns = min(most_columns, len(panels))
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
@@ -248,6 +249,7 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
     if data.empty:
         shared_axes.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
+    lowest, highest = panel.scale.limits
     for series, look in panel.styles(styles).items():
         rows = data[data["series"] == series]
         stages = _stages(rows)
@@ -258,8 +260,9 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         if (largest[x] > best[x].max()).any():
             best = pd.concat([best, largest])
         band = axes.fill_between(
-            best[x].astype(float), best["low"].astype(float).clip(lower=foot),
-            best["high"].astype(float), color=look["color"], alpha=0.14, linewidth=0, zorder=2,
+            best[x].astype(float), best["low"].astype(float).clip(lower=max(foot, lowest)),
+            best["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.14, linewidth=0,
+            zorder=2,
         )  # fmt: skip
         line = axes.plot(
             best[x].astype(float), best["value"], color=look["color"],

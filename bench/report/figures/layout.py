@@ -30,7 +30,7 @@ LINE = 1.3 * TEXT_SIZE / 72
 MARGIN = 0.06
 TICKS, LABEL = 0.22, 0.17
 """Heights below axes: of the labels of ticks, and of the axis."""
-HANDLE, BETWEEN = 0.32, 0.16
+HANDLE, BETWEEN = 0.43, 0.16
 """Widths in a legend: of a line sample with the gap after it, and between columns."""
 
 
@@ -125,7 +125,7 @@ def new_grid(
     if handles:
         figure.legend(
             handles=handles, labels=labels, ncols=legend_columns, loc="upper left", borderaxespad=0,
-            borderpad=0, bbox_to_anchor=(MARGIN / width, (top - 0.02) / height), handlelength=2.0,
+            borderpad=0, bbox_to_anchor=(MARGIN / width, (top - 0.02) / height), handlelength=3.0,
             handletextpad=0.5, columnspacing=1.2, labelspacing=0.3, title=legend_title or None,
             title_fontsize=TEXT_SIZE, alignment="left",
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from bench.report.figures.axes import Panel, marker_size
+from bench.report.figures.axes import Panel, common_variants, marker_size, of_one_plan, variant
 from bench.report.style import MUTED, Look, architecture_name
 
 
@@ -24,27 +24,26 @@ def series_handles(
         looks: by architecture.
         with_sizes: whether entries name the sizes where these differ.
     """
-    planned: dict[str, str] = {}
-    styles: dict[str, dict[str, Any]] = {}
+    panels = of_one_plan(panels)
+    planned = panels[0].series
+    styles = panels[0].styles(looks)
     sizes: dict[str, str] = {}
     for panel in panels:
-        planned |= panel.series
-        styles = panel.styles(looks) | styles
         sizes |= dict(zip(panel.data["series"], panel.data["size"], strict=True))
     drawn = {series: architecture for series, architecture in planned.items() if series in sizes}
     if with_sizes and len(set(sizes.values())) > 1:
-        return [_handle(f"{series} {sizes[series]}", styles[series]) for series in drawn]
+        return [_handle(_with_size(series, sizes[series]), styles[series]) for series in drawn]
     lines = _lines_of_variants(planned, styles)
     if not lines:
         return [_handle(series, styles[series]) for series in drawn]
-    shown = {_variant(series, architecture) for series, architecture in drawn.items()}
+    shown = {variant(series, architecture) for series, architecture in drawn.items()}
     colours = {architecture: {**styles[series], "linestyle": "-"} for series, architecture in drawn.items()}
     return [
         *(_handle(architecture_name(architecture), style) for architecture, style in colours.items()),
         *(
-            _handle(variant, {"color": MUTED, "linestyle": line, "marker": ""})
-            for variant, line in lines.items()
-            if variant in shown
+            _handle(name, {"color": MUTED, "linestyle": line, "marker": ""})
+            for name, line in lines.items()
+            if name in shown
         ),
     ]
 
@@ -54,16 +53,18 @@ def _handle(label: str, style: Mapping[str, Any]) -> Line2D:
     return Line2D([], [], **style, markersize=size, markeredgecolor="none", label=label)
 
 
+def _with_size(series: str, size: str) -> str:
+    """A series and its size: "Mamba 2×64", "Mamba-3, without rotation, 2×64"."""
+    return f"{series}, {size}" if "," in series else f"{series} {size}"
+
+
 def _lines_of_variants(planned: Mapping[str, str], styles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Line styles by variant, if several architectures have the same variants; else empty."""
-    by_architecture: dict[str, dict[str, Any]] = {}
+    """Line styles by variant, if all architectures have the same variants in the same styles; else empty."""
+    if not common_variants(planned):
+        return {}
+    lines: dict[str, Any] = {}
     for series, architecture in planned.items():
-        lines = by_architecture.setdefault(architecture, {})
-        lines[_variant(series, architecture)] = styles[series]["linestyle"]
-    first, *others = by_architecture.values() or [{}]
-    return first if others and len(first) > 1 and all(other == first for other in others) else {}
-
-
-def _variant(series: str, architecture: str) -> str:
-    """What a series is beside its architecture: `precision tf32`."""
-    return series.removeprefix(architecture_name(architecture)).lstrip(", ")
+        line = styles[series]["linestyle"]
+        if lines.setdefault(variant(series, architecture), line) != line:
+            return {}  # an architecture whose colour is another's, too, has other dashes
+    return lines

@@ -49,9 +49,9 @@ def longer_prompts(
     )
     factor = round((data["examples"].max() + 1) / trained)
     caption = (
-        f"{task.scale.label.capitalize()} against {task.scale.axis} at the last checkpoint, on prompts of up "
-        f"to {factor} times the trained length, which the dashed line marks. Models with learned positions "
-        "are not defined there."
+        f"{task.scale.label.capitalize()} against {task.scale.positions} at the last checkpoint, on prompts "
+        f"of up to {factor} times the trained length, which the dashed line marks. Models with learned "
+        "positions are not defined there."
     )
     words = f"{task.title}: {task.scale.label} beyond {trained} positions. At the last position: {ends}."
     return Drawing(name, figure, caption, words, data, spots)

@@ -11,8 +11,8 @@ from bench.report.data.choices import best_sizes, chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import Panel
-from bench.report.figures.drawing import Drawing, spots_of, tag
-from bench.report.figures.layout import PAGE, most_ticks, new_grid
+from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
+from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
 from bench.report.style import Look, in_style
@@ -31,6 +31,8 @@ def training_curves(
 ) -> Drawing:
     """The loss (left) and the score at every evaluation (right), both the mean over seeds.
 
+    With a single evaluation there is no curve of scores, so the figure shows the loss alone.
+
     Args:
         name: of the figure's files.
         task: the results. Each architecture is shown by its best size at its chosen setting.
@@ -46,8 +48,10 @@ def training_curves(
     styles = panel.styles(looks)
     handles = series_handles([panel], looks, with_sizes=True)
     with in_style():
-        titles = [f"{panel.heading.partition(':')[0]}: training loss", panel.heading]
-        grid = new_grid(titles, width=PAGE, tall=TALL, columns=2, between=0.55, handles=handles)
+        scored = points["step"].nunique() > 1
+        titles = [f"{panel.heading.partition(':')[0]}: training loss", *([panel.heading] if scored else [])]
+        width, columns = (PAGE, 2) if scored else (COLUMN, 1)
+        grid = new_grid(titles, width=width, tall=TALL, columns=columns, between=0.55, handles=handles)
         last = max([float(points["step"].max()) if len(points) else 1.0, *losses["step"]])
         for axes in grid.axes:
             axes.set_xlim(0, last)
@@ -55,16 +59,19 @@ def training_curves(
             axes.locator_params(axis="x", nbins=min(5, most_ticks(grid.width, "500k")))
             axes.set_xlabel("training steps")
             tag(axes, "task", panel.task)
-        loss, score = grid.axes
+        loss, *others = grid.axes
         loss.set_ylabel("loss, mean of a window")
-        score.set_ylabel(task.scale.label)
         _draw_losses(loss, losses, styles, panel.series)
-        _draw_scores(score, panel, styles)
-        spots = spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
+        spots: list[Spot] = []
+        for score in others:
+            score.set_ylabel(task.scale.label)
+            _draw_scores(score, panel, styles)
+            spots += spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
+    left, right = ("Left: training", f" Right: {task.scale.label}") if scored else ("Training", "")
+    rule = " on the test prompts, mean over seeds with its 90 % interval." if scored else ""
     caption = (
-        "Left: training loss of each window of steps, mean over seeds with the range of the seeds, until the "
-        f"first seed stopped. Right: {task.scale.label} on the test prompts, mean over seeds with its 90 % "
-        "interval. Each architecture at its best size and its chosen learning rate."
+        f"{left} loss of each window of steps, mean over seeds with the range of the seeds, until the "
+        f"first seed stopped.{right}{rule} Each architecture at its best size and its chosen learning rate."
     )
     description = (
         f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
@@ -138,7 +145,7 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
         if rows.empty:
             continue
         rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
-        shared.draw_curve(axes, rows, "step", look, panel.series[series])
+        shared.draw_curve(axes, rows, "step", look, panel.series[series], scale.limits)
     name_lines(axes, grey, levels_only=True)
 
 

@@ -19,7 +19,7 @@ from bench.report.figures.drawing import Drawing
 from bench.report.style import task_name
 from bench.report.tables.results import points_table
 from bench.report.tables.table import Table, scalars
-from bench.report.text import first_few, slug
+from bench.report.text import first_few, slug, title_of
 from bench.run import Run, short
 
 if TYPE_CHECKING:
@@ -49,6 +49,16 @@ class DrawnExhibit:
     notes: Sequence[str]
     tasks: Sequence[str] = ()
     appendix: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The name as a heading: "Figure 2", and "Score by state" for `score_by_state`."""
+        return title_of(self.number)
+
+    @property
+    def shows_results(self) -> bool:
+        """Whether it is a figure with a point."""
+        return self.drawing is not None and len(self.drawing.numbers) > 0
 
 
 def exhibits(

@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench.check import WORDS, Verdict
+from bench.check.claim import CONFIDENCE
 from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, choices, estimates
@@ -32,11 +33,27 @@ from bench.report.page.svg import FONTS, inline, variable
 from bench.report.style import DARK, FIXED, architecture_name, scientific
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table, as_markdown
-from bench.report.text import markdown, value_text
+from bench.report.text import first_sentence, markdown, measured_text
 from bench.results.evaluations import AXIS
+from bench.uncertainty import DRAWS
 
 FEW = 20
 """Verdicts that the README shows at most."""
+MEANINGS = {
+    "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
+    "contradicted": f"it fails in at least {100 * CONFIDENCE:.0f} % of the draws, or a run diverged that it "
+    "needs",
+    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes",
+    "not comparable": "the models that are compared have learned nothing, or the runs are not those that the "
+    "claim is about",
+    "missing": "runs are missing",
+    "unreachable": "no model can have the claimed number",
+}
+"""What each verdict means. `DRAWS_RULE` says what a draw is."""
+DRAWS_RULE = (
+    "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
+    f"after other trainings ({DRAWS:,} draws)."
+)
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
     "training_flops_full_length": "Every step counts at the full prompt length.",
@@ -67,6 +84,7 @@ RULES = (
         "The figure of the paper with the most decided claims (reproduced or contradicted) comes first; of "
         "equals, the first in the paper.",
     ),
+    ("Verdicts", f"{'; '.join(f'{word}: {meaning}' for word, meaning in MEANINGS.items())}. {DRAWS_RULE}"),
     (
         "Words",
         "finished: trained to its last step. diverged: stopped being a number, and is never chosen. failed: "
@@ -121,6 +139,21 @@ class Report:
         return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
 
     @property
+    def open_verdicts(self) -> list[Verdict]:
+        """Verdicts on claims that results neither reproduce nor contradict, although no run is missing."""
+        return [verdict for verdict in self.verdicts if verdict.verdict in ("undecided", "not comparable")]
+
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """The verdicts that occur, and what each means."""
+        return [(word, MEANINGS[word]) for word, count in self.verdict_counts.items() if count]
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether an experiment rebuilds a figure or a table."""
+        return any(experiment.rebuilds for experiment in self.experiments)
+
+    @property
     def telling(self) -> list[Verdict]:
         """The verdicts that the README shows: all if they are few, else the first that differ."""
         if len(self.verdicts) <= FEW:
@@ -165,13 +198,13 @@ class Report:
 
     @cached_property
     def first(self) -> DrawnExhibit | None:
-        """The figure that comes first, by the rule in RULES; None without a figure."""
+        """The figure that comes first, by the rule in RULES; None without a figure that shows results."""
 
         def decided(exhibit: DrawnExhibit) -> int:
             words = ("reproduced", "contradicted")
             return sum(verdict.verdict in words for verdict in self.verdicts_on(exhibit.number))
 
-        return max((exhibit for exhibit in self.drawn if exhibit.drawing), key=decided, default=None)
+        return max((exhibit for exhibit in self.drawn if exhibit.shows_results), key=decided, default=None)
 
     @property
     def others(self) -> list[DrawnExhibit]:
@@ -263,8 +296,12 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(scientific=scientific, md=markdown, share=_share, measured=value_text)
+    environment.filters.update(
+        scientific=scientific, md=markdown, share=_share, first_sentence=first_sentence
+    )
+    environment.filters["measured"] = measured_text
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
+    environment.globals["draws_rule"] = DRAWS_RULE
     return environment
 
 

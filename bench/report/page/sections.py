@@ -27,7 +27,7 @@ from bench.report.figures.training import training_curves
 from bench.report.style import Look, looks
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
-from bench.report.text import error_text, first_few, slug
+from bench.report.text import error_text, first_few, slug, title_of
 from bench.run import short
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class ExperimentSection:
     done_flops: int
     overview: Drawing | None
     tasks: Sequence[TaskSection]
+
+    @property
+    def title(self) -> str:
+        """Its name as a heading: "Group reflections" for `group_reflections`."""
+        return title_of(self.name)
 
     @property
     def planned(self) -> int:
@@ -164,7 +169,7 @@ def _overview(name: str, panels: Sequence[Panel], styles: Mapping[str, Look]) ->
     return Drawing(
         name,
         figure,
-        f"All tasks: mean over positions, where nothing else is said, against training FLOPs. "
+        "All tasks, mean over positions unless a title says otherwise, against training FLOPs. "
         f"{FRONTIER_RULE} {LEVELS_RULE}",
         f"One panel per task, error against training FLOPs: {titles}. Each is described in its own section.",
         numbers,
@@ -184,11 +189,11 @@ def _by_examples(
     figure, spots = error_against_examples(panel, styles)
     left_out = not_drawn(panel, grey_curves(panel))
     caption = (
-        f"{task.scale.label.capitalize()} against {task.scale.axis} at the last checkpoint. {SIZE_RULE} "
+        f"{task.scale.label.capitalize()} against {task.scale.positions} at the last checkpoint. {SIZE_RULE} "
         f"{CURVES_RULE} {left_out}"
     ).rstrip()
     last = curves.groupby("series", sort=False).tail(1)
-    words = _in_words(panel, f"against {task.scale.axis}. At the last position", last)
+    words = _in_words(panel, f"against {task.scale.positions}. At the last position", last)
     return Drawing(name, figure, caption, words, curves, spots)
 
 

@@ -54,7 +54,8 @@ def _ranked(row: dict[Any, Any]) -> TableCell:
 def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
     """Rows are tasks, columns architectures: how many times the Transformer's FLOPs each needs to match it.
 
-    Where a task has no Transformer, the first architecture of its plan stands in its place.
+    Where a task has no Transformer, Transformer++ or else the first architecture of its plan stands in its
+    place.
     """
     parts = [matching(comparison) for comparison in comparisons]
     numbers = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["task"])
@@ -62,19 +63,22 @@ def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
         dict.fromkeys(name for comparison in comparisons for name in comparison.series.values())
     )
     architectures.sort(key=lambda name: FIXED.get(name, len(FIXED)))
-    rows = []
+    rows, references = [], set()
     for comparison, pairs in zip(comparisons, parts, strict=True):
         reference = _reference(comparison)
+        references.add(comparison.series[reference])
         factors = {row["b"]: row for row in pairs[pairs["a"] == reference].to_dict("records")}
         by_architecture: dict[str, list[str]] = {}
         for series, architecture in comparison.series.items():
             by_architecture.setdefault(architecture, []).append(series)
         cells = [_matched(by_architecture.get(name, []), reference, factors) for name in architectures]
         rows.append([TableCell(comparison.task), *cells])
+    alone = architecture_name(next(iter(references))) if len(references) == 1 else ""
+    name = f"{'the ' if alone == 'Transformer' else ''}{alone} (×1)" if alone else "the one marked ×1"
     caption = (
-        "How many times the FLOPs of the Transformer (×1) an architecture needs for the lowest error that "
-        "both reach, with its 90 % interval (one seed: no interval); below 1 it needs fewer. †: its best "
-        "error stays above the Transformer's best. ≤, ≥: one of them is there with its smallest model "
+        f"How many times the FLOPs of {name} an architecture needs for the lowest error that both reach, "
+        "with its 90 % interval (one seed: no interval); below 1 it needs fewer. †: its best error stays "
+        "above the best of ×1. ≤, ≥: one of them is there with its smallest model "
         f"already. All pairs are in the CSV. {RULE}"
     )
     heads = ["task", *(architecture_name(name) for name in architectures)]
@@ -83,8 +87,9 @@ def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
 
 def _reference(comparison: FrontierComparison) -> str:
     names = [name for name in comparison.series if comparison.lines[name]]
-    transformers = [name for name in names if comparison.series[name] == "transformer"]
-    return (transformers or names)[0]
+    preferred = ("transformer", "transformer_plus_plus")
+    transformers = (name for wanted in preferred for name in names if comparison.series[name] == wanted)
+    return next(transformers, names[0])
 
 
 def _matched(names: Sequence[str], reference: str, factors: dict[Any, dict[Any, Any]]) -> TableCell:

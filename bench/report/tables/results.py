@@ -6,6 +6,7 @@ without a number states the reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, ta
 from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import error_text, heading, millions, plus_minus
-from bench.results.evaluations import mean_flops
+from bench.results.evaluations import HORIZON_ACCURACY, mean_flops
 from bench.run import short
+from bench.tasks.task import LONGER
 
 
 def results_table(name: str, task: TaskResults) -> Table:
@@ -25,14 +27,16 @@ def results_table(name: str, task: TaskResults) -> Table:
     scale = task.scale
     settings = {tuple(row[key] for key in CELL): row for row in _chosen_rows(task.settings)}
     ends = dict(iter(task.ends().groupby(CELL, sort=False)))
+    longer = dict(iter(task.ends(evaluation=LONGER).groupby(CELL, sort=False)))
     numbers = pd.DataFrame(
         [
-            _summary(runs, settings.get(cell), ends.get(cell), scale)
+            _summary(runs, settings.get(cell), ends.get(cell), scale) | _horizon(longer.get(cell))
             for cell, runs in task.runs.groupby(CELL, sort=False)
         ],
         columns=SUMMARY_COLUMNS,
     )
-    best = {column: _best(numbers, column, scale) for column in ("value", "value_last")}
+    horizons = bool(numbers["horizon"].notna().any())
+    best = {column: _best(numbers, column, scale) for column in ("value", "value_last", "horizon")}
     clips = task.runs["clip"].nunique() > 1
     fields = (
         "series",
@@ -42,21 +46,37 @@ def results_table(name: str, task: TaskResults) -> Table:
         *(TUNED if clips else TUNED[:1]),
         "training_flops",
     )
-    columns = [*map(heading, fields), scale.label, "at the last position", "outcome", "seeds"]
-    rows = [_row(values, index, best, clips) for index, values in enumerate(numbers.to_dict("records"))]
+    columns = [
+        *map(heading, fields), scale.label, "at the last position", *(["horizon"] if horizons else []),
+        "outcome", "seeds",
+    ]  # fmt: skip
+    rows = [
+        _row(values, index, best, clips, horizons) for index, values in enumerate(numbers.to_dict("records"))
+    ]
     caption = (
         f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
         f"({scale.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over prompts and seeds; where one seed finished, over prompts only."
     )
+    if horizons:
+        caption += (
+            f" Horizon: positions up to the last one with an accuracy of at least {HORIZON_ACCURACY:g}, of "
+            f"the {numbers['horizon_end'].max():.0f} of the longest prompts; mean over seeds ± its standard "
+            "error. ≥: a seed reaches the end."
+        )
+    else:
+        numbers = numbers.drop(columns=HORIZON_COLUMNS)
     numbers = numbers.rename(columns=lambda column: column.replace("value", scale.label.replace(" ", "_")))
     return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
 
 
+HORIZON_COLUMNS = ["horizon", "horizon_se", "horizon_end", "horizon_seeds_at_end"]
+"""The mean horizon, its standard error over seeds (NaN for one seed), the positions of the longest prompts,
+and the seeds whose horizon has all of these."""
 SUMMARY_COLUMNS = [
     "architecture", "series", "size", "size_group", "parameters", "state_numbers", "learning_rate", "clip",
-    "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se", "interval", "outcome",
-    "seeds_finished", "seeds_planned", "run_ids",
+    "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se", *HORIZON_COLUMNS,
+    "interval", "outcome", "seeds_finished", "seeds_planned", "run_ids",
 ]  # fmt: skip
 
 
@@ -91,20 +111,54 @@ def _summary(
     }
 
 
+def _horizon(ends: pd.DataFrame | None) -> dict[str, float]:
+    """HORIZON_COLUMNS of a cell. `ends` has the rows of the evaluation on longer prompts of its runs."""
+    if ends is None or ends["horizon"].isna().any():
+        return {}
+    horizons = ends["horizon"].astype(float)
+    end = 1 + max(max(positions) for positions in ends["examples"])
+    error = float(horizons.std(ddof=1)) / math.sqrt(len(horizons))  # NaN for one seed
+    return {
+        "horizon": float(horizons.mean()),
+        "horizon_se": error,
+        "horizon_end": float(end),
+        "horizon_seeds_at_end": float((horizons == end).sum()),
+    }
+
+
+def _horizon_cell(values: Mapping[Any, Any], best: bool) -> TableCell:
+    """A horizon: "41.0 ± 2.1"; "≥ 212 ± 31" where some seeds reach the end, "all 256" where all do."""
+    if pd.isna(values["horizon"]):
+        return TableCell("not evaluated", absent=True)
+    reached = values["horizon_seeds_at_end"]
+    if values["horizon"] == values["horizon_end"]:
+        return TableCell(f"all {values['horizon_end']:.0f}", best=best)
+    error = values["horizon_se"]
+    places = 1 if error < 10 else 0  # a horizon is a number of positions
+    text = f"{values['horizon']:.{places}f} ± {error:.{places}f}" if error >= 0 else f"{values['horizon']:g}"
+    return TableCell(f"≥ {text}" if reached else text, best=best)
+
+
 def _best(numbers: pd.DataFrame, column: str, scale: ScoreScale) -> set[int]:
-    """Rows that are best of their size, or best of all if no size has two rows to compare."""
+    """Rows that are best of their size, or best of all if no size has two rows to compare.
+
+    Equal ones are all best.
+    """
     scored = numbers.assign(row=range(len(numbers)))[numbers[column].notna()]
     sizes = scored.groupby("size").filter(lambda group: len(group) > 1)
     if sizes.empty:
         groups = [scored] if len(scored) > 1 else []
     else:
         groups = [group for _, group in sizes.groupby("size")]
-    sign = -1.0 if scale.higher_is_better else 1.0
-    values = {index: sign * float(value) for index, value in enumerate(numbers[column])}
-    return {min(group["row"], key=values.__getitem__) for group in groups}
+    bests = (group[column].max() if scale.higher_is_better else group[column].min() for group in groups)
+    return {
+        row for group, best in zip(groups, bests, strict=True) for row in group["row"][group[column] == best]
+    }
 
 
-def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], clips: bool) -> list[TableCell]:
+def _row(
+    values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], clips: bool, horizons: bool
+) -> list[TableCell]:
     group = f" ({values['size_group']})" if isinstance(values["size_group"], str) else ""
     names = [
         TableCell(values["series"]),
@@ -117,7 +171,8 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
         absent = TableCell(values["outcome"], absent=True)
         unset = [TableCell("none chosen", absent=True)] * (1 + clips)
         seeds = TableCell(f"0 of {values['seeds_planned']:.0f}", absent=True)
-        return [*names, *unset, TableCell("none done", absent=True), absent, absent, outcome, seeds]
+        scores = [absent] * (2 + horizons)
+        return [*names, *unset, TableCell("none done", absent=True), *scores, outcome, seeds]
     rate = short(values["learning_rate"]) + (" (edge of its grid)" if values["at_edge"] else "")
     return [
         *names,
@@ -128,6 +183,7 @@ def _row(values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], cl
         TableCell(
             plus_minus(values["value_last"], values["value_last_se"]), best=index in best["value_last"]
         ),
+        *([_horizon_cell(values, index in best["horizon"])] if horizons else []),
         outcome,
         TableCell(f"{values['seeds_finished']:.0f} of {values['seeds_planned']:.0f}"),
     ]
