@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import grid, record_of, result_of, run_of, task_named
 
@@ -20,7 +20,6 @@ POINTS = st.lists(st.tuples(FLOPS, st.just(0.0) | st.floats(1e-8, 1.0)), min_siz
 """Errors of 0 among them: a task can be solved exactly."""
 
 
-@settings(deadline=None)
 @given(POINTS)
 def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
     points: list[tuple[float, float]],
@@ -36,7 +35,6 @@ def test_along_a_frontier_flops_rise_and_errors_fall_and_no_point_is_below_it(
         assert error <= y
 
 
-@settings(deadline=None)
 @given(POINTS)
 def test_a_frontier_spans_every_budget_that_was_trained_to(points: list[tuple[float, float]]) -> None:
     line = frontier(points)
@@ -48,7 +46,6 @@ def test_a_frontier_spans_every_budget_that_was_trained_to(points: list[tuple[fl
     assert error_at(line, 0.99 * min(budgets)) is None
 
 
-@settings(deadline=None)
 @given(POINTS, st.floats(0, 1), st.floats(0, 1))
 def test_more_flops_never_give_a_higher_error(
     points: list[tuple[float, float]], first: float, second: float
@@ -61,7 +58,6 @@ def test_more_flops_never_give_a_higher_error(
     assert low <= high * (1 + 1e-12)
 
 
-@settings(deadline=None)
 @given(POINTS, st.floats(0, 1))
 def test_the_fewest_flops_for_an_error_reach_it(points: list[tuple[float, float]], share: float) -> None:
     line = frontier(points)
@@ -115,7 +111,6 @@ BUDGETS = st.sampled_from([1e12, 3e13, 1e15, 2e15, 7e19])  # few, so that models
 ERRORS = st.sampled_from([0.0, 1e-3, 0.2]) | st.floats(1e-8, 1.0)
 
 
-@settings(deadline=None)
 @given(
     st.lists(BUDGETS, min_size=1, max_size=6).flatmap(
         lambda flops: st.tuples(

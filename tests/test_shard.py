@@ -28,7 +28,7 @@ RUNS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(RUNS, max_size=60), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_every_run_is_in_exactly_one_share_whatever_the_order(
     runs: list[Run], count: int, chance: object
@@ -41,7 +41,7 @@ def test_every_run_is_in_exactly_one_share_whatever_the_order(
     assert [Shard(index, count).ids(shuffled) for index in range(1, count + 1)] == shares
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(RUNS, max_size=60, unique_by=lambda run: run.id), st.integers(1, 9))
 def test_shares_form_as_many_stacks_as_the_whole(runs: list[Run], count: int) -> None:
     def stacks(some: list[Run]) -> int:

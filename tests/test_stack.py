@@ -140,7 +140,7 @@ def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:
     assert [result["outcome"] for result in results] == ["diverged", "diverged"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

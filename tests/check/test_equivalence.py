@@ -204,7 +204,7 @@ def test_the_interval_is_that_of_a_normal_mean() -> None:
     assert (ratio.high - ratio.low) / 2 == pytest.approx(1.645 * spread, rel=0.04)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.floats(0.01, 10), min_size=2, max_size=5), st.floats(0.1, 10))
 def test_scaling_every_error_scales_the_ratio(errors: list[float], factor: float) -> None:
     reference = dict(enumerate(errors))

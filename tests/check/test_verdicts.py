@@ -361,7 +361,7 @@ TOLERANCES = st.floats(1e-6, 10)
 KINDS = ["absolute", "relative", "log10"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ERRORS, st.sampled_from(["absolute", "relative", "log10"]), TOLERANCES, TOLERANCES, st.floats(1e-3, 1e3)
 )
@@ -373,7 +373,7 @@ def test_widening_a_tolerance_never_loses_a_value(
         assert on_error(value(expected=expected, **{kind: wide}), error).verdict == "reproduced"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ERRORS, ERRORS, ERRORS)
 def test_raising_a_bound_never_loses_a_value(error: float, first: float, second: float) -> None:
     low, high = sorted((first, second))
@@ -383,7 +383,7 @@ def test_raising_a_bound_never_loses_a_value(error: float, first: float, second:
         assert on_error(bound(at_least=low), error).verdict == "reproduced"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(ERRORS, min_size=3, max_size=3), st.floats(-0.99, 5), st.floats(-0.99, 5))
 def test_more_slack_never_loses_an_order(errors: list[float], first: float, second: float) -> None:
     runs = grid(LINEAR, ("transformer", "mamba", "s4"))
@@ -402,7 +402,7 @@ def test_more_slack_never_loses_an_order(errors: list[float], first: float, seco
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.none(), st.floats(0.01, 1)), min_size=12, max_size=12))
 def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> None:
     from bench.report.data.choices import best_sizes

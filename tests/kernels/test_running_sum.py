@@ -11,7 +11,7 @@ from bench.kernels.running_sum import running_sum
 
 
 @given(st.integers(1, 300), st.integers(1, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_running_sums_are_cumulative_sums(length: int, channels: int) -> None:
     values = normal(2, length, channels)
     torch.testing.assert_close(running_sum(values), values.cumsum(1), **EXACT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.paper.symbols import FAILED, SYMBOLS, symbol
@@ -38,7 +38,6 @@ def test_parity_at_its_plateau_has_learned_nothing() -> None:
     assert [symbol(excess, [plateau, learned]) for excess in (plateau, learned)] == ["✗", "✓"]
 
 
-@settings(deadline=None)
 @given(EXCESSES, EXCESSES, EXCESSES)
 def test_a_larger_excess_never_gets_a_better_symbol(first: float, second: float, best: float) -> None:
     low, high = sorted((first, second))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import (
     baselines_of,
@@ -159,7 +159,6 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
 points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.nan)), max_size=30)
 
 
-@settings(deadline=None)
 @given(points)
 def test_frontier_falls_strictly_and_nothing_lies_below_it(pairs: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in pairs], dtype=float)

@@ -105,7 +105,7 @@ chosen = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(axes=chosen, data=st.data())
 def test_a_grid_has_as_many_runs_as_its_lists_multiply_to_in_whatever_order(
     tmp_path_factory: pytest.TempPathFactory, axes: dict[str, list[Any]], data: st.DataObject

@@ -93,7 +93,7 @@ def lstsq(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     noise=st.sampled_from([0.0, 1.0]),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_running_least_squares_is_the_minimum_norm_fit_of_what_was_seen(
     dims: int, points: int, kinds: list[str], noise: float, seed: int
 ) -> None:

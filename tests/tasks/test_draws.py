@@ -36,7 +36,7 @@ PLACES = st.tuples(
 
 
 @given(place=PLACES, name=st.text(max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_draw_does_not_depend_on_what_was_drawn_before(place: tuple[int, str, int], name: str) -> None:
     fresh, used = draws(*place), draws(*place)
     used.normal("other", 7)
@@ -45,7 +45,7 @@ def test_a_draw_does_not_depend_on_what_was_drawn_before(place: tuple[int, str, 
 
 
 @given(one=st.tuples(PLACES, st.text(max_size=3)), other=st.tuples(PLACES, st.text(max_size=3)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_two_places_share_no_word(one: tuple, other: tuple) -> None:
     if one != other:
         words = [set(draws(*place).bits(name, 64).tolist()) for place, name in (one, other)]
@@ -160,7 +160,7 @@ def test_subsets_are_uniform_without_repetition() -> None:
 
 
 @given(out_of=st.integers(2, 12), seed=st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_subsets_stay_among_the_elements_allowed(out_of: int, seed: int) -> None:
     by_number = draws(seed).subsets("s", 50, 2, out_of, 12)
     by_tensor = draws(seed).subsets("s", 50, 2, torch.tensor(out_of), 12)

@@ -58,7 +58,7 @@ def test_gram_schmidt_is_a_qr_factorisation_with_a_positive_diagonal() -> None:
 
 
 @given(steps=st.integers(1, 40), k=st.integers(1, 4), seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_states_are_those_of_a_loop(steps: int, k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     a = 0.5 * torch.randn(3, k, k, dtype=torch.float64, generator=generator)

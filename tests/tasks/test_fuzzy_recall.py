@@ -44,7 +44,7 @@ def pairs_of(task: FuzzyRecall, prompts: Prompts, row: int) -> tuple[int, list[t
     more_tokens=st.integers(0, 40),
     step=st.integers(0, 999),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_counts_are_values_of_keys_seen_before(
     key_tokens: int, value_tokens: int, more_symbols: int, more_tokens: int, step: int
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_lookup_of_the_whole_key_is_right_and_one_of_its_last_token_is_not() -
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_last_followers_are_those_of_a_search(data: st.DataObject) -> None:
     length, count = data.draw(st.integers(2, 14)), data.draw(st.integers(1, 3))
     tokens = data.draw(st.lists(st.integers(0, 2), min_size=length, max_size=length))

@@ -30,7 +30,7 @@ def map_of(task: Memorisation, source: Draws, count: int) -> dict[int, int]:
 
 
 @given(symbols=st.integers(4, 60), keys=st.integers(1, 9), step=st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_mark_follows_every_key_and_different_keys_have_different_values(
     symbols: int, keys: int, step: int
 ) -> None:

@@ -37,7 +37,7 @@ def counted(prompts: Prompts) -> torch.Tensor:
     noise=st.sampled_from([0.0, 0.3, 0.95]),
     step=st.integers(0, 999),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_what_counts_are_keys_seen_before_and_their_targets_are_the_values(
     slots: int, values: int, noise_symbols: int, noise: float, step: int
 ) -> None:

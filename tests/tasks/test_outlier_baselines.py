@@ -140,7 +140,7 @@ def test_predictors_among_outliers_by_head() -> None:
 
 
 @given(seed=st.integers(0, 2**31), size=st.sampled_from([1e-3, 1.0, 1e6]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_outliers_hold_does_not_matter_to_who_leaves_them_out(seed: int, size: float) -> None:
     prompts = sample(ManyOutlierRegression(n_dims=4, n_points=40), 5)
     generator = torch.Generator().manual_seed(seed)
@@ -160,7 +160,7 @@ def test_what_outliers_hold_does_not_matter_to_who_leaves_them_out(seed: int, si
 
 
 @given(seed=st.integers(0, 2**31), scales=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=2))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_plane_counts_and_not_how_long_its_outliers_are(seed: int, scales: list[float]) -> None:
     prompts = sample(OrthogonalOutlierRegression(n_dims=5, n_points=13, coefficients="per_prompt"), 6)
     assert prompts.counted is not None

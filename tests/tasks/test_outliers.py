@@ -126,7 +126,7 @@ def test_clean_pairs_are_linear_and_do_not_depend_on_the_outliers(task: OutlierR
     assert torch.equal(some.tokens.view(6, n_points, 2, 20)[both], more.tokens.view(6, n_points, 2, 20)[both])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(step=st.integers(0, 10**6))
 def test_outliers_span_a_plane_orthogonal_to_w(step: int) -> None:
     task = OrthogonalOutlierRegression()

@@ -110,7 +110,7 @@ def test_losses_down_to_1e_7_are_told_apart() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(count=st.integers(1, 3000), size=st.integers(1, 70), epoch=st.integers(0, 5))
 def test_an_epoch_visits_every_prompt_once(count: int, size: int, epoch: int) -> None:
     first = epoch * count  # place of the epoch's first prompt in the endless sequence

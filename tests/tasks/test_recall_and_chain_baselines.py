@@ -51,7 +51,7 @@ def test_a_linear_memory_is_the_best_matrix() -> None:
 
 
 @given(seed=st.integers(0, 2**31), pairs=st.integers(1, 12), layout=st.sampled_from(["compact", "spaced"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_lookup_is_exact_for_any_order_of_pairs(seed: int, pairs: int, layout: str) -> None:
     prompts = sample(VectorMQAR(n_dims=3, pairs=pairs, queries=min(pairs, 4), layout=layout), 3)
     order = torch.randperm(pairs, generator=torch.Generator().manual_seed(seed))
@@ -182,7 +182,7 @@ def test_a_chain_by_head() -> None:
 
 
 @given(order=st.permutations(range(4)), seed=st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_hidden_units_does_not_matter(order: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(4, 12, 3, generator=generator)

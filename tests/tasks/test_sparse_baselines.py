@@ -93,7 +93,7 @@ def exact_lasso(x: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
     alpha=st.sampled_from([0.5, 0.1, 0.001]),
     kind=st.sampled_from(["normal", "signs", "repeated"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lasso_weights_reach_the_minimum_over_all_patterns_of_signs(
     seen: int, seed: int, alpha: float, kind: str
 ) -> None:

@@ -415,7 +415,7 @@ def test_curriculum_zeroes_the_coordinates_not_yet_shown(task: Task, step: int) 
     assert not inputs[..., shown:].any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     step=st.integers(0, 40_000), name=st.sampled_from(["linear_regression", "decision_tree"]), data=st.data()
 )
@@ -657,7 +657,7 @@ def test_sigmoid_cross_entropy_loses_its_gradient_on_confident_mistakes() -> Non
 
 
 @given(logit=st.floats(-8, 8))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_both_cross_entropies_agree_where_nothing_saturates(logit: float) -> None:
     prompts = SparseParity().sample(draws(), 1)
     one, other = (

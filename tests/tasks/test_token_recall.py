@@ -29,7 +29,7 @@ def draws(step: int = 0) -> Draws:
     spare=st.integers(0, 9),
     fillers=st.sampled_from(["random", "zero"]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_every_query_is_a_key_and_its_target_is_the_last_value(
     pairs: int, updates: int, spare: int, fillers: str
 ) -> None:

@@ -83,7 +83,6 @@ def test_only_cyclic_groups_are_commutative() -> None:
 
 
 @given(group=st.sampled_from(GROUPS), data=st.data())
-@settings(deadline=None)
 def test_tables_are_those_of_groups(group: Group, data: st.DataObject) -> None:
     table = multiplication_table(group)
     a, b, c = (data.draw(st.integers(0, len(table) - 1)) for _ in range(3))
@@ -96,7 +95,7 @@ def test_tables_are_those_of_groups(group: Group, data: st.DataObject) -> None:
 
 
 @given(length=st.integers(1, 70), seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_prefix_products_are_those_of_a_loop(length: int, seed: int) -> None:
     matrices = torch.randint(0, 2, (2, length, 3, 3), generator=torch.Generator().manual_seed(seed))
 

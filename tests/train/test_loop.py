@@ -206,7 +206,7 @@ def test_curriculum_reaches_the_loss_on_the_device() -> None:
         torch.testing.assert_close(task.loss(outputs, prompts, torch.tensor(step)), expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(step=st.integers(0, 499_999))
 def test_adamw_warms_up_and_decays_as_appendix_c_says(step: int) -> None:
     factor = float(AdamW().rate_factor(torch.tensor(step), 500_000))

@@ -54,7 +54,7 @@ def test_activations_are_their_references(kind: str, name: str, shape: tuple[int
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("name", FAST)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(rows=st.integers(1, 20), channels=st.integers(1, 140))
 def test_activations_are_their_references_at_any_shape(
     kind: str, name: str, rows: int, channels: int

@@ -140,7 +140,7 @@ def test_a_member_with_broken_gradients_leaves_the_others_alone(name: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     members=st.integers(1, 3),
     widths=st.tuples(st.integers(1, 40), st.integers(1, 60)),

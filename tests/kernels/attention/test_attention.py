@@ -23,7 +23,7 @@ from bench.kernels.product import precision
 from bench.precision import PRECISIONS
 
 ALL = ["reference", *FAST]
-shapes = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shapes = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from kernel_checks import FAST, assert_same, convolution_inputs, lengths
 
 from bench.kernels.convolution import short_convolution
 
-shapes = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shapes = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.slow

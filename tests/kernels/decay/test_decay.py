@@ -132,7 +132,7 @@ def test_without_decay_it_is_linear_attention(name: str, form: str) -> None:
 
 
 @given(length=st.integers(1, 140), spread=st.floats(0, 2), seed=st.integers(0, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_equal_channels_make_both_forms_the_same(length: int, spread: float, seed: int) -> None:
     torch.manual_seed(seed)
     q, k, v, _ = vector_inputs(length)

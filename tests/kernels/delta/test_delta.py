@@ -51,7 +51,7 @@ def test_chunks_are_the_recurrence_in_outputs_and_gradients(length: int, updates
     assert_same(fast, reference, inputs(length, updates))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(length=st.integers(1, 90), updates=st.integers(1, 3), keys=st.integers(1, 6), values=st.integers(1, 6))
 def test_chunks_are_the_recurrence_at_any_shape(length: int, updates: int, keys: int, values: int) -> None:
     assert_same(fast, reference, inputs(length, updates, keys, values, batch=1))

@@ -40,7 +40,7 @@ def test_norms_are_their_references(kind: str, name: str, shape: tuple[int, ...]
 
 
 @pytest.mark.parametrize("name", FAST)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=st.integers(1, 40), channels=st.integers(1, 70))
 def test_addition_and_norm_are_their_reference_at_any_shape(name: str, rows: int, channels: int) -> None:
     assert_same(add_norm(name), add_norm("reference"), inputs("add_norm_triton", rows, channels))
@@ -178,7 +178,7 @@ def test_rms_norms_keep_pytorchs_rules(function: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["reference", "sequential", TRITON])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(scale=st.floats(1e-2, 1e6), channels=st.integers(1, 9))
 def test_an_rms_norm_forgets_the_scale_but_not_the_mean(name: str, scale: float, channels: int) -> None:
     h = torch.ones(2, channels, dtype=torch.float64)

@@ -65,7 +65,7 @@ singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequential", TRITON])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(singles, min_size=1, max_size=5))
 def test_three_parts_add_up_to_the_number(name: str, values: list[float]) -> None:
     whole = torch.tensor(values, dtype=torch.float32).view(1, 1, -1)
@@ -79,7 +79,7 @@ def test_three_parts_add_up_to_the_number(name: str, values: list[float]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequential", TRITON])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=st.floats(width=32, min_value=-(2.0**100), max_value=2.0**100))
 def test_each_part_is_the_nearest_to_what_is_left(name: str, value: float) -> None:
     whole = torch.full((1, 1, 1), value)

@@ -67,7 +67,7 @@ def test_a_stack_is_each_model_alone(function: Choice, shared: int) -> None:
 
 
 @names
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(scale=st.floats(-60, 60))
 def test_decays_and_keys_are_bounded(name: str, scale: float) -> None:
     """However large decays and shares are; none is NaN."""

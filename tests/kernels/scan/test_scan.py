@@ -10,7 +10,7 @@ from kernel_checks import FAST, LENGTHS, TRITON, assert_same, normal, scan_input
 
 from bench.kernels.scan import selective_scan
 
-shapes = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shapes = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("length", LENGTHS)

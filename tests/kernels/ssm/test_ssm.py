@@ -13,7 +13,7 @@ from kernel_checks import FAST, assert_same, lengths, ssm_inputs
 from bench.kernels.ssm import diagonal_ssm
 from bench.kernels.ssm.sequential import smooth_length
 
-shapes = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shapes = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_chunks_are_the_recurrence_in_outputs_and_gradients(rule: Rule, length: 
 
 
 @rules
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(length=st.integers(1, 90), keys=st.integers(1, 6), values=st.integers(1, 6))
 def test_chunks_are_the_recurrence_at_any_shape(rule: Rule, length: int, keys: int, values: int) -> None:
     assert_same(rule("sequential"), rule("reference"), inputs(rule, length, keys, values, batch=1))

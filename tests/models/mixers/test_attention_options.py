@@ -90,7 +90,7 @@ def test_attention_is_its_formula_in_outputs_and_gradients(block: Attention) -> 
     torch.testing.assert_close(gradients, exact, rtol=1e-9, atol=1e-11)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(t=st.integers(0, 40), s=st.integers(0, 40), shift=st.integers(0, 40), head_dim=st.integers(1, 9))
 def test_rotated_vectors_meet_by_their_distance_and_keep_their_lengths(
     t: int, s: int, shift: int, head_dim: int
