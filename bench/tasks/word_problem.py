@@ -44,8 +44,8 @@ class WordProblem(NextToken):
     A model has |G|² products of two elements to learn. With `alphabet: generators` these are few: an element
     of the prompt is the identity or one of the group's generators (`bench.tasks.groups`), as Grazzi et al.
     (2024) restrict S5 to some of its elements. Products are then uniform only after many elements: those of
-    the first few are easier to guess. A generator of S3, A5 or S5 is
-    the product of at most two reflections, but for the cycle of five points in S5, which takes four.
+    the first few are easier to guess. A generator of S3, A5 or S5 is the product of at most two reflections,
+    but for the cycle of five points in S5, which takes four.
 
     Groups: Z2 (parity), Z5 (sums modulo 5), S3, three groups of 60 elements (Z60 commutative, A4xZ5
     solvable, A5 not solvable), and S5, of 120. The word problem of a group that is not solvable is complete
