@@ -36,16 +36,29 @@ def _erased(k, erased_key):
     return erased / tl.maximum(length, EPSILON), length
 
 
+@triton.jit
+def _parameters(HEADS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """Places of a head's parameters (1, BLOCK), and which of them there are."""
+    d = tl.arange(0, BLOCK)[None, :]
+    return (tl.program_id(2).to(tl.int64) * HEADS + tl.program_id(1)) * CHANNELS + d, d < CHANNELS
+
+
+@triton.jit
+def _numbers(t, tokens, HEADS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """Places of a head's numbers at the tokens t (ROWS, 1), and which of them there are."""
+    d = tl.arange(0, BLOCK)[None, :]
+    place = ((tl.program_id(2).to(tl.int64) * tokens + t) * HEADS + tl.program_id(1)) * CHANNELS + d
+    return place, (t < tokens) & (d < CHANNELS)
+
+
 @triton.jit(do_not_specialize=["tokens"])
 def _keys(
     decay, share, k, decay_bias, share_bias, erased_key, key_share, g, read, erase, write, tokens,
     HEADS: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    t, d = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    inside = (t < tokens) & (d < CHANNELS)
-    place = ((model * tokens + t) * HEADS + head) * CHANNELS + d
-    column, known = (model * HEADS + head) * CHANNELS + d, d < CHANNELS
+    t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
+    column, known = _parameters(HEADS, CHANNELS, BLOCK)
     decay_c = tl.load(decay + place, mask=inside, other=0.0)
     decay_c += tl.load(decay_bias + column, mask=known, other=0.0)
     share_c = tl.load(share + place, mask=inside, other=0.0)
@@ -69,7 +82,7 @@ def _keys_gradient(
     """Gradients of decay, share and k; partial sums of those of the biases and of the keys' parameters."""
     head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
     row, d = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    column, known = (model * HEADS + head) * CHANNELS + d, d < CHANNELS
+    column, known = _parameters(HEADS, CHANNELS, BLOCK)
     decay_bias_c = tl.load(decay_bias + column, mask=known, other=0.0)
     share_bias_c = tl.load(share_bias + column, mask=known, other=0.0)
     erased_key_c = tl.load(erased_key + column, mask=known, other=0.0)
@@ -80,8 +93,7 @@ def _keys_gradient(
     sum_key_share = tl.zeros((ROWS, BLOCK), dk.dtype.element_ty)
     for i in range(rounds):
         t = (tl.program_id(0) * rounds + i) * ROWS + row
-        inside = (t < tokens) & known
-        place = ((model * tokens + t) * HEADS + head) * CHANNELS + d
+        place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
         k_c = tl.load(k + place, mask=inside, other=0.0)
         sigmoid = sigmoid_of(tl.load(decay + place, mask=inside, other=0.0) + decay_bias_c)
         a = sigmoid_of(tl.load(share + place, mask=inside, other=0.0) + share_bias_c)
@@ -126,11 +138,9 @@ def _outputs(
     y, r, k, v, gate, norm_weight, norm_bias, direct, out, tokens,
     HEADS: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    t, d = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    inside = (t < tokens) & (d < CHANNELS)
-    place = ((model * tokens + t) * HEADS + head) * CHANNELS + d
-    column, known = (model * HEADS + head) * CHANNELS + d, d < CHANNELS
+    t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
+    column, known = _parameters(HEADS, CHANNELS, BLOCK)
     normed, _ = _standardized(tl.load(y + place, mask=inside, other=0.0), inside, CHANNELS)
     products = tl.load(r + place, mask=inside, other=0.0) * tl.load(k + place, mask=inside, other=0.0)
     own = tl.sum(products * tl.load(direct + column, mask=known, other=0.0), axis=1)[:, None]
@@ -149,7 +159,7 @@ def _outputs_gradient(
     """Gradients of the tokens' values, and partial sums of those of the norm's parameters and of `direct`."""
     head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
     row, d = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    column, known = (model * HEADS + head) * CHANNELS + d, d < CHANNELS
+    column, known = _parameters(HEADS, CHANNELS, BLOCK)
     weight = tl.load(norm_weight + column, mask=known, other=0.0)
     bias = tl.load(norm_bias + column, mask=known, other=0.0)
     direct_c = tl.load(direct + column, mask=known, other=0.0)
@@ -158,8 +168,7 @@ def _outputs_gradient(
     sum_direct = tl.zeros((ROWS, BLOCK), dy.dtype.element_ty)
     for i in range(rounds):
         t = (tl.program_id(0) * rounds + i) * ROWS + row
-        inside = (t < tokens) & known
-        place = ((model * tokens + t) * HEADS + head) * CHANNELS + d
+        place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
         d_out_c = tl.load(d_out + place, mask=inside, other=0.0)
         normed, scale = _standardized(tl.load(y + place, mask=inside, other=0.0), inside, CHANNELS)
         r_c = tl.load(r + place, mask=inside, other=0.0)
