@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from small_runs import small_run, without_dropout  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from bench.kernels import backends, branches, inputs, registry, self_test  # noqa: E402
+from bench.kernels import backends, branches, registry, self_test  # noqa: E402
 from bench.kernels.convolution import short_convolution  # noqa: E402
 from bench.kernels.dropout import dropout, site  # noqa: E402
 from bench.kernels.scan import selective_scan  # noqa: E402
@@ -43,6 +43,7 @@ from bench.train.step import captured_step, eager_step  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NAMES = list(ARCHITECTURES)
+KERNELS = {name: kernel for name, kernel in registry.kernels().items() if kernel.draw}
 
 
 def gpu_run(name: str, **fields: Any) -> Run:
@@ -331,9 +332,9 @@ def squares(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 def test_a_stack_of_models_is_each_model_alone(backend: str) -> None:
     if why := backends.unavailable(backend, "cuda"):
         pytest.skip(why)
-    for kernel, draw in inputs.INPUTS.items():
-        function = registry.load(kernel, backend)
-        values = [value.cuda() for value in draw(82)]
+    for kernel in KERNELS:
+        function = KERNELS[kernel].load(backend)
+        values = [value.cuda() for value in KERNELS[kernel].inputs(82)]
         floats = tuple(place for place, value in enumerate(values) if value.is_floating_point())
         scaled = [0.9 * value if value.is_floating_point() else value for value in values]
         stack = [torch.stack(pair) for pair in zip(values, scaled, strict=True)]
@@ -354,8 +355,8 @@ def test_a_stack_of_models_is_each_model_alone(backend: str) -> None:
 )
 def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients with work on other streams, computed often, are those of one stream."""
-    function = registry.load(kernel, "triton")
-    values = [value.cuda() for value in inputs.INPUTS[kernel](82, batch=64)]
+    function = KERNELS[kernel].load("triton")
+    values = [value.cuda() for value in KERNELS[kernel].inputs(82, batch=64)]
     if members > 1:
         values = [torch.stack([value * (1 + k) for k in range(members)]) for value in values]
         function = torch.func.vmap(function)
@@ -372,13 +373,13 @@ def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.M
 
 @pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
-@pytest.mark.parametrize("kernel", list(inputs.INPUTS))
+@pytest.mark.parametrize("kernel", list(KERNELS))
 @pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
 def test_a_compiled_kernel_has_the_same_outputs_and_gradients(backend: str, kernel: str) -> None:
     if why := backends.unavailable(backend, "cuda"):
         pytest.skip(why)
-    function = registry.load(kernel, backend)
-    values = [value.cuda() for value in inputs.INPUTS[kernel](82)]
+    function = KERNELS[kernel].load(backend)
+    values = [value.cuda() for value in KERNELS[kernel].inputs(82)]
     floats = [value.requires_grad_() for value in values if value.is_floating_point()]
 
     def loss(function, *values: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]

@@ -19,7 +19,8 @@ states which one a machine uses.
 A run uses one backend for all kernels. Its name (`--kernels`) is printed and stored with the result. `auto`
 means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
 
-To add a backend, add a file with its function to the folder of a kernel, and an entry to `BACKENDS`.
+To add a backend, add an entry to `BACKENDS`, and a file of its name to the folder of each kernel that it
+computes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 AUTO = "auto"
 
@@ -38,14 +38,12 @@ class Backend:
     """A kernel backend.
 
     Attributes:
-        kernels: locations of the kernels that it computes, beside those that `bench.kernels.registry` lists.
-        otherwise: the backend that computes all other kernels; None if the registry lists every kernel.
+        otherwise: the backend that computes the kernels for which it has no file; None if it has all.
         packages: packages that it imports.
         install: command that installs these packages.
         gpu: whether it needs an NVIDIA GPU.
     """
 
-    kernels: Mapping[str, str] = field(default_factory=dict)
     otherwise: str | None = None
     packages: tuple[str, ...] = ()
     install: str = ""
@@ -53,16 +51,9 @@ class Backend:
 
 
 BACKENDS: dict[str, Backend] = {
-    "sequential": Backend(),
-    "triton": Backend(packages=("triton",), install="pip install triton", gpu=True),
+    "sequential": Backend(otherwise="reference"),
+    "triton": Backend(otherwise="sequential", packages=("triton",), install="pip install triton", gpu=True),
     "mamba_ssm": Backend(
-        kernels={
-            "selective scan": "bench.kernels.scan.official:scan",
-            "short convolution": "bench.kernels.convolution.official:convolution",
-            "Mamba block": "bench.kernels.mamba.official:block",
-            "gated input": "bench.kernels.mamba.official:gated_input",
-            "diagonal SSM": "sequential",  # the package has no time-invariant SSM
-        },
         otherwise="triton",
         packages=("mamba_ssm", "causal_conv1d"),
         install="pip install --no-build-isolation 'icl-bench[cuda]'",

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.kernels.registry import Function
+    from bench.kernels.kernel import Function
 
 
 class Foreign:
     """A library's function in place of a kernel of bench. The first call on a device tests it there.
 
     Args:
-        kernel: name of the kernel (`bench.kernels.registry.KERNELS`).
+        kernel: name of the kernel (`bench.kernels.registry`).
         location: "module:function" in the library.
         install: command that installs the library.
         adapted: maps the library's function to one with the kernel's arguments and output.

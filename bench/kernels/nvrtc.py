@@ -24,7 +24,7 @@ _TYPES = {"P": ctypes.c_void_p, "q": ctypes.c_longlong, "i": ctypes.c_int}
 _MAX_DYNAMIC_SHARED_SIZE, _SHARED_MEMORY_CARVEOUT = 8, 9  # of the enumeration CUfunction_attribute
 
 
-class Kernel:
+class CompiledKernel:
     """A kernel that is loaded on the current device."""
 
     def __init__(self, binary: bytes, name: str, types: str, shared_bytes: int) -> None:
@@ -77,7 +77,7 @@ def load(
     shared_bytes: int,
     constants: tuple[tuple[str, int], ...],
     device: int,
-) -> Kernel:
+) -> CompiledKernel:
     """The kernel `name` of a CUDA C++ file, compiled with macros `constants` for the GPU `device`.
 
     The cubin is kept on disk, in Triton's cache folder, so that only the first process compiles.
@@ -93,7 +93,7 @@ def load(
         binary = compile_cubin(source, file.name, options)
         _write(cached, binary)
     with torch.cuda.device(device):
-        return Kernel(binary, name, types, shared_bytes)
+        return CompiledKernel(binary, name, types, shared_bytes)
 
 
 def definitions(constants: Mapping[str, int]) -> list[str]:

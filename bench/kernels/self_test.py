@@ -7,17 +7,15 @@ results.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
-from bench.kernels.adam import AdamSettings, Buffers
-from bench.kernels.inputs import INPUTS, normal_draws
+from bench.kernels.kernel import Function, Kernel, located
 from bench.kernels.product import precision
 
 LENGTHS = (82, 202, 280, 303, 1024)
@@ -64,35 +62,29 @@ class Outcome:
 def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, ...]) -> list[Outcome]:
     """Test every kernel of the named backends on `device`, at every length."""
     outcomes = []
-    for kernel, inputs in INPUTS.items():
-        reference = registry.load(kernel, "reference")
-        for name in names:
-            if name not in registry.backends_of(kernel):
-                continue
-            if why := backends.unavailable(name, str(device)):
-                outcomes.append(Outcome(kernel, name, unavailable=why))
-                continue
-            for length in lengths:
-                values = [value.to(device) for value in inputs(length)]
-                outcomes.append(
-                    _compare(kernel, name, length, registry.load(kernel, name), reference, values)
-                )
-    usable = [name for name in names if not backends.unavailable(name, str(device))]
-    return outcomes + [_compare_updates(name, device) for name in usable]
+    for kernel, name in itertools.product(registry.kernels().values(), names):
+        if why := backends.unavailable(name, str(device)):
+            if kernel.draw:
+                outcomes.append(Outcome(kernel.name, name, unavailable=why))
+        elif kernel.trial:
+            outcomes.append(_compare_trials(kernel, name, device))
+        else:
+            outcomes += [_compare(kernel, name, length, kernel.load(name), device) for length in lengths]
+    return outcomes
 
 
-def fault(kernel: str, function: Callable[..., Any], device: torch.device) -> str | None:
+def fault(kernel: str, function: Function, device: torch.device) -> str | None:
     """Why another library's function is refused for `kernel` on `device`, as a sentence; None if it is not.
 
     Its outputs and all its gradients must be those of the reference, and the same bits when they are computed
     again.
     """
-    reference = registry.load(kernel, "reference")
+    tested = registry.find(kernel)
     with torch.enable_grad():
         for length in FOREIGN:
-            values = [value.to(device) for value in INPUTS[kernel](length)]
+            values = [value.to(device) for value in tested.inputs(length)]
             try:
-                outcome = _compare(kernel, "foreign", length, function, reference, values)
+                outcome = _compare(tested, "foreign", length, function, device)
                 (y, gradients), (again, others) = (_outputs_and_gradients(function, values) for _ in range(2))
             except Exception as error:  # the library's code can raise anything
                 return f"it fails on {device}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -107,23 +99,17 @@ def fault(kernel: str, function: Callable[..., Any], device: torch.device) -> st
     return None
 
 
-def _compare(
-    kernel: str,
-    name: str,
-    length: int,
-    backend: Callable[..., Any],
-    reference: Callable[..., Any],
-    inputs: list[Tensor],
-) -> Outcome:
+def _compare(kernel: Kernel, name: str, length: int, function: Function, device: torch.device) -> Outcome:
+    inputs = [value.to(device) for value in kernel.inputs(length)]
     doubled = [value.double() if value.is_floating_point() else value for value in inputs]
-    exact_y, exact_gradients = _outputs_and_gradients(reference, doubled)
+    exact_y, exact_gradients = _outputs_and_gradients(kernel.load("reference"), doubled)
     with precision("fp32"):  # the test is about kernels, not about rounding of a run's products
-        _outputs_and_gradients(backend, inputs)  # warm-up
+        _outputs_and_gradients(function, inputs)  # warm-up
         began = time.perf_counter()
-        y, gradients = _outputs_and_gradients(backend, inputs)
+        y, gradients = _outputs_and_gradients(function, inputs)
         seconds = time.perf_counter() - began
     return Outcome(
-        kernel,
+        kernel.name,
         name,
         length,
         outputs=_relative(y, exact_y),
@@ -132,62 +118,21 @@ def _compare(
     )
 
 
-UPDATE = "clip and Adam"
-"""The kernel that is not a function of tensors. It changes parameters in place and has no gradient."""
-
-
-def _compare_updates(name: str, device: torch.device) -> Outcome:
-    """Compare three updates of two members. Errors of Adam's moments stand in for those of gradients."""
-    buffers, milliseconds = {}, 0.0
-    for backend in ("reference", name):
-        buffers[backend] = _update_buffers(device)
-        update = registry.load(UPDATE, backend)(buffers[backend], AdamSettings(0.9, 0.999, 1e-8, 0.1))
-        for step in range(3):
-            normal = normal_draws(step)
-            gradients = [normal(2, count).to(device) for count in buffers[backend].counts]
-            began = time.perf_counter()
-            update(gradients, torch.ones(2, device=device))
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            milliseconds = 1e3 * (time.perf_counter() - began)
-    exact, tested = buffers["reference"], buffers[name]
-    moments = (
-        (tested.first_moment, exact.first_moment),
-        (tested.second_moment, exact.second_moment),
-        (tested.gradient_norm_max, exact.gradient_norm_max),
-    )
+def _compare_trials(kernel: Kernel, name: str, device: torch.device) -> Outcome:
+    """Errors of the other tensors of a trial stand in for those of gradients."""
+    run = located(kernel.trial)
+    exact_y, exact_others, _ = run(kernel.load("reference"), device)
+    y, others, seconds = run(kernel.load(name), device)
     return Outcome(
-        UPDATE,
+        kernel.name,
         name,
-        outputs=_relative(tested.values, exact.values),
-        gradients=max(_relative(value, other) for value, other in moments),
-        milliseconds=milliseconds,
+        outputs=_relative(y, exact_y),
+        gradients=max(_relative(a, b) for a, b in zip(others, exact_others, strict=True)),
+        milliseconds=1e3 * seconds,
     )
 
 
-def _update_buffers(device: torch.device) -> Buffers:
-    counts = (40, 3000)
-    offsets = (0, 2 * counts[0])
-    values = normal_draws(0)(2 * sum(counts)).to(device)
-    return Buffers(
-        offsets=offsets,
-        counts=counts,
-        decays=(True, False),
-        values=values,
-        first_moment=torch.zeros_like(values),
-        second_moment=torch.zeros_like(values),
-        step=torch.zeros((), dtype=torch.int64, device=device),
-        rates=torch.tensor([1e-3, 1e-2], device=device),
-        clips=torch.tensor([1.0, 1e3], device=device),
-        loss_sum=torch.zeros(2, dtype=torch.float64, device=device),
-        gradient_norm_max=torch.zeros(2, device=device),
-        first_bad_step=torch.full((2,), -1, dtype=torch.int64, device=device),
-    )
-
-
-def _outputs_and_gradients(
-    function: Callable[..., Any], values: list[Tensor]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _outputs_and_gradients(function: Function, values: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
     inputs = [value.detach().clone().requires_grad_(value.is_floating_point()) for value in values]
     outputs = function(*inputs)
     # Several outputs are stacked: all have the same tolerance.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels import backends, registry
-from bench.kernels.inputs import INPUTS, STATE
+from bench.kernels.scan import SELECTIVE_SCAN
 
 BATCH = 64
 CHANNELS = (256, 512, 1536)
@@ -55,20 +56,18 @@ def copy_bandwidth(device: torch.device) -> float:
 def measure(device: torch.device) -> Iterator[Speed]:
     """Time the kernels of every backend but the reference, which is not meant to be fast."""
     bandwidth = copy_bandwidth(device)
-    for kernel, inputs in INPUTS.items():
-        for channels in CHANNELS:
-            for length in LENGTHS:
-                values = [value.to(device) for value in inputs(length, BATCH, channels)]
-                for name in registry.own_backends(kernel):
-                    if name == "reference" or backends.unavailable(name, str(device)):
-                        continue
-                    function = registry.load(kernel, name)
-                    time = _forward_and_backward(function, values)
-                    yield Speed(kernel, name, channels, length, time)
-                    if name == "mamba_ssm" and kernel == "selective scan":
-                        yield Speed(kernel, OWN_LAYOUT, channels, length, _own_layout(values))
-                floor = 4e6 * _floats(kernel, channels, length) / bandwidth
-                yield Speed(kernel, FLOOR, channels, length, floor)
+    differentiable = [kernel for kernel in registry.kernels().values() if kernel.draw]
+    for kernel, channels, length in itertools.product(differentiable, CHANNELS, LENGTHS):
+        values = [value.to(device) for value in kernel.inputs(length, BATCH, channels)]
+        for name in kernel.own_backends():
+            if name == "reference" or backends.unavailable(name, str(device)):
+                continue
+            time = _forward_and_backward(kernel.load(name), values)
+            yield Speed(kernel.name, name, channels, length, time)
+            if name == "mamba_ssm" and kernel == SELECTIVE_SCAN:
+                yield Speed(kernel.name, OWN_LAYOUT, channels, length, _own_layout(values))
+        floats = BATCH * length * (kernel.floats * channels + kernel.floats_per_token)
+        yield Speed(kernel.name, FLOOR, channels, length, 4e6 * floats / bandwidth)
 
 
 def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
@@ -126,42 +125,3 @@ def _own_layout(values: list[Tensor]) -> float | None:
         return selective_scan_fn(x, step, A, B, C, skip, z, bias, delta_softplus=True)
 
     return _forward_and_backward(scan, [*first, A, skip, bias])
-
-
-def _floats(kernel: str, channels: int, length: int) -> int:
-    """The smallest number of floats that a kernel must move, forward and backward."""
-    of_state = 6 * STATE if kernel == "selective scan" else 0  # B and C
-    return BATCH * length * (FLOATS[kernel] * channels + of_state)
-
-
-FLOATS = {
-    "selective scan": 11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
-    "short convolution": 5,  # forward: x in, y out; backward: x and dy in, dx out
-    "Mamba block": 27,  # x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count
-    "gated input": 11,  # z: 1 and 1; x: 1 and 1; the convolution; half as wide h and dh: 1 and 1
-    "diagonal SSM": 5,  # as the convolution
-    "delta rule": 11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
-    "vector delta rule": 14,  # as the vector decay
-    "diagonal plus rank one": 20,  # the same with two keys more
-    "RWKV-7 keys": 17,  # forward: three in, four out; backward: these seven in, three gradients out
-    "RWKV-7 outputs": 17,  # forward: five in, one out; backward: these five and one in, five gradients out
-    "scalar decay": 5,  # as the convolution; queries, keys and decays are shared by many channels
-    "vector decay": 14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
-    "mLSTM": 11,  # as the delta rule
-    "attention": 12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
-    "attention with dropout": 12,  # the same: masks are not in memory
-    "norm": 5,  # as the convolution
-    "addition and norm": 8,  # forward: two in, two out; backward: the total, two gradients in, one out
-    "norm of a sum": 7,  # the same without the total's gradient
-    "RMS norm": 5,  # as LayerNorm
-    "addition and RMS norm": 8,
-    "RMS norm of a sum": 7,
-    "bias and GELU": 5,
-    "GELU": 5,
-    "bias and GLU": 4,  # forward: u in, half as much out; backward: that half and u in, du out
-    "gate": 8,  # forward: y, z in, their product out; backward: three in, two gradients out
-    "SiLU gate": 8,
-    "product": 5,  # the time of multiplication is not counted
-    "product and bias": 5,
-}
-"""Floats that a kernel must move per token and channel. For the GLU, a channel is an entry of u."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.kernels import registry
+from bench.kernels.ssm import sequential
 from bench.train import backends_agree
 from bench.train.backends_agree import Agreement, compare
 
@@ -35,8 +35,6 @@ def test_a_correct_backend_trains_as_the_reference_does(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_a_backend_that_is_off_by_a_thousandth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    correct = registry.load("diagonal SSM", "sequential")
-    wrong = {"sequential": lambda: lambda *values: 1.001 * correct(*values)}
-    backends = {**registry.backends_of("diagonal SSM"), **wrong}
-    monkeypatch.setitem(registry.KERNELS, "diagonal SSM", backends)
+    correct = sequential.ssm
+    monkeypatch.setattr(sequential, "ssm", lambda *values: 1.001 * correct(*values))
     assert trained(monkeypatch)["sequential"].agrees is False

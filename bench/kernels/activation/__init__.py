@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import normals
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,24 +34,35 @@ CUBIC = 0.044715
 
 def bias_gelu(name: str) -> WithBias:
     """(u, bias) → gelu(u + bias), tanh approximation, as the backend `name` computes it."""
-    return load("bias and GELU", name)
+    return BIAS_GELU.load(name)
 
 
 def gelu(name: str) -> Function:
     """U → u Φ(u) with the normal distribution's Φ, as the backend `name` computes it."""
-    return load("GELU", name)
+    return GELU.load(name)
 
 
 def bias_glu(name: str) -> WithBias:
     """(u, bias) → a · sigmoid(b), the halves of u + bias, as the backend `name` computes it."""
-    return load("bias and GLU", name)
+    return BIAS_GLU.load(name)
 
 
 def gate(name: str) -> Gate:
     """(y, z) → y · z, as the backend `name` computes it."""
-    return load("gate", name)
+    return GATE.load(name)
 
 
 def silu_gate(name: str) -> Gate:
     """(y, z) → y · silu(z), as the backend `name` computes it."""
-    return load("SiLU gate", name)
+    return SILU_GATE.load(name)
+
+
+# floats of GELU, forward: u in, its GELU out; backward: u and a gradient in, du out.
+# The GLU (a channel is an entry of u), forward: u in, half as much out; backward: that half and u in, du out.
+# A gate, forward: y, z in, their product out; backward: three in, two gradients out.
+BIAS_GELU = Kernel("bias and GELU", __name__, "bias_gelu", normals("xc"), floats=5)
+GELU = Kernel("GELU", __name__, "gelu", normals("x"), floats=5)
+BIAS_GLU = Kernel("bias and GLU", __name__, "bias_glu", normals("xc"), floats=4)
+GATE = Kernel("gate", __name__, "gate", normals("xx"), floats=8)
+SILU_GATE = Kernel("SiLU gate", __name__, "silu_gate", normals("xx"), floats=8)
+KERNELS = (BIAS_GELU, GELU, BIAS_GLU, GATE, SILU_GATE)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bench.kernels.registry import load
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,4 +81,14 @@ class Update(Protocol):
 
 def update(name: str) -> Callable[[Buffers, AdamSettings], Update]:
     """The backend `name`, which creates the update of a stack."""
-    return load("clip and Adam", name)
+    return CLIP_AND_ADAM.load(name)
+
+
+CLIP_AND_ADAM = Kernel(
+    "clip and Adam",
+    __name__,
+    "update",
+    places={"triton": f"{__name__}.triton:Fused"},
+    trial=f"{__name__}.trial:three_updates",
+)
+KERNELS = (CLIP_AND_ADAM,)

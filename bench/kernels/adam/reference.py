@@ -11,7 +11,7 @@ from bench.kernels.adam import AdamSettings, Buffers
 from bench.kernels.adam.clipped import Clipped, ParameterRows
 
 
-def reference(buffers: Buffers, settings: AdamSettings) -> Clipped:
+def update(buffers: Buffers, settings: AdamSettings) -> Clipped:
     """The update by its formulas, parameter by parameter."""
     return Clipped(buffers, partial(_move, settings))
 

@@ -21,7 +21,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.dropout import site
+from bench.kernels.inputs import HEADS, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +37,35 @@ DROPOUT_ARGUMENTS = ("qkv", "key", "site")
 
 def attention(name: str) -> Attention:
     """The attention of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
-    return load("attention", name)
+    return ATTENTION.load(name)
 
 
 def attention_dropout(name: str) -> DroppingAttention:
     """(qkv, key, site) → y with dropout of the weights, of the backend `name`."""
-    return load("attention with dropout", name)
+    return ATTENTION_DROPOUT.load(name)
+
+
+def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    return [normal_draws(length)(batch, length, 3, HEADS, channels // HEADS)]
+
+
+def _dropout_inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    return [*_inputs(length, batch, channels), torch.tensor([5, -7, length]), site(3, 0.1)]
+
+
+ATTENTION = Kernel(
+    "attention",
+    __name__,
+    "attention",
+    _inputs,
+    floats=12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
+)
+ATTENTION_DROPOUT = Kernel(
+    "attention with dropout",
+    __name__,
+    "attention_dropout",
+    _dropout_inputs,
+    floats=12,  # the same: masks are not in memory
+    places={"sequential": "reference"},
+)
+KERNELS = (ATTENTION, ATTENTION_DROPOUT)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import normals
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,4 +22,14 @@ ARGUMENTS = ("x", "weight", "bias")
 
 def short_convolution(name: str) -> Convolution:
     """The convolution of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
-    return load("short convolution", name)
+    return SHORT_CONVOLUTION.load(name)
+
+
+SHORT_CONVOLUTION = Kernel(
+    "short convolution",
+    __name__,
+    "convolution",
+    normals("xtc"),
+    floats=5,  # forward: x in, y out; backward: x and dy in, dx out
+)
+KERNELS = (SHORT_CONVOLUTION,)

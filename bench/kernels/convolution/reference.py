@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The convolution and SiLU, token by token."""
     K = weight.shape[1]
     padded = functional.pad(x, (0, 0, K - 1, 0))

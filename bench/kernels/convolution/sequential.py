@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One shifted product per tap: elementwise operations, deterministic on every device."""
     L, K = x.shape[1], weight.shape[1]
     padded = functional.pad(x, (0, 0, K - 1, 0))

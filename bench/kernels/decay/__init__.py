@@ -21,7 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import HEADS, STATE, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +33,42 @@ Decay: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]"
 
 def scalar_decay(name: str) -> Decay:
     """(q, k, v, log_decay) → y with a decay per head, as the backend `name` computes it."""
-    return load("scalar decay", name)
+    return SCALAR_DECAY.load(name)
 
 
 def vector_decay(name: str) -> Decay:
     """(q, k, v, log_decay) → y with a decay per channel of the keys, as the backend `name` computes it."""
-    return load("vector decay", name)
+    return VECTOR_DECAY.load(name)
+
+
+def _scalar_inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Half-lives of a token and of a hundred; all heads share queries and keys."""
+    normal = normal_draws(length)
+    q, k = (normal(batch, length, 1, STATE) for _ in "qk")
+    rates = torch.logspace(-2, 0, HEADS)
+    g = -rates * normal(batch, length, HEADS).exp()
+    return [q, k, normal(batch, length, HEADS, channels // HEADS), g]
+
+
+def _vector_inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Half-lives of a token and of a hundred over the channels of the keys."""
+    normal = normal_draws(length)
+    q, k, v, g = (normal(batch, length, HEADS, channels // HEADS) for _ in "qkvg")
+    return [q, k, v, -torch.logspace(-2, 0, channels // HEADS) * g.exp()]
+
+
+SCALAR_DECAY = Kernel(
+    "scalar decay",
+    __name__,
+    "scalar_decay",
+    _scalar_inputs,
+    floats=5,  # forward: v in, y out; backward: v and dy in, dv out; many channels share q, k and g
+)
+VECTOR_DECAY = Kernel(
+    "vector decay",
+    __name__,
+    "vector_decay",
+    _vector_inputs,
+    floats=14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
+)
+KERNELS = (SCALAR_DECAY, VECTOR_DECAY)

@@ -23,7 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import HEADS, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,4 +36,25 @@ ARGUMENTS = ("q", "k", "v", "beta", "g")
 
 def delta_rule(name: str) -> DeltaRule:
     """The gated delta rule of the backend `name` (`bench.kernels.backends.NAMES`)."""
-    return load("delta rule", name)
+    return DELTA_RULE.load(name)
+
+
+def inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Unit queries and keys, step sizes β up to 2, and log-decays as at a Gated DeltaNet's start."""
+    normal, heads = normal_draws(length), (batch, length, HEADS)
+    q, k = (
+        torch.nn.functional.normalize(normal(*heads, channels // HEADS), dim=-1).contiguous() for _ in "qk"
+    )
+    v, beta = normal(*heads, channels // HEADS), 2 * torch.sigmoid(normal(*heads))
+    log_decay = -torch.exp(normal(*heads) - 3)
+    return [q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), log_decay]
+
+
+DELTA_RULE = Kernel(
+    "delta rule",
+    __name__,
+    "delta_rule",
+    inputs,
+    floats=11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
+)
+KERNELS = (DELTA_RULE,)

@@ -16,9 +16,11 @@ and keeps no mask in memory.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
+
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,14 +33,14 @@ PLACES = 20
 
 
 def dropout(name: str) -> Dropout:
-    """(x, key, site) → y: by `reference` for backends of PyTorch operations, by `triton` for others."""
-    module = "reference" if name in ("reference", "sequential") else "triton"
-    function: Dropout = importlib.import_module(f"{__name__}.{module}").dropout
-    return function
+    """(x, key, site) → y, as the backend `name` computes it."""
+    return DROPOUT.load(name)
 
 
 def site(number: int, probability: float) -> Tensor:
     """The argument `site` of site `number` < `SITES`, where entries are dropped with a probability < 1."""
-    import torch
-
     return torch.tensor([number, round(probability * 2**32)])
+
+
+DROPOUT = Kernel("dropout", __name__, "dropout")
+"""Not in the registry. The self-test compares its masks in `attention with dropout`."""

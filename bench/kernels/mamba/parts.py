@@ -1,5 +1,4 @@
-"""Mamba's block and its gated input by a backend's kernels for their parts. With those of `reference`, they
-are the specification.
+"""Mamba's block and its gated input by a backend's kernels for their parts.
 
 The kernels are loaded with the module, not in the function: torch.compile cannot follow an import.
 """
@@ -45,7 +44,3 @@ def block_of(backend: str) -> Block:
         return product(y, output)
 
     return block
-
-
-reference, reference_input = block_of("reference"), input_of("reference")
-sequential, sequential_input = block_of("sequential"), input_of("sequential")

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import HEADS, normal_draws
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,4 +34,21 @@ LARGEST = 80.0
 
 def mlstm(name: str) -> Cell:
     """(q, k, v, i, f) → y, as the backend `name` (`bench.kernels.backends.NAMES`) computes it."""
-    return load("mLSTM", name)
+    return MLSTM_CELL.load(name)
+
+
+def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Gates as at an mLSTM's start, with more spread."""
+    normal = normal_draws(length)
+    q, k, v = (normal(batch, length, HEADS, channels // HEADS) for _ in "qkv")
+    return [q, k, v, normal(batch, length, HEADS), normal(batch, length, HEADS) + 4]
+
+
+MLSTM_CELL = Kernel(
+    "mLSTM",
+    __name__,
+    "mlstm",
+    _inputs,
+    floats=11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
+)
+KERNELS = (MLSTM_CELL,)

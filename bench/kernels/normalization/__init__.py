@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import normals
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,24 +52,36 @@ def norms(kind: Kind, name: str) -> Norms:
     """The functions of a kind of norm, as the backend `name` computes them; imports what it needs."""
     if kind == "layer":
         return Norms(norm(name), add_norm(name), norm_of_sum(name))
-    return Norms(rms_norm(name), load("addition and RMS norm", name), load("RMS norm of a sum", name))
+    return Norms(rms_norm(name), ADD_RMS_NORM.load(name), RMS_NORM_OF_SUM.load(name))
 
 
 def norm(name: str) -> Norm:
     """(h, weight, bias) → normed, as the backend `name` computes it; imports what it needs."""
-    return load("norm", name)
+    return NORM.load(name)
 
 
 def add_norm(name: str) -> AddNorm:
     """(h, update, weight, bias) → (total, normed), as the backend `name` computes it."""
-    return load("addition and norm", name)
+    return ADD_NORM.load(name)
 
 
 def norm_of_sum(name: str) -> NormOfSum:
     """(h, update, weight, bias) → normed, as the backend `name` computes it."""
-    return load("norm of a sum", name)
+    return NORM_OF_SUM.load(name)
 
 
 def rms_norm(name: str) -> RMSNorm:
     """(h, weight) → normed by its root mean square, as the backend `name` computes it."""
-    return load("RMS norm", name)
+    return RMS_NORM.load(name)
+
+
+# floats of `norm`, forward: h in, normed out; backward: h and d normed in, dh out.
+# `add_norm`, forward: two in, two out; backward: the total and two gradients in, one out.
+# `norm_of_sum`: as `add_norm`, without the total's gradient.
+NORM = Kernel("norm", __name__, "norm", normals("xcc"), floats=5)
+ADD_NORM = Kernel("addition and norm", __name__, "add_norm", normals("xxcc"), floats=8)
+NORM_OF_SUM = Kernel("norm of a sum", __name__, "norm_of_sum", normals("xxcc"), floats=7)
+RMS_NORM = Kernel("RMS norm", __name__, "rms_norm", normals("xc"), floats=5)
+ADD_RMS_NORM = Kernel("addition and RMS norm", __name__, "add_rms_norm", normals("xxc"), floats=8)
+RMS_NORM_OF_SUM = Kernel("RMS norm of a sum", __name__, "rms_norm_of_sum", normals("xxc"), floats=7)
+KERNELS = (NORM, ADD_NORM, NORM_OF_SUM, RMS_NORM, ADD_RMS_NORM, RMS_NORM_OF_SUM)

@@ -16,8 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from bench.kernels.inputs import normals
+from bench.kernels.kernel import Kernel
 from bench.kernels.product.precision import current, precision, unavailable, use
-from bench.kernels.registry import load
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +32,19 @@ __all__ = ["current", "linear", "linear_bias", "precision", "unavailable", "use"
 
 def linear(name: str) -> Linear:
     """(x, weight) → x weightᵀ, computed by the backend `name`."""
-    return load("product", name)
+    return PRODUCT.load(name)
 
 
 def linear_bias(name: str) -> LinearBias:
     """(x, weight, bias) → x weightᵀ + bias, computed by the backend `name`."""
-    return load("product and bias", name)
+    return PRODUCT_AND_BIAS.load(name)
+
+
+def _inputs_and_bias(length: int, batch: int, channels: int) -> list[Tensor]:
+    return [*PRODUCT.inputs(length, batch, channels), torch.linspace(-1, 1, channels)]
+
+
+# floats, forward: x in, y out; backward: x and dy in, dx out. The time of multiplication is not counted.
+PRODUCT = Kernel("product", __name__, "linear", normals("xw"), floats=5)
+PRODUCT_AND_BIAS = Kernel("product and bias", __name__, "linear_bias", _inputs_and_bias, floats=5)
+KERNELS = (PRODUCT, PRODUCT_AND_BIAS)

@@ -20,10 +20,11 @@ and three backward: one for the gradients, and two that add up those of paramete
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import HEADS, Draw, normal_draws
+from bench.kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,9 +44,37 @@ def rwkv7_keys(name: str) -> Keys:
 
     As the backend `name` computes them (`bench.kernels.backends.NAMES`).
     """
-    return load("RWKV-7 keys", name)
+    return RWKV7_KEYS.load(name)
 
 
 def rwkv7_outputs(name: str) -> Outputs:
     """(y, r, k, v, gate, norm_weight, norm_bias, direct) → outputs, as the backend `name` computes them."""
-    return load("RWKV-7 outputs", name)
+    return RWKV7_OUTPUTS.load(name)
+
+
+def _inputs(tokens: int, starts: Sequence[float]) -> Draw:
+    """So many values per token from N(0, 1), and a parameter near each of its `starts`."""
+
+    def draw(length: int, batch: int, channels: int) -> list[Tensor]:
+        normal = normal_draws(length)
+        values = [normal(batch, length, HEADS, channels // HEADS) for _ in range(tokens)]
+        return [*values, *(start + 0.1 * normal(HEADS, channels // HEADS) for start in starts)]
+
+    return draw
+
+
+RWKV7_KEYS = Kernel(
+    "RWKV-7 keys",
+    __name__,
+    "rwkv7_keys",
+    _inputs(3, (-2.0, -0.2, 0.7, 1.0)),  # as at an RWKV-7's start
+    floats=17,  # forward: three in, four out; backward: these seven in, three gradients out
+)
+RWKV7_OUTPUTS = Kernel(
+    "RWKV-7 outputs",
+    __name__,
+    "rwkv7_outputs",
+    _inputs(5, (1.0, 0.0, 0.0)),  # as a norm's
+    floats=17,  # forward: five in, one out; backward: these five and one in, five gradients out
+)
+KERNELS = (RWKV7_KEYS, RWKV7_OUTPUTS)

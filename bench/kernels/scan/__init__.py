@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import STATE, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,4 +32,30 @@ ARGUMENTS = ("x", "step", "bias", "A", "B", "C", "skip", "z")
 
 def selective_scan(name: str) -> Scan:
     """The scan of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
-    return load("selective scan", name)
+    return SELECTIVE_SCAN.load(name)
+
+
+def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Magnitudes and signs as in a trained Mamba."""
+    normal = normal_draws(length)
+    return [
+        normal(batch, length, channels),
+        normal(batch, length, channels),
+        normal(channels) - 3,
+        -torch.arange(1, STATE + 1).float().repeat(channels, 1),
+        normal(batch, length, STATE),
+        normal(batch, length, STATE),
+        normal(channels),
+        normal(batch, length, channels),
+    ]
+
+
+SELECTIVE_SCAN = Kernel(
+    "selective scan",
+    __name__,
+    "scan",
+    _inputs,
+    floats=11,  # forward: x, step, z in, y out; backward: these and dy in, three gradients out
+    floats_per_token=6 * STATE,  # B and C
+)
+KERNELS = (SELECTIVE_SCAN,)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def reference(
+def scan(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> Tensor:
     """The recurrence, token by token."""

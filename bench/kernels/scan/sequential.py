@@ -13,7 +13,7 @@ from torch.nn import functional
 from bench.kernels.operators import operator
 
 
-def sequential(
+def scan(
     x: Tensor, step: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, z: Tensor
 ) -> Tensor:
     """The scan; a CUDA graph can capture it."""

@@ -20,7 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels.inputs import STATE, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,4 +33,28 @@ ARGUMENTS = ("x", "log_step", "log_decay", "frequency", "C", "skip")
 
 def diagonal_ssm(name: str) -> SSM:
     """The SSM of the backend `name` (`bench.kernels.backends.NAMES`); imports its packages."""
-    return load("diagonal SSM", name)
+    return DIAGONAL_SSM.load(name)
+
+
+def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """Modes and step sizes of S4D-Lin's initialisation."""
+    normal, modes = normal_draws(length), STATE // 2
+    return [
+        normal(batch, length, channels),
+        torch.logspace(-3, -1, channels).log(),
+        torch.full((channels, modes), 0.5).log(),
+        torch.pi * torch.arange(modes).repeat(channels, 1),
+        normal(channels, modes, 2),
+        normal(channels),
+    ]
+
+
+DIAGONAL_SSM = Kernel(
+    "diagonal SSM",
+    __name__,
+    "ssm",
+    _inputs,
+    floats=5,  # forward: x in, y out; backward: x and dy in, dx out
+    places={"mamba_ssm": "sequential"},  # the package has no time-invariant SSM
+)
+KERNELS = (DIAGONAL_SSM,)

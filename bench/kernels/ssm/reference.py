@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 
-def reference(
-    x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
-) -> Tensor:
+def ssm(x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor) -> Tensor:
     """The convolution as a product with the Toeplitz matrix of its kernel."""
     L = x.shape[1]
     exponent, weight = discretised(log_step, log_decay, frequency, C)

@@ -8,9 +8,7 @@ from torch import Tensor
 from bench.kernels.ssm.reference import discretised
 
 
-def fourier(
-    x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor
-) -> Tensor:
+def ssm(x: Tensor, log_step: Tensor, log_decay: Tensor, frequency: Tensor, C: Tensor, skip: Tensor) -> Tensor:
     """The convolution by Fourier transform, padded with zeros to at least 2L so that nothing wraps around."""
     L = x.shape[1]
     n = smooth_length(2 * L)

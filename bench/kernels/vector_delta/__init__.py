@@ -25,7 +25,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.kernels.registry import load
+from bench.kernels import delta
+from bench.kernels.inputs import HEADS, normal_draws
+from bench.kernels.kernel import Kernel
+from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,9 +39,40 @@ DiagonalPlusRankOne: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor, Tens
 
 def vector_delta_rule(name: str) -> VectorDeltaRule:
     """(q, k, v, beta, g) → y, as the backend `name` computes it (`bench.kernels.backends.NAMES`)."""
-    return load("vector delta rule", name)
+    return VECTOR_DELTA_RULE.load(name)
 
 
 def diagonal_plus_rank_one(name: str) -> DiagonalPlusRankOne:
     """(q, read, erase, write, v, g) → y, as the backend `name` computes it."""
-    return load("diagonal plus rank one", name)
+    return DIAGONAL_PLUS_RANK_ONE.load(name)
+
+
+def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
+    """The inputs of the delta rule with one update per token and a log-decay per channel."""
+    q, k, v, beta, _ = delta.inputs(length, batch, channels)
+    log_decay = -torch.exp(normal_draws(length + 1)(batch, length, HEADS, channels // HEADS) - 3)
+    return [q, k[:, :, 0], v[:, :, 0], beta[:, :, 0], log_decay]
+
+
+def _three_keys(length: int, batch: int, channels: int) -> list[Tensor]:
+    """The keys of an RWKV-7: a unit key, a share of it per channel, and a key for values."""
+    q, k, v, _, log_decay = _inputs(length, batch, channels)
+    normal = normal_draws(length + 2)
+    return [q, k, torch.sigmoid(normal(*k.shape)) * k, normal(*k.shape) / k.shape[-1] ** 0.5, v, log_decay]
+
+
+VECTOR_DELTA_RULE = Kernel(
+    "vector delta rule",
+    __name__,
+    "vector_delta_rule",
+    _inputs,
+    floats=14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
+)
+DIAGONAL_PLUS_RANK_ONE = Kernel(
+    "diagonal plus rank one",
+    __name__,
+    "diagonal_plus_rank_one",
+    _three_keys,
+    floats=20,  # the same with two keys more
+)
+KERNELS = (VECTOR_DELTA_RULE, DIAGONAL_PLUS_RANK_ONE)

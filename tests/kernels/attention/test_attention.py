@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from kernel_checks import FAST, GuardedMemory, needs_triton
 from torch import Tensor
 
-from bench.kernels import backends, registry
 from bench.kernels.attention import attention
 from bench.kernels.attention.reference import attention as reference
 from bench.kernels.product import precision
@@ -252,10 +251,6 @@ def test_only_what_the_gradient_reads_is_kept() -> None:
 
 
 # Which backend, and what it cannot do
-
-
-def test_every_backend_has_attention() -> None:
-    assert set(registry.backends_of("attention")) == set(backends.NAMES)
 
 
 @needs_triton

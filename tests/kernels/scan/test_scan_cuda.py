@@ -37,7 +37,7 @@ pytestmark = [
 
 
 class Emulated:
-    """A kernel that runs on the CPU. Interface of `nvrtc.Kernel`."""
+    """A kernel that runs on the CPU. Interface of `nvrtc.CompiledKernel`."""
 
     def __init__(self, library: Path, name: str, types: str) -> None:
         self.types = types

@@ -1,0 +1,92 @@
+"""The type of a kernel's declaration, which stands in the kernel's folder. Readable without torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bench.errors import UserError
+from bench.kernels.backends import BACKENDS
+from bench.kernels.inputs import BATCH, CHANNELS, Draw
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Function: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel. Its folder has a file per backend, named after the backend, with a function `function`.
+
+    A backend without a file here is replaced by another one, as `bench.kernels.backends.BACKENDS` states.
+
+    Attributes:
+        name: its name in messages and results.
+        folder: the package of its files: `__name__` in the package's `__init__.py`.
+        function: name of its function in every file.
+        draw: draws float32 inputs on the CPU, with magnitudes as in a model, to compare backends and to time
+            them; None if there is a `trial`.
+        floats: smallest number of floats that it must move per token and channel, forward and backward.
+        floats_per_token: the same per token, whatever the number of channels.
+        places: backends that are elsewhere, by name: "module:function", or the name of the backend that
+            replaces this one.
+        trial: "module:function" that runs a kernel which is not a function of tensors: (its function, a
+            device) → outputs, other tensors to compare, and seconds.
+    """
+
+    name: str
+    folder: str
+    function: str
+    draw: Draw | None = None
+    floats: int = 0
+    floats_per_token: int = 0
+    places: Mapping[str, str] = field(default_factory=dict)
+    trial: str = ""
+
+    def inputs(self, length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
+        """Inputs of `draw`, of a small size unless another is given."""
+        if self.draw is None:
+            raise UserError(f"kernel '{self.name}' is not a function of tensors: it has no inputs to draw")
+        return self.draw(length, batch, channels)
+
+    def place(self, backend: str) -> str:
+        """Location "module:function" of a backend, or the name of the backend that replaces it.
+
+        Raises:
+            UserError: there is no such backend, or neither code nor a replacement.
+        """
+        if backend not in BACKENDS:
+            raise UserError(f"kernel '{self.name}' has no backend '{backend}': it has {', '.join(BACKENDS)}")
+        module = f"{self.folder}.{backend}"
+        if place := self.places.get(backend):
+            return place
+        if importlib.util.find_spec(module):
+            return f"{module}:{self.function}"
+        if place := BACKENDS[backend].otherwise:
+            return place
+        raise UserError(f"kernel '{self.name}' has no '{backend}': no file {module.replace('.', '/')}.py")
+
+    def own_backends(self) -> tuple[str, ...]:
+        """Names of its backends, without those that another backend replaces."""
+        return tuple(name for name in BACKENDS if ":" in self.place(name))
+
+    def load(self, backend: str) -> Function:
+        """The function that computes it with `backend`; imports the packages of that backend.
+
+        Raises:
+            UserError: there is no such backend (`place`).
+            ImportError: a package of the backend is not installed (`bench.kernels.backends.unavailable`).
+        """
+        place = self.place(backend)
+        return located(place) if ":" in place else self.load(place)
+
+
+def located(place: str) -> Function:
+    """The function at "module:function"."""
+    module, _, name = place.partition(":")
+    function: Function = getattr(importlib.import_module(module), name)
+    return function
