@@ -64,7 +64,7 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
     outcomes = []
     for kernel, name in itertools.product(registry.kernels().values(), names):
         if why := backends.unavailable(name, str(device)):
-            if kernel.draw:
+            if kernel.draw:  # a trial that cannot run has no outcome
                 outcomes.append(Outcome(kernel.name, name, unavailable=why))
         elif kernel.trial:
             outcomes.append(_compare_trials(kernel, name, device))

@@ -57,7 +57,7 @@ def silu_gate(name: str) -> Gate:
     return SILU_GATE.load(name)
 
 
-# floats of GELU, forward: u in, its GELU out; backward: u and a gradient in, du out.
+# `floats` of GELU, forward: u in, its GELU out; backward: u and a gradient in, du out.
 # The GLU (a channel is an entry of u), forward: u in, half as much out; backward: that half and u in, du out.
 # A gate, forward: y, z in, their product out; backward: three in, two gradients out.
 BIAS_GELU = Kernel("bias and GELU", __name__, "bias_gelu", normals("xc"), floats=5)

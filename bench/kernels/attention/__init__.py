@@ -53,13 +53,8 @@ def _dropout_inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     return [*_inputs(length, batch, channels), torch.tensor([5, -7, length]), site(3, 0.1)]
 
 
-ATTENTION = Kernel(
-    "attention",
-    __name__,
-    "attention",
-    _inputs,
-    floats=12,  # forward: q, k, v in, y out; backward: these, y and dy in, three gradients out
-)
+# `floats` forward: q, k, v in, y out; backward: these, y and dy in, three gradients out.
+ATTENTION = Kernel("attention", __name__, "attention", _inputs, floats=12)
 ATTENTION_DROPOUT = Kernel(
     "attention with dropout",
     __name__,

@@ -25,11 +25,6 @@ def short_convolution(name: str) -> Convolution:
     return SHORT_CONVOLUTION.load(name)
 
 
-SHORT_CONVOLUTION = Kernel(
-    "short convolution",
-    __name__,
-    "convolution",
-    normals("xtc"),
-    floats=5,  # forward: x in, y out; backward: x and dy in, dx out
-)
+# `floats` forward: x in, y out; backward: x and dy in, dx out.
+SHORT_CONVOLUTION = Kernel("short convolution", __name__, "convolution", normals("xtc"), floats=5)
 KERNELS = (SHORT_CONVOLUTION,)

@@ -57,18 +57,8 @@ def _vector_inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     return [q, k, v, -torch.logspace(-2, 0, channels // HEADS) * g.exp()]
 
 
-SCALAR_DECAY = Kernel(
-    "scalar decay",
-    __name__,
-    "scalar_decay",
-    _scalar_inputs,
-    floats=5,  # forward: v in, y out; backward: v and dy in, dv out; many channels share q, k and g
-)
-VECTOR_DECAY = Kernel(
-    "vector decay",
-    __name__,
-    "vector_decay",
-    _vector_inputs,
-    floats=14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
-)
+# `floats` forward: v in, y out; backward: v and dy in, dv out; many channels share q, k and g.
+SCALAR_DECAY = Kernel("scalar decay", __name__, "scalar_decay", _scalar_inputs, floats=5)
+# `floats` forward: q, k, v, g in, y out; backward: these and dy in, four gradients out.
+VECTOR_DECAY = Kernel("vector decay", __name__, "vector_decay", _vector_inputs, floats=14)
 KERNELS = (SCALAR_DECAY, VECTOR_DECAY)

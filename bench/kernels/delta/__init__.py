@@ -50,11 +50,6 @@ def inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     return [q, k.unsqueeze(2), v.unsqueeze(2), beta.unsqueeze(2), log_decay]
 
 
-DELTA_RULE = Kernel(
-    "delta rule",
-    __name__,
-    "delta_rule",
-    inputs,
-    floats=11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
-)
+# `floats` forward: q, k, v in, y out; backward: these and dy in, three gradients out.
+DELTA_RULE = Kernel("delta rule", __name__, "delta_rule", inputs, floats=11)
 KERNELS = (DELTA_RULE,)

@@ -69,13 +69,8 @@ def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     ]
 
 
-MAMBA_BLOCK = Kernel(
-    "Mamba block",
-    __name__,
-    "block",
-    _inputs,
-    floats=27,  # x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count
-)
+# `floats` of x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count.
+MAMBA_BLOCK = Kernel("Mamba block", __name__, "block", _inputs, floats=27)
 GATED_INPUT = Kernel(
     "gated input",
     __name__,

@@ -44,11 +44,6 @@ def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     return [q, k, v, normal(batch, length, HEADS), normal(batch, length, HEADS) + 4]
 
 
-MLSTM_CELL = Kernel(
-    "mLSTM",
-    __name__,
-    "mlstm",
-    _inputs,
-    floats=11,  # forward: q, k, v in, y out; backward: these and dy in, three gradients out
-)
+# `floats` forward: q, k, v in, y out; backward: these and dy in, three gradients out.
+MLSTM_CELL = Kernel("mLSTM", __name__, "mlstm", _inputs, floats=11)
 KERNELS = (MLSTM_CELL,)

@@ -75,7 +75,7 @@ def rms_norm(name: str) -> RMSNorm:
     return RMS_NORM.load(name)
 
 
-# floats of `norm`, forward: h in, normed out; backward: h and d normed in, dh out.
+# `floats` of `norm`, forward: h in, normed out; backward: h and d normed in, dh out.
 # `add_norm`, forward: two in, two out; backward: the total and two gradients in, one out.
 # `norm_of_sum`: as `add_norm`, without the total's gradient.
 NORM = Kernel("norm", __name__, "norm", normals("xcc"), floats=5)

@@ -44,7 +44,7 @@ def _inputs_and_bias(length: int, batch: int, channels: int) -> list[Tensor]:
     return [*PRODUCT.inputs(length, batch, channels), torch.linspace(-1, 1, channels)]
 
 
-# floats, forward: x in, y out; backward: x and dy in, dx out. The time of multiplication is not counted.
+# `floats` forward: x in, y out; backward: x and dy in, dx out. The time of multiplication is not counted.
 PRODUCT = Kernel("product", __name__, "linear", normals("xw"), floats=5)
 PRODUCT_AND_BIAS = Kernel("product and bias", __name__, "linear_bias", _inputs_and_bias, floats=5)
 KERNELS = (PRODUCT, PRODUCT_AND_BIAS)

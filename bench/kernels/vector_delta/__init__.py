@@ -61,13 +61,8 @@ def _three_keys(length: int, batch: int, channels: int) -> list[Tensor]:
     return [q, k, torch.sigmoid(normal(*k.shape)) * k, normal(*k.shape) / k.shape[-1] ** 0.5, v, log_decay]
 
 
-VECTOR_DELTA_RULE = Kernel(
-    "vector delta rule",
-    __name__,
-    "vector_delta_rule",
-    _inputs,
-    floats=14,  # forward: q, k, v, g in, y out; backward: these and dy in, four gradients out
-)
+# `floats` forward: q, k, v, g in, y out; backward: these and dy in, four gradients out.
+VECTOR_DELTA_RULE = Kernel("vector delta rule", __name__, "vector_delta_rule", _inputs, floats=14)
 DIAGONAL_PLUS_RANK_ONE = Kernel(
     "diagonal plus rank one",
     __name__,
