@@ -28,8 +28,8 @@ class Kernel:
         name: its name in messages and results.
         folder: the package of its files: `__name__` in the package's `__init__.py`.
         function: name of its function in every file.
-        draw: draws float32 inputs on the CPU, with magnitudes as in a model, to compare backends and to time
-            them; None if there is a `trial`.
+        draw: draws inputs on the CPU, with magnitudes as in a model, to compare backends and to time them;
+            None if there is a `trial`.
         floats: smallest number of floats that it must move per token and channel, forward and backward.
         floats_per_token: the same per token, whatever the number of channels.
         places: backends that are elsewhere, by name: "module:function", or the name of the backend that
@@ -68,7 +68,8 @@ class Kernel:
             return f"{module}:{self.function}"
         if place := BACKENDS[backend].otherwise:
             return place
-        raise UserError(f"kernel '{self.name}' has no '{backend}': no file {module.replace('.', '/')}.py")
+        file = f"{module.replace('.', '/')}.py"
+        raise UserError(f"kernel '{self.name}' has no code for '{backend}': there is no {file}")
 
     def own_backends(self) -> tuple[str, ...]:
         """Names of its backends, without those that another backend replaces."""

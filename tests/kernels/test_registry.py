@@ -172,7 +172,7 @@ def test_what_does_not_exist_is_refused_with_what_exists(folder: Path) -> None:
         registry.find("diagonal SSM").load("cuda")
     (folder / "reference.py").unlink()
     importlib.invalidate_caches()
-    with pytest.raises(UserError, match=r"'twice' has no 'reference': no file multiples/reference\.py"):
+    with pytest.raises(UserError, match=r"no code for 'reference': there is no multiples/reference\.py"):
         registry.find("twice").load("reference")
     with pytest.raises(UserError, match="'clip and Adam' is not a function of tensors"):
         self_test.fault("clip and Adam", lambda: None, CPU)
