@@ -8,6 +8,7 @@ yardsticks. So may a member of a stack from the same run alone.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,9 +158,14 @@ def _perturb(state: State) -> None:
 
 
 def largest_difference(losses: list[float], expected: list[float]) -> float:
-    """Largest relative difference of a step's loss over the first `COMPARED_STEPS` steps."""
+    """Largest relative difference of a step's loss over the first `COMPARED_STEPS` steps.
+
+    NaN where any of these losses is NaN.
+    """
     pairs = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
-    return max(abs(loss - exact) / abs(exact) for loss, exact in pairs)
+    differences = [abs(loss - exact) / abs(exact) for loss, exact in pairs]
+    # `max` alone would pass over a NaN that is not the first.
+    return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
 def _last(losses: list[float]) -> float:

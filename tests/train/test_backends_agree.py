@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from bench.kernels.ssm import sequential
 from bench.train import backends_agree
-from bench.train.backends_agree import Agreement, compare
+from bench.train.backends_agree import Agreement, compare, largest_difference
 
 CPU = torch.device("cpu")
 
@@ -38,3 +40,12 @@ def test_a_backend_that_is_off_by_a_thousandth_is_found(monkeypatch: pytest.Monk
     correct = sequential.ssm
     monkeypatch.setattr(sequential, "ssm", lambda *values: 1.001 * correct(*values))
     assert trained(monkeypatch)["sequential"].agrees is False
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_a_loss_that_is_no_number_agrees_with_nothing(at: int) -> None:
+    losses = [1.0, 0.5, 0.4, 0.3]
+    spoiled = [*losses[:at], math.nan, *losses[at + 1 :]]
+    assert largest_difference([1.0, 0.6, 0.4, 0.3], losses) == pytest.approx(0.2)
+    assert math.isnan(largest_difference(spoiled, losses))
+    assert math.isnan(largest_difference(losses, spoiled))
