@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat
@@ -170,11 +171,10 @@ class LocalPool:
                 raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
             return
         had_run = False
-        pids, job_of_crew = {worker.pid for worker in crew}, self.cluster_job if self.seat is not None else ""
         for job in self.jobs:
             folder = Folder.of(self.order.results, job.id)
             beat = folder.heartbeat()
-            if beat is None or not (beat["pid"] in pids or (job_of_crew and job_of_crew == beat.get("job"))):
+            if beat is None or not self._is_of(crew, beat):
                 continue
             had_run = True
             ending = _ending(code)
@@ -188,6 +188,14 @@ class LocalPool:
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:
             raise UserError(f"workers die at start ({_ending(code)}); see their log in {STATE}/")
+
+
+    def _is_of(self, crew: list[BaseProcess], beat: dict[str, Any]) -> bool:
+        """Whether a process of the crew wrote a heartbeat."""
+        if self.seat is not None and self.cluster_job and self.cluster_job == beat.get("job"):
+            return True  # another task of this job leads the crew
+        # Workers on other machines may have the same numbers.
+        return beat["host"] == socket.gethostname() and beat["pid"] in {worker.pid for worker in crew}
 
 
 def _ending(code: int) -> str:

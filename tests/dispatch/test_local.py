@@ -222,6 +222,19 @@ def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> Non
     assert not is_done(run, results)
 
 
+def test_a_death_is_not_that_of_a_worker_with_the_same_number_on_another_machine(tmp_path: Path) -> None:
+    run = suites.load(ROOT / "suites/quick.yaml").runs[0]
+    pool = LocalPool([run], Order(tmp_path, (run.id,), {}), [Machine()])
+    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
+    process.start()
+    process.join()
+    folder = Folder.of(tmp_path, run.id)
+    folder.beat(step=1, pid=process.pid, host="another")
+    pool._record_death([process], 9)
+    assert folder.heartbeat() is not None
+    assert folder.deaths() == 0
+
+
 def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
     assert [one.device for one in machines("auto", None, Machine())] == ["cuda:0", "cuda:1"]
