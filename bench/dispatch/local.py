@@ -189,7 +189,6 @@ class LocalPool:
         if self._deaths >= MOST_DEATHS:
             raise UserError(f"workers die at start ({_ending(code)}); see their log in {STATE}/")
 
-
     def _is_of(self, crew: list[BaseProcess], beat: dict[str, Any]) -> bool:
         """Whether a process of the crew wrote a heartbeat."""
         if self.seat is not None and self.cluster_job and self.cluster_job == beat.get("job"):

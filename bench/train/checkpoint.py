@@ -10,24 +10,24 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.files import write_atomically
+from bench.train.notes import StackNotes
 from bench.train.randomness import random_states, restore_random_states, seed_random
 from bench.train.state import State
 
 NAME = "checkpoint.pt"
 
 
-def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
+def save(folder: Path, state: State, notes: StackNotes) -> None:
     """Write a checkpoint into `folder`, atomically.
 
     Args:
         folder: folder of the stack.
         state: tensors and composition of the stack.
-        notes: the host's notes, as plain values that `torch.load(weights_only=True)` accepts.
+        notes: the host's record of the stack.
     """
     buffer = io.BytesIO()
     torch.save(
@@ -35,14 +35,14 @@ def save(folder: Path, state: State, notes: dict[str, Any]) -> None:
             "runs": [run.id for run in state.stack.members],
             "tensors": {name: tensor.detach().cpu() for name, tensor in state.tensors().items()},
             "random": random_states(state.step.device),
-            "notes": notes,
+            "notes": notes.plain(),
         },
         buffer,
     )
     write_atomically(folder / NAME, buffer.getvalue())
 
 
-def restore(folder: Path, state: State) -> dict[str, Any] | None:
+def restore(folder: Path, state: State) -> StackNotes | None:
     """Copy the saved state into the tensors of `state` and return the notes; None without a checkpoint.
 
     A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version) is
@@ -61,13 +61,14 @@ def restore(folder: Path, state: State) -> dict[str, Any] | None:
         pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
         if any(tensor.shape != value.shape for tensor, value in pairs):
             raise ValueError("its tensors have other shapes")
-        notes: dict[str, Any] = saved["notes"]
+        notes = StackNotes.of(saved["notes"])
         restore_random_states(saved["random"], state.step.device)
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
+        IndexError,
         AttributeError,
         RuntimeError,
         EOFError,

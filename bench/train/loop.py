@@ -123,10 +123,10 @@ def prepare(stack: Stack, options: TrainingOptions) -> State:
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepare(stack, options)
     saved = checkpoint.restore(folder, state)
+    notes = saved or StackNotes([MemberNotes() for _ in stack.members])
+    notes.resumptions += saved is not None
     if options.group is not None:
         options.group.share(list(state.tensors().values()))
-    notes = StackNotes.of(saved) if saved else StackNotes([MemberNotes() for _ in stack.members])
-    notes.resumptions += saved is not None
     notes.pieces.append(
         {
             "device": device_name(str(options.device)),
@@ -193,7 +193,7 @@ class _Training:
             # a resumed training neither repeats nor skips them.
             stop = options.stop()
             if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
-                checkpoint.save(self.folder, state, notes.plain())
+                checkpoint.save(self.folder, state, notes)
                 saved_at = time.monotonic()
             if stop and done < run.steps and len(self.reported) < len(self.stack):
                 raise Interrupted

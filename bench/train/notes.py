@@ -21,7 +21,7 @@ class MemberNotes:
     diverged: str | None = None
     """Why the member diverged; None if it did not."""
     seconds: float = 0.0
-    """Of training, until it ended."""
+    """Not used. Checkpoints of earlier versions have it."""
     longer_prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Numbers and digests of the prompts of evaluations on longer prompts."""
     not_evaluated: dict[str, str] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from bench.tasks.draws import Draws
 from bench.train import checkpoint
 from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
@@ -166,6 +167,21 @@ def test_a_checkpoint_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest
     result = train(small_run(), tmp_path, TrainingOptions(CPU))
     assert "belongs to" in capsys.readouterr().out
     assert numbers(result) == numbers(train(small_run(), tmp_path / "fresh", TrainingOptions(CPU)))
+
+
+@pytest.mark.parametrize(
+    "other", [{"notes": {"members": [{"a field of another version": 1}]}}, {"notes": {}}, torch.zeros(2), [1]]
+)
+def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any) -> None:
+    run = small_run()
+    state = fresh(run)
+    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
+    path = tmp_path / checkpoint.NAME
+    if isinstance(other, dict):
+        other = {**torch.load(path, weights_only=True), **other}
+    torch.save(other, path)
+    assert checkpoint.restore(tmp_path, state) is None
+    assert (tmp_path / "checkpoint.pt.unusable").exists()
 
 
 def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None:
