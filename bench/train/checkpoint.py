@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from pathlib import Path
 
 import torch
@@ -48,13 +47,17 @@ def restore(folder: Path, state: State) -> StackNotes | None:
     A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version) is
     renamed to `checkpoint.pt.unusable`, and training starts over. This is safe because a checkpoint only
     saves time; results do not depend on it.
+
+    Raises:
+        OSError: the file cannot be read. It may be whole, so it stays.
     """
     path = folder / NAME
     if not path.exists():
         return None
+    data = io.BytesIO(path.read_bytes())
     try:
         # `weights_only` refuses arbitrary pickles, so a foreign file cannot run code.
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(data, map_location="cpu", weights_only=True)
         if saved["runs"] != [run.id for run in state.stack.members]:
             raise ValueError(f"it belongs to the runs {', '.join(map(str, saved['runs']))}")
         tensors = state.tensors()
@@ -63,17 +66,7 @@ def restore(folder: Path, state: State) -> StackNotes | None:
             raise ValueError("its tensors have other shapes")
         notes = StackNotes.of(saved["notes"])
         restore_random_states(saved["random"], state.step.device)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         os.replace(path, path.with_suffix(".pt.unusable"))
         print(f"{path}: unusable checkpoint ({error}); renamed, training starts over", flush=True)
         # `restore_random_states` may have failed halfway, with some generators already overwritten.

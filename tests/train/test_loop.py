@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,14 @@ def test_a_checkpoint_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    "other", [{"notes": {"members": [{"a field of another version": 1}]}}, {"notes": {}}, torch.zeros(2), [1]]
+    "other",
+    [
+        {"random": {"python": [3, [-1] * 625, None], "numpy": None}},
+        {"notes": {"members": [{"a field of another version": 1}]}},
+        {"notes": {}},
+        torch.zeros(2),
+        [1],
+    ],
 )
 def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any) -> None:
     run = small_run()
@@ -182,6 +190,20 @@ def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any
     torch.save(other, path)
     assert checkpoint.restore(tmp_path, state) is None
     assert (tmp_path / "checkpoint.pt.unusable").exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_now_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = fresh(small_run())
+    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            checkpoint.restore(tmp_path, state)
+    assert checkpoint.restore(tmp_path, state) is not None
 
 
 def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None:
