@@ -15,6 +15,8 @@ from bench.run import Run, digest
 
 MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
 """What may differ between the members of a stack."""
+STACK_PREFIX = "stack-"
+"""Beginning of the id of a stack of several runs."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Stack:
     @cached_property
     def id(self) -> str:
         """Identifies the composition; that of a single run is the run's own id."""
-        return self.first.id if len(self) == 1 else f"stack-{digest([run.id for run in self.members])}"
+        return self.first.id if len(self) == 1 else f"{STACK_PREFIX}{digest([run.id for run in self.members])}"
 
     def halves(self) -> tuple[Stack, Stack]:
         """Two stacks of about half the members each; for a stack of at least two."""

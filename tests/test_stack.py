@@ -227,6 +227,20 @@ def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
     assert set(companions_in_stacks(runs[:2], runs, tmp_path)) == {runs[2]}
 
 
+def test_a_run_that_was_begun_alone_is_resumed_alone(tmp_path: Path) -> None:
+    """In a stack it would start over: its checkpoint is its own."""
+    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
+    (begin(Stack.of(runs[0]), tmp_path) / "checkpoint.pt").parent.mkdir(parents=True)
+    (begin(Stack.of(runs[0]), tmp_path) / "checkpoint.pt").write_bytes(b"something")
+    assert begun(tmp_path) == [[runs[0].id]]
+    with companions(runs[0], runs, tmp_path, Machine(stack=16)) as resumed:
+        assert resumed.members == (runs[0],)
+    with companions(runs[1], runs, tmp_path, Machine(stack=16)) as others:
+        assert set(others.members) == set(runs[1:])
+    (begin(Stack.of(*runs[:2]), tmp_path) / "checkpoint.pt").write_bytes(b"something")
+    assert begun(tmp_path) == [[run.id for run in Stack.of(*runs[:2]).members]]
+
+
 @pytest.mark.slow
 def test_a_filter_that_leaves_out_members_of_a_begun_stack_resumes_it_whole(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"

@@ -1,6 +1,6 @@
 """The runs that a worker trains together: free runs of one shape, or the members of an interrupted stack.
 
-    results/.state/<stack id>/  stack.json     ids of the members, in order
+    results/.state/<stack id>/  stack.json     ids of the members, in order; a run alone has none
                                 checkpoint.pt  the state from which all members resume
 
 An interrupted stack is resumed whole, including members that have ended. Its kernels then compute the same
@@ -21,7 +21,7 @@ from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
 from bench.speed.records import Record, of_device, shape_of
-from bench.stack import Stack, shape, stackable
+from bench.stack import STACK_PREFIX, Stack, shape, stackable
 
 
 @contextlib.contextmanager
@@ -172,13 +172,21 @@ def begin(stack: Stack, results: Path) -> Path:
 
 
 def begun(results: Path) -> list[list[str]]:
-    """The ids of the members of every stack that has a checkpoint."""
-    compositions = []
-    for path in sorted((results / STATE).glob("stack-*/stack.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if (path.parent / "checkpoint.pt").exists():
-                compositions.append([str(identifier) for identifier in read_json(path)["members"]])
-    return compositions
+    """The ids of the members of every stack that has a checkpoint.
+
+    A run that began alone is a stack of one: in a larger stack it would start over. It comes after the larger
+    stacks, and only if none of them has it.
+    """
+    stacks, alone = [], []
+    for path in sorted((results / STATE).glob("*/checkpoint.pt")):
+        record = path.with_name("stack.json")
+        if record.exists():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                stacks.append([str(identifier) for identifier in read_json(record)["members"]])
+        elif not path.parent.name.startswith(STACK_PREFIX):
+            alone.append(path.parent.name)
+    in_stacks = {identifier for members in stacks for identifier in members}
+    return [*stacks, *([identifier] for identifier in alone if identifier not in in_stacks)]
 
 
 def companions_in_stacks(runs: Iterable[Run], others: Iterable[Run], results: Path) -> list[Run]:
