@@ -53,7 +53,9 @@ class Stack:
     @cached_property
     def id(self) -> str:
         """Identifies the composition; that of a single run is the run's own id."""
-        return self.first.id if len(self) == 1 else f"{STACK_PREFIX}{digest([run.id for run in self.members])}"
+        if len(self) == 1:
+            return self.first.id
+        return STACK_PREFIX + digest([run.id for run in self.members])
 
     def halves(self) -> tuple[Stack, Stack]:
         """Two stacks of about half the members each; for a stack of at least two."""

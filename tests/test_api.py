@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import pkgutil
+import random
 import re
 import subprocess
 import sys
@@ -241,6 +242,26 @@ def test_a_run_trains_without_leaving_a_file(tmp_path: Path, monkeypatch: pytest
     assert seen[-1] == 4
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_training_does_not_repeat_the_random_numbers_of_a_search() -> None:
+    drawn = []
+    for _ in range(3):
+        drawn.append((np.random.uniform(), random.random(), torch.rand(()).item()))
+        bench.train_run(small_run(steps=1))
+    assert all(first != second for first, second in zip(*drawn[1:], strict=True))
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run()
+    expected = bench.train_run(run, tmp_path).result
+    answers = [None, expected]
+    monkeypatch.setattr("bench.dispatch.alone.pool.load_run", lambda results, run: answers.pop(0))
+    monkeypatch.setattr("bench.dispatch.alone._train", pytest.fail)
+    assert bench.train_run(run, tmp_path).result == expected
+    assert answers == []
 
 
 @pytest.mark.slow

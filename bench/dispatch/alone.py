@@ -88,6 +88,9 @@ def train_run(
     with folder.locked() as free:
         if not free:
             raise UserError(f"run {run.id}: {folder.held_by() or 'another process'} trains it")
+        if (record := pool.load_run(place, run)) is not None:  # another process finished it meanwhile
+            folder.clear()
+            return TrainedRun(record, _kept_model(run, place, record))
         weights_of = pool.path_of(place, run) if keep_weights else None
         result, model = _train(run, folder.path, device, kernels, weights_of, progress)
         pool.store(pool.path_of(place, run), result, folder.path)
@@ -111,7 +114,7 @@ def _train(
 
     kernels = resolve(kernels, device)[0]
     began, kept, entry = time.time(), {}, None
-    with _settings_of_torch(device):
+    with _restoring_settings(device):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
         tested = prepare(machine)
         trust(tested)
@@ -173,20 +176,26 @@ def checked_device(device: str, kernels: str) -> str:
 
 
 @contextlib.contextmanager
-def _settings_of_torch(device: str) -> Iterator[None]:
-    """Leave the settings of PyTorch that training changes, and its random state, as they were."""
+def _restoring_settings(device: str) -> Iterator[None]:
+    """Leave the settings of PyTorch that training changes as they were, and every random generator.
+
+    Training seeds the generators of Python and NumPy too. A search that draws learning rates from them would
+    otherwise draw the same one after every run.
+    """
     import torch
 
     from bench.kernels import product
+    from bench.train.randomness import random_states, restore_random_states
 
     settings: Any = torch.utils.deterministic
     mode, filled = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
     tf32 = torch.backends.cudnn.allow_tf32
-    devices = [torch.device(device)] if device != "cpu" else []
-    with product.precision(product.current().name), torch.random.fork_rng(devices):
+    states = random_states(torch.device(device))
+    with product.precision(product.current().name):
         try:
             yield
         finally:
+            restore_random_states(states, torch.device(device))
             torch.set_deterministic_debug_mode(mode)
             settings.fill_uninitialized_memory = filled
             torch.backends.cudnn.allow_tf32 = tf32
