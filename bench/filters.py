@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -92,17 +93,17 @@ def _canonical(key: str, pattern: str) -> str:
     """
     if key == "architecture":
         return canonical(pattern)
-    if _TYPES.get(key) not in (int, float):
+    kind = _TYPES.get(key)
+    if kind not in (int, float):
         return pattern
-    try:
-        return str(int(pattern))  # seeds are larger than floats are exact
-    except ValueError:
-        pass
+    if kind is int:
+        with contextlib.suppress(ValueError):
+            return str(int(pattern))  # seeds are larger than floats are exact
     try:
         number = float(pattern)
     except ValueError:
         return pattern
-    if _TYPES[key] is float:
+    if kind is float:
         return short(number)
     if not number.is_integer():
         raise UserError(f"filter: {key} is a whole number, not {pattern}")

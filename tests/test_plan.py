@@ -132,6 +132,13 @@ def test_every_learning_rate_is_found_as_python_writes_it(rate: float) -> None:
     assert select([one], f"learning_rate={one.run.learning_rate!r}") == [one]
 
 
+@pytest.mark.parametrize("written", ["1000000", "1e6", "1_000_000", "1000000.0"])
+def test_a_large_clip_is_found_by_its_digits(written: str) -> None:
+    """Six digits and more are shown as 1e6."""
+    one = replace(planned()[0], run=run_of(LINEAR, clip=1e6))
+    assert select([one], f"clip={written}") == [one]
+
+
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
