@@ -7,7 +7,6 @@ import errno
 import gc
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -114,7 +113,7 @@ def store_evaluation(path: Path, value: dict[str, Any]) -> None:
 
 
 def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> None:
-    """Check one result and write it atomically. A different file at `path` is moved to `REPLACED` first.
+    """Check one result and write it atomically. A different file at `path` is copied to `REPLACED` first.
 
     Args:
         path: where it belongs.
@@ -259,12 +258,10 @@ def _has_own_name(path: Path, record: Record) -> bool:
 
 def _keep(path: Path, data: bytes) -> None:
     """Copy the file that is about to be replaced by another."""
-    if not path.is_file() or path.read_bytes() == data:
+    if not path.is_file() or (old := path.read_bytes()) == data:
         return
-    folder = path.parent / REPLACED
-    folder.mkdir(exist_ok=True)
-    number = sum(1 for _ in folder.glob("*.json"))
-    shutil.copy2(path, folder / f"{number}-{path.name}"[-LONGEST_NAME:])
+    # Named by its content, so that no copy overwrites another, whichever process makes it.
+    write_atomically(path.parent / REPLACED / f"{sha256(old)[:12]}-{path.name}", old)
 
 
 def _files(

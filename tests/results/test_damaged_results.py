@@ -261,6 +261,15 @@ def test_what_stood_where_a_result_is_stored_is_kept(tmp_path: Path) -> None:
     assert results.load(tmp_path).problems == []
 
 
+def test_every_file_that_was_replaced_is_kept_under_the_longest_name_too(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 195}.json"
+    contents = {"{", "[", "("}
+    for content in contents:
+        path.write_text(content)
+        store(path, result_of(RUN))
+    assert {copy.read_text() for copy in (tmp_path / ".replaced").iterdir()} == contents
+
+
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_trains(tmp_path: Path) -> None:
     suite = damaged_pools.pool_in(tmp_path)
