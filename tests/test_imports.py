@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "suite": "errors frozen models.architecture models.architectures models.sizes names optimizers "
     "paper.exhibits paper.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
-    "train": "environment errors files flops kernels models results run stack tasks",
+    "train": "environment errors files kernels models results run stack tasks",
     "speed": "errors files flops kernels models optimizers paper.sizes precision results run stack tasks "
     "train",
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "

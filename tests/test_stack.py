@@ -17,6 +17,8 @@ from toy import toy_suite
 
 from bench import suite as suites
 from bench.dispatch.job import Machine
+from bench.dispatch.members import StackMembers
+from bench.dispatch.order import Order
 from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
 from bench.models.architectures import PAPER
@@ -239,6 +241,18 @@ def test_a_run_that_was_begun_alone_is_resumed_alone(tmp_path: Path) -> None:
         assert set(others.members) == set(runs[1:])
     (begin(Stack.of(*runs[:2]), tmp_path) / "checkpoint.pt").write_bytes(b"something")
     assert begun(tmp_path) == [[run.id for run in Stack.of(*runs[:2]).members]]
+
+
+def test_a_resumed_stack_shows_the_step_of_a_member_that_has_not_ended(tmp_path: Path) -> None:
+    stack = Stack.of(*(member(learning_rate=rate) for rate in (1e-3, 2e-3)))
+    second = Folder.of(tmp_path, stack.members[1].id)
+    second.beat(step=7)  # the first has ended: its folder is gone
+    order = Order(tmp_path, (), {})
+    members = StackMembers(stack, order, Machine(), {}, lambda began: {}, lambda folder, error: None)
+    members.begin()
+    beat = second.heartbeat()
+    assert beat is not None
+    assert beat["step"] == 7
 
 
 @pytest.mark.slow

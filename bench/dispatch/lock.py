@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import socket
 import threading
@@ -103,7 +104,7 @@ def _create(path: Path, token: str) -> bool:
     """
     draft = path.with_name(f".{token}.draft")
     record = {"pid": os.getpid(), "host": socket.gethostname(), "token": token}
-    draft.write_text(str(record).replace("'", '"'), encoding="utf-8")
+    draft.write_text(json.dumps(record), encoding="utf-8")
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -56,12 +56,13 @@ class StackMembers:
     def begin(self) -> None:
         """Show the step at which the training goes on.
 
-        The heartbeat of an earlier process is at its checkpoint or a little further.
+        Heartbeats of an earlier process are at its checkpoint or a little further. Members that ended have
+        none.
         """
         from bench.train.loop import Progress
 
-        beat = self.folders[0].heartbeat() or {}
-        self.report(Progress(int(beat.get("step", 0)), (None,) * len(self.stack), 0.0))
+        step = max(int((folder.heartbeat() or {}).get("step", 0)) for folder in self.folders)
+        self.report(Progress(step, (None,) * len(self.stack), 0.0))
 
     def report(self, progress: Progress, **more: Any) -> None:
         """Write a heartbeat for every member in training, and now and then a line into the log."""

@@ -13,6 +13,7 @@ rows of its masks from 0, so the masks would differ from those of a single devic
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others to join, or in a collective operation."""
+LAST_MESSAGE_SECONDS = 60.0
+"""How long a follower that is asked to stop waits for the leader, which saves and sends its last message."""
 KEPT_MESSAGES = 100
 """Messages that stay in the store. No follower is this many messages behind: every step needs all
 processes."""
@@ -87,13 +90,17 @@ class Group:
         """Follower: wait for the leader's next number.
 
         Raises:
-            Abandoned: this process was asked to stop and no number came within a minute.
+            Abandoned: this process was asked to stop and no number came within `LAST_MESSAGE_SECONDS` of it.
         """
         key, began = f"told/{self._messages}", time.monotonic()
+        asked = math.inf
         while not self.store.check([key]):
-            if self.stopped() and time.monotonic() - began > 60:  # time for the leader to save and send
+            now = time.monotonic()
+            if self.stopped():
+                asked = min(asked, now)
+            if now - asked > LAST_MESSAGE_SECONDS:
                 raise Abandoned
-            time.sleep(0.001 if time.monotonic() - began < 5 else 0.05)
+            time.sleep(0.001 if now - began < 5 else 0.05)
         self._messages += 1
         return int(self.store.get(key))
 

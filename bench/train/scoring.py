@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from bench import flops
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
 from bench.stack import Stack
@@ -141,16 +140,14 @@ class StackScoring:
     def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, ModelScores]]) -> None:
         """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
-        task, size = run.task, run.size
+        task = run.task
         if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
             notes.has_diverged(f"a score on the evaluation prompts is not finite at step {done}")
             return
         checkpoint: dict[str, Any] = {
             "step": done,
             "training_flops": run.training_flops(done),
-            "training_flops_full_length": flops.training_flops_full_length(
-                run.architecture, size.layers, size.width, task, run.batch_size, done
-            ),
+            "training_flops_full_length": run.training_flops_full_length(done),
             "evaluations": self._summaries(k, measured),
         }
         tested = checkpoint

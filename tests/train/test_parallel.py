@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from bench.stack import Stack
 from bench.tasks import TASKS
 from bench.tasks.draws import Draws
 from bench.train.loop import TrainingOptions, train
-from bench.train.parallel import Group
+from bench.train.parallel import Abandoned, Group
 from bench.train.state import initial_state
 
 CPU = torch.device("cpu")
@@ -102,6 +103,27 @@ def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
     finish(pool)
     assert Folder.of(tmp_path, broken.id).failure()
     assert pool_of.load(tmp_path).runs.keys() == {good.id}
+
+
+def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long it has waited before: the leader may be evaluating."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 1
+
+    monkeypatch.setattr("bench.train.parallel.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    answers_at = 640.0
+    store = SimpleNamespace(check=lambda keys: now >= answers_at, get=lambda key: b"7")
+    group = Group(1, 2, store, stopped=lambda: now >= 600)
+    assert group.hear() == 7
+    answers_at = 10_000.0
+    with pytest.raises(Abandoned):
+        group.hear()
+    assert 640 < now < 720
 
 
 @pytest.mark.parametrize("task", list(TASKS))
