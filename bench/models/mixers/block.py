@@ -10,6 +10,7 @@ is counted and why.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
@@ -106,6 +107,15 @@ class Block(Frozen):
     @abstractmethod
     def build(self, place: Place) -> nn.Module:
         """A new module (B, L, D) → (B, L, D). Initial values come from torch's global random generator."""
+
+
+def whole_product(factor: float, count: int) -> int | None:
+    """factor · count where that is a whole number, else None.
+
+    A product of decimals is not exact in binary: 0.28 · 50 is 14.000000000000002.
+    """
+    product = factor * count
+    return round(product) if math.isclose(product, round(product), rel_tol=1e-9) else None
 
 
 def count_parameters(block: Block, D: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
@@ -270,6 +271,15 @@ def test_without_angles_of_the_input_a_mamba3_has_no_parameters_nor_state_for_th
 )
 def test_a_width_that_heads_do_not_divide_is_named(block: Block, width: int, message: str) -> None:
     assert block.width_fault(width) == message
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.28, 50), (0.58, 100), (0.7, 180), (0.5, 64)])
+def test_a_share_whose_product_is_not_exact_in_binary_is_whole(share: float, count: int) -> None:
+    whole = Fraction(str(share)) * count
+    assert Mamba3(rotated=share, state=count).pairs == whole / 2
+    gla = GLA(heads=1, expand_keys=share)
+    assert gla.width_fault(count) is None
+    assert gla.keys(count) == whole
 
 
 def test_a_number_of_rotated_coordinates_must_be_even() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.models.mixers.block import Block, Place
+from bench.models.mixers.block import Block, Place, whole_product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,15 +35,15 @@ class GLA(Block):
     temperature: float = Field(default=16.0, gt=0.0)
 
     def width_fault(self, D: int) -> str | None:
-        keys = self.expand_keys * D
-        for what, width in (("its width", D), ("the width of its keys", keys)):
+        keys = whole_product(self.expand_keys, D)
+        for what, width in (("its width", D), ("the width of its keys", keys or self.expand_keys * D)):
             if width % self.heads:
                 return f"{what} {width:g} is not a multiple of {self.heads} heads"
         return None
 
     def keys(self, D: int) -> int:
         """Width of the keys of all heads."""
-        return int(self.expand_keys * D)
+        return whole_product(self.expand_keys, D) or 0
 
     def parameters(self, D: int) -> int:
         keys = self.keys(D)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.models.mixers.block import Place
+from bench.models.mixers.block import Place, whole_product
 from bench.models.mixers.state_space import HeadedStateSpace
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Mamba3(HeadedStateSpace):
 
     @model_validator(mode="after")
     def _pairs_are_whole(self) -> Self:
-        if self.rotated * self.state % 2:
+        rotated = whole_product(self.rotated, self.state)
+        if rotated is None or rotated % 2:
             count = self.rotated * self.state
             raise ValueError(
                 f"{self.rotated:g} of {self.state} coordinates are {count:g}: not a number of pairs"
@@ -47,7 +48,7 @@ class Mamba3(HeadedStateSpace):
     @property
     def pairs(self) -> int:
         """Rotated pairs of coordinates, R."""
-        return 0 if self.rotation == "none" else int(self.rotated * self.state) // 2
+        return 0 if self.rotation == "none" else (whole_product(self.rotated, self.state) or 0) // 2
 
     @property
     def angles(self) -> int:
