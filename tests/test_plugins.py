@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from bench.models.blocks import Block
 from bench.models.mixers.block import count_parameters
 from bench.models.sizes import Size
 from bench.models.verified import fault
+from bench.report.data.provenance import summarise
 from bench.results import RunRecord
 from bench.tasks import TASKS
 
@@ -121,7 +122,7 @@ def results_of(folder: Path) -> list[RunRecord]:
 
 @pytest.mark.slow
 def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(tmp_path: Path) -> None:
-    """Both files, with 5 steps and 16 prompts, through `bench run --plugin`; then the checks of all."""
+    """Both files, with 5 steps and 16 prompts, through `bench run --plugin`; then what reports tell."""
     example = ROOT / "suites/plugins"
     path = plugin(tmp_path, (example / "gated_linear_attention.py").read_text("utf-8"), "gla.py")
     text = (example / "gated_linear_attention.yaml").read_text("utf-8")
@@ -147,13 +148,13 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
         assert len(losses) == 5
         assert all(0 < loss < 100 for loss in losses)
 
-    page = printed("report", "suite.yaml", "--plugin", "gla.py", cwd=tmp_path)
-    assert "3 of 3 runs have results" in page
-    methods = (tmp_path / "reports/gated_linear_attention/methods.md").read_text("utf-8")
-    assert f"architecture simple\\_gla: gla.py, SHA-256 {origin['sha256'][:12]} (2)" in methods
-
     plugins.load([path])
-    (gla, other, _) = (run.architecture for run in suites.load(suite).runs)
+    runs = suites.load(suite).runs
+    summary = summarise(pool_of.load(tmp_path / "results"), [run.id for run in runs], {})
+    source = f"architecture simple_gla: gla.py, SHA-256 {origin['sha256'][:12]}"
+    assert dict(summary.rows)["plugins"] == [(source, 2)]
+
+    (gla, other, _) = (run.architecture for run in runs)
     assert (gla.name, other.name) == ("simple_gla", "simple_gla+heads=2")
     assert fault(gla, Size(layers=2, width=16, heads=None), 24, CPU, "sequential") is None
     for architecture, heads in ((gla, 4), (other, 2)):
@@ -490,33 +491,37 @@ def test_a_width_that_the_heads_of_a_block_do_not_divide_is_refused(tmp_path: Pa
         suites.load(file)
 
 
+@pytest.fixture(scope="module")
+def one_refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder and what `bench run` printed there: a task of one's own, and a model that looks ahead."""
+    folder = tmp_path_factory.mktemp("one_refused")
+    plugin(folder, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
+    plugin(folder, NOISY, "noisy.py")
+    suite_file(folder, "averaging, transformer", "noisy_regression")
+    options = ("run", "suite.yaml", "--device", "cpu", "--workers", 1)
+    return folder, printed(*options, cwd=folder, code=1, BENCH_PLUGINS=f"mine.py{os.pathsep}noisy.py")
+
+
 @pytest.mark.slow
-def test_a_refused_model_fails_and_others_go_on(tmp_path: Path) -> None:
-    plugin(tmp_path, AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"))
-    suite_file(tmp_path, "averaging, transformer")
-    options = ("--plugin", "mine.py", "--device", "cpu", "--workers", 1)
-    said = printed("run", "suite.yaml", *options, cwd=tmp_path, code=1)
+def test_a_refused_model_fails_and_others_go_on(one_refused: tuple[Path, str]) -> None:
+    _, said = one_refused
     assert "Done: 1 finished, 1 failed." in said
     assert "failed: NotComparable: architecture 'averaging': it is not causal" in said
-    assert "bench run suite.yaml --plugin mine.py --retry failed" in said
+    assert "bench run suite.yaml --plugin mine.py --plugin noisy.py --retry failed" in said
 
 
 # --- workers, tasks, packages ------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -> None:
-    path = plugin(tmp_path, NOISY)
-    suite_file(tmp_path, "transformer", "noisy_regression")
-    assert "Done: 1 finished." in printed(
-        "run", "suite.yaml", "--device", "cpu", "--workers", 1, cwd=tmp_path, BENCH_PLUGINS="mine.py"
-    )
+def test_a_task_of_ones_own_trains_and_says_where_it_came_from(one_refused: tuple[Path, str]) -> None:
+    folder, _ = one_refused
     origin = {
         "task": "noisy_regression",
-        "file": "mine.py",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "file": "noisy.py",
+        "sha256": hashlib.sha256((folder / "noisy.py").read_bytes()).hexdigest(),
     }
-    pool = pool_of.load(tmp_path / "results")
+    pool = pool_of.load(folder / "results")
     (result,), (baselines,) = pool.runs.values(), pool.baselines.values()
     assert result.provenance.plugins == baselines.provenance.plugins == [origin]
     stored = json.loads(pool.paths["run", result.id].read_bytes())
@@ -526,33 +531,40 @@ def test_a_task_of_ones_own_trains_and_says_where_it_came_from(tmp_path: Path) -
 
 
 UNPACK = """
-import pickle, sys
-run = pickle.loads(sys.stdin.buffer.read())["jobs"][0]
-from bench import plugins
-print(run.id, run.architecture.parameters(1, 8), plugins.origins(run.task, run.architecture)[0]["sha256"])
+import os, pickle, sys
+import torch  # once for both
+for parcel in pickle.load(sys.stdin.buffer):
+    if os.fork():
+        os.wait()
+        continue
+    run = pickle.loads(parcel)["jobs"][0]
+    from bench import plugins
+    sha256 = plugins.origins(run.task, run.architecture)[0]["sha256"]
+    print(run.id, run.architecture.parameters(1, 8), sha256, flush=True)
+    os._exit(0)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps], ids=["pickle", "cloudpickle"])
-def test_work_travels_with_the_source_that_was_planned(dumps: Callable[[Any], bytes], tmp_path: Path) -> None:
+def test_work_travels_with_the_source_that_was_planned(tmp_path: Path) -> None:
     """As part of something larger too, and by the pickle that submitit uses."""
     path = plugin(tmp_path, AVERAGE)
     plugins.load([path])
     (run,) = suites.load(suite_file(tmp_path)).runs
-    parcel = dumps({"jobs": plugins.carried((run,))})
+    parcels = [dumps({"jobs": plugins.carried((run,))}) for dumps in (pickle.dumps, cloudpickle.dumps)]
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     expected = f"{run.id} {run.architecture.parameters(1, 8)} {sha256}"
     path.write_text("raise RuntimeError('edited since')\n")
     done = subprocess.run(
         [sys.executable, "-c", UNPACK],
-        input=parcel,
+        input=pickle.dumps(parcels),
         capture_output=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert done.stdout.decode().strip() == expected
-    assert pickle.loads(parcel) == {"jobs": (run,)}, "and in the process that knows it already"
+    assert done.stdout.decode().splitlines() == [expected] * 2
+    for parcel in parcels:
+        assert pickle.loads(parcel) == {"jobs": (run,)}, "and in the process that knows it already"
 
 
 def test_results_of_another_version_are_pointed_out(tmp_path: Path) -> None:
@@ -592,7 +604,7 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
         "[bench.architectures]\naveraging = averaging_package:average\n\n"
         "[bench.tasks]\nnoisy_regression = averaging_package:NoisyRegression\n",
     )
-    suite = suite_file(tmp_path, task="noisy_regression")
+    suite_file(tmp_path, task="noisy_regression")
     said = printed("run", "suite.yaml", "--device", "cpu", "--workers", 1, cwd=tmp_path, **packages)
     assert "Done: 1 finished." in said
     assert "Next: bench report suite.yaml\n" in said
@@ -601,11 +613,19 @@ def test_an_installed_package_offers_its_architectures_and_tasks(tmp_path: Path)
     assert result.provenance.plugins == [
         {"task": "noisy_regression", **package}, {"architecture": "averaging", **package},
     ]  # fmt: skip
-    schema = json.loads(printed("schema", cwd=tmp_path, **packages))
-    jsonschema.validate(strict_yaml.read(suite).data, schema)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Installed packages are looked for again, in the folder of `install` too."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    plugins.load_installed.cache_clear()
+    yield
+    plugins.load_installed.cache_clear()
+    sys.modules.pop("averaging_package", None)
+
+
+@pytest.mark.usefixtures("loaded_anew")
 @pytest.mark.parametrize(
     ("source", "entry", "message"),
     [
@@ -623,16 +643,17 @@ def test_a_package_that_cannot_be_used_is_named_with_its_version(
     tmp_path: Path, source: str, entry: str, message: str
 ) -> None:
     entries = f"[bench.architectures]\n{entry} = averaging_package:average\n"
-    packages = install(tmp_path, source, entries)
-    said = printed("schema", cwd=tmp_path, code=2, **packages)
-    assert said.startswith(f"bench: averaging 1.2: entry point {entry} = averaging_package:average: ")
+    install(tmp_path, source, entries)
+    with pytest.raises(UserError) as caught:
+        plugins.load_installed()
+    said = str(caught.value)
+    assert said.startswith(f"averaging 1.2: entry point {entry} = averaging_package:average: ")
     assert message.format(site=tmp_path / "site") in said
 
 
-@pytest.mark.slow
 def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:
-    plugin(tmp_path, AVERAGE + NOISY)
-    schema = json.loads(printed("schema", "--plugin", "mine.py", cwd=tmp_path))
+    plugins.load([plugin(tmp_path, AVERAGE + NOISY)])
+    schema = suites.json_schema()
     suite = suite_file(tmp_path, "{name: averaging, window: 3}", "noisy_regression")
     document = strict_yaml.read(suite).data
     document["experiments"]["small"]["exclude"] = [{"architecture": "averaging", "task": "noisy_regression"}]

@@ -15,18 +15,17 @@ from forking import ROOT as ROOT
 from forking import Server
 
 SECONDS = 120
+READ_LATER = {"COLUMNS", "PYTHONPATH", "BENCH_PLUGINS"}
+"""Variables that a fork can get. Others may be read when Python starts, and need a Python of its own."""
 
 server = functools.cache(Server)
 
 
 def bench(*arguments: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, as from a script: no terminal, and never a traceback.
-
-    What Python reads from its environment when it starts needs a Python of its own.
-    """
+    """Run the command to its end, as from a script: no terminal, and never a traceback."""
     inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     words, variables = list(map(str, arguments)), {**inherited, "PYTHONPATH": str(ROOT), **environment}
-    if environment.keys() <= {"COLUMNS"}:
+    if environment.keys() <= READ_LATER:
         done = server().run(words, cwd, variables, SECONDS)
     else:
         done = subprocess.run(

@@ -141,7 +141,9 @@ def _become(request: dict[str, object]) -> None:
     os.chdir(str(cwd))
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[0] = multiprocessing.process.ORIGINAL_DIR = str(cwd)  # type: ignore[attr-defined]
+    folders = [folder for folder in os.environ["PYTHONPATH"].split(os.pathsep) if folder not in sys.path]
+    sys.path[:1] = [str(cwd), *folders]
+    multiprocessing.process.ORIGINAL_DIR = str(cwd)  # type: ignore[attr-defined]
     sys.argv[1:] = arguments
     code: object = None
     try:

@@ -110,7 +110,7 @@ class Block(Frozen):
 
 
 def whole_product(factor: float, count: int) -> int | None:
-    """factor · count where that is a whole number, else None.
+    """The product factor · count if it is a whole number, else None.
 
     A product of decimals is not exact in binary: 0.28 · 50 is 14.000000000000002.
     """
