@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 from command import ROOT
-from toy import TWO_RUNS
+from toy import TWO_RUNS, toy_suite
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -62,13 +64,19 @@ def numbers(results: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the suite, trained by one command that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "tiny.yaml").write_text(TWO_RUNS)
     finish(bench("run", "tiny.yaml", "--workers", 1, cwd=folder))
     left = {path.name for path in (folder / "results" / STATE).glob("*/")}
     assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"
-    return numbers(folder / "results")
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trained: Path) -> dict[str, str]:
+    return numbers(trained)
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> None:
@@ -78,21 +86,40 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def stepping(results: Path) -> bool:
-    """Whether some run has done steps and saved them."""
-    return any((results / STATE).glob("*/checkpoint.pt"))
+def saved(results: Path) -> dict[Path, int]:
+    """The checkpoints of runs in training, with the times at which they were written."""
+    times = {}
+    for path in (results / STATE).glob("*/checkpoint.pt"):
+        with contextlib.suppress(FileNotFoundError):  # its run has just finished
+            times[path] = path.stat().st_mtime_ns
+    return times
+
+
+def start_and_save(suite_file: Path) -> subprocess.Popen[str]:
+    """A command that has gone on with some run and saved it, or has ended."""
+    results = suite_file.parent / "results"
+    before = saved(results)
+    process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
+    wait_for(lambda: saved(results).items() - before.items() or process.poll() is not None)
+    return process
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_results_are_the_same_bytes(
+def test_interrupted_and_killed_at_random_moments_the_results_are_the_same_bytes(
     suite_file: Path, undisturbed: dict[str, str]
 ) -> None:
     results, chance = suite_file.parent / "results", random.Random(7)
-    for _ in range(4):
-        process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
-        wait_for(lambda process=process: stepping(results) or process.poll() is not None)
-        time.sleep(chance.uniform(0.0, 1.5))
-        os.killpg(process.pid, signal.SIGKILL)
+    process = start_and_save(suite_file)
+    os.kill(process.pid, signal.SIGINT)
+    assert "Run the same command again to resume." in finish(process, code=130)
+    states = [run_status(run, results, pool_of.load(results)) for run in suites.load(suite_file).runs]
+    assert any(state.note == "interrupted; resumable" for state in states)
+    assert all(state.word in ("missing", "finished") for state in states)
+    for _ in range(2):
+        process = start_and_save(suite_file)
+        time.sleep(chance.uniform(0.0, 0.5))
+        with contextlib.suppress(ProcessLookupError):  # it had nothing left to do
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
@@ -101,25 +128,9 @@ def test_killed_at_random_moments_the_results_are_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_interrupted_it_saves_says_so_and_goes_on(suite_file: Path, undisturbed: dict[str, str]) -> None:
-    results = suite_file.parent / "results"
-    process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
-    wait_for(lambda: stepping(results))
-    os.kill(process.pid, signal.SIGINT)
-    assert "Run the same command again to resume." in finish(process, code=130)
-    suite = suites.load(suite_file)
-    states = [run_status(run, results, pool_of.load(results)) for run in suite.runs]
-    assert any(state.note == "interrupted; resumable" for state in states)
-    assert all(state.word in ("missing", "finished") for state in states)
-    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
-    assert numbers(results) == undisturbed
-
-
-@pytest.mark.slow
 def test_workers_leave_when_their_parent_is_killed(suite_file: Path) -> None:
     results = suite_file.parent / "results"
-    process = bench("run", suite_file, "--save-every", 0, cwd=suite_file.parent)
-    wait_for(lambda: stepping(results))
+    process = start_and_save(suite_file)
     beats = [json.loads(path.read_text()) for path in (results / STATE).glob("*/heartbeat.json")]
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -134,8 +145,8 @@ def test_two_commands_share_the_work(suite_file: Path, undisturbed: dict[str, st
 
 
 @pytest.mark.slow
-def test_a_finished_suite_does_nothing_quickly_and_says_so(suite_file: Path) -> None:
-    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
+def test_a_finished_suite_does_nothing_quickly_and_says_so(suite_file: Path, trained: Path) -> None:
+    shutil.copytree(trained, suite_file.parent / "results")
     files = {path: path.stat().st_mtime_ns for path in (suite_file.parent / "results").glob("**/*.json")}
     began = time.monotonic()
     output = finish(bench("run", suite_file, cwd=suite_file.parent))
@@ -255,6 +266,7 @@ def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_a_run_whose_state_cannot_be_kept_is_named_and_the_others_finish(suite_file: Path) -> None:
     results = suite_file.parent / "results"
+    suite_file.write_text(toy_suite(architectures=["transformer", "s4_mamba"], steps=5))
     first, second = suites.load(suite_file).runs
     (results / STATE).mkdir(parents=True)
     (results / STATE / first.id).write_text("a file where a folder should be")

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from averaging import AVERAGE
-from command import ROOT
+from command import ROOT, bench
 
 from bench import results as pool_of
 from bench.cli import signals
@@ -225,8 +225,7 @@ def test_a_plugin_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     assert "Done: 1 finished, 1 failed." in output
     assert "averaging" in output
     assert "WorkerDied: killed by SIGKILL, 3 times without progress" in output
-    said = finished(start("failures", *options, cwd=tmp_path), 1)
-    assert "killed by SIGKILL" in said
+    assert "killed by SIGKILL" in bench("failures", *options, cwd=tmp_path).stdout
     failed = next(run for run in _runs(tmp_path) if "averaging" not in run)
     log = (tmp_path / "results" / STATE / "logs").glob("*.log")
     assert any("ended: killed by SIGKILL" in path.read_text() for path in log if path.stem != failed)

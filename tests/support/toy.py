@@ -22,5 +22,5 @@ def toy_suite(**settings: Any) -> str:
     return json.dumps({"name": "tiny", "experiments": {"tiny": {**usual, **settings}}})
 
 
-TWO_RUNS = toy_suite(architectures=["transformer", "s4_mamba"], steps=300, checkpoints=[150])
+TWO_RUNS = toy_suite(architectures=["transformer", "s4_mamba"], steps=200, checkpoints=[100])
 """Two runs of a few seconds: long enough to be killed on the way."""
