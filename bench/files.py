@@ -70,6 +70,11 @@ def parse_json(data: bytes) -> Any:
     raise ValueError(str(reason))
 
 
+def as_read(value: Any) -> Any:
+    """The value as a JSON file of it is read: tuples have become lists, for example."""
+    return parse_json(json.dumps(value, allow_nan=False).encode())
+
+
 def room_left(path: Path) -> int | None:
     """Free bytes on the disk of `path`; None where the system cannot tell."""
     try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench import environment
 from bench.api import make_task
 from bench.errors import UserError
+from bench.files import as_read
 from bench.results import FORMAT, task_facts
 from bench.results.record import MAIN, EvaluationRecord
 from bench.results.store import path_of_evaluation, store_evaluation
@@ -189,15 +190,8 @@ def _scored(kept: KeptModel, task: Task, count: int, device: str) -> dict[str, A
         "id": run.id,
         "weights_sha256": kept.result.provenance.weights.sha256,
         "task": task.identity(),
-        "facts": _as_read(task_facts(task, digest({"task": task.identity(), "evaluation_prompts": count}))),
+        "facts": as_read(task_facts(task, digest({"task": task.identity(), "evaluation_prompts": count}))),
         "prompts": prompts,
         "evaluations": evaluations,
         "provenance": {"finished": round(time.time(), 3), **environment.describe(device)},
     }
-
-
-def _as_read(facts: dict[str, Any]) -> Any:
-    """Facts as a file has them: lists instead of tuples."""
-    import json
-
-    return json.loads(json.dumps(facts))

@@ -65,11 +65,11 @@ MAY_IMPORT = {
     "plan": "cost differences dispatch.stacking dispatch.status filters results run stack suite tasks",
     "report": "check differences errors files frontier models.architectures models.sizes optimizers paper "
     "results run selection suite tasks uncertainty",
-    "check": "docstrings errors frontier frozen models.architecture models.sizes names optimizers paper "
-    "results run selection strict_yaml suite tasks.task uncertainty",
+    "check": "docstrings errors files frontier frozen models.architecture models.sizes names optimizers "
+    "paper results run selection strict_yaml suite tasks.task uncertainty",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
-    "other_prompts": "api dispatch.alone environment errors kernels.backends results run tasks train",
+    "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost dispatch docstrings environment errors files filters flops frozen kernels models "
     "names other_prompts paper plan plugins report results run shard speed suite tasks tracking "

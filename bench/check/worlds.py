@@ -13,7 +13,6 @@ adds a little noise. The same suite always gives the same results. Each is marke
 from __future__ import annotations
 
 import base64
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import numpy as np
 from bench.check.comparisons import comparisons
 from bench.check.quantity import runs_of
 from bench.check.reversal import ReversedShares
+from bench.files import as_read
 from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
 from bench.results.evaluations import converged
 from bench.results.record import MAIN, SELECTION
@@ -138,7 +138,7 @@ class _MadeUp:
             "outcome": "finished",
             "reason": None,
             "run": run.identity(),
-            "facts": _as_read(run_facts(run)),
+            "facts": as_read(run_facts(run)),
             "checkpoints": checkpoints,
             "convergence_step": self._converged_step,
             "stop": self._stop,
@@ -262,11 +262,6 @@ def _raw_with_error(
     return mean, np.abs(_raw(run, errors * (1 + relative), description) - mean)
 
 
-def _as_read(facts: dict[str, Any]) -> Any:
-    """Facts as a result file has them: lists instead of tuples."""
-    return json.loads(json.dumps(facts))
-
-
 def _prompts(run: Run) -> dict[str, dict[str, Any]]:
     """Digests of the made-up prompts: equal for all runs of a task."""
     names = (*run.evaluations(), SELECTION)
@@ -282,7 +277,7 @@ def _baselines(run: Run) -> BaselinesRecord:
         "kind": "baselines",
         "id": run.task_id,
         "task": run.task.identity(),
-        "facts": _as_read(task_facts(run.task, run.task_id)),
+        "facts": as_read(task_facts(run.task, run.task_id)),
         "prompts": _prompts(run),
         "baselines": [
             _baseline(run, kind, evaluation)

@@ -7,7 +7,6 @@ not trained again, and an interrupted one resumes.
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from bench.dispatch.plugin_checks import NotComparable, check_architecture, reco
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare, trust
 from bench.errors import UserError, did_you_mean
+from bench.files import as_read
 from bench.kernels.backends import CHOICES, resolve, unavailable
 from bench.results import RunRecord
 from bench.run import Run
@@ -79,7 +79,7 @@ def train_run(
             raise UserError("keep_weights needs a folder of results")
         with tempfile.TemporaryDirectory() as scratch:
             result, model = _train(run, Path(scratch), device, kernels, None, progress)
-        return TrainedRun(pool.read_run(_as_read(result)), model)
+        return TrainedRun(pool.read_run(as_read(result)), model)
     place = Path(results)
     pool.check_writable(place)
     if (record := pool.load_run(place, run)) is not None:
@@ -95,7 +95,7 @@ def train_run(
         result, model = _train(run, folder.path, device, kernels, weights_of, progress)
         pool.store(pool.path_of(place, run), result, folder.path)
         folder.clear()
-    return TrainedRun(pool.read_run(_as_read(result)), model)
+    return TrainedRun(pool.read_run(as_read(result)), model)
 
 
 def _train(
@@ -205,8 +205,3 @@ def _kept_model(run: Run, results: Path, record: RunRecord) -> Model | None:
     from bench.train.weights import load_model
 
     return load_model(pool.path_of(results, run)) if record.provenance.weights else None
-
-
-def _as_read(result: dict[str, Any]) -> Any:
-    """A result as its file has it."""
-    return json.loads(json.dumps(result))
