@@ -88,7 +88,7 @@ class AdamW(Optimizer):
     """AdamW with linear warm-up and cosine decay (Appendix C), linear decay, or decay at plateaus.
 
     The learning rate rises linearly from `start` × rate to the rate over `warmup_steps`, then falls
-    along a cosine, or a line, to `end` × rate at the last step. With `decay: plateau` it is divided by 4
+    along a cosine, or a line, to `end` × rate after the last step. With `decay: plateau` it is divided by 4
     instead, after every checkpoint without a new lowest validation loss, as for the LSTM of Xie et al. The
     paper does not state the weight decay; PyTorch's default stands in. It acts on every parameter that a
     module does not list as `undecayed`.

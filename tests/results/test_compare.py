@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from command import ROOT
 from command import bench as bench_command
 from synthetic import grid, pool_with, result_of, run_of, task_named, write_pool
 
@@ -202,9 +199,3 @@ def test_an_export_that_cannot_be_made_says_why(folder: Path, arguments: list[st
     assert found.returncode == 2
     assert words in found.stderr
     assert "Traceback" not in found.stderr
-
-
-@pytest.mark.slow
-def test_importing_bench_loads_no_pandas() -> None:
-    script = "import sys, bench; assert 'pandas' not in sys.modules; assert callable(bench.load_results)"
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
