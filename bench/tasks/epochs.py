@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MOST_PROMPTS = 10**9
+"""Largest training set. A product of two numbers of prompts is then exact in 64 bits."""
+
+
 def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor:
     """Numbers of the prompts, out of `count`, in the batch of step `draws.step`: (size,) int64.
 
     Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn for each
     epoch. It visits every prompt once: a − 1 is a multiple of every prime factor of `count`, so a and `count`
-    have no common factor.
+    have no common factor. A `count` without a repeated prime factor, such as 30, leaves only a = 1: the order
+    is then rotated, and batches keep their neighbours.
 
     Args:
         draws: the random numbers of the step.
         size: prompts of a batch.
-        count: prompts of the set.
+        count: prompts of the set, at most `MOST_PROMPTS`.
         steps: number of steps from `draws.step` on whose batches to return, one after the other.
     """
     place = draws.step * size + torch.arange(steps * size, device=draws.step.device)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
 from bench.tasks import baselines as predictors
 from bench.tasks.draws import Draws
-from bench.tasks.epochs import shuffled_rows
+from bench.tasks.epochs import MOST_PROMPTS, shuffled_rows
 from bench.tasks.recall_baselines import recall_baselines
 from bench.tasks.task import (
     LONGER_FACTORS,
@@ -63,7 +63,7 @@ class VectorMQAR(Task):
     pairs: PositiveInt = 32
     queries: PositiveInt = 16
     layout: Literal["compact", "spaced"] = "compact"
-    training_prompts: PositiveInt | None = None
+    training_prompts: PositiveInt | None = Field(default=None, le=MOST_PROMPTS)
     curriculum: None = None
 
     @model_validator(mode="after")

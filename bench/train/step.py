@@ -62,7 +62,13 @@ def _lengths(state: State) -> Iterator[int]:
 
 
 def _step(state: State, group: Group | None) -> Callable[[int], None]:
-    """The step as a function of the length of its batch."""
+    """The step as a function of the length of its batch.
+
+    Raises:
+        ValueError: the run carries states from step to step, and there is a group.
+    """
+    if group is not None and state.carried:  # the states are those of all rows, in one process
+        raise ValueError("a model that carries its state from step to step trains in one process")
     streams, mask_keys = _streams(state.stack), _mask_keys(state)
 
     def step(length: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.tasks import TASKS
 from bench.tasks.draws import Draws
-from bench.tasks.epochs import _prime_factors, shuffled_rows
+from bench.tasks.epochs import MOST_PROMPTS, _prime_factors, shuffled_rows
 from bench.tasks.recall import VectorMQAR
 
 UNLIKELY = 1e-4
@@ -161,3 +164,21 @@ def test_evaluation_prompts_are_not_those_of_training() -> None:
         task.sample_evaluation(draws(purpose="report"), 4).tokens,
         VectorMQAR().sample_evaluation(draws(purpose="report"), 4).tokens,
     )
+
+
+@pytest.mark.parametrize(
+    "too_many",
+    [lambda: VectorMQAR(training_prompts=10**9 + 1), lambda: TASKS["regbench"](languages=10**9 + 1)],
+)
+def test_more_training_prompts_than_a_shuffle_can_number_are_refused(too_many: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="less than or equal to 1000000000"):
+        too_many()
+
+
+def test_the_largest_training_set_is_shuffled_without_overflow() -> None:
+    step = MOST_PROMPTS // 64 - 1  # the last prompts of the first epoch
+    rows = shuffled_rows(Draws(0, "train", torch.tensor(step)), 64, MOST_PROMPTS).tolist()
+    shuffle = Draws(0, "train", torch.tensor(0), torch.zeros(1, dtype=torch.int64))
+    a = 1 + 10 * int(shuffle.integers("multiplier", MOST_PROMPTS // 10, 1))
+    b = int(shuffle.integers("offset", MOST_PROMPTS, 1))
+    assert rows == [(a * (64 * step + i) + b) % MOST_PROMPTS for i in range(64)]

@@ -27,6 +27,7 @@ from bench.tasks.draws import Draws
 from bench.train.loop import TrainingOptions, train
 from bench.train.parallel import Abandoned, Group
 from bench.train.state import initial_state
+from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
 
@@ -124,6 +125,18 @@ def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
     with pytest.raises(Abandoned):
         group.hear()
     assert 640 < now < 720
+
+
+def test_a_model_that_carries_its_state_is_not_spread() -> None:
+    """Each process would have the states of all rows and the tokens of some."""
+    run = small_run(
+        ARCHITECTURES["lstm"].with_options({"carry": True, "dropout": 0.0}),
+        task=TASKS["ginc"](symbols=50, block=16, documents=1),
+    )
+    state = initial_state(Stack.of(run), CPU, "sequential")
+    assert state.carried
+    with pytest.raises(ValueError, match="trains in one process"):
+        eager_step(state, Group(0, 2, None, lambda: False))
 
 
 @pytest.mark.parametrize("task", list(TASKS))

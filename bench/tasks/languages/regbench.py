@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from bench.lazy import torch
 from bench.tasks.draws import Draws
-from bench.tasks.epochs import shuffled_rows
+from bench.tasks.epochs import MOST_PROMPTS, shuffled_rows
 from bench.tasks.languages.automata import (
     Sizes,
     draw_automata,
@@ -67,7 +67,7 @@ class RegBench(NextToken, Sizes):
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
 
     name: Literal["regbench"] = "regbench"
-    languages: PositiveInt
+    languages: PositiveInt = Field(le=MOST_PROMPTS)
 
     @model_validator(mode="after")
     def _sizes_are_possible(self) -> Self:
