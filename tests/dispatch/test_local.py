@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import ROOT
+from command import ROOT, said
+from command import bench as undisturbed_command
 from toy import TWO_RUNS, toy_suite
 
 from bench import results as pool_of
@@ -68,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the suite, trained by one command that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "tiny.yaml").write_text(TWO_RUNS)
-    finish(bench("run", "tiny.yaml", "--workers", 1, cwd=folder))
+    said(undisturbed_command("run", "tiny.yaml", "--workers", 1, cwd=folder))
     left = {path.name for path in (folder / "results" / STATE).glob("*/")}
     assert left == {"logs"}, "state of finished runs is cleared; what was printed is kept"
     return folder / "results"
@@ -121,7 +122,7 @@ def test_interrupted_and_killed_at_random_moments_the_results_are_the_same_bytes
         with contextlib.suppress(ProcessLookupError):  # it had nothing left to do
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    finish(bench("run", suite_file, "--workers", 1, cwd=suite_file.parent))
+    said(undisturbed_command("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
     resumptions = [result.provenance.resumptions or 0 for result in pool_of.load(results).runs.values()]
     assert max(resumptions) >= 1
@@ -270,7 +271,9 @@ def test_a_run_whose_state_cannot_be_kept_is_named_and_the_others_finish(suite_f
     first, second = suites.load(suite_file).runs
     (results / STATE).mkdir(parents=True)
     (results / STATE / first.id).write_text("a file where a folder should be")
-    output = finish(bench("run", suite_file, cwd=suite_file.parent), code=1)
+    done = undisturbed_command("run", suite_file, cwd=suite_file.parent)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
     assert "1 finished, 1 missing" in output
     assert "worker-*.log" in output
     assert pool_of.load(results).runs.keys() == {second.id}
