@@ -24,8 +24,10 @@ def telling_fields(
             default every group is a family.
     """
     families = groups if families is None else families
-    every = {field for record in records for field in record}
-    fields = sorted((one for one in every if len({record.get(one) for record in records}) > 1), key=order)
+    all_fields = {field for record in records for field in record}
+    fields = sorted(
+        (field for field in all_fields if len({record.get(field) for record in records}) > 1), key=order
+    )
     chosen: dict[Hashable, list[Field]] = {family: [] for family in families}
     for field in fields:
         values: dict[tuple[Hashable, Hashable, tuple[Any, ...]], set[Any]] = {}

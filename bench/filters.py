@@ -29,32 +29,32 @@ _TYPES: dict[str, Any] = {
     **{name: Run.model_fields[name].annotation for name in SETTINGS},
 }
 
-Thing = TypeVar("Thing")
+Candidate = TypeVar("Candidate")
 
 
 def matching(
-    things: Sequence[Thing],
+    candidates: Sequence[Candidate],
     terms: str,
-    fields: Mapping[str, Callable[[Thing], list[str]]],
+    fields: Mapping[str, Callable[[Candidate], list[str]]],
     whole: str,
     words: Mapping[str, Iterable[str]] | None = None,
-) -> list[Thing]:
-    """The things that match every term.
+) -> list[Candidate]:
+    """The candidates that match every term.
 
     A term is a field, `=`, and shell patterns separated by commas.
 
     Args:
-        things: what to choose from.
+        candidates: runs, or results.
         terms: separated by spaces.
-        fields: by name, the values of a thing; a pattern may match any of them.
-        whole: what all things are, for the message: "the suite's 12 runs".
-        words: by field, values that are right even where no thing has them now.
+        fields: by name, the values of a candidate; a pattern may match any of them.
+        whole: what all candidates are, for the message: "the suite's 12 runs".
+        words: by field, values that are right even where no candidate has them now.
 
     Raises:
         UserError: for an unknown field, a term without `=`, a pattern that matches nothing, or terms that
             together match nothing.
     """
-    chosen = list(things)
+    chosen = list(candidates)
     for term in terms.split():
         key, equals, patterns = term.partition("=")
         if not equals or not patterns:
@@ -63,11 +63,16 @@ def matching(
             raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
         wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
         if len(wanted) > 1:
-            values = dict.fromkeys(value for thing in things for value in fields[key](thing) if value)
+            values = dict.fromkeys(
+                value for candidate in candidates for value in fields[key](candidate) if value
+            )
             _refuse_strays(key, wanted, [*values, *(words or {}).get(key, ())], whole)
-        before, chosen = chosen, [thing for thing in chosen if _matches(fields[key](thing), wanted.values())]
+        before, chosen = (
+            chosen,
+            [candidate for candidate in chosen if _matches(fields[key](candidate), wanted.values())],
+        )
         if not chosen:
-            values = dict.fromkeys(value for thing in before for value in fields[key](thing) if value)
+            values = dict.fromkeys(value for candidate in before for value in fields[key](candidate) if value)
             suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
     return chosen

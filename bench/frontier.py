@@ -127,10 +127,9 @@ class DrawnFrontiers:
         right = place + 1 + later.argmax(axis=1)
         after = np.where(later.any(axis=1), self._lowest[draws, right], before)
         flat = (after == before) | (after == 0)
-        usable = np.where(flat, 1.0, after), np.where(flat, 1.0, before)
-        between = _all_interpolated(
-            left, usable[1], self._budgets[right], usable[0], np.full(len(draws), flops)
-        )
+        # Where the frontier is flat, errors may be 0, which has no logarithm: 1 stands for them.
+        start, end = np.where(flat, 1.0, before), np.where(flat, 1.0, after)
+        between = _all_interpolated(left, start, self._budgets[right], end, np.full(len(draws), flops))
         return np.where(flat, before, between)
 
     def flops_at(self, errors: Floats) -> Floats:
@@ -140,10 +139,11 @@ class DrawnFrontiers:
         left = np.maximum(place - 1, 0)
         before, after = self._lowest[draws, left], self._lowest[draws, place]
         exact = (place == 0) | (after == 0) | (after == errors)
-        usable = [np.where(exact, 1.0, values) for values in (before, after, errors)]
-        budgets = self._budgets[self._last[draws, left]], self._budgets[place]
-        between = _all_interpolated(usable[0], budgets[0], usable[1], budgets[1], usable[2])
-        reached = np.where(exact, budgets[1], between)
+        fewer, more = self._budgets[self._last[draws, left]], self._budgets[place]
+        # Where no line is needed, errors may be 0, which has no logarithm: 1 stands for them.
+        start, end, wanted = (np.where(exact, 1.0, values) for values in (before, after, errors))
+        between = _all_interpolated(start, fewer, end, more, wanted)
+        reached = np.where(exact, more, between)
         return np.where((self.best <= errors) & (errors <= self._lowest[:, 0]), reached, np.nan)
 
 

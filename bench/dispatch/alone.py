@@ -10,6 +10,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,11 +110,10 @@ def _train(
     """The result and the model of a run whose state is in `folder`; the weights go beside `weights_of`."""
     import torch
 
-    from bench.train import weights
     from bench.train.loop import TrainingOptions, train
 
     kernels = resolve(kernels, device)[0]
-    began, kept, entry = time.time(), {}, None
+    began, kept = time.time(), _KeptWeights(run, weights_of)
     with _restoring_settings(device):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
         tested = prepare(machine)
@@ -122,31 +122,55 @@ def _train(
             check_architecture(run, device, kernels)
         except NotComparable as error:
             raise UserError(str(error)) from None
-
-        def keep(member: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
-            nonlocal kept, entry
-            kept = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-            entry = weights.save(weights_of, run.id, kept) if weights_of else None
-            return entry
-
-        options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=keep)
+        options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=kept.keep)
         result = train(run, folder, options)
-        model = None
-        if kept:
-            model = weights.build(run)
-            model.load_state_dict(kept)
-            model.eval()
+        model = kept.model()
     result["provenance"].update(
         {
             "started": round(began, 3),
             "finished": round(time.time(), 3),
             **environment.describe(device),
             "self_test": tested,
-            **({"weights": entry} if entry else {}),
+            **({"weights": kept.entry} if kept.entry else {}),
         }
     )
     record_plugins(result, run.task, run.architecture)
     return result, model
+
+
+@dataclass
+class _KeptWeights:
+    """The weights of a run that finished, in memory and perhaps in a file.
+
+    Attributes:
+        run: the run.
+        beside: the result beside which they are stored; None for memory alone.
+        tensors: the model's state dict, on the CPU; empty until the run has finished.
+        entry: the entry `weights` of the result's provenance, if there is a file.
+    """
+
+    run: Run
+    beside: Path | None
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    entry: dict[str, str] | None = None
+
+    def keep(self, member: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
+        """Keep a state dict (`bench.train.loop.TrainingOptions.keep_weights`)."""
+        from bench.train import weights
+
+        self.tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        self.entry = weights.save(self.beside, self.run.id, self.tensors) if self.beside else None
+        return self.entry
+
+    def model(self) -> Model | None:
+        """The trained model, on the CPU and in evaluation mode; None if nothing was kept."""
+        from bench.train import weights
+
+        if not self.tensors:
+            return None
+        model = weights.build(self.run)
+        model.load_state_dict(self.tensors)
+        return model.eval()
 
 
 def checked_device(device: str, kernels: str) -> str:

@@ -374,7 +374,7 @@ def _without_excluded(
 
 def _names_are_known(exclusion: Exclusion, place: Loc, complaints: list[Complaint]) -> bool:
     """Whether the names in an exclusion exist; complains about each that does not."""
-    known = [
+    answers = [
         is_known(word, valid, noun, (*place, key), complaints)
         for key, noun, valid in (
             ("task", "task", TASKS),
@@ -385,8 +385,8 @@ def _names_are_known(exclusion: Exclusion, place: Loc, complaints: list[Complain
     ]
     if (word := exclusion.architecture) is not None and not is_pattern(word):
         base = word.partition("+")[0]
-        known.append(is_known(base, ARCHITECTURES, "architecture", (*place, "architecture"), complaints))
-    return all(known)
+        answers.append(is_known(base, ARCHITECTURES, "architecture", (*place, "architecture"), complaints))
+    return all(answers)
 
 
 def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:

@@ -165,8 +165,8 @@ class FuzzyRecall(Answers):
             right = last_followers(prompts.tokens, count) == prompts.targets
             rows += self.baseline_records(name, "baseline", prompts, {MAIN: right.double()}, started)
         started = time.perf_counter()
-        known = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
-        right = (known == prompts.targets).double()
+        recalled = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
+        right = (recalled == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
         return rows + self.baseline_records("lookup of the key", "floor", prompts, scores, started)
 

@@ -92,8 +92,8 @@ class Memorisation(Answers):
         """A random value, and the map."""
         rows = self.random_answer("random value", prompts)
         started = time.perf_counter()
-        known = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
-        right = (known == prompts.targets).double()
+        values = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
+        right = (values == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
         return rows + self.baseline_records("the map", "floor", prompts, scores, started)
 

@@ -152,10 +152,10 @@ class NoisyRecall(Answers):
     def _short_memory(self, prompts: Prompts, keys: Tensor) -> list[Baseline]:
         """A lookup in the last `WINDOW` slots, and a random value where the key is not among them."""
         started = time.perf_counter()
-        found = torch.zeros_like(keys, dtype=torch.bool)
+        is_recent = torch.zeros_like(keys, dtype=torch.bool)
         for ago in range(1, WINDOW + 1):
-            found[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
-        right = torch.where(found, 1.0, 1 / self.answers).double()
+            is_recent[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
+        right = torch.where(is_recent, 1.0, 1 / self.answers).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
         return self.baseline_records(
             f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started

@@ -130,16 +130,17 @@ def build(run: Run, kernels: str = "sequential") -> Model:
     )
 
 
-def _path_of(run_id: str, results: Path) -> Path:
+def _path_of(beginning: str, results: Path) -> Path:
+    """The result file of the run whose id begins so."""
     pool = pool_of.load(pool_of.require(results))
-    matches = [known for kind, known in pool.paths if kind == "run" and known.startswith(run_id)]
+    matches = [whole for kind, whole in pool.paths if kind == "run" and whole.startswith(beginning)]
     if len(matches) == 1:
         return pool.paths["run", matches[0]]
     if matches:
-        raise UserError(f"{results}: {len(matches)} runs begin with {run_id}; give more of the id")
-    if any(entry.id == run_id for entry in pool.withdrawn):
-        raise UserError(f"{run_id}: was withdrawn; give the path of its result file to load it anyway")
-    raise UserError(f"{results}: no result of a run {run_id}; bench plan SUITE lists ids and states")
+        raise UserError(f"{results}: {len(matches)} runs begin with {beginning}; give more of the id")
+    if any(entry.id == beginning for entry in pool.withdrawn):
+        raise UserError(f"{beginning}: was withdrawn; give the path of its result file to load it anyway")
+    raise UserError(f"{results}: no result of a run {beginning}; bench plan SUITE lists ids and states")
 
 
 def _recorded(path: Path) -> tuple[RunRecord, Run]:
