@@ -219,7 +219,7 @@ def test_the_submitting_shell_may_be_gone(place: Place, undisturbed: dict[str, s
 
 
 def test_a_pending_job_that_is_cancelled_vanishes_and_nobody_waits_for_it(place: Place) -> None:
-    place.write(array_parallelism=1)
+    place.write(300, array_parallelism=1)
     options = ("--cluster", "slurm", "--cluster-config", "site.yaml", "--wait")
     waiting = place.start("run", "toy.yaml", *options)
     eventually(lambda: any("PENDING" in one for one in place.cluster.queue().values()), 60, "one waits")
