@@ -54,8 +54,7 @@ MAY_IMPORT = {
     "paper.exhibits paper.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment errors files kernels models results run stack tasks",
-    "speed": "errors files flops kernels models optimizers paper.sizes precision results run stack tasks "
-    "train",
+    "speed": "errors files kernels models optimizers paper.sizes precision results run stack tasks train",
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import flops
 from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
@@ -58,10 +57,7 @@ def shape_of(run: Run) -> Shape:
 
 def flops_per_step(run: Run) -> int:
     """Full-length training FLOPs of one step of one run."""
-    size = run.size
-    return flops.training_flops_full_length(
-        run.architecture, size.layers, size.width, run.task, run.batch_size, 1
-    )
+    return run.training_flops_full_length(1)
 
 
 @dataclass(frozen=True)
