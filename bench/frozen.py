@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic_core import to_jsonable_python
@@ -17,6 +17,16 @@ class Frozen(BaseModel):
     later_fields: ClassVar[Mapping[str, Any]] = {}
     """Fields that were added after results existed, each with the value that means the earlier behaviour. A
     field with that value is left out of the identity, so that earlier results keep their ids."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values of some fields, which are not validated.
+
+        pydantic copies cached properties too. A copy of a run with another seed would keep the run's id.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).__pydantic_fields__.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 Model = TypeVar("Model", bound=Frozen)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from command import ROOT
+from small_runs import small_run
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -101,6 +102,15 @@ def test_looking_at_a_run_changes_nothing_of_its_identity() -> None:
     assert run.identity() == before
     fields = {key: value for key, value in run.model_dump(mode="json").items() if key not in run.later_fields}
     assert before == {**fields, "architecture": before["architecture"], "task": run.task.identity()}
+
+
+def test_a_copy_with_another_setting_is_another_run() -> None:
+    run = small_run()
+    known = run.id, run.task_id
+    other = run.model_copy(update={"seed": 1})
+    assert other.id == small_run(seed=1).id != known[0]
+    assert run.model_copy(update={"evaluation_prompts": 16}).task_id != known[1]
+    assert (run.model_copy().id, run.model_copy().task_id) == known
 
 
 class Inner(Frozen):

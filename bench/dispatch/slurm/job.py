@@ -130,8 +130,7 @@ class SlurmJob:
         jobs = []
         for submitted_id, job in zip(self.ids, self.jobs, strict=True):
             if isinstance(job, Run):
-                job = job.model_copy()
-                job.__dict__.pop("id", None)  # pickled with the job: compute it again, with this code
+                job = job.model_copy()  # drops the id that was pickled: this code computes its own
                 if job.id != submitted_id:
                     why = (
                         f"the code has id {job.id} for run {submitted_id}: it changed after it was submitted"
