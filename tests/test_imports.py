@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "uncertainty": "",
     "names": "",
     "differences": "",
+    "digits": "",
+    "words": "",
     "environment": "",
     "precision": "",
     "kernels": "errors lazy precision",
@@ -62,10 +64,10 @@ MAY_IMPORT = {
     "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
     "plan": "cost differences dispatch.stacking dispatch.status filters results run stack suite tasks",
-    "report": "check differences errors files frontier models.architectures models.sizes optimizers paper "
-    "results run selection suite tasks uncertainty",
-    "check": "docstrings errors files frontier frozen models.architecture models.sizes names optimizers "
-    "paper results run selection strict_yaml suite tasks.task uncertainty",
+    "report": "check differences digits errors files frontier models.architectures models.sizes optimizers "
+    "paper results run selection suite tasks uncertainty words",
+    "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
+    "optimizers paper results run selection strict_yaml suite tasks.task uncertainty words",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",

@@ -10,6 +10,7 @@ its words. The rest of bench uses only what `Claim` declares.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
+from bench.check.wording import in_words, number_in_words, runs_in_words
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint
@@ -35,6 +37,7 @@ Text = Annotated[str, Field(min_length=1)]
 Place = tuple[str | int, ...]
 """Keys and indices from a claim to a part of it in the file."""
 Holds = npt.NDArray[np.bool_]
+Interval = tuple[float, float]
 ROUNDING = 1e-9
 """Relative. A value that exceeds a tolerance by less is within it: decimals are not exact in binary."""
 CONFIDENCE = 0.95
@@ -101,6 +104,8 @@ class Judgement:
         reason: one sentence.
         shown: text before the value in reports ("✓").
         comparison: both means and their ratio, for an equivalence.
+        interval: of the value (`interval_of` its draws); None if nothing was drawn.
+        share: the part of the draws in which the claim holds; None if no draws decide it.
     """
 
     holds: bool | None
@@ -109,6 +114,45 @@ class Judgement:
     reason: str
     shown: str | None = None
     comparison: MeanComparison | None = None
+    interval: Interval | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What draws say about a claim.
+
+    Attributes:
+        holds: whether it holds in enough of them; None if they leave both answers open.
+        share: the part of the draws in which it holds; None if every draw is the same.
+        drawn: what varies between draws.
+    """
+
+    holds: bool | None
+    share: float | None
+    drawn: str
+
+    @property
+    def text(self) -> str:
+        """The end of a reason.
+
+        A share has four digits, so that one that does not decide is never rounded to one that does.
+        """
+        if self.share is None:
+            return ""
+        return f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
+
+
+def interval_of(draws: Floats) -> Interval | None:
+    """The 90 % interval of drawn values; None if an end is not finite.
+
+    At least 95 % of the draws are at or below its upper end, and as many are at or above its lower end. The
+    claim that a number is at most b is therefore reproduced if the upper end is at most b, and contradicted
+    if the lower end is above b.
+    """
+    low = float(np.quantile(draws, 1 - CONFIDENCE, method="higher"))
+    high = float(np.quantile(draws, CONFIDENCE, method="lower"))
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
 class Claim(Frozen):
@@ -158,7 +202,7 @@ class Claim(Frozen):
         """A name per member, made of the fields in which members differ; empty for a single member."""
         if len(self.members) == 1:
             return ("",)
-        return tuple(member.quantity.text() or self.measure.text() for member in self.members)
+        return tuple(in_words(member.quantity) or in_words(self.measure) for member in self.members)
 
     @property
     def other_claims(self) -> Mapping[Place, str]:
@@ -180,6 +224,28 @@ class Claim(Frozen):
         """The bound on the measured value, in a few characters: `≤ 0.5`, `ratio < 1.1`."""
         return self.expected if self.tolerance == "none" else f"{self.expected}, {self.tolerance}"
 
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        """What is measured: the number, then its runs.
+
+        Args:
+            runs: of the first member.
+        """
+        words = f"{self._number(runs)}: {runs_in_words(self.measure)}"
+        if reference := self.measure.minus or self.measure.relative_to:
+            operation = "less that of" if self.measure.minus else "divided by that of"
+            words += f"; {operation} {in_words(reference)}"
+        return words
+
+    def _number(self, runs: Sequence[Run]) -> str:
+        """The number that all members are, without their runs."""
+        common = self.measure.model_copy(update={"of": self.quantities[0].of})
+        return number_in_words(common, runs)
+
+    def _of_members(self, kind: str, runs: Sequence[Run]) -> str:
+        """The words for a number of several members: its kind ("ratio"), the common number and runs."""
+        common = runs_in_words(self.measure)
+        return f"{kind} of {self._number(runs)}" + (f": {common}" if common else "")
+
     @property
     def compares(self) -> bool:
         """Whether the claim compares models, some of which must have learned something."""
@@ -193,20 +259,21 @@ class Claim(Frozen):
         """Whether the claim holds, (D,), for D draws of its members' values, (D, members)."""
         raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
 
-    def decided(self, measurements: Sequence[Measurement]) -> tuple[bool | None, str]:
-        """Whether the claim holds in enough draws (None: undecided), and the share of draws in words."""
-        of_training = self.requires.about == "training"
-        values = np.stack(
-            [part.draws if of_training else part.draws_of_runs for part in measurements], axis=1
-        )
+    def draws_of(self, measurement: Measurement) -> Floats:
+        """The draws of a member that decide the claim, (DRAWS,)."""
+        return measurement.draws if self.requires.about == "training" else measurement.draws_of_runs
+
+    def decided(self, measurements: Sequence[Measurement]) -> Decision:
+        """Whether the claim holds in enough draws of its members."""
+        values = np.stack([self.draws_of(measurement) for measurement in measurements], axis=1)
         holds = self.holds(values)
+        drawn = "prompts and trainings" if self.requires.about == "training" else "prompts"
         if (values == values[0]).all():  # nothing was drawn: FLOPs, steps that were never reached
-            return bool(holds[0]), ""
+            return Decision(bool(holds[0]), None, drawn)
         numbers = ~np.isnan(values).any(axis=1)
-        holding, failing = (holds & numbers).mean(), (~holds & numbers).mean()
-        drawn = "prompts and trainings" if of_training else "prompts"
-        text = f"; it holds in {100 * holding:.3g} % of draws of {drawn}"
-        return (True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None), text
+        holding, failing = float((holds & numbers).mean()), float((~holds & numbers).mean())
+        decision = True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None
+        return Decision(decision, holding, drawn)
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""

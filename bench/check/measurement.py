@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.check.quantity import Quantity
 from bench.check.readiness import count_of
+from bench.digits import error_text, plus_minus
 from bench.frontier import error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord
@@ -74,10 +75,14 @@ class Measurement:
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
-        error = f" ± {self.standard_error:.2g}" if self.standard_error is not None else ""
-        number = f"{self.value:.4g}" if math.isfinite(self.value) else "never"
-        value = f"{number}{error} {self.chosen}"
+        error = math.nan if self.standard_error is None else self.standard_error
+        number = plus_minus(self.value, error) if math.isfinite(self.value) else "never"
+        value = f"{number} {self.chosen}"
         return f"{name}: {value}" if name else value
+
+
+MOST_LISTED = 10
+"""Seeds whose values a reason lists."""
 
 
 class NotMeasured(Exception):
@@ -119,9 +124,8 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     size, setting = choice
     seeds = _reported(settings[size], errors[size], setting)
     finished = [run for run in seeds if run.id not in diverged]
-    count = sum(map(len, settings.values()))
-    chosen = _choice_text(quantity, size, setting, count, len(seeds), len(finished))
-    return _of_seeds(quantity, finished, len(seeds) - len(finished), chosen, pool)
+    words = _setting_text(size, setting, sum(map(len, settings.values())))
+    return _of_seeds(quantity, finished, len(seeds) - len(finished), words, pool)
 
 
 def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[Setting, list[Run]]]:
@@ -133,7 +137,7 @@ def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[Setting, list[Run]]]:
 
 
 def _of_seeds(
-    quantity: Quantity, finished: Sequence[Run], diverged: int, chosen: str, pool: Pool
+    quantity: Quantity, finished: Sequence[Run], diverged: int, choice: Sequence[str], pool: Pool
 ) -> Measurement:
     """The measurement of one setting.
 
@@ -141,7 +145,7 @@ def _of_seeds(
         quantity: which number.
         finished: the runs that finished, one per seed.
         diverged: number of seeds that diverged.
-        chosen: the setting and how it was chosen, in words.
+        choice: the setting and how it was chosen, in words.
         pool: the results.
     """
     scored = [pool.runs[run.id] for run in finished]
@@ -154,7 +158,7 @@ def _of_seeds(
         value=model.mean,
         draws=_draws(model, training=True),
         draws_of_runs=_draws(model, training=False),
-        chosen=chosen,
+        chosen=_choice_text(quantity, choice, by_seed, diverged),
         run_ids=tuple(run.id for run in finished),
         standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
@@ -310,7 +314,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     if len(parts) == 1:
         return parts[0]
     subject, reference = parts
-    operation = _difference if quantity.minus else _ratio
+    operation = _difference if quantity.minus else ratios
     value = float(operation(np.array(subject.value), np.array(reference.value)))
     draws = operation(subject.draws, reference.draws)
     draws_of_runs = operation(subject.draws_of_runs, reference.draws_of_runs)
@@ -326,7 +330,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         value=value,
         draws=draws,
         draws_of_runs=draws_of_runs,
-        chosen=f"({subject.value:.4g} {subject.chosen} {word} {reference.value:.4g} {reference.chosen})",
+        chosen=f"({subject.text()} {word} {reference.text()})",
         run_ids=tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids))),
         standard_error=_spread(draws),
         seeds=min(subject.seeds, reference.seeds),
@@ -339,7 +343,7 @@ def _difference(subject: Floats, reference: Floats) -> Floats:
     return np.asarray(subject - reference)
 
 
-def _ratio(subject: Floats, reference: Floats) -> Floats:
+def ratios(subject: Floats, reference: Floats) -> Floats:
     """Subject / reference; NaN where the reference is not above 0, or both are infinite."""
     with np.errstate(all="ignore"):
         return np.asarray(np.where(reference > 0, subject / reference, math.nan))
@@ -347,8 +351,8 @@ def _ratio(subject: Floats, reference: Floats) -> Floats:
 
 def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:
     """The ratio of two measurements and its standard error, which is None if a drawn ratio is not finite."""
-    value = float(_ratio(np.array(subject.value), np.array(reference.value)))
-    return value, _spread(_ratio(subject.draws, reference.draws))
+    value = float(ratios(np.array(subject.value), np.array(reference.value)))
+    return value, _spread(ratios(subject.draws, reference.draws))
 
 
 def _spread(draws: Floats) -> float | None:
@@ -363,18 +367,25 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _choice_text(
-    quantity: Quantity, size: Size, setting: Setting, settings: int, seeds: int, finished: int
-) -> str:
+def _setting_text(size: Size, setting: Setting, settings: int) -> list[str]:
+    """A setting in words; with its number among several settings."""
     rate, clip = setting
-    parts = [f"{size.layers}x{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
-    if settings > 1:
-        parts.append(f"best of {settings} settings")
-    if finished > 1:
-        parts.append(f"{quantity.over_seeds} of {finished} seeds")
-    if finished < seeds:
-        parts.append(f"{seeds - finished} of {count_of(seeds, 'seed')} diverged")
-    return f"({', '.join(parts)})"
+    words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
+    return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
+
+
+def _choice_text(
+    quantity: Quantity, choice: Sequence[str], by_seed: Mapping[int, float], diverged: int
+) -> str:
+    """The setting in words, and the value of each seed where they are not too many to read."""
+    words = list(choice)
+    if diverged:
+        words.append(f"{diverged} of {count_of(len(by_seed) + diverged, 'seed')} diverged")
+    if len(by_seed) > 1:
+        values = [error_text(value) if math.isfinite(value) else "never" for value in by_seed.values()]
+        listed = f": {', '.join(values)}" if len(values) <= MOST_LISTED else ""
+        words.append(f"{quantity.over_seeds} of {len(by_seed)} seeds{listed}")
+    return f"({', '.join(words)})"
 
 
 def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:

@@ -163,14 +163,14 @@ class Quantity(_Runs):
         return f"experiment '{self.experiment}'"
 
     def text(self, fields: Iterable[str] | None = None) -> str:
-        """The fields that are set (or those named) in words: `mamba, x-small, at last`."""
+        """The fields that are set (or those named), as a claims file has them: `mamba, x-small, at last`."""
         names = self.model_fields_set if fields is None else set(fields)
         values = {name: getattr(self, name) for name in type(self).model_fields if name in names}
         return ", ".join(field_text(name, value) for name, value in values.items() if value is not None)
 
 
 def field_text(field: str, value: Any) -> str:
-    """A field of a quantity in words."""
+    """A field of a quantity with its keys, for complaints about a claims file."""
     if isinstance(value, LayersAndWidth):
         return f"{value.layers}x{value.width}"
     if isinstance(value, dict):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Claim, Holds
-from bench.check.measurement import Measurement, ratio_of
+from bench.check.claim import Claim, Holds, Interval, interval_of
+from bench.check.measurement import Measurement, ratio_of, ratios
+from bench.check.wording import runs_in_words
 from bench.uncertainty import Floats
+
+if TYPE_CHECKING:
+    from bench.run import Run
 
 Pair = tuple[Measurement, Measurement]
 """Two measurements of which the first is claimed to be the lower."""
@@ -45,16 +49,33 @@ class SlackClaim(Claim):
         allowance = self.slack * np.abs(high, out=np.zeros_like(high), where=np.isfinite(high))
         return np.asarray(low < high + allowance)
 
+    def largest_ratio(self, pairs: Sequence[Pair]) -> MemberRatio:
+        """The largest ratio of a lower member to a higher one; of equals, the first."""
+        return max(map(self._ratio, pairs), key=lambda ratio: ratio.value)
 
-def largest_ratio(pairs: Sequence[Pair]) -> tuple[float, float | None]:
-    """The largest ratio of a lower member to a higher one, and its standard error; of equals, the first."""
-    return max((_ratio(pair) for pair in pairs), key=lambda ratio: ratio[0])
+    def _ratio(self, pair: Pair) -> MemberRatio:
+        low, high = pair
+        if low.value != high.value and high.value <= 0:
+            return MemberRatio(math.inf, None, None)
+        value, error = ratio_of(low, high)
+        interval = interval_of(ratios(self.draws_of(low), self.draws_of(high)))
+        return MemberRatio(1.0 if low.value == high.value else value, error, interval)
+
+    def ratio_in_words(self, runs: Sequence[Run]) -> str:
+        """What `largest_ratio` is of: "ratio of 1 − accuracy: Mamba / S4"."""
+        kind = "ratio" if len(self.members) == 2 else "largest ratio"
+        separator = "; " if runs_in_words(self.measure) else ": "
+        return f"{self._of_members(kind, runs)}{separator}{' / '.join(self.names)}"
 
 
-def _ratio(pair: Pair) -> tuple[float, float | None]:
-    low, high = pair
-    if low.value == high.value:
-        return 1.0, ratio_of(low, high)[1]
-    if high.value <= 0:
-        return math.inf, None
-    return ratio_of(low, high)
+class MemberRatio(NamedTuple):
+    """The ratio of a lower member to a higher one.
+
+    Attributes:
+        standard_error: None if a drawn ratio is not finite.
+        interval: `interval_of` the drawn ratios.
+    """
+
+    value: float
+    standard_error: float | None
+    interval: Interval | None

@@ -44,12 +44,17 @@ class Verdict:
     Attributes:
         claim: id in the claims file.
         kind: a key of `bench.check.kinds.KINDS`.
+        quantity: what is measured, in words.
         value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
             an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
         shown: text before the value (a symbol).
         standard_error: of `value`, over prompts and, with several seeds, over training.
+        interval: the 90 % interval of `value`, from the draws that decide the claim (`claim.interval_of`).
+        share: the part of these draws in which the claim holds.
+        seeds: the number of seeds of the measured quantity that has the fewest.
         expected: the claimed result, in words.
         tolerance: the allowed deviation, in words, or "none".
+        holds_if: the condition on `value`, in a few characters: "≤ 0.5", "ratio < 1.1".
         why_tolerance: the reason that the claims file gives for the number or the tolerance.
         reason: one sentence.
         run_ids: the runs from which the value was read, in the order of the claim's members; without a value,
@@ -73,6 +78,11 @@ class Verdict:
     run_ids: tuple[str, ...]
     comparison: MeanComparison | None = None
     note: str | None = None
+    quantity: str = ""
+    holds_if: str = ""
+    interval: tuple[float, float] | None = None
+    share: float | None = None
+    seeds: int | None = None
 
 
 def check(
@@ -138,6 +148,13 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         return _unjudged(name, claim, "unreachable", claim.unreachable, ())
     if awaits:
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
+    verdict = _verdict_on_runs(name, claim, results)
+    runs = runs_of(claim.quantities[0].parts[0], results.suite)
+    return replace(verdict, quantity=claim.number_in_words(runs))
+
+
+def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
+    """The verdict on a claim whose runs are planned."""
     pool = results.pool
     planned = [
         (part, runs_of(part, results.suite)) for quantity in claim.quantities for part in quantity.parts
@@ -165,7 +182,8 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
     if doubt := _insufficient(claim, measurements):
         return _unjudged(name, claim, *doubt, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
-    verdict = _judged(name, claim, claim.judge(measurements), used)
+    seeds = min(measurement.seeds for measurement in measurements)
+    verdict = replace(_judged(name, claim, claim.judge(measurements), used), seeds=seeds)
     mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
@@ -216,7 +234,8 @@ def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict])
             reason = f"{len(still_open)} of {len(claim_verdicts)} are {word}: {listed}"
             return _unjudged(name, claim, word, reason, run_ids)
     reproduced = {verdict.claim: verdict.verdict == "reproduced" for verdict in claim_verdicts}
-    return _judged(name, claim, claim.judge_claims(reproduced), run_ids)
+    verdict = _judged(name, claim, claim.judge_claims(reproduced), run_ids)
+    return replace(verdict, quantity=claim.number_in_words([]))
 
 
 def _unjudged(name: str, claim: Claim, word: Word, reason: str, run_ids: tuple[str, ...]) -> Verdict:
@@ -235,6 +254,7 @@ def _unjudged(name: str, claim: Claim, word: Word, reason: str, run_ids: tuple[s
         verdict=word,
         reason=reason,
         run_ids=run_ids,
+        holds_if=claim.bound_text,
     )
 
 
@@ -248,6 +268,8 @@ def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, .
         shown=judgement.shown or ("never" if judgement.value == math.inf else None),
         standard_error=_finite(judgement.standard_error),
         comparison=judgement.comparison,
+        interval=judgement.interval,
+        share=judgement.share,
     )
 
 

@@ -1,4 +1,4 @@
-"""Colours, markers and names for people: one colour and one marker per architecture, everywhere.
+"""Colours and markers: one colour and one marker per architecture, everywhere.
 
 Any two colours are at least 10 apart by CIEDE2000, with normal sight, protanopia and deuteranopia (as
 Machado, Oliveira and Fernandes simulate them), and so are their twins for a dark page. Each stands out 3:1
@@ -124,51 +124,6 @@ def in_style() -> Iterator[None]:
         yield
 
 
-_NAMES = {
-    "transformer": "Transformer",
-    "mamba": "Mamba",
-    "s4": "S4",
-    "s4_mamba": "S4-Mamba",
-    "standard_hybrid": "Standard Hybrid",
-    "mambaformer": "MambaFormer",
-    "lstm": "LSTM",
-    "transformer_no_positions": "Transformer without PE",
-    "transformer_first_mamba": "Transformer, first block Mamba",
-    "mamba_one_hybrid": "6 Mamba blocks + 1 Standard Hybrid",
-    "transformer_plus_plus": "Transformer++",
-    "gated_deltanet": "Gated DeltaNet",
-    "deltanet": "DeltaNet",
-    "gdn_hybrid_3_1": "Gated DeltaNet and attention, 3:1",
-    "gdn_hybrid_1_1": "Gated DeltaNet and attention, 1:1",
-    "mamba2": "Mamba-2",
-    "mamba3": "Mamba-3",
-    "gla": "GLA",
-    "mlstm": "mLSTM",
-    "kda": "KDA",
-    "rwkv7": "RWKV-7",
-    "kda_hybrid_3_1": "KDA and attention, 3:1",
-    "two_layer_network": "2NN regression",
-    "orthogonal_outlier_regression": "Orthogonal-outlier regression",
-    "many_outlier_regression": "Many-outlier regression",
-    "chain_of_thought": "Chain-of-Thought-I/O",
-    "vector_mqar": "Vector-valued MQAR",
-    "ginc": "GINC",
-    "regbench": "RegBench",
-    "token_mqar": "MQAR of tokens",
-    "finite_regression": "Regression on a finite pool",
-}
-
-
-def architecture_name(name: str) -> str:
-    """An architecture's name for people; an unknown one keeps its name."""
-    return _NAMES.get(name, name)
-
-
-def task_name(name: str) -> str:
-    """A task's name for people: linear_regression → Linear regression."""
-    return _NAMES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
-
-
 def looks(architectures: Iterable[str]) -> dict[str, Look]:
     """The look of each architecture, the same for the same set of names."""
     names = sorted(set(architectures))
@@ -180,15 +135,3 @@ def looks(architectures: Iterable[str]) -> dict[str, Look]:
     return {
         name: replace(LOOKS[places[name] % len(LOOKS)], turn=places[name] // len(LOOKS)) for name in names
     }
-
-
-def superscript(number: int) -> str:
-    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def scientific(number: float, digits: int = 2) -> str:
-    """1.30e16 as people write it, on one line: 1.30 × 10¹⁶."""
-    if number == 0:
-        return "0"
-    mantissa, exponent = f"{number:.{digits}e}".split("e")
-    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{superscript(int(exponent))}"

@@ -7,36 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.report.style import superscript
+from bench.digits import error_text, plus_minus
 
 if TYPE_CHECKING:
     from bench.check import Verdict
-
-
-def plus_minus(value: float, error: float) -> str:
-    """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
-
-    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
-    """
-    if not math.isfinite(error):
-        return error_text(value)
-    size = abs(value)
-    if 0 < size < 1e-3 or size >= 1e4:
-        exponent = math.floor(math.log10(size))
-        scale = 10.0**exponent
-        return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
-    if error == 0:
-        return f"{value:.4g} ± 0"
-    digits = min(5, max(0, 1 - math.floor(math.log10(error))))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def error_text(value: float) -> str:
-    """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}"
-    exponent = math.floor(math.log10(abs(value)))
-    return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
 
 
 def value_text(verdict: Verdict) -> str:
@@ -55,21 +29,25 @@ def value_text(verdict: Verdict) -> str:
 
 
 def measured_text(verdict: Verdict) -> str:
-    """`value_text` in a table, where nothing else says what the number is: "ratio 0.27 ± 0.12".
+    """`value_text` with its interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
 
     Of a claim that cannot be compared, the reason.
     """
     if verdict.value is None and verdict.verdict == "not comparable":
         return verdict.reason
     text = value_text(verdict)
+    if verdict.interval is not None and verdict.comparison is None:
+        text += f" [{', '.join(map(error_text, verdict.interval))}]"
     is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
     return f"ratio {text}" if is_ratio else text
 
 
-def title_of(name: str) -> str:
-    """The name of an experiment or of a figure as a title: group_reflections → Group reflections."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+def share_text(verdict: Verdict) -> str:
+    """The share of draws in which a claim holds; a dash where no draws decide it.
+
+    With four digits, so that a share that does not decide is never rounded to one that does.
+    """
+    return "–" if verdict.share is None else f"{100 * verdict.share:.4g} %"
 
 
 def first_sentence(text: str) -> str:

@@ -31,7 +31,6 @@ from bench.report.page import render
 from bench.report.page.exhibits import exhibits, experiments_of, runs_in
 from bench.report.page.runs import page_runs
 from bench.report.page.sections import section
-from bench.report.style import task_name
 from bench.report.tables import equal_flops
 from bench.report.tables.deviations import deviations
 from bench.report.tables.precisions import precisions
@@ -39,6 +38,7 @@ from bench.report.tables.table import Table, csv, encoded, scalars
 from bench.report.text import slug
 from bench.results import Pool, withdrawn
 from bench.suite import owner
+from bench.words import task_name
 
 if TYPE_CHECKING:
     from bench.check import Verdict

@@ -216,6 +216,8 @@ def headline_words(mark: str | None) -> str:
         return f"at the {plain} example"
     if re.fullmatch(r"\d+ examples", plain):
         return f"after {plain}"
+    if length := re.fullmatch(r"(\d+)x length", plain):
+        return f"at {length[1]} times the trained length"
     return f"{plain} examples" if plain.startswith("after ") else f"at {plain}"
 
 

@@ -11,8 +11,8 @@ from command import as_json, bench, said
 from synthetic import write_pool
 
 from bench import suite as suites
+from bench.digits import plus_minus
 from bench.report.figures.axes import steps_label
-from bench.report.text import plus_minus
 
 SUITE = """\
 name: {name}

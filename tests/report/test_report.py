@@ -33,6 +33,7 @@ from synthetic import (
     write_pool,
 )
 
+from bench.digits import plus_minus
 from bench.report.data import choices, estimates
 from bench.report.data.choices import tied_rates
 from bench.report.data.estimates import TaskResults
@@ -44,7 +45,7 @@ from bench.report.tables.deviations import deviations
 from bench.report.tables.parameters import comparison
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
-from bench.report.text import latex, markdown, millions, plus_minus, slug
+from bench.report.text import latex, markdown, millions, slug
 from bench.report.write import contents, write_report
 from bench.results import Pool, load, per_prompt
 from bench.run import Run, Stop

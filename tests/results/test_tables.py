@@ -20,7 +20,6 @@ from bench.report.figures.accuracy import figure_5
 from bench.report.figures.convergence import convergence
 from bench.report.figures.flops import figure_2, figure_3, figure_8, figure_9
 from bench.report.figures.varied import figure_4, figure_10
-from bench.report.style import architecture_name
 from bench.report.tables.printed import table_1, table_3
 from bench.results import Pool, path_of, path_of_baselines, store
 from bench.results.export import TABLES, load_table, write
@@ -28,6 +27,7 @@ from bench.results.long import POSITIONS
 from bench.results.table import DESCRIBED, FURTHER, frame
 from bench.run import Run, Stop, digest, leaves
 from bench.uncertainty import SeedErrors
+from bench.words import architecture_name
 
 LINEAR, TREE = task_named(n_points=6), task_named("decision_tree", n_points=8)
 MANY = task_named("many_outlier_regression", n_points=80, n_dims=4, outlier_probability=0.75)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -14,6 +14,9 @@ from bench.check.quantity import Quantity
 from bench.check.slack import SlackClaim
 from bench.frozen import Frozen
 from bench.uncertainty import Floats
+
+if TYPE_CHECKING:
+    from bench.run import Run
 
 
 class Count(Frozen):
@@ -77,15 +80,16 @@ class CountClaim(SlackClaim):
         return f"≥ {self.count.at_least} of {self.count.total}"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        pairs = list(zip(measurements[::2], measurements[1::2], strict=True))
-        names = list(zip(self.names[::2], self.names[1::2], strict=True))
-        broken = [
-            f"{low_name} {low.value:.3g} against {high_name} {high.value:.3g}"
-            for (low_name, high_name), (low, high) in zip(names, pairs, strict=True)
-            if not self.below(np.array(low.value), np.array(high.value))
+        pairs = zip(measurements[::2], measurements[1::2], strict=True)
+        holding = [bool(self.below(np.array(low.value), np.array(high.value))) for low, high in pairs]
+        texts = [measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True)]
+        statements = [
+            f"{low} against {high} ({'holds' if holds else 'does not hold'})"
+            for low, high, holds in zip(texts[::2], texts[1::2], holding, strict=True)
         ]
-        holds, share = self.decided(measurements)
-        return self._judgement(holds, broken, "; ", share)
+        decision = self.decided(measurements)
+        reason = f"{self._counted(sum(holding))}: {'; '.join(statements)}{decision.text}"
+        return Judgement(decision.holds, sum(holding), None, reason, share=decision.share)
 
     def holds(self, values: Floats) -> Holds:
         holding = self.below(values[:, ::2], values[:, 1::2]).sum(axis=1)
@@ -93,12 +97,14 @@ class CountClaim(SlackClaim):
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         broken = [claim for claim in self.count.claims or () if not reproduced[claim]]
-        return self._judgement(self.count.total - len(broken) >= self.count.at_least, broken, ", ")
+        holding = self.count.total - len(broken)
+        reason = self._counted(holding) + (f"; not: {', '.join(broken)}" if broken else "")
+        return Judgement(holding >= self.count.at_least, holding, None, reason)
 
-    def _judgement(
-        self, holds: bool | None, broken: Sequence[str], separator: str, share: str = ""
-    ) -> Judgement:
-        total = self.count.total
-        holding = total - len(broken)
-        reason = f"{holding} of {total} hold" + (f"; not: {separator.join(broken)}" if broken else "")
-        return Judgement(holds, holding, None, reason + share)
+    def _counted(self, holding: int) -> str:
+        return f"{holding} of {self.count.total} hold"
+
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        if self.count.claims:
+            return "claims that are reproduced"
+        return self._of_members("pairs of which the first has the lower value", runs)

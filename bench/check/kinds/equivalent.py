@@ -17,10 +17,12 @@ from bench.check.equivalence import MeanComparison, Ratio, Side, compare
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import count_of
+from bench.digits import error_text, plus_minus
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Complaint
 
 if TYPE_CHECKING:
+    from bench.run import Run
     from bench.suite import Suite
 
 NOT_BY_SEED = ("of", "at_flops", "relative_to", "minus", "over_seeds", "seed")
@@ -107,11 +109,16 @@ class EquivalentClaim(Claim):
         ratio = comparison.ratio
         if ratio is None:
             return Judgement(None, math.nan, None, "; ".join([*doubts, means]), None, comparison)
-        interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
+        ends = (ratio.low, ratio.high)
+        words = " to ".join(map(error_text, ends))
+        interval = f"ratio {error_text(ratio.value)}, 90 % interval {words}"
         resampled = "the same seeds" if ratio.paired else "different seeds"
         reason = "; ".join([*doubts, f"{interval} ({resampled})", means])
         holds = None if doubts else self._holds(ratio)
-        return Judgement(holds, ratio.value, ratio.standard_error, reason, None, comparison)
+        return Judgement(holds, ratio.value, ratio.standard_error, reason, None, comparison, ends)
+
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        return f"{self._of_members('ratio of means over seeds', runs)}; {' / '.join(self.names)}"
 
     def _holds(self, ratio: Ratio) -> bool | None:
         low, high = self.equivalent.low * (1 - ROUNDING), self.equivalent.high * (1 + ROUNDING)
@@ -133,8 +140,8 @@ class EquivalentClaim(Claim):
                 doubts.append(f"{name}: {measurement.seeds} of the {required} seeds it takes finished")
         if comparison.reference.mean > self.equivalent.learned:
             doubts.append(
-                f"nothing was learned: {self.names[1]} has the mean error {comparison.reference.mean:.4g}, "
-                f"learned is at most {self.equivalent.learned:g}"
+                f"nothing was learned: {self.names[1]} has the mean error "
+                f"{error_text(comparison.reference.mean)}, learned is at most {self.equivalent.learned:g}"
             )
         if comparison.ratio is None and not doubts:
             doubts.append("there is no ratio: the reference's mean error is 0 for some choice of seeds")
@@ -158,5 +165,5 @@ class EquivalentClaim(Claim):
 
 
 def _mean_text(side: Side) -> str:
-    error = f" ± {side.standard_error:.2g}" if side.standard_error is not None else ""
-    return f"{side.mean:.4g}{error} (mean of {count_of(side.seeds, 'seed')})"
+    error = math.nan if side.standard_error is None else side.standard_error
+    return f"{plus_minus(side.mean, error)} (mean of {count_of(side.seeds, 'seed')})"

@@ -12,11 +12,12 @@ from pydantic import Field
 from bench.check.claim import Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
-from bench.check.slack import SlackClaim, largest_ratio
+from bench.check.slack import SlackClaim
 from bench.strict_yaml.complaints import Complaint
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
+    from bench.run import Run
     from bench.suite import Suite
 
 NUMBER_FIELDS = ("at", "of", "step", "at_flops", "evaluation", "relative_to", "minus", "over_seeds")
@@ -42,10 +43,20 @@ class OrderClaim(SlackClaim):
         return " < ".join(self.names)
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        holds, share = self.decided(measurements)
-        ratio = largest_ratio(list(itertools.combinations(measurements, 2)))
+        decision = self.decided(measurements)
+        ratio = self.largest_ratio(list(itertools.combinations(measurements, 2)))
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(holds, *ratio, "; ".join(texts) + share)
+        return Judgement(
+            decision.holds,
+            ratio.value,
+            ratio.standard_error,
+            "; ".join(texts) + decision.text,
+            interval=ratio.interval,
+            share=decision.share,
+        )
+
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        return self.ratio_in_words(runs)
 
     def holds(self, values: Floats) -> Holds:
         # All pairs, not only neighbours: otherwise the slack of several steps would add up.

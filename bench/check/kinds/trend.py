@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -15,9 +15,12 @@ from pydantic import Field, model_validator
 from bench.check.claim import Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import SlackClaim, largest_ratio
+from bench.check.slack import SlackClaim
 from bench.frozen import Frozen
 from bench.uncertainty import Floats
+
+if TYPE_CHECKING:
+    from bench.run import Run
 
 
 class Trend(Frozen):
@@ -55,10 +58,20 @@ class TrendClaim(SlackClaim):
         return f"falling: {' > '.join(reversed(self.names))}"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        holds, share = self.decided(measurements)
-        ratio = largest_ratio(list(itertools.pairwise(measurements)))
+        decision = self.decided(measurements)
+        ratio = self.largest_ratio(list(itertools.pairwise(measurements)))
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(holds, *ratio, "; ".join(texts) + share)
+        return Judgement(
+            decision.holds,
+            ratio.value,
+            ratio.standard_error,
+            "; ".join(texts) + decision.text,
+            interval=ratio.interval,
+            share=decision.share,
+        )
+
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        return self.ratio_in_words(runs)
 
     def holds(self, values: Floats) -> Holds:
         # Equal neighbours are allowed unless there is a margin, but the whole list must rise.

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import PositiveFloat, model_validator
 
-from bench.check.claim import ROUNDING, Claim, Holds, Judgement
+from bench.check.claim import ROUNDING, Claim, Holds, Judgement, interval_of
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
 from bench.run import short
@@ -98,9 +98,15 @@ class ValueClaim(Claim):
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
         distance = self.value.distances(np.array([measurement.value]))[0]
-        holds, share = self.decided(measurements)
-        reason = f"{measurement.text()} is {distance:.4g}{self.value.unit} from {self.expected}{share}"
-        return Judgement(holds, measurement.value, measurement.standard_error, reason)
+        decision = self.decided(measurements)
+        return Judgement(
+            decision.holds,
+            measurement.value,
+            measurement.standard_error,
+            f"{measurement.text()} is {distance:.4g}{self.value.unit} from {self.expected}{decision.text}",
+            interval=interval_of(self.draws_of(measurement)),
+            share=decision.share,
+        )
 
     def holds(self, values: Floats) -> Holds:
         return np.asarray(self.value.distances(values[:, 0]) <= self.value.allowed * (1 + ROUNDING))

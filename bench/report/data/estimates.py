@@ -17,10 +17,10 @@ import pandas as pd
 
 from bench.report.data.choices import chosen, settings
 from bench.report.data.frame import ScoreScale, runs_of, tally, tuples
-from bench.report.style import task_name
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
+from bench.words import task_name
 
 FRONTIER_RULE = (
     "Line: for each architecture, the best of the points shown at no more training FLOPs, up to the largest "

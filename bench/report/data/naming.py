@@ -14,47 +14,9 @@ import pandas as pd
 
 from bench.differences import telling_fields
 from bench.paper.protocol import followed
-from bench.report.style import architecture_name, task_name
 from bench.run import Run, leaves, short
+from bench.words import architecture_name, options_in_words, setting_in_words, task_name
 
-_COUNTED = {
-    "functions": ("function", "functions"),
-    "heads": ("head", "heads"),
-    "householders": ("Householder product", "Householder products"),
-    "languages": ("language", "languages"),
-    "n_dims": ("dimension", "dimensions"),
-    "n_points": ("point", "points"),
-    "pairs": ("pair", "pairs"),
-    "queries": ("query", "queries"),
-    "steps": ("step", "steps"),
-    "updates": ("update", "updates"),
-}
-"""Fields that count: the noun for one and for several."""
-_FIELDS = {
-    "convolution": "convolution of width {}",
-    "expand_keys": "key expansion {}",
-    "hidden": "hidden width {}",
-    "key_dim": "key dimension {}",
-    "state": "state dimension {}",
-    **{
-        f"curriculum {part} {field}": f"{noun} grow {words}"
-        for part, noun in (("points", "prompts"), ("dims", "dimensions"))
-        for field, words in (
-            ("start", "from {}"), ("end", "to {}"), ("increment", "by {}"), ("every", "every {} steps"),
-        )
-    },
-}  # fmt: skip
-"""Words of the field around a value. Other fields have their names in suites."""
-_VALUES = {
-    ("alphabet", "generators"): "generators only",
-    ("causal", "False"): "without causal mask",
-    ("convolution", "1"): "without convolution",
-    ("negative_eigenvalues", "True"): "negative eigenvalues",
-    ("rotation", "data"): "rotation by the input",
-    ("rotation", "fixed"): "fixed rotation",
-    ("rotation", "none"): "without rotation",
-}
-"""Values that have words of their own. Each field has different words for different values."""
 _FIRST, _LAST = ("group", "steps"), ("checkpoints",)
 """Fields that are looked at before and after the others: a name has as few fields as possible."""
 
@@ -130,23 +92,10 @@ def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, bool, bool, tuple[str
 def _phrase(key: tuple[str, ...], value: Any) -> str:
     """A field in words; empty for an architecture without options, and for a field that a record lacks."""
     if key == ("architecture", "name"):
-        options = (option.partition("=") for option in str(value).split("+")[1:])
-        return ", ".join(_in_words(name, text) for name, _, text in options)
+        return ", ".join(options_in_words(str(value)))
     if value is None:
         return ""
     text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     if key[-1] in ("name", "protocol"):
         return text
-    return _in_words(" ".join(key) if key[0] == "curriculum" else key[-1], text)
-
-
-def _in_words(field: str, value: str) -> str:
-    """A setting or an option in words: `householders=2` is "2 Householder products"."""
-    if (field, value) in _VALUES:
-        return _VALUES[field, value]
-    if field in _COUNTED:
-        return f"{value} {_COUNTED[field][value != '1']}"
-    if field in _FIELDS:
-        return _FIELDS[field].format(value)
-    words = field.replace("_", " ")
-    return {"True": f"with {words}", "False": f"without {words}"}.get(value, f"{words} {value}")
+    return setting_in_words(" ".join(key) if key[0] == "curriculum" else key[-1], text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.digits import error_text, plus_minus
 from bench.report.data.estimates import TaskResults, level
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
@@ -22,7 +23,6 @@ from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference
 from bench.report.style import Look, in_style, looks
-from bench.report.text import error_text, plus_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

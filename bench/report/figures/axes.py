@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
+from bench.digits import superscript
 from bench.report.data.frame import ScoreScale
 from bench.report.figures.drawing import tag
-from bench.report.style import FAINT, LINES, LOOKS, MUTED, PAPER, Look, architecture_name, superscript
+from bench.report.style import FAINT, LINES, LOOKS, MUTED, PAPER, Look
 from bench.report.text import first_few
 from bench.results.evaluations import AXIS_LABEL
+from bench.words import architecture_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.report.figures.layout import keep_text_inside
 from bench.report.style import in_style
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def encoded(figure: Figure) -> dict[str, bytes]:
-    """The figure as svg, png (200 dpi) and pdf, without dates."""
+    """The figure as svg, png (200 dpi) and pdf, without dates. No text is cut."""
+    with in_style():
+        keep_text_inside(figure)
     files = {}
     for kind, metadata in _METADATA.items():
         buffer = io.BytesIO()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bench.digits import plus_minus
 from bench.report.figures import axes as shared
 from bench.report.figures import references
 from bench.report.figures.axes import SMALLEST, Panel, absence_notes
@@ -17,7 +18,6 @@ from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference, room_for_names
 from bench.report.style import MUTED, Look, in_style
-from bench.report.text import plus_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

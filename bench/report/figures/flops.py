@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench.digits import error_text, plus_minus, scientific
 from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
 from bench.report.data.frame import tally
@@ -25,9 +26,9 @@ from bench.report.figures.references import (
     name_lines,
     room_for_names,
 )
-from bench.report.style import PAPER, Look, architecture_name, in_style, looks, scientific
-from bench.report.text import error_text, plus_minus
+from bench.report.style import PAPER, Look, in_style, looks
 from bench.results.record import MAIN
+from bench.words import architecture_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

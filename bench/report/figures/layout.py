@@ -1,6 +1,7 @@
 """Sizes of figures in print: two widths, one size of text, panels in a grid, and a legend below them.
 
 All lengths are in inches. Text is measured before it is drawn, so that it is wrapped where it would not fit.
+What is placed by data, such as the label of the last tick, is moved in the end (`keep_text_inside`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
+from matplotlib.transforms import ScaledTranslation
 
 from bench.report.style import MUTED, RC, TEXT_SIZE
 
@@ -28,6 +32,8 @@ COLUMN, PAGE = 3.25, 6.75
 LINE = 1.3 * TEXT_SIZE / 72
 """Height of a line of text."""
 MARGIN = 0.06
+AIR = 0.02
+"""Least distance of text from the edge. Text is a little wider in one kind of file than in another."""
 TICKS, LABEL = 0.22, 0.17
 """Heights below axes: of the labels of ticks, and of the axis."""
 HANDLE, BETWEEN = 0.43, 0.16
@@ -43,15 +49,25 @@ def text_width(text: str, bold: bool = False) -> float:
 
 
 def wrapped(text: str, width: float, bold: bool = False) -> str:
-    """The text in lines of at most `width`. A word that is wider than that has a line of its own."""
+    """The text in lines of at most `width`. A word that is wider than that is broken."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else ""
         if longer and text_width(longer, bold) <= width:
             lines[-1] = longer
         else:
-            lines.append(word)
+            lines += _broken(word, width, bold)
     return "\n".join(lines)
+
+
+def _broken(word: str, width: float, bold: bool) -> list[str]:
+    """A word in pieces of at most `width`, each of at least one letter."""
+    pieces = []
+    while text_width(word, bold) > width and len(word) > 1:
+        fits = max(1, sum(text_width(word[:end], bold) <= width for end in range(1, len(word))))
+        pieces.append(word[:fits])
+        word = word[fits:]
+    return [*pieces, word]
 
 
 def lines_of(text: str) -> int:
@@ -165,6 +181,49 @@ def _split(labels: Sequence[str], columns: int) -> list[Sequence[str]]:
 def y_label(axes: Axes, text: str, tall: float) -> None:
     """Label the y axis of axes that are `tall`, in several lines where one is too long."""
     axes.set_ylabel(wrapped(text, tall + 0.3))
+
+
+def texts(figure: Figure) -> list[Text]:
+    """The texts that a figure shows: no empty ones, and no labels of ticks beyond the ends of their axis."""
+    beyond = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for low, high in [sorted(axis.get_view_interval())]
+        for tick in axis.get_major_ticks()
+        if not low <= tick.get_loc() <= high
+        for label in (tick.label1, tick.label2)
+    }
+    return [
+        text
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text.get_visible() and text.get_text().strip() and text not in beyond
+    ]
+
+
+def keep_text_inside(figure: Figure) -> None:
+    """Move texts that stick out of a figure as far as it takes to be inside it.
+
+    Half of the label of a tick at the end of an axis is beyond the axis, and the labels of ticks decide how
+    far the label of the axis is from it. Only the drawn figure shows whether there is room.
+    """
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    air = AIR * figure.dpi
+    for text in texts(figure):
+        box = text.get_window_extent(renderer)
+        move = [_inwards(box.x0, box.x1, air, width - air), _inwards(box.y0, box.y1, air, height - air)]
+        if any(move):
+            across, up = (pixels / figure.dpi for pixels in move)
+            shift = ScaledTranslation(across, up, figure.dpi_scale_trans)
+            text.set_transform(text.get_transform() + shift)
+
+
+def _inwards(low: float, high: float, first: float, last: float) -> float:
+    """How far an interval has to move to be between `first` and `last`, or to begin at `first`."""
+    return max(min(0.0, last - high), first - low) if low < first or high > last else 0.0
 
 
 def share_y(rows: Iterable[Sequence[Axes]]) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bench.digits import plus_minus
 from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults, curves
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
 from bench.report.style import Look
-from bench.report.text import first_few, plus_minus
+from bench.report.text import first_few
 from bench.results.record import MAIN
 from bench.tasks.task import LONGER
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bench.digits import error_text
 from bench.report.data.estimates import level
 from bench.report.figures.axes import SMALLEST, Panel, reference_look
 from bench.report.figures.layout import LINE, text_width
 from bench.report.style import MUTED
-from bench.report.text import error_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

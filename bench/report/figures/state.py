@@ -9,7 +9,8 @@ from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import error_against_flops, in_words
 from bench.report.figures.references import LEVELS_RULE
-from bench.report.style import architecture_name, looks
+from bench.report.style import looks
+from bench.words import architecture_name
 
 BUDGET = "state_numbers"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.digits import error_text, plus_minus
 from bench.report.data.choices import best_sizes, chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
@@ -16,7 +17,6 @@ from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
 from bench.report.style import Look, in_style
-from bench.report.text import error_text, plus_minus
 from bench.results.record import MAIN
 
 if TYPE_CHECKING:

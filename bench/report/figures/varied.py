@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.digits import error_text, plus_minus
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
@@ -19,8 +20,9 @@ from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
 from bench.report.figures.references import Reference, draw_levels, name_lines, room_for_names
-from bench.report.style import GROUPS, PAPER, Look, architecture_name, in_style, looks
-from bench.report.text import error_text, first_few, millions, plus_minus
+from bench.report.style import GROUPS, PAPER, Look, in_style, looks
+from bench.report.text import first_few, millions
+from bench.words import architecture_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

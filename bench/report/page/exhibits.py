@@ -16,11 +16,11 @@ from bench.paper.exhibits import EXHIBITS, Exhibit, named
 from bench.report.data.choices import settings
 from bench.report.data.frame import CELL, of_runs
 from bench.report.figures.drawing import Drawing
-from bench.report.style import task_name
 from bench.report.tables.results import points_table
 from bench.report.tables.table import Table, scalars
-from bench.report.text import first_few, slug, title_of
+from bench.report.text import first_few, slug
 from bench.run import Run, short
+from bench.words import task_name, title_of
 
 if TYPE_CHECKING:
     from bench.suite import Experiment, Suite

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from bench.check import WORDS, Verdict
 from bench.check.claim import CONFIDENCE
+from bench.digits import scientific
 from bench.paper.exhibits import named
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, choices, estimates
@@ -30,12 +31,13 @@ from bench.report.page.findings import ShownFinding
 from bench.report.page.runs import PageRuns, packed
 from bench.report.page.sections import ExperimentSection
 from bench.report.page.svg import FONTS, inline, variable
-from bench.report.style import DARK, FIXED, architecture_name, scientific
+from bench.report.style import DARK, FIXED
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table, as_markdown
-from bench.report.text import first_sentence, markdown, measured_text
+from bench.report.text import first_sentence, markdown, measured_text, share_text
 from bench.results.evaluations import AXIS
 from bench.uncertainty import DRAWS
+from bench.words import architecture_name
 
 FEW = 20
 """Verdicts that the README shows at most."""
@@ -52,7 +54,11 @@ MEANINGS = {
 """What each verdict means. `DRAWS_RULE` says what a draw is."""
 DRAWS_RULE = (
     "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
-    f"after other trainings ({DRAWS:,} draws)."
+    f"after other trainings ({DRAWS:,} draws). The interval in brackets leaves 5 % of the draws on either "
+    "side. So a number that should be at most b (≤ b) is reproduced if the upper end is at most b, and "
+    "contradicted if the lower end is above b; otherwise it is undecided. The same holds for ≥ b with the ends "
+    "exchanged, and for the ratio of two models. A claim about several models at once is decided by the share "
+    "of the draws in which all of it holds."
 )
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
@@ -137,11 +143,6 @@ class Report:
     def verdict_counts(self) -> dict[str, int]:
         """Verdicts by word, in the order of `bench.check`."""
         return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
-
-    @property
-    def open_verdicts(self) -> list[Verdict]:
-        """Verdicts on claims that results neither reproduce nor contradict, although no run is missing."""
-        return [verdict for verdict in self.verdicts if verdict.verdict in ("undecided", "not comparable")]
 
     @property
     def words(self) -> list[tuple[str, str]]:
@@ -300,6 +301,7 @@ def _environment() -> jinja2.Environment:
         scientific=scientific, md=markdown, share=_share, first_sentence=first_sentence
     )
     environment.filters["measured"] = measured_text
+    environment.filters["share_of_draws"] = share_text
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
     environment.globals["draws_rule"] = DRAWS_RULE
     return environment

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report.data.frame import ScoreScale
-from bench.report.style import task_name
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
 from bench.results.evaluations import normalised, number
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run, leaves, short
+from bench.words import task_name
 
 if TYPE_CHECKING:
     from bench.suite import Suite

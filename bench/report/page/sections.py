@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.digits import error_text
 from bench.paper.exhibits import named
 from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier
@@ -27,8 +28,9 @@ from bench.report.figures.training import training_curves
 from bench.report.style import Look, looks
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
-from bench.report.text import error_text, first_few, slug, title_of
+from bench.report.text import first_few, slug
 from bench.run import short
+from bench.words import title_of
 
 if TYPE_CHECKING:
     from bench.suite import Experiment

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from bench.digits import error_text, scientific
 from bench.report.data.budgets import RULE, FrontierComparison, matching, ranking
-from bench.report.style import FIXED, architecture_name, scientific
+from bench.report.style import FIXED
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, slug
+from bench.report.text import slug
+from bench.words import architecture_name
 
 
 def ranking_table(comparison: FrontierComparison, names: set[str]) -> Table:

@@ -13,10 +13,10 @@ from bench.paper import printed
 from bench.report.data.choices import best_cell, best_sizes, chosen
 from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions
 from bench.report.data.frame import tally
-from bench.report.style import architecture_name
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import millions
 from bench.results.record import MAIN
+from bench.words import architecture_name
 
 ABSENT = "missing"
 BEYOND = "†"

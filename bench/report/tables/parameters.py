@@ -16,9 +16,9 @@ import pandas as pd
 from bench.models import architectures
 from bench.models.sizes import Size
 from bench.paper.sizes import APPENDIX_C, PARITY, TABLE_3, TABLE_4, TABLE_6, TABLE_7, TABLE_8
-from bench.report.style import architecture_name
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import millions
+from bench.words import architecture_name
 
 
 class Source(NamedTuple):

@@ -15,10 +15,11 @@ import pandas as pd
 
 from bench.check import Verdict
 from bench.check.equivalence import Side
-from bench.report.style import architecture_name
+from bench.digits import error_text, plus_minus
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, first_few, plus_minus
+from bench.report.text import first_few
 from bench.run import Run
+from bench.words import architecture_name
 
 if TYPE_CHECKING:
     from bench.suite import Suite

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.digits import error_text, plus_minus
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
 from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
 from bench.report.data.estimates import TaskResults, level
 from bench.report.data.frame import tally, varied_setting
-from bench.report.style import architecture_name, task_name
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, plus_minus
+from bench.words import architecture_name, task_name
 
 ABSENT = "missing"
 

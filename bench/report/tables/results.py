@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.digits import error_text, plus_minus, scientific
 from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
-from bench.report.style import scientific
 from bench.report.tables.table import Table, TableCell
-from bench.report.text import error_text, heading, millions, plus_minus
+from bench.report.text import heading, millions
 from bench.results.evaluations import HORIZON_ACCURACY, mean_flops
 from bench.run import short
 from bench.tasks.task import LONGER

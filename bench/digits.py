@@ -1,0 +1,44 @@
+"""Numbers as people read them: significant digits, standard errors, powers of ten."""
+
+from __future__ import annotations
+
+import math
+
+
+def superscript(number: int) -> str:
+    """A whole number in superscript: ⁻⁵."""
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def scientific(number: float, digits: int = 2) -> str:
+    """1.30e16 as people write it, on one line: 1.30 × 10¹⁶."""
+    if number == 0:
+        return "0"
+    mantissa, exponent = f"{number:.{digits}e}".split("e")
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{superscript(int(exponent))}"
+
+
+def plus_minus(value: float, error: float) -> str:
+    """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
+
+    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
+    """
+    if not math.isfinite(error):
+        return error_text(value)
+    size = abs(value)
+    if 0 < size < 1e-3 or size >= 1e4:
+        exponent = math.floor(math.log10(size))
+        scale = 10.0**exponent
+        return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
+    if error == 0:
+        return f"{value:.4g} ± 0"
+    digits = min(5, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def error_text(value: float) -> str:
+    """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.3g}"
+    exponent = math.floor(math.log10(abs(value)))
+    return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
