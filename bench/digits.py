@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 
 def superscript(number: int) -> str:
@@ -25,6 +26,7 @@ def plus_minus(value: float, error: float) -> str:
     """
     if not math.isfinite(error):
         return error_text(value)
+    value = _normal(value)
     size = abs(value)
     if 0 < size < 1e-3 or size >= 1e4:
         exponent = math.floor(math.log10(size))
@@ -32,12 +34,20 @@ def plus_minus(value: float, error: float) -> str:
         return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
     if error == 0:
         return f"{value:.4g} ± 0"
-    digits = min(5, max(0, 1 - math.floor(math.log10(error))))
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > 6:
+        return f"{value:.5f} ± {error_text(error)}"
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _normal(value: float) -> float:
+    """The value, or 0 where it is so small that a power of ten beside it would be 0."""
+    return 0.0 if abs(value) < sys.float_info.min else value
 
 
 def error_text(value: float) -> str:
     """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
+    value = _normal(value)
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.3g}"
     exponent = math.floor(math.log10(abs(value)))

@@ -72,11 +72,11 @@ def number_in_words(quantity: Quantity, runs: Sequence[Run]) -> str:
 def _number(quantity: Quantity, runs: Sequence[Run]) -> str:
     if quantity.of in _NUMBERS:
         return _NUMBERS[quantity.of]
-    metric = "squared_error"
+    metric: str = "squared_error"
     if runs:
         evaluation = runs[0].evaluations().get(quantity.evaluation)
-        metric = runs[0].task.metric
-        metric = evaluation.metric or metric if evaluation else metric
+        own = evaluation.metric if evaluation else None
+        metric = own or runs[0].task.metric
     if quantity.of == "score":
         return _METRICS[metric]
     return "1 − accuracy" if metric == "accuracy" else "normalised error"
@@ -107,7 +107,7 @@ def _field(field: str, value: Any, others: Iterable[str]) -> str:
         return "" if value == "headline" else _place(Quantity(at=value), ())
     if field == "evaluation":
         # A multiple of the trained length names its prompts.
-        return "" if value == "longer_prompts" and "at" in others else value.replace("_", " ")
+        return "" if value == "longer_prompts" and "at" in others else str(value).replace("_", " ")
     if field == "of":
         return _NUMBERS.get(value, value)
     if field == "step":

@@ -85,7 +85,7 @@ def test_members_of_an_order_complete_the_common_measure(tmp_path: Path) -> None
         ({"name": "mamba"}, 3),
         ({"name": "s4"}, "last"),
     ]
-    assert (claim.expected, claim.tolerance) == ("mamba, at 3 < s4", "10 % slack")
+    assert (claim.expected, claim.tolerance) == ("Mamba, at position 3 < S4", "10 % slack")
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ def test_a_trend_rises_at_each_step_up_to_the_slack_and_as_a_whole(
     rising = verdict({**base, "trend": {"rising": along(SMALL, MIDDLE, LARGE)}}, errors)
     falling = verdict({**base, "trend": {"falling": along(LARGE, MIDDLE, SMALL)}}, errors)
     assert rising.verdict == falling.verdict == word
-    assert rising.expected == "rising: 2x128 < 4x256 < 8x512"
-    assert falling.expected == "falling: 8x512 > 4x256 > 2x128"
+    assert rising.expected == "rising: 2×128 < 4×256 < 8×512"
+    assert falling.expected == "falling: 8×512 > 4×256 > 2×128"
 
 
 MODELS = grid(LINEAR, ("transformer", "mamba", "s4"))
@@ -136,7 +136,9 @@ def test_a_count_of_orders_counts_pairs_whose_first_is_lower() -> None:
     errors = dict(zip(MODELS, (0.2, 0.1, 0.05), strict=True))
     one = verdict(claim, errors)
     assert (one.verdict, one.value) == ("contradicted", 1)
-    assert one.reason == "1 of 2 hold; not: mamba 0.1 against s4 0.05"
+    assert one.reason.startswith("1 of 2 hold: Mamba: 0.1")
+    assert re.search(r"against Transformer: 0\.2\d* ± [^;]*\(holds\); Mamba: 0\.1", one.reason)
+    assert re.search(r"against S4: 0\.05\d* ± [^;]*\(does not hold\)", one.reason)
     claim["count"] = {"orders": pairs, "at_least": 1}
     assert verdict(claim, errors).verdict == "reproduced"
 
@@ -724,7 +726,7 @@ class MultipleClaim(Claim):
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
         units = measurement.value / self.multiple_of.unit
-        holds, _ = self.decided(measurements)
+        holds = self.decided(measurements).holds
         return Judgement(holds, measurement.value, None, f"{units:.3g} units", f"{round(units)} times")
 
     def holds(self, values: Floats) -> Holds:

@@ -118,7 +118,7 @@ def test_an_order_rises_up_to_its_slack(mamba: float, s4: float, slack: float, w
     claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}], "slack": slack}
     verdict = verdict_on(claim, runs, [finished(runs[0], mamba), finished(runs[1], s4)])
     assert verdict.verdict == word
-    assert verdict.expected == "mamba < s4"
+    assert verdict.expected == "Mamba < S4"
     assert verdict.run_ids == (runs[0].id, runs[1].id)
     if s4:
         assert verdict.value == pytest.approx(mamba / s4)
@@ -236,13 +236,13 @@ def test_runs_that_all_diverged_reproduce_nothing(kind: dict[str, Any]) -> None:
     assert verdict.reason == "all 2 runs diverged"
 
 
-@pytest.mark.parametrize("broken", ["mamba", "s4"])
-def test_an_order_with_a_member_that_diverged_is_not_reproduced(broken: str) -> None:
+@pytest.mark.parametrize(("broken", "words"), [("mamba", "Mamba"), ("s4", "S4")])
+def test_an_order_with_a_member_that_diverged_is_not_reproduced(broken: str, words: str) -> None:
     runs = grid(LINEAR, ("mamba", "s4"))
     results = [diverged(run) if run.architecture.name == broken else finished(run, 0.1) for run in runs]
     claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
     verdict = verdict_on(claim, runs, results)
-    assert (verdict.verdict, verdict.reason) == ("contradicted", f"{broken}: the run diverged")
+    assert (verdict.verdict, verdict.reason) == ("contradicted", f"{words}: the run diverged")
 
 
 def test_a_learning_rate_that_diverged_is_passed_over() -> None:
@@ -350,7 +350,7 @@ def test_json_says_everything_a_verdict_does() -> None:
     verdict = on_error(bound(at_most=0.4), 0.3)
     (entry,) = to_json([verdict])["verdicts"]
     assert json.loads(json.dumps(entry, allow_nan=False)) == entry
-    assert entry["reason"] == "0.3 ± 0 (4x256, learning rate 1e-4, clip 10) is below 0.4"
+    assert entry["reason"] == "0.3 ± 0 (4×256, learning rate 1e-4, clip 10) is below 0.4"
     assert entry["expected"] == "at most 0.4"
     assert entry["verdict"] == "reproduced"
     assert entry["run_ids"] == [run_of().id]

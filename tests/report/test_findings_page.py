@@ -78,16 +78,16 @@ def test_a_supported_finding_is_shown_with_its_numbers_claims_and_figure(tmp_pat
     files = files_of(tmp_path)
     learns = part(files["findings.md"], "## Mamba \\& others learn", "\n## ")
     assert re.search(
-        r"\*\*Supported\.\*\* The error is 0\.\d+ ± 0\.\d+, where at most 1e-09 is \\\*refuted\\\*\.", learns
+        r"\*\*Supported\.\*\* The error is 0\.\d+ ± 0\.\d+, where at most 1e-9 is \\\*refuted\\\*\.", learns
     )
     assert "](figures/linear-linear-regression-examples.png)" in learns
     assert re.search(
-        r"\| reproduced \| Mamba \\<learns\\>\. \| 0\.\d+ ± 0\.\d+ \| at most 0\.5 \| none \|", learns
+        r"\| reproduced \| Mamba \\<learns\\>\. \| 0\.\d+ ± 0\.\d+ \\\[.*\\\] \| ≤ 0\.5 \| 100 % \|", learns
     )
     assert "| contradicted | Mamba is perfect. |" in learns
     page = part(files["index.html"], 'id="finding-learns"', "</section>")
     assert re.search(
-        r"supported</span> The error is 0\.\d+ ± 0\.\d+, where at most 1e-09 is \*refuted\*\.", page
+        r"supported</span> The error is 0\.\d+ ± 0\.\d+, where at most 1e-9 is \*refuted\*\.", page
     )
     assert "<svg" in page
     assert "Mamba &lt;learns&gt;." in page

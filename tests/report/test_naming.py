@@ -59,7 +59,7 @@ def test_options_of_architectures_are_in_words_of_the_field() -> None:
     ]
     assert list(results_frame(runs, Pool(), {})["series"]) == [
         "Gated DeltaNet, 2 Householder products",
-        "Gated DeltaNet, negative eigenvalues",
+        "Gated DeltaNet, β < 2",
         "Gated DeltaNet, without convolution",
         "Gated DeltaNet, convolution of width 2",
         "Gated DeltaNet, key dimension 16",

@@ -409,7 +409,7 @@ def test_variants_are_named_by_their_options_in_words_and_the_plain_one_by_its_n
     ]
     assert list(task_of(runs, pool_of(runs)).series) == [
         "Gated DeltaNet",
-        "Gated DeltaNet, negative eigenvalues",
+        "Gated DeltaNet, β < 2",
         "Gated DeltaNet, without gate, 2 Householder products",
     ]
 

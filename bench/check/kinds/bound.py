@@ -46,7 +46,7 @@ class BoundClaim(Claim):
 
     @property
     def expected(self) -> str:
-        return f"at {'most' if self.bound.at_most is not None else 'least'} {self.bound.limit:.4g}"
+        return f"at {'most' if self.bound.at_most is not None else 'least'} {short(self.bound.limit)}"
 
     @property
     def bound_text(self) -> str:
@@ -61,7 +61,7 @@ class BoundClaim(Claim):
             decision.holds,
             value,
             measurement.standard_error,
-            f"{measurement.text()} is {side} {limit:.4g}{decision.text}",
+            f"{measurement.text()} is {side} {short(limit)}{decision.text}",
             interval=interval_of(self.draws_of(measurement)),
             share=decision.share,
         )

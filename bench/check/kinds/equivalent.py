@@ -110,8 +110,7 @@ class EquivalentClaim(Claim):
         if ratio is None:
             return Judgement(None, math.nan, None, "; ".join([*doubts, means]), None, comparison)
         ends = (ratio.low, ratio.high)
-        words = " to ".join(map(error_text, ends))
-        interval = f"ratio {error_text(ratio.value)}, 90 % interval {words}"
+        interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
         resampled = "the same seeds" if ratio.paired else "different seeds"
         reason = "; ".join([*doubts, f"{interval} ({resampled})", means])
         holds = None if doubts else self._holds(ratio)

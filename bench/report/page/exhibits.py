@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.paper.exhibits import EXHIBITS, Exhibit, named
 from bench.report.data.choices import settings
-from bench.report.data.frame import CELL, of_runs
+from bench.report.data.frame import CELL, WITH_RESULTS, of_runs
 from bench.report.figures.drawing import Drawing
 from bench.report.tables.results import points_table
 from bench.report.tables.table import Table, scalars
@@ -54,6 +54,11 @@ class DrawnExhibit:
     def heading(self) -> str:
         """The name as a heading: "Figure 2", and "Score by state" for `score_by_state`."""
         return title_of(self.number)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show but notes."""
+        return self.drawing is None and not self.tables
 
     @property
     def shows_results(self) -> bool:
@@ -100,12 +105,19 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         notes=[*missing, *choices(rows)],
         tasks=list(dict.fromkeys(map(task_name, rows["task_name"]))),
     )
+    if exhibit.is_figure and not rows["state"].isin(WITH_RESULTS).any():
+        return replace(blank, notes=[no_results(len(runs))])
     if not exhibit.is_figure:
         own = (rows, references) if exhibit.baselines else (rows,)
         return replace(blank, tables=[function(*own)])
     # The exhibit names the files, not the function that draws it.
     drawing = replace(function(rows, references), name=anchor)
     return replace(blank, drawing=drawing, tables=[points_table(anchor, scalars(drawing.numbers))])
+
+
+def no_results(planned: int) -> str:
+    """The sentence that stands in place of what no run has a result for."""
+    return f"None of the {planned} planned runs has a result yet." if planned != 1 else "Its run has no result yet."
 
 
 def experiments_of(suite: Suite, names: Collection[str]) -> list[Experiment]:

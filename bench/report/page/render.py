@@ -55,10 +55,10 @@ MEANINGS = {
 DRAWS_RULE = (
     "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
     f"after other trainings ({DRAWS:,} draws). The interval in brackets leaves 5 % of the draws on either "
-    "side. So a number that should be at most b (≤ b) is reproduced if the upper end is at most b, and "
-    "contradicted if the lower end is above b; otherwise it is undecided. The same holds for ≥ b with the ends "
-    "exchanged, and for the ratio of two models. A claim about several models at once is decided by the share "
-    "of the draws in which all of it holds."
+    "side. So the claim that a number is at most b (≤ b) is reproduced if the upper end is at most b, "
+    "contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. The "
+    "ratio of two models is decided in the same way. A claim about several models at once is decided by the "
+    "share of the draws in which all of it holds."
 )
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
@@ -171,12 +171,11 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Every table, those of the paper first."""
-        tasks = [task for experiment in self.experiments for task in experiment.tasks]
         return [
             *(table for exhibit in self.drawn for table in exhibit.tables),
             *self.at_equal_flops,
             *([self.precisions.table] if self.precisions else []),
-            *(table for task in tasks for table in (task.results, task.rates)),
+            *(table for experiment in self.experiments for table in experiment.tables()),
             self.deviations,
         ]
 
@@ -209,8 +208,17 @@ class Report:
 
     @property
     def others(self) -> list[DrawnExhibit]:
-        """The figures and tables that depend on results, without the first one."""
-        return [exhibit for exhibit in self.drawn if not exhibit.appendix and exhibit is not self.first]
+        """The figures and tables that depend on results and show something, without the first one."""
+        return [
+            exhibit
+            for exhibit in self.drawn
+            if not exhibit.appendix and not exhibit.is_empty and exhibit is not self.first
+        ]
+
+    @property
+    def empty(self) -> list[DrawnExhibit]:
+        """The figures and tables that have nothing to show but why."""
+        return [exhibit for exhibit in self.drawn if exhibit.is_empty]
 
     @property
     def appendix(self) -> list[DrawnExhibit]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class TaskSection:
     """One task of one experiment. `family` is what tasks with other settings share with its title.
 
-    A task without results has no drawings. `figures` names all that it may have.
+    A task without results has no drawings and shows no tables. `figures` names all that it may have.
     """
 
     title: str
@@ -52,6 +52,7 @@ class TaskSection:
     results: Table
     rates: Table
     warnings: Sequence[str]
+    has_results: bool
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ class ExperimentSection:
     @property
     def planned(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a run has one. Otherwise a report has one line about the experiment."""
+        return any(task.has_results for task in self.tasks)
+
+    def tables(self) -> list[Table]:
+        """The tables of the tasks that have results."""
+        return [table for task in self.tasks if task.has_results for table in (task.results, task.rates)]
 
     def drawings(self) -> list[Drawing]:
         """Every figure, the overview first."""
@@ -161,6 +171,7 @@ def _task_section(
         results_table(f"{stem}-results", task),
         rates_table(f"{stem}-learning-rates", task.settings),
         _warnings(task),
+        bool(task.rows["state"].isin(WITH_RESULTS).any()),
     )
 
 
