@@ -109,7 +109,7 @@ def _field(field: str, value: Any, others: Iterable[str]) -> str:
         # A multiple of the trained length names its prompts.
         return "" if value == "longer_prompts" and "at" in others else str(value).replace("_", " ")
     if field == "of":
-        return _NUMBERS.get(value, value)
+        return _NUMBERS.get(value, str(value))
     if field == "step":
         return f"after {value:,} steps"
     if field == "at_flops":

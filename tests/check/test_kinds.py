@@ -825,3 +825,37 @@ def test_the_schema_describes_claims_files(name: str) -> None:
     file = document.read(ROOT / f"suites/{name}.claims.yaml").data
     validator.validate(file)
     assert not validator.is_valid({**file, "claims": {"c": {"statement": "s", "bound": {"at_mots": 1}}}})
+
+
+@pytest.mark.parametrize("limit", [0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("side", ["at_most", "at_least"])
+def test_the_interval_that_a_report_shows_decides_a_bound(limit: float, side: str) -> None:
+    """A reader with the interval and the bound alone comes to the same verdict."""
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    claim = {"measure": {"rebuilds": "Figure 2"}, "bound": {side: limit}, "requires": {"about": "training"}}
+    one = verdict(claim, dict(zip(runs, (0.10, 0.20, 0.30), strict=True)))
+    assert one.interval is not None
+    low, high = one.interval
+    inner, outer = (high, low) if side == "at_most" else (-low, -high)
+    bound = limit if side == "at_most" else -limit
+    expected = "reproduced" if inner <= bound else "contradicted" if outer > bound else "undecided"
+    assert one.verdict == expected
+    assert one.share is not None
+    assert one.verdict == (
+        "reproduced" if one.share >= 0.95 else "contradicted" if one.share <= 0.05 else "undecided"
+    )
+    assert (one.seeds, one.holds_if) == (3, f"{'≤' if side == 'at_most' else '≥'} {limit:g}")
+    assert "mean of 3 seeds: 0.1, 0.2, 0.3" in one.reason
+    assert one.quantity == "normalised error, mean over positions: Figure 2"
+
+
+def test_members_and_quantities_are_in_words() -> None:
+    measure = {"rebuilds": "Figure 2", "architecture": {"name": "deltanet", "negative_eigenvalues": True}}
+    order = [{"architecture": "deltanet+householders=2", "size": {"layers": 2, "width": 64}}, {"step": 600}]
+    claim = claim_of({"statement": "s", "measure": measure, "order": order})
+    assert claim.names == ("DeltaNet, 2 Householder products, 2×64", "after 600 steps")
+    assert claim.expected == "DeltaNet, 2 Householder products, 2×64 < after 600 steps"
+    assert claim.number_in_words([]) == (
+        "ratio of normalised error, mean over positions: DeltaNet, β < 2, Figure 2; "
+        "DeltaNet, 2 Householder products, 2×64 / after 600 steps"
+    )

@@ -218,6 +218,9 @@ def test_what_runs_share_is_written_once_and_read_back() -> None:
         ]
         for row in data["rows"]
     ]
+    place = COLUMNS.index("settings")
+    for row in read:
+        row[place] = [data["pairs"][pair] for pair in row[place]]
     assert read == json.loads(json.dumps(runs.rows))
     empty = PageRuns("suites/x.yaml", [], pd.DataFrame())
     assert packed(empty)["rows"] == []
@@ -273,9 +276,14 @@ def test_headings_are_words_and_a_column_of_exhibits_is_there_only_with_exhibits
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("order", "ratio 0.500 ± 0.010"), ("bound", "0.500 ± 0.010"), ("trend", "ratio 0.500 ± 0.010")],
+    [
+        ("order", "ratio 0.500 ± 0.010 [0.48, 0.52]"),
+        ("bound", "0.500 ± 0.010 [0.48, 0.52]"),
+        ("trend", "ratio 0.500 ± 0.010 [0.48, 0.52]"),
+    ],
 )
 def test_a_measured_ratio_says_that_it_is_one(kind: str, text: str) -> None:
     suite, pool = small()
     verdict = verdicts_on(suite, pool, "Figure 7", 2)[0]
-    assert measured_text(replace(verdict, kind=kind, value=0.5, standard_error=0.01, shown=None)) == text
+    numbers = {"value": 0.5, "standard_error": 0.01, "interval": (0.48, 0.52), "shown": None}
+    assert measured_text(replace(verdict, kind=kind, **numbers)) == text

@@ -6,20 +6,24 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from synthetic import experiment_of, grid, pool_of, run_of, suite_of, task_named
 
 from bench.optimizers import AdamW
 from bench.report.data.frame import references_frame, results_frame
+from bench.report.figures.axes import logarithmic
 from bench.report.figures.drawing import Drawing
-from bench.report.figures.layout import COLUMN, PAGE, new_grid, text_width, wrapped
+from bench.report.figures.layout import COLUMN, PAGE, keep_text_inside, new_grid, text_width, texts, wrapped
 from bench.report.figures.references import curves, levels
 from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
-from bench.report.style import MUTED, in_style
+from bench.report.style import MUTED, RC, in_style
 from bench.run import Run
 from bench.suite import Suite
 
@@ -208,3 +212,58 @@ def test_a_long_legend_takes_more_rows_and_never_more_than_the_width() -> None:
     assert box.x1 <= made.figure.bbox.x1
     assert box.y0 >= 0
     assert text_width(wrapped(names[0], 1.0)) <= 1.0 + 1e-9
+
+
+def cut_texts(figure: Figure) -> list[str]:
+    """Texts that are not wholly inside a figure, at the resolution of its PNG."""
+    figure.set_dpi(RC["savefig.dpi"])
+    canvas: Any = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    boxes = {text: text.get_window_extent(canvas.get_renderer()) for text in texts(figure)}
+    width, height = figure.bbox.size
+    return [
+        text.get_text()
+        for text, box in boxes.items()
+        if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_of_a_figure_is_cut(drawings: dict[str, Drawing], name: str) -> None:
+    figure = drawings[name].figure
+    with in_style():
+        keep_text_inside(figure)
+        assert cut_texts(figure) == []
+
+
+WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=60)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    title=st.lists(WORDS, min_size=1, max_size=3).map(" ".join),
+    labels=st.lists(WORDS, min_size=1, max_size=4),
+    low=st.floats(1e-9, 1e12),
+    decades=st.floats(0.02, 9),
+)
+def test_whatever_names_and_limits_are_no_text_is_cut(
+    title: str, labels: list[str], low: float, decades: float
+) -> None:
+    handles = [Line2D([], [], label=label) for label in labels]
+    with in_style():
+        grid = new_grid([title], width=COLUMN, tall=1.5, handles=handles, notes=[title])
+        (axes,) = grid.axes
+        for which in ("x", "y"):
+            logarithmic(axes, which, low, low * 10**decades)
+        axes.set_xlabel("training FLOPs")
+        keep_text_inside(grid.figure)
+        assert cut_texts(grid.figure) == []
+
+
+def test_the_label_of_a_tick_at_the_end_of_an_axis_is_moved_inside() -> None:
+    with in_style():
+        (axes,) = (grid := new_grid(["a title"], width=COLUMN, tall=1.5, right=0.06)).axes
+        logarithmic(axes, "x", 2e10, 2e11)
+        assert cut_texts(grid.figure) == ["2×10¹¹"]
+        keep_text_inside(grid.figure)
+        assert cut_texts(grid.figure) == []

@@ -117,7 +117,9 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
 
 def no_results(planned: int) -> str:
     """The sentence that stands in place of what no run has a result for."""
-    return f"None of the {planned} planned runs has a result yet." if planned != 1 else "Its run has no result yet."
+    if planned == 1:
+        return "Its run has no result yet."
+    return f"None of the {planned} planned runs has a result yet."
 
 
 def experiments_of(suite: Suite, names: Collection[str]) -> list[Experiment]:

@@ -30,7 +30,7 @@ from bench.report.page.exhibits import DrawnExhibit
 from bench.report.page.findings import ShownFinding
 from bench.report.page.runs import PageRuns, packed
 from bench.report.page.sections import ExperimentSection
-from bench.report.page.svg import FONTS, inline, variable
+from bench.report.page.svg import FONTS, SharedParts, again, inline, variable
 from bench.report.style import DARK, FIXED
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table, as_markdown
@@ -245,11 +245,16 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         drawn: by figure name, its files by ending.
     """
     numbers = itertools.count(1)
+    prefixes: dict[str, str] = {}
+    shared = SharedParts()
 
     def picture(drawing: Drawing) -> Markup:
         # Our own SVG: every name in it was escaped when it was written. A figure may be shown twice.
-        prefix = f"f{next(numbers)}"
-        return Markup(inline(drawn[drawing.name]["svg"], prefix, drawing.description, drawing.spots))
+        svg = drawn[drawing.name]["svg"]
+        if drawing.name in prefixes:
+            return Markup(again(svg, prefixes[drawing.name], drawing.description, drawing.spots))
+        prefixes[drawing.name] = f"f{next(numbers)}"
+        return Markup(inline(svg, prefixes[drawing.name], drawing.description, drawing.spots, shared))
 
     themes = {
         "light": [(variable(colour), colour) for colour in DARK],

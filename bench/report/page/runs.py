@@ -99,7 +99,7 @@ def packed(runs: PageRuns) -> dict[str, Any]:
     """The runs as JSON data.
 
     A column whose values repeat is written as a list of its different values, in `shared`, and its cells are
-    places in this list, if that makes the text shorter.
+    places in this list, if that makes the text shorter. Settings are places in a list of pairs.
     """
     columns = [[row[index] for row in runs.rows] for index in range(len(COLUMNS))]
     shared: dict[str, list[Any]] = {}
@@ -109,9 +109,19 @@ def packed(runs: PageRuns) -> dict[str, Any]:
         cells = [places[_json(value)] for value in columns[index]]
         if len(_json(different)) + len(_json(cells)) < len(_json(columns[index])):
             shared[name], columns[index] = different, cells
+    pairs: dict[tuple[str, str], int] = {}
+    place = COLUMNS.index("settings")
+    settings = [
+        [pairs.setdefault((label, text), len(pairs)) for label, text in value]
+        for value in shared.get("settings", columns[place])
+    ]
+    if "settings" in shared:
+        shared["settings"] = settings
+    else:
+        columns[place] = settings
     return {
         "suite": runs.suite, "results": ELSEWHERE, "columns": COLUMNS, "shared": shared,
-        "rows": list(zip(*columns, strict=True)),
+        "pairs": list(pairs), "rows": list(zip(*columns, strict=True)),
     }  # fmt: skip
 
 
@@ -143,7 +153,12 @@ def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, f
 
 def _four(value: float) -> float:
     """The value with four significant digits, which is what a page shows."""
-    return float(f"{value:.4g}")
+    return _digits(value, 4)
+
+
+def _digits(value: float, digits: int) -> float:
+    """The value with so many significant digits. A point of a small curve needs three."""
+    return float(f"{value:.{digits}g}")
 
 
 def _settings(run: Run) -> list[list[str]]:
@@ -225,4 +240,4 @@ def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], 
     """At most MOST_POINTS of a curve's points, the last one included."""
     every = max(1, -(-len(steps) // MOST_POINTS))
     places = range(len(steps) - 1, -1, -every)
-    return [steps[i] for i in reversed(places)], [_four(values[i]) for i in reversed(places)]
+    return [steps[i] for i in reversed(places)], [_digits(values[i], 3) for i in reversed(places)]

@@ -6,6 +6,7 @@
   // A cell of a shared column is a place in the list of that column's values.
   const value = (name, cell) => name in data.shared ? data.shared[name][cell] : cell;
   const runs = data.rows.map((row) => Object.fromEntries(data.columns.map((name, place) => [name, value(name, row[place])])));
+  for (const run of runs) run.settings = run.settings.map((place) => data.pairs[place]);
   const byId = new Map(runs.map((run) => [run.id, run]));
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const field = (id) => document.getElementById(id);
@@ -91,7 +92,7 @@
     const ids = spot.parentElement.dataset.runs.split(" "), run = byId.get(ids[0]);
     const pairs = run ? facts(run) : [];
     if (ids.length > 1 && run) pairs[0] = ["run", `${run.id}, the first of ${ids.length} seeds`];
-    tip.replaceChildren(make("strong", {}, spot.dataset.text), definitions(pairs));
+    tip.replaceChildren(make("strong", {}, (spot.parentElement.dataset.text ?? "") + spot.dataset.text), definitions(pairs));
     const [x, y] = centre(spot), room = document.documentElement;
     tip.style.left = `${Math.max(8, Math.min(x + 14, room.clientWidth - tip.offsetWidth - 8))}px`;
     tip.style.top = `${Math.max(8, Math.min(y + 14, room.clientHeight - tip.offsetHeight - 8))}px`;
