@@ -157,9 +157,10 @@ class TaskName(NamedTuple):
     """A task's name among the tasks of a plan.
 
     Attributes:
-        name: as architectures are named, with settings that differ from the task's defaults:
-            `chain_of_thought+hidden=4`; `sparse_parity+released_code` where every field is as that protocol
-            has it. It has only as many settings as tell tasks of one name apart.
+        name: as architectures are named, with settings: `chain_of_thought+hidden=4`;
+            `sparse_parity+released_code` where every field is as that protocol has it. It has only as many
+            settings as tell tasks of one name apart. All tasks of that name have these settings, also those
+            in which one has the default.
         others: the other settings that differ from the defaults.
     """
 
@@ -177,7 +178,7 @@ def task_names(runs: Iterable[Planned]) -> dict[str, TaskName]:
     groups = [run.task.name for run in tasks.values()]
     return {
         task_id: TaskName(
-            run.task.name + "".join(f"+{own[key]}" for key in telling if key in own),
+            "+".join([run.task.name, *filter(None, (own.get(key) or _usual(run, key) for key in telling))]),
             tuple(text for key, text in own.items() if key not in telling),
         )
         for (task_id, run), own, telling in zip(
@@ -205,9 +206,15 @@ def _own_settings(run: Run) -> dict[str, str]:
     return {**followed, **{key: f"{key}={value}" for key, value in own.items()}}
 
 
+def _usual(run: Run, key: str) -> str:
+    """A setting of a run's task that has the default, as text; empty if the task has no such field."""
+    value = _task_fields(run.task, run.evaluation_prompts).get(tuple(key.split(".")))
+    return "" if value is None else f"{key}={value}"
+
+
 def _task_fields(task: Task, evaluation_prompts: int) -> dict[tuple[str, ...], Any]:
     """Every field of a task that a suite may set."""
-    fields = {**task.identity(), "evaluation_prompts": evaluation_prompts}
+    fields = {**task.later_fields, **task.identity(), "evaluation_prompts": evaluation_prompts}
     return {path: value for path, value in leaves(fields) if path != ("version",)}
 
 
@@ -218,9 +225,9 @@ def _replaces(value: Any, path: tuple[str, ...], usual: Mapping[tuple[str, ...],
     return bool(usual.get(path) != value)
 
 
-def _precedence(key: str) -> tuple[bool, bool, int, str]:
-    """Protocols first, and fields of the task before fields of its fields."""
-    return key not in PROTOCOLS, key == "evaluation_prompts", key.count("."), key
+def _precedence(key: str) -> tuple[bool, bool, bool, int, str]:
+    """Protocols first, then the group, and fields of the task before fields of its fields."""
+    return key not in PROTOCOLS, key != "group", key == "evaluation_prompts", key.count("."), key
 
 
 def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:

@@ -91,6 +91,7 @@ _FIELDS = {
 }  # fmt: skip
 """Words of the field around a value. Other fields have their names in suites."""
 _VALUES = {
+    ("alphabet", "elements"): "all elements",
     ("alphabet", "generators"): "generators only",
     ("causal", "False"): "without causal mask",
     ("convolution", "1"): "without convolution",

@@ -164,10 +164,10 @@ def test_tasks_that_share_a_name_are_told_apart_by_what_differs() -> None:
     runs = [run_of(PARITY), run_of(other), run_of(LINEAR), run_of(PARITY, evaluation_prompts=64)]
     names = task_names([replace(planned()[0], run=run) for run in runs])
     assert [name.name for name in names.values()] == [
-        "sparse_parity",
-        "sparse_parity+sparsity=3",
+        "sparse_parity+sparsity=2+evaluation_prompts=1280",
+        "sparse_parity+sparsity=3+evaluation_prompts=1280",
         "linear_regression",
-        "sparse_parity+evaluation_prompts=64",
+        "sparse_parity+sparsity=2+evaluation_prompts=64",
     ]
 
 
@@ -181,12 +181,12 @@ def test_a_task_is_named_by_as_few_settings_as_tell_it_apart_and_the_others_are_
     ]
     names = task_names([replace(planned()[0], run=run) for run in runs])
     assert [tuple(name) for name in names.values()] == [
-        ("word_problem+group=Z5", ()),
+        ("word_problem+group=Z5+n_points=16", ()),
         (
             "word_problem+group=Z5+n_points=64",
             ("curriculum.points.start=4", "curriculum.points.increment=4", "curriculum.points.every=250"),
         ),
-        ("word_problem+n_points=64", ()),
+        ("word_problem+group=S3+n_points=64", ()),
         ("linear_regression", ("curriculum=None", "n_dims=5")),
     ]
 

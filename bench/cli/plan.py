@@ -59,15 +59,14 @@ def show_plan(
     suite = choice.load()
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
-    planned = stacked(
-        select(choice.of_shard(suite, plan(suite, results, pool, speeds)), terms), results, speeds
-    )
+    everything = plan(suite, results, pool, speeds)
+    planned = stacked(select(choice.of_shard(suite, everything), terms), results, speeds)
     out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})
         return
     if not only_summary:
-        show_runs(planned, out)
+        show_runs(planned, out, everything)
     out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
     for line in _remarks(choice, planned, speeds):
         out.print(Text(line, "dim"))

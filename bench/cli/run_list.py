@@ -26,13 +26,21 @@ class _Setting(NamedTuple):
     value: Callable[[Planned], str]
 
 
-def show_runs(planned: Sequence[Planned], out: printing.Output) -> None:
+def show_runs(
+    planned: Sequence[Planned], out: printing.Output, suite: Sequence[Planned] | None = None
+) -> None:
     """Print a line per run with the settings in which runs differ, and the others once.
 
     If that is wider than the terminal, each experiment gets a table of its own, whose title states the
     settings that its runs share.
+
+    Args:
+        planned: the runs.
+        out: the terminal.
+        suite: all runs of the suite, among which tasks have their names; by default `planned`.
     """
-    names = task_names(planned)
+    names = task_names(planned if suite is None else suite)
+    names = {entry.run.task_id: names[entry.run.task_id] for entry in planned}
     settings = _settings(names)
     varying = _varying(settings, planned)
     columns, rows = _table(settings, [*_ALWAYS, *varying], planned)
@@ -40,7 +48,7 @@ def show_runs(planned: Sequence[Planned], out: printing.Output) -> None:
         out.print(printing.table(out, columns, rows))
         _say_others(names, out)
     else:
-        _show_experiments(planned, varying, out)
+        _show_experiments(planned, varying, names, out)
     # Settings that were added later are off by default: no stop rule, no other checkpoint tested.
     later = Run.later_fields.items()
     off = [name for name, value in later if all(getattr(entry.run, name) == value for entry in planned)]
@@ -49,18 +57,20 @@ def show_runs(planned: Sequence[Planned], out: printing.Output) -> None:
         out.say(f"Every run: {', '.join(facts)}.", style="dim")
 
 
-def _show_experiments(planned: Sequence[Planned], varying: Sequence[str], out: printing.Output) -> None:
+def _show_experiments(
+    planned: Sequence[Planned], varying: Sequence[str], names: Mapping[str, TaskName], out: printing.Output
+) -> None:
     """Print a table per experiment. A run that several experiments share is listed under the first.
 
     Args:
         planned: the runs, in the order of their experiments.
         varying: the settings of training in which they differ.
+        names: of their tasks.
         out: the terminal.
     """
     left_out, same_prompts = "", len({entry.run.evaluation_prompts for entry in planned}) == 1
     for experiment, members in groupby(planned, key=lambda entry: entry.experiments[0]):
         entries = list(members)
-        names = task_names(entries)
         settings = _settings(names)
         shown = [
             name for name in (*_ALWAYS, *varying) if name == "architecture" or _vary(settings[name], entries)
@@ -69,7 +79,7 @@ def _show_experiments(planned: Sequence[Planned], varying: Sequence[str], out: p
         facts = [printing.count(len(entries), "run"), *_stated(settings, shared, entries)]
         facts += [] if same_prompts else _evaluation_prompts(entries)
         out.print(Text.assemble((experiment, "bold"), ": ", ", ".join(facts)))
-        _say_others(names, out)
+        _say_others({entry.run.task_id: names[entry.run.task_id] for entry in entries}, out)
         table = printing.table(out, *_table(settings, shown, entries))
         left_out = max(left_out, str(table.caption or ""), key=len)
         table.caption = None

@@ -82,3 +82,14 @@ def test_numbers_of_evaluation_prompts_that_differ_between_experiments_are_state
     show_runs(plan(suite, Path("/nowhere/results"), Pool(), Speeds(Pool())), Output())
     printed = capsys.readouterr().out
     assert {"500", "2500"} <= set(re.findall(r"evaluation_prompts\s+(\d+)", printed))
+
+
+def test_a_filtered_plan_names_tasks_as_the_whole_suite_does(
+    planned: list[Planned], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    part = [entry for entry in planned if entry.experiments[0] in ("parity_eigenvalues", "hybrid_state")]
+    show_runs(part, Output(), planned)
+    printed = capsys.readouterr().out
+    assert "task word_problem+group=Z2+alphabet=elements+n_points=32," in printed
+    assert "task word_problem+group=S3+alphabet=elements+n_points=32," in printed

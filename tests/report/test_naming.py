@@ -6,7 +6,7 @@ from typing import Any
 
 from synthetic import run_of, task_named
 
-from bench.report.data.frame import results_frame
+from bench.report.data.frame import of_runs, results_frame
 from bench.results import Pool
 from bench.tasks import Task
 
@@ -16,7 +16,7 @@ def names(*tasks: Task) -> list[str]:
     return list(dict.fromkeys(results_frame(runs, Pool(), {})["task"]))
 
 
-def test_a_task_without_a_setting_that_another_has_does_not_name_it() -> None:
+def test_tasks_name_the_settings_in_which_they_differ() -> None:
     growing = {"points": {"start": 4, "increment": 4, "every": 250}}
     plain = task_named("word_problem", group="Z2")
     assert names(plain, task_named("word_problem", group="Z2", curriculum=growing)) == [
@@ -24,7 +24,7 @@ def test_a_task_without_a_setting_that_another_has_does_not_name_it() -> None:
         "Word problem, prompts grow every 250 steps",
     ]
     assert names(plain, task_named("word_problem", group="Z2", alphabet="generators")) == [
-        "Word problem",
+        "Word problem, all elements",
         "Word problem, generators only",
     ]
 
@@ -40,11 +40,19 @@ def test_the_group_stands_before_what_else_tells_word_problems_apart() -> None:
         for alphabet in ("elements", "generators")
     ]
     assert names(*tasks) == [
-        "Word problem, group A5",
+        "Word problem, group A5, all elements",
         "Word problem, group A5, generators only",
-        "Word problem, group S3",
+        "Word problem, group S3, all elements",
         "Word problem, group S3, generators only",
     ]
+
+
+def test_a_task_has_one_name_in_all_experiments_of_a_suite() -> None:
+    tasks = [task_named("word_problem", group=group) for group in ("Z2", "A5")]
+    runs = [run_of(task, "mamba", 2, 64) for task in tasks]
+    frame = results_frame(runs, Pool(), {})
+    alone = of_runs(frame, runs[:1])
+    assert (list(alone["task"]), list(alone["short_task"])) == (["Word problem, group Z2"], ["Word problem"])
 
 
 def test_options_of_architectures_are_in_words_of_the_field() -> None:

@@ -57,6 +57,7 @@ class TaskResults:
         self.rows = rows
         first = rows.iloc[0]
         self.task_id, self.title = str(first["task_id"]), str(first["task"])
+        self.short_title = str(first["short_task"])
         self.family = task_name(str(first["task_name"]))
         self.scale: ScoreScale = first["score_scale"]
 

@@ -126,7 +126,8 @@ class ResultRow(NamedTuple):
         as_defined: whether the task has its default settings, which are the paper's.
         settings: the task's numeric fields.
         score_scale: how the task's scores are shown.
-        task: the task's name for people.
+        task: the task's name for people, which tells it from the others of the suite.
+        short_task: its name among the selected runs, for names of files.
         series: the architecture's name for people, with what distinguishes variants.
         step: the checkpoint's.
         at_end: the checkpoint is the last one of a finished run. A run that stopped after convergence ends
@@ -173,6 +174,7 @@ class ResultRow(NamedTuple):
     settings: Mapping[str, int]
     score_scale: ScoreScale
     task: str = ""
+    short_task: str = ""
     series: str = ""
     step: float = math.nan
     at_end: bool = False
@@ -213,12 +215,12 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
-    """The rows of some runs, in the order of `runs`; names tell apart what differs among these runs."""
+    """The rows of some runs, in the order of `runs`. Names of series tell apart what differs among them."""
     unique = {run.id: run for run in runs}
     places = {run_id: place for place, run_id in enumerate(unique)}
     rows = results[results["id"].isin(places)]
     order = rows["id"].map(places).to_numpy().argsort(kind="stable")
-    return named(rows.iloc[order].reset_index(drop=True), list(unique.values()))
+    return named(rows.iloc[order].reset_index(drop=True), list(unique.values()), tasks_too=False)
 
 
 def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:

@@ -17,23 +17,32 @@ from bench.paper.protocol import followed
 from bench.run import Run, leaves, short
 from bench.words import architecture_name, options_in_words, setting_in_words, task_name
 
-_FIRST, _LAST = ("group", "steps"), ("checkpoints",)
+_FIRST, _LAST = ("group", "alphabet", "steps"), ("curriculum", "checkpoints")
 """Fields that are looked at before and after the others: a name has as few fields as possible."""
 
 
-def named(results: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
-    """Fill the columns `task` and `series` of a frame, so that they tell apart what differs among `runs`."""
+def named(results: pd.DataFrame, runs: Sequence[Run], tasks_too: bool = True) -> pd.DataFrame:
+    """Fill the columns of a frame with names that tell apart what differs among `runs`.
+
+    Args:
+        results: the frame of the runs.
+        runs: the runs of a suite, or a part of them.
+        tasks_too: fill the column `task` and not only `series` and `short_task`. A part of a suite keeps the
+            tasks' names, so that a task has one name in the whole report.
+    """
     if results.empty:
         return results
     series = {
         run.id: architecture_name(run.architecture.base_name) + variant
         for run, variant in zip(runs, _variants(runs), strict=True)
     }
-    tasks = _task_names(runs)
+    names = _task_names(runs)
     # As objects, all texts are in one block of pandas, and selecting rows takes half the time.
+    tasks = np.array([names[task_id] for task_id in results["task_id"]], object)
     return results.assign(
-        task=np.array([tasks[task_id] for task_id in results["task_id"]], object),
+        short_task=tasks,
         series=np.array([series[run_id] for run_id in results["id"]], object),
+        **({"task": tasks} if tasks_too else {}),
     )
 
 
@@ -41,7 +50,12 @@ def _task_names(runs: Sequence[Run]) -> dict[str, str]:
     """Tasks' names for people by id. Tasks of one name carry the fields in which they differ."""
     first = {run.task_id: run for run in runs}
     records = [
-        {**run.task.identity(), "prompts": run.evaluation_prompts, "protocol": _protocol(run)}
+        {
+            **run.task.later_fields,
+            **run.task.identity(),
+            "prompts": run.evaluation_prompts,
+            "protocol": _protocol(run),
+        }
         for run in first.values()
     ]
     differences = _differences(records, [run.task.name for run in first.values()])
@@ -84,9 +98,10 @@ def _differences(
     ]
 
 
-def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, bool, bool, tuple[str, ...]]:
+def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, int, bool, tuple[str, ...]]:
     """Names and protocols first: "adamw" says more than the settings that come with it."""
-    return key[-1] != "name", key != ("protocol",), key[0] not in _FIRST, key[0] in _LAST, key
+    first = _FIRST.index(key[0]) if key[0] in _FIRST else len(_FIRST)
+    return key[-1] != "name", key != ("protocol",), first, key[0] in _LAST, key
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:

@@ -183,7 +183,7 @@ def y_label(axes: Axes, text: str, tall: float) -> None:
     axes.set_ylabel(wrapped(text, tall + 0.3))
 
 
-def texts(figure: Figure) -> list[Text]:
+def shown_texts(figure: Figure) -> list[Text]:
     """The texts that a figure shows: no empty ones, and no labels of ticks beyond the ends of their axis."""
     beyond = {
         label
@@ -212,7 +212,7 @@ def keep_text_inside(figure: Figure) -> None:
     figure.draw_without_rendering()
     width, height = figure.bbox.size
     air = AIR * figure.dpi
-    for text in texts(figure):
+    for text in shown_texts(figure):
         box = text.get_window_extent(renderer)
         move = [_inwards(box.x0, box.x1, air, width - air), _inwards(box.y0, box.y1, air, height - air)]
         if any(move):

@@ -127,7 +127,7 @@ def section(
         panel = _flops_panel(task, references) if has_results and not drawn_elsewhere else None
         if panel is not None:
             panels.append(panel)
-        stem = slug(f"{anchor}-{task.title}", names)
+        stem = slug(f"{anchor}-{task.short_title}", names)
         drawings = _drawings(stem, task, references, panel, styles) if has_results else []
         kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
         tasks.append(_task_section(stem, task, [f"{stem}-{kind}" for kind in kinds], drawings))
