@@ -14,6 +14,7 @@ from bench.check import changes as changes_of
 from bench.check.claim import Claim
 from bench.cli import printing
 from bench.cli.printing import Column
+from bench.digits import error_text
 from bench.report.text import first_few, value_text
 
 STYLES = {
@@ -85,7 +86,12 @@ def _show_in_full(
     source = f" ({verdict.source})" if verdict.source else ""
     tolerance = "" if verdict.tolerance == "none" else f", {verdict.tolerance}"
     why = f". {verdict.why_tolerance}" if verdict.why_tolerance else ""
-    lines = [f"{verdict.statement}{source}", f"expected: {verdict.expected}{tolerance}{why}"]
+    lines = [f"{verdict.statement}{source}"]
+    lines += [f"measured: {verdict.quantity}"] if verdict.quantity else []
+    lines += [f"expected: {verdict.expected}{tolerance}{why}"]
+    if verdict.interval is not None:
+        low, high = map(error_text, verdict.interval)
+        lines.append(f"90 % interval: {low} to {high}; the claim holds if {verdict.holds_if}")
     lines += [f"result: {verdict.reason}"]
     lines += [verdict.note] if verdict.note else []
     if verdict.run_ids:

@@ -156,7 +156,7 @@ def test_the_readme_names_what_differs_and_links_to_the_rest(undrawn: None) -> N
     assert "30 reproduced, 1 contradicted" in readme
     assert "It is perfect" in readme
     assert "It learns" not in readme
-    assert files["verdicts.md"].decode().count("It learns") == 30
+    assert files["verdicts.md"].decode().count("It learns") == 2 * 30  # in the table, and with its evidence
     assert {"experiments/linear.md", "experiments/parity.md", "methods.md"} <= files.keys()
     for name in ("README.md", "verdicts.md", "methods.md", "experiments/linear.md"):
         links = re.findall(r"\]\(([^)#]+)\)", files[name].decode())
@@ -246,8 +246,24 @@ def test_a_figure_without_a_point_is_not_the_first(undrawn: None) -> None:
     page = write.contents(suite, pool, {}, verdicts)["index.html"].decode()
     assert titles(page)[:2] == ["verdicts", "figure-2"]
     page = write.contents(suite, pool_of([]), {}, verdicts)["index.html"].decode()
-    assert titles(page)[:2] == ["verdicts", "figure-2"]  # in the paper's order, below the links
-    assert page.index("<nav") < page.index('<h2 id="figure-2"')
+    assert titles(page)[:2] == ["verdicts", "all-runs"]
+    assert page.index("<nav") < page.index('<p class="muted" id="figure-2">Figure 2')
+    assert "None of the" in page.partition('id="figure-2"')[2].partition("</p>")[0]
+
+
+def test_an_experiment_without_results_costs_a_line(undrawn: None) -> None:
+    suite, _ = small()
+    first, empty = suite.experiments[:2]
+    files = write.contents(suite, pool_of(first.runs), {})
+    page = files["index.html"].decode()
+    assert f'<a href="#{first.name}">' in page
+    assert f'<a href="experiments/{empty.name}.md">' in page
+    assert f'id="{empty.name}"' not in page
+    text = files[f"experiments/{empty.name}.md"].decode()
+    assert f"None of its {len(empty.runs)} planned runs has a result yet." in text
+    assert "|" not in text
+    assert [name for name in files if name.startswith(f"tables/{first.name}-")]
+    assert not [name for name in files if name.startswith(f"tables/{empty.name}-")]
 
 
 def test_the_words_of_verdicts_are_explained_and_open_claims_say_why(undrawn: None) -> None:
@@ -259,7 +275,7 @@ def test_the_words_of_verdicts_are_explained_and_open_claims_say_why(undrawn: No
     text, page = files["verdicts.md"].decode(), files["index.html"].decode()
     assert "- **Not comparable**: the models that are compared have learned nothing" in text
     assert "- **Undecided**" not in text  # no claim is
-    assert f"- Not comparable: “{verdict.statement}” {reason}." in text
+    assert re.search(rf"- \*\*Not comparable\.\*\* {verdict.statement} .*{reason}\.", text)
     assert f"| {reason} |" in text
     assert "the models that are compared have learned nothing" in page
 

@@ -246,7 +246,8 @@ def test_no_text_of_a_figure_is_cut(drawings: dict[str, Drawing], name: str) -> 
         assert cut_texts(figure) == []
 
 
-WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=60)
+WORDS = st.text("abcdefghijklmnopqrstuvwxyzABCWM0123456789_+=.,:-×βéß", min_size=1, max_size=60)
+"""Names as a suite may have them, in letters of the figures' font."""
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,7 +1,8 @@
 """Names for people in a report: of tasks, and of series.
 
 A series is an architecture or a variant of one. Names tell apart tasks of one name, and runs of one
-architecture that differ in more than the size, the seed and the tuned settings.
+architecture that differ in more than the size, the seed and the tuned settings. Options of an architecture
+are in its name wherever they are not the defaults, so that it has one name in the whole report.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def named(results: pd.DataFrame, runs: Sequence[Run], tasks_too: bool = True) ->
     if results.empty:
         return results
     series = {
-        run.id: architecture_name(run.architecture.base_name) + variant
+        run.id: ", ".join(
+            [architecture_name(run.architecture.base_name), *options_in_words(run.architecture.name)]
+        )
+        + variant
         for run, variant in zip(runs, _variants(runs), strict=True)
     }
     names = _task_names(runs)
@@ -105,10 +109,8 @@ def _precedence(key: tuple[str, ...]) -> tuple[bool, bool, int, bool, tuple[str,
 
 
 def _phrase(key: tuple[str, ...], value: Any) -> str:
-    """A field in words; empty for an architecture without options, and for a field that a record lacks."""
-    if key == ("architecture", "name"):
-        return ", ".join(options_in_words(str(value)))
-    if value is None:
+    """A field in words; empty for a field that a record lacks, and for options, which are in every name."""
+    if value is None or key == ("architecture", "name"):
         return ""
     text = short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     if key[-1] in ("name", "protocol"):
