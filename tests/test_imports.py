@@ -72,8 +72,8 @@ MAY_IMPORT = {
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost digits dispatch docstrings environment errors files filters flops frozen kernels models "
-    "names other_prompts paper plan plugins report results run shard speed suite tasks tracking "
+    "cli": "check cost digits dispatch docstrings environment errors files filters flops frozen kernels "
+    "models names other_prompts paper plan plugins report results run shard speed suite tasks tracking "
     "train.backends_agree",
     "__main__": "cli",
 }
