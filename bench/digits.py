@@ -29,7 +29,7 @@ def plus_minus(value: float, error: float) -> str:
     value = _normal(value)
     size = abs(value)
     if 0 < size < 1e-3 or size >= 1e4:
-        exponent = math.floor(math.log10(size))
+        exponent = int(f"{size:.2e}".partition("e")[2])
         scale = 10.0**exponent
         return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
     if error == 0:
@@ -49,6 +49,6 @@ def error_text(value: float) -> str:
     """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
     value = _normal(value)
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}"
-    exponent = math.floor(math.log10(abs(value)))
+        return f"{float(f'{value:.3g}'):g}"
+    exponent = int(f"{abs(value):.2e}".partition("e")[2])
     return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"

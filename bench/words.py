@@ -40,6 +40,17 @@ _NAMES = {
 }
 
 
+_PROPER = {
+    "regbench": "RegBench",
+    "ginc": "GINC",
+    "lstm": "LSTM",
+    "mamba": "Mamba",
+    "mqar": "MQAR",
+    "s4": "S4",
+}
+"""Words of experiments' names that are names themselves."""
+
+
 def architecture_name(name: str) -> str:
     """An architecture's name for people; an unknown one keeps its name."""
     return _NAMES.get(name, name)
@@ -47,7 +58,7 @@ def architecture_name(name: str) -> str:
 
 def title_of(name: str) -> str:
     """The name of an experiment or of a figure as a title: group_reflections → Group reflections."""
-    words = name.replace("_", " ")
+    words = " ".join(_PROPER.get(word, word) for word in name.split("_"))
     return words[:1].upper() + words[1:]
 
 

@@ -350,8 +350,13 @@ def ratios(subject: Floats, reference: Floats) -> Floats:
 
 
 def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:
-    """The ratio of two measurements and its standard error, which is None if a drawn ratio is not finite."""
+    """The ratio of two measurements and its standard error.
+
+    The error is None if a drawn ratio is not finite, and if the reference is infinite (never reached).
+    """
     value = float(ratios(np.array(subject.value), np.array(reference.value)))
+    if not math.isfinite(reference.value):
+        return value, None
     return value, _spread(ratios(subject.draws, reference.draws))
 
 
@@ -382,10 +387,16 @@ def _choice_text(
     if diverged:
         words.append(f"{diverged} of {count_of(len(by_seed) + diverged, 'seed')} diverged")
     if len(by_seed) > 1:
-        values = [error_text(value) if math.isfinite(value) else "never" for value in by_seed.values()]
-        listed = f": {', '.join(values)}" if len(values) <= MOST_LISTED else ""
+        listed = f": {', '.join(map(_seed_text, by_seed.values()))}" if len(by_seed) <= MOST_LISTED else ""
         words.append(f"{quantity.over_seeds} of {len(by_seed)} seeds{listed}")
     return f"({', '.join(words)})"
+
+
+def _seed_text(value: float) -> str:
+    """The value of one seed: a whole number, such as a step, in full."""
+    if not math.isfinite(value):
+        return "never"
+    return f"{value:.0f}" if value.is_integer() else error_text(value)
 
 
 def _number(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:

@@ -21,7 +21,7 @@ _METRICS = {
 }
 _NUMBERS = {
     "perplexity": "perplexity",
-    "excess": "excess error, 0 at the best known and 1 for the trivial predictor",
+    "excess": "excess error (0: best known predictor, 1: trivial predictor)",
     "convergence_step": "training steps until the task is learned",
     "horizon": "positions up to the last with an accuracy of at least 0.9",
     "training_flops": "training FLOPs",
@@ -65,7 +65,7 @@ def number_in_words(quantity: Quantity, runs: Sequence[Run]) -> str:
     if quantity.at_flops is not None:
         parts.append(f"at {scientific(quantity.at_flops)} FLOPs")
     if quantity.over_seeds == "lowest":
-        parts.append("of the seed in which it is lowest")
+        parts[-1] += ", in the seed in which it is lowest"
     return " ".join(parts)
 
 

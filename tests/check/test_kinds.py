@@ -856,6 +856,6 @@ def test_members_and_quantities_are_in_words() -> None:
     assert claim.names == ("DeltaNet, 2 Householder products, 2×64", "after 600 steps")
     assert claim.expected == "DeltaNet, 2 Householder products, 2×64 < after 600 steps"
     assert claim.number_in_words([]) == (
-        "ratio of normalised error, mean over positions: DeltaNet, β < 2, Figure 2; "
+        "ratio of normalised error, mean over positions: Figure 2, DeltaNet, β < 2; "
         "DeltaNet, 2 Householder products, 2×64 / after 600 steps"
     )

@@ -33,7 +33,7 @@ from synthetic import (
     write_pool,
 )
 
-from bench.digits import plus_minus
+from bench.digits import error_text, plus_minus
 from bench.report.data import choices, estimates
 from bench.report.data.choices import tied_rates
 from bench.report.data.estimates import TaskResults
@@ -688,10 +688,28 @@ def test_ticks_are_written_as_people_do(value: float, text: str) -> None:
         (1.23e-5, 4e-7, "(1.23 ± 0.04) × 10⁻⁵"),
         (1.0, 0.0, "1 ± 0"),
         (0.99951, 0.0, "0.9995 ± 0"),
+        (9.9999e-6, 5.5e-6, "(1.00 ± 0.55) × 10⁻⁵"),
+        (1.0000088, 4.43e-6, "1.00001 ± 4.43 × 10⁻⁶"),
+        (5e-324, 0.0, "0 ± 0"),
     ],
 )
 def test_values_are_written_to_the_place_of_their_error(value: float, error: float, text: str) -> None:
     assert plus_minus(value, error) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.01234, "0.0123"),
+        (4000.0, "4000"),
+        (7412.0, "7410"),
+        (12340.0, "1.23 × 10⁴"),
+        (9.9999e-5, "1.00 × 10⁻⁴"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    assert error_text(value) == text
 
 
 def test_text_is_escaped_for_markdown_and_latex() -> None:

@@ -77,7 +77,8 @@ class CountClaim(SlackClaim):
 
     @property
     def bound_text(self) -> str:
-        return f"≥ {self.count.at_least} of {self.count.total}"
+        pairs = f", each with {super().bound_text}" if self.slack else ""
+        return f"≥ {self.count.at_least} of {self.count.total}{pairs}"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         pairs = zip(measurements[::2], measurements[1::2], strict=True)

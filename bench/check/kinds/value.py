@@ -49,10 +49,11 @@ class ExpectedValue(Frozen):
         tolerances = (self.absolute, self.relative, self.log10)
         return next(tolerance for tolerance in tolerances if tolerance is not None)
 
-    @property
-    def unit(self) -> str:
-        """The unit of `distances`, after a number."""
-        return "" if self.absolute is not None else " of it" if self.relative is not None else " decades"
+    def in_words(self, distance: float) -> str:
+        """One of `distances` with its unit."""
+        if self.relative is not None:
+            return f"{100 * distance:.3g} %"
+        return f"{distance:.4g}{'' if self.absolute is not None else ' decades'}"
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -103,7 +104,7 @@ class ValueClaim(Claim):
             decision.holds,
             measurement.value,
             measurement.standard_error,
-            f"{measurement.text()} is {distance:.4g}{self.value.unit} from {self.expected}{decision.text}",
+            f"{measurement.text()} is {self.value.in_words(distance)} from {self.expected}{decision.text}",
             interval=interval_of(self.draws_of(measurement)),
             share=decision.share,
         )

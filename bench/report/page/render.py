@@ -58,7 +58,8 @@ DRAWS_RULE = (
     "side. So the claim that a number is at most b (≤ b) is reproduced if the upper end is at most b, "
     "contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. The "
     "ratio of two models is decided in the same way. A claim about several models at once is decided by the "
-    "share of the draws in which all of it holds."
+    "share of the draws in which all of it holds. Draws have no limits: an interval may end beyond what is "
+    "possible, for example above an accuracy of 1."
 )
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
