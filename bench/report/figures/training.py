@@ -160,5 +160,5 @@ def _last_losses(losses: pd.DataFrame) -> str:
     if losses.empty:
         return "No training loss is recorded."
     last = losses.groupby("series", sort=False)["value"].last()
-    words = ", ".join(f"{series} {error_text(float(value))}" for series, value in last.items())
+    words = "; ".join(f"{series} {error_text(float(value))}" for series, value in last.items())
     return f"Last loss, mean over seeds: {words}."

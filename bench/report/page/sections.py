@@ -177,7 +177,7 @@ def _task_section(
 
 def _overview(name: str, panels: Sequence[Panel], styles: Mapping[str, Look]) -> Drawing:
     numbers = pd.concat([panel.data.assign(task=panel.title) for panel in panels], ignore_index=True)
-    titles = ", ".join(panel.title for panel in panels)
+    titles = "; ".join(panel.title for panel in panels)
     figure, spots = error_against_flops(panels, styles)
     return Drawing(
         name,
@@ -243,7 +243,7 @@ def _in_words(panel: Panel, start: str, rows: pd.DataFrame) -> str:
         f"{series} {size} {error_text(float(value))}"
         for series, size, value in zip(ordered["series"], ordered["size"], ordered["value"], strict=True)
     ]
-    return f"{head}: {', '.join(scores)}."
+    return f"{head}: {'; '.join(scores)}."
 
 
 def _warnings(task: TaskResults) -> list[str]:
