@@ -389,13 +389,13 @@ def test_whatever_part_of_the_runs_is_there_every_figure_is_drawn_and_says_what_
     for key in keys[::5]:
         part[key] = part[key].model_copy(update={"outcome": "diverged", "checkpoints": []})
     for number, exhibit in drawn(suite, Pool(runs=part), OF_THE_PAPER).items():
+        if not every and EXHIBITS[number].is_figure:
+            assert exhibit.drawing is None
+            assert "planned runs has a result yet" in " ".join(exhibit.notes)
         if exhibit.drawing is None or number == "Table 6":
             continue
         texts = " ".join([*(text.get_text() for text in exhibit.drawing.figure.texts), *exhibit.notes])
         assert "missing" in texts, number
-        if not every:
-            assert exhibit.drawing.numbers.empty
-            assert exhibit.drawing.spots == []
 
 
 @pytest.mark.slow

@@ -145,4 +145,4 @@ def _last_accuracies(panel: Panel) -> str:
         return "no finished run yet"
     last = panel.data.sort_values("step").groupby("series", sort=False).tail(1)
     accuracies = [f"{row['series']} {error_text(row['value'])}" for row in last.to_dict("records")]
-    return f"mean accuracy at the last checkpoint: {', '.join(accuracies)}"
+    return f"mean accuracy at the last checkpoint: {'; '.join(accuracies)}"

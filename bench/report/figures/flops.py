@@ -157,7 +157,7 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
         for series, value in zip(best["series"], best["value"], strict=True)
         if math.isfinite(value)
     ]
-    return f"best {'accuracy' if higher_is_better else 'error'}: {', '.join(scores)}"
+    return f"best {'accuracy' if higher_is_better else 'error'}: {'; '.join(scores)}"
 
 
 def error_against_flops(

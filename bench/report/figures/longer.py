@@ -36,7 +36,7 @@ def longer_prompts(
     if data.empty:
         return None
     lacking = [f"{series} {size}" for series, size in _lacking(task, data)]
-    notes = [f"No evaluation on longer prompts: {', '.join(first_few(lacking))}."] if lacking else []
+    notes = [f"No evaluation on longer prompts: {'; '.join(first_few(lacking))}."] if lacking else []
     panel = Panel(
         task.title, task.scale, data, task.references(references, LONGER), task.series,
         where="beyond the trained length", task=task.family,
@@ -44,7 +44,7 @@ def longer_prompts(
     trained = task.scale.n_points
     figure, spots = error_against_examples(panel, looks, trained, notes)
     last = data.groupby("series", sort=False).tail(1)
-    ends = ", ".join(
+    ends = "; ".join(
         f"{row['series']} {plus_minus(row['value'], row['standard_error'])}"
         for row in last.to_dict("records")
     )
