@@ -62,10 +62,17 @@ def title_of(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def options_in_words(name: str) -> list[str]:
-    """The options of an architecture's full name: `deltanet+householders=2` → ["2 Householder products"]."""
+def options_in_words(name: str, dropout: bool = True) -> list[str]:
+    """The options of an architecture's full name: `deltanet+householders=2` → ["2 Householder products"].
+
+    Args:
+        name: of the architecture, with options that are not the defaults.
+        dropout: with the rates of dropout, which most readers need not tell apart.
+    """
     options = (option.partition("=") for option in name.split("+")[1:])
-    return [setting_in_words(field, value) for field, _, value in options]
+    return [
+        setting_in_words(field, value) for field, _, value in options if dropout or "dropout" not in field
+    ]
 
 
 def task_name(name: str) -> str:

@@ -55,6 +55,34 @@ def test_a_task_has_one_name_in_all_experiments_of_a_suite() -> None:
     assert (list(alone["task"]), list(alone["short_task"])) == (["Word problem, group Z2"], ["Word problem"])
 
 
+def test_an_architecture_has_one_name_in_all_experiments_of_a_suite() -> None:
+    plain = run_of(task_named(), "gated_deltanet", 1, 64)
+    other = plain.architecture.with_options({"negative_eigenvalues": True})
+    runs = [plain, plain.model_copy(update={"architecture": other})]
+    frame = results_frame(runs, Pool(), {})
+    assert list(of_runs(frame, runs[1:])["series"]) == ["Gated DeltaNet, β < 2"]
+
+
+def test_dropout_is_named_only_where_it_tells_variants_of_one_task_apart() -> None:
+    parity, linear = task_named("sparse_parity"), task_named()
+    dropout = {"attention_dropout": 0.1}
+
+    def series(*variants: tuple[Task, dict[str, Any]]) -> list[str]:
+        runs = [run_of(task, "transformer", 2, 64) for task, _ in variants]
+        runs = [
+            run.model_copy(update={"architecture": run.architecture.with_options(options)})
+            for run, (_, options) in zip(runs, variants, strict=True)
+        ]
+        return list(results_frame(runs, Pool(), {})["series"])
+
+    assert series((parity, dropout), (linear, {})) == ["Transformer", "Transformer"]
+    assert series((parity, dropout), (parity, {})) == ["Transformer, attention dropout 0.1", "Transformer"]
+    assert series((parity, dropout), (parity, {"causal": False})) == [
+        "Transformer",
+        "Transformer, without causal mask",
+    ]
+
+
 def test_options_of_architectures_are_in_words_of_the_field() -> None:
     plain = run_of(task_named(), "gated_deltanet", 1, 64)
     options: list[dict[str, Any]] = [

@@ -128,7 +128,8 @@ class ResultRow(NamedTuple):
         score_scale: how the task's scores are shown.
         task: the task's name for people, which tells it from the others of the suite.
         short_task: its name among the selected runs, for names of files.
-        series: the architecture's name for people, with what distinguishes variants.
+        model: the architecture's name for people, with its options, which is the same in the whole report.
+        series: `model`, with what else distinguishes the selected runs.
         step: the checkpoint's.
         at_end: the checkpoint is the last one of a finished run. A run that stopped after convergence ends
             before `steps`.
@@ -175,6 +176,7 @@ class ResultRow(NamedTuple):
     score_scale: ScoreScale
     task: str = ""
     short_task: str = ""
+    model: str = ""
     series: str = ""
     step: float = math.nan
     at_end: bool = False
@@ -220,7 +222,7 @@ def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
     places = {run_id: place for place, run_id in enumerate(unique)}
     rows = results[results["id"].isin(places)]
     order = rows["id"].map(places).to_numpy().argsort(kind="stable")
-    return named(rows.iloc[order].reset_index(drop=True), list(unique.values()), tasks_too=False)
+    return named(rows.iloc[order].reset_index(drop=True), list(unique.values()), whole=False)
 
 
 def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[ResultRow]:

@@ -1,8 +1,8 @@
 """Names for people in a report: of tasks, and of series.
 
 A series is an architecture or a variant of one. Names tell apart tasks of one name, and runs of one
-architecture that differ in more than the size, the seed and the tuned settings. Options of an architecture
-are in its name wherever they are not the defaults, so that it has one name in the whole report.
+architecture that differ in more than the size, the seed and the tuned settings. A task and an architecture
+have one name in the whole report.
 """
 
 from __future__ import annotations
@@ -22,32 +22,51 @@ _FIRST, _LAST = ("group", "alphabet", "steps"), ("curriculum", "checkpoints")
 """Fields that are looked at before and after the others: a name has as few fields as possible."""
 
 
-def named(results: pd.DataFrame, runs: Sequence[Run], tasks_too: bool = True) -> pd.DataFrame:
+def named(results: pd.DataFrame, runs: Sequence[Run], whole: bool = True) -> pd.DataFrame:
     """Fill the columns of a frame with names that tell apart what differs among `runs`.
 
     Args:
         results: the frame of the runs.
         runs: the runs of a suite, or a part of them.
-        tasks_too: fill the column `task` and not only `series` and `short_task`. A part of a suite keeps the
-            tasks' names, so that a task has one name in the whole report.
+        whole: `runs` are those of a whole suite. A part keeps the names of tasks (`task`) and of
+            architectures (`model`), so that each has one name in the whole report.
     """
     if results.empty:
         return results
-    series = {
-        run.id: ", ".join(
-            [architecture_name(run.architecture.base_name), *options_in_words(run.architecture.name)]
-        )
-        + variant
-        for run, variant in zip(runs, _variants(runs), strict=True)
-    }
+    models = _model_names(runs) if whole else dict(zip(results["id"], results["model"], strict=True))
+    variants = dict(zip((run.id for run in runs), _variants(runs), strict=True))
     names = _task_names(runs)
+
     # As objects, all texts are in one block of pandas, and selecting rows takes half the time.
-    tasks = np.array([names[task_id] for task_id in results["task_id"]], object)
-    return results.assign(
-        short_task=tasks,
-        series=np.array([series[run_id] for run_id in results["id"]], object),
-        **({"task": tasks} if tasks_too else {}),
-    )
+    def column(texts: Mapping[str, str], key: str) -> np.ndarray[Any, Any]:
+        return np.array([texts[value] for value in results[key]], object)
+
+    tasks = column(names, "task_id")
+    series = column({run_id: models[run_id] + variants[run_id] for run_id in variants}, "id")
+    shared = {"task": tasks, "model": column(models, "id")} if whole else {}
+    return results.assign(short_task=tasks, series=series, **shared)
+
+
+def _model_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Architectures' names for people by run id.
+
+    Options that are not the defaults are in the name: "DeltaNet, 2 Householder products". Rates of dropout
+    are there only if two variants of an architecture on one kind of task have the same name without them.
+    """
+    variants: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        variants.setdefault((run.task.name, run.architecture.base_name), set()).add(run.architecture.name)
+    chosen = {}
+    for (task, base), full_names in variants.items():
+        short_names = {name: _model_name(base, name, dropout=False) for name in full_names}
+        distinct = len(set(short_names.values())) == len(full_names)
+        for name in full_names:
+            chosen[task, name] = short_names[name] if distinct else _model_name(base, name, dropout=True)
+    return {run.id: chosen[run.task.name, run.architecture.name] for run in runs}
+
+
+def _model_name(base: str, name: str, dropout: bool) -> str:
+    return ", ".join([architecture_name(base), *options_in_words(name, dropout)])
 
 
 def _task_names(runs: Sequence[Run]) -> dict[str, str]:
