@@ -59,7 +59,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
         figure = grid.figure
-    words = ", ".join(
+    words = "; ".join(
         f"{row['series']} {row['mean']:,.0f}" + (f" ({failures})" if (failures := _failures(rows)) else "")
         for _, rows in data.groupby("series", sort=False)
         for row in rows.head(1).to_dict("records")
@@ -109,10 +109,10 @@ def _draw(
 
 def _failures(rows: pd.DataFrame) -> str:
     """How many of a series' seeds never learned, in words; empty if all learned."""
-    failed = int((~rows["learned"].astype(bool)).sum())
-    if failed == len(rows):
-        return "failed"
-    return f"{failed} of {len(rows)} failed" if failed else ""
+    count = int((~rows["learned"].astype(bool)).sum())
+    if count == len(rows):
+        return "never"
+    return f"{count} of {len(rows)} never" if count else ""
 
 
 def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
