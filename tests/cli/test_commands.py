@@ -343,9 +343,9 @@ def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
     full = said(bench("check", "suites/tiny.yaml", "--verbose", cwd=done), 1)
     for detail in (
         "Mamba is trained.",
-        "is above 1e+06",
+        "is above 1e6",
         f"1 run: {result['id']}",
-        "expected: at most 1e+06",
+        "expected: at most 1e6",
     ):
         assert detail in full
 
