@@ -30,11 +30,24 @@ def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:
     Without such a word, the list of all valid words, then `otherwise`.
     """
     choices = [str(choice) for choice in valid]
-    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.6)
-    longer = [choice for choice in choices if word and choice.startswith(str(word))]
-    if near or len(longer) == 1:
-        return f", did you mean '{(near or longer)[0]}'?"
+    if (near := nearest(word, choices)) is not None:
+        return f", did you mean '{near}'?"
     return f", expected one of: {', '.join(choices)}{otherwise}" if choices else ""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str | None:
+    """The nearest valid word; the only one that begins with `word`, or whose parts begin with its letters.
+
+    None without such a word. Capital and small letters count as equal: `LR` finds `learning_rate`.
+    """
+    lowered = {str(choice).lower(): str(choice) for choice in valid}
+    start = str(word).lower()
+    near = difflib.get_close_matches(start, lowered, n=1, cutoff=0.6)
+    longer = [choice for choice in lowered if start and choice.startswith(start)]
+    if near or len(longer) == 1:
+        return lowered[(near or longer)[0]]
+    initials = [choice for choice in lowered if "".join(part[:1] for part in choice.split("_")) == start]
+    return lowered[initials[0]] if len(start) > 1 and len(initials) == 1 else None
 
 
 def raised_in(error: BaseException, module: str) -> str:

@@ -17,8 +17,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file, flush it to disk, rename it to `path`: readers see the old or the new file.
 
     Raises:
-        OSError: for example when the disk is full. The old file is untouched, the temporary file removed.
+        OSError: for example when the disk is full; it names `path`. The old file is untouched, the temporary
+            file removed.
     """
+    try:
+        _write(path, data)
+    except OSError as error:  # of a full disk it names no file, of a read-only folder the temporary one
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file name has at most 255 bytes, so the temporary name takes only the beginning of the final one.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
@@ -33,6 +43,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def check_can_write(path: Path) -> None:
+    """Check that `write_atomically` can write a file. Its folder is created if it does not exist.
+
+    Raises:
+        OSError: it cannot; the error names `path`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:

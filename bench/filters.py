@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, did_you_mean, nearest
 from bench.models.architectures import canonical
 from bench.results.record import RecordedRun
 from bench.run import SETTINGS, Run, short, text_of
@@ -51,14 +52,22 @@ def matching(
         words: by field, values that are right even where no candidate has them now.
 
     Raises:
-        UserError: for an unknown field, a term without `=`, a pattern that matches nothing, or terms that
-            together match nothing.
+        UserError: for no term, an unknown field, a term without `=`, a pattern that matches nothing, or terms
+            that together match nothing.
     """
     chosen = list(candidates)
+    if not terms.split():  # an unset variable of a shell; it must not mean everything
+        raise UserError(f"the filter is empty, expected field=pattern{_example('', candidates, fields)}")
     for term in terms.split():
         key, equals, patterns = term.partition("=")
         if not equals or not patterns:
-            raise UserError(f"filter term '{term}' is not of the form field=pattern")
+            example = _example(term, candidates, fields)
+            raise UserError(f"filter term '{term}' is not of the form field=pattern{example}")
+        if not all(patterns.split(",")):
+            raise UserError(
+                f"filter term '{term}' has an empty pattern: separate patterns by commas without spaces, "
+                "as in task=a,b"
+            )
         if key not in fields:
             raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
         wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
@@ -74,8 +83,36 @@ def matching(
         if not chosen:
             values = dict.fromkeys(value for candidate in before for value in fields[key](candidate) if value)
             suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
+            if values and set(wanted) <= set((words or {}).get(key, ())):  # a right word, of no thing now
+                suggestion = f"; {key} is now {' or '.join(values)}"
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
     return chosen
+
+
+def _example(term: str, things: Sequence[Thing], fields: Mapping[str, Callable[[Thing], list[str]]]) -> str:
+    """For a term that is none: the term of these things that is nearest to it, and all fields.
+
+    `mamba` is near to `architecture=mamba`, `layers:2` and `layers=` are near to `layers=2`.
+    """
+    values = {
+        field: list(dict.fromkeys(value for thing in things for value in read(thing) if value))
+        for field, read in fields.items()
+    }
+    field, _, value = re.match(r"(\w*)(\W*)(.*)", term).groups()  # type: ignore[union-attr]
+    terms = [(field, value or values[field][0])] if values.get(field) else []
+    for match in (_same, nearest):
+        terms += [(name, near) for name in fields if (near := match(term, values[name])) is not None]
+    if terms:
+        right = f", did you mean '{'='.join(terms[0])}'?"
+    else:
+        listed = next(((name, options[0]) for name, options in values.items() if len(options) > 1), None)
+        right = f", such as '{'='.join(listed)}'" if listed else ""
+    return f"{right}{' Fields' if right.endswith('?') else '; fields'}: {', '.join(fields)}"
+
+
+def _same(word: str, valid: Iterable[str]) -> str | None:
+    """The word itself, or as a shell pattern, if it is one of the valid ones."""
+    return word if _matches(valid, [word]) else None
 
 
 def _refuse_strays(key: str, wanted: Mapping[str, str], values: Collection[str], whole: str) -> None:
@@ -98,6 +135,8 @@ def _canonical(key: str, pattern: str) -> str:
     """
     if key == "architecture":
         return canonical(pattern)
+    if key == "size":  # as plans print it: 2×128
+        return pattern.replace("×", "x")
     kind = _TYPES.get(key)
     if kind not in (int, float):
         return pattern

@@ -255,6 +255,6 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
     Raises:
         UserError: for an unknown field, a term without `=`, or terms that match no run.
     """
-    if not terms:
+    if terms is None:
         return runs
     return matching(runs, terms, FILTER_FIELDS, f"the suite's {len(runs):,} runs", {"state": WORDS})

@@ -28,6 +28,7 @@ def main() -> None:
 
 def _run() -> None:
     """Run the command of this process; print its error, if any, in lines without a traceback."""
+    import errno
     import gc
 
     from bench.cli import stdout
@@ -35,6 +36,7 @@ def _run() -> None:
 
     gc.set_threshold(100_000)  # results contain no cycles; the search for them takes a fifth of a status
     try:
+        stdout.settle_width()
         stdout.data_stream()  # help and errors may contain letters that the terminal lacks
         from bench.cli.app import app
 
@@ -43,9 +45,12 @@ def _run() -> None:
         lines = error.problems if isinstance(error, InvalidFile) else [f"bench: {error}"]
         code = error.exit_code
     except OSError as error:  # a folder that cannot be written, a full disk
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        lines, code = [f"bench: {error.filename}: {error.strerror}"], UserError.exit_code
+        if error.filename is None:  # a file is written by `write_atomically`, which names it
+            stdout.abandon()
+        place = "the output cannot be written" if error.filename is None else error.filename
+        lines, code = [f"bench: {place}: {error.strerror}"], UserError.exit_code
     for line in lines:
         print(line, file=sys.stderr)
     sys.exit(code)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from bench.docstrings import paragraphs
+from bench.errors import UserError
 
 COMMANDS: dict[str, str] = {
     "plan": "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
@@ -52,8 +53,31 @@ def _without_type(options: list[Any]) -> list[Any]:
     return options
 
 
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty value: an unset variable of a shell, as in `--results "$FOLDER"`.
+
+    An empty path would mean the current folder, and an empty filter all runs.
+
+    Raises:
+        UserError: a word of the command line is empty, or is an option with nothing after its `=`.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if word == "":
+            named = before.startswith("-") and "=" not in before
+            raise UserError(f"{before}: the value is empty" if named else "an argument is empty")
+        if equals and not value and option.startswith("--"):
+            raise UserError(f"{option}: the value is empty")
+
+
 class Command(TyperCommand):
     """A command of bench."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name."""
+        if not ctx.resilient_parsing:  # a shell completes an empty word
+            _refuse_empty(args)
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The arguments and options, `--help` included."""

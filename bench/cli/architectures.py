@@ -22,7 +22,7 @@ from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block
-from bench.models.sizes import Size
+from bench.models.sizes import LARGEST, Size
 from bench.paper.sizes import SIZE_GROUPS, TABLE_6, group_of, sizes_of
 from bench.tasks import TASKS, Task
 
@@ -145,10 +145,13 @@ def show_architectures(name: str | None, size: str, task: str, as_json: bool) ->
 
 
 def _sizes(word: str) -> Sequence[Size]:
-    sizes = sizes_of(word.replace("×", "x"))
+    sizes = sizes_of(word)
     if sizes is None:
         near = did_you_mean(word, SIZE_GROUPS)
-        raise UserError(f"--size {word}: neither layers x width, such as 2x128, nor a size group{near}")
+        raise UserError(
+            f"--size {word}: neither layers x width, such as 2x128 (numbers up to {LARGEST:,}), "
+            f"nor a size group{near}"
+        )
     return sizes
 
 

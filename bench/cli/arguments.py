@@ -64,6 +64,13 @@ class SuiteChoice:
         """Read the suite; errors as in `bench.suite.load`."""
         return suites.load(self.path, self.settings)
 
+    @property
+    def without_results(self) -> str | None:
+        """That the folder that the user names does not exist, which may be a typo; else None."""
+        if self.results == RESULTS or self.results.exists():
+            return None
+        return f"{self.results}: no such folder of results yet; bench run makes it"
+
     def __str__(self) -> str:
         """The arguments of another command about this suite: `quick --set steps=2000 --plugin mine.py`."""
         changes = "".join(f" --set {shlex.quote(word)}" for word in self.settings)

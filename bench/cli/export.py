@@ -57,7 +57,7 @@ def export_results(path: Path | None, results: Path, table: str = "results") -> 
     try:
         export.write(frame, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
     out = printing.Output()
     for problem in frame.attrs["problems"]:
         out.say(problem, style="yellow")

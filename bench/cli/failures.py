@@ -11,28 +11,43 @@ import typer
 
 from bench import results as pool_of
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
+from bench.cli.arguments import (
+    RESULTS,
+    Changes,
+    Filter,
+    Json,
+    Plugins,
+    Results,
+    ShardText,
+    SuiteChoice,
+    SuiteWord,
+)
 from bench.cost import Speeds
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.state import Folder
-from bench.plan import Planned, plan
+from bench.plan import Planned, plan, select
 
 MOST_NAMED = 5
 TRACEBACK_LINES = 12
 
 
 def command(
-    suite: SuiteWord, plugin: Plugins, changes: Changes, results: Results = RESULTS, json: Json = False
+    suite: SuiteWord,
+    plugin: Plugins,
+    changes: Changes,
+    results: Results = RESULTS,
+    filter: Filter = None,
+    shard: ShardText = None,
+    json: Json = False,
 ) -> None:
     """List failed runs by cause: one traceback each, the runs, the command to try them again.
 
     Exit code 1: a run has failed.
     """
-    raise typer.Exit(
-        1 if show_failures(SuiteChoice.of(suite, changes, results=results), results, json) else 0
-    )
+    failed = show_failures(SuiteChoice.of(suite, changes, shard, results), results, filter, json)
+    raise typer.Exit(1 if failed else 0)
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,12 @@ class _Failed:
     record: dict[str, Any]
 
 
-def show_failures(choice: SuiteChoice, results: Path, as_json: bool) -> int:
+def show_failures(choice: SuiteChoice, results: Path, terms: str | None = None, as_json: bool = False) -> int:
     """Print the failed runs of a suite, the most frequent cause first; return their number."""
     suite = choice.load()
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
+    planned = select(choice.of_shard(suite, planned), terms)
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
     for entry in planned:
         if entry.status.word == "failed":
@@ -70,7 +86,8 @@ def show_failures(choice: SuiteChoice, results: Path, as_json: bool) -> int:
             out.print()
         _show(reason, failed, choice, out)
     if not groups:
-        out.say(f"No run of suite {suite.name} has failed.")
+        chosen = "" if terms is None and choice.shard is None else "chosen "
+        out.say(f"No {chosen}run of suite {suite.name} has failed.")
     if abandoned:
         out.say(f"abandoned: {abandoned}", style="red")
     return sum(map(len, causes.values()))

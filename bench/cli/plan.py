@@ -70,6 +70,8 @@ def show_plan(
     out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
     for line in _remarks(choice, planned, speeds):
         out.print(Text(line, "dim"))
+    if choice.without_results:
+        out.say(choice.without_results, style="yellow")
     say_outdated(planned, pool, out)
     for line in said_withdrawn(suite, pool):
         out.say(line, style="yellow")

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.stdout import data_stream, speaks_utf8
+from bench.cli.stdout import abandon, data_stream, speaks_utf8
 
 STATE_STYLES = {
     "finished": "green",
@@ -44,7 +44,7 @@ class Output(Console):
 
     def on_broken_pipe(self) -> NoReturn:
         """Exit without a message, and without output that Python would flush at exit."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        abandon()
         raise SystemExit(READER_LEFT)
 
     def say(self, text: str, style: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -107,7 +108,7 @@ def raise_all(errors: list[UserError]) -> None:
 def _usable(choices: Iterable[SuiteChoice], unusable: list[UserError]) -> list[suites.Suite]:
     """The chosen suites, each file once. The errors of other files are added to `unusable`."""
     loaded = []
-    for choice in {choice.path.resolve(): choice for choice in choices}.values():
+    for choice in {os.path.realpath(choice.path): choice for choice in choices}.values():
         try:
             loaded.append(choice.load())
         except InvalidFile as error:

@@ -20,6 +20,7 @@ from bench.cli.completion import suite_words
 from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
+from bench.files import check_can_write
 from bench.run import Run
 from bench.speed import records
 from bench.speed.cases import Grid, distinct, runs_of
@@ -140,6 +141,7 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
         where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
         out.say(f"{name}{where}")
     path = choices.output or records.path_of(choices.results, name)
+    check_can_write(path)  # before minutes of measuring
     older = None if choices.output else records.of_device(choices.results, name)
     for record in _measured(cases, grid.stacks, device, name, choices):
         # Stored after every case, so that an interrupted measurement keeps its first cases.

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +20,24 @@ from rich.text import Text
 from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, ShardText, SuiteChoice, SuiteWord
+from bench.cli.arguments import (
+    RESULTS,
+    Changes,
+    Filter,
+    Json,
+    Plugins,
+    Results,
+    ShardText,
+    SuiteChoice,
+    SuiteWord,
+)
 from bench.cli.plan import known_speeds, said_withdrawn
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
-from bench.plan import Planned, Total, plan
+from bench.plan import Planned, Total, plan, select
 from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0
@@ -41,6 +51,7 @@ def command(
     plugin: Plugins,
     changes: Changes,
     results: Results = RESULTS,
+    filter: Filter = None,
     shard: ShardText = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep the table on screen, refreshed every 2 seconds.")
@@ -48,17 +59,19 @@ def command(
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(SuiteChoice.of(suite, changes, shard, results), results, watch, json)
+    show_status(SuiteChoice.of(suite, changes, shard, results), results, filter, watch, json)
 
 
-def show_status(choice: SuiteChoice, results: Path, watch: bool, as_json: bool) -> None:
+def show_status(
+    choice: SuiteChoice, results: Path, terms: str | None = None, watch: bool = False, as_json: bool = False
+) -> None:
     """Print the progress of a suite, once or until interrupted."""
     suite = choice.load()
     out = printing.Output()
     if watch and not as_json:
-        _watch(suite, choice, results, out)
+        _watch(suite, choice, results, terms, out)
         return
-    view = _View.of(suite, choice, results)
+    view = _View.of(suite, choice, results, terms)
     if as_json:
         out.json(_as_json(view))
         return
@@ -79,18 +92,25 @@ class _View:
     planned: list[Planned]
 
     @classmethod
-    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
+    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path, terms: str | None = None) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
         planned = choice.of_shard(suite, plan(suite, results, pool, known_speeds(pool, results), queue))
+        planned = select(planned, terms)
         return cls(suite, choice, results, pool, queue, planned)
 
     def with_word(self, word: Word) -> list[Planned]:
         return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(suite: suites.Suite, choice: SuiteChoice, results: Path, out: printing.Output) -> None:
+def _watch(
+    suite: suites.Suite, choice: SuiteChoice, results: Path, terms: str | None, out: printing.Output
+) -> None:
+    """Print the progress again and again. A filter chooses runs once, as their states change."""
+    ids = {entry.run.id for entry in _View.of(suite, choice, results, terms).planned}
+
     def shown() -> Group:
         view = _View.of(suite, choice, results)
+        view = replace(view, planned=[entry for entry in view.planned if entry.run.id in ids])
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
 
     try:
@@ -132,6 +152,8 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
         yield f"{view.results}: its disk has only {room >> 20} MiB left.", "red"
+    if view.choice.without_results:
+        yield view.choice.without_results, "yellow"
     for line in said_withdrawn(view.suite, view.pool):
         yield line, "yellow"
     for problem in view.pool.problems:

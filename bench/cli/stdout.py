@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import sys
 import unicodedata
 from typing import TextIO
@@ -16,6 +17,9 @@ _PLAIN = {
     "×": "x", "·": ".", "…": "...", "–": "-", "—": "-", "−": "-", "±": "+-", "→": "->", "≤": "<=", "≥": ">=",
     "✓": "yes", "✗": "no", "“": '"', "”": '"', "’": "'",
 }  # fmt: skip
+
+LEAST_COLUMNS = 20
+"""A terminal is no narrower."""
 
 _reserved: TextIO | None = None
 
@@ -53,6 +57,19 @@ def reserve() -> None:
     global _reserved
     if sys.stdout is not sys.stderr:  # differs between commands of one process
         _reserved, sys.stdout = sys.stdout, sys.stderr
+
+
+def abandon() -> None:
+    """Write no more: what is left in the stream's buffer is lost, and Python does not fail on it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), data_stream().fileno())
+
+
+def settle_width() -> None:
+    """Ignore a width in the variable COLUMNS that is none, such as the 0 of a terminal without a size."""
+    width = os.environ.get("COLUMNS", "")
+    if not (width.isascii() and width.isdigit() and int(width) >= LEAST_COLUMNS):
+        os.environ.pop("COLUMNS", None)
 
 
 def speaks_utf8(stream: TextIO) -> bool:

@@ -9,8 +9,10 @@ from pydantic import Field
 from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 
-Count = Annotated[int, Field(gt=0, le=100_000)]
-"""A number of layers, channels or heads. The limit is far beyond what can be trained."""
+LARGEST = 100_000
+"""Largest number of layers, channels or heads, far beyond what can be trained."""
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+"""A number of layers, channels or heads."""
 
 
 class Size(Frozen):

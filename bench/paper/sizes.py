@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.models.sizes import Size
+from bench.models.sizes import LARGEST, Size
 
 
 def _sizes(*pairs: tuple[int, int]) -> tuple[Size, ...]:
@@ -76,13 +76,18 @@ SIZE_GROUPS: dict[str, tuple[Size, ...]] = {
 
 
 def sizes_of(word: str) -> tuple[Size, ...] | None:
-    """The sizes of a group, or the one that a word such as `2x128` states; None for other words."""
+    """The sizes of a group, or the one that `2x128` or `2×128` states; None for other words."""
     if word in SIZE_GROUPS:
         return SIZE_GROUPS[word]
-    layers, cross, width = word.partition("x")
-    if cross and layers.isdecimal() and width.isdecimal() and int(layers) and int(width):
-        return (Size(layers=int(layers), width=int(width)),)
-    return None
+    numbers = word.replace("×", "x").split("x")
+    if len(numbers) != 2 or not all(number.isdecimal() and len(number) <= 9 for number in numbers):
+        return None
+    layers, width = map(int, numbers)
+    return (
+        (Size(layers=layers, width=width),)
+        if 0 < min(layers, width) <= max(layers, width) <= LARGEST
+        else None
+    )
 
 
 def group_of(layers: int, width: int) -> str | None:

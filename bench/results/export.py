@@ -108,6 +108,7 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: expected a name that ends in .parquet or .csv")
     unfinished = path.with_name(f".{path.name}.unfinished")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         if path.suffix == ".csv":
             frame.to_csv(unfinished, index=False)

@@ -156,17 +156,26 @@ def check_writable(results: Path) -> None:
         raise UserError(f"{results}: {why}") from None
 
 
+MOST_PROBLEMS = 3
+"""A message names at most this many files or folders."""
+
+
 def require(results: Path) -> Path:
     """Return the folder if it contains a result file.
 
     Raises:
         UserError: when the folder does not exist or contains no results.
     """
-    if results.is_dir() and any(True for _ in _files(results, [])):
+    problems: list[str] = []
+    if results.is_dir() and any(True for _ in _files(results, problems)):
         return results
-    why = "no result in this folder" if results.is_dir() else "no such folder of results"
-    near = did_you_mean(results.name, _siblings(results)) if not results.is_dir() else ""
-    raise UserError(f"{results}: {why}{near}")
+    if problems:  # for example a folder that cannot be read
+        raise UserError(f"{results}: no result that can be read; {'; '.join(problems[:MOST_PROBLEMS])}")
+    way = "`bench run SUITE` trains and writes some, and --results names another folder"
+    if results.is_dir():
+        raise UserError(f"{results}: no result in this folder; {way}")
+    near = did_you_mean(results.name, _siblings(results))
+    raise UserError(f"{results}: no such folder of results{near or f'; {way}'}")
 
 
 def load(results: Path) -> Pool:

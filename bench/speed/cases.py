@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES
-from bench.models.sizes import Size
+from bench.models.sizes import LARGEST, Size
 from bench.paper.sizes import sizes_of
 from bench.precision import PRECISIONS
 from bench.run import Run
@@ -119,6 +119,9 @@ def _sizes(words: Sequence[str]) -> list[Size]:
     for word in words:
         chosen = sizes_of(word)
         if chosen is None:
-            raise UserError(f"--sizes {word}: expected layers x width, such as 2x128, or a size group's name")
+            raise UserError(
+                f"--sizes {word}: expected layers x width, such as 2x128 (numbers up to {LARGEST:,}), "
+                "or a size group's name"
+            )
         sizes += chosen
     return list(dict.fromkeys(sizes))

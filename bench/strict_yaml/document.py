@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel
 
-from bench.errors import InvalidFile, did_you_mean
+from bench.errors import InvalidFile, did_you_mean, nearest
 from bench.strict_yaml.complaints import Complaint, validated
 
 T = TypeVar("T", bound=BaseModel)
@@ -93,6 +93,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+MOST_BYTES = 16 << 20
+"""Largest file. A longer one is no YAML: a device, a checkpoint, an archive."""
 MOST_LEVELS = 100
 """Largest depth of nested lists and mappings."""
 MOST_REPEATED = 100_000
@@ -141,20 +143,32 @@ def read(path: Path) -> Document:
         InvalidFile: it is missing, is not UTF-8 text, is not YAML, or breaks a rule of this module.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        kind = _file_kind(path.name)  # never suggest a claims file for a suite, or the reverse
-        others = (other.name for other in path.parent.glob("*.y*ml"))
-        near = sorted(name for name in others if _file_kind(name) == kind)
-        raise InvalidFile([f"{path}: no such file{did_you_mean(path.name, near)}"]) from None
+        fault = "is a link that leads nowhere" if path.is_symlink() else f"no such file{_near(path)}"
+        raise InvalidFile([f"{path}: {fault}"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
+    if len(data) > MOST_BYTES:
+        raise InvalidFile([f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for YAML by hand"])
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = path.read_bytes()[: error.start]
+        before = data[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         place = f"{path}:{line}:{column}"
         raise InvalidFile([f"{place}: is not UTF-8 text (byte {error.start + 1})"]) from None
     return parse(path, text)
+
+
+def _near(path: Path) -> str:
+    """A suggestion for a file that does not exist, from the YAML files beside it that do."""
+    kind = _file_kind(path.name)  # never suggest a claims file for a suite, or the reverse
+    others = (other for other in path.parent.glob("*.y*ml") if other.exists() and other.name != path.name)
+    names = sorted(other.name for other in others if _file_kind(other.name) == kind)
+    near = nearest(path.name, names)
+    return did_you_mean(path.name, names) if near is None else f", did you mean '{path.with_name(near)}'?"
 
 
 def _file_kind(name: str) -> str:

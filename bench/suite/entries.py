@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -88,10 +89,23 @@ def is_known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints:
         return True
     if isinstance(word, str):
         own = "; one of your own is loaded by --plugin FILE" if noun in plugins.KINDS else ""
-        complaints.append(Complaint(loc, f"unknown {noun} '{word}'{did_you_mean(word, valid, own)}"))
+        right = _as_suites_write(word, valid) or did_you_mean(word, valid, own)
+        complaints.append(Complaint(loc, f"unknown {noun} '{word}'{right}"))
     else:
-        complaints.append(Complaint(loc, f"expected the name of a {noun}, got {shown(word)}"))
+        article = "an" if noun[0] in "aeiou" else "a"
+        complaints.append(Complaint(loc, f"expected the name of {article} {noun}, got {shown(word)}"))
     return False
+
+
+def _as_suites_write(word: str, valid: Collection[str]) -> str:
+    """For a name with options or a size as `bench plan` prints it: how a suite writes it. Else empty."""
+    base, plus, options = word.partition("+")
+    if plus and base in valid and "=" in options:
+        fields = ", ".join(part.replace("=", ": ", 1) for part in options.split("+"))
+        return f", expected {{name: {base}, {fields}}}"
+    if size := re.fullmatch(r"(\d+) ?[x×] ?(\d+)", word):
+        return f", expected its fields, layers: {size[1]} and width: {size[2]}"
+    return ""
 
 
 def _named(

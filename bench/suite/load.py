@@ -15,6 +15,7 @@ of the files that it includes are reported together, each with its place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -132,7 +133,7 @@ class _Reading:
 
     def file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
         """Read one file after the files it includes. Returns its header, or None if it cannot be read."""
-        self.files.add(path.resolve())
+        self.files.add(_real(path))
         try:
             document = read(path)
         except InvalidFile as error:
@@ -143,12 +144,12 @@ class _Reading:
         header = _header(document, complaints)
         for index, name in enumerate(header.include):
             target, chain = path.parent / name, (*includers, path)
-            if target.resolve() in [file.resolve() for file in chain]:
+            if _real(target) in [_real(file) for file in chain]:
                 circle = " → ".join(str(file) for file in (*chain, target))
                 complaints.append(Complaint(("include", index), f"files include each other: {circle}"))
             elif not target.is_file():
                 complaints.append(Complaint(("include", index), f"include: no such file: {target}"))
-            elif target.resolve() not in self.files:
+            elif _real(target) not in self.files:
                 self.file(target, chain)
         defaults, broken = _usable(Settings, data.get("defaults", {}), ("defaults",), complaints)
         experiments = data.get("experiments", {})
@@ -234,3 +235,8 @@ def _usable(
         return model(), frozenset(model.model_fields)
     broken = frozenset(str(complaint.loc[0]) for complaint in outcome if complaint.loc)
     return model.model_validate({key: value for key, value in data.items() if key not in broken}), broken
+
+
+def _real(path: Path) -> Path:
+    """A path without links. `Path.resolve` raises a RuntimeError for a link to itself before Python 3.13."""
+    return Path(os.path.realpath(path))

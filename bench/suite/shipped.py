@@ -40,8 +40,15 @@ def locate(word: str) -> Path:
     """The file that a user means by a path or by the name of a suite that ships with bench.
 
     Raises:
-        InvalidFile: there is neither a file nor a suite of this name.
+        InvalidFile: there is neither a file nor a suite of this name, or the path cannot be looked at.
     """
+    try:
+        return _located(word)
+    except OSError as error:  # for example a name that is too long
+        raise InvalidFile([f"{word}: cannot be read: {error.strerror}"]) from None
+
+
+def _located(word: str) -> Path:
     path = Path(word)
     if path.is_file():
         return path

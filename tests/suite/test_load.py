@@ -362,7 +362,7 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ),
         ("points: [{layers: 2}]", "4:14: missing key 'width'"),
         ("points: [{size: large, layers: 2}]", "4:21: give either size or layers and width, not both"),
-        ("points: [{lr: 2}]", "4:15: unknown key 'lr', expected one of: task, architecture, size"),
+        ("points: [{lr: 2}]", "4:15: unknown key 'lr', did you mean 'learning_rate'?"),
         ("points: [{size: huge}]", "4:21: unknown size group 'huge'"),
         ("points: [{layers: 2, width: 100}]", "4:14: size: width 100 is not divisible by 8 heads"),
         ("step: 3", "4:5: unknown key 'step', did you mean 'steps'?"),
