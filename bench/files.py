@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,38 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file, flush it to disk, rename it to `path`: readers see the old or the new file.
 
     Raises:
-        OSError: for example when the disk is full; it names `path`. The old file is untouched, the temporary
+        OSError: for example when the disk is full; it names the file or its folder. The old file is untouched, the temporary
             file removed.
     """
-    try:
+    _make_folder(path.parent)
+    with _errors_name(path):
         _write(path, data)
-    except OSError as error:  # of a full disk it names no file, of a read-only folder the temporary one
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and those above it.
+
+    Raises:
+        OSError: it cannot be made. Where a file is in the way, the error is that it is not a directory.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
+@contextlib.contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Name a file in errors, which name none on a full disk, and the temporary file in a read-only folder."""
+    try:
+        yield
+    except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A file name has at most 255 bytes, so the temporary name takes only the beginning of the final one.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     try:
@@ -49,14 +70,11 @@ def check_can_write(path: Path) -> None:
     """Check that `write_atomically` can write a file. Its folder is created if it does not exist.
 
     Raises:
-        OSError: it cannot; the error names `path`.
+        OSError: it cannot; the error names the file or its folder.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+    _make_folder(path.parent)
+    with _errors_name(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
+        pass
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:

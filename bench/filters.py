@@ -99,7 +99,9 @@ def _example(term: str, things: Sequence[Thing], fields: Mapping[str, Callable[[
         for field, read in fields.items()
     }
     field, _, value = re.match(r"(\w*)(\W*)(.*)", term).groups()  # type: ignore[union-attr]
-    terms = [(field, value or values[field][0])] if values.get(field) else []
+    terms = []
+    if of_field := values.get(field):
+        terms = [(field, _same(value, of_field) or nearest(value, of_field) or of_field[0])]
     for match in (_same, nearest):
         terms += [(name, near) for name in fields if (near := match(term, values[name])) is not None]
     if terms:

@@ -77,7 +77,7 @@ def test_a_run_that_two_experiments_share_is_planned_once_for_both() -> None:
     assert [one.run for one in runs] == list(SUITE.runs)
 
 
-@pytest.mark.parametrize("terms", [None, "", "  ", "task=*"])
+@pytest.mark.parametrize("terms", [None, "task=*"])
 def test_without_a_filter_all_runs_are_meant(terms: str | None) -> None:
     assert chosen(terms) == planned()
 
@@ -118,6 +118,7 @@ def test_a_term_keeps_the_runs_whose_field_matches(terms: str, meant: Any) -> No
         ("steps=1000000", "steps=1_000_000", "steps=1e6"),
         ("seed=1", "seed=01"),
         ("width=256", "width=256.0"),
+        ("size=4x256", "size=4×256"),
     ],
 )
 def test_a_number_is_found_however_it_is_written(spellings: tuple[str, ...]) -> None:
@@ -144,11 +145,19 @@ def test_a_large_clip_is_found_by_its_digits(written: str) -> None:
     [
         ("archtecture=mamba", "unknown filter field 'archtecture', did you mean 'architecture'?"),
         ("colour=red", "unknown filter field 'colour', expected one of: experiment, task, architecture"),
-        ("mamba", "filter term 'mamba' is not of the form field=pattern"),
-        ("architecture=", "filter term 'architecture=' is not of the form field=pattern"),
+        ("", "the filter is empty, expected field=pattern, such as 'experiment=first'; fields: experiment, "),
+        ("  ", "the filter is empty, expected field=pattern"),
+        ("mamba", "'mamba' is not of the form field=pattern, did you mean 'architecture=mamba'? Fields: exp"),
+        ("second", "'second' is not of the form field=pattern, did you mean 'experiment=second'?"),
+        ("s4*", "'s4*' is not of the form field=pattern, did you mean 'architecture=s4*'?"),
+        ("secnd", "did you mean 'experiment=second'?"),
+        ("task:linear_regression", "did you mean 'task=linear_regression'?"),
+        ("architecture=", "'architecture=' is not of the form field=pattern, did you mean 'architecture="),
+        ("architecture=mamba, s4", "'architecture=mamba,' has an empty pattern: separate patterns by commas"),
+        ("lr=1e-4", "unknown filter field 'lr', did you mean 'learning_rate'?"),
         ("task=linear_regresion", "no task=linear_regresion, did you mean 'linear_regression'?"),
         ("clip=7", "no clip=7, expected one of: 10, 50"),
-        ("state=failed", "no state=failed, expected one of: missing"),
+        ("state=failed", "no state=failed; state is now missing"),
         ("task=sparse_parity seed=1", "matches none of the suite's 18 runs: no seed=1, expected one of: 0"),
     ],
 )
@@ -157,6 +166,17 @@ def test_a_filter_that_cannot_be_meant_is_an_error_that_says_what_could(terms: s
         chosen(terms)
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@given(terms=st.text(max_size=20) | st.sampled_from(["mamb", "secon", "linear", "4x256", "task:no"]))
+def test_a_refused_filter_suggests_only_what_is_accepted(terms: str) -> None:
+    try:
+        assert chosen(terms)
+    except UserError as error:
+        if suggested := re.search(
+            r"is not of the form field=pattern, did you mean '([^']+=[^']*)'\?", str(error)
+        ):
+            assert chosen(suggested[1])
 
 
 def test_tasks_that_share_a_name_are_told_apart_by_what_differs() -> None:

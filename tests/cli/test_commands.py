@@ -520,7 +520,10 @@ def test_a_report_without_arguments_takes_the_suites_that_have_results(done: Pat
 def test_a_report_of_nothing_says_what_is_lacking(fresh: Path) -> None:
     without_results = bench("report", cwd=fresh)
     assert said(without_results, 2) == ""
-    assert without_results.stderr == "bench: results: no such folder of results\n"
+    assert without_results.stderr == (
+        "bench: results: no such folder of results; `bench run SUITE` trains and writes some, "
+        "and --results names another folder\n"
+    )
     write_pool(fresh / "results", [run_of(seed=77)])  # of no suite that ships with bench
     of_another_suite = bench("report", cwd=fresh)
     assert said(of_another_suite, 2) == ""

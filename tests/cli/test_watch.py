@@ -117,6 +117,26 @@ def test_members_of_a_stack_share_its_time_and_its_worker(
     assert status(suite, results, capsys)["total"]["eta_seconds"] == pytest.approx(100.0)
 
 
+def test_a_filter_and_a_share_choose_the_runs_of_a_status_and_of_failures(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, choice = runs_of(suite), SuiteChoice.of(suite)
+    mamba = [run for run in runs if run.architecture.name == "mamba"]
+    for run in (runs[0], mamba[0]):
+        Folder.of(results, run.id).fail_with("ValueError", "wrong", "Traceback …")
+    show_status(choice, results, "architecture=mamba", as_json=True)
+    chosen = json.loads(capsys.readouterr().out)
+    assert chosen["total"]["states"]["missing"] == len(mamba) - 1
+    assert [run["id"] for run in chosen["failed"]] == [mamba[0].id]
+    assert chosen["experiments"].keys() == {"first"}, "the second has no Mamba"
+    assert show_failures(choice, results, "architecture=mamba") == 1
+    assert show_failures(choice, results, "state=missing") == 0
+    shares = [SuiteChoice.of(suite, shard=f"{number}/2") for number in (1, 2)]
+    assert sum(show_failures(share, results) for share in shares) == 2
+    with pytest.raises(UserError, match="did you mean 'experiment=second'"):
+        show_status(choice, results, "second")
+
+
 def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -214,7 +214,7 @@ def test_a_folder_without_results_is_refused_where_results_are_needed(tmp_path: 
     for arguments in (["compare", "empty", "empty"], ["export", "x.csv", "--results", "empty"]):
         done = bench(*arguments, cwd=tmp_path)
         assert said(done, 2) == ""
-        assert done.stderr == "bench: empty: no result in this folder\n"
+        assert done.stderr.startswith("bench: empty: no result in this folder; `bench run SUITE` trains")
 
 
 # Storing

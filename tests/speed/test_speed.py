@@ -91,7 +91,11 @@ def test_a_suite_is_measured_once_for_each_shape_and_options_take_a_part() -> No
         (Grid(architectures=("mambo",)), "--architectures mambo, did you mean 'mamba'?"),
         (Grid(tasks=("linear",)), "--tasks linear, expected one of"),
         (Grid(precisions=("fp16",)), "--precisions fp16, did you mean 'bf16'?"),
-        (Grid(sizes=("2×128",)), "--sizes 2×128: expected layers x width, such as 2x128"),
+        (Grid(sizes=("2-128",)), "--sizes 2-128: expected layers x width, such as 2x128"),
+        (
+            Grid(sizes=("2x999999",)),
+            "--sizes 2x999999: expected layers x width, such as 2x128 (numbers up to",
+        ),
         (Grid(sizes=("0x8",)), "--sizes 0x8"),
         (Grid(stacks=(4, 0)), "--stacks 0: a stack has at least one member"),
         (Grid(architectures=("transformer",), sizes=("1x9",)), "width 9 is not divisible by 8 heads"),

@@ -133,8 +133,24 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
     (tmp_path / "paper.yaml").write_text("a: 1")
-    with pytest.raises(InvalidFile, match=r"papr\.yaml: no such file, did you mean 'paper\.yaml'\?"):
+    with pytest.raises(
+        InvalidFile, match=rf"papr\.yaml: no such file, did you mean '{tmp_path}/paper\.yaml'\?"
+    ):
         read(tmp_path / "papr.yaml")
+
+
+def test_a_link_to_nowhere_or_to_itself_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "nowhere.yaml").symlink_to("absent.yaml")
+    (tmp_path / "itself.yaml").symlink_to("itself.yaml")
+    with pytest.raises(InvalidFile, match=r"nowhere\.yaml: is a link that leads nowhere"):
+        read(tmp_path / "nowhere.yaml")
+    with pytest.raises(InvalidFile, match=r"itself\.yaml: cannot be read: Too many levels of symbolic links"):
+        read(tmp_path / "itself.yaml")
+
+
+def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
+    with pytest.raises(InvalidFile, match=r"/dev/zero: is larger than 16 MiB"):
+        read(Path("/dev/zero"))
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

@@ -303,6 +303,12 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("tasks: {name: [a]}", "4:19: expected the name of a task, got a list"),
         ("architectures: mambo", "4:20: unknown architecture 'mambo', did you mean 'mamba'?"),
         (
+            "architectures: s4_mamba+dropout=0.1+gate=silu",  # as plans print it
+            "4:20: unknown architecture 's4_mamba+dropout=0.1+gate=silu', expected "
+            "{name: s4_mamba, dropout: 0.1, gate: silu}",
+        ),
+        ("architectures: [[mamba]]", "4:21: expected the name of an architecture, got a list"),
+        (
             "architectures: {name: s4_mamba, gait: silu}",
             "4:37: unknown option 'gait', did you mean 'gate'?",
         ),
@@ -363,6 +369,7 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("points: [{layers: 2}]", "4:14: missing key 'width'"),
         ("points: [{size: large, layers: 2}]", "4:21: give either size or layers and width, not both"),
         ("points: [{lr: 2}]", "4:15: unknown key 'lr', did you mean 'learning_rate'?"),
+        ("points: [{size: 2×64}]", "4:21: unknown size group '2×64', expected its fields, layers: 2 and"),
         ("points: [{size: huge}]", "4:21: unknown size group 'huge'"),
         ("points: [{layers: 2, width: 100}]", "4:14: size: width 100 is not divisible by 8 heads"),
         ("step: 3", "4:5: unknown key 'step', did you mean 'steps'?"),
