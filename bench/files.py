@@ -19,8 +19,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file, flush it to disk, rename it to `path`: readers see the old or the new file.
 
     Raises:
-        OSError: for example when the disk is full; it names the file or its folder. The old file is untouched, the temporary
-            file removed.
+        OSError: for example when the disk is full; it names the file or its folder. The old file is
+            untouched, the temporary file removed.
     """
     _make_folder(path.parent)
     with _errors_name(path):

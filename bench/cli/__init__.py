@@ -41,6 +41,10 @@ def _run() -> None:
         from bench.cli.app import app
 
         app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # of help, for which Typer exits with 1
+            sys.exit(stdout.READER_LEFT)
+        raise
     except UserError as error:
         lines = error.problems if isinstance(error, InvalidFile) else [f"bench: {error}"]
         code = error.exit_code

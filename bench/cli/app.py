@@ -106,6 +106,9 @@ app = typer.Typer(
     cls=LazyGroup,
     name="bench",
     help="Compare sequence architectures at equal training FLOPs: which learns which task in context?",
+    epilog="Exit codes: 0 done; 1 done, with bad news (a run failed, a claim is contradicted, a kernel "
+    "disagrees); 2 not done (a wrong option, a missing folder, a full disk); 3 a suite or claims file is "
+    "wrong; 75 time is over (run --for); 130 Ctrl-C. Details: bench/guide/design.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -42,7 +42,7 @@ def command(
     ] = None,
     size: Annotated[
         str,
-        typer.Option(help="Layers x width, such as 2x128, or the name of a size group (of several sizes)."),
+        typer.Option(help="Layers x width, e.g. 2x128, or the name of a size group (of several sizes)."),
     ] = SIZE,
     task: Annotated[
         str, typer.Option(help="The task, which fixes the length of prompts.", autocompletion=task_names)

@@ -88,11 +88,12 @@ class SuiteChoice:
         return [entry for entry in planned if ids is None or entry.run.id in ids]
 
 
+SUITE_HELP = "A suite file, or the name of a suite that ships with bench."
 SuiteWord = Annotated[
     str,
     typer.Argument(
         metavar="SUITE",
-        help="A suite file, or the name of a suite that ships with bench.",
+        help=SUITE_HELP,
         autocompletion=suite_words,
     ),
 ]
@@ -150,6 +151,10 @@ Plugins = Annotated[
         help="Python file with architectures or tasks of your own; may be repeated.",
     ),
 ]
+KERNELS_HELP = (
+    "Backend of all kernels: auto (triton on a GPU, else sequential), sequential, triton, mamba_ssm (pip "
+    "extra: cuda), reference."
+)
 ShardText = Annotated[
     str | None,
     typer.Option(
@@ -163,7 +168,8 @@ Filter = Annotated[
     str | None,
     typer.Option(
         "--filter",
-        help="Only runs that match, e.g. 'task=linear_regression architecture=mamba*,s4 size=small'. "
-        f"Fields: experiment, {', '.join(RUN_FIELDS)}, size, id, state.",
+        metavar="TERMS",
+        help="Only runs that match all terms, e.g. 'task=linear_regression architecture=mamba*,s4 "
+        f"size=small'. Fields: experiment, {', '.join(RUN_FIELDS)}, size, id, state.",
     ),
 ]

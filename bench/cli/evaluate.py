@@ -9,7 +9,7 @@ import typer
 
 from bench import plugins
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Json, Plugins, Results, TaskSettings
+from bench.cli.arguments import KERNELS_HELP, RESULTS, Json, Plugins, Results, TaskSettings
 from bench.cli.printing import Column
 from bench.results.evaluations import marks, metric, normalised, positions
 from bench.results.record import EvaluationRecord
@@ -25,14 +25,17 @@ def command(
         list[str], typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, or result files.")
     ],
     settings: TaskSettings,
-    task: Annotated[str | None, typer.Option("--task", help="Another task, such as one of your own.")] = None,
-    prompts: Annotated[
-        int | None, typer.Option("--prompts", min=2, help="Prompts of each evaluation; default: the run's.")
+    task: Annotated[
+        str | None, typer.Option("--task", help="Another task than the run's, e.g. one of your own.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
-    kernels: Annotated[
-        str, typer.Option("--kernels", help="Backend of all kernels, as for bench run.")
-    ] = "auto",
+    prompts: Annotated[
+        int | None,
+        typer.Option(
+            "--prompts", min=2, help="Prompts of each evaluation (default: as many as the run was tested on)."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="Device: cpu, cuda or cuda:1.")] = "cpu",
+    kernels: Annotated[str, typer.Option("--kernels", help=KERNELS_HELP)] = "auto",
     store: Annotated[
         bool, typer.Option("--store", help="Write the scores beside the result, which does not change.")
     ] = False,

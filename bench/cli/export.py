@@ -27,7 +27,7 @@ def command(
         str,
         typer.Option(
             "--table",
-            help="results (a row per run and checkpoint), positions (scores by position), curves (training "
+            help="Table: results (a row per run and checkpoint), positions (scores by position), curves (training "
             "curves), prompts (scores of single prompts), evaluations (of bench evaluate --store) or "
             "baselines.",
         ),

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.stdout import abandon, data_stream, speaks_utf8
+from bench.cli.stdout import READER_LEFT, abandon, data_stream, speaks_utf8
 
 STATE_STYLES = {
     "finished": "green",
@@ -28,8 +28,6 @@ STATE_STYLES = {
 UNBOUNDED = 10_000
 FLOPS = "full-length FLOPs"
 """Heading of training FLOPs, which are printed in the count at which models are compared (`AXIS`)."""
-READER_LEFT = 141
-"""Exit code if the reader of a pipe has closed it (`bench plan … | head`): the shell's code for SIGPIPE."""
 
 Cell = str | Text | ProgressBar
 

@@ -31,7 +31,8 @@ def command(
         typer.Argument(
             metavar="SUITE",
             autocompletion=suite_words,
-            help="Suite files, or names of shipped suites; by default all of suites/ with results.",
+            help="Suite files, or names of suites that ship with bench (default: every suite in suites/ "
+            "with results).",
         ),
     ] = None,
     results: Results = RESULTS,

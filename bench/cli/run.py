@@ -13,7 +13,17 @@ import typer
 
 from bench import results as pool_of
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Filter, Plugins, Results, ShardText, SuiteChoice, SuiteWord
+from bench.cli.arguments import (
+    KERNELS_HELP,
+    RESULTS,
+    Changes,
+    Filter,
+    Plugins,
+    Results,
+    ShardText,
+    SuiteChoice,
+    SuiteWord,
+)
 from bench.cli.expected_time import cautious_seconds, expected_cost
 from bench.cli.memory import share_gpus
 from bench.cli.outcome import (
@@ -67,7 +77,7 @@ def command(
         str | None, typer.Option(metavar="failed", help="Try failed runs again: --retry failed.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start long work without asking.")] = False,
-    device: Annotated[str, typer.Option(help="auto (GPUs if there are any), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto (GPUs if there are any), cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Runs trained side by side (default: one per GPU, or one per core)."),
@@ -75,10 +85,7 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each worker.")] = 1,
     kernels: Annotated[
         str,
-        typer.Option(
-            help="Backend of all kernels: auto (triton on a GPU, else sequential), sequential, triton, "
-            "mamba_ssm (pip extra: cuda), reference."
-        ),
+        typer.Option(help=KERNELS_HELP),
     ] = "auto",
     scan: Annotated[str | None, typer.Option("--scan", hidden=True)] = None,
     save_every: Annotated[
@@ -88,8 +95,8 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Runs of one shape that train as one set of kernels (default: on a GPU as bench speed "
-            "measured, else by size; 1 on a processor).",
+            help="Number of runs of one shape that train together (default: on a GPU the fastest that bench "
+            "speed measured, or one by size; on a processor 1).",
         ),
     ] = None,
     keep_weights: Annotated[
@@ -108,7 +115,7 @@ def command(
         typer.Option(
             "--for",
             metavar="DURATION",
-            help="Save everything and stop before this time is over, such as 90s, 9m or 1h30m. "
+            help="Save everything and stop before this time is over, e.g. 90s, 9m or 1h30m. "
             f"Exit code {UNFINISHED} if runs are left; the same command resumes them.",
         ),
     ] = None,
@@ -120,7 +127,7 @@ def command(
             help="Copy losses and evaluations to a tracker while runs train (pip extra: tracking).",
         ),
     ] = None,
-    cluster: Annotated[str, typer.Option(help="local (this machine) or slurm.")] = "local",
+    cluster: Annotated[str, typer.Option(help="Where to train: local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
         typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),

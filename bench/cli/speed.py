@@ -15,15 +15,16 @@ import typer
 from rich.console import Console
 
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice
+from bench.cli.arguments import RESULTS, SUITE_HELP, Changes, Json, Plugins, Results, SuiteChoice
 from bench.cli.completion import suite_words
 from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
 from bench.files import check_can_write
+from bench.precision import PRECISIONS
 from bench.run import Run
 from bench.speed import records
-from bench.speed.cases import Grid, distinct, runs_of
+from bench.speed.cases import USUAL_PRECISIONS, Grid, distinct, runs_of
 from bench.speed.picture import draw, largest, short_name
 from bench.speed.records import KernelTime, Record, Row
 
@@ -44,25 +45,31 @@ def command(
     suite: Annotated[
         str | None,
         typer.Argument(
-            metavar="SUITE", help="Measure this suite's distinct shapes.", autocompletion=suite_words
+            metavar="SUITE",
+            help=f"Measure a run of each shape in this suite: {SUITE_HELP[0].lower()}{SUITE_HELP[1:]}",
+            autocompletion=suite_words,
         ),
     ] = None,
     architectures: Annotated[
-        str | None, typer.Option(help="Names, separated by commas (default: the paper's six).")
+        str | None, typer.Option(help="Architectures, separated by commas (default: the paper's six).")
     ] = None,
     sizes: Annotated[
         str | None,
-        typer.Option(help="Layers x width, such as 2x128,8x64, or size groups (default: 2x128)."),
+        typer.Option(help="Layers x width, e.g. 2x128,8x64, or size groups (default: 2x128)."),
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="Names, separated by commas (default: linear_regression).")
+        str | None, typer.Option(help="Tasks, separated by commas (default: linear_regression).")
     ] = None,
     precisions: Annotated[
-        str | None, typer.Option(help="fp32,tf32 (default: both; fp32 on a processor).")
+        str | None,
+        typer.Option(
+            help=f"Precisions, separated by commas: {', '.join(PRECISIONS)} (default: "
+            f"{','.join(USUAL_PRECISIONS)}; on a processor fp32)."
+        ),
     ] = None,
-    stacks: Annotated[str, typer.Option(help="Members of a stack, separated by commas.")] = "1,16",
+    stacks: Annotated[str, typer.Option(help="Numbers of runs in a stack, separated by commas.")] = "1,16",
     profile: Annotated[
-        bool, typer.Option("--profile", help="The time of each kernel in a step, as tables and pictures.")
+        bool, typer.Option("--profile", help="Also print and draw the time of each kernel in a step.")
     ] = False,
     peer: Annotated[
         str | None,

@@ -18,6 +18,8 @@ _PLAIN = {
     "✓": "yes", "✗": "no", "“": '"', "”": '"', "’": "'",
 }  # fmt: skip
 
+READER_LEFT = 141
+"""Exit code if the reader of a pipe has closed it (`bench plan … | head`): the shell's code for SIGPIPE."""
 LEAST_COLUMNS = 20
 """A terminal is no narrower."""
 

@@ -12,7 +12,7 @@ import typer
 
 from bench import results as pool_of
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice
+from bench.cli.arguments import RESULTS, SUITE_HELP, Changes, Plugins, Results, SuiteChoice
 from bench.cli.completion import suite_words
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
@@ -21,8 +21,8 @@ from bench.results.record import RecordedRun
 from bench.run import Run
 
 FIELDS_HELP = (
-    "Which results, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, kind (run, baselines), "
-    f"{', '.join(RUN_FIELDS)}, size, kernels, commit, device, host, bench."
+    "Only results that match all terms, e.g. 'commit=1a2b3c* kernels=triton'. Fields: id, "
+    f"kind (run, baselines), {', '.join(RUN_FIELDS)}, size, kernels, commit, device, host, bench."
 )
 
 
@@ -32,16 +32,20 @@ def command(
     suite: Annotated[
         str | None,
         typer.Argument(
-            metavar="SUITE", help="Only results of this suite's runs.", autocompletion=suite_words
+            metavar="SUITE",
+            help=f"Only results of this suite: {SUITE_HELP[0].lower()}{SUITE_HELP[1:]}",
+            autocompletion=suite_words,
         ),
     ] = None,
     results: Results = RESULTS,
     filter: Annotated[
         str | None,
-        typer.Option("--filter", help=FIELDS_HELP),
+        typer.Option("--filter", metavar="TERMS", help=FIELDS_HELP),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why they no longer count; shown in reports.")] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Count them again.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="Why the results no longer count. Reports show it.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Count withdrawn results again.")] = False,
 ) -> None:
     """Withdraw wrong results: files stay, runs become missing. Without --filter, list them."""
     choice = None if suite is None else SuiteChoice.of(suite, changes)
