@@ -27,9 +27,9 @@ def command(
         str,
         typer.Option(
             "--table",
-            help="Table: results (a row per run and checkpoint), positions (scores by position), curves (training "
-            "curves), prompts (scores of single prompts), evaluations (of bench evaluate --store) or "
-            "baselines.",
+            help="Table: results (a row per run and checkpoint), positions (scores by position), curves "
+            "(training curves), prompts (scores of single prompts), evaluations (of bench evaluate --store) "
+            "or baselines.",
         ),
     ] = "results",
     describe: Annotated[

@@ -287,7 +287,7 @@ def _run_here(
     deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(workers))
     cautious = cautious_seconds(todo, len(workers), work.speeds.kind)
     confirm(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
-    pool_of.check_writable(results)
+    pool_of.check_writable(results, [pool_of.path_of(results, entry.run) for entry in todo])
     if choices.retry:
         forget_failures(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())

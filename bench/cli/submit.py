@@ -28,7 +28,7 @@ from bench.dispatch.state import Folder
 from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan import Planned
-from bench.results import check_writable
+from bench.results import check_writable, path_of
 from bench.run import Run
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def submit_order(
             out.say(f"would submit job {number}: {_work(plan)}, {printing.duration(plan.seconds)}")
         return
     confirm(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
-    check_writable(results)
+    check_writable(results, [path_of(results, entry.run) for entry in todo])
     if choices.retry:
         forget_failures(jobs, results)
     tidy(results)

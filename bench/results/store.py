@@ -8,7 +8,7 @@ import gc
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,21 +139,32 @@ def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> 
         raise NotStored(f"{path}: cannot be stored ({reason}); the result is kept in {copy}") from error
 
 
-def check_writable(results: Path) -> None:
+def check_writable(results: Path, paths: Sequence[Path] = ()) -> None:
     """Check that results can be stored in a folder. The folder is created if it does not exist.
 
+    Args:
+        results: the folder.
+        paths: the files that are to be written in it.
+
     Raises:
-        UserError: when it cannot be made or written to.
+        UserError: when the folder or one in it cannot be made or written to, or a file exists and cannot be
+            read: its run would be trained again.
     """
-    state = results / STATE
+    state = folder = results / STATE
     try:
         state.mkdir(parents=True, exist_ok=True)
-        for folder in (state, results):
+        for folder in (state, results, *{path.parent: None for path in paths if path.parent.exists()}):
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".tmp"):
                 pass
     except OSError as error:
+        place = results if folder == state else folder
         why = f"results cannot be written there ({error.strerror}): give another folder with --results"
-        raise UserError(f"{results}: {why}") from None
+        raise UserError(f"{place}: {why}") from None
+    if unreadable := [path for path in paths if path.is_file() and not os.access(path, os.R_OK)]:
+        raise UserError(
+            f"{unreadable[0]}: a result that cannot be read ({len(unreadable):,} in all): allow reading it, "
+            "or its run would be trained again"
+        )
 
 
 MOST_PROBLEMS = 3

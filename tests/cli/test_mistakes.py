@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,36 @@ def test_a_size_beyond_every_model_is_refused(tmp_path: Path) -> None:
     assert (
         "--size 2x99999999999: neither layers x width, such as 2x128 (numbers up to 100,000)" in done.stderr
     )
+
+
+def test_a_run_whose_result_could_not_be_written_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SUITE)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/linear_regression").write_text("a file in place of the folder of the task")
+    done = bench("run", "small.yaml", "--device", "cpu", cwd=tmp_path)
+    assert "finished" not in said(done, 2)
+    assert done.stderr == (
+        "bench: results/linear_regression: results cannot be written there (Not a directory): "
+        "give another folder with --results\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_folder_that_cannot_be_read_is_not_called_empty(place: Path) -> None:
+    folder = place / "results/linear_regression"
+    folder.chmod(0)
+    try:
+        done = bench("report", "small.yaml", cwd=place)
+    finally:
+        folder.chmod(0o755)
+    assert said(done, 2) == ""
+    assert "results: no result that can be read; results/linear_regression: cannot be read (" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_result_that_cannot_be_read_is_not_trained_again(place: Path) -> None:
+    (result,) = (place / "results/linear_regression").glob("mamba-*.json")
+    result.chmod(0)
+    done = bench("run", "small.yaml", "--device", "cpu", cwd=place)
+    assert "finished" not in said(done, 2)
+    assert f"{result.relative_to(place)}: a result that cannot be read (1 in all)" in done.stderr

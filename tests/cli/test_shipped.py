@@ -239,7 +239,10 @@ def test_an_architecture_is_shown_with_its_options_and_sizes() -> None:
     assert "–: block 'gla' cannot be 20 wide: the width of its keys 10 is not a multiple of 4 heads." in lines
     for arguments, message in (
         (["mambo"], "unknown architecture 'mambo', did you mean 'mamba'?"),
-        (["--size", "smal"], "--size smal: neither layers x width, such as 2x128, nor a size group, did you"),
+        (
+            ["--size", "smal"],
+            "such as 2x128 (numbers up to 100,000), nor a size group, did you mean 'small'?",
+        ),
         (["--task", "parity"], "--task parity, did you mean 'sparse_parity'?"),
     ):
         assert message in bench("architectures", *arguments).stderr
