@@ -110,10 +110,26 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
         deeper.update(loc[:end] for end in range(len(loc)))
     for loc, wanted in expected.items():
         if loc not in deeper:
-            got = shown(next(iter(wanted.values())))
+            value = next(iter(wanted.values()))
             if len(wanted) > 1:
                 wanted.pop("null", None)  # a key that may be left out needs no null
-            yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {got}"))
+            right = _as_number(value) if any("number" in kind for kind in wanted) else ""
+            yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {shown(value)}{right}"))
+
+
+def _as_number(value: Any) -> str:
+    """For text that is meant as a number, such as 20k, 20,000 or "20": how YAML writes it. Else empty."""
+    if not isinstance(value, str):
+        return ""
+    plain = (
+        value.strip().replace(",", "_") if re.fullmatch(r"\d{1,3}(,\d{3})+", value.strip()) else value.strip()
+    )
+    if match := re.fullmatch(r"(\d+)([kKM])", plain):
+        zeros = {"k": "_000", "K": "_000", "M": "_000_000"}[match[2]]
+        return f": write {match[1]}{zeros}"
+    if re.fullmatch(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?", plain):
+        return f": write {plain}" + (" without quotes" if plain == value.strip() else "")
+    return ""
 
 
 def _complaint(error: Any, loc: tuple[str | int, ...], value: Any, model: type[BaseModel]) -> Complaint:

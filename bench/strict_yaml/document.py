@@ -234,6 +234,25 @@ def lines(document: Document, complaints: Sequence[Complaint]) -> list[str]:
     return [f"{document.path}:{line}:{column}: {message}" for (line, column), message in sorted(placed)]
 
 
+_IN_PLAIN_WORDS = (
+    ("'\\t'", False, "a tab cannot indent YAML, use spaces"),
+    ("expected <block end>", False, "this line is not indented like the lines above that it continues"),
+    ("could not find expected ':'", True, "a key without ': ', a colon and a space"),
+    (
+        "mapping values are not allowed",
+        False,
+        "a second ': ' in one value: put text in quotes, or indent keys alike",
+    ),
+    ("while parsing a flow sequence", True, "a list is not closed, or lacks a comma: expected ',' or ']'"),
+    ("while parsing a flow mapping", True, "a mapping is not closed, or lacks a comma: expected ',' or '}'"),
+    ("while scanning a quoted scalar", True, "a quotation mark is not closed"),
+    ("but found another document", False, "a file has one document: leave out '---' between two"),
+    ("cannot start any token", False, "no value begins with this character: put text in quotes"),
+    ("found undefined alias", False, "an alias (*) of a name that no anchor (&) gives: put text in quotes"),
+)
+"""What PyYAML says, whether the place is where the faulty value begins, and the same for a reader of the file."""
+
+
 def _compose(path: Path, text: str) -> yaml.Node | None:
     loader = None
     try:
@@ -242,11 +261,13 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     except _TooMuch as error:
         raise InvalidFile([f"{path}:{error.line + 1}:{error.column + 1}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = " ".join(text for text in (error.context, error.problem) if text)
-        if "'\\t'" in problem:
-            problem = "a tab cannot indent YAML, use spaces"
+        mark = error.problem_mark or error.context_mark
+        for said, at_start, plain in _IN_PLAIN_WORDS:
+            if said in problem:
+                problem, mark = plain, error.context_mark if at_start and error.context_mark else mark
+                break
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise InvalidFile([f"{place}: not valid YAML: {problem}"]) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
