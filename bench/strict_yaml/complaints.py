@@ -121,14 +121,14 @@ def _as_number(value: Any) -> str:
     """For text that is meant as a number, such as 20k, 20,000 or "20": how YAML writes it. Else empty."""
     if not isinstance(value, str):
         return ""
-    plain = (
-        value.strip().replace(",", "_") if re.fullmatch(r"\d{1,3}(,\d{3})+", value.strip()) else value.strip()
-    )
+    plain = value.strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
+        return f": write {plain.replace(',', '_')}"
     if match := re.fullmatch(r"(\d+)([kKM])", plain):
         zeros = {"k": "_000", "K": "_000", "M": "_000_000"}[match[2]]
         return f": write {match[1]}{zeros}"
     if re.fullmatch(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?", plain):
-        return f": write {plain}" + (" without quotes" if plain == value.strip() else "")
+        return f": write {plain} without quotes"
     return ""
 
 

@@ -241,16 +241,17 @@ _IN_PLAIN_WORDS = (
     (
         "mapping values are not allowed",
         False,
-        "a second ': ' in one value: put text in quotes, or indent keys alike",
+        "a second ': ' in one value: use quotes, or indent keys alike",
     ),
     ("while parsing a flow sequence", True, "a list is not closed, or lacks a comma: expected ',' or ']'"),
     ("while parsing a flow mapping", True, "a mapping is not closed, or lacks a comma: expected ',' or '}'"),
     ("while scanning a quoted scalar", True, "a quotation mark is not closed"),
     ("but found another document", False, "a file has one document: leave out '---' between two"),
     ("cannot start any token", False, "no value begins with this character: put text in quotes"),
+    ("while scanning an alias", True, "an alias (*) without a name: put text in quotes"),
     ("found undefined alias", False, "an alias (*) of a name that no anchor (&) gives: put text in quotes"),
 )
-"""What PyYAML says, whether the place is where the faulty value begins, and the same for a reader of the file."""
+"""What PyYAML says, whether the place is where the faulty value begins, and the same in plain words."""
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
