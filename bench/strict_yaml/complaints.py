@@ -113,11 +113,16 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
             value = next(iter(wanted.values()))
             if len(wanted) > 1:
                 wanted.pop("null", None)  # a key that may be left out needs no null
-            right = _as_number(value) if any("number" in kind for kind in wanted) else ""
+            kinds = [kind for kind in wanted if "number" in kind]
+            right = _as_number(value, whole="a number" not in kinds) if kinds else ""
             yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {shown(value)}{right}"))
 
 
-def _as_number(value: Any) -> str:
+_WHOLE_NUMBER = r"[-+]?(0|[1-9]\d*(_\d+)*)"
+_FRACTION = r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?"
+
+
+def _as_number(value: Any, whole: bool) -> str:
     """For text that is meant as a number, such as 20k, 20,000 or "20": how YAML writes it. Else empty."""
     if not isinstance(value, str):
         return ""
@@ -127,7 +132,7 @@ def _as_number(value: Any) -> str:
     if match := re.fullmatch(r"(\d+)([kKM])", plain):
         zeros = {"k": "_000", "K": "_000", "M": "_000_000"}[match[2]]
         return f": write {match[1]}{zeros}"
-    if re.fullmatch(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?", plain):
+    if re.fullmatch(_WHOLE_NUMBER, plain) or (not whole and re.fullmatch(_FRACTION, plain)):
         return f": write {plain} without quotes"
     return ""
 

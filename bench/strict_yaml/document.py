@@ -236,7 +236,11 @@ def lines(document: Document, complaints: Sequence[Complaint]) -> list[str]:
 
 _IN_PLAIN_WORDS = (
     ("'\\t'", False, "a tab cannot indent YAML, use spaces"),
-    ("expected <block end>", False, "this line is not indented like the lines above that it continues"),
+    (
+        "expected <block end>",
+        False,
+        "this does not continue the lines above: check the indentation and the quotes",
+    ),
     ("could not find expected ':'", True, "a key without ': ', a colon and a space"),
     (
         "mapping values are not allowed",

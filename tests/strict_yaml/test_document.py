@@ -119,7 +119,7 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
         ("a: 1\nb: \x01", "x.yaml:2:4: not valid YAML: control character #x01"),
         ("a: 1\n---\nb: 2", "x.yaml:2:1: not valid YAML: a file has one document"),
         ("a: {b: 1", "x.yaml:1:4: not valid YAML: a mapping is not closed, or lacks a comma"),
-        ("a:\n  b: 1\n c: 2", "x.yaml:3:2: not valid YAML: this line is not indented like the lines above"),
+        ("a:\n  b: 1\n c: 2", "x.yaml:3:2: not valid YAML: this does not continue the lines above"),
         ("a: 1\nb:2\nc: 3", "x.yaml:2:1: not valid YAML: a key without ': ', a colon and a space"),
         ("a: 'b\nc: 3", "x.yaml:1:4: not valid YAML: a quotation mark is not closed"),
         ("a: @b", "x.yaml:1:4: not valid YAML: no value begins with this character: put text in quotes"),

@@ -359,6 +359,7 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("batch_size: 2k", "4:17: batch_size: expected a whole number, got '2k': write 2_000"),
         ("batch_size: 2,000", "4:17: batch_size: expected a whole number, got '2,000': write 2_000"),
         ("batch_size: '20'", "4:17: batch_size: expected a whole number, got '20': write 20 without quotes"),
+        ("batch_size: '1.5'", "4:17: batch_size: expected a whole number, got '1.5'"),
         ("batch_size: 0", "4:17: batch_size: must be greater than 0, got 0"),
         ("exclude: [{architecture: mamba}]", "4:15: excludes nothing: no grid point matches"),
         ("exclude: [{task: decision}]", "4:22: unknown task 'decision', did you mean 'decision_tree'?"),
