@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import UserError, did_you_mean
+from bench.files import check_can_write
 from bench.results import long, table
 from bench.results.store import Pool, load, require
 
@@ -108,7 +109,7 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: expected a name that ends in .parquet or .csv")
     unfinished = path.with_name(f".{path.name}.unfinished")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_can_write(path)
     try:
         if path.suffix == ".csv":
             frame.to_csv(unfinished, index=False)

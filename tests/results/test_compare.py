@@ -191,7 +191,7 @@ def test_results_load_in_a_notebook_with_what_was_left_out(folder: Path) -> None
     [
         (["x.txt"], "x.txt: expected a name that ends in .parquet or .csv"),
         ([], "the file to write is missing: bench export results.parquet (or .csv)"),
-        (["no/such/folder/x.csv"], "cannot be written"),
+        (["README.md/x.csv"], "README.md/x.csv: cannot be written: Not a directory"),
     ],
 )
 def test_an_export_that_cannot_be_made_says_why(folder: Path, arguments: list[str], words: str) -> None:
