@@ -89,13 +89,15 @@ def matching(
     return chosen
 
 
-def _example(term: str, things: Sequence[Thing], fields: Mapping[str, Callable[[Thing], list[str]]]) -> str:
-    """For a term that is none: the term of these things that is nearest to it, and all fields.
+def _example(
+    term: str, candidates: Sequence[Candidate], fields: Mapping[str, Callable[[Candidate], list[str]]]
+) -> str:
+    """For a term that is none: the term of these candidates that is nearest to it, and all fields.
 
     `mamba` is near to `architecture=mamba`, `layers:2` and `layers=` are near to `layers=2`.
     """
     values = {
-        field: list(dict.fromkeys(value for thing in things for value in read(thing) if value))
+        field: list(dict.fromkeys(value for candidate in candidates for value in read(candidate) if value))
         for field, read in fields.items()
     }
     field, _, value = re.match(r"(\w*)(\W*)(.*)", term).groups()  # type: ignore[union-attr]
