@@ -224,6 +224,11 @@ class Claim(Frozen):
         """The bound on the measured value, in a few characters: `≤ 0.5`, `ratio < 1.1`."""
         return self.expected if self.tolerance == "none" else f"{self.expected}, {self.tolerance}"
 
+    @property
+    def condition(self) -> str:
+        """All of the condition under which the claim holds. It begins with the bound."""
+        return self.bound_text
+
     def number_in_words(self, runs: Sequence[Run]) -> str:
         """What is measured: the number, then its runs.
 

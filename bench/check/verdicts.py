@@ -254,7 +254,7 @@ def _unjudged(name: str, claim: Claim, word: Word, reason: str, run_ids: tuple[s
         verdict=word,
         reason=reason,
         run_ids=run_ids,
-        holds_if=claim.bound_text,
+        holds_if=claim.condition,
     )
 
 

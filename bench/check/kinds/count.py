@@ -77,8 +77,11 @@ class CountClaim(SlackClaim):
 
     @property
     def bound_text(self) -> str:
-        pairs = f", each with {super().bound_text}" if self.slack else ""
-        return f"≥ {self.count.at_least} of {self.count.total}{pairs}"
+        return f"≥ {self.count.at_least} of {self.count.total}"
+
+    @property
+    def condition(self) -> str:
+        return f"{self.bound_text}, each with {super().bound_text}" if self.slack else self.bound_text
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         pairs = zip(measurements[::2], measurements[1::2], strict=True)
