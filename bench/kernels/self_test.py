@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -113,7 +114,7 @@ def _compare(kernel: Kernel, name: str, length: int, function: Function, device:
         name,
         length,
         outputs=_relative(y, exact_y),
-        gradients=max(_relative(a, b) for a, b in zip(gradients, exact_gradients, strict=True)),
+        gradients=_largest_relative(gradients, exact_gradients),
         milliseconds=1e3 * seconds,
     )
 
@@ -127,7 +128,7 @@ def _compare_trials(kernel: Kernel, name: str, device: torch.device) -> Outcome:
         kernel.name,
         name,
         outputs=_relative(y, exact_y),
-        gradients=max(_relative(a, b) for a, b in zip(others, exact_others, strict=True)),
+        gradients=_largest_relative(others, exact_others),
         milliseconds=1e3 * seconds,
     )
 
@@ -147,3 +148,12 @@ def _outputs_and_gradients(function: Function, values: list[Tensor]) -> tuple[Te
 
 def _relative(value: Tensor, exact: Tensor) -> float:
     return float((value.to(exact.dtype) - exact).abs().max() / exact.abs().max())
+
+
+def _largest_relative(values: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    return largest(map(_relative, values, exact))
+
+
+def largest(errors: Iterable[float]) -> float:
+    """The largest error; NaN where any is NaN. Python's `max` passes over a NaN that is not the first."""
+    return float(torch.tensor(list(errors), dtype=torch.float64).max())

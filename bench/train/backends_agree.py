@@ -8,7 +8,6 @@ yardsticks. So may a member of a stack from the same run alone.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.kernels import backends
+from bench.kernels.self_test import largest
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.run import Run
@@ -163,9 +163,7 @@ def largest_difference(losses: list[float], expected: list[float]) -> float:
     NaN where any of these losses is NaN.
     """
     pairs = zip(losses[:COMPARED_STEPS], expected[:COMPARED_STEPS], strict=True)
-    differences = [abs(loss - exact) / abs(exact) for loss, exact in pairs]
-    # `max` alone would pass over a NaN that is not the first.
-    return math.nan if any(map(math.isnan, differences)) else max(differences)
+    return largest(abs(loss - exact) / abs(exact) for loss, exact in pairs)
 
 
 def _last(losses: list[float]) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -28,3 +31,30 @@ def test_self_test_catches_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatc
     assert (scan.kernel, scan.agrees) == ("selective scan", False)
     assert scan.outputs is not None
     assert scan.outputs > 1e-3
+
+
+class _LosesItsGradient(torch.autograd.Function):
+    """The identity, with a gradient of NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * math.nan
+
+
+def test_self_test_catches_a_gradient_of_nan_that_is_not_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loses_the_last_gradient(*inputs: Tensor) -> Tensor:
+        last: Tensor = _LosesItsGradient.apply(inputs[-1])
+        return selective_scan("reference")(*inputs[:-1], last)
+
+    monkeypatch.setattr(sequential, "scan", loses_the_last_gradient)
+    monkeypatch.setattr(registry, "FOLDERS", ("bench.kernels.scan",))
+    scan = self_test.self_test(torch.device("cpu"), ("sequential",), (19,))[0]
+    assert scan.outputs is not None
+    assert scan.outputs < 1e-6
+    assert scan.gradients is not None
+    assert math.isnan(scan.gradients)
+    assert not scan.agrees
