@@ -280,6 +280,32 @@ class Claim(Frozen):
         decision = True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None
         return Decision(decision, holding, drawn)
 
+    def judged(
+        self,
+        measurements: Sequence[Measurement],
+        subject: Measurement,
+        comparison: str,
+        shown: str | None = None,
+    ) -> Judgement:
+        """The judgement of draws, of which the value of one member is shown.
+
+        Args:
+            measurements: of all members.
+            subject: the member.
+            comparison: what its value is compared with, after "it is".
+            shown: as in `Judgement`.
+        """
+        decision = self.decided(measurements)
+        return Judgement(
+            decision.holds,
+            subject.value,
+            subject.standard_error,
+            f"{subject.text()} is {comparison}{decision.text}",
+            shown,
+            interval=interval_of(self.draws_of(subject)),
+            share=decision.share,
+        )
+
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""
         raise TypeError(f"a claim of kind '{self.kind}' is not about other claims")

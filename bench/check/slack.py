@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Claim, Holds, Interval, interval_of
+from bench.check.claim import Claim, Holds, Interval, Judgement, interval_of
 from bench.check.measurement import Measurement, ratio_of, ratios
 from bench.check.wording import runs_in_words
 from bench.uncertainty import Floats
@@ -49,9 +50,33 @@ class SlackClaim(Claim):
         allowance = self.slack * np.abs(high, out=np.zeros_like(high), where=np.isfinite(high))
         return np.asarray(low < high + allowance)
 
-    def largest_ratio(self, pairs: Sequence[Pair]) -> MemberRatio:
-        """The largest ratio of a lower member to a higher one; of equals, the first."""
-        return max(map(self._ratio, pairs), key=lambda ratio: ratio.value)
+
+class RatioClaim(SlackClaim):
+    """A claim whose value is the largest ratio of a lower member to a higher one."""
+
+    @abstractmethod
+    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
+        """The pairs of measurements that are compared."""
+
+    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        decision = self.decided(measurements)
+        # Of equal ratios, the first.
+        ratio = max(map(self._ratio, self.compared(measurements)), key=lambda ratio: ratio.value)
+        texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
+        return Judgement(
+            decision.holds,
+            ratio.value,
+            ratio.standard_error,
+            "; ".join(texts) + decision.text,
+            interval=ratio.interval,
+            share=decision.share,
+        )
+
+    def number_in_words(self, runs: Sequence[Run]) -> str:
+        """What the ratio is of: "ratio of 1 − accuracy: Mamba / S4"."""
+        kind = "ratio" if len(self.members) == 2 else "largest ratio"
+        separator = "; " if runs_in_words(self.measure) else ": "
+        return f"{self._of_members(kind, runs)}{separator}{' / '.join(self.names)}"
 
     def _ratio(self, pair: Pair) -> MemberRatio:
         low, high = pair
@@ -60,12 +85,6 @@ class SlackClaim(Claim):
         value, error = ratio_of(low, high)
         interval = interval_of(ratios(self.draws_of(low), self.draws_of(high)))
         return MemberRatio(1.0 if low.value == high.value else value, error, interval)
-
-    def ratio_in_words(self, runs: Sequence[Run]) -> str:
-        """What `largest_ratio` is of: "ratio of 1 − accuracy: Mamba / S4"."""
-        kind = "ratio" if len(self.members) == 2 else "largest ratio"
-        separator = "; " if runs_in_words(self.measure) else ": "
-        return f"{self._of_members(kind, runs)}{separator}{' / '.join(self.names)}"
 
 
 class MemberRatio(NamedTuple):

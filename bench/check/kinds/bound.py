@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from bench.check.claim import Claim, Holds, Judgement, interval_of
+from bench.check.claim import Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
 from bench.run import short
@@ -56,15 +56,7 @@ class BoundClaim(Claim):
         (measurement,) = measurements
         value, limit = measurement.value, self.bound.limit
         side = "above" if value > limit else "below" if value < limit else "at"
-        decision = self.decided(measurements)
-        return Judgement(
-            decision.holds,
-            value,
-            measurement.standard_error,
-            f"{measurement.text()} is {side} {short(limit)}{decision.text}",
-            interval=interval_of(self.draws_of(measurement)),
-            share=decision.share,
-        )
+        return self.judged(measurements, measurement, f"{side} {short(limit)}")
 
     def holds(self, values: Floats) -> Holds:
         return self.bound.admits(values[:, 0])

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Holds, Judgement, Member
+from bench.check.claim import Holds, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
-from bench.check.slack import SlackClaim
+from bench.check.slack import Pair, RatioClaim
 from bench.strict_yaml.complaints import Complaint
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
-    from bench.run import Run
     from bench.suite import Suite
 
 NUMBER_FIELDS = ("at", "of", "step", "at_flops", "evaluation", "relative_to", "minus", "over_seeds")
 """Fields of a quantity that select the number, rather than the runs."""
 
 
-class OrderClaim(SlackClaim):
+class OrderClaim(RatioClaim):
     """Every member of a list is lower than every later one, up to the slack.
 
     All members are one quantity on the same prompts.
@@ -42,21 +41,8 @@ class OrderClaim(SlackClaim):
     def expected(self) -> str:
         return " < ".join(self.names)
 
-    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        decision = self.decided(measurements)
-        ratio = self.largest_ratio(list(itertools.combinations(measurements, 2)))
-        texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(
-            decision.holds,
-            ratio.value,
-            ratio.standard_error,
-            "; ".join(texts) + decision.text,
-            interval=ratio.interval,
-            share=decision.share,
-        )
-
-    def number_in_words(self, runs: Sequence[Run]) -> str:
-        return self.ratio_in_words(runs)
+    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
+        return itertools.combinations(measurements, 2)
 
     def holds(self, values: Floats) -> Holds:
         # All pairs, not only neighbours: otherwise the slack of several steps would add up.

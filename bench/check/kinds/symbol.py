@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from bench.check.claim import Claim, Holds, Judgement, Member, interval_of
+from bench.check.claim import Claim, Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.frozen import Frozen
@@ -62,19 +62,10 @@ class SymbolClaim(Claim):
         subject, *compared = measurements
         excesses = [measurement.value for measurement in compared]
         measured = symbol(subject.value, excesses)
-        decision = self.decided(measurements)
         values = ", ".join(
             f"{name}: {error:.4g}" for name, error in zip(self.names[1:], excesses, strict=True)
         )
-        return Judgement(
-            decision.holds,
-            subject.value,
-            subject.standard_error,
-            f"{subject.text()} is {measured} among {values}{decision.text}",
-            measured,
-            interval=interval_of(self.draws_of(subject)),
-            share=decision.share,
-        )
+        return self.judged(measurements, subject, f"{measured} among {values}", measured)
 
     def holds(self, values: Floats) -> Holds:
         return np.array([symbol(row[0], row[1:]) == self.symbol.expected for row in values.tolist()])

@@ -6,21 +6,18 @@ Unlike the members of an order, those of a trend may be evaluated on different p
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.check.claim import Holds, Judgement, Member
+from bench.check.claim import Holds, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import SlackClaim
+from bench.check.slack import Pair, RatioClaim
 from bench.frozen import Frozen
 from bench.uncertainty import Floats
-
-if TYPE_CHECKING:
-    from bench.run import Run
 
 
 class Trend(Frozen):
@@ -36,7 +33,7 @@ class Trend(Frozen):
         return self
 
 
-class TrendClaim(SlackClaim):
+class TrendClaim(RatioClaim):
     """Each step of a list rises (or falls), up to the slack, and so does the last member from the first."""
 
     kind: ClassVar[str] = "trend"
@@ -57,21 +54,8 @@ class TrendClaim(SlackClaim):
             return f"rising: {' < '.join(self.names)}"
         return f"falling: {' > '.join(reversed(self.names))}"
 
-    def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        decision = self.decided(measurements)
-        ratio = self.largest_ratio(list(itertools.pairwise(measurements)))
-        texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
-        return Judgement(
-            decision.holds,
-            ratio.value,
-            ratio.standard_error,
-            "; ".join(texts) + decision.text,
-            interval=ratio.interval,
-            share=decision.share,
-        )
-
-    def number_in_words(self, runs: Sequence[Run]) -> str:
-        return self.ratio_in_words(runs)
+    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
+        return itertools.pairwise(measurements)
 
     def holds(self, values: Floats) -> Holds:
         # Equal neighbours are allowed unless there is a margin, but the whole list must rise.

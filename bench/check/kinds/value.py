@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import PositiveFloat, model_validator
 
-from bench.check.claim import ROUNDING, Claim, Holds, Judgement, interval_of
+from bench.check.claim import ROUNDING, Claim, Holds, Judgement
 from bench.check.measurement import Measurement
 from bench.frozen import Frozen
 from bench.run import short
@@ -99,15 +99,8 @@ class ValueClaim(Claim):
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
         distance = self.value.distances(np.array([measurement.value]))[0]
-        decision = self.decided(measurements)
-        return Judgement(
-            decision.holds,
-            measurement.value,
-            measurement.standard_error,
-            f"{measurement.text()} is {self.value.in_words(distance)} from {self.expected}{decision.text}",
-            interval=interval_of(self.draws_of(measurement)),
-            share=decision.share,
-        )
+        comparison = f"{self.value.in_words(distance)} from {self.expected}"
+        return self.judged(measurements, measurement, comparison)
 
     def holds(self, values: Floats) -> Holds:
         return np.asarray(self.value.distances(values[:, 0]) <= self.value.allowed * (1 + ROUNDING))
