@@ -168,7 +168,7 @@ def would_submit(
             pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
         )
     config = suite.parent / "site.yaml"
-    choices = RunChoices(None, None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
+    choices = RunChoices(None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
     run_suite(SuiteChoice.of(suite), results, choices, machine or Machine())
 
 

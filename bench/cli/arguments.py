@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,12 +15,9 @@ from bench import suite as suites
 from bench.cli.completion import setting_words, suite_words, task_setting_words
 from bench.cli.stdout import reserve
 from bench.filters import RUN_FIELDS
+from bench.plan import Planned, select
 from bench.shard import Shard
 from bench.suite.shipped import locate
-
-if TYPE_CHECKING:
-    from bench.plan import Planned
-
 
 RESULTS = Path("results")
 
@@ -34,6 +31,7 @@ class SuiteChoice:
         word: what the user wrote for it.
         settings: what the user changes in it, as `key=value`.
         shard: the share of its runs that is meant; None for all.
+        terms: the filter that chooses among them; None for all.
         results: the folder of results, for the text of another command about this suite.
     """
 
@@ -42,6 +40,7 @@ class SuiteChoice:
     settings: tuple[str, ...] = ()
     shard: Shard | None = None
     results: Path = RESULTS
+    terms: str | None = None
 
     @classmethod
     def of(
@@ -50,6 +49,7 @@ class SuiteChoice:
         settings: Sequence[str] = (),
         shard: str | None = None,
         results: Path = RESULTS,
+        terms: str | None = None,
     ) -> SuiteChoice:
         """The suite of a path, or of the name of a suite that ships with bench.
 
@@ -58,7 +58,7 @@ class SuiteChoice:
             UserError: the share is not one.
         """
         share = None if shard is None else Shard.of(shard)
-        return cls(locate(str(word)), str(word), tuple(settings), share, results)
+        return cls(locate(str(word)), str(word), tuple(settings), share, results, terms)
 
     def load(self) -> suites.Suite:
         """Read the suite; errors as in `bench.suite.load`."""
@@ -82,18 +82,27 @@ class SuiteChoice:
         """The arguments of `bench run` for the same runs."""
         return str(self) if self.shard is None else f"{self} --shard {self.shard}"
 
-    def of_shard(self, suite: suites.Suite, planned: Sequence[Planned]) -> list[Planned]:
-        """The planned runs that are in the share."""
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the suite's runs is meant."""
+        return self.shard is not None or self.terms is not None
+
+    def chosen(self, suite: suites.Suite, planned: Sequence[Planned]) -> list[Planned]:
+        """The planned runs that are in the share and match the filter.
+
+        Raises:
+            UserError: the filter is none, or matches no run (`bench.plan.select`).
+        """
         ids = None if self.shard is None else self.shard.ids(suite.runs)
-        return [entry for entry in planned if ids is None or entry.run.id in ids]
+        return select([entry for entry in planned if ids is None or entry.run.id in ids], self.terms)
 
 
-SUITE_HELP = "A suite file, or the name of a suite that ships with bench."
+A_SUITE = "a suite file, or the name of a suite that ships with bench."
 SuiteWord = Annotated[
     str,
     typer.Argument(
         metavar="SUITE",
-        help=SUITE_HELP,
+        help=f"A{A_SUITE[1:]}",
         autocompletion=suite_words,
     ),
 ]

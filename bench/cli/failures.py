@@ -27,7 +27,7 @@ from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.state import Folder
-from bench.plan import Planned, plan, select
+from bench.plan import Planned, plan
 
 MOST_NAMED = 5
 TRACEBACK_LINES = 12
@@ -46,7 +46,7 @@ def command(
 
     Exit code 1: a run has failed.
     """
-    failed = show_failures(SuiteChoice.of(suite, changes, shard, results), results, filter, json)
+    failed = show_failures(SuiteChoice.of(suite, changes, shard, results, filter), results, json)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -58,14 +58,13 @@ class _Failed:
     record: dict[str, Any]
 
 
-def show_failures(choice: SuiteChoice, results: Path, terms: str | None = None, as_json: bool = False) -> int:
+def show_failures(choice: SuiteChoice, results: Path, as_json: bool = False) -> int:
     """Print the failed runs of a suite, the most frequent cause first; return their number."""
     suite = choice.load()
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
-    planned = select(choice.of_shard(suite, planned), terms)
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
-    for entry in planned:
+    for entry in choice.chosen(suite, planned):
         if entry.status.word == "failed":
             record = Folder.of(results, entry.run.id).failure() or {}
             causes[cause(record)].append(_Failed(entry, record))
@@ -86,7 +85,7 @@ def show_failures(choice: SuiteChoice, results: Path, terms: str | None = None, 
             out.print()
         _show(reason, failed, choice, out)
     if not groups:
-        chosen = "" if terms is None and choice.shard is None else "chosen "
+        chosen = "chosen " if choice.is_part else ""
         out.say(f"No {chosen}run of suite {suite.name} has failed.")
     if abandoned:
         out.say(f"abandoned: {abandoned}", style="red")

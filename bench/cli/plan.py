@@ -31,7 +31,7 @@ from bench.cli.run_list import show_runs
 from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
-from bench.plan import Planned, Total, plan, select, stacked
+from bench.plan import Planned, Total, plan, stacked
 from bench.results import withdrawn
 from bench.speed import records
 
@@ -49,18 +49,16 @@ def command(
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
-    show_plan(SuiteChoice.of(suite, changes, shard, results), results, filter, json, summary)
+    show_plan(SuiteChoice.of(suite, changes, shard, results, filter), results, json, summary)
 
 
-def show_plan(
-    choice: SuiteChoice, results: Path, terms: str | None, as_json: bool, only_summary: bool = False
-) -> None:
+def show_plan(choice: SuiteChoice, results: Path, as_json: bool, only_summary: bool = False) -> None:
     """Print the plan of a suite, or only its totals."""
     suite = choice.load()
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
     everything = plan(suite, results, pool, speeds)
-    planned = stacked(select(choice.of_shard(suite, everything), terms), results, speeds)
+    planned = stacked(choice.chosen(suite, everything), results, speeds)
     out = printing.Output()
     if as_json:
         out.json({**_as_json(suite.name, planned, speeds), "problems": pool.problems})

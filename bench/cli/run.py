@@ -54,7 +54,7 @@ from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned, plan, select, stacked
+from bench.plan import Planned, plan, stacked
 from bench.run import Run
 from bench.speed import records
 from bench.suite import Suite
@@ -144,10 +144,9 @@ def command(
         typer.echo("bench: --scan is now called --kernels; the next release removes --scan", err=True)
         kernels = scan
     run_suite(
-        SuiteChoice.of(suite, changes, shard, results),
+        SuiteChoice.of(suite, changes, shard, results, filter),
         results,
         RunChoices(
-            filter=filter,
             limit=limit,
             dry_run=dry_run,
             retry=retry,
@@ -241,7 +240,7 @@ def _work(
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
     planned = plan(suite, results, pool, speeds, queue, machine.stack)
-    chosen = select(choice.of_shard(suite, planned), choices.filter)
+    chosen = choice.chosen(suite, planned)
     todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
     runs = [entry.run for entry in todo]
     companions = companions_in_stacks(runs, [entry.run for entry in planned], results)

@@ -19,7 +19,6 @@ CLUSTERS = ("local", "slurm")
 class RunChoices:
     """Options of the command line: which runs to start, and where."""
 
-    filter: str | None
     limit: int | None
     dry_run: bool
     retry: str | None

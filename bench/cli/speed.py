@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, SUITE_HELP, Changes, Json, Plugins, Results, SuiteChoice
+from bench.cli.arguments import A_SUITE, RESULTS, Changes, Json, Plugins, Results, SuiteChoice
 from bench.cli.completion import suite_words
 from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
@@ -46,7 +46,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="SUITE",
-            help=f"Measure a run of each shape in this suite: {SUITE_HELP[0].lower()}{SUITE_HELP[1:]}",
+            help=f"Measure a run of each shape in this suite: {A_SUITE}",
             autocompletion=suite_words,
         ),
     ] = None,

@@ -37,7 +37,7 @@ from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
-from bench.plan import Planned, Total, plan, select
+from bench.plan import Planned, Total, plan
 from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0
@@ -59,19 +59,17 @@ def command(
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(SuiteChoice.of(suite, changes, shard, results), results, filter, watch, json)
+    show_status(SuiteChoice.of(suite, changes, shard, results, filter), results, watch, json)
 
 
-def show_status(
-    choice: SuiteChoice, results: Path, terms: str | None = None, watch: bool = False, as_json: bool = False
-) -> None:
+def show_status(choice: SuiteChoice, results: Path, watch: bool = False, as_json: bool = False) -> None:
     """Print the progress of a suite, once or until interrupted."""
     suite = choice.load()
     out = printing.Output()
     if watch and not as_json:
-        _watch(suite, choice, results, terms, out)
+        _watch(suite, choice, results, out)
         return
-    view = _View.of(suite, choice, results, terms)
+    view = _View.of(suite, choice, results)
     if as_json:
         out.json(_as_json(view))
         return
@@ -92,32 +90,30 @@ class _View:
     planned: list[Planned]
 
     @classmethod
-    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path, terms: str | None = None) -> _View:
+    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
         queue, pool = ask_queue(results), pool_of.load(results)
-        planned = choice.of_shard(suite, plan(suite, results, pool, known_speeds(pool, results), queue))
-        planned = select(planned, terms)
-        return cls(suite, choice, results, pool, queue, planned)
+        planned = plan(suite, results, pool, known_speeds(pool, results), queue)
+        return cls(suite, choice, results, pool, queue, choice.chosen(suite, planned))
 
     def with_word(self, word: Word) -> list[Planned]:
         return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(
-    suite: suites.Suite, choice: SuiteChoice, results: Path, terms: str | None, out: printing.Output
-) -> None:
+def _watch(suite: suites.Suite, choice: SuiteChoice, results: Path, out: printing.Output) -> None:
     """Print the progress again and again. A filter chooses runs once, as their states change."""
-    ids = {entry.run.id for entry in _View.of(suite, choice, results, terms).planned}
 
-    def shown() -> Group:
-        view = _View.of(suite, choice, results)
-        view = replace(view, planned=[entry for entry in view.planned if entry.run.id in ids])
+    def shown(view: _View) -> Group:
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
 
+    view = _View.of(suite, choice, results)
+    ids, choice = {entry.run.id for entry in view.planned}, replace(choice, terms=None)
     try:
-        with Live(shown(), console=out, auto_refresh=False) as live:
+        with Live(shown(view), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(WATCH_SECONDS)
-                live.update(shown(), refresh=True)
+                view = _View.of(suite, choice, results)
+                view = replace(view, planned=[entry for entry in view.planned if entry.run.id in ids])
+                live.update(shown(view), refresh=True)
     except KeyboardInterrupt:
         pass
 

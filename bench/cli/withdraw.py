@@ -12,7 +12,7 @@ import typer
 
 from bench import results as pool_of
 from bench.cli import printing
-from bench.cli.arguments import RESULTS, SUITE_HELP, Changes, Plugins, Results, SuiteChoice
+from bench.cli.arguments import A_SUITE, RESULTS, Changes, Plugins, Results, SuiteChoice
 from bench.cli.completion import suite_words
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
@@ -33,7 +33,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="SUITE",
-            help=f"Only results of this suite: {SUITE_HELP[0].lower()}{SUITE_HELP[1:]}",
+            help=f"Only results of this suite: {A_SUITE}",
             autocompletion=suite_words,
         ),
     ] = None,

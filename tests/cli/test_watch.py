@@ -120,21 +120,21 @@ def test_members_of_a_stack_share_its_time_and_its_worker(
 def test_a_filter_and_a_share_choose_the_runs_of_a_status_and_of_failures(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs, choice = runs_of(suite), SuiteChoice.of(suite)
+    runs = runs_of(suite)
     mamba = [run for run in runs if run.architecture.name == "mamba"]
     for run in (runs[0], mamba[0]):
         Folder.of(results, run.id).fail_with("ValueError", "wrong", "Traceback …")
-    show_status(choice, results, "architecture=mamba", as_json=True)
+    show_status(SuiteChoice.of(suite, terms="architecture=mamba"), results, as_json=True)
     chosen = json.loads(capsys.readouterr().out)
     assert chosen["total"]["states"]["missing"] == len(mamba) - 1
     assert [run["id"] for run in chosen["failed"]] == [mamba[0].id]
     assert chosen["experiments"].keys() == {"first"}, "the second has no Mamba"
-    assert show_failures(choice, results, "architecture=mamba") == 1
-    assert show_failures(choice, results, "state=missing") == 0
+    assert show_failures(SuiteChoice.of(suite, terms="architecture=mamba"), results) == 1
+    assert show_failures(SuiteChoice.of(suite, terms="state=missing"), results) == 0
     shares = [SuiteChoice.of(suite, shard=f"{number}/2") for number in (1, 2)]
     assert sum(show_failures(share, results) for share in shares) == 2
     with pytest.raises(UserError, match="did you mean 'experiment=second'"):
-        show_status(choice, results, "second")
+        show_status(SuiteChoice.of(suite, terms="second"), results)
 
 
 def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
@@ -171,11 +171,12 @@ def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) 
     runs = runs_of(suite)
     for run in runs[:3]:
         Folder.of(results, run.id).fail_with("ValueError", "x")
-    choices = RunChoices(f"id={runs[0].id},{runs[2].id}", None, True, "failed", True, "cpu", 1)
+    choices = RunChoices(None, True, "failed", True, "cpu", 1)
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.cli.printing.Output.say", lambda self, text, style="": said.append(text))
-        run_suite(SuiteChoice.of(suite), results, choices, Machine())
+        chosen = SuiteChoice.of(suite, terms=f"id={runs[0].id},{runs[2].id}")
+        run_suite(chosen, results, choices, Machine())
     started = [line for line in said if line.startswith("would run linear_regression/")]
     assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]
 
@@ -217,7 +218,7 @@ def test_little_room_is_said(
 
 
 def choose(**fields: Any) -> RunChoices:
-    values = {"filter": None, "limit": None, "retry": None, "dry_run": False, "yes": True, "device": "cpu"}
+    values = {"limit": None, "retry": None, "dry_run": False, "yes": True, "device": "cpu"}
     return RunChoices(**{**values, "workers": 1, **fields})
 
 

@@ -159,9 +159,7 @@ def mutated_inputs(count: int, seed: int) -> Iterator[str]:
 
 def _fault(suite: Path, results: Path) -> str | None:
     """What is wrong with how a suite and its claims are read, or None."""
-    commands: list[Callable[[], object]] = [
-        lambda: show_plan(SuiteChoice.of(suite), results, None, as_json=True)
-    ]
+    commands: list[Callable[[], object]] = [lambda: show_plan(SuiteChoice.of(suite), results, as_json=True)]
     if suite.with_name(f"{suite.stem}.claims.yaml").exists():
         commands.append(lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True)))
     for command in commands:
