@@ -72,16 +72,14 @@ def matching(
             raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
         wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
         if len(wanted) > 1:
-            values = dict.fromkeys(
-                value for candidate in candidates for value in fields[key](candidate) if value
-            )
+            values = _values(candidates, fields[key])
             _refuse_strays(key, wanted, [*values, *(words or {}).get(key, ())], whole)
         before, chosen = (
             chosen,
             [candidate for candidate in chosen if _matches(fields[key](candidate), wanted.values())],
         )
         if not chosen:
-            values = dict.fromkeys(value for candidate in before for value in fields[key](candidate) if value)
+            values = _values(before, fields[key])
             suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
             if values and set(wanted) <= set((words or {}).get(key, ())):  # a right word, of no thing now
                 suggestion = f"; {key} is now {' or '.join(values)}"
@@ -96,10 +94,7 @@ def _example(
 
     `mamba` is near to `architecture=mamba`, `layers:2` and `layers=` are near to `layers=2`.
     """
-    values = {
-        field: list(dict.fromkeys(value for candidate in candidates for value in read(candidate) if value))
-        for field, read in fields.items()
-    }
+    values = {field: _values(candidates, read) for field, read in fields.items()}
     field, _, value = re.match(r"(\w*)(\W*)(.*)", term).groups()  # type: ignore[union-attr]
     terms = []
     if of_field := values.get(field):
@@ -112,6 +107,11 @@ def _example(
         listed = next(((name, options[0]) for name, options in values.items() if len(options) > 1), None)
         right = f", such as '{'='.join(listed)}'" if listed else ""
     return f"{right}{' Fields' if right.endswith('?') else '; fields'}: {', '.join(fields)}"
+
+
+def _values(candidates: Iterable[Candidate], read: Callable[[Candidate], list[str]]) -> list[str]:
+    """The different values of a field, without empty ones."""
+    return list(dict.fromkeys(value for candidate in candidates for value in read(candidate) if value))
 
 
 def _same(word: str, valid: Iterable[str]) -> str | None:

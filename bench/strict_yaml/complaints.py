@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import did_you_mean
+from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -118,21 +119,17 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
             yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {shown(value)}{right}"))
 
 
-_WHOLE_NUMBER = r"[-+]?(0|[1-9]\d*(_\d+)*)"
-_FRACTION = r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?"
-
-
 def _as_number(value: Any, whole: bool) -> str:
     """For text that is meant as a number, such as 20k, 20,000 or "20": how YAML writes it. Else empty."""
     if not isinstance(value, str):
         return ""
     plain = value.strip()
-    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", plain):
         return f": write {plain.replace(',', '_')}"
-    if match := re.fullmatch(r"(\d+)([kKM])", plain):
+    if match := re.fullmatch(r"([0-9]+)([kKM])", plain):
         zeros = {"k": "_000", "K": "_000", "M": "_000_000"}[match[2]]
         return f": write {match[1]}{zeros}"
-    if re.fullmatch(_WHOLE_NUMBER, plain) or (not whole and re.fullmatch(_FRACTION, plain)):
+    if re.fullmatch(WHOLE_NUMBER, plain) or (not whole and re.fullmatch(FRACTION, plain)):
         return f": write {plain} without quotes"
     return ""
 

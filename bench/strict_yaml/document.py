@@ -24,23 +24,18 @@ from pydantic import BaseModel
 
 from bench.errors import InvalidFile, did_you_mean, nearest
 from bench.strict_yaml.complaints import Complaint, validated
+from bench.strict_yaml.numbers import FRACTION, NOT_FINITE, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
 Loc = Sequence[str | int]
 _Problems = list[tuple[tuple[int, int], str]]
 
 _CORE = "tag:yaml.org,2002:"
-_NOT_FINITE = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-_DIGITS, _POWER = r"[0-9]+(?:_[0-9]+)*", r"[eE][-+]?[0-9]+"
 _PLAIN = (  # types of unquoted text, and the characters that each may start with
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)", list("-+0123456789")),
-    (
-        "float",
-        rf"[-+]?(?:(?:{_DIGITS}\.[0-9]*|\.[0-9]+)(?:{_POWER})?|{_DIGITS}{_POWER})|{_NOT_FINITE}",
-        list("-+.0123456789"),
-    ),
+    ("int", WHOLE_NUMBER, list("-+0123456789")),
+    ("float", rf"{FRACTION}|{NOT_FINITE}", list("-+.0123456789")),
 )
 
 
@@ -342,7 +337,7 @@ def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | b
                 if not -(2**63) <= (whole := int(text)) < 2**64:
                     problems.append((_at(node), f"'{text:.40}' needs more than 64 bits"))
                 return whole
-            case "float" if not re.fullmatch(_NOT_FINITE, text) and math.isfinite(number := float(text)):
+            case "float" if not re.fullmatch(NOT_FINITE, text) and math.isfinite(number := float(text)):
                 return number
             case "float":
                 problems.append((_at(node), f"{text} is not a finite number"))

@@ -249,6 +249,15 @@ def complaints(folder: Path, text: str) -> list[str]:
         ),
         ("steps: 1\nrate: fast", "x.yaml:2:7: rate: expected a number, got 'fast'"),
         ("steps: 1\nrate: '1'", "x.yaml:2:7: rate: expected a number, got '1': write 1 without quotes"),
+        (
+            "steps: 1\nrate: '1_0.5'",
+            "x.yaml:2:7: rate: expected a number, got '1_0.5': write 1_0.5 without quotes",
+        ),
+        ("steps: 1\nrate: '.inf'", "x.yaml:2:7: rate: expected a number, got '.inf'"),
+        (
+            "steps: 1\nrate: '\u0661'",
+            "x.yaml:2:7: rate: expected a number, got '\u0661'",
+        ),  # no digit of YAML's
         ("steps: true", "x.yaml:1:8: steps: expected a whole number, got true"),
         ("steps: 1.5", "x.yaml:1:8: steps: expected a whole number, got 1.5"),
         ("steps: 0", "x.yaml:1:8: steps: must be greater than 0, got 0"),

@@ -98,10 +98,16 @@ def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
 def packed(runs: PageRuns) -> dict[str, Any]:
     """The runs as JSON data.
 
-    A column whose values repeat is written as a list of its different values, in `shared`, and its cells are
-    places in this list, if that makes the text shorter. Settings are places in a list of pairs.
+    Settings are places in a list of pairs. A column whose values repeat is written as a list of its different
+    values, in `shared`, and its cells are places in this list, if that makes the text shorter.
     """
     columns = [[row[index] for row in runs.rows] for index in range(len(COLUMNS))]
+    pairs: dict[tuple[str, str], int] = {}
+    place = COLUMNS.index("settings")
+    columns[place] = [
+        [pairs.setdefault((label, text), len(pairs)) for label, text in settings]
+        for settings in columns[place]
+    ]
     shared: dict[str, list[Any]] = {}
     for index, name in enumerate(COLUMNS):
         different = list({_json(value): value for value in columns[index]}.values())
@@ -109,16 +115,6 @@ def packed(runs: PageRuns) -> dict[str, Any]:
         cells = [places[_json(value)] for value in columns[index]]
         if len(_json(different)) + len(_json(cells)) < len(_json(columns[index])):
             shared[name], columns[index] = different, cells
-    pairs: dict[tuple[str, str], int] = {}
-    place = COLUMNS.index("settings")
-    settings = [
-        [pairs.setdefault((label, text), len(pairs)) for label, text in value]
-        for value in shared.get("settings", columns[place])
-    ]
-    if "settings" in shared:
-        shared["settings"] = settings
-    else:
-        columns[place] = settings
     return {
         "suite": runs.suite, "results": ELSEWHERE, "columns": COLUMNS, "shared": shared,
         "pairs": list(pairs), "rows": list(zip(*columns, strict=True)),
