@@ -287,7 +287,7 @@ class Claim(Frozen):
         comparison: str,
         shown: str | None = None,
     ) -> Judgement:
-        """The judgement of draws, of which the value of one member is shown.
+        """The judgement that draws decide, with the value of one member.
 
         Args:
             measurements: of all members.

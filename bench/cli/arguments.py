@@ -91,7 +91,7 @@ class SuiteChoice:
         """The planned runs that are in the share and match the filter.
 
         Raises:
-            UserError: the filter is none, or matches no run (`bench.plan.select`).
+            UserError: the filter is wrong, or matches no run (`bench.plan.select`).
         """
         ids = None if self.shard is None else self.shard.ids(suite.runs)
         return select([entry for entry in planned if ids is None or entry.run.id in ids], self.terms)
