@@ -371,6 +371,32 @@ def test_branches_change_no_bit(kernel: str, members: int, monkeypatch: pytest.M
     assert all(torch.equal(*pair) for result in together for pair in zip(result, expected, strict=True))
 
 
+@pytest.mark.parametrize("kept", [branches.KEPT, 0])
+@pytest.mark.parametrize("way", [eager_step, captured_step])
+@pytest.mark.parametrize(
+    "name", ["transformer", "mamba", "s4", "s4_mamba", "transformer_plus_plus", "deltanet"]
+)
+def test_branches_that_are_left_change_no_bit(
+    name: str, way: Callable[[State], Callable[[], None]], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After many steps, whose branches end with the backward pass, parameters are those of one stream."""
+    run, device = without_dropout(gpu_run(name)), torch.device("cuda")
+    configure(run, device)
+    monkeypatch.setattr(branches, "KEPT", kept)
+
+    def parameters() -> Tensor:
+        state = initial_state(Stack.of(run), device, "triton")
+        step = way(state)
+        for _ in range(60):
+            step()
+        return state.parameters.values.clone()
+
+    together = [parameters() for _ in range(3)]
+    monkeypatch.setattr(branches, "_stream", lambda device, number: torch.cuda.current_stream(device))
+    expected = parameters()
+    assert all(torch.equal(result, expected) for result in together)
+
+
 @pytest.mark.filterwarnings("ignore:.*complex operators:UserWarning")  # they run as they are, beside the rest
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
 @pytest.mark.parametrize("kernel", list(KERNELS))

@@ -4,15 +4,24 @@ The kernels of a small model fill a part of a GPU, and most of their time is lat
 needed only by the optimizer, so it can run beside the kernels that the backward pass waits for. In a captured
 step, such work becomes a parallel branch of the graph. Streams change no bit: kernels and their inputs stay
 the same.
+
+An operator joins its branches before it returns, unless nothing reads their results before the end of the
+backward pass (`bench.kernels.operators.mark_final`). Then `leave` and `aside` leave the joining to
+`backward_pass`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from types import TracebackType
 
 import torch
 from torch import Tensor
+
+KEPT = 1 << 28
+"""Bytes that the branches of a pass may keep from being freed. With more, they are joined."""
 
 
 class Branch:
@@ -57,6 +66,89 @@ class Branch:
         """Let the work that follows wait for the branch. Nothing to do if it has no work."""
         if self.main is not None and self.stream is not None:
             self.main.wait_stream(self.stream)
+
+    def leave(self, *read: Tensor) -> None:
+        """Join the branch at the end of the backward pass, or now if its results are read before.
+
+        Args:
+            read: what the branch reads. No later work may write there.
+        """
+        if _pass is None or not _pass.final:
+            self.join()
+        else:
+            _pass.leave(self, read)
+
+
+@contextlib.contextmanager
+def aside(*read: Tensor, number: int = 0) -> Iterator[None]:
+    """Work on a branch that is left; in its place if its results are read before the end of the pass.
+
+    Args:
+        read: what the work reads. No later work may write there.
+        number: of the branch.
+    """
+    if _pass is None or not _pass.final:
+        yield
+        return
+    branch = Branch(read[0], number)
+    with branch:
+        yield
+    branch.leave(*read)
+
+
+class _Pass:
+    """A backward pass.
+
+    Attributes:
+        final: whether only the caller of the pass reads the gradients of parameters of the operator at hand.
+        left: branches to join.
+        read: tensors that these branches read, kept until they are joined.
+    """
+
+    def __init__(self) -> None:
+        self.final = False
+        self.left: list[Branch] = []
+        self.read: list[Tensor] = []
+
+    def leave(self, branch: Branch, read: tuple[Tensor, ...]) -> None:
+        self.left.append(branch)
+        self.read.extend(read)
+        if sum(tensor.nbytes for tensor in self.read) > KEPT:
+            self.join()
+
+    def join(self) -> None:
+        for branch in self.left:
+            branch.join()
+        self.left, self.read = [], []
+
+
+_pass: _Pass | None = None
+"""The pass that runs. Of the process, not of a thread: autograd has threads of its own."""
+
+
+@contextlib.contextmanager
+def backward_pass() -> Iterator[None]:
+    """A backward pass, at whose end the branches are joined that operators left."""
+    global _pass
+    _pass = now = _Pass()
+    try:
+        yield
+    finally:
+        _pass = None
+        now.join()
+
+
+@contextlib.contextmanager
+def operator_in_pass(final: bool) -> Iterator[None]:
+    """The gradient of one operator; `final` as in `_Pass`."""
+    if _pass is None:
+        yield
+        return
+    _pass.final = final
+    try:
+        yield
+    finally:
+        _pass.final = False
 
 
 @functools.cache

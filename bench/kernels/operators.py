@@ -9,6 +9,7 @@ models runs as one launch instead of K launches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.kernels.branches import operator_in_pass
+
 Tensors = tuple[Tensor, ...]
+
+VIEWS = ("UnsqueezeBackward0", "SqueezeBackward1", "ViewBackward0")
+"""Autograd's names of operations whose gradient is a view of the result's gradient: no kernel runs."""
 
 LIBRARY = torch.library.Library("bench", "FRAGMENT")
 """The namespace `torch.ops.bench`. Its operators live as long as this object."""
@@ -35,6 +41,7 @@ def operator(
     gradient_shapes: Callable[..., Tensors] | None = None,
     gradients: tuple[str, ...] | None = None,
     selective: bool = False,
+    parameters: tuple[str, ...] = (),
 ) -> Callable[..., Any]:
     """Register `bench::name` and its gradient; return a function of tensors without the leading dimension K.
 
@@ -58,6 +65,8 @@ def operator(
             example, both summands of a sum have the same gradient, which is then written once.
         selective: whether `backward` takes a last argument, a list of bools that states which results are
             needed. It returns `unwanted(dy)` in place of the others.
+        parameters: names of the inputs whose gradients `backward` may compute on branches that it leaves
+            (`bench.kernels.branches`).
     """
     signature = _Signature(
         arguments,
@@ -66,6 +75,7 @@ def operator(
         needs=(*arguments, *kept) if needs is None else needs,
         owners=arguments if gradients is None else gradients,
         selective=selective,
+        parameters=parameters,
     )
     differentiated = signature.own_gradients
     count = len(differentiated)
@@ -99,7 +109,7 @@ class _Signature:
 
     Attributes:
         owners: for each argument, the argument whose gradient is equal to its own.
-        arguments, outputs, kept, needs, selective: as in `operator`.
+        arguments, outputs, kept, needs, selective, parameters: as in `operator`.
     """
 
     arguments: tuple[str, ...]
@@ -108,6 +118,7 @@ class _Signature:
     needs: tuple[str, ...]
     owners: tuple[str, ...]
     selective: bool
+    parameters: tuple[str, ...]
 
     @property
     def results(self) -> int:
@@ -137,6 +148,7 @@ class _GradientRule:
         count: number of differentiable outputs.
         places: indices of the tensors that the gradient reads, among inputs, outputs and kept tensors.
         users: for each gradient, the indices of the inputs that have it.
+        parameters: indices of the inputs that are parameters.
     """
 
     def __init__(self, signature: _Signature, gradient: Callable[..., Tensor | Tensors]) -> None:
@@ -148,6 +160,7 @@ class _GradientRule:
             [place for place, owner in enumerate(signature.owners) if owner == argument]
             for argument in signature.own_gradients
         ]
+        self.parameters = [signature.arguments.index(name) for name in signature.parameters]
 
     def keep(self, ctx: Any, inputs: Tensors, output: Tensor | Tensors) -> None:
         """Keep the tensors that the backward pass needs."""
@@ -178,7 +191,8 @@ class _GradientRule:
         ]
         wanted = [any(ctx.needs_input_grad[place] for place in places) for places in self.users]
         flags = [wanted] if signature.selective else []
-        results = _as_tuple((through or self.gradient)(*complete, *ctx.saved_tensors, *flags))
+        with operator_in_pass(getattr(ctx, "final", False)):
+            results = _as_tuple((through or self.gradient)(*complete, *ctx.saved_tensors, *flags))
         by_owner = {
             owner: result if want else None
             for owner, result, want in zip(signature.own_gradients, results, wanted, strict=True)
@@ -226,6 +240,7 @@ def _transformable(name: str, run: Callable[..., Any], rule: _GradientRule) -> C
         @staticmethod
         def setup_context(ctx: Any, inputs: Tensors, output: Tensors) -> None:
             ctx.mark_non_differentiable(*output[rule.count :])
+            ctx.parameters = rule.parameters
             rule.keep(ctx, inputs, output)
 
         @staticmethod
@@ -242,6 +257,33 @@ def _define(name: str, schema: str, kernel: Callable[..., Any]) -> Any:
     LIBRARY.define(name + schema)
     LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     return getattr(torch.ops.bench, name).default
+
+
+def mark_final(loss: Tensor) -> None:
+    """Mark the operators below `loss` whose gradients of parameters are final.
+
+    Such gradients are what `torch.autograd.grad` returns. No other kernel of the backward pass reads them,
+    because the parameters are leaves and nothing else uses them. A weight that is also another layer's, or
+    that is computed from a leaf, has no such gradient.
+    """
+    assert loss.grad_fn is not None
+    uses: Counter[Any] = Counter()
+    nodes = [loss.grad_fn]
+    for node in nodes:  # grows
+        for before, _ in node.next_functions:
+            if before is not None:
+                uses[before] += 1
+                if uses[before] == 1:
+                    nodes.append(before)
+
+    def is_final(node: Any) -> bool:
+        while node is not None and uses[node] == 1 and node.name() in VIEWS:
+            node = node.next_functions[0][0]
+        return node is None or (uses[node] == 1 and hasattr(node, "variable"))
+
+    for node in nodes:
+        if parameters := getattr(node, "parameters", []):
+            node.final = all(is_final(node.next_functions[place][0]) for place in parameters)  # type: ignore[attr-defined]
 
 
 def unwanted(gradient: Tensor) -> Tensor:

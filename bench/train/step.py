@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from bench.kernels.branches import Branch
+from bench.kernels.branches import Branch, backward_pass
+from bench.kernels.operators import mark_final
 from bench.models.dropout import DropoutModule, masks
 from bench.run import Run
 from bench.stack import Stack
@@ -157,7 +158,10 @@ def _gradients(loss: Tensor, state: State) -> list[Tensor]:
     """Gradients of a loss by the parameters of all members."""
     leaves = state.parameters.leaves
     # A user's block may have parameters that no output depends on. Their gradient is zero.
-    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    if loss.is_cuda and len(state.stack) == 1:  # a larger stack fills the GPU; `vmap` hides its operators
+        mark_final(loss)
+    with backward_pass():
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     pairs = zip(gradients, leaves, strict=True)
     return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
@@ -303,5 +307,9 @@ def _captured(state: State, step: Callable[[], None], group: Group | None, pool:
 
 @functools.cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream for captures, one per process: cuBLAS keeps a workspace for every stream it used."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    """The stream for captures, one per process: cuBLAS keeps a workspace for every stream it used.
+
+    It goes before the branches (`bench.kernels.branches`), for which only the end of the step waits. A graph
+    keeps the priorities of the streams that it was captured from.
+    """
+    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bench.kernels import activation
+from bench.kernels.branches import aside
 from bench.kernels.operators import like_first, operator
 from bench.kernels.operators import rows as with_rows
 from bench.kernels.triton_functions import sigmoid_of
@@ -187,7 +188,8 @@ def _with_bias_gradient(
     kernel[(programs, blocks, K)](
         dy.contiguous(), u.contiguous(), bias.contiguous(), du, partial, rounds, rows, channels, **LAUNCH
     )
-    add_up(partial, dbias)
+    with aside(partial):
+        add_up(partial, dbias)
     return du, dbias
 
 
@@ -251,6 +253,7 @@ bias_gelu = operator(
     lambda u, bias: _with_bias(_bias_gelu, 1, u, bias),
     lambda dy, u, bias: _with_bias_gradient(_bias_gelu_gradient, 1, dy, u, bias),
     like_first,
+    parameters=("bias",),
 )
 gelu = operator("gelu_triton", ("u",), (), _run_gelu, _differentiate_gelu, like_first)
 bias_glu = operator(
@@ -260,6 +263,7 @@ bias_glu = operator(
     lambda u, bias: _with_bias(_bias_glu, 2, u, bias),
     lambda dy, u, bias: _with_bias_gradient(_bias_glu_gradient, 2, dy, u, bias),
     lambda u, bias: (_shrunk(u, 2),),
+    parameters=("bias",),
 )
 gate = operator(
     "gate_triton",

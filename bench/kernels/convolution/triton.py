@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bench.kernels.branches import aside
 from bench.kernels.convolution import ARGUMENTS
 from bench.kernels.operators import like_first, operator, rows
 from bench.kernels.triton_functions import sigmoid_of
@@ -138,7 +139,10 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
 def backward(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the inputs, in their order."""
     dx = x.new_empty(x.shape)
-    return dx, *sums(input_gradient(dy, x, weight, bias, dx), weight, bias)
+    partial = input_gradient(dy, x, weight, bias, dx)
+    with aside(partial):
+        of_parameters = sums(partial, weight, bias)
+    return dx, *of_parameters
 
 
 def input_gradient(dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, dx: Tensor) -> Tensor:
@@ -174,4 +178,6 @@ def sums(partial: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]
     return dweight, dbias
 
 
-convolution = operator("convolution_triton", ARGUMENTS, (), forward, backward, like_first)
+convolution = operator(
+    "convolution_triton", ARGUMENTS, (), forward, backward, like_first, parameters=ARGUMENTS[1:]
+)

@@ -78,8 +78,8 @@ def backward(
     with of_weights:
         dinput = weight_gradient(dxz, h)
     dh = input_gradient(dxz, input)
-    of_weights.join()
-    of_taps.join()
+    of_weights.leave(d, scanned, dsteps, low_rank, dA, tile, dprojected, u, dxz, h)
+    of_taps.leave(partial)
     return dh, dinput, dtaps, dtaps_bias, dproject, dstep, dstep_bias, dlog_A, dskip, doutput
 
 
@@ -109,4 +109,5 @@ block = operator(
     forward,
     backward,
     _shapes,
+    parameters=ARGUMENTS[1:],
 )

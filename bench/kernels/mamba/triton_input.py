@@ -47,8 +47,8 @@ def backward(
     with of_weights:
         dinput = torch.cat((weight_gradient(dx, h), d_for_z), dim=1)
     input_gradient_into(dh, dx, for_x, add=True)
-    of_rest.join()
-    of_weights.join()
+    of_rest.leave(partial)
+    of_weights.leave(dz, h, dx, d_for_z)
     return dh, dinput, dtaps, dtaps_bias
 
 
@@ -58,5 +58,12 @@ def _shapes(h: Tensor, input: Tensor, taps: Tensor, taps_bias: Tensor) -> tuple[
 
 
 gated_input = operator(
-    "gated_input_triton", INPUT_ARGUMENTS, ("x",), forward, backward, _shapes, outputs=("u", "z")
+    "gated_input_triton",
+    INPUT_ARGUMENTS,
+    ("x",),
+    forward,
+    backward,
+    _shapes,
+    outputs=("u", "z"),
+    parameters=INPUT_ARGUMENTS[1:],
 )

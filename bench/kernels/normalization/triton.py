@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bench.kernels import normalization
+from bench.kernels.branches import aside
 from bench.kernels.operators import like_first, operator
 from bench.kernels.triton_sums import add_up, division
 
@@ -155,7 +156,8 @@ def _differentiate(
         d_normed if d_total is None else d_total.contiguous(), d_normed, total, weight.contiguous(),
         dh, partial, rounds, rows, channels, TOTAL=d_total is not None, RMS=rms, **launch,
     )  # fmt: skip
-    add_up(partial, *of_parameters)
+    with aside(partial):
+        add_up(partial, *of_parameters)
     return dh, *of_parameters
 
 
@@ -182,6 +184,7 @@ norm = operator(
     like_first,
     needs=("h", "weight"),
     gradient_shapes=_gradient_shapes,
+    parameters=("weight", "bias"),
 )
 add_norm = operator(
     "add_norm_triton",
@@ -194,6 +197,7 @@ add_norm = operator(
     needs=("total", "weight"),
     gradient_shapes=_gradient_shapes,
     gradients=("h", "h", "weight", "bias"),
+    parameters=("weight", "bias"),
 )
 norm_of_sum = operator(
     "norm_of_sum_triton",
@@ -206,6 +210,7 @@ norm_of_sum = operator(
     needs=("total", "weight"),
     gradient_shapes=_gradient_shapes,
     gradients=("h", "h", "weight", "bias"),
+    parameters=("weight", "bias"),
 )
 rms_norm = operator(
     "rms_norm_triton",
@@ -214,6 +219,7 @@ rms_norm = operator(
     lambda h, weight: _run(h, None, weight)[1:],
     lambda d_normed, h, weight: _differentiate(None, d_normed, h, weight, rms=True),
     like_first,
+    parameters=("weight",),
 )
 add_rms_norm = operator(
     "add_rms_norm_triton",
@@ -226,6 +232,7 @@ add_rms_norm = operator(
     needs=("total", "weight"),
     gradient_shapes=_rms_gradient_shapes,
     gradients=("h", "h", "weight"),
+    parameters=("weight",),
 )
 rms_norm_of_sum = operator(
     "rms_norm_of_sum_triton",
@@ -238,4 +245,5 @@ rms_norm_of_sum = operator(
     needs=("total", "weight"),
     gradient_shapes=_rms_gradient_shapes,
     gradients=("h", "h", "weight"),
+    parameters=("weight",),
 )

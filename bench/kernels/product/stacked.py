@@ -56,8 +56,8 @@ def operators(
                 dbias = column_sums(dy)
         if wanted[0]:
             dx = multiply(dy, rows(weight), split).view(x.shape)
-        of_weight.join()
-        of_bias.join()
+        of_weight.leave(dy, x_rows)
+        of_bias.leave(dy)
         return (dx, dweight, dbias)[: len(wanted)]  # two if there is no bias
 
     def gradient_shapes(dy: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Tensors:
@@ -79,6 +79,7 @@ def operators(
             needs=("x", "weight"),
             gradient_shapes=gradient_shapes,
             selective=True,
+            parameters=("weight", *bias),
         )
         for name, bias in (("linear", ()), ("linear_bias", ("bias",)))
     )

@@ -132,17 +132,22 @@ def forward(
 
 def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     """Gradients of the inputs of `forward`, in their order."""
+    dy = dy.contiguous()
+    if not x.numel():
+        return x.new_empty(x.shape), *(value.new_zeros(value.shape) for value in parameters)
+    of_parameters = Branch(x)
+    with of_parameters:  # beside the gradient of x: both take long and fill a part of the GPU
+        gradients = _of_parameters(dy, rows(x), *parameters)
+    dx = _run(dy, *parameters, reverse=True)
+    of_parameters.leave(dy, x)
+    return dx, *gradients
+
+
+def _of_parameters(dy: Tensor, x: Tensor, *parameters: Tensor) -> list[Tensor]:
+    """Gradients of the parameters."""
     K, batch, length, channels = x.shape
     modes = parameters[1].shape[-1]
-    dy = dy.contiguous()
-    of_x = Branch(x)
-    with of_x:  # beside the gradients of the parameters: both take long and fill a part of the GPU
-        dx = _run(dy, *parameters, reverse=True)
     gradients = [value.new_empty(value.shape) for value in parameters]
-    if not x.numel():
-        of_x.join()
-        return dx, *(value.zero_() for value in gradients)
-    x = rows(x)
     *made_of, _ = (value.contiguous() for value in parameters)
     by_prompt = x.new_empty(K, batch, 4 * modes + 1, channels)
     _parameter_gradients[(K * batch * triton.cdiv(channels, LAUNCH["BLOCK"]),)](
@@ -156,8 +161,7 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     to_parameters[(K, triton.cdiv(channels, LAUNCH["BLOCK"]))](
         sums, *made_of, *gradients, channels, MODES=modes, BLOCK=LAUNCH["BLOCK"], num_warps=1
     )
-    of_x.join()
-    return dx, *gradients
+    return gradients
 
 
 def _run(x: Tensor, *parameters: Tensor, reverse: bool) -> Tensor:
@@ -172,4 +176,4 @@ def _run(x: Tensor, *parameters: Tensor, reverse: bool) -> Tensor:
     return y
 
 
-ssm = operator("ssm_triton", ARGUMENTS, (), forward, backward, like_first)
+ssm = operator("ssm_triton", ARGUMENTS, (), forward, backward, like_first, parameters=ARGUMENTS[1:])
