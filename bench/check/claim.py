@@ -123,7 +123,7 @@ class Decision:
     """What draws say about a claim.
 
     Attributes:
-        holds: whether it holds in enough of them; None if they leave both answers open.
+        holds: whether it holds in enough of them (`Claim.decided`); None if they leave both answers open.
         share: the part of the draws in which it holds; None if every draw is the same.
         drawn: what varies between draws.
     """
@@ -158,7 +158,7 @@ def interval_of(draws: Floats) -> Interval | None:
 class Claim(Frozen):
     """A statement and the results that would confirm it. Each kind of claim adds its own fields.
 
-    A kind states `kind`, its fields, `expected` and `judge`; if draws judge it, also `holds`; if it compares
+    A kind states `kind`, its fields, `expected` and `judge`; if draws judge it, also `parts`; if it compares
     several quantities, also `members`.
 
     Attributes:
@@ -260,24 +260,39 @@ class Claim(Frozen):
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         """Compare the claim with a measurement for each member. No value is NaN."""
 
-    def holds(self, values: Floats) -> Holds:
-        """Whether the claim holds, (D,), for D draws of its members' values, (D, members)."""
+    def parts(self, values: Floats) -> Holds:
+        """Whether each part of the claim holds, (parts, D), for D draws of its members' values, (D, members).
+
+        A part is what one comparison decides: a number is on one side of a bound, a value is lower than
+        another one.
+        """
         raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
+
+    @property
+    def dispensable(self) -> int:
+        """Number of parts that may fail."""
+        return 0
 
     def draws_of(self, measurement: Measurement) -> Floats:
         """The draws of a member that decide the claim, (DRAWS,)."""
         return measurement.draws if self.requires.about == "training" else measurement.draws_of_runs
 
     def decided(self, measurements: Sequence[Measurement]) -> Decision:
-        """Whether the claim holds in enough draws of its members."""
+        """Whether the claim holds in enough draws of its members, or enough of its parts fail.
+
+        It is not contradicted because it fails in most draws: by chance alone, values lie outside of a
+        tolerance that is narrower than their spread, and not in the claimed one of 24 orders of four models.
+        """
         values = np.stack([self.draws_of(measurement) for measurement in measurements], axis=1)
-        holds = self.holds(values)
+        parts = self.parts(values)
+        holds = (~parts).sum(axis=0) <= self.dispensable
         drawn = "prompts and trainings" if self.requires.about == "training" else "prompts"
         if (values == values[0]).all():  # nothing was drawn: FLOPs, steps that were never reached
             return Decision(bool(holds[0]), None, drawn)
         numbers = ~np.isnan(values).any(axis=1)
-        holding, failing = float((holds & numbers).mean()), float((~holds & numbers).mean())
-        decision = True if holding >= CONFIDENCE else False if failing >= CONFIDENCE else None
+        holding = float((holds & numbers).mean())
+        failed = (~parts & numbers).mean(axis=1) >= CONFIDENCE
+        decision = True if holding >= CONFIDENCE else False if failed.sum() > self.dispensable else None
         return Decision(decision, holding, drawn)
 
     def judged(

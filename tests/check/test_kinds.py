@@ -729,8 +729,8 @@ class MultipleClaim(Claim):
         holds = self.decided(measurements).holds
         return Judgement(holds, measurement.value, None, f"{units:.3g} units", f"{round(units)} times")
 
-    def holds(self, values: Floats) -> Holds:
-        units = values[:, 0] / self.multiple_of.unit
+    def parts(self, values: Floats) -> Holds:
+        units = values.T / self.multiple_of.unit
         return np.asarray(np.abs(units - np.round(units)) < 0.01)
 
 

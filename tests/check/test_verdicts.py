@@ -133,6 +133,66 @@ def test_slack_does_not_add_up_along_an_order() -> None:
     assert verdict.value == pytest.approx(1.18)
 
 
+TRAINING = {"requires": {"about": "training"}}
+MODELS = ("transformer", "mamba", "s4", "lstm")
+ORDER: list[dict[str, Any]] = [{"architecture": name} for name in MODELS]
+
+
+def on_seeds(claim: dict[str, Any], errors: Sequence[Sequence[float]]) -> Verdict:
+    """What becomes of a claim about training, given the errors of three seeds of the first of MODELS."""
+    runs = grid(LINEAR, MODELS[: len(errors)], seeds=(0, 1, 2))
+    of_runs = [error for of_model in errors for error in of_model]
+    results = [finished(run, error) for run, error in zip(runs, of_runs, strict=True)]
+    return verdict_on({**TRAINING, **claim}, runs, results)
+
+
+@pytest.mark.parametrize(
+    ("errors", "word"),
+    [
+        ((0.2, 0.2001, 0.2002), "reproduced"),
+        ((0.4, 0.4001, 0.4002), "contradicted"),
+        ((0.1, 0.1001, 0.1002), "contradicted"),
+        ((0.01, 0.2, 0.39), "undecided"),  # 9 of 10 draws lie outside, on either side
+    ],
+)
+def test_a_spread_wider_than_its_tolerance_does_not_contradict_a_value(
+    errors: tuple[float, ...], word: str
+) -> None:
+    assert on_seeds(value(expected=0.2, absolute=0.005), [errors]).verdict == word
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"order": ORDER},
+        {"trend": {"rising": ORDER}},
+        {
+            "count": {
+                "at_least": 5,
+                "orders": [[ORDER[i], ORDER[j]] for i, j in ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3))],
+            }
+        },
+    ],
+)
+def test_chance_does_not_contradict_an_order(claim: dict[str, Any]) -> None:
+    """Models with equal means are in the claimed one of 24 orders in about 4 % of the draws."""
+    alike = [(0.2, 0.3, 0.4), (0.3, 0.4, 0.2), (0.4, 0.2, 0.3), (0.2, 0.4, 0.3)]
+    assert on_seeds(claim, alike).verdict == "undecided"
+    reversed_ = [(0.5, 0.51, 0.52), (0.4, 0.41, 0.42), (0.3, 0.31, 0.32), (0.2, 0.21, 0.22)]
+    assert on_seeds(claim, reversed_).verdict == "contradicted"
+    assert on_seeds(claim, reversed_[::-1]).verdict == "reproduced"
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_an_order_is_contradicted_by_one_of_its_pairs(errors: list[list[float]]) -> None:
+    pairs = [on_seeds({"order": [ORDER[i], ORDER[j]]}, errors).verdict for i, j in ((0, 1), (0, 2), (1, 2))]
+    whole = on_seeds({"order": ORDER[:3]}, errors).verdict
+    assert (whole == "contradicted") == ("contradicted" in pairs)
+    if whole == "reproduced":
+        assert pairs == ["reproduced"] * 3
+
+
 # --- which number -----------------------------------------------------------------------------
 
 

@@ -58,5 +58,5 @@ class BoundClaim(Claim):
         side = "above" if value > limit else "below" if value < limit else "at"
         return self.judged(measurements, measurement, f"{side} {short(limit)}")
 
-    def holds(self, values: Floats) -> Holds:
-        return self.bound.admits(values[:, 0])
+    def parts(self, values: Floats) -> Holds:
+        return self.bound.admits(values.T[:1])

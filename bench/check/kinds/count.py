@@ -95,9 +95,12 @@ class CountClaim(SlackClaim):
         reason = f"{self._counted(sum(holding))}: {'; '.join(statements)}{decision.text}"
         return Judgement(decision.holds, sum(holding), None, reason, share=decision.share)
 
-    def holds(self, values: Floats) -> Holds:
-        holding = self.below(values[:, ::2], values[:, 1::2]).sum(axis=1)
-        return np.asarray(holding >= self.count.at_least)
+    def parts(self, values: Floats) -> Holds:
+        return self.below(values.T[::2], values.T[1::2])
+
+    @property
+    def dispensable(self) -> int:
+        return self.count.total - self.count.at_least
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         broken = [claim for claim in self.count.claims or () if not reproduced[claim]]

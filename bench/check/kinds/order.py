@@ -44,10 +44,9 @@ class OrderClaim(RatioClaim):
     def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
         return itertools.combinations(measurements, 2)
 
-    def holds(self, values: Floats) -> Holds:
+    def parts(self, values: Floats) -> Holds:
         # All pairs, not only neighbours: otherwise the slack of several steps would add up.
-        pairs = itertools.combinations(values.T, 2)
-        return np.asarray(np.all([self.below(low, high) for low, high in pairs], axis=0))
+        return np.stack([self.below(low, high) for low, high in itertools.combinations(values.T, 2)])
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
         first = self.quantities[0]

@@ -67,8 +67,8 @@ class SymbolClaim(Claim):
         )
         return self.judged(measurements, subject, f"{measured} among {values}", measured)
 
-    def holds(self, values: Floats) -> Holds:
-        return np.array([symbol(row[0], row[1:]) == self.symbol.expected for row in values.tolist()])
+    def parts(self, values: Floats) -> Holds:
+        return np.array([[symbol(row[0], row[1:]) == self.symbol.expected for row in values.tolist()]])
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
         for place, quantity in zip(self.members, self.quantities, strict=True):

@@ -57,10 +57,10 @@ class TrendClaim(RatioClaim):
     def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
         return itertools.pairwise(measurements)
 
-    def holds(self, values: Floats) -> Holds:
+    def parts(self, values: Floats) -> Holds:
         # Equal neighbours are allowed unless there is a margin, but the whole list must rise.
         steps = [
             self.below(low, high) | ((low == high) & (self.slack >= 0))
             for low, high in itertools.pairwise(values.T)
         ]
-        return np.asarray(np.all([*steps, values[:, 0] < values[:, -1]], axis=0))
+        return np.stack([*steps, values[:, 0] < values[:, -1]])

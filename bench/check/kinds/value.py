@@ -102,5 +102,8 @@ class ValueClaim(Claim):
         comparison = f"{self.value.in_words(distance)} from {self.expected}"
         return self.judged(measurements, measurement, comparison)
 
-    def holds(self, values: Floats) -> Holds:
-        return np.asarray(self.value.distances(values[:, 0]) <= self.value.allowed * (1 + ROUNDING))
+    def parts(self, values: Floats) -> Holds:
+        # Not below the tolerance, and not above it.
+        drawn, expected = values[:, 0], self.value.expected
+        near = self.value.distances(drawn) <= self.value.allowed * (1 + ROUNDING)
+        return np.stack([near | (drawn > expected), near | (drawn < expected)])

@@ -43,8 +43,8 @@ FEW = 20
 """Verdicts that the README shows at most."""
 MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
-    "contradicted": f"it fails in at least {100 * CONFIDENCE:.0f} % of the draws, or a run diverged that it "
-    "needs",
+    "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (of a "
+    "count, too many of them do), or a run diverged that it needs",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes",
     "not comparable": "the models that are compared have learned nothing, or the runs are not those that the "
     "claim is about",
@@ -57,8 +57,9 @@ DRAWS_RULE = (
     f"after other trainings ({DRAWS:,} draws). The interval in brackets leaves 5 % of the draws on either "
     "side. So the claim that a number is at most b (≤ b) is reproduced if the upper end is at most b, "
     "contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. The "
-    "ratio of two models is decided in the same way. A claim about several models at once is decided by the "
-    "share of the draws in which all of it holds. Draws have no limits: an interval may end beyond what is "
+    "ratio of two models is decided in the same way. A value with a tolerance has two bounds. A claim about "
+    "several models is reproduced if all of it holds in enough draws, and contradicted if one pair of models "
+    "is the other way round in enough of them. Draws have no limits: an interval may end beyond what is "
     "possible, for example above an accuracy of 1."
 )
 TEMPLATES = Path(__file__).parent / "templates"
