@@ -158,10 +158,10 @@ class Report:
 
     @property
     def telling(self) -> list[Verdict]:
-        """The verdicts that the README shows: all if they are few, else the first that differ."""
+        """The verdicts that the README shows: all if they are few, else some, those not reproduced first."""
         if len(self.verdicts) <= FEW:
             return list(self.verdicts)
-        order = ("contradicted", "undecided", "not comparable", "unreachable")
+        order = ("contradicted", "undecided", "not comparable", "unreachable", "reproduced")
         return [verdict for word in order for verdict in self.verdicts if verdict.verdict == word][:FEW]
 
     def drawings(self) -> list[Drawing]:
