@@ -11,12 +11,17 @@ def superscript(number: int) -> str:
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+def with_minus(text: str) -> str:
+    """A number of Python's with the minus sign that people read: −0.5."""
+    return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
+
+
 def scientific(number: float, digits: int = 2) -> str:
     """1.30e16 as people write it, on one line: 1.30 × 10¹⁶."""
     if number == 0:
         return "0"
     mantissa, exponent = f"{number:.{digits}e}".split("e")
-    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{superscript(int(exponent))}"
+    return f"{with_minus(mantissa)}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{superscript(int(exponent))}"
 
 
 def plus_minus(value: float, error: float) -> str:
@@ -31,13 +36,13 @@ def plus_minus(value: float, error: float) -> str:
     if 0 < size < 1e-3 or size >= 1e4:
         exponent = int(f"{size:.2e}".partition("e")[2])
         scale = 10.0**exponent
-        return f"({value / scale:.2f} ± {error / scale:.2f}) × 10{superscript(exponent)}"
+        return f"({with_minus(f'{value / scale:.2f}')} ± {error / scale:.2f}) × 10{superscript(exponent)}"
     if error == 0:
-        return f"{value:.4g} ± 0"
+        return f"{with_minus(f'{value:.4g}')} ± 0"
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits > 6:
-        return f"{value:.5f} ± {error_text(error)}"
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+        return f"{with_minus(f'{value:.5f}')} ± {error_text(error)}"
+    return f"{with_minus(f'{value:.{digits}f}')} ± {error:.{digits}f}"
 
 
 def _normal(value: float) -> float:
@@ -49,6 +54,6 @@ def error_text(value: float) -> str:
     """Three significant digits: 0.0123, 1.23 × 10⁻⁵."""
     value = _normal(value)
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{float(f'{value:.3g}'):g}"
+        return with_minus(f"{float(f'{value:.3g}'):g}")
     exponent = int(f"{abs(value):.2e}".partition("e")[2])
-    return f"{value / 10.0**exponent:.2f} × 10{superscript(exponent)}"
+    return f"{with_minus(f'{value / 10.0**exponent:.2f}')} × 10{superscript(exponent)}"

@@ -77,7 +77,7 @@ def test_details_have_the_statement_the_reason_and_the_runs(capsys: pytest.Captu
     [
         ({"expected": 0.25, "absolute": 0.02}, "0.23 to 0.27"),
         ({"expected": 0.5, "relative": 0.1}, "0.45 to 0.55"),
-        ({"expected": -2.0, "relative": 0.1}, "-2.2 to -1.8"),
+        ({"expected": -2.0, "relative": 0.1}, "−2.2 to −1.8"),
         ({"expected": 1.0, "log10": math.log10(2)}, "0.5 to 2"),
         ({"expected": 1.14e-3, "log10": 1.0}, "1.1e-4 to 0.0114"),
     ],

@@ -690,6 +690,8 @@ def test_ticks_are_written_as_people_do(value: float, text: str) -> None:
         (9.9999e-6, 5.5e-6, "(1.00 ± 0.55) × 10⁻⁵"),
         (1.0000088, 4.43e-6, "1.00001 ± 4.43 × 10⁻⁶"),
         (5e-324, 0.0, "0 ± 0"),
+        (-0.3786, 0.31, "−0.38 ± 0.31"),
+        (-1.23e-5, 4e-7, "(−1.23 ± 0.04) × 10⁻⁵"),
     ],
 )
 def test_values_are_written_to_the_place_of_their_error(value: float, error: float, text: str) -> None:
@@ -705,6 +707,8 @@ def test_values_are_written_to_the_place_of_their_error(value: float, error: flo
         (7412.0, "7410"),
         (12340.0, "1.23 × 10⁴"),
         (9.9999e-5, "1.00 × 10⁻⁴"),
+        (-0.01234, "−0.0123"),
+        (-9.9999e-5, "−1.00 × 10⁻⁴"),
     ],
 )
 def test_numbers_have_three_significant_digits(value: float, text: str) -> None:

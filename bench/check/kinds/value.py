@@ -11,6 +11,7 @@ from pydantic import PositiveFloat, model_validator
 
 from bench.check.claim import ROUNDING, Claim, Holds, Judgement
 from bench.check.measurement import Measurement
+from bench.digits import with_minus
 from bench.frozen import Frozen
 from bench.run import short
 from bench.uncertainty import Floats
@@ -94,7 +95,8 @@ class ValueClaim(Claim):
 
     @property
     def bound_text(self) -> str:
-        return " to ".join(short(float(f"{end:.{2 if abs(end) < 0.01 else 3}g}")) for end in self.value.ends)
+        ends = (short(float(f"{end:.{2 if abs(end) < 0.01 else 3}g}")) for end in self.value.ends)
+        return " to ".join(map(with_minus, ends))
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
