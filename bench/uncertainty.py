@@ -48,6 +48,7 @@ class SeedErrors:
         prompt_errors: standard error of each of `means` over prompts, (S,).
         prompts: digest of the prompts. Models with the same digest share their prompts.
         per_prompt: error of each seed on every prompt, (S, P); None where a result does not keep them.
+        limits: the lowest and the highest mean that there can be.
     """
 
     key: str
@@ -55,6 +56,7 @@ class SeedErrors:
     prompt_errors: Floats
     prompts: str = ""
     per_prompt: Floats | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def mean(self) -> float:
@@ -85,11 +87,14 @@ class SeedErrors:
         return float(half_width(*self.variances, len(self.means)))
 
     def draws(self, training: bool = True) -> Floats:
-        """Draws of the mean error, (DRAWS,): the same ones at every call.
+        """Draws of the mean error, (DRAWS,): the same ones at every call, within `limits`.
 
         Args:
             training: whether other trainings are drawn too, where there are several seeds.
         """
+        return np.clip(self._unlimited(training), *self.limits)
+
+    def _unlimited(self, training: bool) -> Floats:
         values = self._over_prompts()
         through_training = self.variances[0]
         if not training or through_training == 0:

@@ -69,6 +69,16 @@ def test_draws_are_the_same_at_every_call_and_stay_above_zero() -> None:
     assert (draws[np.abs(model.draws(training=False) - model.mean) < model.mean] > 0).all()
 
 
+def test_limits_move_only_the_draws_beyond_them() -> None:
+    means, spread = np.array([0.2, 0.7, 0.9]), np.array([0.01, 0.01, 0.01])
+    free, limited = SeedErrors("m", means, spread), SeedErrors("m", means, spread, limits=(0.0, 1.0))
+    draws, within = free.draws(), limited.draws()
+    beyond = draws > 1
+    assert 0.01 < beyond.mean() < 0.5
+    assert (within[beyond] == 1).all()
+    assert np.array_equal(within[~beyond], draws[~beyond])
+
+
 def test_student_quantiles_lie_between_those_of_neighbouring_degrees_of_freedom() -> None:
     assert student_95(2) == pytest.approx(2.92, abs=1e-3)
     assert student_95(4) > student_95(4.5) > student_95(5)

@@ -30,6 +30,7 @@ from bench.results.evaluations import (
     floor_error,
     horizon,
     mean_flops,
+    metric,
     normalised,
     number,
     prompt_errors,
@@ -187,7 +188,17 @@ def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -
         prompt_errors=np.array(prompt_errors),
         prompts=results[0].prompts[MAIN].sha256,
         per_prompt=_per_prompt(quantity, results, pool),
+        limits=_limits(quantity, results[0]),
     )
+
+
+def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
+    """The lowest and the highest number that there can be, as far as that is known."""
+    if quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy":
+        return 0.0, 1.0
+    if quantity.of == "horizon":
+        return 0.0, math.inf
+    return -math.inf, math.inf
 
 
 def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> Floats | None:

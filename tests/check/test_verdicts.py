@@ -183,6 +183,15 @@ def test_chance_does_not_contradict_an_order(claim: dict[str, Any]) -> None:
     assert on_seeds(claim, reversed_[::-1]).verdict == "reproduced"
 
 
+@pytest.mark.parametrize("of", ["error", "score"])
+def test_the_interval_of_an_accuracy_ends_at_0_and_1(of: str) -> None:
+    runs = grid(task_named("sparse_parity"), ("mamba",), seeds=(0, 1, 2))
+    results = [finished(run, error) for run, error in zip(runs, (0.02, 0.9, 0.98), strict=True)]
+    verdict = verdict_on({**TRAINING, **bound(at_least=0.5), "measure": {"of": of}}, runs, results)
+    assert verdict.interval is not None
+    assert 0 <= verdict.interval[0] < verdict.interval[1] <= 1
+
+
 @settings(max_examples=30)
 @given(st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=3, max_size=3))
 def test_an_order_is_contradicted_by_one_of_its_pairs(errors: list[list[float]]) -> None:

@@ -91,5 +91,5 @@ def test_a_filtered_plan_names_tasks_as_the_whole_suite_does(
     part = [entry for entry in planned if entry.experiments[0] in ("parity_eigenvalues", "hybrid_state")]
     show_runs(part, Output(), planned)
     printed = capsys.readouterr().out
-    assert "task word_problem+group=Z2+alphabet=elements+n_points=32," in printed
-    assert "task word_problem+group=S3+alphabet=elements+n_points=32," in printed
+    assert "task word_problem+group=Z2+n_points=32," in printed
+    assert "task word_problem+group=S3+n_points=32," in printed

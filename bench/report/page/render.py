@@ -59,8 +59,7 @@ DRAWS_RULE = (
     "contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. The "
     "ratio of two models is decided in the same way. A value with a tolerance has two bounds. A claim about "
     "several models is reproduced if all of it holds in enough draws, and contradicted if one pair of models "
-    "is the other way round in enough of them. Draws have no limits: an interval may end beyond what is "
-    "possible, for example above an accuracy of 1."
+    "is the other way round in enough of them. No draw of an accuracy is below 0 or above 1."
 )
 TEMPLATES = Path(__file__).parent / "templates"
 LENGTH = {
