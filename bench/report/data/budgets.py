@@ -76,11 +76,10 @@ class FrontierComparison:
         """By series with a model, the frontiers of all draws; empty where models do not share prompts."""
         if not self.paired:
             return {}
-        # A draw over standard errors alone can fall below 0, where no error is.
         return {
             name: DrawnFrontiers(
                 np.array([model.flops for model in models]),
-                np.stack([np.maximum(model.errors.draws(), 0) for model in models], axis=1),
+                np.stack([model.errors.draws() for model in models], axis=1),
             )
             for name, models in self._by_series.items() if models
         }  # fmt: skip

@@ -167,7 +167,12 @@ def _seed_errors(seeds: Sequence[tuple[str, float, float, str, Floats | None]]) 
     if len(kept) == len(seeds) and len({len(errors) for errors in kept}) == 1 == len(set(prompts)):
         per_prompt = np.stack(kept)
     return SeedErrors(
-        " ".join(ids), np.array(means, float), np.array(standard_errors, float), str(prompts[0]), per_prompt
+        key=" ".join(ids),
+        means=np.array(means, float),
+        prompt_errors=np.array(standard_errors, float),
+        prompts=str(prompts[0]),
+        per_prompt=per_prompt,
+        limits=(0.0, math.inf),  # no error is below 0
     )
 
 
