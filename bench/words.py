@@ -58,7 +58,10 @@ def architecture_name(name: str) -> str:
 
 def title_of(name: str) -> str:
     """The name of an experiment or of a figure as a title: group_reflections → Group reflections."""
-    words = " ".join(_PROPER.get(word, word) for word in name.split("_"))
+    return _capitalised(" ".join(_PROPER.get(word, word) for word in name.split("_")))
+
+
+def _capitalised(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
@@ -77,7 +80,7 @@ def options_in_words(name: str, dropout: bool = True) -> list[str]:
 
 def task_name(name: str) -> str:
     """A task's name for people: linear_regression → Linear regression."""
-    return _NAMES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
+    return _NAMES.get(name) or _capitalised(name.replace("_", " "))
 
 
 _COUNTED = {

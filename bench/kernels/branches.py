@@ -80,17 +80,16 @@ class Branch:
 
 
 @contextlib.contextmanager
-def aside(*read: Tensor, number: int = 0) -> Iterator[None]:
-    """Work on a branch that is left; in its place if its results are read before the end of the pass.
+def aside(*read: Tensor) -> Iterator[None]:
+    """Run the work within on a branch that is left, or in its place if its results are read before.
 
     Args:
         read: what the work reads. No later work may write there.
-        number: of the branch.
     """
     if _pass is None or not _pass.final:
         yield
         return
-    branch = Branch(read[0], number)
+    branch = Branch(read[0])
     with branch:
         yield
     branch.leave(*read)

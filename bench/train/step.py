@@ -157,11 +157,11 @@ def _stacked_pass(state: State, streams: list[_Stream], mask_keys: Tensor | None
 def _gradients(loss: Tensor, state: State) -> list[Tensor]:
     """Gradients of a loss by the parameters of all members."""
     leaves = state.parameters.leaves
-    # A user's block may have parameters that no output depends on. Their gradient is zero.
     if loss.is_cuda and len(state.stack) == 1:  # a larger stack fills the GPU; `vmap` hides its operators
         mark_final(loss)
     with backward_pass():
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    # A user's block may have parameters that no output depends on. Their gradient is zero.
     pairs = zip(gradients, leaves, strict=True)
     return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
@@ -309,7 +309,7 @@ def _captured(state: State, step: Callable[[], None], group: Group | None, pool:
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream for captures, one per process: cuBLAS keeps a workspace for every stream it used.
 
-    It goes before the branches (`bench.kernels.branches`), for which only the end of the step waits. A graph
-    keeps the priorities of the streams that it was captured from.
+    Its kernels go before those of branches (`bench.kernels.branches`), because only the end of the step
+    waits for branches. A graph keeps the priorities of the streams that it was captured from.
     """
     return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
