@@ -280,8 +280,8 @@ class Claim(Frozen):
     def decided(self, measurements: Sequence[Measurement]) -> Decision:
         """Whether the claim holds in enough draws of its members, or enough of its parts fail.
 
-        It is not contradicted because it fails in most draws: by chance alone, values lie outside of a
-        tolerance that is narrower than their spread, and not in the claimed one of 24 orders of four models.
+        A claim that fails in most draws need not be wrong. Most draws lie outside a tolerance that is
+        narrower than their spread. Of four equal models, 23 of 24 draws do not have the claimed order.
         """
         values = np.stack([self.draws_of(measurement) for measurement in measurements], axis=1)
         parts = self.parts(values)

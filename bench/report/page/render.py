@@ -43,8 +43,8 @@ FEW = 20
 """Verdicts that the README shows at most."""
 MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
-    "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (of a "
-    "count, too many of them do), or a run diverged that it needs",
+    "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
+    "counts pairs, too many pairs fail), or a run that it needs diverged",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes",
     "not comparable": "the models that are compared have learned nothing, or the runs are not those that the "
     "claim is about",
