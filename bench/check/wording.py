@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.check.quantity import LayersAndWidth, Quantity
 from bench.digits import scientific
-from bench.results.evaluations import headline_words
+from bench.results.evaluations import HORIZON_ACCURACY, headline_words
 from bench.results.record import MAIN
 from bench.run import Run, short
 from bench.words import architecture_name, options_in_words, setting_in_words, task_name, title_of
@@ -23,7 +23,7 @@ _NUMBERS = {
     "perplexity": "perplexity",
     "excess": "excess error (0: best known predictor, 1: trivial predictor)",
     "convergence_step": "training steps until the task is learned",
-    "horizon": "positions up to the last with an accuracy of at least 0.9",
+    "horizon": f"positions up to the last with an accuracy of at least {HORIZON_ACCURACY:g}",
     "training_flops": "training FLOPs",
 }
 """What `Quantity.of` means, where the task's metric does not matter."""
