@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.dispatch.stacking import advised_members
 from bench.errors import UserError
 from bench.run import Run
-from bench.stack import shape
+from bench.stack import even_parts, shape
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Shard:
 
 
 def _groups(runs: Iterable[Run]) -> list[list[Run]]:
-    """Runs of one shape, as many as a stack has if no speed was measured."""
+    """The stacks that runs form if no speed was measured."""
     by_shape: dict[str, list[Run]] = {}
     for run in {run.id: run for run in runs}.values():
         by_shape.setdefault(shape(run), []).append(run)
@@ -68,7 +68,7 @@ def _groups(runs: Iterable[Run]) -> list[list[Run]]:
     for members in by_shape.values():
         members.sort(key=lambda run: (run.task_id, run.seed, run.id))  # one stream of prompts side by side
         size = advised_members(members[0], "gpu", None, None)
-        groups += [members[begin : begin + size] for begin in range(0, len(members), size)]
+        groups += even_parts(members, size)
     return groups
 
 

@@ -7,7 +7,9 @@ imported here: plans and reports name stacks too.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +79,17 @@ def shape(run: Run) -> str:
     task = run.task
     prompts = [task.length(task.n_points), task.n_inputs, task.n_outputs, task.discrete]
     return json.dumps([shared, prompts], sort_keys=True)
+
+
+def even_parts(runs: list[Run], most: int) -> list[list[Run]]:
+    """Runs in their order, split into as few parts of at most `most` runs as there can be.
+
+    Sizes differ by one at most. A stack takes time for each of its members, so workers end their stacks
+    sooner than with full ones and a small rest.
+    """
+    parts = math.ceil(len(runs) / most)
+    ends = [len(runs) * part // parts for part in range(parts + 1)] if runs else []
+    return [runs[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def stackable(run: Run) -> bool:

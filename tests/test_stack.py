@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.models.architectures import PAPER
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 from bench.run import Run
-from bench.stack import Stack, shape, stackable
+from bench.stack import Stack, even_parts, shape, stackable
 from bench.tasks import TASKS
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
 
@@ -205,7 +206,7 @@ def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -
     with companions(runs[0], jobs, tmp_path, Machine(stack=16, workers=3)) as stack:  # 6 runs in all
         assert len(stack) == 2
     with companions(runs[0], jobs, tmp_path, Machine(stack=3)) as stack:
-        assert len(stack) == 3
+        assert len(stack) == 2  # two stacks of two, not three and one
     with companions(runs[0], jobs, tmp_path, Machine(stack=1)) as stack:
         assert stack.members == (runs[0],)
     with (
@@ -213,6 +214,26 @@ def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -
         companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack,
     ):
         assert set(stack.members) == {runs[0], runs[2], runs[3]}
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_parts_are_few_and_even_and_keep_the_order(count: int, most: int) -> None:
+    runs = [member(seed=seed) for seed in range(count)]
+    parts = even_parts(runs, most)
+    assert [run for part in parts for run in part] == runs
+    assert len(parts) == math.ceil(count / most)
+    sizes = {len(part) for part in parts}
+    assert max(sizes, default=0) <= most
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
+def test_two_workers_share_the_runs_of_one_shape_evenly(tmp_path: Path) -> None:
+    runs = [member(seed=seed) for seed in range(6)]
+    machine = Machine(stack=4)  # both have all of the runs
+    with companions(runs[0], runs, tmp_path, machine) as first:
+        left = [run for run in runs if run not in first.members]
+        with companions(left[0], runs, tmp_path, machine) as second:
+            assert len(first) == len(second) == 3
 
 
 def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
 from bench.speed.records import Record, of_device, shape_of
-from bench.stack import STACK_PREFIX, Stack, shape, stackable
+from bench.stack import STACK_PREFIX, Stack, even_parts, shape, stackable
 
 
 @contextlib.contextmanager
@@ -78,24 +78,24 @@ def _free(
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
     own_shape = shape(run)
-    candidates = [candidate for candidate in runs if shape(candidate) == own_shape]
+    reserved_ids = {identifier for ids in compositions for identifier in ids}
+
+    def is_free(candidate: Run) -> bool:
+        folder = Folder.of(results, candidate.id)
+        failed = folder.failure() is not None or folder.deaths() > 1
+        return candidate.id not in reserved_ids and not failed and not is_done(candidate, results)
+
+    candidates = [other for other in runs if shape(other) == own_shape and other != run and is_free(other)]
     # At most a share of the runs, so that no other worker is left without work.
     largest = min(size, math.ceil(len(runs) / machine.workers))
-    reserved_ids = {identifier for ids in compositions for identifier in ids}
+    wanted = max(map(len, even_parts([run, *candidates], largest)))
     members = [run]
     for candidate in candidates:
-        if len(members) >= largest:
+        if len(members) == wanted:
             break
-        folder = Folder.of(results, candidate.id)
-        if (
-            candidate.id in {run.id, *reserved_ids}
-            or is_done(candidate, results)
-            or folder.failure()
-            or folder.deaths() > 1
-        ):
-            continue
         with contextlib.ExitStack() as acquired:
-            if acquired.enter_context(folder.locked()) and not is_done(candidate, results):
+            locked = acquired.enter_context(Folder.of(results, candidate.id).locked())
+            if locked and not is_done(candidate, results):
                 locks.push(acquired.pop_all())
                 members.append(candidate)
     return Stack.of(*members)
@@ -159,7 +159,7 @@ def form(
     stacks = []
     for key, group in groups.items():
         largest = len(group) if isinstance(key, int) else max(1, size(group[0]))
-        stacks += [group[begin : begin + largest] for begin in range(0, len(group), largest)]
+        stacks += even_parts(group, largest)
     return stacks
 
 
