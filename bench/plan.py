@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -151,6 +152,19 @@ def stacked(
         for entry in planned
         for number, members in [places[entry.run.id]]
     ]
+
+
+def longest_first(planned: Iterable[Planned], kind: str) -> list[Planned]:
+    """Runs by stack, the stack with most left to do first, so that several workers end at about one time.
+
+    Args:
+        planned: the runs. Those of a stack keep their order.
+        kind: of the device, "gpu" or "cpu": for runs whose time is unknown.
+    """
+    runs, left = list(planned), defaultdict[int, float](float)
+    for entry in runs:
+        left[entry.stack] += entry.cautious_seconds(kind)
+    return sorted(runs, key=lambda entry: (-left[entry.stack], entry.stack))
 
 
 class TaskName(NamedTuple):

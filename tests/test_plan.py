@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ from bench.dispatch.state import Folder
 from bench.dispatch.status import RunStatus, run_status, run_statuses
 from bench.errors import UserError
 from bench.optimizers import AdamW
-from bench.plan import FILTER_FIELDS, Planned, Total, plan, select, stacked, task_names
+from bench.plan import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked, task_names
 from bench.results import Pool
 from bench.run import Run
 from bench.speed import records
@@ -514,6 +516,23 @@ def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
     assert alone.estimate == TimeEstimate(5000.0, "measured", 1)
     members = [entry.estimate.members for entry in stacked(alike, NOWHERE, speeds, largest=3)]
     assert members == [2, 2, 2, 2], "evenly, not three and one"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=12))
+def test_the_stack_with_most_left_comes_first_and_stays_together(runs: list[tuple[int, int]]) -> None:
+    status = RunStatus("missing")
+    entries = [
+        Planned(FIRST[0], (), status, TimeEstimate(seconds, "measured"), stack) for stack, seconds in runs
+    ]
+    ordered = longest_first(entries, "gpu")
+    assert Counter(map(id, ordered)) == Counter(map(id, entries))
+    stacks = [list(group) for _, group in groupby(ordered, key=lambda entry: entry.stack)]
+    assert len(stacks) == len({stack for stack, _ in runs})
+    sums = [sum(entry.estimate.seconds or 0.0 for entry in stack) for stack in stacks]
+    assert sums == sorted(sums, reverse=True)
+    places = {id(entry): place for place, entry in enumerate(entries)}
+    for stack in stacks:
+        assert [places[id(entry)] for entry in stack] == sorted(places[id(entry)] for entry in stack)
 
 
 def test_a_plan_is_printed_and_exported_with_what_is_unknown(

@@ -54,7 +54,7 @@ from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned, plan, stacked
+from bench.plan import Planned, longest_first, plan, stacked
 from bench.run import Run
 from bench.speed import records
 from bench.suite import Suite
@@ -276,6 +276,8 @@ def _run_here(
     """Train on this machine, after asking if that takes long."""
     todo, jobs = work.todo, work.jobs
     workers = share_gpus(_workers(choices, machine, todo, out), choices.workers, todo, memories, out)
+    if len(workers) > 1 and choices.seconds is None:
+        jobs = _longest_first(jobs, todo, work.speeds.kind)
     cost = expected_cost(todo, choice, len(workers))
     if todo:
         out.say(f"Expected: {cost}.")
@@ -299,6 +301,20 @@ def _run_here(
             conclude(choice, order, todo, jobs, out)
     finally:
         order.forget()
+
+
+def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]:
+    """Baselines, then the runs in the order in which several workers end at about one time, then the others.
+
+    One worker takes as long in any order, and where a time limit ends the work, the suite's order says what
+    comes first.
+    """
+    places = {entry.run.id: place for place, entry in enumerate(longest_first(todo, kind))}
+
+    def place(job: Job) -> int:
+        return -1 if isinstance(job, Baselines) else places.get(job.id, len(places))
+
+    return sorted(jobs, key=place)
 
 
 def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:

@@ -14,9 +14,11 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from bench.dispatch.worker import NO_ROOM, REGROUP, work
 from bench.environment import local_device
 from bench.errors import UserError
 from bench.results import STATE
+from bench.run import Run
+from bench.stack import shape
 
 MOST_DEATHS = 3
 
@@ -117,10 +121,25 @@ class LocalPool:
         self._kill(workers)
         self._crews.clear()
 
+    @cached_property
+    def _places(self) -> list[int]:
+        """Places in the list of jobs, in the order in which workers begin there.
+
+        No two workers begin at one place, so they do not queue for the same lock. They begin at different
+        shapes in turn: workers that begin at one shape share the runs of its stacks.
+        """
+        earlier: Counter[str] = Counter()
+        ranks = []
+        for job in self.jobs:
+            own = shape(job) if isinstance(job, Run) else job.id
+            ranks.append(earlier[own])
+            earlier[own] += 1
+        return sorted(range(len(ranks)), key=ranks.__getitem__)
+
     def _start_crew(self, index: int) -> None:
         machine = self.machines[index]
-        # Each worker begins at its own place in the list, so that they do not queue for the same lock.
-        jobs = self.jobs[index:] + self.jobs[:index]
+        place = self._places[index % len(self._places)] if self.jobs else 0
+        jobs = self.jobs[place:] + self.jobs[:place]
         seats = [Seat()]
         if len(machine.devices) > 1:
             address = f"127.0.0.1:{_free_port()}"

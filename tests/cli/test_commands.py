@@ -127,11 +127,19 @@ def test_a_second_run_does_nothing_and_says_so(done: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dry_run_names_what_would_run_and_starts_nothing(fresh: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "is_longest_first"),
+    [(["--workers", 1], False), (["--workers", 2], True), (["--workers", 2, "--for", "9m"], False)],
+)
+def test_a_dry_run_names_what_would_run_in_its_order_and_starts_nothing(
+    fresh: Path, options: list[Any], is_longest_first: bool
+) -> None:
     before = files_in(fresh)
-    lines = said(bench("run", "suites/tiny.yaml", "--dry-run", cwd=fresh)).splitlines()
+    lines = said(bench("run", "suites/tiny.yaml", "--dry-run", *options, cwd=fresh)).splitlines()
     would = [line.removeprefix("would run ") for line in lines if line.startswith("would run ")]
-    runs = suites.load(fresh / "suites/tiny.yaml").runs
+    runs = list(suites.load(fresh / "suites/tiny.yaml").runs)
+    if is_longest_first:
+        runs.sort(key=lambda run: -run.training_flops_full_length())
     assert would == ["baselines of linear_regression", *(f"linear_regression/{run.label}" for run in runs)]
     assert files_in(fresh) == before
 
@@ -146,7 +154,7 @@ def test_a_dry_run_names_what_would_run_and_starts_nothing(fresh: Path) -> None:
     ],
 )
 def test_limit_and_filter_take_a_part(fresh: Path, options: list[Any], architectures: list[str]) -> None:
-    output = said(bench("run", "suites/tiny.yaml", "--dry-run", *options, cwd=fresh))
+    output = said(bench("run", "suites/tiny.yaml", "--dry-run", "--workers", 1, *options, cwd=fresh))
     assert re.findall(r"would run linear_regression/(\w+)-", output) == architectures
     assert f"{printing.count(len(architectures), 'run')} to train" in output
 

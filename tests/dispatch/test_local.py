@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from command import ROOT, said
 from command import bench as undisturbed_command
+from small_runs import small_run
 from toy import TWO_RUNS, toy_suite
 
 from bench import results as pool_of
@@ -245,6 +246,27 @@ def test_a_death_is_not_that_of_a_worker_with_the_same_number_on_another_machine
     pool._record_death([process], 9)
     assert folder.heartbeat() is not None
     assert folder.deaths() == 0
+
+
+def test_workers_begin_at_different_shapes_and_never_at_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    class Context:
+        @staticmethod
+        def Process(target: Any, args: Any, name: str) -> Any:  # noqa: N802
+            started.append([job.id for job in args[0].value])
+            return type("Started", (), {"start": lambda self: None})()
+
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: Context)
+    runs = [
+        small_run(name, learning_rate=rate) for name in ("mamba", "s4") for rate in (1e-4, 1e-3, 1e-2, 1e-1)
+    ]
+    LocalPool(list(runs), Order(tmp_path, (), {}), [Machine()] * 4).start()
+    ids = [run.id for run in runs]
+    assert [jobs[0] for jobs in started] == [ids[0], ids[4], ids[1], ids[5]]
+    assert all(sorted(jobs) == sorted(ids) for jobs in started)
 
 
 def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
