@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
@@ -18,7 +17,14 @@ SECONDS = 120
 READ_LATER = {"COLUMNS", "PYTHONPATH", "BENCH_PLUGINS"}
 """Variables that a fork can get. Others may be read when Python starts, and need a Python of its own."""
 
-server = functools.cache(Server)
+_servers: list[Server] = []
+
+
+def server() -> Server:
+    """The process that forks; a new one if a command took too long and ended it."""
+    if not _servers or not _servers[-1].alive():
+        _servers.append(Server())
+    return _servers[-1]
 
 
 def bench(*arguments: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -24,9 +24,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FORK_SECONDS = 20
+"""How long a fork is tried on a machine that has no room for another process."""
 LIGHT = (
     "multiprocessing.resource_tracker",
     "multiprocessing.spawn",
@@ -90,6 +93,10 @@ class Server:
                 texts.append(file.read().decode())
         return subprocess.CompletedProcess(["bench", *arguments], code, *texts)
 
+    def alive(self) -> bool:
+        """Whether it can take another command."""
+        return not self._replies.closed and self._process.poll() is None
+
     def close(self) -> None:
         """End the process; it ends by itself when the tests have ended."""
         self._replies.close()
@@ -118,7 +125,7 @@ def _serve(connection: socket.socket) -> dict[str, object] | None:
         for name in HEAVY.get(arguments[0] if arguments else "", ()):
             importlib.import_module(name)
         gc.freeze()
-        pid = os.fork()
+        pid = _fork()
         if not pid:
             connection.close()
             for stream, descriptor in enumerate(descriptors, start=1):
@@ -131,6 +138,18 @@ def _serve(connection: socket.socket) -> dict[str, object] | None:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         with contextlib.suppress(BrokenPipeError):
             connection.sendall(b"%d\n" % status)
+
+
+def _fork() -> int:
+    """Fork; wait while the machine has no room for another process."""
+    deadline = time.monotonic() + FORK_SECONDS
+    while True:
+        try:
+            return os.fork()
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _become(request: dict[str, object]) -> None:
