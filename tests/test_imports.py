@@ -33,13 +33,13 @@ MAY_IMPORT = {
     "names": "",
     "differences": "",
     "digits": "",
-    "words": "",
     "environment": "",
     "precision": "",
     "kernels": "errors lazy precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels names",
+    "words": "models.architecture models.architectures tasks",
     "plugins": "errors frozen models.architecture models.architectures names tasks",
     # One run, and what it left.
     "flops": "errors models.architecture tasks.task",

@@ -66,6 +66,7 @@ class Architecture(ModelOptions):
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
         version: raised by an author whenever the same fields give other numbers than before.
+        title: the name for people, in reports and figures; empty for `name`. It is not part of a run's id.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {
@@ -88,6 +89,7 @@ class Architecture(ModelOptions):
     norm: Literal["layer", "rms"] = "layer"
     tied: bool = True
     version: PositiveInt = 1
+    title: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
     def _middle_fits(self) -> Self:

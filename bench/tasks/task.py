@@ -141,6 +141,8 @@ class Task(Frozen):
     `bench.tasks.tokens.Answers` define most of this for two common kinds of prompts.
     """
 
+    title: ClassVar[str] = ""
+    """The name for people, in reports and figures; empty for the name in words."""
     version: ClassVar[int] = 1
     """Must be raised if the same fields give other numbers than before."""
     metric: ClassVar[Metric] = "squared_error"

@@ -61,6 +61,7 @@ class RegBench(NextToken, Sizes):
     (`padded_lengths`), an evaluation at the length of its prompts. FLOPs count the mean length.
     """
 
+    title: ClassVar[str] = "RegBench"
     metric: ClassVar[Metric] = "accuracy"
     training_evaluation: ClassVar[str | None] = TRAINING
     validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
