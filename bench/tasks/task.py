@@ -122,8 +122,9 @@ class Settled(NamedTuple):
 MOST_POINTS = 100_000
 """Largest number of points of a prompt, and of coordinates of an input. Far more than can be trained."""
 
-MAIN = "report"
-"""Name of a task's main evaluation."""
+MAIN, SELECTION = "report", "selection"
+"""Names of a task's main evaluation on the test prompts, and on the validation prompts. Learning rates are
+chosen on the validation prompts."""
 LONGER = "longer_prompts"
 """Name of the evaluation on prompts of more in-context examples than those of training."""
 LONGER_FACTORS = (2, 4)
