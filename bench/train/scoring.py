@@ -79,7 +79,7 @@ class StackScoring:
         if rule is None or (done % rule.every and done != steps):
             return
         unconverged = [
-            k for k in self.notes.training(self.stack, done) if self.notes.members[k].converged is None
+            k for k in self.notes.active(self.stack, done) if self.notes.members[k].converged is None
         ]
         for task_id, members in self._by_task(unconverged).items():
             threshold = self.stack.members[members[0]].task.convergence_accuracy
@@ -145,7 +145,7 @@ class StackScoring:
         run, notes = self.stack.members[k], self.notes.members[k]
         task = run.task
         if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
-            notes.has_diverged(f"a score on the evaluation prompts is not finite at step {done}")
+            notes.diverge(f"a score on the evaluation prompts is not finite at step {done}")
             return
         checkpoint: dict[str, Any] = {
             "step": done,
