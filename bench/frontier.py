@@ -68,7 +68,7 @@ def _interpolated(left: float, before: float, right: float, after: float, x: flo
     apart = math.log(right) - math.log(left)
     share = (math.log(x) - math.log(left)) / apart if apart else 1.0
     y = math.exp((1 - share) * math.log(before) + share * math.log(after))
-    return min(max(y, min(before, after)), max(before, after))  # whatever exp and log round
+    return min(max(y, min(before, after)), max(before, after))  # exp and log round, and may leave the line
 
 
 @dataclass(frozen=True, eq=False)
