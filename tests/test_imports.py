@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "shard": "dispatch.stacking errors run stack",
     "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
-    "plan": "cost differences dispatch.stacking dispatch.status filters results run stack suite tasks",
+    "plan": "cost dispatch.stacking dispatch.status filters results run stack suite",
     "report": "check differences digits errors files frontier models.architectures models.sizes optimizers "
     "paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
@@ -72,8 +72,8 @@ MAY_IMPORT = {
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost digits dispatch docstrings environment errors files filters flops frozen kernels "
-    "models names other_prompts paper plan plugins precision report results run shard speed suite tasks "
+    "cli": "check cost differences digits dispatch docstrings environment errors files filters flops frozen "
+    "kernels models names other_prompts paper plan plugins precision report results run shard speed suite tasks "
     "tracking train.backends_agree",
     "__main__": "cli",
 }
