@@ -74,7 +74,8 @@ class AttentionModule(nn.Module):
             if self.qk_norm is not None:
                 qk = self.qk_norm(qk)
             qkv = torch.cat((rotated(qk) if self.rotary else qk, v), dim=2)
-        mask, has_kernel = self.weight_dropout.mask, self.causal and self.window is None
+        mask = self.weight_dropout.mask
+        has_kernel = self.causal and self.window is None
         if has_kernel and mask is not None:
             attended = self.attend_dropping(qkv, *mask)
         elif has_kernel and not self.weight_dropout.drops:
