@@ -159,8 +159,9 @@ def _most_measured(results: Sequence[RunRecord], records: Sequence[Record]) -> s
 def _seconds_in_stack(by_stack: dict[int, list[float]], members: int) -> float:
     """Seconds per step and member in a stack of `members`, from measured ones by the size of their stack.
 
-    For a stack that was not measured, this is the lowest upper bound. A member of a larger stack costs no more
-    than one of a smaller stack, and a step of a smaller stack takes no longer than one of a larger stack.
+    For a stack that was not measured, this is the lowest of two kinds of upper bounds. A member of a larger
+    stack costs no more than one of a smaller stack, and a step of a smaller stack takes no longer than one of
+    a larger stack.
     """
     medians = {stack: statistics.median(seconds) for stack, seconds in by_stack.items()}
     if members in medians:

@@ -74,14 +74,14 @@ def matching(
         if len(wanted) > 1:
             values = _values(candidates, fields[key])
             _refuse_strays(key, wanted, [*values, *(words or {}).get(key, ())], whole)
-        before, chosen = (
-            chosen,
-            [candidate for candidate in chosen if _matches(fields[key](candidate), wanted.values())],
-        )
+        before = chosen
+        chosen = [candidate for candidate in before if _matches(fields[key](candidate), wanted.values())]
         if not chosen:
             values = _values(before, fields[key])
             suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
-            if values and set(wanted) <= set((words or {}).get(key, ())):  # a right word, of no thing now
+            if values and set(wanted) <= set(
+                (words or {}).get(key, ())
+            ):  # a valid word that no candidate has now
                 suggestion = f"; {key} is now {' or '.join(values)}"
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
     return chosen

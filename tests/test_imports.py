@@ -73,8 +73,8 @@ MAY_IMPORT = {
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
     "cli": "check cost differences digits dispatch docstrings environment errors files filters flops frozen "
-    "kernels models names other_prompts paper plan plugins precision report results run shard speed suite tasks "
-    "tracking train.backends_agree",
+    "kernels models names other_prompts paper plan plugins precision report results run shard speed suite "
+    "tasks tracking train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

@@ -1,4 +1,4 @@
-"""What a stack's training steps read and write: its models, their optimiser, and how they begin."""
+"""What a stack's training steps read and write, and its initial values: models, optimizer, meters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class State:
 
 
 def initial_state(stack: Stack, device: torch.device, backend: str) -> State:
-    """New models and their optimiser.
+    """New models and their optimizer.
 
     Each member's parameters are drawn on the CPU from a generator with the run's seed, so that a run starts
     from the same numbers on every device and in every stack. Torch's random state on the CPU does not change.
