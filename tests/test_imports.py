@@ -83,7 +83,9 @@ LAZY = "api dispatch.alone errors other_prompts results.export train.weights"
 
 TORCH_AT_IMPORT = {
     "kernels": "*.* branches nvrtc operators running_sum self_test speed triton_sums",
-    "models": "backbone convolution dropout embedding linear mixers.*.module rotary step_sizes unit verified",
+    "models": (
+        "backbone convolution dropout embedding linear mixers.*.module rotary step_sizes unit verification"
+    ),
     "speed": "measure profile",
     "train": (
         "backends_agree checkpoint evaluate loop meters optimizer parallel parameters predictions "
