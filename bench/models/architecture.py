@@ -133,7 +133,7 @@ class Architecture(ModelOptions):
 
     @property
     def has_norms(self) -> bool:
-        """Whether blocks are residual branches behind norms."""
+        """Whether blocks are residual branches, each after a norm."""
         return self.residual and not self.is_one_mixer
 
     def actual_width(self, width: int) -> int:

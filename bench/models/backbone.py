@@ -1,4 +1,4 @@
-"""One backbone for every architecture: read in, residual blocks behind norms, read out.
+"""One backbone for every architecture: read in, residual blocks after norms, read out.
 
     h = read_in(tokens) [+ positions]       with dropout, if the architecture has it
     h = h + block(norm(h))                  for every block of the pattern

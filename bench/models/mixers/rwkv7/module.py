@@ -187,6 +187,6 @@ def signed_squares(width: int, head: int) -> Tensor:
 def decay_bias(width: int, depth: tuple[int, int]) -> Tensor:
     """−5.5 + 6 (n/(D − 1))^(1 + ρ^0.3) at channel n, with ρ from 0 in the first layer to 1 in the last."""
     layer, layers = depth
-    behind = layer / max(1, layers - 1)
+    ratio = layer / max(1, layers - 1)
     line = torch.arange(width) / max(1, width - 1)
-    return -5.5 + 6 * torch.pow(line, 1 + behind**0.3)
+    return -5.5 + 6 * torch.pow(line, 1 + ratio**0.3)
