@@ -88,7 +88,7 @@ TORCH_AT_IMPORT = {
     ),
     "speed": "measure profile",
     "train": (
-        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters predictions "
+        "backends_agree checkpoint evaluate loop meters model optimizer parallel parameters predictions "
         "randomness scoring state step weights"
     ),
 }
