@@ -21,8 +21,8 @@ from bench.results.evaluations import headline, normalised
 from bench.results.record import SELECTION
 
 Size = TypeVar("Size")
-Setting = tuple[float, ...]
-"""The tuned values: learning rate and clip. Of equal settings, the one with the lowest values is chosen."""
+TunedValues = tuple[float, ...]
+"""The values of a setting: learning rate and clip. Of equal settings, the one with the lowest is chosen."""
 Errors = Mapping[int, float | None]
 """Errors on the validation prompts by seed; None where a run did not finish. NaN counts as not finished."""
 ENOUGH_SEEDS = 3
@@ -36,7 +36,7 @@ def selection_error(result: RunRecord) -> float | None:
     return normalised(result, SELECTION, headline(result, result.last, SELECTION))[0]
 
 
-def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Setting] | None:
+def choose(sizes: Mapping[Size, Mapping[TunedValues, Errors]]) -> tuple[Size, TunedValues] | None:
     """The size and setting that stand for an architecture on a task.
 
     Args:
@@ -56,7 +56,7 @@ def choose(sizes: Mapping[Size, Mapping[Setting, Errors]]) -> tuple[Size, Settin
     return None if math.isinf(best[size].error) else (size, best[size].setting)
 
 
-def seeds_to_report(settings: Mapping[Setting, Errors], chosen: Setting) -> dict[int, Setting]:
+def seeds_to_report(settings: Mapping[TunedValues, Errors], chosen: TunedValues) -> dict[int, TunedValues]:
     """The seeds that stand for a cell, each with the setting at which its run is read.
 
     - Seeds that were trained at the chosen setting only played no part in choosing it. If there are at least
@@ -104,9 +104,9 @@ class _Rank(NamedTuple):
 
     minus_finished: int
     error: float
-    setting: Setting
+    setting: TunedValues
 
 
-def _rank(setting: Setting, errors: Errors) -> _Rank:
+def _rank(setting: TunedValues, errors: Errors) -> _Rank:
     finished = [error for error in errors.values() if _finished(error)]
     return _Rank(-len(finished), math.fsum(finished) / len(finished) if finished else math.inf, setting)
