@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bench.kernels import product
 
 GPT2_STD = 0.02
-"""Standard deviation of GPT-2's initial weights. Projections that write to the residual stream have a √N-th
-of it, because N of their outputs are added."""
+"""Standard deviation of GPT-2's initial weights. For projections that write to the residual stream, where N
+outputs are added, it is divided by √N."""
 
 
 class Linear(nn.Linear):
