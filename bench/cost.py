@@ -57,7 +57,7 @@ class Speeds:
     Args:
         pool: results.
         device: the device's name; None takes the device that was measured most.
-        kind: "cpu" or "gpu": what the device is where no measurement tells.
+        kind: "cpu" or "gpu": the kind of the device if no measurement shows it.
         records: of `bench speed`, of any devices.
         memory_mib: of the GPU; None takes what the record says.
 
@@ -108,7 +108,7 @@ class Speeds:
         near = self._nearest(shape, per_step)
         if near is None:
             return TimeEstimate(None, "unknown", members)
-        # Less work per step is not promised to be faster: small steps are mostly overhead.
+        # Less work per step need not be faster: small steps are mostly overhead.
         growth = max(1.0, per_step / self._flops[near])
         seconds = run.steps * growth * _seconds_in_stack(self._times[near], members)
         return TimeEstimate(seconds, "scaled", members)

@@ -153,16 +153,18 @@ def stacked(
 
 
 def longest_first(planned: Iterable[Planned], kind: str) -> list[Planned]:
-    """Runs by stack, the stack with most left to do first, so that several workers end at about one time.
+    """Runs by stack, the stack with the most remaining time first.
+
+    Several workers that take stacks in this order end at about the same time.
 
     Args:
         planned: the runs. Those of a stack keep their order.
         kind: of the device, "gpu" or "cpu": for runs whose time is unknown.
     """
-    runs, left = list(planned), defaultdict[int, float](float)
+    runs, seconds = list(planned), defaultdict[int, float](float)
     for entry in runs:
-        left[entry.stack] += entry.cautious_seconds(kind)
-    return sorted(runs, key=lambda entry: (-left[entry.stack], entry.stack))
+        seconds[entry.stack] += entry.cautious_seconds(kind)
+    return sorted(runs, key=lambda entry: (-seconds[entry.stack], entry.stack))
 
 
 def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:

@@ -19,7 +19,7 @@ _PROPER = {
     "mqar": "MQAR",
     "s4": "S4",
 }
-"""Words of experiments' names that are names themselves."""
+"""Proper names among the words of experiments' names."""
 
 
 def architecture_name(name: str) -> str:
