@@ -166,7 +166,7 @@ def make_model(
         task, architecture, layers=layers, width=width, heads=heads, seed=seed, learning_rate=1.0, steps=1
     )
     from bench.dispatch.alone import checked_device
-    from bench.train.state import new_model
+    from bench.train.model import new_model
 
     return new_model(run, checked_device(device, kernels), kernels)
 

@@ -25,6 +25,16 @@ CAUTIOUS_FLOPS_PER_SECOND = {"cpu": 1e9, "gpu": 1e12}
 """Slower than devices usually are. Work of unknown duration is divided into jobs at this rate, and confirmed
 before it starts; it is never shown as a time."""
 
+BYTES_PER_ACTIVATION = 1000
+"""Of one token, channel and layer where nothing was measured: what Mamba's scan keeps, which is the most."""
+BYTES_PER_PARAMETER = 16
+"""In fp32: its value, its gradient, and Adam's two moments."""
+CONTEXT_MIB = 700
+"""What a process takes on a GPU before it trains anything."""
+MOST_SIDE_BY_SIDE = 1
+"""Runs that share a GPU if `--workers` does not say how many. Without MPS, processes take turns on a
+GPU: on an H100, each of two small runs (4×64, captured) had 49 % of the steps per second of one alone."""
+
 
 @dataclass(frozen=True)
 class TimeEstimate:
@@ -47,7 +57,7 @@ class Speeds:
     Args:
         pool: results.
         device: the device's name; None takes the device that was measured most.
-        kind: "cpu" or "gpu": what the device is where no measurement tells.
+        kind: "cpu" or "gpu": the kind of the device if no measurement shows it.
         records: of `bench speed`, of any devices.
         memory_mib: of the GPU; None takes what the record says.
 
@@ -67,15 +77,10 @@ class Speeds:
         memory_mib: int | None = None,
     ) -> None:
         results = [result for result in pool.runs.values() if _seconds_per_member(result) is not None]
-        if device is None:
-            names = Counter(result.provenance.device for result in results)
-            names.update(
-                record.device for record in records for row in record.rows if row.ms_per_step is not None
-            )
-            device = names.most_common(1)[0][0] if names else None
-        results = [result for result in results if result.provenance.device == device]
-        self.device, self.kind = device, kind
-        self.record = next((record for record in records if record.device == device), None)
+        self.device = _most_measured(results, records) if device is None else device
+        results = [result for result in results if result.provenance.device == self.device]
+        self.kind = kind
+        self.record = next((record for record in records if record.device == self.device), None)
         if self.record is not None:
             self.kind = self.record.device_kind
         elif any(result.provenance.captured for result in results):
@@ -98,14 +103,15 @@ class Speeds:
         shape = shape_of(run)
         if by_stack := self._times.get(shape):
             basis: Basis = "measured" if members in by_stack else "scaled"
-            return TimeEstimate(run.steps * _at_most(by_stack, members), basis, members)
+            return TimeEstimate(run.steps * _seconds_in_stack(by_stack, members), basis, members)
         per_step = flops_per_step(run)
         near = self._nearest(shape, per_step)
         if near is None:
             return TimeEstimate(None, "unknown", members)
-        # Less work per step is not promised to be faster: small steps are mostly overhead.
+        # Less work per step need not be faster: small steps are mostly overhead.
         growth = max(1.0, per_step / self._flops[near])
-        return TimeEstimate(run.steps * growth * _at_most(self._times[near], members), "scaled", members)
+        seconds = run.steps * growth * _seconds_in_stack(self._times[near], members)
+        return TimeEstimate(seconds, "scaled", members)
 
     def _nearest(self, shape: Shape, per_step: float) -> Shape | None:
         """The measured shape whose time may be scaled to another; None where none is close enough."""
@@ -143,11 +149,19 @@ def cautious_seconds(run: Run, kind: str) -> float:
     return run.steps * flops_per_step(run) / CAUTIOUS_FLOPS_PER_SECOND[kind]
 
 
-def _at_most(by_stack: dict[int, list[float]], members: int) -> float:
-    """Seconds per step and member in a stack of `members`, from those that were measured.
+def _most_measured(results: Sequence[RunRecord], records: Sequence[Record]) -> str | None:
+    """The name of the device with the most measurements; None without any."""
+    names = Counter(result.provenance.device for result in results)
+    names.update(record.device for record in records for row in record.rows if row.ms_per_step is not None)
+    return names.most_common(1)[0][0] if names else None
 
-    Where that stack was not measured: a member of a larger stack costs no more than one of a smaller stack,
-    and the step of a smaller stack takes no longer than that of a larger one.
+
+def _seconds_in_stack(by_stack: dict[int, list[float]], members: int) -> float:
+    """Seconds per step and member in a stack of `members`, from measured ones by the size of their stack.
+
+    For a stack that was not measured, this is the lowest of two kinds of upper bounds. A member of a larger
+    stack costs no more than one of a smaller stack, and a step of a smaller stack takes no longer than one of
+    a larger stack.
     """
     medians = {stack: statistics.median(seconds) for stack, seconds in by_stack.items()}
     if members in medians:
@@ -156,18 +170,9 @@ def _at_most(by_stack: dict[int, list[float]], members: int) -> float:
 
 
 def members_of(result: RunRecord) -> int:
-    """Members of the stack that a result comes from; 1 for results of before there were stacks."""
+    """Members of the stack that a result comes from; 1 for results from the time before stacks."""
     stack = result.provenance.stack
     return stack.members if stack else 1
-
-
-BYTES = 1000
-"""Of one token, channel and layer where nothing was measured: what Mamba's scan keeps, more than others."""
-CONTEXT_MIB = 700
-"""What a process takes on a GPU before it trains anything."""
-MOST_SIDE_BY_SIDE = 1
-"""Runs that share a GPU where nobody says how many. Processes without MPS take turns on it: on an H100,
-two small runs (4×64, captured) had 49 % of the steps a second each that one alone had."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ class Memories:
     def __init__(self, pool: Pool, spread: int = 1) -> None:
         self.spread = spread
         self._peaks: dict[str, dict[tuple[float, int], float]] = {}
-        """MiB by architecture, and there by activations and parameters: the most that such runs ever took."""
+        """Largest measured MiB of a member, by architecture, and then by activations and parameters."""
         for result in pool.runs.values():
             if (mib := result.provenance.peak_memory_mib) is not None:
                 shape = (_activations_of_record(result), result.facts.parameters)
@@ -208,18 +213,16 @@ class Memories:
         activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
         if peaks := self._peaks.get(run.architecture.name):
             shape = (activations, parameters)
-            near = min(
-                peaks, key=lambda peak: (abs(_log_ratio(peak[0], activations)), peak != shape, -peaks[peak])
-            )
+            near = min(peaks, key=lambda peak: (_factor(peak[0], activations), peak != shape, -peaks[peak]))
             growth = max(activations / near[0], parameters / near[1])
             basis: Basis = "measured" if near == shape else "scaled"
             return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
-        size = BYTES * activations + 16 * parameters
+        size = BYTES_PER_ACTIVATION * activations + BYTES_PER_PARAMETER * parameters
         return Memory(round(CONTEXT_MIB + size / 2**20), "unknown")
 
 
 def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int = MOST_SIDE_BY_SIDE) -> int:
-    """How many runs share each GPU where nobody says: at least one.
+    """How many runs share each GPU if `--workers` does not say how many: at least one.
 
     Args:
         largest_mib: what the largest of them is expected to take.
@@ -239,7 +242,7 @@ def _activations_of_record(result: RunRecord) -> float:
 
 
 def _seconds_per_member(result: RunRecord) -> float | None:
-    """Measured seconds per step and member; None where there are none: in made-up results, say."""
+    """Measured seconds per step and member; None where there are none, as in made-up results."""
     speed = result.provenance.steps_per_second
     if result.provenance.synthetic or not result.checkpoints or not speed or speed < LEAST_STEPS_PER_SECOND:
         return None
@@ -247,9 +250,5 @@ def _seconds_per_member(result: RunRecord) -> float | None:
 
 
 def _factor(a: float, b: float) -> float:
-    """How many times the smaller of two positive numbers goes into the larger."""
+    """The larger of two positive numbers divided by the smaller."""
     return max(a, b) / max(min(a, b), 1e-300)
-
-
-def _log_ratio(a: float, b: float) -> float:
-    return math.log(a / b)

@@ -81,21 +81,17 @@ def code_version() -> tuple[str | None, bool | None]:
     if not (root / ".git").exists():
         return None, None
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(root), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=True,
-                env=environment,
-            ).stdout.strip()
-            for arguments in (
-                ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no", "--", "bench"],
-            )
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True, env=environment
         )
+        return done.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        status = git("status", "--porcelain", "--untracked-files=no", "--", "bench")
     except (OSError, subprocess.SubprocessError):
         return None, None
     return commit, bool(status)

@@ -73,7 +73,17 @@ def check_can_write(path: Path) -> None:
         OSError: it cannot; the error names the file or its folder.
     """
     _make_folder(path.parent)
-    with _errors_name(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
+    with _errors_name(path):
+        try_to_write(path.parent)
+
+
+def try_to_write(folder: Path) -> None:
+    """Create a temporary file in a folder and delete it.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".tmp"):
         pass
 
 

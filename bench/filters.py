@@ -59,32 +59,41 @@ def matching(
     if not terms.split():  # an unset variable of a shell; it must not mean everything
         raise UserError(f"the filter is empty, expected field=pattern{_example('', candidates, fields)}")
     for term in terms.split():
-        key, equals, patterns = term.partition("=")
-        if not equals or not patterns:
-            example = _example(term, candidates, fields)
-            raise UserError(f"filter term '{term}' is not of the form field=pattern{example}")
-        if not all(patterns.split(",")):
-            raise UserError(
-                f"filter term '{term}' has an empty pattern: separate patterns by commas without spaces, "
-                "as in task=a,b"
-            )
-        if key not in fields:
-            raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
-        wanted = {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
+        key, wanted = _parsed(term, candidates, fields)
+        valid = list((words or {}).get(key, ()))
         if len(wanted) > 1:
-            values = _values(candidates, fields[key])
-            _refuse_strays(key, wanted, [*values, *(words or {}).get(key, ())], whole)
-        before, chosen = (
-            chosen,
-            [candidate for candidate in chosen if _matches(fields[key](candidate), wanted.values())],
-        )
+            _refuse_strays(key, wanted, [*_values(candidates, fields[key]), *valid], whole)
+        before = chosen
+        chosen = [candidate for candidate in before if _matches(fields[key](candidate), wanted.values())]
         if not chosen:
             values = _values(before, fields[key])
-            suggestion = did_you_mean(patterns, values) if len(values) <= MOST_LISTED else ""
-            if values and set(wanted) <= set((words or {}).get(key, ())):  # a right word, of no thing now
+            suggestion = did_you_mean(",".join(wanted), values) if len(values) <= MOST_LISTED else ""
+            if values and set(wanted) <= set(valid):
                 suggestion = f"; {key} is now {' or '.join(values)}"
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
     return chosen
+
+
+def _parsed(
+    term: str, candidates: Sequence[Candidate], fields: Mapping[str, Callable[[Candidate], list[str]]]
+) -> tuple[str, dict[str, str]]:
+    """The field of a term, and its patterns as runs have such values, by the patterns as written.
+
+    Raises:
+        UserError: the term is not of the form field=pattern, or its field is unknown.
+    """
+    key, equals, patterns = term.partition("=")
+    if not equals or not patterns:
+        example = _example(term, candidates, fields)
+        raise UserError(f"filter term '{term}' is not of the form field=pattern{example}")
+    if not all(patterns.split(",")):
+        raise UserError(
+            f"filter term '{term}' has an empty pattern: separate patterns by commas without spaces, "
+            "as in task=a,b"
+        )
+    if key not in fields:
+        raise UserError(f"unknown filter field '{key}'{did_you_mean(key, fields)}")
+    return key, {pattern: _canonical(key, pattern) for pattern in patterns.split(",")}
 
 
 def _example(

@@ -67,20 +67,24 @@ def training_flops(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
     """FLOPs of the first `steps` optimisation steps, each at the curriculum's length at that step."""
+    lengths = tuple(_steps_by_length(task, steps).items())
+    return 6 * batch_size * _multiplications_of(architecture, layers, width, lengths)
+
+
+def _steps_by_length(task: Task, steps: int) -> dict[int, int]:
+    """How many of the first `steps` steps have prompts of each length, in tokens."""
     if task.curriculum is None:
-        lengths = {task.flops_length: steps}
-    else:
-        every = task.curriculum.points.every
-        lengths = {}
-        for begin in range(0, steps, every):
-            if (points := task.points_at(begin)) == task.n_points:
-                length, count = task.length(points), steps - begin
-            else:
-                length, count = task.length(points), min(every, steps - begin)
-            lengths[length] = lengths.get(length, 0) + count
-            if points == task.n_points:
-                break
-    return 6 * batch_size * _multiplications_of(architecture, layers, width, tuple(lengths.items()))
+        return {task.flops_length: steps}
+    every = task.curriculum.points.every
+    lengths: dict[int, int] = {}
+    for begin in range(0, steps, every):
+        points, left = task.points_at(begin), steps - begin
+        is_full = points == task.n_points  # from here on to the last step
+        length = task.length(points)
+        lengths[length] = lengths.get(length, 0) + (left if is_full else min(every, left))
+        if is_full:
+            break
+    return lengths
 
 
 @lru_cache(maxsize=4096)  # hashing the architecture takes longer than the sum
@@ -95,5 +99,5 @@ def training_flops_full_length(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
     """FLOPs of `steps` steps at full length, which the hardware computes: the curriculum is a mask."""
-    mults = multiplications(architecture, layers, width, task.length(task.n_points))
-    return 6 * batch_size * steps * mults
+    length = task.length(task.n_points)
+    return 6 * batch_size * steps * multiplications(architecture, layers, width, length)

@@ -1,10 +1,10 @@
 """The best error there is for so many FLOPs, and the fewest FLOPs for an error: on plain numbers.
 
 An architecture's frontier is the lower envelope of its points (training FLOPs, error). Between two of its
-points it is a straight line in log–log. A log–log line cannot end at an error of 0: before such a point
-nothing better than the last positive error is known. From its last improvement the frontier goes on flat to
-the largest budget that was trained to, because a budget that did not help still has an error. Beyond that
-budget nothing is known, and nothing is returned.
+points it is a straight line in log–log. A log–log line cannot end at an error of 0: before such a point, the
+last positive error is the best that is known. After its last improvement the frontier is flat up to the
+largest budget of a training, because a budget that did not help has an error too. Beyond that budget nothing
+is known, and nothing is returned.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _interpolated(left: float, before: float, right: float, after: float, x: flo
     apart = math.log(right) - math.log(left)
     share = (math.log(x) - math.log(left)) / apart if apart else 1.0
     y = math.exp((1 - share) * math.log(before) + share * math.log(after))
-    return min(max(y, min(before, after)), max(before, after))  # whatever exp and log round
+    return min(max(y, min(before, after)), max(before, after))  # exp and log round, and may leave the line
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,8 @@ def identity(value: Any) -> Any:
     """A setting as JSON data with every field that affects a number; a run's id is the hash of it.
 
     It is `model_dump(mode="json")`, less each model's `later_fields` at their earlier values. A field
-    whose default changes one day keeps the value it was added with in `later_fields`.
+    whose default changes one day keeps the value it was added with in `later_fields`. A field that affects
+    no number is excluded from both (`Field(exclude=True)`).
     """
     if type(value) in _SCALARS:  # most values by far
         return value
@@ -61,8 +62,8 @@ def identity(value: Any) -> Any:
         fields, later = value.__dict__, value.later_fields
         return {
             name: identity(fields[name])
-            for name in type(value).__pydantic_fields__
-            if name not in later or fields[name] != later[name]
+            for name, field in type(value).__pydantic_fields__.items()
+            if not field.exclude and (name not in later or fields[name] != later[name])
         }
     if isinstance(value, Mapping):
         return {str(key): identity(inner) for key, inner in value.items()}

@@ -1,25 +1,23 @@
-"""A suite's runs with where they stand and what they will cost; and which of them are meant."""
+"""A suite's runs with their states and their expected costs, and the selection of some by `--filter`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from bench.cost import Speeds, TimeEstimate, cautious_seconds
-from bench.differences import telling_fields
 from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
 from bench.results import Pool
 from bench.results.evaluations import AXIS
 from bench.results.record import RecordedRun
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.stack import stackable
-from bench.tasks import PROTOCOLS, Task
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -30,7 +28,7 @@ class Planned:
     """One run of a suite: the experiments it serves, its status, its expected cost.
 
     Attributes:
-        stack: numbers the stack that it trains in, among the runs that were planned together.
+        stack: number of the stack in which the run trains, among the runs that were planned together.
     """
 
     run: Run
@@ -128,10 +126,10 @@ def plan(
 def stacked(
     planned: Sequence[Planned], results: Path, speeds: Speeds, largest: int | None = None
 ) -> list[Planned]:
-    """The same runs with the stacks that they form among themselves, and what they then cost.
+    """The same runs with the stacks that they form among themselves, and with their costs in these stacks.
 
     Args:
-        planned: the runs that are meant; a part of a plan forms other stacks than the whole.
+        planned: the selected runs; a part of a plan forms other stacks than the whole.
         results: where stacks that were begun left their checkpoints.
         speeds: of the device.
         largest: members of a stack at most (`--stack`); None for what is advised for the device.
@@ -155,93 +153,18 @@ def stacked(
 
 
 def longest_first(planned: Iterable[Planned], kind: str) -> list[Planned]:
-    """Runs by stack, the stack with most left to do first, so that several workers end at about one time.
+    """Runs by stack, the stack with the most remaining time first.
+
+    Several workers that take stacks in this order end at about the same time.
 
     Args:
         planned: the runs. Those of a stack keep their order.
         kind: of the device, "gpu" or "cpu": for runs whose time is unknown.
     """
-    runs, left = list(planned), defaultdict[int, float](float)
+    runs, seconds = list(planned), defaultdict[int, float](float)
     for entry in runs:
-        left[entry.stack] += entry.cautious_seconds(kind)
-    return sorted(runs, key=lambda entry: (-left[entry.stack], entry.stack))
-
-
-class TaskName(NamedTuple):
-    """A task's name among the tasks of a plan.
-
-    Attributes:
-        name: as architectures are named, with settings: `chain_of_thought+hidden=4`;
-            `sparse_parity+released_code` where every field is as that protocol has it. It has only as many
-            settings as tell tasks of one name apart. All tasks of that name have these settings, also those
-            in which one has the default.
-        others: the other settings that differ from the defaults.
-    """
-
-    name: str
-    others: tuple[str, ...]
-
-
-def task_names(runs: Iterable[Planned]) -> dict[str, TaskName]:
-    """A name for each task id. A number of evaluation prompts that all runs share is left out."""
-    tasks = {entry.run.task_id: entry.run for entry in runs}
-    settings = [_own_settings(run) for run in tasks.values()]
-    if len({run.evaluation_prompts for run in tasks.values()}) == 1:
-        for own in settings:
-            own.pop("evaluation_prompts", None)
-    groups = [run.task.name for run in tasks.values()]
-    return {
-        task_id: TaskName(
-            "+".join([run.task.name, *filter(None, (own.get(key) or _usual(run, key) for key in telling))]),
-            tuple(text for key, text in own.items() if key not in telling),
-        )
-        for (task_id, run), own, telling in zip(
-            tasks.items(), settings, telling_fields(settings, groups, _precedence), strict=True
-        )
-    }
-
-
-def _own_settings(run: Run) -> dict[str, str]:
-    """The settings in which a run's task differs from its defaults, as text by name."""
-    task = run.task
-    stated = _task_fields(task, run.evaluation_prompts)
-    usual = _task_fields(type(task).example(), Run.model_fields["evaluation_prompts"].default)
-    own = {
-        ".".join(path): value
-        for path, value in stated.items()
-        if path[0] in task.example_fields or _replaces(value, path, usual)
-    }
-    followed = {}
-    for protocol in PROTOCOLS:
-        choices = {field: values[protocol] for field, values in task.protocol_fields.items()}
-        if len(choices) > 1 and choices.items() <= own.items():
-            own = {key: value for key, value in own.items() if key not in choices}
-            followed[protocol] = protocol
-    return {**followed, **{key: f"{key}={value}" for key, value in own.items()}}
-
-
-def _usual(run: Run, key: str) -> str:
-    """A setting of a run's task that has the default, as text; empty if the task has no such field."""
-    value = _task_fields(run.task, run.evaluation_prompts).get(tuple(key.split(".")))
-    return "" if value is None else f"{key}={value}"
-
-
-def _task_fields(task: Task, evaluation_prompts: int) -> dict[tuple[str, ...], Any]:
-    """Every field of a task that a suite may set."""
-    fields = {**task.later_fields, **task.identity(), "evaluation_prompts": evaluation_prompts}
-    return {path: value for path, value in leaves(fields) if path != ("version",)}
-
-
-def _replaces(value: Any, path: tuple[str, ...], usual: Mapping[tuple[str, ...], Any]) -> bool:
-    """Whether a value differs from the usual one; None stands for fields that are not there."""
-    if value is None:
-        return any(other[: len(path)] == path and usual[other] is not None for other in usual)
-    return bool(usual.get(path) != value)
-
-
-def _precedence(key: str) -> tuple[bool, bool, bool, int, str]:
-    """Protocols first, then the group, and fields of the task before fields of its fields."""
-    return key not in PROTOCOLS, key != "group", key == "evaluation_prompts", key.count("."), key
+        seconds[entry.stack] += entry.cautious_seconds(kind)
+    return sorted(runs, key=lambda entry: (-seconds[entry.stack], entry.stack))
 
 
 def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:

@@ -4,7 +4,7 @@
 
 The process only reads files that the training writes anyway. A tracker that is slow, hangs or fails
 therefore cannot slow or stop a run. The process is `python -m bench.tracking`. It reads what to follow from
-standard input, one line of JSON. When standard input is closed it has a last look, and ends.
+standard input, one line of JSON. When standard input is closed, it reads the files once more and ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.results import STATE, path_of
 from bench.run import Run
 
 EVERY_SECONDS = 1.0
-"""Time between two looks at the record."""
+"""Time between two readings of the record."""
 PATIENCE_SECONDS = 10.0
 """Time that the tracker has to finish once the training has ended."""
 Event = tuple[int, dict[str, float]]
@@ -138,7 +138,7 @@ class Tracking:
         log = results / STATE / "logs" / "tracking.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            # A session of its own: Ctrl-C ends the training, and then this process has a last look.
+            # A session of its own: Ctrl-C ends the training, and this process then reads the files once more.
             process = subprocess.Popen(
                 [sys.executable, "-m", "bench.tracking"],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,

@@ -155,7 +155,10 @@ def student_95(freedom: npt.ArrayLike) -> Floats:
 
 
 def interval(draws: Floats) -> tuple[float, float]:
-    """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers."""
+    """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers.
+
+    The ends are draws: the next lower one and the next higher one, where a quantile is between two draws.
+    """
     numbers = np.sort(draws[~np.isnan(draws)])
     if len(numbers) < (HIGH - LOW) * len(draws):
         return math.nan, math.nan

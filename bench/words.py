@@ -5,40 +5,11 @@ Reports, verdicts and figures use these words. Suites, filters and claims files 
 
 from __future__ import annotations
 
-_NAMES = {
-    "transformer": "Transformer",
-    "mamba": "Mamba",
-    "s4": "S4",
-    "s4_mamba": "S4-Mamba",
-    "standard_hybrid": "Standard Hybrid",
-    "mambaformer": "MambaFormer",
-    "lstm": "LSTM",
-    "transformer_no_positions": "Transformer without PE",
-    "transformer_first_mamba": "Transformer, first block Mamba",
-    "mamba_one_hybrid": "6 Mamba blocks + 1 Standard Hybrid",
-    "transformer_plus_plus": "Transformer++",
-    "gated_deltanet": "Gated DeltaNet",
-    "deltanet": "DeltaNet",
-    "gdn_hybrid_3_1": "Gated DeltaNet and attention, 3:1",
-    "gdn_hybrid_1_1": "Gated DeltaNet and attention, 1:1",
-    "mamba2": "Mamba-2",
-    "mamba3": "Mamba-3",
-    "gla": "GLA",
-    "mlstm": "mLSTM",
-    "kda": "KDA",
-    "rwkv7": "RWKV-7",
-    "kda_hybrid_3_1": "KDA and attention, 3:1",
-    "two_layer_network": "2NN regression",
-    "orthogonal_outlier_regression": "Orthogonal-outlier regression",
-    "many_outlier_regression": "Many-outlier regression",
-    "chain_of_thought": "Chain-of-Thought-I/O",
-    "vector_mqar": "Vector-valued MQAR",
-    "ginc": "GINC",
-    "regbench": "RegBench",
-    "token_mqar": "MQAR of tokens",
-    "finite_regression": "Regression on a finite pool",
-}
+from collections.abc import Mapping
 
+from bench.models.architecture import Architecture
+from bench.models.architectures import ARCHITECTURES
+from bench.tasks import TASKS, Task
 
 _PROPER = {
     "regbench": "RegBench",
@@ -48,12 +19,12 @@ _PROPER = {
     "mqar": "MQAR",
     "s4": "S4",
 }
-"""Words of experiments' names that are names themselves."""
+"""Proper names among the words of experiments' names."""
 
 
 def architecture_name(name: str) -> str:
-    """An architecture's name for people; an unknown one keeps its name."""
-    return _NAMES.get(name, name)
+    """An architecture's name for people: its title; `name` if it has no title or is unknown."""
+    return _title(ARCHITECTURES, name) or name
 
 
 def title_of(name: str) -> str:
@@ -79,8 +50,19 @@ def options_in_words(name: str, dropout: bool = True) -> list[str]:
 
 
 def task_name(name: str) -> str:
-    """A task's name for people: linear_regression → Linear regression."""
-    return _NAMES.get(name) or _capitalised(name.replace("_", " "))
+    """A task's name for people: its title, or its name in words: linear_regression → Linear regression."""
+    return _title(TASKS, name) or _capitalised(name.replace("_", " "))
+
+
+def _title(table: Mapping[str, Architecture | type[Task]], name: str) -> str:
+    """The title of an entry; empty if it has none of its own.
+
+    A user's copy of an architecture and subclass of a task have the original's title. The original, which is
+    earlier in the table, keeps it for itself: reports tell entries apart by these names.
+    """
+    title = table[name].title if name in table else ""
+    first = next((other for other, entry in table.items() if entry.title == title), None)
+    return title if first == name else ""
 
 
 _COUNTED = {

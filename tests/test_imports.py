@@ -33,13 +33,13 @@ MAY_IMPORT = {
     "names": "",
     "differences": "",
     "digits": "",
-    "words": "",
     "environment": "",
     "precision": "",
     "kernels": "errors lazy precision",
     # What is learned and what learns it: neither knows the other, nor that a harness exists.
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels names",
+    "words": "models.architecture models.architectures tasks",
     "plugins": "errors frozen models.architecture models.architectures names tasks",
     # One run, and what it left.
     "flops": "errors models.architecture tasks.task",
@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "shard": "dispatch.stacking errors run stack",
     "tracking": "dispatch.state errors files results run",
     "cost": "results run speed.records",
-    "plan": "cost differences dispatch.stacking dispatch.status filters results run stack suite tasks",
+    "plan": "cost dispatch.stacking dispatch.status filters results run stack suite",
     "report": "check differences digits errors files frontier models.architectures models.sizes optimizers "
     "paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
@@ -72,9 +72,9 @@ MAY_IMPORT = {
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost digits dispatch docstrings environment errors files filters flops frozen kernels "
-    "models names other_prompts paper plan plugins precision report results run shard speed suite tasks "
-    "tracking train.backends_agree",
+    "cli": "check cost differences digits dispatch docstrings environment errors files filters flops frozen "
+    "kernels models names other_prompts paper plan plugins precision report results run shard speed suite "
+    "tasks tracking train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
@@ -83,10 +83,12 @@ LAZY = "api dispatch.alone errors other_prompts results.export train.weights"
 
 TORCH_AT_IMPORT = {
     "kernels": "*.* branches nvrtc operators running_sum self_test speed triton_sums",
-    "models": "backbone convolution dropout embedding linear mixers.*.module rotary step_sizes unit verified",
+    "models": (
+        "backbone convolution dropout embedding linear mixers.*.module rotary step_sizes unit verification"
+    ),
     "speed": "measure profile",
     "train": (
-        "backends_agree checkpoint evaluate loop meters optimizer parallel parameters predictions "
+        "backends_agree checkpoint evaluate loop meters model optimizer parallel parameters predictions "
         "randomness scoring state step weights"
     ),
 }

@@ -43,7 +43,7 @@ from bench.dispatch.state import Folder
 from bench.dispatch.status import RunStatus, run_status, run_statuses
 from bench.errors import UserError
 from bench.optimizers import AdamW
-from bench.plan import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked, task_names
+from bench.plan import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked
 from bench.results import Pool
 from bench.run import Run
 from bench.speed import records
@@ -179,38 +179,6 @@ def test_a_refused_filter_suggests_only_what_is_accepted(terms: str) -> None:
             r"is not of the form field=pattern, did you mean '([^']+=[^']*)'\?", str(error)
         ):
             assert chosen(suggested[1])
-
-
-def test_tasks_that_share_a_name_are_told_apart_by_what_differs() -> None:
-    other = task_named("sparse_parity", sparsity=3)
-    runs = [run_of(PARITY), run_of(other), run_of(LINEAR), run_of(PARITY, evaluation_prompts=64)]
-    names = task_names([replace(planned()[0], run=run) for run in runs])
-    assert [name.name for name in names.values()] == [
-        "sparse_parity+sparsity=2+evaluation_prompts=1280",
-        "sparse_parity+sparsity=3+evaluation_prompts=1280",
-        "linear_regression",
-        "sparse_parity+sparsity=2+evaluation_prompts=64",
-    ]
-
-
-def test_a_task_is_named_by_as_few_settings_as_tell_it_apart_and_the_others_are_listed() -> None:
-    longer = {"points": {"start": 4, "increment": 4, "every": 250}}
-    runs = [
-        run_of(task_named("word_problem", group="Z5")),
-        run_of(task_named("word_problem", group="Z5", n_points=64, curriculum=longer)),
-        run_of(task_named("word_problem", n_points=64)),
-        run_of(task_named("linear_regression", curriculum=None, n_dims=5)),
-    ]
-    names = task_names([replace(planned()[0], run=run) for run in runs])
-    assert [tuple(name) for name in names.values()] == [
-        ("word_problem+group=Z5+n_points=16", ()),
-        (
-            "word_problem+group=Z5+n_points=64",
-            ("curriculum.points.start=4", "curriculum.points.increment=4", "curriculum.points.every=250"),
-        ),
-        ("word_problem+group=S3+n_points=64", ()),
-        ("linear_regression", ("curriculum=None", "n_dims=5")),
-    ]
 
 
 # Where they stand

@@ -28,7 +28,7 @@ from bench.models.backbone import Model
 from bench.models.blocks import Block
 from bench.models.mixers.block import count_parameters
 from bench.models.sizes import Size
-from bench.models.verified import fault
+from bench.models.verification import fault
 from bench.report.data.provenance import summarise
 from bench.results import RunRecord
 from bench.tasks import TASKS

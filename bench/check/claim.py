@@ -104,7 +104,7 @@ class Judgement:
         reason: one sentence.
         shown: text before the value in reports ("✓").
         comparison: both means and their ratio, for an equivalence.
-        interval: of the value (`interval_of` its draws); None if nothing was drawn.
+        interval: of the value (`deciding_interval` of its draws); None if nothing was drawn.
         share: the part of the draws in which the claim holds; None if no draws decide it.
     """
 
@@ -143,12 +143,13 @@ class Decision:
         return f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
 
 
-def interval_of(draws: Floats) -> Interval | None:
-    """The 90 % interval of drawn values; None if an end is not finite.
+def deciding_interval(draws: Floats) -> Interval | None:
+    """The 90 % interval of drawn values that agrees with the verdict; None if an end is not finite.
 
-    At least 95 % of the draws are at or below its upper end, and as many are at or above its lower end. The
-    claim that a number is at most b is therefore reproduced if the upper end is at most b, and contradicted
-    if the lower end is above b.
+    Its ends are draws, the next ones inwards; those of `bench.uncertainty.interval` are the next ones
+    outwards. At least 95 % of the draws are at or below its upper end, and as many are at or above its lower
+    end. The claim that a number is at most b is therefore reproduced if the upper end is at most b, and
+    contradicted if the lower end is above b.
     """
     low = float(np.quantile(draws, 1 - CONFIDENCE, method="higher"))
     high = float(np.quantile(draws, CONFIDENCE, method="lower"))
@@ -317,7 +318,7 @@ class Claim(Frozen):
             subject.standard_error,
             f"{subject.text()} is {comparison}{decision.text}",
             shown,
-            interval=interval_of(self.draws_of(subject)),
+            interval=deciding_interval(self.draws_of(subject)),
             share=decision.share,
         )
 

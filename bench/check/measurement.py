@@ -39,7 +39,7 @@ from bench.results.evaluations import (
 )
 from bench.results.record import MAIN
 from bench.run import Run, short
-from bench.selection import Errors, Setting, choose, seeds_to_report, selection_error
+from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import DRAWS, Floats, SeedErrors
 
 
@@ -129,9 +129,9 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     return _of_seeds(quantity, finished, len(seeds) - len(finished), words, pool)
 
 
-def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[Setting, list[Run]]]:
+def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
     """The runs, one per seed, of every setting of every size."""
-    settings: dict[Size, dict[Setting, list[Run]]] = {}
+    settings: dict[Size, dict[TunedValues, list[Run]]] = {}
     for run in runs:
         settings.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
     return settings
@@ -170,7 +170,7 @@ def _of_seeds(
 
 
 def _reported(
-    settings: Mapping[Setting, Sequence[Run]], errors: Mapping[Setting, Errors], chosen: Setting
+    settings: Mapping[TunedValues, Sequence[Run]], errors: Mapping[TunedValues, Errors], chosen: TunedValues
 ) -> list[Run]:
     """The reported runs of one size, one per seed (`bench.selection.seeds_to_report`)."""
     runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
@@ -383,7 +383,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _setting_text(size: Size, setting: Setting, settings: int) -> list[str]:
+def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     """A setting in words; with its number among several settings."""
     rate, clip = setting
     words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Claim, Holds, Interval, Judgement, interval_of
+from bench.check.claim import Claim, Holds, Interval, Judgement, deciding_interval
 from bench.check.measurement import Measurement, ratio_of, ratios
 from bench.check.wording import runs_in_words
 from bench.uncertainty import Floats
@@ -83,7 +83,7 @@ class RatioClaim(SlackClaim):
         if low.value != high.value and high.value <= 0:
             return MemberRatio(math.inf, None, None)
         value, error = ratio_of(low, high)
-        interval = interval_of(ratios(self.draws_of(low), self.draws_of(high)))
+        interval = deciding_interval(ratios(self.draws_of(low), self.draws_of(high)))
         return MemberRatio(1.0 if low.value == high.value else value, error, interval)
 
 
@@ -92,7 +92,7 @@ class MemberRatio(NamedTuple):
 
     Attributes:
         standard_error: None if a drawn ratio is not finite.
-        interval: `interval_of` the drawn ratios.
+        interval: `deciding_interval` of the drawn ratios.
     """
 
     value: float

@@ -49,7 +49,8 @@ class Verdict:
             an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
         shown: text before the value (a symbol).
         standard_error: of `value`, over prompts and, with several seeds, over training.
-        interval: the 90 % interval of `value`, from the draws that decide the claim (`claim.interval_of`).
+        interval: the 90 % interval of `value`, from the draws that decide the claim
+            (`claim.deciding_interval`).
         share: the part of these draws in which the claim holds.
         seeds: the number of seeds of the measured quantity that has the fewest.
         expected: the claimed result, in words.

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from bench.cli import printing
 from bench.cli.printing import Column
-from bench.plan import Planned, TaskName, task_names
+from bench.cli.task_names import TaskName, task_names
+from bench.plan import Planned
 from bench.run import SETTINGS, Run, text_of
 
 SHORT_NAMES = {"learning_rate": "lr", "batch_size": "batch"}
@@ -39,7 +40,7 @@ def show_runs(
         out: the terminal.
         suite: all runs of the suite, among which tasks have their names; by default `planned`.
     """
-    names = task_names(planned if suite is None else suite)
+    names = task_names(entry.run for entry in (planned if suite is None else suite))
     names = {entry.run.task_id: names[entry.run.task_id] for entry in planned}
     settings = _settings(names)
     varying = _varying(settings, planned)

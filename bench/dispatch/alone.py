@@ -164,11 +164,11 @@ class _KeptWeights:
 
     def model(self) -> Model | None:
         """The trained model, on the CPU and in evaluation mode; None if nothing was kept."""
-        from bench.train import weights
+        from bench.train.model import build
 
         if not self.tensors:
             return None
-        model = weights.build(self.run)
+        model = build(self.run)
         model.load_state_dict(self.tensors)
         return model.eval()
 

@@ -51,7 +51,7 @@ def check_architecture(run: Run, device: str, kernels: str) -> None:
     if settings not in _FAULTS:
         import torch
 
-        from bench.models.verified import fault
+        from bench.models.verification import fault
 
         _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), kernels)
     if problem := _FAULTS[settings]:

@@ -180,7 +180,7 @@ class _Worker:
         self.order.consider_stopping()
 
     def _baselines(self, job: Baselines, folder: Folder) -> None:
-        from bench.train.reference import baselines
+        from bench.train.baselines import baselines
 
         results = self.order.results
         folder.beat(label=f"baselines of {job.task.name}", device=self.machine.device, **self._job_field)

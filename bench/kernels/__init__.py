@@ -8,5 +8,6 @@ A backend's file is named after it. `reference.py` computes the formula as writt
 it in plain PyTorch on any device, `triton.py` in Triton. `mamba_ssm.py` calls the CUDA kernel of the method's
 authors. Only `reference.py` must exist: `backends.py` states which backend replaces one without a file.
 
-`registry.py` lists the folders, and `backends.py` lists the backends.
+`registry.py` lists the folders, and `backends.py` lists the backends. `operators.py` makes operators of
+PyTorch of the functions in `triton.py` and `mamba_ssm.py`; its docstring says how stacks of models run.
 """

@@ -81,7 +81,7 @@ class Branch:
 
 @contextlib.contextmanager
 def aside(*read: Tensor) -> Iterator[None]:
-    """Run the work within on a branch that is left, or in its place if its results are read before.
+    """Run the work of a `with` block on a branch that is left; in its order if its results are read before.
 
     Args:
         read: what the work reads. No later work may write there.
@@ -127,14 +127,14 @@ _pass: _Pass | None = None
 
 @contextlib.contextmanager
 def backward_pass() -> Iterator[None]:
-    """A backward pass, at whose end the branches are joined that operators left."""
+    """A backward pass. At its end, the branches that operators left are joined."""
     global _pass
-    _pass = now = _Pass()
+    _pass = current = _Pass()
     try:
         yield
     finally:
         _pass = None
-        now.join()
+        current.join()
 
 
 @contextlib.contextmanager

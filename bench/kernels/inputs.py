@@ -1,4 +1,4 @@
-"""Sizes and normal numbers, of which kernels' declarations make their inputs. Readable without torch."""
+"""Sizes and normal numbers for the inputs that kernels' declarations draw. Readable without torch."""
 
 from __future__ import annotations
 

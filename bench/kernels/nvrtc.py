@@ -25,17 +25,16 @@ _MAX_DYNAMIC_SHARED_SIZE, _SHARED_MEMORY_CARVEOUT = 8, 9  # of the enumeration C
 
 
 class CompiledKernel:
-    """A kernel that is loaded on the current device."""
+    """A kernel of a cubin, loaded on the current device.
+
+    Args:
+        binary: the cubin.
+        name: name of the kernel, declared `extern "C"`.
+        types: types of its arguments: P for a pointer, q for a long long, i for an int.
+        shared_bytes: dynamic shared memory of a block.
+    """
 
     def __init__(self, binary: bytes, name: str, types: str, shared_bytes: int) -> None:
-        """Load `name` from a cubin.
-
-        Args:
-            binary: the cubin.
-            name: of the kernel, declared `extern "C"`.
-            types: of its arguments: P for a pointer, q for a long long, i for an int.
-            shared_bytes: dynamic shared memory of a block.
-        """
         self.types, self.shared_bytes = types, shared_bytes
         self._driver = _driver()
         _retain_context(self._driver)
@@ -47,7 +46,7 @@ class CompiledKernel:
             _check(self._driver.cuFuncSetAttribute(self._function, attribute, value))
 
     def __call__(self, blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
-        """Launch the kernel on PyTorch's current stream."""
+        """Launch `blocks` blocks of `threads` threads on PyTorch's current stream."""
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         _retain_context(self._driver)
         values, pointers = packed(self.types, arguments)

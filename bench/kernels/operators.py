@@ -82,12 +82,12 @@ def operator(
     assert gradient_shapes or signature.needs[:count] == differentiated, (
         "`needs` lacks inputs: give `gradient_shapes`"
     )
-    run = _define(name, signature.forward(), _alone(forward, signature.results))
-    gradient = _define(f"{name}_backward", signature.backward(), _alone(backward, count))
+    run = _define(name, signature.forward(), _unpacked(forward, signature.results))
+    gradient = _define(f"{name}_backward", signature.backward(), _unpacked(backward, count))
     rule = _GradientRule(signature, gradient)
     library = torch.library
-    library.register_fake(run, _alone(shapes, signature.results), lib=LIBRARY)
-    library.register_fake(gradient, _alone(gradient_shapes or rule.shapes, count), lib=LIBRARY)
+    library.register_fake(run, _unpacked(shapes, signature.results), lib=LIBRARY)
+    library.register_fake(gradient, _unpacked(gradient_shapes or rule.shapes, count), lib=LIBRARY)
     library.register_autograd(run, rule.differentiate, setup_context=rule.keep, lib=LIBRARY)
     library.register_vmap(run, _folded(run), lib=LIBRARY)
     library.register_vmap(gradient, _folded(gradient), lib=LIBRARY)
@@ -269,7 +269,7 @@ def mark_final(loss: Tensor) -> None:
     assert loss.grad_fn is not None
     uses: Counter[Any] = Counter()
     nodes = [loss.grad_fn]
-    for node in nodes:  # grows
+    for node in nodes:  # the list grows in the loop
         for before, _ in node.next_functions:
             if before is not None:
                 uses[before] += 1
@@ -306,8 +306,8 @@ def like_first(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
     return (x.new_empty(x.shape),)
 
 
-def _alone(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
-    """`function`, but returning a tensor instead of a tuple of one tensor if `count` is 1."""
+def _unpacked(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
+    """`function` of `count` results; of one result, it returns the tensor instead of a tuple of one."""
     return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]
 
 

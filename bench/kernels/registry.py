@@ -41,7 +41,7 @@ def find(name: str) -> Kernel:
     Raises:
         UserError: there is no such kernel.
     """
-    known = kernels()
-    if name not in known:
-        raise UserError(f"there is no kernel '{name}': there are {', '.join(known)}")
-    return known[name]
+    by_name = kernels()
+    if name not in by_name:
+        raise UserError(f"there is no kernel '{name}': there are {', '.join(by_name)}")
+    return by_name[name]

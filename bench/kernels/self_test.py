@@ -101,6 +101,7 @@ def fault(kernel: str, function: Function, device: torch.device) -> str | None:
 
 
 def _compare(kernel: Kernel, name: str, length: int, function: Function, device: torch.device) -> Outcome:
+    """Compare a backend's function with the reference, and time it."""
     inputs = [value.to(device) for value in kernel.inputs(length)]
     doubled = [value.double() if value.is_floating_point() else value for value in inputs]
     exact_y, exact_gradients = _outputs_and_gradients(kernel.load("reference"), doubled)
@@ -120,7 +121,7 @@ def _compare(kernel: Kernel, name: str, length: int, function: Function, device:
 
 
 def _compare_trials(kernel: Kernel, name: str, device: torch.device) -> Outcome:
-    """Errors of the other tensors of a trial stand in for those of gradients."""
+    """Compare a backend's trial with the reference's. Its other tensors stand in for gradients."""
     run = located(kernel.trial)
     exact_y, exact_others, _ = run(kernel.load("reference"), device)
     y, others, seconds = run(kernel.load(name), device)
@@ -134,6 +135,7 @@ def _compare_trials(kernel: Kernel, name: str, device: torch.device) -> Outcome:
 
 
 def _outputs_and_gradients(function: Function, values: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The outputs as one tensor, and the gradients of a weighted sum of them, by floating-point input."""
     inputs = [value.detach().clone().requires_grad_(value.is_floating_point()) for value in values]
     outputs = function(*inputs)
     # Several outputs are stacked: all have the same tolerance.
@@ -147,6 +149,7 @@ def _outputs_and_gradients(function: Function, values: list[Tensor]) -> tuple[Te
 
 
 def _relative(value: Tensor, exact: Tensor) -> float:
+    """The largest error, relative to the largest exact entry."""
     return float((value.to(exact.dtype) - exact).abs().max() / exact.abs().max())
 
 

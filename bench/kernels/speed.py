@@ -1,4 +1,7 @@
-"""Time the kernels of all backends on a GPU: forward and backward, in captured graphs."""
+"""Time the kernels of all backends on a GPU: forward and backward, in captured graphs.
+
+`bench.speed` times whole training steps.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ from bench.kernels import backends, registry
 from bench.kernels.scan import SELECTIVE_SCAN
 
 BATCH = 64
+BYTES_PER_FLOAT = 4
 CHANNELS = (256, 512, 1536)
 LENGTHS = (82, 202, 280, 1024)
 FLOOR = "memory floor"
+"""In place of a backend's name: the time to copy as many bytes as the kernel must move."""
 OWN_LAYOUT = "mamba_ssm, own layout"
+"""In place of a backend's name: the official scan on tensors in its own layout (`_own_layout`)."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,11 @@ def measure(device: torch.device) -> Iterator[Speed]:
             if name == "mamba_ssm" and kernel == SELECTIVE_SCAN:
                 yield Speed(kernel.name, OWN_LAYOUT, channels, length, _own_layout(values))
         floats = BATCH * length * (kernel.floats * channels + kernel.floats_per_token)
-        yield Speed(kernel.name, FLOOR, channels, length, 4e6 * floats / bandwidth)
+        yield Speed(kernel.name, FLOOR, channels, length, 1e6 * BYTES_PER_FLOAT * floats / bandwidth)
 
 
 def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
+    """Microseconds of one call: the median over `repeats` replays of a graph of `calls` calls."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -95,6 +102,7 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
 
 
 def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) -> float | None:
+    """Microseconds of a function and its gradients at `values`; None if memory does not suffice."""
     inputs = [value.clone().requires_grad_(value.is_floating_point()) for value in values]
     differentiable = [value for value in inputs if value.requires_grad]
 

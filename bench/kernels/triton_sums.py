@@ -1,4 +1,4 @@
-"""Column sums in Triton, and their counterpart, a row repeated.
+"""Sums over rows in Triton, and the reverse: a row repeated.
 
 For a sum, many programs write partial sums, then a second launch adds them in a fixed order.
 Gradients of weights and biases that all rows share are such sums. Atomic additions would need one launch

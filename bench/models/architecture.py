@@ -66,6 +66,7 @@ class Architecture(ModelOptions):
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
         version: raised by an author whenever the same fields give other numbers than before.
+        title: the name for people, in reports and figures; empty for `name`. It is not part of a run's id.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {
@@ -88,6 +89,7 @@ class Architecture(ModelOptions):
     norm: Literal["layer", "rms"] = "layer"
     tied: bool = True
     version: PositiveInt = 1
+    title: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
     def _middle_fits(self) -> Self:
@@ -131,7 +133,7 @@ class Architecture(ModelOptions):
 
     @property
     def has_norms(self) -> bool:
-        """Whether blocks are residual branches behind norms."""
+        """Whether blocks are residual branches, each after a norm."""
         return self.residual and not self.is_one_mixer
 
     def actual_width(self, width: int) -> int:
@@ -226,26 +228,23 @@ class Architecture(ModelOptions):
         for option in options:
             if option not in valid:
                 raise UserError(f"unknown option '{option}'{did_you_mean(option, sorted(valid))}")
-        differing: dict[str, Any] = {}
 
         def with_fields(block: Block) -> Block:
             fields = {key: value for key, value in options.items() if key in type(block).model_fields}
-            variant = type(block).model_validate({**block.model_dump(), **fields})
-            values = {key: getattr(variant, key) for key in fields}
-            differing.update({key: value for key, value in values.items() if value != getattr(block, key)})
-            return variant
+            return type(block).model_validate({**block.model_dump(), **fields})
 
-        changed: dict[str, Any] = {
-            key: tuple(map(with_fields, getattr(self, key))) for key in ("first", "layer", "middle")
-        }
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        for key in ("first", "layer", "middle"):
+            fields[key] = tuple(map(with_fields, fields[key]))
         own = {key: value for key, value in options.items() if key in ModelOptions.model_fields}
-        variant = type(self).model_validate(
-            {**{key: getattr(self, key) for key in type(self).model_fields}, **own}
-        )
-        changed.update({key: getattr(variant, key) for key in own})
-        differing.update({key: changed[key] for key in own if changed[key] != getattr(self, key)})
+        variant = type(self).model_validate({**fields, **own})
+        differing = {
+            key: getattr(after, key)
+            for (key, _, before), (_, _, after) in zip(self.options(), variant.options(), strict=True)
+            if getattr(after, key) != getattr(before, key)
+        }
         for key, value in differing.items():
             if fault := option_fault(str(value)):
                 raise UserError(f"{key}: {value!r}: {fault}")
         name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
-        return self.model_copy(update={"name": name, **changed})
+        return variant.model_copy(update={"name": name})

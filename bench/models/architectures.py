@@ -27,27 +27,45 @@ from bench.models.blocks import (
 )
 
 PAPER = (
-    Architecture(name="transformer", layer=(Attention(), MLP()), positions=Positions(rows=202, std=0.02)),
-    Architecture(name="mamba", layer=(Mamba(), Mamba())),
-    Architecture(name="s4", layer=(S4(), S4()), width_factor=1.75),
-    Architecture(name="s4_mamba", layer=(S4Mamba(), S4Mamba())),
+    Architecture(
+        name="transformer",
+        title="Transformer",
+        layer=(Attention(), MLP()),
+        positions=Positions(rows=202, std=0.02),
+    ),
+    Architecture(name="mamba", title="Mamba", layer=(Mamba(), Mamba())),
+    Architecture(name="s4", title="S4", layer=(S4(), S4()), width_factor=1.75),
+    Architecture(name="s4_mamba", title="S4-Mamba", layer=(S4Mamba(), S4Mamba())),
     Architecture(
         name="standard_hybrid",
+        title="Standard Hybrid",
         layer=(Attention(init="torch"), Mamba()),
         positions=Positions(rows=256, std=1.0),
     ),
-    Architecture(name="mambaformer", first=(Mamba(),), layer=(Attention(init="torch"), Mamba())),
+    Architecture(
+        name="mambaformer", title="MambaFormer", first=(Mamba(),), layer=(Attention(init="torch"), Mamba())
+    ),
     # Table 3: the Transformer without positional encoding, and "6 Mamba blocks + 1 Standard Hybrid". The
     # hybrid layer replaces the middle two of 8 Mamba blocks. It has no positions either.
-    Architecture(name="transformer_no_positions", layer=(Attention(), MLP())),
+    Architecture(name="transformer_no_positions", title="Transformer without PE", layer=(Attention(), MLP())),
     Architecture(
-        name="mamba_one_hybrid", layer=(Mamba(), Mamba()), middle=(Attention(init="torch"), Mamba())
+        name="mamba_one_hybrid",
+        title="6 Mamba blocks + 1 Standard Hybrid",
+        layer=(Mamba(), Mamba()),
+        middle=(Attention(init="torch"), Mamba()),
     ),
     # Figure 7: the Transformer with an initial Mamba block in place of positional encoding.
-    Architecture(name="transformer_first_mamba", first=(Mamba(),), layer=(Attention(), MLP())),
+    Architecture(
+        name="transformer_first_mamba",
+        title="Transformer, first block Mamba",
+        first=(Mamba(),),
+        layer=(Attention(), MLP()),
+    ),
     # Tables 4 and 5, the LSTM of Xie et al.: dropout before, between and after the layers; no residual,
     # and a read-out of its own.
-    Architecture(name="lstm", first=(Dropout(),), layer=(LSTM(), Dropout()), residual=False, tied=False),
+    Architecture(
+        name="lstm", title="LSTM", first=(Dropout(),), layer=(LSTM(), Dropout()), residual=False, tied=False
+    ),
 )
 """The architectures of the paper, in the order of its tables."""
 
@@ -56,26 +74,40 @@ _KDA = (KDA(), SwiGLU())
 _DELTANET = GatedDeltaNet(heads=4, expand=1, gate=False, decay=False)
 LATER = (
     Architecture(
-        name="transformer_plus_plus", layer=(Attention(bias=False, rotary=True), SwiGLU()), norm="rms"
+        name="transformer_plus_plus",
+        title="Transformer++",
+        layer=(Attention(bias=False, rotary=True), SwiGLU()),
+        norm="rms",
     ),
-    Architecture(name="gated_deltanet", layer=_GDN, norm="rms"),
-    Architecture(name="deltanet", layer=(_DELTANET, SwiGLU()), norm="rms"),
+    Architecture(name="gated_deltanet", title="Gated DeltaNet", layer=_GDN, norm="rms"),
+    Architecture(name="deltanet", title="DeltaNet", layer=(_DELTANET, SwiGLU()), norm="rms"),
     # As Qwen3-Next and Kimi Linear mix them: attention in every fourth place, here without positions, which
     # the recurrent blocks provide. A layer has 8 blocks, or 4.
     Architecture(
-        name="gdn_hybrid_3_1", layer=(*_GDN, *_GDN, *_GDN, Attention(bias=False), SwiGLU()), norm="rms"
+        name="gdn_hybrid_3_1",
+        title="Gated DeltaNet and attention, 3:1",
+        layer=(*_GDN, *_GDN, *_GDN, Attention(bias=False), SwiGLU()),
+        norm="rms",
     ),
-    Architecture(name="gdn_hybrid_1_1", layer=(*_GDN, Attention(bias=False), SwiGLU()), norm="rms"),
-    # Mamba-2 and mLSTM are stacks of their own blocks, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
-    Architecture(name="mamba2", layer=(Mamba2(), Mamba2()), norm="rms"),
-    Architecture(name="mlstm", layer=(MLSTM(), MLSTM())),
-    Architecture(name="gla", layer=(GLA(), SwiGLU()), norm="rms"),
-    Architecture(name="mamba3", layer=(Mamba3(), SwiGLU()), norm="rms"),
-    Architecture(name="kda", layer=_KDA, norm="rms"),
     Architecture(
-        name="kda_hybrid_3_1", layer=(*_KDA, *_KDA, *_KDA, Attention(bias=False), SwiGLU()), norm="rms"
+        name="gdn_hybrid_1_1",
+        title="Gated DeltaNet and attention, 1:1",
+        layer=(*_GDN, Attention(bias=False), SwiGLU()),
+        norm="rms",
     ),
-    Architecture(name="rwkv7", layer=(RWKV7(), RWKV7ChannelMix())),
+    # Mamba-2 and mLSTM are stacks of their own blocks, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
+    Architecture(name="mamba2", title="Mamba-2", layer=(Mamba2(), Mamba2()), norm="rms"),
+    Architecture(name="mlstm", title="mLSTM", layer=(MLSTM(), MLSTM())),
+    Architecture(name="gla", title="GLA", layer=(GLA(), SwiGLU()), norm="rms"),
+    Architecture(name="mamba3", title="Mamba-3", layer=(Mamba3(), SwiGLU()), norm="rms"),
+    Architecture(name="kda", title="KDA", layer=_KDA, norm="rms"),
+    Architecture(
+        name="kda_hybrid_3_1",
+        title="KDA and attention, 3:1",
+        layer=(*_KDA, *_KDA, *_KDA, Attention(bias=False), SwiGLU()),
+        norm="rms",
+    ),
+    Architecture(name="rwkv7", title="RWKV-7", layer=(RWKV7(), RWKV7ChannelMix())),
 )
 """Architectures since the paper."""
 

@@ -1,7 +1,7 @@
-"""One backbone for every architecture: read in, residual blocks behind norms, read out.
+"""One backbone for every architecture: read in, residual blocks after norms, read out.
 
-    h = read_in(tokens) [+ positions]               with dropout, if the architecture has it
-    h = h + block(norm(h))          for every block of the pattern
+    h = read_in(tokens) [+ positions]       with dropout, if the architecture has it
+    h = h + block(norm(h))                  for every block of the pattern
     outputs = read_out(norm(h))
 
 A model of discrete tokens reads in by an embedding, and a tied one also reads out by it. A plain stack
@@ -114,13 +114,13 @@ class Model(nn.Module):
 
     def _residual_blocks(self, h: Tensor) -> Tensor:
         """All blocks and the final norm, (B, L, D) → (B, L, D)."""
-        norms = [tuple(norm.parameters()) for norm in (*self.norms, self.final_norm)]
+        weights = [tuple(norm.parameters()) for norm in (*self.norms, self.final_norm)]
         # A residual addition and the norm after it are one kernel: h is read and written once instead of
         # twice. So the loop is shifted by one: `normed` is the input of the next block.
-        normed = self.norm(h, *norms[0])
-        for block, parameters in zip(self.blocks[:-1], norms[1:-1], strict=True):
-            h, normed = self.add_norm(h, block(normed), *parameters)
-        outputs: Tensor = self.norm_of_sum(h, self.blocks[-1](normed), *norms[-1])
+        normed = self.norm(h, *weights[0])
+        for block, next_weights in zip(self.blocks[:-1], weights[1:-1], strict=True):
+            h, normed = self.add_norm(h, block(normed), *next_weights)
+        outputs: Tensor = self.norm_of_sum(h, self.blocks[-1](normed), *weights[-1])
         return outputs
 
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.kernels import product
+from bench.models.linear import GPT2_STD
 
-STD = 0.02
-"""Standard deviation of the initial weight, as in GPT-2."""
+STD = GPT2_STD
+"""Standard deviation of the initial weight."""
 
 
 class Embedding(nn.Module):

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from bench.kernels import product
 
+GPT2_STD = 0.02
+"""Standard deviation of GPT-2's initial weights. For projections that write to the residual stream, where N
+outputs are added, it is divided by √N."""
+
 
 class Linear(nn.Linear):
     """`nn.Linear` with the backend's product: (..., inputs) → (..., outputs). Initialised like `nn.Linear`.

@@ -53,19 +53,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.run import Stop
+from bench.tasks.task import MAIN as MAIN
+from bench.tasks.task import SELECTION as SELECTION
+from bench.tasks.task import Metric
 
 if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1
-MAIN, SELECTION = "report", "selection"
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 """A score and its standard error over prompts."""
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every reader can hold."""
 Count = Annotated[int, Field(ge=1, le=2**53)]
-Metric = Literal["squared_error", "accuracy", "cross_entropy", "total_variation", "kl_divergence"]
 Flops = Annotated[int, Field(ge=1, le=10**40)]
 Seconds = Annotated[float, Field(ge=0, le=2e11)]
 """A duration, or a time since 1970 that the calendar has."""

@@ -7,14 +7,13 @@ import errno
 import gc
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, did_you_mean
-from bench.files import parse_json, write_atomically
+from bench.files import parse_json, try_to_write, write_atomically
 from bench.results.reading import NotARecord, read, read_baselines, read_evaluation, read_run
 from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
 from bench.results.withdrawn import FILE as WITHDRAWN
@@ -154,8 +153,7 @@ def check_writable(results: Path, paths: Sequence[Path] = ()) -> None:
     try:
         state.mkdir(parents=True, exist_ok=True)
         for folder in (state, results, *{path.parent: None for path in paths if path.parent.exists()}):
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".tmp"):
-                pass
+            try_to_write(folder)
     except OSError as error:
         place = results if folder == state else folder
         why = f"results cannot be written there ({error.strerror}): give another folder with --results"

@@ -77,10 +77,9 @@ def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
 
 def stack_of(run: Run, members: int) -> Stack:
     """A stack of `members` runs of one shape: four learning rates for each seed."""
-    fields = {name: getattr(run, name) for name in Run.model_fields}
     places = (divmod(index, MEMBERS_PER_SEED) for index in range(members))
     return Stack.of(
-        *(Run(**{**fields, "learning_rate": RATES[place], "seed": seed}) for seed, place in places)
+        *(run.model_copy(update={"learning_rate": RATES[place], "seed": seed}) for seed, place in places)
     )
 
 

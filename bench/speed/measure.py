@@ -17,9 +17,7 @@ from bench.speed.cases import stack_of
 from bench.speed.profile import kernel_times, launches_per_step
 from bench.speed.records import Row, flops_per_step, shape_of
 from bench.stack import Stack, stackable
-from bench.train.loop import configure
-from bench.train.state import initial_state
-from bench.train.step import captured_step, eager_step
+from bench.train.loop import TrainingOptions, prepare
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
@@ -77,10 +75,8 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
-    configure(stack.first, device)
-    torch.manual_seed(stack.first.seed)
-    state = initial_state(stack, device, row.backend)
-    step = captured_step(state) if on_gpu else eager_step(state)
+    options = TrainingOptions(device, row.backend)
+    step = options.step(prepare(stack, options))
     seconds = seconds_per_call(step, device)
     return replace(
         row,

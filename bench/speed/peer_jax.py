@@ -138,12 +138,8 @@ def program(run: Run, members: int, steps: int) -> tuple[Callable[[Tree], tuple[
 
     params = jax.vmap(lambda key: jax.vmap(lambda _: initial(run, key))(rates))(keys)
     zeros = jax.tree_util.tree_map(jnp.zeros_like, params)
-    return jax.jit(lambda state: jax.lax.scan(step, state, None, steps)), (
-        params,
-        zeros,
-        zeros,
-        jnp.zeros((), int),
-    )
+    start = (params, zeros, zeros, jnp.zeros((), int))
+    return jax.jit(lambda state: jax.lax.scan(step, state, None, steps)), start
 
 
 def measure(run: Run, members: int) -> Mapping[str, Any]:

@@ -28,11 +28,9 @@ def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[Kernel
     """The `most` longest kernels, and an entry that sums up all others."""
     head, tail = list(profile[:most]), profile[most:]
     if tail:
-        times, launches = (
-            sum(kernel.microseconds for kernel in tail),
-            sum(kernel.launches for kernel in tail),
-        )
-        head.append(KernelTime(f"{len(tail)} others", "", times, launches))
+        microseconds = sum(kernel.microseconds for kernel in tail)
+        launches = sum(kernel.launches for kernel in tail)
+        head.append(KernelTime(f"{len(tail)} others", "", microseconds, launches))
     return head
 
 

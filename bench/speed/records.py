@@ -92,6 +92,10 @@ class Row:
         kernels_per_step: kernels, copies and fills on the device; None on a CPU.
         peak_memory_mib: GPU memory of the whole stack; None on a CPU.
         failure: why the case failed; None if it did not.
+        torch: version of PyTorch.
+        commit: commit of bench.
+        date: time of the measurement, in ISO 8601.
+        profile: the kernels of a step, longest first; empty if they were not recorded.
     """
 
     shape: Shape
@@ -162,6 +166,10 @@ class Record:
         device: its name (`bench.environment.device_name`).
         device_kind: "gpu" or "cpu".
         memory_mib: of the GPU; None on a CPU.
+        torch: version of PyTorch at the latest measurement.
+        commit: commit of bench at the latest measurement.
+        dirty: whether the checkout had changes then.
+        date: time of the latest measurement, in ISO 8601.
         copy_bytes_per_second: of a large copy, bytes read and bytes written.
         product_flops_per_second: of a large matrix product, by precision.
         rows: cases of this project's own training step.

@@ -48,6 +48,7 @@ class ChainOfThought(Examples):
     The paper calls the hidden width h in Table 2 and k in A.3.
     """
 
+    title: ClassVar[str] = "Chain-of-Thought-I/O"
     settled_fields: ClassVar[Mapping[str, Settled]] = {
         **Examples.settled_fields,
         "read_in": Settled("shared", "no such task", "as in Li et al., whom the text follows"),

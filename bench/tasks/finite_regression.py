@@ -49,6 +49,7 @@ class FiniteRegression(InContext):
     models need more. Their settings are the defaults: d = 8, 16 points, σ² = 0.25, no curriculum.
     """
 
+    title: ClassVar[str] = "Regression on a finite pool"
     settled_fields: ClassVar[Mapping[str, Settled]] = {}  # another paper's task
     other_evaluations: ClassVar[tuple[str, ...]] = (FRESH,)
 

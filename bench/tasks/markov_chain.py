@@ -12,7 +12,15 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, summarise
 from bench.tasks.draws import Draws
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Metric, Prompts, longer_by_position
+from bench.tasks.task import (
+    MAIN,
+    SELECTION,
+    Evaluation,
+    LongerEvaluation,
+    Metric,
+    Prompts,
+    longer_by_position,
+)
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ class MarkovChain(NextToken):
     """
 
     metric: ClassVar[Metric] = "cross_entropy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", MAIN)
+    validation: ClassVar[tuple[str, str] | None] = (SELECTION, MAIN)
 
     name: Literal["markov_chain"] = "markov_chain"
     states: PositiveInt = Field(default=3, ge=2, le=16)

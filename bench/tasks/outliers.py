@@ -148,6 +148,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
     because outliers of the text have no second moment.
     """
 
+    title: ClassVar[str] = "Orthogonal-outlier regression"
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plane": {"paper": "prompt", "released_code": "unrelated"},
         "coefficients": {"paper": "per_pair", "released_code": "per_prompt"},
@@ -218,6 +219,7 @@ class ManyOutlierRegression(OutlierRegression):
     steps, the text for 500 000; a suite chooses.
     """
 
+    title: ClassVar[str] = "Many-outlier regression"
     name: Literal["many_outlier_regression"] = "many_outlier_regression"  # type: ignore[assignment]
     n_points: PositiveInt = 512
     outlier_probability: float = Field(default=0.9, gt=0.0, lt=1.0)

@@ -53,6 +53,7 @@ class VectorMQAR(Task):
     t·B … t·B + B − 1 of an order that is shuffled for each epoch.
     """
 
+    title: ClassVar[str] = "Vector-valued MQAR"
     settled_fields: ClassVar[Mapping[str, Settled]] = {
         "training_prompts": Settled("null (§4.3), 300000 (A.5)", "no such task", "§4.3; the text has both"),
         "layout": Settled("128 points (Table 2)", "no such task", "nothing is said between the queries"),

@@ -112,6 +112,7 @@ class TwoLayerNetwork(InContext):
     regression. Without it (`scaled: false`) the variance is h·d/2.
     """
 
+    title: ClassVar[str] = "2NN regression"
     settled_fields: ClassVar[Mapping[str, Settled]] = {
         **InContext.settled_fields,
         "scaled": Settled(False, True, "the text gives no scale; errors are then those of the other tasks"),

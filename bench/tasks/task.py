@@ -122,8 +122,9 @@ class Settled(NamedTuple):
 MOST_POINTS = 100_000
 """Largest number of points of a prompt, and of coordinates of an input. Far more than can be trained."""
 
-MAIN = "report"
-"""Name of a task's main evaluation."""
+MAIN, SELECTION = "report", "selection"
+"""Names of a task's main evaluation on the test prompts, and on the validation prompts. Learning rates are
+chosen on the validation prompts."""
 LONGER = "longer_prompts"
 """Name of the evaluation on prompts of more in-context examples than those of training."""
 LONGER_FACTORS = (2, 4)
@@ -141,6 +142,8 @@ class Task(Frozen):
     `bench.tasks.tokens.Answers` define most of this for two common kinds of prompts.
     """
 
+    title: ClassVar[str] = ""
+    """The name for people, in reports and figures; empty for the name in words."""
     version: ClassVar[int] = 1
     """Must be raised if the same fields give other numbers than before."""
     metric: ClassVar[Metric] = "squared_error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -44,6 +44,7 @@ class TokenMQAR(Answers):
     `updated_keys` is the accuracy at keys with two values. A lookup is always right.
     """
 
+    title: ClassVar[str] = "MQAR of tokens"
     name: Literal["token_mqar"] = "token_mqar"
     symbols: PositiveInt = 256
     pairs: PositiveInt = 16

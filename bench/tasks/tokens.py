@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records, weighted_records
-from bench.tasks.task import MAIN, Evaluation, Metric, Prompts, Task
+from bench.tasks.task import MAIN, SELECTION, Evaluation, Metric, Prompts, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,7 @@ class Answers(NextToken):
     """
 
     metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+    validation: ClassVar[tuple[str, str] | None] = (SELECTION, CROSS_ENTROPY)
 
     @property
     @abstractmethod

@@ -16,7 +16,15 @@ from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.groups import Group, derived_subgroup, elements, generators, multiplication_table
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Metric, Prompts, longer_by_position
+from bench.tasks.task import (
+    MAIN,
+    SELECTION,
+    Evaluation,
+    LongerEvaluation,
+    Metric,
+    Prompts,
+    longer_by_position,
+)
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:
@@ -64,7 +72,7 @@ class WordProblem(NextToken):
     """
 
     metric: ClassVar[Metric] = "accuracy"
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+    validation: ClassVar[tuple[str, str] | None] = (SELECTION, CROSS_ENTROPY)
     later_fields: ClassVar[Mapping[str, Any]] = {"alphabet": "elements"}
 
     name: Literal["word_problem"] = "word_problem"

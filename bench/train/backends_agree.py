@@ -65,7 +65,7 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
     for name, options in TRAINED.items():
         run = _run(name, options, steps, BATCH[device.type])
         expected, speed = training_losses(run, device, "reference")
-        yield Agreement(name, "reference", None, _last(expected), speed)
+        yield Agreement(name, "reference", None, _final_loss(expected), speed)
         perturbed, speed = training_losses(run, device, "reference", perturbed=True)
         yardstick = largest_difference(perturbed, expected)
         yield Agreement(name, "reference, moved", yardstick, None, speed)
@@ -78,22 +78,28 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
             losses, speed = training_losses(run, device, backend)
             yield _agreement(name, backend, losses, expected, speed, yardstick)
             stack = stack_with_companions(run)
-            members, speed = stack_losses(stack, device, backend)
-            losses = members[stack.members.index(run)]
+            by_member, speed = stack_losses(stack, device, backend)
+            losses = by_member[stack.members.index(run)]
             yield _agreement(name, f"{backend}, stack of {len(stack)}", losses, expected, speed, yardstick)
 
 
 def stack_with_companions(run: Run) -> Stack:
     """A stack of the run and three others of its shape."""
-    own = {name: getattr(run, name) for name in Run.model_fields}
-    return Stack.of(run, *(Run.model_validate({**own, **fields}) for fields in COMPANIONS))
+    return Stack.of(run, *(run.model_copy(update=fields) for fields in COMPANIONS))
 
 
 def _agreement(
-    architecture: str, backend: str, losses: list[float], expected: list[float], speed: float, drift: float
+    architecture: str,
+    backend: str,
+    losses: list[float],
+    expected: list[float],
+    speed: float,
+    yardstick: float,
 ) -> Agreement:
     difference = largest_difference(losses, expected)
-    return Agreement(architecture, backend, difference, _last(losses), speed, difference <= SLACK * drift)
+    return Agreement(
+        architecture, backend, difference, _final_loss(losses), speed, difference <= SLACK * yardstick
+    )
 
 
 def _run(name: str, options: dict[str, float], steps: int, batch_size: int) -> Run:
@@ -166,6 +172,7 @@ def largest_difference(losses: list[float], expected: list[float]) -> float:
     return largest(abs(loss - exact) / abs(exact) for loss, exact in pairs)
 
 
-def _last(losses: list[float]) -> float:
+def _final_loss(losses: list[float]) -> float:
+    """Mean loss of the last `COMPARED_STEPS` steps."""
     last = losses[-COMPARED_STEPS:]
     return sum(last) / len(last)

@@ -19,14 +19,13 @@ from bench.kernels import product
 from bench.models.backbone import Model
 from bench.tasks import weighted
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, LongerEvaluation, Prompts, Task
+from bench.tasks.task import MAIN, SELECTION, LongerEvaluation, Prompts, Task
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 EVALUATION_SEED = 20_240_206
-SELECTION = "selection"
 PURPOSES = (SELECTION, MAIN)
-"""Learning rates are chosen on the selection prompts. All reported numbers are measured on the report
+"""Learning rates are chosen on the validation prompts. All reported numbers are measured on the test
 prompts."""
 
 
@@ -46,7 +45,7 @@ class EvaluationSet:
 
     @property
     def evaluation(self) -> str:
-        """Name of the task's evaluation."""
+        """Name of the task's evaluation that scores the prompts."""
         return MAIN if self.purpose in PURPOSES else self.purpose
 
     @property
@@ -93,7 +92,7 @@ class ModelScores:
 
     @classmethod
     def of(cls, task: Task, name: str, values: Tensor, counts: Tensor | None = None) -> ModelScores:
-        """ModelScores of evaluation `name` from what `task.measure` and `task.positions_per_column` returned.
+        """Scores of the evaluation `name` from what `task.measure` and `task.positions_per_column` returned.
 
         Both are (prompts, columns).
         """
@@ -134,7 +133,7 @@ def member_scores(
     members: Sequence[int],
     model: Model,
     task: Task,
-    evaluation: EvaluationSet,
+    drawn: EvaluationSet,
     device: torch.device,
 ) -> list[dict[str, ModelScores]]:
     """Raw scores of each member by name of the evaluation.
@@ -147,26 +146,24 @@ def member_scores(
         members: numbers of the members to score.
         model: the module of all members; it is switched to evaluation mode and back.
         task: the task.
-        evaluation: its prompts.
+        drawn: its prompts.
         device: device of the evaluation.
     """
     parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
     with _evaluation_mode(model):
-        for begin in range(0, evaluation.count, task.evaluated_together):
-            prompts = evaluation.prompts.part(slice(begin, begin + task.evaluated_together), device)
+        for begin in range(0, drawn.count, task.evaluated_together):
+            prompts = drawn.prompts.part(slice(begin, begin + task.evaluated_together), device)
             if model.causal:  # otherwise it sees the padding
                 prompts = task.trimmed(prompts)
             predictor.share(prompts.tokens)
             for member, own_parts in zip(members, parts, strict=True):
                 predict = functools.partial(predictor.predict, member)
-                if evaluation.purpose == SELECTION:
+                if drawn.purpose == SELECTION:
                     measured = task.measure_selection(predict, prompts)
                 else:
-                    measured = task.measure(predict, prompts, evaluation.evaluation)
+                    measured = task.measure(predict, prompts, drawn.evaluation)
                 own_parts.append({name: values.double().cpu() for name, values in measured.items()})
-    counts = (
-        {name: task.positions_per_column(evaluation.prompts, name) for name in parts[0][0]} if parts else {}
-    )
+    counts = {name: task.positions_per_column(drawn.prompts, name) for name in parts[0][0]} if parts else {}
     return [
         {
             name: ModelScores.of(task, name, torch.cat([part[name] for part in own_parts]), counts[name])

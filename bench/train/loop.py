@@ -116,7 +116,8 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
 def prepare(stack: Stack, options: TrainingOptions) -> State:
     """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
-    seed_random(stack.first.seed)  # for dropout and for draws of a user's model; a checkpoint has the states
+    # For dropout of whole channels and for draws of a user's model. A checkpoint has the generators' states.
+    seed_random(stack.first.seed)
     return initial_state(stack, options.device, options.kernels)
 
 
@@ -157,46 +158,58 @@ class _Training:
 
     def advance(self) -> None:
         """Train to the end, or until all members diverged."""
-        run, options, state, notes = self.stack.first, self.options, self.state, self.notes
+        options, steps = self.options, self.stack.first.steps
         self._lower_rates()  # after a resumption
-        step = options.step(state)
-        done = int(state.step)
+        step = options.step(self.state)
+        done = int(self.state.step)
         look, saved_at = 1, time.monotonic()
         self._report_ended(done)  # members that diverged before a resumption
-        while done < run.steps and len(self.reported) < len(self.stack):
+        while self._goes_on(done):
             count = min(look, self._next_work(done) - done)
-            began = time.monotonic()
-            if options.group is not None:
-                options.group.tell(count)
-            for _ in range(count):
-                step()
-            bad = state.meters.first_bad_step.tolist()  # the host waits for the device: this ends the timing
-            seconds = time.monotonic() - began
+            seconds = self._take(step, count)
             done += count
-            notes.train_seconds += seconds
-            for k, first_bad in enumerate(bad):
-                if first_bad >= 0 and k not in self.reported:
-                    notes.members[k].has_diverged(
-                        f"the loss or its gradient is not finite at step {first_bad}"
-                    )
-            if done % self.window == 0 or done == run.steps:
-                self._read_meters(done)
-            if scored := self._scored(done):
-                self.scoring.evaluate(done, scored)
-                self._lower_rates()
-            self.scoring.check_convergence(done)  # after the evaluation, whose scores it reads
-            self._report_ended(done)
+            self._work(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
             options.report(Progress(done, self._losses(), speed))
             # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
             # a resumed training neither repeats nor skips them.
             stop = options.stop()
-            if stop or (done < run.steps and time.monotonic() - saved_at >= options.save_every):
-                checkpoint.save(self.folder, state, notes)
+            if stop or (done < steps and time.monotonic() - saved_at >= options.save_every):
+                checkpoint.save(self.folder, self.state, self.notes)
                 saved_at = time.monotonic()
-            if stop and done < run.steps and len(self.reported) < len(self.stack):
+            if stop and self._goes_on(done):
                 raise Interrupted
+
+    def _goes_on(self, done: int) -> bool:
+        """Whether steps are left and a member needs them."""
+        return done < self.stack.first.steps and len(self.reported) < len(self.stack)
+
+    def _take(self, step: Callable[[], None], count: int) -> float:
+        """Take `count` steps and mark the members that diverged. Return the seconds that the steps took."""
+        began = time.monotonic()
+        if self.options.group is not None:
+            self.options.group.tell(count)
+        for _ in range(count):
+            step()
+        # The host waits here for the device, so this line ends the timing.
+        first_bad_steps = self.state.meters.first_bad_step.tolist()
+        seconds = time.monotonic() - began
+        self.notes.train_seconds += seconds
+        for k, first_bad in enumerate(first_bad_steps):
+            if first_bad >= 0 and k not in self.reported:
+                self.notes.members[k].diverge(f"the loss or its gradient is not finite at step {first_bad}")
+        return seconds
+
+    def _work(self, done: int) -> None:
+        """Do what the host has to do after step `done`: read meters, evaluate, check convergence, report."""
+        if done % self.window == 0 or done == self.stack.first.steps:
+            self._read_meters(done)
+        if members := self._members_to_evaluate(done):
+            self.scoring.evaluate(done, members)
+            self._lower_rates()
+        self.scoring.check_convergence(done)  # after the evaluation, whose scores it reads
+        self._report_ended(done)
 
     def _next_work(self, done: int) -> int:
         """The next step at which the host has work to do.
@@ -210,16 +223,18 @@ class _Training:
             steps.append(done - done % run.stop.every + run.stop.every)
         return min(steps)
 
-    def _scored(self, done: int) -> list[int]:
+    def _members_to_evaluate(self, done: int) -> list[int]:
         """Numbers of the members to evaluate now: all at a checkpoint, else those that end."""
-        training, ends = self.notes.training(self.stack, done), self.notes.ends(self.stack)
-        return [k for k in training if done in self.stack.first.checkpoints or done == ends[k]]
+        active, ends = self.notes.active(self.stack, done), self.notes.ends(self.stack)
+        return [k for k in active if done in self.stack.first.checkpoints or done == ends[k]]
 
     def result(self, k: int) -> dict[str, Any]:
         """The result of member `k`, which finished or diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
-        done = int(self.state.step)
-        return {
+        stop = None
+        if run.stop is not None and notes.diverged is None:
+            stop = {"step": notes.end(run), "converged_step": notes.converged}
+        entries = {
             "format": FORMAT,
             "kind": "run",
             "id": run.id,
@@ -228,45 +243,52 @@ class _Training:
             "run": run.identity(),
             "facts": run_facts(run),
             "checkpoints": notes.checkpoints,
-            **({"not_evaluated": notes.not_evaluated} if notes.not_evaluated else {}),
+            "not_evaluated": notes.not_evaluated,
             "convergence_step": notes.converged if run.stop else _convergence_step(run, notes.checkpoints),
-            **(
-                {"stop": {"step": notes.end(run), "converged_step": notes.converged}}
-                if run.stop and notes.diverged is None
-                else {}
-            ),
+            "stop": stop,
             "per_prompt": {"report": notes.per_prompt},
             "prompts": self.scoring.prompts(k),
             "curve": notes.curve,
-            "provenance": {
-                "train_seconds": round(self.notes.train_seconds, 3),
-                "steps_per_second": rounded(done / max(self.notes.train_seconds, 1e-9), 4),
-                "resumptions": self.notes.resumptions,
-                **({"pieces": self.notes.pieces} if len(self.notes.pieces) > 1 else {}),
-                "scan": self.options.kernels,
-                "captured": self.options.device.type == "cuda",
-                "processes": self.options.group.size if self.options.group else 1,
-                "stack": {"id": self.stack.id, "members": len(self.stack), "place": k},
-            },
+            "provenance": self._provenance(k),
+        }
+        optional = ("not_evaluated", "stop")
+        return {name: value for name, value in entries.items() if value or name not in optional}
+
+    def _provenance(self, k: int) -> dict[str, Any]:
+        """The part of member `k`'s provenance that comes from training."""
+        notes, options = self.notes, self.options
+        return {
+            "train_seconds": round(notes.train_seconds, 3),
+            "steps_per_second": rounded(int(self.state.step) / max(notes.train_seconds, 1e-9), 4),
+            "resumptions": notes.resumptions,
+            **({"pieces": notes.pieces} if len(notes.pieces) > 1 else {}),
+            "scan": options.kernels,  # the format's name for the backend of all kernels
+            "captured": options.device.type == "cuda",
+            "processes": options.group.size if options.group else 1,
+            "stack": {"id": self.stack.id, "members": len(self.stack), "place": k},
         }
 
     def _report_ended(self, done: int) -> None:
         """Pass the results of members that ended since the last look to `options.ended`."""
         for k, member in enumerate(self.notes.members):
             end = member.end(self.stack.members[k])
-            if k not in self.reported and (member.diverged is not None or done >= end):
-                self.reported.add(k)
-                result = self.result(k)
-                # A member that has stopped is computed further with its stack: only at its end the stack
-                # has its final parameters.
-                final = member.diverged is None and done == end
-                # Weights are those of the last step. They are not kept if another model is tested.
-                final = final and member.checkpoints[-1].get("tested_step", done) == done
-                if self.options.keep_weights is not None and final:
-                    tensors = state_of(self.state.model, self.state.parameters.of_member(k))
-                    if weights := self.options.keep_weights(k, tensors):
-                        result["provenance"]["weights"] = weights
-                self.options.ended(k, result)
+            if k in self.reported or (member.diverged is None and done < end):
+                continue
+            self.reported.add(k)
+            result = self.result(k)
+            # A stack goes on computing a member that has ended, so only now it has the member's final
+            # parameters.
+            if member.diverged is None and done == end and (weights := self._keep_weights(k, done)):
+                result["provenance"]["weights"] = weights
+            self.options.ended(k, result)
+
+    def _keep_weights(self, k: int, done: int) -> dict[str, str] | None:
+        """Keep the weights of member `k`, which finished at step `done`; return their entry in the result."""
+        if self.options.keep_weights is None:
+            return None
+        if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
+            return None  # the tested model is that of an earlier checkpoint
+        return self.options.keep_weights(k, state_of(self.state.model, self.state.parameters.of_member(k)))
 
     def _losses(self) -> tuple[float | None, ...]:
         curves = (member.curve["loss"] for member in self.notes.members)
@@ -277,7 +299,7 @@ class _Training:
         steps = done % self.window or self.window
         losses = self.state.meters.loss_sum.tolist()
         norms = self.state.meters.gradient_norm_max.tolist()
-        for k in self.notes.training(self.stack, done):
+        for k in self.notes.active(self.stack, done):
             curve = self.notes.members[k].curve
             curve["step"].append(done)
             curve["loss"].append(rounded(losses[k] / steps))
@@ -285,7 +307,7 @@ class _Training:
         self.state.meters.reset()
         if self.state.point_losses is not None:
             sums, counts = self.state.point_losses.tolist()
-            for k in self.notes.training(self.stack, done):
+            for k in self.notes.active(self.stack, done):
                 self.notes.members[k].training_loss = rounded(sums[k] / max(counts[k], 1.0))
             self.state.point_losses.zero_()
 

@@ -20,8 +20,6 @@ class MemberNotes:
     per_prompt: str | None = None
     diverged: str | None = None
     """Why the member diverged; None if it did not."""
-    seconds: float = 0.0
-    """Not used. Checkpoints of earlier versions have it."""
     longer_prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Numbers and digests of the prompts of evaluations on longer prompts."""
     not_evaluated: dict[str, str] = field(default_factory=dict)
@@ -37,7 +35,7 @@ class MemberNotes:
             return run.steps
         return min(run.steps, self.converged + run.stop.after_convergence)
 
-    def has_diverged(self, reason: str) -> None:
+    def diverge(self, reason: str) -> None:
         """Record that the member diverged. The first reason counts."""
         if self.diverged is None:
             self.diverged = reason
@@ -60,13 +58,16 @@ class StackNotes:
     @classmethod
     def of(cls, saved: dict[str, Any]) -> StackNotes:
         """The record of plain values."""
-        return cls(**{**saved, "members": [MemberNotes(**member) for member in saved["members"]]})
+        members = [dict(member) for member in saved["members"]]
+        for member in members:
+            member.pop("seconds", None)  # an entry in checkpoints of earlier versions, which nothing reads
+        return cls(**{**saved, "members": [MemberNotes(**member) for member in members]})
 
     def ends(self, stack: Stack) -> list[int]:
         """The steps at which the members end, as far as is known now."""
         return [member.end(run) for member, run in zip(self.members, stack.members, strict=True)]
 
-    def training(self, stack: Stack, done: int) -> list[int]:
+    def active(self, stack: Stack, done: int) -> list[int]:
         """Numbers of the members that trained until step `done`: they have neither diverged nor stopped."""
         ends = self.ends(stack)
         return [k for k, member in enumerate(self.members) if member.diverged is None and done <= ends[k]]

@@ -168,7 +168,8 @@ def follow(run: Run, options: TrainingOptions) -> None:
     """
     from bench.train.loop import prepare
 
-    group: Any = options.group
+    group = options.group
+    assert group is not None
     state = prepare(Stack.of(run), options)
     group.share(list(state.tensors().values()))
     step = options.step(state)

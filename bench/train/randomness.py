@@ -24,7 +24,8 @@ def seed_random(seed: int) -> None:
 def random_states(device: torch.device) -> dict[str, Any]:
     """The states as plain values and tensors, which `torch.load(weights_only=True)` accepts.
 
-    The state of the device's generator is included because dropout draws from it.
+    The device's generator is included because dropout of whole channels (S4, S4-Mamba) and users' models draw
+    from it.
     """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from bench.results.evaluations import converged
-from bench.results.record import MAIN, SELECTION
 from bench.stack import Stack
+from bench.tasks.task import MAIN, SELECTION
 from bench.train.evaluate import (
     LongerPrompts,
     ModelScores,
@@ -58,7 +58,7 @@ class StackScoring:
         return used | self.notes.members[k].longer_prompts
 
     def evaluate(self, done: int, scored: Iterable[int]) -> None:
-        """Score members on all sets of their tasks."""
+        """Score the members with the numbers `scored` on all sets of their tasks."""
         for task_id, members in self._by_task(scored).items():
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
@@ -79,7 +79,7 @@ class StackScoring:
         if rule is None or (done % rule.every and done != steps):
             return
         unconverged = [
-            k for k in self.notes.training(self.stack, done) if self.notes.members[k].converged is None
+            k for k in self.notes.active(self.stack, done) if self.notes.members[k].converged is None
         ]
         for task_id, members in self._by_task(unconverged).items():
             threshold = self.stack.members[members[0]].task.convergence_accuracy
@@ -95,7 +95,10 @@ class StackScoring:
         return by_task
 
     def _validation_accuracies(self, done: int, task_id: str, members: list[int]) -> list[float]:
-        """Mean accuracies on the validation prompts of one task: from the checkpoint if there is one now."""
+        """Mean accuracies of members of one task on its validation prompts.
+
+        They are in the members' last checkpoints if those are of step `done`; else they are measured.
+        """
         checkpoints = [self.notes.members[k].checkpoints for k in members]
         if all(own and own[-1]["step"] == done for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
@@ -142,7 +145,7 @@ class StackScoring:
         run, notes = self.stack.members[k], self.notes.members[k]
         task = run.task
         if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
-            notes.has_diverged(f"a score on the evaluation prompts is not finite at step {done}")
+            notes.diverge(f"a score on the evaluation prompts is not finite at step {done}")
             return
         checkpoint: dict[str, Any] = {
             "step": done,
@@ -160,6 +163,7 @@ class StackScoring:
             tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
             checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
         notes.checkpoints.append(checkpoint)
+        # Scores per prompt are those of the tested model: of the last step, or of the best checkpoint so far.
         if tested is checkpoint and (done == notes.end(run) or selects):
             main = self.sets[run.task_id][MAIN].evaluation
             notes.per_prompt = packed(headline(task, main, measured[MAIN][main]))

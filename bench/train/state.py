@@ -1,4 +1,4 @@
-"""What a stack's training steps read and write: its models, their optimiser, and how they begin."""
+"""What a stack's training steps read and write, and its initial values: models, optimizer, meters."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.kernels.backends import resolve
 from bench.models.backbone import Model
 from bench.models.mixers.lstm.module import LSTMModule
-from bench.run import Run
 from bench.stack import Stack
 from bench.train.meters import Meters
+from bench.train.model import initial_model
 from bench.train.optimizer import StackOptimizer
 from bench.train.parameters import Parameters
-from bench.train.weights import build
 
 
 @dataclass
@@ -58,12 +56,12 @@ class State:
 
 
 def initial_state(stack: Stack, device: torch.device, backend: str) -> State:
-    """New models and their optimiser.
+    """New models and their optimizer.
 
     Each member's parameters are drawn on the CPU from a generator with the run's seed, so that a run starts
     from the same numbers on every device and in every stack. Torch's random state on the CPU does not change.
     """
-    models = [_initial_model(run, backend) for run in stack.members]
+    models = [initial_model(run, backend) for run in stack.members]
     model = models[0].to(device).train()
     parameters = Parameters.of(models, device)
     step = torch.zeros((), dtype=torch.int64, device=device)
@@ -77,14 +75,3 @@ def initial_state(stack: Stack, device: torch.device, backend: str) -> State:
     if run.task.training_evaluation is not None:
         point_losses = torch.zeros(2, len(stack), dtype=torch.float64, device=device)
     return State(stack, model, parameters, optimizer, step, meters, carried, point_losses)
-
-
-def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
-    """A model with a run's initial values on a device, in evaluation mode."""
-    return _initial_model(run, resolve(kernels, device)[0]).to(device).eval()
-
-
-def _initial_model(run: Run, backend: str) -> Model:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        return build(run, backend)

@@ -45,10 +45,10 @@ COUNTING = 2
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The step as ordinary PyTorch. With a group, this process computes its rows of the batch only."""
-    take, lengths = _step(state, group), _lengths(state)
+    step_of_length, lengths = _step(state, group), _lengths(state)
 
     def step() -> None:
-        take(next(lengths))
+        step_of_length(next(lengths))
 
     return step
 
@@ -260,16 +260,16 @@ def captured_step(state: State, group: Group | None = None) -> Callable[[], None
     The graph of the first step is captured now, any other when a step first needs it. The graphs share their
     memory: none reads what another left there.
     """
-    take, lengths = _step(state, group), _lengths(state)
+    step_of_length, lengths = _step(state, group), _lengths(state)
     pool = torch.cuda.graph_pool_handle()
     first = next(lengths)
-    graphs = {first: _captured(state, lambda: take(first), group, pool)}
+    graphs = {first: _captured(state, lambda: step_of_length(first), group, pool)}
     ahead = itertools.chain((first,), lengths)
 
     def step() -> None:
         length = next(ahead)
         if length not in graphs:
-            graphs[length] = _captured(state, lambda: take(length), group, pool)
+            graphs[length] = _captured(state, lambda: step_of_length(length), group, pool)
         graphs[length].replay()
 
     return step

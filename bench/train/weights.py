@@ -23,6 +23,7 @@ from bench.models.backbone import Model
 from bench.results import NotARecord, RunRecord
 from bench.run import Run
 from bench.tasks import TASKS
+from bench.train.model import build
 
 SUFFIX = ".safetensors"
 
@@ -114,20 +115,6 @@ def load_trained(
     model = build(run, kernels)
     model.load_state_dict(parsed(data))
     return KeptModel(path, record, run, model.eval())
-
-
-def build(run: Run, kernels: str = "sequential") -> Model:
-    """A new model of a run, initialised from torch's current random state."""
-    task = run.task
-    return Model(
-        run.architecture,
-        run.size,
-        n_inputs=task.n_inputs,
-        n_outputs=task.n_outputs,
-        length=task.length(task.n_points),
-        backend=kernels,
-        discrete=task.discrete,
-    )
 
 
 def _path_of(beginning: str, results: Path) -> Path:

@@ -19,7 +19,7 @@ from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
 from bench.models.sizes import Size
-from bench.models.verified import fault
+from bench.models.verification import fault
 
 EXAMPLE = Path(__file__).parents[2] / "suites/plugins/flash_linear_attention.py"
 CPU, SIZE = torch.device("cpu"), Size(layers=1, width=16, heads=None)

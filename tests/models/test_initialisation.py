@@ -119,7 +119,7 @@ def laws_of(block: Block, D: int, blocks: int) -> dict[str, Law]:
         case SwiGLU():
             return {"gate.weight": normal(0.02), "up.weight": normal(0.02), "down.weight": residual}
         case GatedDeltaNet():
-            value = block.expand * block.keys(D)
+            value = block.expand * block.actual_key_dim(D)
             decay = {
                 "log_A": lambda values: between(0.01, 16)(values.exp()),
                 "step_bias": log_uniform_steps,

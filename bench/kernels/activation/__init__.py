@@ -6,7 +6,7 @@
 | `gelu`      | u · Φ(u), exact                       | S4                             |
 | `bias_glu`  | a · sigmoid(b), [a, b] = u + bias     | S4's mixing of channels        |
 | `gate`      | y · z                                 | Mamba's block around an S4D    |
-| `silu_gate` | y · silu(z)                           | the same                       |
+| `silu_gate` | y · silu(z)                           | SwiGLU, gates of most mixers   |
 
 The tanh approximation is v · (1 + tanh(√(2/π) (v + 0.044715 v³))) / 2. Shapes: u, y, z (..., E); bias (E,);
 of the GLU, u (..., 2E) and bias (2E,). z may be a slice of wider rows; it is not copied. `reference` is
@@ -38,7 +38,7 @@ def bias_gelu(name: str) -> WithBias:
 
 
 def gelu(name: str) -> Function:
-    """U → u Φ(u) with the normal distribution's Φ, as the backend `name` computes it."""
+    """The function u → u Φ(u) with the normal distribution's Φ, as the backend `name` computes it."""
     return GELU.load(name)
 
 

@@ -164,7 +164,7 @@ def _gate_gradient(
 
 
 def _with_bias(kernel: Any, halves: int, u: Tensor, bias: Tensor) -> tuple[Tensor]:
-    """U (K, ..., halves · E), bias (K, halves · E) → (K, ..., E)."""
+    """Stacked inputs: u (K, ..., halves · E), bias (K, halves · E) → (K, ..., E)."""
     y = _shrunk(u, halves)
     K, channels = y.shape[0], y.shape[-1]
     if y.numel():

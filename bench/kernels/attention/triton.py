@@ -175,7 +175,7 @@ def _of_queries(dy, qkv, y, lse, first, length, D: tl.constexpr, HEAD_DIM: tl.co
                 SCALE: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
     """Values of ROWS queries for the gradient: scaled q, dy, Δ and the log-sum-exp.
 
-    Queries behind the last token have q = dy = 0, so they add nothing.
+    Queries after the last token have q = dy = 0, so they add nothing.
     """
     q = load_tile(qkv, first, length, 3 * D, 0, HEAD_DIM, ROWS, WIDTH) * SCALE
     dy_ = load_tile(dy, first, length, D, 0, HEAD_DIM, ROWS, WIDTH)

@@ -21,7 +21,7 @@ def load_decays(
     g, first, length, stride, column,
     COLUMNS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    """The log-decays of a chunk; zero behind the last token, which leaves a state as it is."""
+    """The log-decays of a chunk; zero after the last token, which leaves a state as it is."""
     if VECTOR:
         return load_tile(g, first, length, stride, column, COLUMNS, ROWS, WIDTH)
     else:

@@ -86,8 +86,8 @@ def _subset(
     allowed = i < (tl.load(out_of) if ON_DEVICE else out_of)
     rank = tl.where(allowed, (word >> 41).to(tl.int32), 1 << 23)
     rank = tl.where(i < universe, rank, 1 << 24)
-    mine, other = rank[:, None], rank[None, :]
-    before = (other < mine) | ((other == mine) & (i[None, :] < i[:, None]))
+    rank_i, rank_j = rank[:, None], rank[None, :]
+    before = (rank_j < rank_i) | ((rank_j == rank_i) & (i[None, :] < i[:, None]))
     place = tl.sum(before.to(tl.int32), axis=1)
     tl.store(out + row * size + place, i.to(tl.int64), mask=(place < size) & (i < universe))
 

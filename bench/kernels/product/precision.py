@@ -36,8 +36,7 @@ def use(name: str) -> None:
     import torch
 
     global _current
-    if name not in PRECISIONS:
-        raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")
+    _refuse_unknown(name)
     _current = name
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -67,8 +66,7 @@ def unavailable(name: str, device: str) -> str | None:
     Raises:
         UserError: unknown precision.
     """
-    if name not in PRECISIONS:
-        raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")
+    _refuse_unknown(name)
     if name == "fp32":
         return None
     if not device.startswith("cuda"):
@@ -81,3 +79,8 @@ def unavailable(name: str, device: str) -> str | None:
             f"precision {name} needs compute capability 8.0 or higher, this GPU has {major}.{minor}: use fp32"
         )
     return None
+
+
+def _refuse_unknown(name: str) -> None:
+    if name not in PRECISIONS:
+        raise UserError(f"there is no precision '{name}'{did_you_mean(name, PRECISIONS)}")

@@ -38,10 +38,8 @@ def product(a: Tensor, b: Tensor, pairs: Sequence[tuple[int, int]], split_: Spli
 
     A transposed operand is split in its memory layout. An operand that all models share is split once.
     """
-    left, right = (
-        _split(a, [pair[0] for pair in pairs], -1, split_),
-        _split(b, [pair[1] for pair in pairs], -2, split_),
-    )
+    left = _split(a, [of_a for of_a, _ in pairs], -1, split_)
+    right = _split(b, [of_b for _, of_b in pairs], -2, split_)
     if not a.is_cuda:  # the same as on a GPU: a product of two bf16 numbers is exact in fp32
         return torch.bmm(left.float(), right.float())
     if len(a) == 1:

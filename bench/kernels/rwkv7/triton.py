@@ -58,15 +58,15 @@ def _keys(
 ):  # fmt: skip
     t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
-    column, known = _parameters(HEADS, CHANNELS, BLOCK)
+    column, valid = _parameters(HEADS, CHANNELS, BLOCK)
     decay_c = tl.load(decay + place, mask=inside, other=0.0)
-    decay_c += tl.load(decay_bias + column, mask=known, other=0.0)
+    decay_c += tl.load(decay_bias + column, mask=valid, other=0.0)
     share_c = tl.load(share + place, mask=inside, other=0.0)
-    share_c += tl.load(share_bias + column, mask=known, other=0.0)
+    share_c += tl.load(share_bias + column, mask=valid, other=0.0)
     k_c = tl.load(k + place, mask=inside, other=0.0)
-    kappa, _ = _erased(k_c, tl.load(erased_key + column, mask=known, other=0.0))
+    kappa, _ = _erased(k_c, tl.load(erased_key + column, mask=valid, other=0.0))
     g_c, a = sigmoid_of(decay_c) * STRONGEST, sigmoid_of(share_c)
-    written = k_c * (1 + (a - 1) * tl.load(key_share + column, mask=known, other=0.0))
+    written = k_c * (1 + (a - 1) * tl.load(key_share + column, mask=valid, other=0.0))
     tl.store(g + place, g_c, mask=inside)
     tl.store(read + place, kappa * tl.exp(-g_c), mask=inside)
     tl.store(erase + place, a * kappa, mask=inside)
@@ -82,11 +82,11 @@ def _keys_gradient(
     """Gradients of decay, share and k; partial sums of those of the biases and of the keys' parameters."""
     head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
     row, d = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    column, known = _parameters(HEADS, CHANNELS, BLOCK)
-    decay_bias_c = tl.load(decay_bias + column, mask=known, other=0.0)
-    share_bias_c = tl.load(share_bias + column, mask=known, other=0.0)
-    erased_key_c = tl.load(erased_key + column, mask=known, other=0.0)
-    key_share_c = tl.load(key_share + column, mask=known, other=0.0)
+    column, valid = _parameters(HEADS, CHANNELS, BLOCK)
+    decay_bias_c = tl.load(decay_bias + column, mask=valid, other=0.0)
+    share_bias_c = tl.load(share_bias + column, mask=valid, other=0.0)
+    erased_key_c = tl.load(erased_key + column, mask=valid, other=0.0)
+    key_share_c = tl.load(key_share + column, mask=valid, other=0.0)
     sum_decay = tl.zeros((ROWS, BLOCK), dk.dtype.element_ty)
     sum_share = tl.zeros((ROWS, BLOCK), dk.dtype.element_ty)
     sum_erased_key = tl.zeros((ROWS, BLOCK), dk.dtype.element_ty)
@@ -118,10 +118,10 @@ def _keys_gradient(
         sum_key_share += d_write_c * k_c * (a - 1)
     line = HEADS * CHANNELS
     part = (model * tl.num_programs(0) + tl.program_id(0)) * 2 * line + head * CHANNELS + d
-    tl.store(of_biases + part, tl.sum(sum_decay, axis=0)[None, :], mask=known)
-    tl.store(of_biases + line + part, tl.sum(sum_share, axis=0)[None, :], mask=known)
-    tl.store(of_keys + part, tl.sum(sum_erased_key, axis=0)[None, :], mask=known)
-    tl.store(of_keys + line + part, tl.sum(sum_key_share, axis=0)[None, :], mask=known)
+    tl.store(of_biases + part, tl.sum(sum_decay, axis=0)[None, :], mask=valid)
+    tl.store(of_biases + line + part, tl.sum(sum_share, axis=0)[None, :], mask=valid)
+    tl.store(of_keys + part, tl.sum(sum_erased_key, axis=0)[None, :], mask=valid)
+    tl.store(of_keys + line + part, tl.sum(sum_key_share, axis=0)[None, :], mask=valid)
 
 
 @triton.jit
@@ -140,12 +140,12 @@ def _outputs(
 ):  # fmt: skip
     t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
-    column, known = _parameters(HEADS, CHANNELS, BLOCK)
+    column, valid = _parameters(HEADS, CHANNELS, BLOCK)
     normed, _ = _standardized(tl.load(y + place, mask=inside, other=0.0), inside, CHANNELS)
     products = tl.load(r + place, mask=inside, other=0.0) * tl.load(k + place, mask=inside, other=0.0)
-    own = tl.sum(products * tl.load(direct + column, mask=known, other=0.0), axis=1)[:, None]
-    result = tl.load(norm_weight + column, mask=known, other=0.0) * normed
-    result += tl.load(norm_bias + column, mask=known, other=0.0)
+    own = tl.sum(products * tl.load(direct + column, mask=valid, other=0.0), axis=1)[:, None]
+    result = tl.load(norm_weight + column, mask=valid, other=0.0) * normed
+    result += tl.load(norm_bias + column, mask=valid, other=0.0)
     result += own * tl.load(v + place, mask=inside, other=0.0)
     tl.store(out + place, result * tl.load(gate + place, mask=inside, other=0.0), mask=inside)
 
@@ -159,10 +159,10 @@ def _outputs_gradient(
     """Gradients of the tokens' values, and partial sums of those of the norm's parameters and of `direct`."""
     head, model = tl.program_id(1), tl.program_id(2).to(tl.int64)
     row, d = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)[None, :]
-    column, known = _parameters(HEADS, CHANNELS, BLOCK)
-    weight = tl.load(norm_weight + column, mask=known, other=0.0)
-    bias = tl.load(norm_bias + column, mask=known, other=0.0)
-    direct_c = tl.load(direct + column, mask=known, other=0.0)
+    column, valid = _parameters(HEADS, CHANNELS, BLOCK)
+    weight = tl.load(norm_weight + column, mask=valid, other=0.0)
+    bias = tl.load(norm_bias + column, mask=valid, other=0.0)
+    direct_c = tl.load(direct + column, mask=valid, other=0.0)
     sum_weight = tl.zeros((ROWS, BLOCK), dy.dtype.element_ty)
     sum_bias = tl.zeros((ROWS, BLOCK), dy.dtype.element_ty)
     sum_direct = tl.zeros((ROWS, BLOCK), dy.dtype.element_ty)
@@ -191,9 +191,9 @@ def _outputs_gradient(
     line = HEADS * CHANNELS
     part = model * tl.num_programs(0) + tl.program_id(0)
     column = head * CHANNELS + d
-    tl.store(of_norm + 2 * part * line + column, tl.sum(sum_weight, axis=0)[None, :], mask=known)
-    tl.store(of_norm + (2 * part + 1) * line + column, tl.sum(sum_bias, axis=0)[None, :], mask=known)
-    tl.store(of_direct + part * line + column, tl.sum(sum_direct, axis=0)[None, :], mask=known)
+    tl.store(of_norm + 2 * part * line + column, tl.sum(sum_weight, axis=0)[None, :], mask=valid)
+    tl.store(of_norm + (2 * part + 1) * line + column, tl.sum(sum_bias, axis=0)[None, :], mask=valid)
+    tl.store(of_direct + part * line + column, tl.sum(sum_direct, axis=0)[None, :], mask=valid)
 
 
 def forward(*inputs: Tensor) -> tuple[Tensor, ...]:

@@ -10,8 +10,8 @@
 // (own channel) xor r, and entry i is state (first state + (i xor `turn`)). Then every lane sends the upper half
 // and keeps the lower one, and the two match. The lane ends with the sums of its own channel or state.
 //
-// A program has no atomics; sums over channels and prompts leave as partial sums, which the launch adds in a fixed
-// order. Two runs agree to the bit.
+// There are no atomics. Sums over channels and prompts are written as partial sums, which a further launch adds in a
+// fixed order (`add_up` of `bench.kernels.scan.triton_gradient`), so that two runs agree to the bit.
 //
 // The gradient goes through a prompt chunk by chunk, from the last. For a chunk, a warp loads the inputs and turns
 // them into what lanes need of each other, recomputes the states from the kept one into shared memory, and goes back
@@ -136,7 +136,7 @@ __device__ __forceinline__ void load_inputs(
         if (2 * PARTS % THREADS == 0 || part < 2 * PARTS) {
             const bool is_C = part >= PARTS;
             const int j = part % PARTS / LANES, group = part % LANES;
-            const int t = min(j, steps - 1);  // tokens behind the last one are never used
+            const int t = min(j, steps - 1);  // tokens after the last one are never used
             const Real *source = is_C ? C + t * C_t : B + t * B_t;
             Held value;
 #if ALIGNED
@@ -159,7 +159,7 @@ __device__ __forceinline__ void load_inputs(
 
 // Kept states have the order of the lanes, so that each lane reads and writes whole `Held`s.
 __device__ __forceinline__ void load_states(const Real *source, const Place &place, Real (&h)[LANES][HELD]) {
-    const int part = min(place.own, place.channels - 1) / 32;  // warps behind the last channel read it too
+    const int part = min(place.own, place.channels - 1) / 32;  // warps after the last channel read it too
     const Held *entries = reinterpret_cast<const Held *>(source) + part * (LANES * 32) + place.lane;
     _Pragma("unroll")
     for (int r = 0; r < LANES; r++) {
@@ -323,7 +323,7 @@ struct Inputs {
     ) {
         _Pragma("unroll")
         for (int j = 0; j < CHUNK; j++) {
-            const int t = min(j, steps - 1);  // tokens behind the last one are never used
+            const int t = min(j, steps - 1);  // tokens after the last one are never used
             x[j] = x_of[t * channels];
             delta[j] = delta_of[t * channels];
             dy[j] = dy_of[t * channels];
@@ -352,7 +352,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_RESIDENT) scan_ba
     const int begin = segment * span, end = min((segment + 1) * span, chunks);
     const Index start_size = Index(STATE) * ((channels + 31) / 32 * 32);
 
-    // Lanes behind the last channel read the last one, but with dy = 0: they add nothing to any sum.
+    // Lanes after the last channel read the last one, but with dy = 0: they add nothing to any sum.
     const int source = min(place.own, channels - 1);
     const int to_first = min(place.own - place.lane, channels - 1) - source;  // from there to the warp's first channel
     const Index origin = Index(row) * length * channels;
@@ -502,7 +502,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_RESIDENT) scan_for
     const int chunks = (length + CHUNK - 1) / CHUNK;
     const Index start_size = Index(STATE) * ((channels + 31) / 32 * 32);
 
-    const int source = min(place.own, channels - 1);  // lanes behind the last channel compute it too
+    const int source = min(place.own, channels - 1);  // lanes after the last channel compute it too
     const Index origin = Index(row) * length * channels + source;
     x += origin, step += origin, y += origin, delta += origin;
     z += k * z_k + b * z_b + source;

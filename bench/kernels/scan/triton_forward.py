@@ -70,7 +70,7 @@ def forward(
 
 @triton.jit
 def _token(x, step, z, B, C, t, length, channels, z_t, B_t, C_t, inside):
-    """Inputs of token `t`; zeros behind the last token."""
+    """Inputs of token `t`; zeros after the last token."""
     inward = t < length
     valid = inside & inward
     return (

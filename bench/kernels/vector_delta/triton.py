@@ -57,8 +57,8 @@ WARPS = {"chunks": 2, "gradient": 4}
 
 
 @triton.jit
-def _shares(beta, first, length, stride, ROWS: tl.constexpr, WRITES: tl.constexpr):
-    """β of a chunk's tokens, factors of the rows of `erase`; without β, all of them are 1."""
+def _betas(beta, first, length, stride, ROWS: tl.constexpr, WRITES: tl.constexpr):
+    """β of a chunk's tokens as factors of the rows of `erase`; without β, 1."""
     if WRITES:
         return 1.0
     else:
@@ -67,8 +67,8 @@ def _shares(beta, first, length, stride, ROWS: tl.constexpr, WRITES: tl.constexp
 
 
 @triton.jit
-def _share(beta, t, length, stride, WRITES: tl.constexpr):
-    """The same of one token."""
+def _beta(beta, t, length, stride, WRITES: tl.constexpr):
+    """β of one token; without β, 1."""
     if WRITES:
         return 1.0
     else:
@@ -142,7 +142,7 @@ def _chunks(
             q_j, read_j = q_c * decays, read_c * decays
             at, before = (i[:, None] >= j) & (i[None, :] == j), (i[:, None] > j) & (i[None, :] == j)
             erase_j = load_row(erase, first + j, length, erase_t, key, KEYS, WIDTH)
-            erase_j *= _share(beta, first + j, length, beta_t, WRITES)
+            erase_j *= _beta(beta, first + j, length, beta_t, WRITES)
             q_erase += tl.where(at, tl.sum(q_j * erase_j, axis=1)[:, None], 0.0)
             inverse -= tl.where(before, tl.sum(read_j * erase_j, axis=1)[:, None], 0.0)
             if WRITES:
@@ -154,7 +154,7 @@ def _chunks(
         store_tile(decayed, q_c * since_start, 0, CHUNK, KEYS, key, KEYS, CHUNK, WIDTH)
         store_tile(decayed, read_c * since_start, CHUNK, 2 * CHUNK, KEYS, key, KEYS, CHUNK, WIDTH)
         erase_c = load_tile(erase, first, length, erase_t, key, KEYS, CHUNK, WIDTH)
-        erase_c *= _shares(beta, first, length, beta_t, CHUNK, WRITES) * until_end
+        erase_c *= _betas(beta, first, length, beta_t, CHUNK, WRITES) * until_end
         store_tile(decayed, erase_c, 2 * CHUNK, 3 * CHUNK, KEYS, key, KEYS, CHUNK, WIDTH)
         if WRITES:
             write_c = until_end * load_tile(write, first, length, write_t, key, KEYS, CHUNK, WIDTH)
@@ -341,7 +341,7 @@ def _gradient(
     d_read_c *= since_start
     d_erase_c *= until_end
     d_write_c *= until_end
-    beta_c = _shares(beta, first, length, beta_t, CHUNK, WRITES)
+    beta_c = _betas(beta, first, length, beta_t, CHUNK, WRITES)
     # Loaded after the loop over values, and `write` too, so that fewer tiles are in registers there.
     erase_c = load_tile(erase, first, length, erase_t, key, KEYS, CHUNK, WIDTH)
     erased = erase_c * beta_c
@@ -371,7 +371,7 @@ def _gradient(
         before, row = (i[:, None] > j) & (i[None, :] == j), i[:, None] == j
         of_q, of_read = _column(d_qe, before) * decays, _column(d_re, before) * decays
         erase_j = load_row(erase, first + j, length, erase_t, key, KEYS, WIDTH)
-        erase_j *= _share(beta, first + j, length, beta_t, WRITES)
+        erase_j *= _beta(beta, first + j, length, beta_t, WRITES)
         dq_in += of_q * erase_j
         d_read_in += of_read * erase_j
         d_erase_in += tl.where(row, tl.sum(of_q * q_c + of_read * read_c, axis=0)[None, :], 0.0)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from bench import results as results_of
 from bench.report.text import heading
 from bench.results.mixtures import mixtures
-from bench.results.record import MAIN
+from bench.results.record import MAIN, SELECTION
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ProvenanceSummary:
     warnings: Sequence[str]
 
 
-PURPOSES = {"selection": "validation", MAIN: "test"}
+PURPOSES = {SELECTION: "validation", MAIN: "test"}
 """What readers call the prompts that result files call `selection` and `report`."""
 
 

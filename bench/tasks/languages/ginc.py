@@ -67,6 +67,7 @@ class GINC(NextToken):
     data. The mixture has ten permutations per concept, as in the released code, not 100 as in the text.
     """
 
+    title: ClassVar[str] = "GINC"
     metric: ClassVar[Metric] = "accuracy"
     validation: ClassVar[tuple[str, str] | None] = (VALIDATION, VALIDATION)
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)

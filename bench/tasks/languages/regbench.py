@@ -20,7 +20,7 @@ from bench.tasks.languages.automata import (
     text_lengths,
 )
 from bench.tasks.languages.regbench_baselines import regbench_baselines
-from bench.tasks.task import MAIN, Evaluation, Metric, Prompts
+from bench.tasks.task import MAIN, SELECTION, Evaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken, token_prompts
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ class RegBench(NextToken, Sizes):
     (`padded_lengths`), an evaluation at the length of its prompts. FLOPs count the mean length.
     """
 
+    title: ClassVar[str] = "RegBench"
     metric: ClassVar[Metric] = "accuracy"
     training_evaluation: ClassVar[str | None] = TRAINING
-    validation: ClassVar[tuple[str, str] | None] = ("selection", CROSS_ENTROPY)
+    validation: ClassVar[tuple[str, str] | None] = (SELECTION, CROSS_ENTROPY)
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
 
     name: Literal["regbench"] = "regbench"

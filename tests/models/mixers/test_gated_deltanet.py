@@ -82,10 +82,10 @@ def built(options: dict[str, Any]) -> torch.nn.Module:
 
 def by_formula(block: GatedDeltaNet, module: Any, h: Tensor) -> Tensor:
     """A prompt (L, D), head by head and token by token, from the block's equations."""
-    H, n, K = block.heads, block.householders, block.keys(PLACE.width)
+    H, n, K = block.heads, block.householders, block.actual_key_dim(PLACE.width)
     V = block.expand * K
     rows = h @ module.input.weight.T
-    channels = block.mixed(PLACE.width)
+    channels = block.convolved(PLACE.width)
     mixed = torch.zeros(len(h), channels, dtype=h.dtype)
     for t in range(len(h)):
         for tap in range(block.convolution):

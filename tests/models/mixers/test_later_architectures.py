@@ -11,7 +11,7 @@ from bench.models.architectures import ARCHITECTURES, LATER
 from bench.models.backbone import Model
 from bench.models.blocks import Attention, GatedDeltaNet, SwiGLU
 from bench.models.sizes import Size
-from bench.models.verified import fault
+from bench.models.verification import fault
 
 names = pytest.mark.parametrize("name", [architecture.name for architecture in LATER])
 SIZE = Size(layers=1, width=16, heads=4)

@@ -83,7 +83,7 @@ def mamba2(block: Mamba2, p: Parameters, h: Tensor) -> Tensor:
 
 
 def gla(block: GLA, p: Parameters, h: Tensor) -> Tensor:
-    H, keys = block.heads, block.keys(D)
+    H, keys = block.heads, block.key_width(D)
     K, V = keys // H, D // H
     states, outputs = [torch.zeros(K, V).double() for _ in range(H)], []
     for token in h:
@@ -279,7 +279,7 @@ def test_a_share_whose_product_is_not_exact_in_binary_is_whole(share: float, cou
     assert Mamba3(rotated=share, state=count).pairs == whole / 2
     gla = GLA(heads=1, expand_keys=share)
     assert gla.width_fault(count) is None
-    assert gla.keys(count) == whole
+    assert gla.key_width(count) == whole
 
 
 def test_a_number_of_rotated_coordinates_must_be_even() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.kernels.attention import attention, attention_dropout, reference
 from bench.kernels.normalization import rms_norm
 from bench.models.dropout import DropoutModule
-from bench.models.linear import Linear
+from bench.models.linear import GPT2_STD, Linear
 from bench.models.rotary import positional_angles
 
 
@@ -59,8 +59,8 @@ class AttentionModule(nn.Module):
         self.out = Linear(width, width, backend, bias=bias)
         self.gate = Linear(width, width, backend, bias=bias) if output_gate else None
         self.qk_norm = HeadNorm(width // heads, backend) if qk_norm else None
-        # GPT-2 scales the projections that write to the residual stream by 1/√N for N additions.
-        for projection, std in ((self.qkv, 0.02), (self.out, 0.02 / math.sqrt(blocks)), (self.gate, 0.02)):
+        stds = (GPT2_STD, GPT2_STD / math.sqrt(blocks), GPT2_STD)
+        for projection, std in zip((self.qkv, self.out, self.gate), stds, strict=True):
             if projection is not None and bias:
                 nn.init.zeros_(projection.bias)
             if projection is not None and init == "gpt2":
@@ -74,7 +74,8 @@ class AttentionModule(nn.Module):
             if self.qk_norm is not None:
                 qk = self.qk_norm(qk)
             qkv = torch.cat((rotated(qk) if self.rotary else qk, v), dim=2)
-        mask, has_kernel = self.weight_dropout.mask, self.causal and self.window is None
+        mask = self.weight_dropout.mask
+        has_kernel = self.causal and self.window is None
         if has_kernel and mask is not None:
             attended = self.attend_dropping(qkv, *mask)
         elif has_kernel and not self.weight_dropout.drops:

@@ -16,11 +16,11 @@ class GatedDeltaNet(Block):
     """A state that is corrected towards v at key k (the delta rule), with decay and an output gate.
 
     Gated DeltaNet (Yang, Kautz & Hatamizadeh 2024) by default; DeltaNet (Yang et al. 2024) without decay and
-    gate; DeltaProduct (Siems et al. 2025) with several Householder products a token. `bench.kernels.delta`
+    gate; DeltaProduct (Siems et al. 2025) with several Householder products per token. `bench.kernels.delta`
     has the recurrence.
 
     Attributes:
-        heads: heads, H.
+        heads: number of heads, H.
         key_dim: numbers of a head's key, K; None for ¾D/H with a gate and D/H without, rounded down, which
             makes about as many parameters.
         expand: numbers of a head's value over those of its key, V/K.
@@ -29,7 +29,7 @@ class GatedDeltaNet(Block):
         decay: whether the state decays, by a factor per head and token.
         negative_eigenvalues: whether β, and with it the eigenvalue 1 − β along a key, ranges over (0, 2) and
             (−1, 1) instead of (0, 1) (Grazzi et al. 2024).
-        householders: keys, values and β per token.
+        householders: number of keys, values and β per token, n.
     """
 
     stackable: ClassVar[bool] = True
@@ -44,22 +44,22 @@ class GatedDeltaNet(Block):
     negative_eigenvalues: bool = False
     householders: PositiveInt = 1
 
-    def keys(self, D: int) -> int:
+    def actual_key_dim(self, D: int) -> int:
         """The numbers of a head's key, K."""
         width = 3 * D // 4 if self.gate else D
         return self.key_dim or max(1, width // self.heads)
 
-    def mixed(self, D: int) -> int:
+    def convolved(self, D: int) -> int:
         """Channels of the short convolution: queries, keys and values of all heads."""
-        K, n = self.keys(D), self.householders
+        K, n = self.actual_key_dim(D), self.householders
         return self.heads * (K + n * (K + self.expand * K))
 
     def parameters(self, D: int) -> int:
-        H, K = self.heads, self.keys(D)
+        H, K = self.heads, self.actual_key_dim(D)
         V = self.expand * K
         return (
-            D * self.mixed(D)
-            + self.convolution * self.mixed(D)
+            D * self.convolved(D)
+            + self.convolution * self.convolved(D)
             + D * H * self.householders  # β
             + self.decay * (D * H + 2 * H)  # its step size, the step size's bias, the rate
             + self.gate * D * H * V
@@ -73,14 +73,14 @@ class GatedDeltaNet(Block):
         For each number of the state, a token costs one multiplication for the decay, one for reading it at
         the query, and for each Householder product one for reading it at the key and one for correcting it.
         """
-        H, K, n = self.heads, self.keys(D), self.householders
+        H, K, n = self.heads, self.actual_key_dim(D), self.householders
         V = self.expand * K
-        projections = D * (self.mixed(D) + H * n + self.decay * H + self.gate * H * V + H * V)
+        projections = D * (self.convolved(D) + H * n + self.decay * H + self.gate * H * V + H * V)
         recurrence = (self.decay + 2 * n + 1) * H * K * V
-        return L * (projections + self.convolution * self.mixed(D) + recurrence + self.gate * H * V)
+        return L * (projections + self.convolution * self.convolved(D) + recurrence + self.gate * H * V)
 
     def state_numbers(self, L: int, D: int) -> int:
-        return self.heads * self.expand * self.keys(D) ** 2
+        return self.heads * self.expand * self.actual_key_dim(D) ** 2
 
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.gated_deltanet.module import GatedDeltaNetModule
@@ -90,8 +90,8 @@ class GatedDeltaNet(Block):
             place.blocks,
             place.backend,
             heads=self.heads,
-            keys=self.keys(place.width),
-            values=self.expand * self.keys(place.width),
+            key_dim=self.actual_key_dim(place.width),
+            value_dim=self.expand * self.actual_key_dim(place.width),
             taps=self.convolution,
             gate=self.gate,
             decay=self.decay,

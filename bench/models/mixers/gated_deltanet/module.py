@@ -36,8 +36,8 @@ class GatedDeltaNetModule(nn.Module):
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
         backend: name of the kernels' backend.
         heads: H.
-        keys: numbers of a head's key, K.
-        values: numbers of a head's value, V.
+        key_dim: numbers of a head's key, K.
+        value_dim: numbers of a head's value, V.
         taps: taps of the short convolution.
         gate: whether the output is gated.
         decay: whether the state decays.
@@ -54,8 +54,8 @@ class GatedDeltaNetModule(nn.Module):
         backend: str,
         *,
         heads: int,
-        keys: int,
-        values: int,
+        key_dim: int,
+        value_dim: int,
         taps: int,
         gate: bool,
         decay: bool,
@@ -66,19 +66,19 @@ class GatedDeltaNetModule(nn.Module):
         n = householders
         self.heads, self.householders, self.largest_beta = heads, n, 2 if negative_eigenvalues else 1
         self.delta, self.norm, self.silu_gate = delta_rule(backend), rms_norm(backend), silu_gate(backend)
-        self.qkv_sizes = [heads * keys, n * heads * keys, n * heads * values]
-        self.sizes = [sum(self.qkv_sizes), gate * heads * values, n * heads, decay * heads]
-        self.input = Linear(width, sum(self.sizes), backend, bias=False)
-        self.convolution = ShortConvolution(self.sizes[0], taps, backend, bias=False)
+        self.qkv_splits = [heads * key_dim, n * heads * key_dim, n * heads * value_dim]
+        self.splits = [sum(self.qkv_splits), gate * heads * value_dim, n * heads, decay * heads]
+        self.input = Linear(width, sum(self.splits), backend, bias=False)
+        self.convolution = ShortConvolution(self.splits[0], taps, backend, bias=False)
         self.log_A = nn.Parameter(torch.empty(heads).uniform_(*RATES).log()) if decay else None
         self.step_bias = nn.Parameter(step_biases(heads)) if decay else None
-        self.norm_weight = nn.Parameter(torch.ones(values))
-        self.output = output_projection(heads * values, width, blocks, backend)
+        self.norm_weight = nn.Parameter(torch.ones(value_dim))
+        self.output = output_projection(heads * value_dim, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
         n, H = self.householders, self.heads
-        qkv, z, b, a = self.input(h).split(self.sizes, dim=-1)
-        q, k, v = self.convolution(qkv).split(self.qkv_sizes, dim=-1)
+        qkv, z, b, a = self.input(h).split(self.splits, dim=-1)
+        q, k, v = self.convolution(qkv).split(self.qkv_splits, dim=-1)
         q = torch.unflatten(q, -1, (H, -1))
         k, v = (torch.unflatten(value, -1, (n, H, -1)) for value in (k, v))
         beta = self.largest_beta * torch.unflatten(torch.sigmoid(b), -1, (n, H))

@@ -41,12 +41,12 @@ class GLA(Block):
                 return f"{what} {width:g} is not a multiple of {self.heads} heads"
         return None
 
-    def keys(self, D: int) -> int:
+    def key_width(self, D: int) -> int:
         """Width of the keys of all heads."""
         return whole_product(self.expand_keys, D) or 0
 
     def parameters(self, D: int) -> int:
-        keys = self.keys(D)
+        keys = self.key_width(D)
         return (
             D * (2 * keys + 2 * D)  # q, k, v, gate
             + self.rank * (D + keys)  # decays, of low rank
@@ -57,12 +57,12 @@ class GLA(Block):
 
     def multiplications(self, L: int, D: int) -> int:
         """Not in the paper. Projections, decays of low rank, recurrence 3L·H·K·V, gate LD."""
-        keys = self.keys(D)
+        keys = self.key_width(D)
         projections = D * (2 * keys + 3 * D) + self.rank * (D + keys)
         return L * (projections + 3 * self.state_numbers(L, D) + D)
 
     def state_numbers(self, L: int, D: int) -> int:
-        return self.keys(D) * D // self.heads
+        return self.key_width(D) * D // self.heads
 
     def build(self, place: Place) -> nn.Module:
         from bench.models.mixers.gla.module import GLAModule
@@ -72,7 +72,7 @@ class GLA(Block):
             place.blocks,
             place.backend,
             heads=self.heads,
-            keys=self.keys(place.width),
+            key_width=self.key_width(place.width),
             rank=self.rank,
             temperature=self.temperature,
         )

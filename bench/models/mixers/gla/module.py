@@ -28,22 +28,30 @@ class GLAModule(nn.Module):
         width: D, which is also the width of all values.
         blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
         backend: name of the kernels' backend.
-        heads: number of heads; divides D and `keys`.
-        keys: width of the keys of all heads.
+        heads: number of heads; divides D and `key_width`.
+        key_width: width of the keys of all heads.
         rank: rank of the map that produces the decays.
         temperature: divisor of the decays' logarithms.
     """
 
     def __init__(
-        self, width: int, blocks: int, backend: str, *, heads: int, keys: int, rank: int, temperature: float
+        self,
+        width: int,
+        blocks: int,
+        backend: str,
+        *,
+        heads: int,
+        key_width: int,
+        rank: int,
+        temperature: float,
     ) -> None:
         super().__init__()
         self.attend, self.silu_gate = vector_decay(backend), silu_gate(backend)
-        self.heads, self.temperature, self.scale = heads, temperature, 1 / math.sqrt(keys // heads)
-        self.splits = [keys, keys, width, width]
+        self.heads, self.temperature, self.scale = heads, temperature, 1 / math.sqrt(key_width // heads)
+        self.splits = [key_width, key_width, width, width]
         self.input = Linear(width, sum(self.splits), backend, bias=False)
         self.low_rank = Linear(width, rank, backend, bias=False)
-        self.decay = Linear(rank, keys, backend)
+        self.decay = Linear(rank, key_width, backend)
         self.norm = nn.RMSNorm(width // heads, eps=EPSILON)
         self.output = output_projection(width, width, blocks, backend)
 

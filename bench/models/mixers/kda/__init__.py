@@ -19,7 +19,7 @@ class KDA(Block):
     `bench.kernels.vector_delta` has the recurrence.
 
     Attributes:
-        heads: heads, H; divides D. A head's keys and values have K = D/H numbers.
+        heads: number of heads, H; divides D. A head's keys and values have K = D/H numbers.
         convolution: taps of the short convolution of queries, keys and values; with 1, tokens do not mix.
         negative_eigenvalues: whether β ranges over (0, 2) instead of (0, 1), as in `GatedDeltaNet`.
     """

@@ -48,8 +48,8 @@ class KDAModule(nn.Module):
         K = width // heads
         self.heads, self.largest_beta = heads, 2 if negative_eigenvalues else 1
         self.delta, self.norm = vector_delta_rule(backend), rms_norm(backend)
-        self.sizes = [3 * width, heads, K, K]  # the last two: inner numbers of decay and gate
-        self.input = Linear(width, sum(self.sizes), backend, bias=False)
+        self.splits = [3 * width, heads, K, K]  # the last two: inner numbers of decay and gate
+        self.input = Linear(width, sum(self.splits), backend, bias=False)
         self.convolution = ShortConvolution(3 * width, taps, backend, bias=False)
         self.decay = Linear(K, width, backend, bias=False)
         self.gate = Linear(K, width, backend)
@@ -59,7 +59,7 @@ class KDAModule(nn.Module):
         self.output = output_projection(width, width, blocks, backend)
 
     def forward(self, h: Tensor) -> Tensor:
-        qkv, b, decay, gate = self.input(h).split(self.sizes, dim=-1)
+        qkv, b, decay, gate = self.input(h).split(self.splits, dim=-1)
         # Queries and keys together: half as many operations.
         qk, v = self.convolution(qkv).split([2 * h.shape[-1], h.shape[-1]], dim=-1)
         q, k = unit(torch.unflatten(qk, -1, (2, self.heads, -1))).unbind(-3)

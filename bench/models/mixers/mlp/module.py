@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench.kernels.activation import bias_gelu
 from bench.models.dropout import DropoutModule
-from bench.models.linear import Linear
+from bench.models.linear import GPT2_STD, Linear
 
 
 class MLPModule(nn.Module):
@@ -30,8 +30,8 @@ class MLPModule(nn.Module):
         self.bias_gelu = bias_gelu(backend)
         nn.init.zeros_(self.up.bias)
         nn.init.zeros_(self.down.bias)
-        nn.init.normal_(self.up.weight, std=0.02)
-        nn.init.normal_(self.down.weight, std=0.02 / math.sqrt(blocks))
+        nn.init.normal_(self.up.weight, std=GPT2_STD)
+        nn.init.normal_(self.down.weight, std=GPT2_STD / math.sqrt(blocks))
 
     def forward(self, h: Tensor) -> Tensor:
         y: Tensor = self.dropout(self.down(self.bias_gelu(self.up.product(h), self.up.bias)))

@@ -63,7 +63,7 @@ class MLSTMModule(nn.Module):
         x, z = self.up(h).chunk(2, dim=-1)
         c = self.convolution(x)
         q, k, v = (
-            block_diagonal(value, own) for value, own in zip((c, c, x), self.qkv.unbind(), strict=True)
+            block_diagonal(value, weight) for value, weight in zip((c, c, x), self.qkv.unbind(), strict=True)
         )
         i, f = self.gates(torch.cat((q, k, v), dim=-1)).chunk(2, dim=-1)
         q, k, v = (torch.unflatten(value, -1, (self.heads, -1)) for value in (q, k, v))

@@ -20,7 +20,8 @@ class RWKV7(Block):
     from maps of low rank, whose ranks follow from D. `bench.kernels.vector_delta` has the recurrence.
 
     Attributes:
-        heads: heads, H; divides D. A head's keys and values have N = D/H numbers; the authors' have 64.
+        heads: number of heads, H; divides D. A head's keys and values have N = D/H numbers; the authors'
+            have 64.
         value_residual: whether values are mixed with those of the first time mix of the model, which has
             no earlier values to mix with.
     """

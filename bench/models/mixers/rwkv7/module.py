@@ -4,7 +4,8 @@ Time mix. With x_c = h + μ_c ⊙ (h before − h), and zeros before the first t
 
 r, k, v = R x_r, K x_k, V x_v                       per head N numbers each
 log w = −e^{−1/2} σ(w₀ + W₂ tanh(W₁ x_w))           the decay, between e^{−0.61} and 1
-a = σ(a₀ + A₂ A₁ x_a)                               the share of its key that a token erases
+a = σ(a₀ + A₂ A₁ x_a)                               the share of its key that a token erases, which
+                                                    the paper calls the in-context learning rate
 gate = G₂ σ(G₁ x_g)
 v ← v + σ(v₀ + V₂ V₁ x_v) ⊙ (v_first − v)           v_first: those of the model's first time mix
 κ = unit(k ⊙ k_k);  k ← k ⊙ (1 + (a − 1) ⊙ k_a)
@@ -15,9 +16,9 @@ The recurrence reads κ before the decay, `diagonal_plus_rank_one` after it: the
 
 Channel mix. out(relu(up(x))²)
 
-Initial values are those of the authors' training code, written out in `TimeMix` and `decay_bias`. In a
-model of one layer, the ratio ρ of `decay_bias` is 0. The LayerNorm of the embedding is
-left out: it is not a residual block, and a block's own norm follows it.
+Initial values are those of the authors' training code, written out in `TimeMix` and `decay_bias`. In a model
+of one layer, the ratio ρ of `decay_bias` is 0. The LayerNorm of the embedding is left out: it is not a
+residual block, and a block's own norm follows it.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ class TimeMix(nn.Module):
         if self.residual is None:
             self.passed_on[FIRST_VALUES] = v
         else:
-            mixed = torch.sigmoid(self.residual_bias + self.residual(x_v))
-            v = v + (self.passed_on[FIRST_VALUES] - v) * mixed
+            weight = torch.sigmoid(self.residual_bias + self.residual(x_v))
+            v = v + (self.passed_on[FIRST_VALUES] - v) * weight
         decay, share, gate = self.decay(x_w, torch.tanh), self.share(x_a), self.gate(x_g, torch.sigmoid)
         r, k, v, decay, share, gate = (self.by_head(value) for value in (r, k, v, decay, share, gate))
         of_keys = self.decay_bias, self.share_bias, self.erased_key, self.key_share
@@ -129,10 +130,8 @@ class ChannelMix(nn.Module):
         layer, layers = depth
         channels = torch.arange(width) / width
         self.mixed = nn.Parameter(1 - channels ** ((1 - layer / layers) ** 4))
-        self.up, self.down = (
-            Linear(width, inner, backend, bias=False),
-            Linear(inner, width, backend, bias=False),
-        )
+        self.up = Linear(width, inner, backend, bias=False)
+        self.down = Linear(inner, width, backend, bias=False)
         nn.init.orthogonal_(self.up.weight)
         nn.init.zeros_(self.down.weight)
 
@@ -155,10 +154,8 @@ class LowRank(nn.Module):
 
     def __init__(self, width: int, rank: int, backend: str) -> None:
         super().__init__()
-        self.first, self.second = (
-            Linear(width, rank, backend, bias=False),
-            Linear(rank, width, backend, bias=False),
-        )
+        self.first = Linear(width, rank, backend, bias=False)
+        self.second = Linear(rank, width, backend, bias=False)
         nn.init.zeros_(self.first.weight)
         nn.init.orthogonal_(self.second.weight, 0.1)
 
@@ -190,6 +187,6 @@ def signed_squares(width: int, head: int) -> Tensor:
 def decay_bias(width: int, depth: tuple[int, int]) -> Tensor:
     """−5.5 + 6 (n/(D − 1))^(1 + ρ^0.3) at channel n, with ρ from 0 in the first layer to 1 in the last."""
     layer, layers = depth
-    behind = layer / max(1, layers - 1)
+    ratio = layer / max(1, layers - 1)
     line = torch.arange(width) / max(1, width - 1)
-    return -5.5 + 6 * torch.pow(line, 1 + behind**0.3)
+    return -5.5 + 6 * torch.pow(line, 1 + ratio**0.3)

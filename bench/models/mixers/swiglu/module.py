@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from bench.kernels.activation import silu_gate
-from bench.models.linear import Linear
+from bench.models.linear import GPT2_STD, Linear
 
 
 class SwiGLUModule(nn.Module):
@@ -26,7 +26,8 @@ class SwiGLUModule(nn.Module):
         self.gate = Linear(width, inner, backend, bias=False)
         self.up = Linear(width, inner, backend, bias=False)
         self.down = Linear(inner, width, backend, bias=False)
-        for projection, std in ((self.gate, 0.02), (self.up, 0.02), (self.down, 0.02 / math.sqrt(blocks))):
+        stds = (GPT2_STD, GPT2_STD, GPT2_STD / math.sqrt(blocks))
+        for projection, std in zip((self.gate, self.up, self.down), stds, strict=True):
             nn.init.normal_(projection.weight, std=std)
 
     def forward(self, h: Tensor) -> Tensor:
