@@ -109,7 +109,7 @@ def test_a_number_is_held_against_its_claim(claim: dict[str, Any], error: float,
         (0.23, 0.2, 0.1, "contradicted"),
         (0.09, 0.2, -0.5, "reproduced"),
         (0.11, 0.2, -0.5, "contradicted"),
-        (0.0, 0.0, 0.1, "contradicted"),
+        (0.0, 0.0, 0.1, "not comparable"),
         (0.1, 0.0, 0.1, "contradicted"),
     ],
 )
