@@ -9,9 +9,9 @@
         figure: Figure 5
 
 A finding lists the claims that it rests on under the verdict that its text states. `claims` are reproduced;
-`contradicted`, `undecided` and `not_comparable` have these verdicts. While a claim has another verdict, a report shows the
-title and this claim, but not the text. Measured numbers are never written in a text: `{claim}` and
-`{claim.measured}` stand for them.
+`contradicted`, `undecided` and `not_comparable` have these verdicts. While a claim has another verdict, a
+report shows the title and this claim, but not the text. Measured numbers are never written in a text:
+`{claim}` and `{claim.measured}` stand for them.
 """
 
 from __future__ import annotations

@@ -114,8 +114,7 @@ def test_a_mistake_is_refused_with_its_place(tmp_path: Path, before: str, after:
 def test_a_finding_without_claims_is_refused(tmp_path: Path) -> None:
     text = "suite: quick\nfindings:\n  a:\n    title: T.\n    text: Text.\n"
     assert problems(tmp_path, text) == [
-        "3:3: a finding rests on claims: name them under claims, contradicted, undecided or "
-        "not_comparable"
+        "3:3: a finding rests on claims: name them under claims, contradicted, undecided or not_comparable"
     ]
 
 

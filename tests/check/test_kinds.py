@@ -319,7 +319,7 @@ def test_models_without_an_error_are_not_compared() -> None:
         claim = {**claim, "measure": {"rebuilds": "Figure 2", **claim.get("measure", {})}}
         one = verdict(claim, dict.fromkeys(runs, 1.0))
         assert one.verdict == "not comparable"
-        assert one.reason == "no compared model makes an error: a harder task or fewer steps may tell them apart"
+        assert one.reason.startswith("no compared model makes an error")
         assert verdict(claim, dict(zip(runs, (1.0, 0.99), strict=True))).verdict == "reproduced"
     alone = {"measure": {"rebuilds": "Figure 2", "architecture": "mamba"}, "bound": {"at_most": 0.1}}
     assert verdict(alone, {runs[0]: 1.0}).verdict == "reproduced"

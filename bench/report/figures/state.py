@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.data.estimates import TaskResults, on_frontier
+from bench.report.data.frame import looks_in
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import error_against_flops, in_words
 from bench.report.figures.references import LEVELS_RULE
-from bench.report.style import looks
 from bench.words import architecture_name
 
 BUDGET = "state_numbers"
@@ -24,7 +24,7 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         _panel(TaskResults(results[results["task_id"] == task_id]), references)
         for task_id in results["task_id"].unique()
     ]
-    styles = looks(results["architecture"])
+    styles = looks_in(results)
     figure, spots = error_against_flops(panels, styles)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
     caption = (
