@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults, on_frontier
+from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier
 from bench.report.data.frame import looks_in
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
@@ -31,7 +31,7 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
         "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
         "at its chosen learning rate. Line: for each architecture, the best of its models with no larger "
-        f"state. {LEVELS_RULE}"
+        f"state. {BANDS_RULE} {LEVELS_RULE}"
     )
     return Drawing("score-by-state", figure, caption, in_words(panels), numbers, spots)
 
