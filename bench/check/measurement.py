@@ -128,6 +128,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     seeds = _reported(settings[size], errors[size], setting)
     finished = [run for run in seeds if run.id not in diverged]
     words = _setting_text(size, setting, sum(map(len, settings.values())))
+    words += _other_settings_text(finished, setting)
     return _of_seeds(quantity, finished, len(seeds) - len(finished), words, pool)
 
 
@@ -393,6 +394,17 @@ def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     rate, clip = setting
     words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
     return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
+
+
+def _other_settings_text(reported: Sequence[Run], chosen: Setting) -> list[str]:
+    """The seeds that are read at another setting than the chosen one (`seeds_to_report`), in words."""
+    words = []
+    for run in reported:
+        rate, clip = run.learning_rate, run.clip
+        if (rate, clip) != chosen:
+            clip_text = f" and clip {short(clip)}" if clip != chosen[1] else ""
+            words.append(f"seed {run.seed} at {short(rate)}{clip_text}, which the other seeds choose")
+    return words
 
 
 def _choice_text(
