@@ -69,8 +69,8 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         "figure-7",
         figure,
         f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
-        f"mean over seeds a bar. A seed that never gets there is at {budget:,}. Then there is no mean, and "
-        "the bar is there too.",
+        f"mean over seeds a bar; the paper has medians. A seed that never gets there is at "
+        f"{budget:,}. Then there is no mean, and the bar is there too.",
         f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,
         spots,
