@@ -106,6 +106,7 @@ class Judgement:
         comparison: both means and their ratio, for an equivalence.
         interval: of the value (`deciding_interval` of its draws); None if nothing was drawn.
         share: the part of the draws in which the claim holds; None if no draws decide it.
+        comparable: False if the compared models have learned too little. `holds` then does not matter.
     """
 
     holds: bool | None
@@ -116,6 +117,7 @@ class Judgement:
     comparison: MeanComparison | None = None
     interval: Interval | None = None
     share: float | None = None
+    comparable: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@
         figure: Figure 5
 
 A finding lists the claims that it rests on under the verdict that its text states. `claims` are reproduced;
-`contradicted` and `undecided` have these verdicts. While a claim has another verdict, a report shows the
-title and this claim, but not the text. Measured numbers are never written in a text: `{claim}` and
-`{claim.measured}` stand for them.
+`contradicted`, `undecided` and `not_comparable` have these verdicts. While a claim has another verdict, a
+report shows the title and this claim, but not the text. Measured numbers are never written in a text:
+`{claim}` and `{claim.measured}` stand for them.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ SAYS: dict[str, Word] = {
     "claims": "reproduced",
     "contradicted": "contradicted",
     "undecided": "undecided",
+    "not_comparable": "not comparable",
 }
 """By field of a finding: the verdict on the claims it lists, as the text states it."""
 PARTS = ("measured", "expected", "verdict")
@@ -60,6 +61,7 @@ class Finding(Frozen):
         claims: names of claims that are reproduced, as the text says.
         contradicted: names of claims that results contradict, as the text says.
         undecided: names of claims that results leave open, as the text says.
+        not_comparable: names of claims whose models cannot be compared, as the text says.
         figure: a figure of the report, by its name in the paper (`Figure 5`) or by the name of its file
             (`ten_seeds-sparse-parity-longer`).
     """
@@ -69,6 +71,7 @@ class Finding(Frozen):
     claims: Names = ()
     contradicted: Names = ()
     undecided: Names = ()
+    not_comparable: Names = ()
     figure: Text | None = None
 
     @property
@@ -77,13 +80,9 @@ class Finding(Frozen):
         return {name: word for field, word in SAYS.items() for name in getattr(self, field)}
 
     def open_claims(self, verdicts: Mapping[str, Verdict]) -> list[str]:
-        """The claims without a final verdict, except those that the text states to be undecided."""
+        """The claims without a final verdict, except those of which the text states the verdict."""
         words = {name: verdicts[name].verdict for name in self.said}
-        return [
-            name
-            for name, word in words.items()
-            if word in OPEN and not word == self.said[name] == "undecided"
-        ]
+        return [name for name, word in words.items() if word in OPEN and word != self.said[name]]
 
     def refuted_claims(self, verdicts: Mapping[str, Verdict]) -> list[str]:
         """The claims that are decided in another way than the text states."""

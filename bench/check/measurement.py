@@ -61,6 +61,7 @@ class Measurement:
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
+        without_error: whether none of the models makes an error on its prompts, so that none can be better.
     """
 
     value: float
@@ -73,6 +74,7 @@ class Measurement:
     by_seed: Mapping[int, float] = field(default_factory=dict)
     diverged: int = 0
     not_learned: float | None = None
+    without_error: bool = False
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
@@ -126,6 +128,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
     seeds = _reported(settings[size], errors[size], setting)
     finished = [run for run in seeds if run.id not in diverged]
     words = _setting_text(size, setting, sum(map(len, settings.values())))
+    words += _other_settings_text(finished, setting)
     return _of_seeds(quantity, finished, len(seeds) - len(finished), words, pool)
 
 
@@ -155,6 +158,7 @@ def _of_seeds(
     if quantity.over_seeds == "lowest":
         scored = [scored[model.means.argmin()]]
         model = _seed_errors(quantity, scored, pool)
+    not_learned = _not_learned(quantity, scored)
     return Measurement(
         value=model.mean,
         draws=_draws(model, training=True),
@@ -165,7 +169,8 @@ def _of_seeds(
         seeds=len(finished),
         by_seed=by_seed,
         diverged=diverged,
-        not_learned=_not_learned(quantity, scored),
+        not_learned=not_learned,
+        without_error=not_learned == 0 and quantity.of != "convergence_step",
     )
 
 
@@ -347,6 +352,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
+        without_error=all(part.without_error for part in parts),
     )
 
 
@@ -388,6 +394,17 @@ def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     rate, clip = setting
     words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
     return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
+
+
+def _other_settings_text(reported: Sequence[Run], chosen: Setting) -> list[str]:
+    """The seeds that are read at another setting than the chosen one (`seeds_to_report`), in words."""
+    words = []
+    for run in reported:
+        rate, clip = run.learning_rate, run.clip
+        if (rate, clip) != chosen:
+            clip_text = f" and clip {short(clip)}" if clip != chosen[1] else ""
+            words.append(f"seed {run.seed} at {short(rate)}{clip_text}, which the other seeds choose")
+    return words
 
 
 def _choice_text(

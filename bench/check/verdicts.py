@@ -5,7 +5,7 @@ A claim is decided from all of its runs or not at all:
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
-  or are synthetic; or models are compared of which none has learned anything.
+  or are synthetic; or models are compared of which none has learned enough, or none makes an error.
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open.
 * *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
   number reproduces nothing.
@@ -178,7 +178,7 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
         if isinstance(measurement, str):
             return _unjudged(name, claim, claim.without_number, f"{prefix}{measurement}", run_ids)
         measurements.append(measurement)
-    if reason := _nothing_learned(claim, measurements):
+    if reason := _beyond_comparison(claim, measurements):
         return _unjudged(name, claim, "not comparable", reason, run_ids)
     if doubt := _insufficient(claim, measurements):
         return _unjudged(name, claim, *doubt, run_ids)
@@ -202,15 +202,22 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
     return None
 
 
-def _nothing_learned(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why models cannot be compared: none has learned anything. None if one has, or if none are compared."""
+def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
+    """Why models cannot be told apart: none has learned enough, or none makes an error.
+
+    None if they can be, or if the claim compares no models.
+    """
+    if not claim.compares:
+        return None
+    if all(measurement.without_error for measurement in measurements):
+        return "no compared model makes an error: a harder task or fewer steps may tell them apart"
     shares = [part.not_learned for part in measurements if part.not_learned is not None]
-    if not claim.compares or not shares or (best := min(shares)) <= claim.requires.learned:
+    if not shares or (best := min(shares)) <= claim.requires.learned:
         return None
     if all(quantity.of == "convergence_step" for quantity in claim.quantities):
-        return "nothing was learned: in no compared model did every seed converge"
+        return "too little was learned: in no compared model did every seed converge"
     return (
-        f"nothing was learned: the best model has {best:.3g} of the trivial predictor's error, "
+        f"too little was learned: the best model has {best:.3g} of the trivial predictor's error, "
         f"learned is at most {claim.requires.learned:g}"
     )
 
@@ -261,7 +268,9 @@ def _unjudged(name: str, claim: Claim, word: Word, reason: str, run_ids: tuple[s
 
 def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, ...]) -> Verdict:
     word: Word = "reproduced" if judgement.holds else "contradicted"
-    if judgement.holds is None:
+    if not judgement.comparable:
+        word = "not comparable"
+    elif judgement.holds is None:
         word = "undecided"
     return replace(
         _unjudged(name, claim, word, judgement.reason, run_ids),

@@ -33,8 +33,8 @@ def measured_text(verdict: Verdict) -> str:
 
     Of a claim that cannot be compared, the reason.
     """
-    if verdict.value is None and verdict.verdict == "not comparable":
-        return verdict.reason
+    if verdict.verdict == "not comparable":
+        return verdict.reason.partition("; ")[0]
     text = value_text(verdict)
     if verdict.interval is not None and verdict.comparison is None:
         text += f" [{', '.join(map(error_text, verdict.interval))}]"

@@ -72,19 +72,21 @@ def differing(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
     settings = _settings(old)
-    a, b = _error(old), _error(new)
-    if a is None or b is None:
+    before, after = _error(old), _error(new)
+    if before is None or after is None:
         ends = f"{old.outcome} before, {new.outcome} after"
-        word: Word = "same" if a is None and b is None else "worse" if b is None else "better"
-        return Comparison(old.id, settings, a, b, None, None, word, ends)
+        unchanged = before is None and after is None
+        word: Word = "same" if unchanged else "worse" if after is None else "better"
+        return Comparison(old.id, settings, before, after, None, None, word, ends)
     if old.prompts[MAIN].sha256 != new.prompts[MAIN].sha256:
-        return Comparison(old.id, settings, a, b, None, None, "not comparable", "scored on different prompts")
+        reason = "scored on different prompts"
+        return Comparison(old.id, settings, before, after, None, None, "not comparable", reason)
     change, half = _paired(old, new)
     if change is None:
-        change = b - a
-    beyond = abs(change) > tolerance * abs(a) and abs(change) > (half or 0.0)
+        change = after - before
+    beyond = abs(change) > tolerance * abs(before) and abs(change) > (half or 0.0)
     verdict: Word = "same" if not beyond else "worse" if change > 0 else "better"
-    return Comparison(old.id, settings, a, b, change, half, verdict, "")
+    return Comparison(old.id, settings, before, after, change, half, verdict, "")
 
 
 def _error(result: RunRecord) -> float | None:

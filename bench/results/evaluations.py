@@ -118,8 +118,8 @@ def normalised(result: Scored, name: str, raw: Number) -> Number:
     """A raw score as an error: the score / scale, or 1 − accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0 - raw[0], raw[1]
-    by = scale(result, name)
-    return raw[0] / by, raw[1] / by
+    divisor = scale(result, name)
+    return raw[0] / divisor, raw[1] / divisor
 
 
 def prompt_errors(result: RunRecord) -> np.ndarray[Any, Any] | None:

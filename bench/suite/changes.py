@@ -77,7 +77,11 @@ def changes(words: Sequence[str]) -> Changes:
     values, texts, faults = _read(words, valid, LISTED, "steps=2000")
     outcome = validated(Settings, values)
     if isinstance(outcome, list):
-        faults += [f"{OPTION} {c.loc[0]}={texts[str(c.loc[0])]}: {c.message}" for c in outcome]
+        keys = [str(complaint.loc[0]) for complaint in outcome]
+        faults += [
+            f"{OPTION} {key}={texts[key]}: {complaint.message}"
+            for key, complaint in zip(keys, outcome, strict=True)
+        ]
     if faults or isinstance(outcome, list):
         raise _refusal(faults)
     return Changes(outcome, texts)

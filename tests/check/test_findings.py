@@ -114,7 +114,7 @@ def test_a_mistake_is_refused_with_its_place(tmp_path: Path, before: str, after:
 def test_a_finding_without_claims_is_refused(tmp_path: Path) -> None:
     text = "suite: quick\nfindings:\n  a:\n    title: T.\n    text: Text.\n"
     assert problems(tmp_path, text) == [
-        "3:3: a finding rests on claims: name them under claims, contradicted or undecided"
+        "3:3: a finding rests on claims: name them under claims, contradicted, undecided or not_comparable"
     ]
 
 
@@ -154,6 +154,9 @@ def test_a_claim_with_a_dot_in_its_name_has_parts_too() -> None:
         ("undecided", "reproduced", "not supported"),
         ("undecided", "contradicted", "not supported"),
         ("undecided", "missing", "not decided yet"),
+        ("not_comparable", "not comparable", "supported"),
+        ("not_comparable", "undecided", "not decided yet"),
+        ("not_comparable", "contradicted", "not supported"),
     ],
 )
 def test_a_finding_stands_while_its_claims_have_the_verdicts_it_states(

@@ -306,9 +306,23 @@ def test_models_that_learned_nothing_are_not_compared(claim: dict[str, Any]) -> 
     claim = {**claim, "measure": {"rebuilds": "Figure 2", **claim.get("measure", {})}}
     one = verdict(claim, dict(zip(MODELS, (0.97, 0.98, 0.99), strict=True)))
     assert one.verdict == "not comparable"
-    assert "nothing was learned: the best model has 0.9" in one.reason
+    assert "too little was learned: the best model has 0.9" in one.reason
     lenient = {**claim, "requires": {"learned": 0.985}}
     assert verdict(lenient, dict(zip(MODELS, (0.97, 0.98, 0.99), strict=True))).verdict != "not comparable"
+
+
+def test_models_without_an_error_are_not_compared() -> None:
+    runs = grid(PARITY, ("mamba", "s4"))
+    order = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
+    equal = {"measure": {"architecture": "mamba", "minus": {"architecture": "s4"}}, "bound": {"at_most": 0.1}}
+    for claim in (order, equal):
+        claim = {**claim, "measure": {"rebuilds": "Figure 2", **claim.get("measure", {})}}
+        one = verdict(claim, dict.fromkeys(runs, 1.0))
+        assert one.verdict == "not comparable"
+        assert one.reason.startswith("no compared model makes an error")
+        assert verdict(claim, dict(zip(runs, (1.0, 0.99), strict=True))).verdict == "reproduced"
+    alone = {"measure": {"rebuilds": "Figure 2", "architecture": "mamba"}, "bound": {"at_most": 0.1}}
+    assert verdict(alone, {runs[0]: 1.0}).verdict == "reproduced"
 
 
 def test_a_claim_about_training_takes_three_seeds_and_one_about_the_runs_takes_none() -> None:

@@ -109,7 +109,7 @@ def test_a_number_is_held_against_its_claim(claim: dict[str, Any], error: float,
         (0.23, 0.2, 0.1, "contradicted"),
         (0.09, 0.2, -0.5, "reproduced"),
         (0.11, 0.2, -0.5, "contradicted"),
-        (0.0, 0.0, 0.1, "contradicted"),
+        (0.0, 0.0, 0.1, "not comparable"),
         (0.1, 0.0, 0.1, "contradicted"),
     ],
 )
@@ -246,6 +246,16 @@ def test_the_learning_rate_is_chosen_on_one_set_of_prompts_and_reported_on_the_o
     assert verdict.run_ids == (runs[1].id,)
     assert "learning rate 1e-3" in verdict.reason
     assert "best of 3 settings" in verdict.reason
+
+
+def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
+    # Seed 0 alone makes 1e-3 the better rate.
+    selection = (0.9, 0.3, 0.3, 0.1, 0.4, 0.4)
+    results = [finished(run, 0.2, selection=error) for run, error in zip(runs, selection, strict=True)]
+    reason = verdict_on(bound(at_most=1), runs, results).reason
+    assert "learning rate 1e-3, clip 10, best of 2 settings" in reason
+    assert "seed 0 at 1e-4, which the other seeds choose, mean of 3 seeds" in reason
 
 
 def test_seeds_give_a_mean_and_a_standard_error() -> None:

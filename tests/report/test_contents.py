@@ -270,15 +270,15 @@ def test_an_experiment_without_results_costs_a_line(undrawn: None) -> None:
 def test_the_words_of_verdicts_are_explained_and_open_claims_say_why(undrawn: None) -> None:
     suite, pool = small()
     (verdict, *others) = verdicts_on(suite, pool, "Figure 7", 2)
-    reason = "nothing was learned: the best model has 0.99 of the trivial predictor's error"
+    reason = "too little was learned: the best model has 0.99 of the trivial predictor's error"
     alike = replace(verdict, verdict="not comparable", value=None, reason=reason)
     files = write.contents(suite, pool, {}, [alike, *others])
     text, page = files["verdicts.md"].decode(), files["index.html"].decode()
-    assert "- **Not comparable**: the models that are compared have learned nothing" in text
+    assert "- **Not comparable**: the models that are compared have learned too little" in text
     assert "- **Undecided**" not in text  # no claim is
     assert re.search(rf"- \*\*Not comparable\.\*\* {verdict.statement} .*{reason}\.", text)
     assert f"| {reason} |" in text
-    assert "the models that are compared have learned nothing" in page
+    assert "the models that are compared have learned too little" in page
 
 
 def test_headings_are_words_and_a_column_of_exhibits_is_there_only_with_exhibits(undrawn: None) -> None:

@@ -108,7 +108,8 @@ def test_a_precision_that_is_equal_for_every_architecture_may_become_the_default
         # The Transformer learned nothing, in any precision.
         (
             {("transformer", precision): 1.0 for precision in ("fp32", "tf32", "bf16")},
-            "fp32 stays the default. Not tf32: Transformer undecided. Not bf16: Transformer undecided.",
+            "fp32 stays the default. Not tf32: Transformer not comparable. "
+            "Not bf16: Transformer not comparable.",
         ),
     ],
 )

@@ -1,7 +1,8 @@
 """Claims that two mean errors over seeds are equal: `equivalent: {subject: …, reference: …, learned: 0.5}`.
 
 The 90 % interval of their ratio (`bench.check.equivalence`) decides. The claim holds if the interval is
-within the range of ratios, fails if it is outside on one side, and is undecided otherwise.
+within the range of ratios, fails if it is outside on one side, and is undecided otherwise. It is not
+comparable if the reference has learned too little.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Equivalence(Frozen):
     Attributes:
         subject: its mean error is the numerator.
         reference: its mean error is the denominator.
-        learned: the largest mean error at which the reference has learned something. Above it nothing is
-            decided: all models that have learned nothing have equal errors.
+        learned: the largest mean error at which the reference has learned something. Above it the sides are
+            not comparable: all models that have learned nothing have equal errors.
         low: the smallest ratio that counts as equal.
         high: the largest one.
         seeds: number of seeds that have to finish on each side. If one diverges, the claim is undecided.
@@ -105,16 +106,21 @@ class EquivalentClaim(Claim):
         comparison = compare(subject.by_seed, reference.by_seed)
         sides = zip(self.names, (comparison.subject, comparison.reference), strict=True)
         means = "; ".join(f"{name}: {_mean_text(side)}" for name, side in sides)
-        doubts = self._doubts(measurements, comparison)
+        too_little = self._too_little_learned(comparison)
+        doubts = [*filter(None, [too_little]), *self._doubts(measurements, comparison)]
+        comparable = too_little is None
         ratio = comparison.ratio
         if ratio is None:
-            return Judgement(None, math.nan, None, "; ".join([*doubts, means]), None, comparison)
+            reason = "; ".join([*doubts, means])
+            return Judgement(None, math.nan, None, reason, None, comparison, comparable=comparable)
         ends = (ratio.low, ratio.high)
         interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
         resampled = "the same seeds" if ratio.paired else "different seeds"
         reason = "; ".join([*doubts, f"{interval} ({resampled})", means])
         holds = None if doubts else self._holds(ratio)
-        return Judgement(holds, ratio.value, ratio.standard_error, reason, None, comparison, ends)
+        return Judgement(
+            holds, ratio.value, ratio.standard_error, reason, None, comparison, ends, comparable=comparable
+        )
 
     def number_in_words(self, runs: Sequence[Run]) -> str:
         return f"{self._of_members('ratio of means over seeds', runs)}; {' / '.join(self.names)}"
@@ -125,6 +131,16 @@ class EquivalentClaim(Claim):
             return True
         # The interval crosses an end of the range, or contains the range: more seeds could decide.
         return False if ratio.high < low or ratio.low > high else None
+
+    def _too_little_learned(self, comparison: MeanComparison) -> str | None:
+        """Why the sides cannot be compared: how little the reference has learned. None if it is enough."""
+        mean = comparison.reference.mean
+        if mean <= self.equivalent.learned:
+            return None
+        return (
+            f"too little was learned: {self.names[1]} has the mean error {error_text(mean)}, "
+            f"learned is at most {self.equivalent.learned:g}"
+        )
 
     def _doubts(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> list[str]:
         """Reasons why the ratio decides nothing, whatever its value."""
@@ -137,11 +153,6 @@ class EquivalentClaim(Claim):
             elif measurement.seeds < self.equivalent.seeds:
                 required = self.equivalent.seeds
                 doubts.append(f"{name}: {measurement.seeds} of the {required} seeds it takes finished")
-        if comparison.reference.mean > self.equivalent.learned:
-            doubts.append(
-                f"nothing was learned: {self.names[1]} has the mean error "
-                f"{error_text(comparison.reference.mean)}, learned is at most {self.equivalent.learned:g}"
-            )
         if comparison.ratio is None and not doubts:
             doubts.append("there is no ratio: the reference's mean error is 0 for some choice of seeds")
         return doubts

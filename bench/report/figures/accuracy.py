@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.digits import error_text, plus_minus
 from bench.report.data.estimates import TaskResults, level
+from bench.report.data.frame import looks_in
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
 from bench.report.figures.axes import Panel, absence_notes
@@ -22,7 +23,7 @@ from bench.report.figures.examples import (
 from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
 from bench.report.figures.legend import series_handles
 from bench.report.figures.references import Reference
-from bench.report.style import Look, in_style, looks
+from bench.report.style import Look, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     A row per protocol, if several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
-    styles = looks(results["architecture"])
+    styles = looks_in(results)
     tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
     panels = shared.of_one_plan([_curves_panel(task, references) for task in tasks])
     steps = shared.of_one_plan([_steps_panel(task, references) for task in tasks])

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report.data.estimates import TaskResults, seeds_planned
+from bench.report.data.frame import looks_in
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, wrapped
-from bench.report.style import MUTED, PAPER, Look, in_style, looks
+from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import first_few
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         axes.set_yticks(range(len(order)), names)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        spots = _draw(axes, data, order, looks(results["architecture"]), incomplete)
+        spots = _draw(axes, data, order, looks_in(results), incomplete)
         if data.empty:
             shared.nothing_here(axes, "No finished run yet")
         figure = grid.figure
@@ -68,8 +69,8 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         "figure-7",
         figure,
         f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
-        f"mean over seeds a bar. A seed that never gets there is at {budget:,}. Then there is no mean, and "
-        "the bar is there too.",
+        f"mean over seeds a bar; the paper has medians. A seed that never gets there is at "
+        f"{budget:,}. Then there is no mean, and the bar is there too.",
         f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,
         spots,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bench.digits import error_text, plus_minus, scientific
 from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
-from bench.report.data.frame import tally
+from bench.report.data.frame import looks_in, tally
 from bench.report.figures import axes as shared_axes
 from bench.report.figures.axes import BUDGETS, SMALLEST, Panel, absence_notes, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
@@ -26,7 +26,7 @@ from bench.report.figures.references import (
     name_lines,
     room_for_names,
 )
-from bench.report.style import PAPER, Look, in_style, looks
+from bench.report.style import PAPER, Look, in_style
 from bench.results.record import MAIN
 from bench.words import architecture_name
 
@@ -63,7 +63,7 @@ def figure_3(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             panels.append(
                 panel_of(selected, references, title=title, evaluation=CLEAN, where="clean prompts")
             )
-    return drawing("figure-3", panels, most_columns=2, shared=True)
+    return drawing("figure-3", panels, looks_in(results), most_columns=2, shared=True)
 
 
 def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -73,7 +73,7 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         panel_of(results[results["optimizer"] == optimizer], references, title=optimizer_title(optimizer))
         for optimizer in sorted(results["optimizer"].unique())
     ]
-    return drawing("figure-9", panels, shared=True)
+    return drawing("figure-9", panels, looks_in(results), shared=True)
 
 
 def optimizer_title(name: str) -> str:
@@ -86,7 +86,7 @@ def _by_task(name: str, results: pd.DataFrame, references: pd.DataFrame) -> Draw
         panel_of(results[results["task_id"] == task_id], references)
         for task_id in results["task_id"].unique()
     ]
-    return drawing(name, panels)
+    return drawing(name, panels, looks_in(results))
 
 
 def panel_of(
@@ -134,9 +134,14 @@ def _why(runs: pd.DataFrame, reported: set[str], evaluation: str) -> str:
     return tally(runs)
 
 
-def drawing(name: str, panels: Sequence[Panel], most_columns: int = 3, shared: bool = False) -> Drawing:
-    """Panels of error against FLOPs as one figure, with its words and numbers."""
-    styles = looks(architecture for panel in panels for architecture in panel.series.values())
+def drawing(
+    name: str,
+    panels: Sequence[Panel],
+    styles: Mapping[str, Look],
+    most_columns: int = 3,
+    shared: bool = False,
+) -> Drawing:
+    """Panels of error against FLOPs as one figure, with its words and numbers; looks are by architecture."""
     figure, spots = error_against_flops(panels, styles, most_columns, shared)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
     return Drawing(name, figure, f"{FRONTIER_RULE} {LEVELS_RULE}", in_words(panels), numbers, spots)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.data.estimates import TaskResults, on_frontier
+from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier
+from bench.report.data.frame import looks_in
 from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import error_against_flops, in_words
 from bench.report.figures.references import LEVELS_RULE
-from bench.report.style import looks
 from bench.words import architecture_name
 
 BUDGET = "state_numbers"
@@ -24,14 +24,14 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         _panel(TaskResults(results[results["task_id"] == task_id]), references)
         for task_id in results["task_id"].unique()
     ]
-    styles = looks(results["architecture"])
+    styles = looks_in(results)
     figure, spots = error_against_flops(panels, styles)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
     caption = (
         "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
         "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
         "at its chosen learning rate. Line: for each architecture, the best of its models with no larger "
-        f"state. {LEVELS_RULE}"
+        f"state. {BANDS_RULE} {LEVELS_RULE}"
     )
     return Drawing("score-by-state", figure, caption, in_words(panels), numbers, spots)
 

@@ -13,14 +13,14 @@ from matplotlib.lines import Line2D
 
 from bench.digits import error_text, plus_minus
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import runs_of, tally, varied_setting
+from bench.report.data.frame import looks_in, runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
 from bench.report.figures.references import Reference, draw_levels, name_lines, room_for_names
-from bench.report.style import GROUPS, PAPER, Look, in_style, looks
+from bench.report.style import GROUPS, PAPER, Look, in_style
 from bench.report.text import first_few, millions
 from bench.words import architecture_name
 
@@ -38,7 +38,7 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     size_rows = results[results["task_id"] == sizes.idxmax()]
     tasks = results.groupby("size", sort=False)["task_id"].nunique()
     width_rows = results[results["size"] == tasks.idxmax()]
-    architecture_looks = looks(results["architecture"])
+    architecture_looks = looks_in(results)
     styles = {architecture_name(name): architecture_looks[name] for name in results["architecture"].unique()}
     field = varied_setting(results) or "hidden"
     ends = TaskResults(size_rows).end_points()

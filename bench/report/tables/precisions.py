@@ -1,8 +1,8 @@
 """Precisions compared: a row per claim of equivalence between two precisions, and a decision for each task.
 
 A precision passes on a task if every claim about it and the task is reproduced: an equivalence for each
-architecture that the suite trains in it, and any other claim about these runs alone. Undecided and missing
-claims do not pass.
+architecture that the suite trains in it, and any other claim about these runs alone. Claims that are
+undecided, not comparable or missing do not pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 RULE = (
     "Mean errors at the last step ± standard error over seeds, their ratio, and its 90 % interval from a "
     "bootstrap over seeds. Reproduced: the interval lies within the claim's range of ratios. Undecided: it "
-    "does not, nor is all of it outside on one side; or the reference learned nothing, or a seed diverged."
+    "does not, nor is all of it outside on one side; or a seed diverged. Not comparable: the reference "
+    "learned too little."
 )
 COLUMNS = [
     "claim", "task", "architecture", "precision", "reference", "mean", "mean_se", "seeds", "reference_mean",
