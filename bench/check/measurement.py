@@ -396,7 +396,7 @@ def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
 
 
-def _other_settings_text(reported: Sequence[Run], chosen: Setting) -> list[str]:
+def _other_settings_text(reported: Sequence[Run], chosen: TunedValues) -> list[str]:
     """The seeds that are read at another setting than the chosen one (`seeds_to_report`), in words."""
     words = []
     for run in reported:
