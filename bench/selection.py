@@ -1,9 +1,9 @@
 """How a learning rate is chosen, and a size: the rule of report and claims, on plain numbers.
 
-Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds
-count; of these the one with the lowest mean error on the validation prompts at the last checkpoint
-is chosen. Where sizes are a choice too, it is the one whose chosen setting has the lowest such error.
-What is then reported is measured on the test prompts, which played no part.
+Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds count. Of
+these, the one with the lowest mean error on the validation prompts at the last checkpoint is chosen. Of equals,
+the lowest is chosen, and a claim that depends on this choice is undecided (`bench.check.verdicts`). Where sizes are a choice too, it is the one whose chosen setting has the lowest such
+error. What is then reported is measured on the test prompts, which played no part.
 
 The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
 the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
@@ -36,17 +36,20 @@ def selection_error(result: RunRecord) -> float | None:
     return normalised(result, SELECTION, headline(result, result.last, SELECTION))[0]
 
 
-def choose(sizes: Mapping[Size, Mapping[TunedValues, Errors]]) -> tuple[Size, TunedValues] | None:
+def choose(
+    sizes: Mapping[Size, Mapping[TunedValues, Errors]], preferred: TunedValues | None = None
+) -> tuple[Size, TunedValues] | None:
     """The size and setting that stand for an architecture on a task.
 
     Args:
         sizes: the errors of each setting by size.
+        preferred: the setting to choose if it is one of several equals; by default the lowest of them.
 
     Returns:
         None when no run finished.
     """
     best = {
-        size: min(_rank(setting, errors) for setting, errors in settings.items())
+        size: min(_rank(setting, errors, preferred) for setting, errors in settings.items())
         for size, settings in sizes.items()
         if settings
     }
@@ -56,7 +59,19 @@ def choose(sizes: Mapping[Size, Mapping[TunedValues, Errors]]) -> tuple[Size, Tu
     return None if math.isinf(best[size].error) else (size, best[size].setting)
 
 
-def seeds_to_report(settings: Mapping[TunedValues, Errors], chosen: TunedValues) -> dict[int, TunedValues]:
+def equals_of(settings: Mapping[TunedValues, Errors], chosen: TunedValues) -> list[TunedValues]:
+    """The other settings of one size that the validation prompts cannot tell from the chosen one."""
+    best = _rank(chosen, settings[chosen])[:2]
+    return [
+        setting
+        for setting, errors in settings.items()
+        if setting != chosen and _rank(setting, errors)[:2] == best
+    ]
+
+
+def seeds_to_report(
+    settings: Mapping[TunedValues, Errors], chosen: TunedValues, preferred: TunedValues | None = None
+) -> dict[int, TunedValues]:
     """The seeds that stand for a cell, each with the setting at which its run is read.
 
     - Seeds that were trained at the chosen setting only played no part in choosing it. If there are at least
@@ -68,6 +83,7 @@ def seeds_to_report(settings: Mapping[TunedValues, Errors], chosen: TunedValues)
     Args:
         settings: the errors of each setting of one size.
         chosen: what `choose` has chosen.
+        preferred: as in `choose`.
     """
     tried = Counter(seed for errors in settings.values() for seed in errors)
     fresh = [seed for seed in settings[chosen] if tried[seed] == 1]
@@ -82,7 +98,7 @@ def seeds_to_report(settings: Mapping[TunedValues, Errors], chosen: TunedValues)
             for setting, errors in settings.items()
             if seed in errors
         }
-        choice = choose({None: others})
+        choice = choose({None: others}, preferred)
         reported[seed] = chosen if choice is None else choice[1]
     if not any(_finished(settings[setting][seed]) for seed, setting in reported.items()):
         return dict.fromkeys(settings[chosen], chosen)
@@ -99,14 +115,17 @@ class _Rank(NamedTuple):
     Attributes:
         minus_finished: the number of seeds that finished, negated.
         error: their mean error; infinite if none finished.
+        is_another: whether another setting is preferred among equals.
         setting: the values, which decide between equals.
     """
 
     minus_finished: int
     error: float
+    is_another: bool
     setting: TunedValues
 
 
-def _rank(setting: TunedValues, errors: Errors) -> _Rank:
+def _rank(setting: TunedValues, errors: Errors, preferred: TunedValues | None = None) -> _Rank:
     finished = [error for error in errors.values() if _finished(error)]
-    return _Rank(-len(finished), math.fsum(finished) / len(finished) if finished else math.inf, setting)
+    error = math.fsum(finished) / len(finished) if finished else math.inf
+    return _Rank(-len(finished), error, setting != preferred, setting)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.selection import choose, seeds_to_report
+from bench.selection import choose, equals_of, seeds_to_report
 
 LOW, MIDDLE, HIGH = (1e-4, 10.0), (1e-3, 10.0), (1e-2, 10.0)
 
@@ -21,6 +21,18 @@ def test_a_choice_prefers_finished_seeds_then_the_lower_mean_then_the_lower_rate
     assert choose({"s": {LOW: {0: None}}, "t": {MIDDLE: {0: 0.4}}}) == ("t", MIDDLE)
     assert choose({"s": {LOW: {0: None}, MIDDLE: {0: math.nan}}}) is None
     assert choose({}) is None
+
+
+def test_of_equals_the_lowest_is_chosen_or_the_preferred_one() -> None:
+    equal = {LOW: {0: 0.2, 1: 0.4, 2: 0.3}, MIDDLE: {0: 0.3, 1: 0.2, 2: 0.4}, HIGH: {0: 0.3, 1: 0.3, 2: 0.4}}
+    assert choose({"s": equal}) == choose({"s": equal}, HIGH) == ("s", LOW)
+    assert choose({"s": equal}, MIDDLE) == ("s", MIDDLE)
+    assert equals_of(equal, LOW) == [MIDDLE]
+    assert equals_of(equal, MIDDLE) == [LOW]
+    perfect = {LOW: dict.fromkeys(range(3), 0.0), MIDDLE: dict.fromkeys(range(3), 0.0)}
+    assert seeds_to_report(perfect, MIDDLE, MIDDLE) == dict.fromkeys(range(3), MIDDLE)
+    fewer = {LOW: {0: 0.0, 1: None}, MIDDLE: {0: 0.0, 1: 0.0}}
+    assert equals_of(fewer, MIDDLE) == []
 
 
 def test_seeds_that_did_not_choose_are_reported_alone_where_there_are_three() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from bench.results.evaluations import (
 )
 from bench.results.record import MAIN
 from bench.run import Run, short
-from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
+from bench.selection import Errors, TunedValues, choose, equals_of, seeds_to_report, selection_error
 from bench.uncertainty import DRAWS, Floats, SeedErrors
 
 
@@ -62,6 +62,7 @@ class Measurement:
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
         without_error: whether none of the models makes an error on its prompts, so that none can be better.
+        equals: other settings that could have been chosen: the validation prompts cannot tell them apart.
     """
 
     value: float
@@ -75,6 +76,7 @@ class Measurement:
     diverged: int = 0
     not_learned: float | None = None
     without_error: bool = False
+    equals: frozenset[TunedValues] = frozenset()
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
@@ -92,13 +94,16 @@ class NotMeasured(Exception):
     """The results do not contain the number, because they are too old or their task has no such number."""
 
 
-def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement | str:
+def measure(
+    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: TunedValues | None = None
+) -> Measurement | str:
     """The measured number, or the reason why no run has one.
 
     Args:
         quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
+        preferred: the setting to choose if it is one of several equals (`bench.selection.choose`).
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -112,7 +117,7 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         }
         for size, of_size in settings.items()
     }
-    choice = choose(errors)
+    choice = choose(errors, preferred)
     diverged = {run.id for run in runs if not results[run.id].finished}
     if choice is None:
         if len(diverged) == len(runs):
@@ -120,16 +125,19 @@ def measure(quantity: Quantity, runs: Sequence[Run], pool: Pool) -> Measurement 
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
     if quantity.at_flops is not None:
         # A frontier needs every size, so each size has a choice of its own.
-        choices = [best for size in settings if (best := choose({size: errors[size]})) is not None]
-        reported = [_reported(settings[size], errors[size], setting) for size, setting in choices]
-        finished_runs = [[results[run.id] for run in seeds if run.id not in diverged] for seeds in reported]
-        return _on_frontier(quantity, finished_runs, pool)
-    size, setting = choice
-    seeds = _reported(settings[size], errors[size], setting)
-    finished = [run for run in seeds if run.id not in diverged]
-    words = _setting_text(size, setting, sum(map(len, settings.values())))
-    words += _other_settings_text(finished, setting)
-    return _of_seeds(quantity, finished, len(seeds) - len(finished), words, pool)
+        choices = [best for size in settings if (best := choose({size: errors[size]}, preferred)) is not None]
+    else:
+        choices = [choice]
+    reported = [_reported(settings[size], errors[size], setting, preferred) for size, setting in choices]
+    finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
+    if quantity.at_flops is not None:
+        measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
+    else:
+        words = _setting_text(*choice, sum(map(len, settings.values())))
+        words += _other_settings_text(finished[0], choice[1])
+        measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
+    equals = (setting for size, chosen in choices for setting in equals_of(errors[size], chosen))
+    return replace(measurement, equals=frozenset(equals))
 
 
 def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
@@ -175,11 +183,14 @@ def _of_seeds(
 
 
 def _reported(
-    settings: Mapping[TunedValues, Sequence[Run]], errors: Mapping[TunedValues, Errors], chosen: TunedValues
+    settings: Mapping[TunedValues, Sequence[Run]],
+    errors: Mapping[TunedValues, Errors],
+    chosen: TunedValues,
+    preferred: TunedValues | None,
 ) -> list[Run]:
     """The reported runs of one size, one per seed (`bench.selection.seeds_to_report`)."""
     runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
-    return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen).items()]
+    return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen, preferred).items()]
 
 
 def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> SeedErrors:
@@ -353,6 +364,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
         without_error=all(part.without_error for part in parts),
+        equals=subject.equals | reference.equals,
     )
 
 

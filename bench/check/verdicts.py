@@ -6,7 +6,8 @@ A claim is decided from all of its runs or not at all:
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
   or are synthetic; or models are compared of which none has learned enough, or none makes an error.
-* *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open.
+* *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
+  on the choice of a learning rate among several that the validation prompts cannot tell apart.
 * *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
   number reproduces nothing.
 """
@@ -27,6 +28,7 @@ from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
 from bench.results import Pool
 from bench.results.mixtures import mixtures
+from bench.selection import TunedValues
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -185,6 +187,10 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     seeds = min(measurement.seeds for measurement in measurements)
     verdict = replace(_judged(name, claim, claim.judge(measurements), used), seeds=seeds)
+    if verdict.verdict in ("reproduced", "contradicted") and (
+        why := _depends_on_choice(claim, measurements, results)
+    ):
+        verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
     mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
@@ -199,6 +205,26 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
             prefix = f"{member}: " if member else ""
             reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
             return "undecided", reason
+    return None
+
+
+def _depends_on_choice(claim: Claim, measurements: Sequence[Measurement], results: _Results) -> str | None:
+    """Why the verdict depends on a choice between settings that the validation prompts cannot tell apart.
+
+    None if each of them, read in place of the chosen one, decides the claim alike.
+    """
+    holds = claim.judge(measurements).holds
+    members = list(zip(claim.names, claim.quantities, strict=True))
+    for place, (member, quantity) in enumerate(members):
+        for setting in sorted(measurements[place].equals):
+            other = _measured(quantity, results, setting)
+            if isinstance(other, str) or math.isnan(other.value):
+                continue  # a seed that is read at this setting has no number
+            if claim.judge([*measurements[:place], other, *measurements[place + 1 :]]).holds is not holds:
+                return (
+                    "the validation prompts cannot tell several learning rates apart, and the claim "
+                    f"depends on which of them is read: {other.text(member)}"
+                )
     return None
 
 
@@ -222,9 +248,11 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
     )
 
 
-def _measured(quantity: Quantity, results: _Results) -> Measurement | str:
+def _measured(
+    quantity: Quantity, results: _Results, preferred: TunedValues | None = None
+) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
-    parts = [measure(part, runs_of(part, results.suite), results.pool) for part in quantity.parts]
+    parts = [measure(part, runs_of(part, results.suite), results.pool, preferred) for part in quantity.parts]
     reason = next((part for part in parts if isinstance(part, str)), None)
     return reason or combine(quantity, [part for part in parts if isinstance(part, Measurement)])
 

@@ -248,6 +248,35 @@ def test_the_learning_rate_is_chosen_on_one_set_of_prompts_and_reported_on_the_o
     assert "best of 3 settings" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("errors", "word"),
+    [((0.1, 0.15, 0.9), "reproduced"), ((0.1, 0.3, 0.1), "undecided"), ((0.3, 0.1, 0.3), "undecided")],
+)
+def test_a_claim_holds_at_every_learning_rate_that_the_validation_prompts_cannot_tell_apart(
+    errors: tuple[float, ...], word: str
+) -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3, 1e-2))
+    results = [
+        finished(run, error, selection=selection)
+        for run, error, selection in zip(runs, errors, (0.0, 0.0, 0.1), strict=True)
+    ]
+    verdict = verdict_on(bound(at_most=0.2), runs, results)
+    assert verdict.verdict == word
+    assert verdict.value == pytest.approx(errors[0]), "the lowest of equal rates is read"
+    assert ("depends on which of them is read: 0." in verdict.reason) == (word == "undecided")
+
+
+def test_a_difference_holds_whichever_of_equal_learning_rates_is_read_on_either_side() -> None:
+    runs = grid(LINEAR, ("mamba", "s4"), learning_rates=(1e-4, 1e-3))
+    measure = {"architecture": "mamba", "minus": {"architecture": "s4"}}
+    for other, word in ((0.5, "reproduced"), (0.2, "undecided")):
+        of_run = {run: 0.1 if run.architecture.name == "mamba" else 0.5 for run in runs}
+        of_run |= {run: other for run in runs if run.architecture.name == "s4" and run.learning_rate == 1e-3}
+        results = [finished(run, error, selection=0.0) for run, error in of_run.items()]
+        claim = {**bound(at_most=-0.3), "measure": measure}
+        assert verdict_on(claim, runs, results).verdict == word
+
+
 def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
     runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
     # Seed 0 alone makes 1e-3 the better rate.

@@ -20,7 +20,8 @@ from bench.selection import choose, seeds_to_report
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
     "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
-    "at the last checkpoint, averaged over seeds; of values with equal errors, the lowest. Every number "
+    "at the last checkpoint, averaged over seeds; of values with equal errors, the lowest (a claim is "
+    "undecided if it depends on which). Every number "
     "shown is measured on the test prompts. The best of several trainings is partly luck. So, with three or "
     "more seeds at several values, a seed is reported at the value that the other seeds choose. With three "
     "or more seeds at the chosen value only, these alone are reported. With fewer seeds, a reported error is"

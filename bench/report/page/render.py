@@ -45,7 +45,8 @@ MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or a run that it needs diverged",
-    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes",
+    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or the "
+    "answer depends on which of several equally good learning rates is read",
     "not comparable": "the models that are compared have learned too little, or none of them makes an error, "
     "or the runs are not those that the claim is about",
     "missing": "runs are missing",
