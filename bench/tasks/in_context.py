@@ -15,6 +15,7 @@ from bench.frozen import Frozen
 from bench.lazy import torch
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
+from bench.tasks.longer import longer_by_position
 from bench.tasks.task import (
     MAIN,
     Evaluation,
@@ -22,7 +23,6 @@ from bench.tasks.task import (
     Prompts,
     Settled,
     Task,
-    longer_by_position,
 )
 
 if TYPE_CHECKING:

@@ -11,16 +11,9 @@ from pydantic import Field, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, summarise
 from bench.tasks.draws import Draws
+from bench.tasks.longer import longer_by_position
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import (
-    MAIN,
-    SELECTION,
-    Evaluation,
-    LongerEvaluation,
-    Metric,
-    Prompts,
-    longer_by_position,
-)
+from bench.tasks.task import MAIN, SELECTION, Evaluation, LongerEvaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:

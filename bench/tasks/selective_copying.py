@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
-from bench.tasks.recall import longer_by_factors
+from bench.tasks.longer import longer_by_factors
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
 

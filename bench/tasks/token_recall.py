@@ -12,7 +12,8 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.draws import Draws
-from bench.tasks.recall import longer_by_factors, power_law_slots
+from bench.tasks.longer import longer_by_factors
+from bench.tasks.recall import power_law_slots
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
 

@@ -15,16 +15,9 @@ from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.groups import Group, derived_subgroup, elements, generators, multiplication_table
+from bench.tasks.longer import longer_by_position
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import (
-    MAIN,
-    SELECTION,
-    Evaluation,
-    LongerEvaluation,
-    Metric,
-    Prompts,
-    longer_by_position,
-)
+from bench.tasks.task import MAIN, SELECTION, Evaluation, LongerEvaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:
