@@ -246,3 +246,13 @@ def _nearest(inputs: Tensor, targets: Tensor, seen: int, k: int) -> Tensor:
 def vote_scores(votes: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of the sign of `votes` against labels ±1: 1 right, 0 wrong, one half for no majority."""
     return (torch.sign(votes) * labels + 1) / 2
+
+
+def first_match(values: Tensor) -> Tensor:
+    """The first earlier point that equals each point of (P, N, d): (P, N) int64; −1 for none."""
+    count, n_points, _ = values.shape
+    match = torch.full((count, n_points), -1)
+    for seen in range(1, n_points):
+        equal = (values[:, :seen] == values[:, seen : seen + 1]).all(dim=2)
+        match[:, seen] = torch.where(equal.any(dim=1), equal.to(torch.uint8).argmax(dim=1), -1)
+    return match

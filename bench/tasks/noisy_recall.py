@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline
-from bench.tasks.discrete_baselines import first_match
+from bench.tasks.baselines import Baseline, first_match
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
