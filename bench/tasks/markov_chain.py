@@ -148,8 +148,8 @@ class MarkovChain(NextToken):
         started = time.perf_counter()
         scores = self._by_evaluation(rule(prompts).log(), prompts)
         return [
-            summarise(name, kinds.get(at, "baseline"), values, started, evaluation=at)
-            for at, values in scores.items()
+            summarise(name, kinds.get(evaluation, "baseline"), values, started, evaluation=evaluation)
+            for evaluation, values in scores.items()
         ]
 
 

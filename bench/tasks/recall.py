@@ -132,10 +132,10 @@ class VectorMQAR(Task):
 
 
 def power_law_slots(draws: Draws, batch: int, chosen: int, slots: int) -> Tensor:
-    """Different slots of 0 … slots − 1 for queries, (B, chosen), in the order in which they are drawn.
+    """Different slots out of 0 … slots − 1 for queries, (B, chosen) int64, in the order of the draw.
 
-    Drawn without repetition with weights gap^(a−1), where slot 0 has the gap 1: those with the largest
-    log-weights plus Gumbel noise.
+    Slot s is drawn with the weight (s + 1)^(a − 1), without repetition. Such a draw takes the slots with the
+    largest sums of log-weight and Gumbel noise, −log(−log u) for uniform u.
     """
     gaps = torch.arange(1, slots + 1, device=draws.step.device, dtype=torch.float64)
     uniform = draws.uniform("place", batch, slots).to(torch.float64)

@@ -100,12 +100,12 @@ class TokenMQAR(Answers):
         return longer_by_factors(self, fields, "pairs")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        n, half = self.pairs, self.symbols // 2
+        n, half = self.pairs, self.symbols // 2  # keys and values are below and from `half` on
         keys = 1 + draws.subsets("key", batch, n, half - 1, half - 1)
         values = half + draws.subsets("value", batch, n + self.updates, half, half)
         updated = draws.subsets("updated", batch, self.updates, n, n)  # numbers of keys
         bound = torch.stack((torch.cat((keys, keys.gather(1, updated)), dim=1), values), dim=2).flatten(1)
-        final = values[:, :n].scatter(1, updated, values[:, n:])
+        final = values[:, :n].scatter(1, updated, values[:, n:])  # the value that counts, for each key
         has_two = torch.zeros_like(keys).scatter(1, updated, torch.ones_like(updated))
         rest = self.prompt_length - bound.shape[1]
         slots, order = power_law_slots(draws, batch, n, rest // 2).sort(dim=1)
@@ -139,14 +139,14 @@ class TokenMQAR(Answers):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         bindings = self.pairs + self.updates
-        rows = [
+        baselines = [
             *self._guesses("random value", "trivial", prompts, self.answers),
             *self._guesses("random value of the prompt", "baseline", prompts, bindings),
             *self._lookup("lookup of the last value", "floor", prompts, last=True),
         ]
         if self.updates:
-            rows += self._lookup("lookup of the first value", "baseline", prompts, last=False)
-        return rows
+            baselines += self._lookup("lookup of the first value", "baseline", prompts, last=False)
+        return baselines
 
     def _guesses(self, name: str, kind: Kind, prompts: Prompts, choices: int) -> list[Baseline]:
         """Guess one of `choices` values, among which the right one is."""
