@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bench import tracking
 from bench.cli import printing
-from bench.dispatch.job import Machine, has_dropout
+from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned
+from bench.run import Run, leaves
 
 CLUSTERS = ("local", "slurm")
 
@@ -87,3 +88,9 @@ def check_spread(spread: int, todo: list[Planned]) -> None:
             )
     if small := [entry for entry in todo if entry.run.batch_size < spread]:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
+
+
+def has_dropout(run: Run) -> bool:
+    """Whether any block of the run's architecture drops activations at random."""
+    settings = leaves(run.architecture.model_dump(mode="json"))
+    return any(path[-1].endswith("dropout") and value for path, value in settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import results as pool
 from bench.kernels.backends import resolve
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.tasks import Task
 
 
@@ -82,9 +82,3 @@ def is_done(job: Job, results: Path) -> bool:
     if isinstance(job, Run):
         return pool.load_run(results, job) is not None
     return pool.load_baselines(results, job.task.name, job.task_id) is not None
-
-
-def has_dropout(run: Run) -> bool:
-    """Whether any block of the run's architecture drops activations at random."""
-    settings = leaves(run.architecture.model_dump(mode="json"))
-    return any(path[-1].endswith("dropout") and value for path, value in settings)
