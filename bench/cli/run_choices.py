@@ -18,7 +18,10 @@ CLUSTERS = ("local", "slurm")
 
 @dataclass(frozen=True)
 class RunChoices:
-    """Options of the command line: which runs to start, and where."""
+    """Options of the command line: which runs to start, and where.
+
+    Attributes have the names of the options, but for `seconds`, the duration of `--for`.
+    """
 
     limit: int | None
     dry_run: bool
@@ -63,6 +66,11 @@ def check_choices(choices: RunChoices, machine: Machine) -> None:
 
 
 def check_kernels(machine: Machine) -> None:
+    """Refuse a backend that does not exist.
+
+    Raises:
+        UserError: the backend is unknown.
+    """
     from bench.kernels import backends
 
     if machine.kernels not in backends.CHOICES:
@@ -70,7 +78,12 @@ def check_kernels(machine: Machine) -> None:
 
 
 def check_spread(spread: int, todo: list[Planned]) -> None:
-    """Refuse runs whose result would differ when spread over several devices."""
+    """Refuse runs whose result would differ when spread over several devices.
+
+    Raises:
+        UserError: a run has dropout, carries a state, changes its learning rate at plateaus, or has fewer
+            prompts in a batch than devices.
+    """
     if spread == 1:
         return
     dropout = [entry for entry in todo if has_dropout(entry.run)]

@@ -142,21 +142,21 @@ class SlurmJob:
                     continue
             jobs.append(job)
         try:
-            places = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
+            crews = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
         except ValueError as error:
             raise UserError(f"{os.uname().nodename}: {error}") from None
-        if len(places) < self.workers:
-            print(f"{len(places)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
+        if len(crews) < self.workers:
+            print(f"{len(crews)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
         seat = None
         if self.spread > 1:
             from submitit.helpers import TorchDistributedEnvironment
 
             task = TorchDistributedEnvironment()
             seat = Seat(task.rank, task.world_size, f"127.0.0.1:{task.master_port}")  # all on one node
-            places = places[:1]  # the other tasks start the other processes
-        places = places[: max(1, len(jobs))]
+            crews = crews[:1]  # the other tasks start the other processes
+        crews = crews[: max(1, len(jobs))]
         return LocalPool(
-            jobs, self.order, places, PATIENCE_SECONDS, seat, self.order.folder, cluster_job=cluster_job()
+            jobs, self.order, crews, PATIENCE_SECONDS, seat, self.order.folder, cluster_job=cluster_job()
         )
 
     def _side_by_side(self) -> int | None:
