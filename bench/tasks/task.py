@@ -42,8 +42,8 @@ class Prompts:
         tokens: (B, L, width) float32, the model's input; of a discrete task (B, L) int64, ids of tokens.
         targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions;
             of a discrete task (B, N) int64, ids of tokens.
-        inputs: (B, N, d) float32, the inputs that the tokens contain, for baselines. A discrete task has ids
-            of tokens here, which nothing reads.
+        inputs: (B, N, d) float32, the inputs that the tokens contain, for baselines; of a discrete task
+            (B, N, 1) int64, ids of tokens, which nothing reads.
         counted: (B, N) bool, the points that the loss and the scores count; None for all.
         more: other tensors that the task's scores and baselines need, by name, with B rows.
     """
