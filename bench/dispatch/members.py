@@ -127,7 +127,7 @@ class StackMembers:
             self.failed(self.folders[k], error)
             return
         self.folders[k].clear()
-        self.order.works()
+        self.order.record_result()
 
 
 def no_room(error: BaseException) -> bool:

@@ -54,7 +54,7 @@ class Order:
     def folder(self) -> Path:
         return orders_folder(self.results) / self.stamp
 
-    def works(self) -> None:
+    def record_result(self) -> None:
         """Record that a run has a result. From now on, failures do not stop the order."""
         if not (self.folder / "works").exists():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -85,6 +85,17 @@ def work(
 
 @dataclass(frozen=True)
 class _Worker:
+    """The process of a worker.
+
+    Attributes:
+        order: the order that its jobs belong to.
+        machine: its settings.
+        stop: whether it must stop.
+        kernels: outcomes of the kernels' self-test.
+        group: the processes that train each run together; None if it trains alone.
+        cluster_job: number of the cluster job that it is part of; "" if there is none.
+    """
+
     order: Order
     machine: Machine
     stop: StopFlag
