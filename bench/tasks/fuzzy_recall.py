@@ -33,16 +33,16 @@ class FuzzyRecall(Answers):
         predicts                                     x y
 
     Of V `symbols`, the last is the padding at the beginning. ⌊(V − 1)/2⌋ of the others occur in keys, the
-    rest of W in values, so it is visible where a motif ends. A key has 1 … `key_tokens` different tokens:
+    rest of W in values, so a model can see where a motif ends. A key has 1 … `key_tokens` different tokens:
     its length is uniform, and so are its tokens; values alike. The value of a key is the same throughout
     a prompt, and new in every prompt. The last pair has a key that was seen before. The defaults are
     MAD's; harder settings have up to 128 symbols, or prompts of up to 1024.
 
-    MAD trains on every next token, most of which nobody can predict, and tests the values of repeated
+    MAD trains on every next token, most of which no model can predict, and tests the values of repeated
     keys, in prompts whose keys all have `key_tokens` tokens. Here the loss and the scores count the
     values of repeated keys, and training and evaluation have the same prompts. The place of MAD's
-    repeated pair is drawn by tokens, so it can fall outside the prompt. Here it is one of all pairs that
-    surely fit.
+    repeated pair is drawn by tokens, so it can fall outside the prompt. Here it is uniform among the
+    pairs that surely fit.
 
     Scores, by the number of tokens of the key: `report` is the accuracy of all tokens of the value, and
     `cross_entropy` is in nats. Means are over all these tokens. MAD's score is the column of the longest

@@ -1,4 +1,4 @@
-"""A fixed map from keys to values, to be learned by heart (Poli et al. 2024, "MAD")."""
+"""A fixed map from keys to values, which the weights must store (Poli et al. 2024, "MAD")."""
 
 from __future__ import annotations
 

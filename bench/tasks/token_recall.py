@@ -34,12 +34,13 @@ class TokenMQAR(Answers):
     Of V `symbols`, 1 … V/2 − 1 are keys and V/2 … V − 1 are values, both without repetition in a prompt.
     After the pairs, `updates` of the keys get another value, which counts. Without updates the task is
     zoology's `multiquery_ar`, with them its `forgetting_mqar`: a memory that only adds confuses both values.
-    Each key is a query once. The slots of the queries are drawn for one key after the other, with
+    Each key is queried once. The slots of the queries are drawn for one key after the other, with
     probability ∝ gap^(a−1), a = 0.01, so most queries come soon. Fillers are random tokens of all symbols, or
     zero.
 
-    Zoology has 8 192 symbols and the (L, pairs) (64, 4), (128, 8), (256, 16), in the study of Based also
-    (256, 64) (Arora et al. 2024). The default is smaller, because a lookup of an embedding is a product here.
+    Zoology has 8 192 symbols and the (L, pairs) (64, 4), (128, 8) and (256, 16). The study of Based also has
+    (256, 64) (Arora et al. 2024). The default is smaller, because an embedding is computed here as a matrix
+    product, whose cost grows with the symbols.
 
     Scores, by the number of queries before: `report` is the accuracy, `cross_entropy` is in nats,
     `updated_keys` is the accuracy at keys with two values. A lookup is always right.

@@ -46,13 +46,13 @@ class WordProblem(NextToken):
     of the prompt is the identity or one of the group's generators (`bench.tasks.groups`), as Grazzi et al.
     (2024) restrict S5 to some of its elements. Products are then uniform only after many elements: those of
     the first few are easier to guess. A generator of S3, A5 or S5 is the product of at most two reflections,
-    but for the cycle of five points in S5, which takes four.
+    except the cycle of five points in S5, which takes four.
 
     Groups: Z2 (parity), Z5 (sums modulo 5), S3, three groups of 60 elements (Z60 commutative, A4xZ5
     solvable, A5 not solvable), and S5, of 120. The word problem of a group that is not solvable is complete
     for NC¹ (Barrington 1989); those of solvable groups are easier. Transformers and state-space models with
-    diagonal transitions and logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless
-    TC⁰ = NC¹ (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
+    diagonal transitions and logarithmic precision are in TC⁰. Unless TC⁰ = NC¹, they cannot solve it at
+    every length (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
 
     Every element has a target, so a prompt of L elements contains one of each length up to L, and the trained
     lengths are uniform on 1 … L. With a `curriculum` of points, L grows during training, as in the protocol

@@ -262,10 +262,8 @@ class GINC(NextToken):
         from bench.tasks.languages import ginc_baselines, hidden_markov
 
         started, words = time.perf_counter(), prompts.tokens - 1
-        begins, counts = (
-            self.evaluations()[evaluation].positions,
-            self.positions_per_column(prompts, evaluation),
-        )
+        begins = self.evaluations()[evaluation].positions
+        counts = self.positions_per_column(prompts, evaluation)
         assert counts is not None
 
         def row(name: str, kind: Kind, losses: Tensor) -> Baseline:

@@ -54,8 +54,8 @@ class RegBench(NextToken, Sizes):
         allowed    bc a  bc    a     a  bc b
 
     A language is an automaton with 4 to 12 states. Each state has 1 to 3 equally likely edges, to other
-    states, with letters of the language's own alphabet. A prompt has 10 to 19 strings of 1 to 49 letters. The
-    released code of Akyürek et al. draws its ranges without the upper ends, and these are the defaults here.
+    states, with letters of the language's own alphabet. A prompt has 10 to 19 strings of 1 to 49 letters.
+    These defaults are what the released code of Akyürek et al. draws: its ranges leave out their upper ends.
 
     Scores, each a mean over all scored positions of all languages:
 
