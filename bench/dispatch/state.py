@@ -39,12 +39,13 @@ SILENT_AFTER_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Folder:
-    """The state folder of one run (or of one task's baselines)."""
+    """The state folder of a run, of a stack or of a task's baselines."""
 
     path: Path
 
     @classmethod
     def of(cls, results: Path, run_id: str) -> Folder:
+        """The state folder of a run, a stack or baselines with this id. It need not exist."""
         return cls(results / STATE / run_id)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Reference predictors for noisy linear regression, with a finite pool of functions or with endless ones.
+"""Baselines for noisy linear regression, with a finite pool of functions or with endless ones.
 
     y = w·x + ε, ε ~ N(0, σ²)            score: the squared error of w·x
 

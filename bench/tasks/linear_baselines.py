@@ -1,4 +1,4 @@
-"""Reference predictors for regression: linear ones and a Gaussian process.
+"""Baselines for regression: linear ones and a Gaussian process.
 
 Shapes: P prompts of N points with d input coordinates.
 """

@@ -1,4 +1,4 @@
-"""Reference predictors for sparse parities.
+"""Baselines for sparse parities.
 
 Shapes: P prompts of N points with d input coordinates.
 """

@@ -237,7 +237,7 @@ class GINC(NextToken):
         ]
         return torch.stack(sums, dim=1)
 
-    # Reference predictors.
+    # Baselines.
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         from bench.tasks.languages import ginc_baselines, hidden_markov

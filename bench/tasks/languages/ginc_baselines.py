@@ -1,4 +1,4 @@
-"""Reference predictors for GINC: the exact Bayes rule for documents and for prompts, and trivial ones.
+"""The exact Bayes rules of GINC: for documents and for prompts. `GINC.baselines` makes records of them.
 
 Shapes: D documents (or parts) of T words; P prompts; C concepts.
 """

@@ -1,4 +1,4 @@
-"""Reference predictors for RegBench: what the automaton leaves open, the best learner, n-grams in context.
+"""Baselines for RegBench: what the automaton leaves open, the best learner, n-grams in context.
 
 All of them read a text from left to right and predict every letter from what came before. Scores are those
 of the task, at the same positions, with the same columns.
