@@ -154,7 +154,7 @@ class Tracking:
         log = results / STATE / "logs" / "tracking.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            # A session of its own: Ctrl-C ends the training, and this process then reads the record a last time.
+            # A session of its own: Ctrl-C ends the training. This process then reads the record a last time.
             process = subprocess.Popen(
                 [sys.executable, "-m", "bench.tracking"],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
