@@ -37,12 +37,12 @@ def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -
     runs = [job for job in jobs if isinstance(job, Run)]
     compositions = begun(results)
     with contextlib.ExitStack() as locks:
-        yield _begun(run, runs, results, compositions, locks) or _free(
+        yield _interrupted_stack(run, runs, results, compositions, locks) or _new_stack(
             run, runs, results, machine, compositions, locks
         )
 
 
-def _begun(
+def _interrupted_stack(
     run: Run,
     runs: Sequence[Run],
     results: Path,
@@ -65,7 +65,7 @@ def _begun(
     return None
 
 
-def _free(
+def _new_stack(
     run: Run,
     runs: Sequence[Run],
     results: Path,
