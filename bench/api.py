@@ -230,7 +230,7 @@ def _size(architecture: Architecture, layers: int, width: int, heads: int) -> Si
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with numbers of NumPy as Python's."""
+    """The values, with NumPy's numbers as Python's."""
     return {
         name: value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
         for name, value in values.items()
@@ -245,10 +245,10 @@ def _optimizer(value: Any, steps: int) -> Optimizer:
 
 
 def _accepted(read: Callable[[list[Complaint]], T]) -> T:
-    """What `read` returns.
+    """The value that `read` returns.
 
     Raises:
-        UserError: it complained, or it got values that are not plain data.
+        UserError: `read` complained, or got values that are not plain data.
     """
     complaints: list[Complaint] = []
     try:
@@ -260,7 +260,7 @@ def _accepted(read: Callable[[list[Complaint]], T]) -> T:
 
 
 def _valid(model: type[F], values: Mapping[str, Any]) -> F:
-    """`values` as a `model`.
+    """A `model` of these values.
 
     Raises:
         UserError: a value does not fit.

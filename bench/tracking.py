@@ -3,8 +3,9 @@
     training ─→ results/.state/<id>/heartbeat.json, result files ─→ this process ─→ tracker
 
 The process only reads files that the training writes anyway. A tracker that is slow, hangs or fails
-therefore cannot slow or stop a run. The process is `python -m bench.tracking`. It reads what to follow from
-standard input, one line of JSON. When standard input is closed, it reads the files once more and ends.
+therefore cannot slow or stop a run. The process is `python -m bench.tracking`. Its request is one line of
+JSON on standard input: which runs to follow, and for which tracker. When standard input is closed, the
+process reads the record a last time and ends.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ Event = tuple[int, dict[str, float]]
 
 
 class Trackio:
-    """A run in Trackio, which stores it on this machine unless its own variables name a server."""
+    """A run in Trackio, which stores it on this machine unless its own variables name a server.
+
+    Args:
+        module: the package.
+        project: name of the suite.
+        run: the run's entry in the request of `Tracking.start`.
+    """
 
     def __init__(self, module: Any, project: str, run: Mapping[str, Any]) -> None:
         self.run = module.init(
@@ -60,7 +67,13 @@ class Trackio:
 
 
 class WeightsAndBiases:
-    """A run in Weights & Biases: offline, unless WANDB_MODE or an API key is set."""
+    """A run in Weights & Biases: offline, unless WANDB_MODE or an API key is set.
+
+    Args:
+        module: the package.
+        project: name of the suite.
+        run: the run's entry in the request of `Tracking.start`.
+    """
 
     def __init__(self, module: Any, project: str, run: Mapping[str, Any]) -> None:
         is_online = "WANDB_API_KEY" in os.environ or "WANDB_MODE" in os.environ
@@ -105,10 +118,13 @@ def check(name: str) -> None:
 
 @dataclass
 class Tracking:
-    """A running tracker process. Use as a context: leaving it ends the process.
+    """A running tracker process, as a context. Leaving the context ends the process.
 
     Attributes:
-        warning: why the tracker did not finish; "" if it did. Known after the context.
+        process: the process.
+        log: the file with its output.
+        patience: seconds that it has to finish when the context is left.
+        warning: why the tracker did not finish; "" if it did. It is set when the context is left.
     """
 
     process: subprocess.Popen[bytes]
@@ -119,7 +135,7 @@ class Tracking:
     @classmethod
     def start(cls, tracker: str, project: str, runs: Iterable[Run], results: Path) -> Tracking:
         """Start a process that follows these runs."""
-        order = {
+        request = {
             "tracker": tracker,
             "project": project,
             "results": str(results),
@@ -138,20 +154,20 @@ class Tracking:
         log = results / STATE / "logs" / "tracking.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            # A session of its own: Ctrl-C ends the training, and this process then reads the files once more.
+            # A session of its own: Ctrl-C ends the training. This process then reads the record a last time.
             process = subprocess.Popen(
                 [sys.executable, "-m", "bench.tracking"],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         tracking = cls(process, log)
         # The pipe may be full before the process reads. Writing must not wait for that.
-        threading.Thread(target=tracking._send, args=(json.dumps(order).encode(),), daemon=True).start()
+        threading.Thread(target=tracking._send, args=(json.dumps(request).encode(),), daemon=True).start()
         return tracking
 
-    def _send(self, order: bytes) -> None:
+    def _send(self, request: bytes) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
-            self.process.stdin.write(order + b"\n")
+            self.process.stdin.write(request + b"\n")
             self.process.stdin.flush()
 
     def __enter__(self) -> Tracking:
@@ -184,7 +200,9 @@ class Follower:
     """The record of one run, read piece by piece.
 
     Attributes:
-        step: the last step of which the loss was read.
+        result: the path of its result.
+        folder: its state folder.
+        step: the last step whose loss was read.
         ended: whether the result was read.
     """
 
@@ -218,26 +236,26 @@ def _evaluations(result: Mapping[str, Any]) -> Iterator[Event]:
         yield int(checkpoint["step"]), finite
 
 
-def follow(order: Mapping[str, Any], over: threading.Event) -> None:
-    """Copy the record of all runs to the tracker until `over` is set, and then once more.
+def follow(request: Mapping[str, Any], ended: threading.Event) -> None:
+    """Copy the record of all runs to the tracker until `ended` is set, and then once more.
 
     Args:
-        order: the line that `Tracking.start` sends: tracker, project, folder of results, and runs.
-        over: set when the training has ended.
+        request: the line that `Tracking.start` sends: tracker, project, folder of results, and runs.
+        ended: set when the training has ended.
     """
-    module, begin = importlib.import_module(order["tracker"]), TRACKERS[order["tracker"]]
-    results = Path(order["results"])
+    module, begin = importlib.import_module(request["tracker"]), TRACKERS[request["tracker"]]
+    results = Path(request["results"])
     followers = {
-        run["id"]: Follower(Path(run["result"]), Folder.of(results, run["id"])) for run in order["runs"]
+        run["id"]: Follower(Path(run["result"]), Folder.of(results, run["id"])) for run in request["runs"]
     }
-    runs = {run["id"]: run for run in order["runs"]}
+    runs = {run["id"]: run for run in request["runs"]}
     begun: dict[str, Trackio | WeightsAndBiases] = {}
     while True:
-        is_last = over.wait(EVERY_SECONDS)
+        is_last = ended.wait(EVERY_SECONDS)
         for key, follower in list(followers.items()):
             for step, metrics in follower.events():
                 if key not in begun:
-                    begun[key] = begin(module, order["project"], runs[key])
+                    begun[key] = begin(module, request["project"], runs[key])
                 begun[key].log(step, metrics)
             if follower.ended:
                 del followers[key]
@@ -250,20 +268,20 @@ def follow(order: Mapping[str, Any], over: threading.Event) -> None:
 
 
 def main() -> None:
-    """Read the order from standard input and follow it. If it fails, the last line printed is the error."""
+    """Read the request from standard input and follow its runs. If that fails, the last line is the error."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)  # the training goes first
-    order = json.loads(sys.stdin.buffer.readline())
-    over = threading.Event()
+    request = json.loads(sys.stdin.buffer.readline())
+    ended = threading.Event()
 
     def wait_for_the_end() -> None:
         sys.stdin.buffer.read()
-        over.set()
+        ended.set()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     code = 0
     try:
-        follow(order, over)
+        follow(request, ended)
     except BaseException as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         code = 1

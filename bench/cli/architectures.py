@@ -28,6 +28,7 @@ from bench.tasks import TASKS, Task
 
 SIZE = "4x256"
 TASK = "linear_regression"
+"""Size and task for which costs are shown by default."""
 
 
 def command(

@@ -14,6 +14,7 @@ from bench import plugins
 from bench import suite as suites
 from bench.cli.completion import setting_words, suite_words, task_setting_words
 from bench.cli.stdout import reserve
+from bench.errors import UserError
 from bench.filters import RUN_FIELDS
 from bench.plan import Planned, select
 from bench.shard import Shard
@@ -28,11 +29,11 @@ class SuiteChoice:
 
     Attributes:
         path: its file.
-        word: what the user wrote for it.
-        settings: what the user changes in it, as `key=value`.
+        word: its path or name, as the user wrote it.
+        settings: the settings that the user changes, as `key=value`.
         shard: the share of its runs that is meant; None for all.
-        terms: the filter that chooses among them; None for all.
         results: the folder of results, for the text of another command about this suite.
+        terms: the filter that chooses among the runs; None for all.
     """
 
     path: Path
@@ -55,24 +56,36 @@ class SuiteChoice:
 
         Raises:
             InvalidFile: there is neither a file nor a suite of this name.
-            UserError: the share is not one.
+            UserError: `shard` is not of the form 2/4.
         """
         share = None if shard is None else Shard.of(shard)
         return cls(locate(str(word)), str(word), tuple(settings), share, results, terms)
+
+    @classmethod
+    def optional(cls, word: str | None, settings: Sequence[str]) -> SuiteChoice | None:
+        """The suite of a command that also works without one; None without one.
+
+        Raises:
+            InvalidFile: as in `of`.
+            UserError: settings are changed, but no suite is named.
+        """
+        if word is None and settings:
+            raise UserError("--set changes a suite: name one")
+        return None if word is None else cls.of(word, settings)
 
     def load(self) -> suites.Suite:
         """Read the suite; errors as in `bench.suite.load`."""
         return suites.load(self.path, self.settings)
 
     @property
-    def without_results(self) -> str | None:
-        """That the folder that the user names does not exist, which may be a typo; else None."""
+    def missing_folder(self) -> str | None:
+        """A remark if the folder of results that the user names does not exist, which may be a typo."""
         if self.results == RESULTS or self.results.exists():
             return None
         return f"{self.results}: no such folder of results yet; bench run makes it"
 
     def __str__(self) -> str:
-        """The arguments of another command about this suite: `quick --set steps=2000 --plugin mine.py`."""
+        """The arguments of another command about this suite, such as `quick --set steps=2000`."""
         changes = "".join(f" --set {shlex.quote(word)}" for word in self.settings)
         results = "" if self.results == RESULTS else f" --results {shlex.quote(str(self.results))}"
         return f"{shlex.quote(self.word)}{changes}{results}{plugins.flags()}"
@@ -99,13 +112,13 @@ class SuiteChoice:
 
 A_SUITE = "a suite file, or the name of a suite that ships with bench."
 SuiteWord = Annotated[
-    str,
-    typer.Argument(
-        metavar="SUITE",
-        help=f"A{A_SUITE[1:]}",
-        autocompletion=suite_words,
-    ),
+    str, typer.Argument(metavar="SUITE", help=A_SUITE.capitalize(), autocompletion=suite_words)
 ]
+
+
+def optional_suite(purpose: str) -> Any:
+    """The argument SUITE of a command that also works without one; its help begins with `purpose`."""
+    return typer.Argument(metavar="SUITE", help=f"{purpose}: {A_SUITE}", autocompletion=suite_words)
 
 
 def _set_option(help: str, words: Callable[..., Any]) -> Any:
@@ -140,7 +153,7 @@ Results = Annotated[
 
 
 def _load_plugins(ctx: typer.Context, files: list[Path]) -> list[Path]:
-    if ctx.resilient_parsing:  # a shell completes a line: it reads the standard output, and runs no plugin
+    if ctx.resilient_parsing:  # a shell completes a line, and reads standard output: run no plugin
         return files
     reserve()  # a plugin's prints, now or later, must not mix with the command's output
     if files:

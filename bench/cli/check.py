@@ -114,9 +114,9 @@ def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> in
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
     pool = pool_of.load(pool_of.require(results))
     verdicts = verdicts_on(claims, suite, results, pool, allow_synthetic=options.allow_synthetic)
-    memory = _memory(results, suite)
-    last = _remembered(memory)
-    owner.refuse_other(suite, memory.parent, last.get("suite"))
+    file = _last_check_file(results, suite)
+    last = _last_check(file)
+    owner.refuse_other(suite, file.parent, last.get("suite"))
     before = changes_of.verdicts_in(last) if against is None else against
     changes = [] if before is None else changes_of.changes(before, verdicts)
     lost = any(change.lost for change in changes)
@@ -136,12 +136,16 @@ def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> in
             out.say(problem, style="yellow")
     # A comparison with a file, or of synthetic results, is not the check that the next one continues.
     if against is None and not options.allow_synthetic:
-        _remember(memory, suite, verdicts)
+        _store_check(file, suite, verdicts)
     return code
 
 
 def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
-    """Print the claims that pass on made-up results. Nothing is read, remembered or written."""
+    """Print the claims that pass on made-up results; return the exit code 0. No result is read or written.
+
+    Raises:
+        UserError: options do not go together.
+    """
     if options.null and options.reverse:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if options.junit or options.against:
@@ -246,20 +250,20 @@ def verdicts_on(
     return checks.check(claims, suite, pool, states, allow_synthetic=allow_synthetic)
 
 
-def _memory(results: Path, suite: Suite) -> Path:
+def _last_check_file(results: Path, suite: Suite) -> Path:
     """The file with the last check of a suite on these results."""
     return results / pool_of.STATE / "checks" / f"{suite.name}.json"
 
 
-def _remembered(memory: Path) -> dict[str, Any]:
+def _last_check(file: Path) -> dict[str, Any]:
     """The last check; empty if there was none or it cannot be read."""
     with contextlib.suppress(OSError, ValueError):
-        value = json.loads(memory.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else {}
     return {}
 
 
-def _remember(memory: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -> None:
-    """Keep the verdicts for the next check. Results that are read-only are no error."""
+def _store_check(file: Path, suite: Suite, verdicts: Sequence[checks.Verdict]) -> None:
+    """Keep the verdicts for the next check, if the folder of results can be written."""
     with contextlib.suppress(OSError):
-        write_json(memory, {"suite": owner.note(suite, memory.parent), **checks.to_json(verdicts)})
+        write_json(file, {"suite": owner.note(suite, file.parent), **checks.to_json(verdicts)})

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 MOST = 200
-"""Most suggestions that are offered."""
+"""Largest number of suggestions."""
 
 
 def suite_words(incomplete: str) -> list[str]:
-    """Names of suites that ship with bench, and YAML files, that begin so."""
+    """Names of suites that ship with bench, and YAML files, that begin with the incomplete word."""
     from bench.suite import shipped
 
     names = [name for name in shipped.paths() if name.startswith(incomplete)] if "/" not in incomplete else []
@@ -21,21 +21,21 @@ def suite_words(incomplete: str) -> list[str]:
 
 
 def task_names(incomplete: str) -> list[str]:
-    """Names of tasks that begin so."""
+    """Names of tasks that begin with the incomplete word."""
     from bench.tasks import TASKS
 
     return [name for name in TASKS if name.startswith(incomplete)]
 
 
 def architecture_names(incomplete: str) -> list[str]:
-    """Names of architectures that begin so."""
+    """Names of architectures that begin with the incomplete word."""
     from bench.models.architectures import ARCHITECTURES
 
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
 
 
 def run_ids(incomplete: str) -> list[tuple[str, str]]:
-    """Ids that begin so, of runs in `results/` that were started or have a result, with their labels."""
+    """Ids of runs in `results/` that were started or have a result, with their labels."""
     from bench.results import STATE
 
     results = Path("results")
@@ -61,7 +61,7 @@ def task_setting_words(incomplete: str) -> list[str]:
 
 
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:
-    """Paths that begin so: files with one of these endings, and folders."""
+    """Paths that begin with the incomplete word: suites with one of these endings, and folders."""
     from bench.suite.shipped import is_suite
 
     folder, _, start = incomplete.rpartition("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from dataclasses import asdict
@@ -118,8 +119,6 @@ def _chosen(device: str, tests: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _device(device: Any) -> dict[str, Any]:
-    import os
-
     import torch
 
     if device.type == "cpu":

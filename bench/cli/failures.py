@@ -30,7 +30,9 @@ from bench.dispatch.state import Folder
 from bench.plan import Planned, plan
 
 MOST_NAMED = 5
+"""Largest number of runs that are listed for each cause."""
 TRACEBACK_LINES = 12
+"""Largest number of lines of a traceback."""
 
 
 def command(

@@ -72,6 +72,11 @@ def show_log(name: str, results: Path, lines: int, follow: bool) -> None:
 
 
 def _find(name: str, results: Path) -> str:
+    """The id of the run that a name means.
+
+    Raises:
+        UserError: no run of that name was started, or several ids begin with it.
+    """
     beginning = name.rsplit("-", 1)[-1]
     logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
     submitted = {
@@ -96,7 +101,7 @@ def _find(name: str, results: Path) -> str:
 
 
 def _explain(run_id: str, results: Path, out: printing.Output) -> None:
-    """Explain why a run has no log yet; print the output of its job if the job has begun."""
+    """Explain why a run has no log yet; if its job has begun, print the output of the job."""
     queue = ask_queue(results)
     if (job := queue.runs.get(run_id)) is not None:
         out.say(f"{run_id} has printed nothing yet: job {job.job} is {job.state.lower()} ({job.reason})")

@@ -14,7 +14,7 @@ from bench.plan import Planned
 
 
 def share_gpus(
-    places: list[Machine],
+    machines: list[Machine],
     workers: int | None,
     todo: list[Planned],
     memories: Memories,
@@ -27,7 +27,7 @@ def share_gpus(
     failure does not stop other runs.
 
     Args:
-        places: an entry per worker of `--workers`; without this option, an entry per GPU or group of GPUs.
+        machines: an entry per worker of `--workers`; without this option, an entry per GPU or group of GPUs.
         workers: value of `--workers`.
         todo: the runs to train.
         memories: estimates of the memory of runs.
@@ -37,22 +37,22 @@ def share_gpus(
     Raises:
         UserError: `--workers` is larger than fits.
     """
-    if places[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
-        return places
+    if machines[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
+        return machines
     memory, needs = min(gpus), _needs(todo, memories)
     if large := _too_large(needs, memory):
         where = f"a GPU of this machine ({memory:,} MiB)"
         out.say(f"{_described(large, where)}; it may run out of memory.", style="yellow")
     largest, need = max(needs, key=lambda entry: entry[1].mib)
     if workers is None:
-        return places * side_by_side(need.mib, memory, len(todo), len(places), most)
-    sharing = max(Counter(device for entry in places for device in entry.devices).values())
+        return machines * side_by_side(need.mib, memory, len(todo), len(machines), most)
+    sharing = max(Counter(device for entry in machines for device in entry.devices).values())
     if sharing > 1 and sharing * need.mib > memory:
         raise UserError(
             f"--workers {workers} puts {sharing} runs on one GPU, and {largest.run.label} is expected to "
             f"take {need.mib:,} of its {memory:,} MiB: use fewer workers, or exclude large runs with --filter"
         )
-    return places
+    return machines
 
 
 def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing.Output) -> None:

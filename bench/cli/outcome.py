@@ -27,6 +27,7 @@ from bench.results import STATE
 from bench.run import Run
 
 ASK_BEYOND_SECONDS = 3 * 3600.0
+"""Longer work starts only after a question."""
 
 
 def say_states(name: str, chosen: list[Planned], todo: list[Planned], out: printing.Output) -> None:
@@ -77,7 +78,7 @@ def conclude(
     """Print how every run ended.
 
     Raises:
-        typer.Exit: code 1 unless every run finished or diverged.
+        typer.Exit: code 1 unless every run finished or diverged; 143 if the workers were told to stop.
     """
     results = order.results
     pool = pool_of.load(results)
@@ -99,19 +100,29 @@ def conclude(
         out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
         raise typer.Exit(1)
     if words["missing"]:
-        saved = [entry for entry in todo if "ended" in (Folder.of(results, entry.run.id).heartbeat() or {})]
-        if reason:
-            out.say(f"Start the remaining runs with: bench run {choice.to_run}")
-        elif any(statuses[entry.run.id].job for entry in todo):
-            out.say(f"Interrupted. Run the same command again to resume. See bench status {choice}")
-        elif saved:
-            out.say(f"Workers were told to stop, and saved. Resume with: bench run {choice.to_run}")
-            raise typer.Exit(exit_code(signal.SIGTERM))
-        else:
-            logs = f"{results / STATE}/worker-*.log"
-            out.say(f"Some runs left no result and no failure. See the reason in {logs}")
-        raise typer.Exit(1)
+        raise typer.Exit(_say_why_missing(choice, order, todo, statuses, out))
     out.say(f"Next: bench report {choice}")
+
+
+def _say_why_missing(
+    choice: SuiteChoice,
+    order: Order,
+    todo: Iterable[Planned],
+    statuses: Mapping[str, RunStatus],
+    out: printing.Output,
+) -> int:
+    """Print why runs have neither a result nor a failure, and how to go on. Returns the exit code."""
+    if order.stopped():
+        out.say(f"Start the remaining runs with: bench run {choice.to_run}")
+    elif any(statuses[entry.run.id].job for entry in todo):
+        out.say(f"Interrupted. Run the same command again to resume. See bench status {choice}")
+    elif any("ended" in (Folder.of(order.results, entry.run.id).heartbeat() or {}) for entry in todo):
+        out.say(f"Workers were told to stop, and saved. Resume with: bench run {choice.to_run}")
+        return exit_code(signal.SIGTERM)
+    else:
+        logs = f"{order.results / STATE}/worker-*.log"
+        out.say(f"Some runs left no result and no failure. See the reason in {logs}")
+    return 1
 
 
 def conclude_early(

@@ -68,10 +68,10 @@ def show_plan(choice: SuiteChoice, results: Path, as_json: bool, only_summary: b
     out.print(_totals(out, suite, planned, title="" if only_summary else "By experiment"))
     for line in _remarks(choice, planned, speeds):
         out.print(Text(line, "dim"))
-    if choice.without_results:
-        out.say(choice.without_results, style="yellow")
+    if choice.missing_folder:
+        out.say(choice.missing_folder, style="yellow")
     say_outdated(planned, pool, out)
-    for line in said_withdrawn(suite, pool):
+    for line in withdrawn_lines(suite, pool):
         out.say(line, style="yellow")
     for problem in pool.problems:
         out.say(problem, style="yellow")
@@ -94,8 +94,8 @@ def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Outpu
         out.say(line, style="yellow")
 
 
-def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
-    """The results of a suite that no longer count, a line per reason."""
+def withdrawn_lines(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
+    """The withdrawn results of a suite, in a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)
 
@@ -103,8 +103,8 @@ def said_withdrawn(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
 def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], title: str) -> Table:
     """A row per experiment: its runs by state, the time of its runs, and their FLOPs.
 
-    Times are of one worker. Runs without a result whose time is not known are counted. What is missing is the
-    rest of the runs, so it has no column.
+    Times are of one worker. Runs without a result whose time is unknown are counted in a column. Missing runs
+    are the rest, so they have no column.
     """
     words = [word for word in WORDS if any(entry.status.word == word for entry in planned)]
     words = ["finished", *(word for word in words if word not in ("finished", "missing"))]

@@ -26,6 +26,7 @@ STATE_STYLES = {
     "missing": "dim",
 }
 UNBOUNDED = 10_000
+"""Width of output that does not go to a terminal: no line is broken."""
 FLOPS = "full-length FLOPs"
 """Heading of training FLOPs, which are printed in the count at which models are compared (`AXIS`)."""
 
@@ -62,7 +63,7 @@ class Column:
     Attributes:
         number: whether cells are aligned to the right.
         folds: whether cells may be broken into lines if the terminal is too narrow.
-        spare: whether the column may be left out then.
+        spare: whether the column may be left out in that case.
     """
 
     name: str

@@ -304,10 +304,10 @@ def _run_here(
 
 
 def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]:
-    """Baselines, then the runs in the order in which several workers end at about one time, then the others.
+    """The jobs in the order for several workers: baselines, the longest stacks first, then the other runs.
 
-    One worker takes as long in any order, and where a time limit ends the work, the suite's order says what
-    comes first.
+    Workers then end at about the same time. One worker takes the same time in any order. With a time limit,
+    the suite's order decides which runs come first.
     """
     places = {entry.run.id: place for place, entry in enumerate(longest_first(todo, kind))}
 
@@ -318,13 +318,13 @@ def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]
 
 
 def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
-    """How many of the runs have finished without keeping their weights."""
+    """Number of runs that have finished and whose weights were not kept."""
     results = (pool.runs[entry.run.id] for entry in chosen if entry.run.id in pool.runs)
     return sum(result.finished and result.provenance.weights is None for result in results)
 
 
 def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site | None) -> Speeds:
-    """Speeds of the device that the runs will train on; on a cluster the one that was measured most."""
+    """Speeds of the device that will train; for a cluster, of the device that was measured most."""
     measured = records.load(results, pool.problems)
     if site is not None:
         kind = "gpu" if site.wants_gpus else "cpu"
@@ -335,6 +335,7 @@ def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site |
 
 
 def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
+    """The chosen runs to train: those without a result, and with `--retry` those that failed."""
     states = {"missing"} | ({"failed"} if choices.retry else set())
     if choices.cluster == "local":  # wait for runs of other processes, and take over if those die
         states |= {"running", "queued"}
@@ -343,7 +344,7 @@ def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
 
 
 def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Baselines]:
-    """The missing baselines of the tasks to train; those of every chosen task where no run is missing."""
+    """The missing baselines of the tasks to train; if no run is left to train, those of all chosen tasks."""
     tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
     return [
         Baselines(run.task, task_id, run.evaluation_prompts)

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from bench import tracking
 from bench.cli import printing
-from bench.dispatch.job import Machine, has_dropout
+from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
 from bench.plan import Planned
+from bench.run import Run, leaves
 
 CLUSTERS = ("local", "slurm")
 
 
 @dataclass(frozen=True)
 class RunChoices:
-    """Options of the command line: which runs to start, and where."""
+    """Options of the command line: which runs to start, and where.
+
+    Attributes have the names of the options, but for `seconds`, the duration of `--for`.
+    """
 
     limit: int | None
     dry_run: bool
@@ -62,6 +66,11 @@ def check_choices(choices: RunChoices, machine: Machine) -> None:
 
 
 def check_kernels(machine: Machine) -> None:
+    """Refuse a backend that does not exist.
+
+    Raises:
+        UserError: the backend is unknown.
+    """
     from bench.kernels import backends
 
     if machine.kernels not in backends.CHOICES:
@@ -69,7 +78,12 @@ def check_kernels(machine: Machine) -> None:
 
 
 def check_spread(spread: int, todo: list[Planned]) -> None:
-    """Refuse runs whose result would differ when spread over several devices."""
+    """Refuse runs whose result would differ when spread over several devices.
+
+    Raises:
+        UserError: a run has dropout, carries a state, changes its learning rate at plateaus, or has fewer
+            prompts in a batch than devices.
+    """
     if spread == 1:
         return
     dropout = [entry for entry in todo if has_dropout(entry.run)]
@@ -87,3 +101,9 @@ def check_spread(spread: int, todo: list[Planned]) -> None:
             )
     if small := [entry for entry in todo if entry.run.batch_size < spread]:
         raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
+
+
+def has_dropout(run: Run) -> bool:
+    """Whether any block of the run's architecture drops activations at random."""
+    settings = leaves(run.architecture.model_dump(mode="json"))
+    return any(path[-1].endswith("dropout") and value for path, value in settings)

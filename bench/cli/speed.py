@@ -15,8 +15,7 @@ import typer
 from rich.console import Console
 
 from bench.cli import printing
-from bench.cli.arguments import A_SUITE, RESULTS, Changes, Json, Plugins, Results, SuiteChoice
-from bench.cli.completion import suite_words
+from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, optional_suite
 from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 PEERS = {"jax": "pip install 'jax[cuda12]' on a GPU, pip install jax on a processor"}
 """Other programs that can be timed too, and the commands that install them."""
 DASH = "–"
-
+"""Stands for a number that was not measured."""
 PEER_CASE = ("transformer", "linear_regression")
 """Architecture and task that a peer's program computes."""
 
@@ -42,14 +41,7 @@ PEER_CASE = ("transformer", "linear_regression")
 def command(
     plugin: Plugins,
     changes: Changes,
-    suite: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SUITE",
-            help=f"Measure a run of each shape in this suite: {A_SUITE}",
-            autocompletion=suite_words,
-        ),
-    ] = None,
+    suite: Annotated[str | None, optional_suite("Measure a run of each shape in this suite")] = None,
     architectures: Annotated[
         str | None, typer.Option(help="Architectures, separated by commas (default: the paper's six).")
     ] = None,
@@ -89,10 +81,7 @@ def command(
     grid = Grid(
         words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
     )
-    choice = None if suite is None else SuiteChoice.of(suite, changes)
-    if choice is None and changes:
-        raise UserError("--set changes a suite: name one")
-    show_speed(grid, SpeedChoices(choice, results, output, profile, peer, json))
+    show_speed(grid, SpeedChoices(SuiteChoice.optional(suite, changes), results, output, profile, peer, json))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from bench.cli.arguments import (
     SuiteChoice,
     SuiteWord,
 )
-from bench.cli.plan import known_speeds, said_withdrawn
+from bench.cli.plan import known_speeds, withdrawn_lines
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
@@ -42,6 +42,7 @@ from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5
+"""Largest number of different remarks about runs in one state."""
 LITTLE_ROOM = 256 << 20
 """Bytes. A few checkpoints fill a disk that has less room."""
 
@@ -148,9 +149,9 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"
     if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
         yield f"{view.results}: its disk has only {room >> 20} MiB left.", "red"
-    if view.choice.without_results:
-        yield view.choice.without_results, "yellow"
-    for line in said_withdrawn(view.suite, view.pool):
+    if view.choice.missing_folder:
+        yield view.choice.missing_folder, "yellow"
+    for line in withdrawn_lines(view.suite, view.pool):
         yield line, "yellow"
     for problem in view.pool.problems:
         yield problem, "yellow"
@@ -193,19 +194,11 @@ def _groups(suite: suites.Suite, planned: list[Planned]) -> list[tuple[str, list
 
 
 def _facts(planned: list[Planned]) -> dict[str, Any]:
+    """Runs by state, FLOPs done and in all, worker-seconds left, and seconds to the end."""
     words = Counter(entry.status.word for entry in planned)
     pace = _pace(planned)
     seconds_left = [_seconds_left(entry, pace) for entry in planned]
     total = Total.of(seconds_left)
-    running = [
-        (entry.status.stack, seconds)
-        for entry, seconds in zip(planned, seconds_left, strict=True)
-        if entry.status.word == "running" and seconds is not None
-    ]
-    workers = sum(1 / members for members, _ in running)
-    longest = max((members * seconds for members, seconds in running), default=0.0)
-    # Assumes as many workers as now. The suite ends no sooner than its longest stack.
-    predictable = bool(running) and not total.unknown and total.seconds is not None
     return {
         "states": {word: words[word] for word in WORDS},
         **{
@@ -215,8 +208,25 @@ def _facts(planned: list[Planned]) -> dict[str, Any]:
         },
         "seconds_left": total.seconds,
         "runs_unknown": total.unknown,
-        "eta_seconds": max((total.seconds or 0.0) / workers, longest) if predictable else None,
+        "eta_seconds": _eta(planned, seconds_left, total),
     }
+
+
+def _eta(planned: list[Planned], seconds_left: list[float | None], total: Total) -> float | None:
+    """Seconds until all runs have ended, if as many workers go on; None if that is unknown.
+
+    A run of a stack of m members counts as 1/m of a worker, and has 1/m of the seconds of its stack.
+    """
+    running = [
+        (entry.status.stack, seconds)
+        for entry, seconds in zip(planned, seconds_left, strict=True)
+        if entry.status.word == "running" and seconds is not None
+    ]
+    if not running or total.unknown or total.seconds is None:
+        return None
+    workers = sum(1 / members for members, _ in running)
+    longest_stack = max(members * seconds for members, seconds in running)
+    return max(total.seconds / workers, longest_stack)
 
 
 def _pace(planned: list[Planned]) -> float:

@@ -21,7 +21,7 @@ _PLAIN = {
 READER_LEFT = 141
 """Exit code if the reader of a pipe has closed it (`bench plan … | head`): the shell's code for SIGPIPE."""
 LEAST_COLUMNS = 20
-"""A terminal is no narrower."""
+"""Smallest width of a terminal that is believed."""
 
 _reserved: TextIO | None = None
 
@@ -62,13 +62,13 @@ def reserve() -> None:
 
 
 def abandon() -> None:
-    """Write no more: what is left in the stream's buffer is lost, and Python does not fail on it at exit."""
+    """Discard the rest of the output, so that Python does not fail when it flushes the stream at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), data_stream().fileno())
 
 
 def settle_width() -> None:
-    """Ignore a width in the variable COLUMNS that is none, such as the 0 of a terminal without a size."""
+    """Remove the variable COLUMNS if it is no usable width, such as the 0 of a terminal without a size."""
     width = os.environ.get("COLUMNS", "")
     if not (width.isascii() and width.isdigit() and int(width) >= LEAST_COLUMNS):
         os.environ.pop("COLUMNS", None)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BASELINES_SECONDS = 60.0
 """Assumed time of a task's baselines, which is not measured."""
 ASK_QUEUE_EVERY_SECONDS = 5.0
+"""Time between two calls of `squeue`, which would otherwise load the scheduler."""
 
 
 def submit_order(
@@ -76,10 +77,10 @@ def submit_order(
     items = _work_items(jobs, todo, results, memories, options)
     plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
     arrays = len(chunks(plans, largest_array()))
-    out.say(f"{_jobs(plans)} in {printing.count(arrays, 'array')}; {cost}.")
+    out.say(f"{_job_count(plans)} in {printing.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
         for number, plan in enumerate(plans):
-            out.say(f"would submit job {number}: {_work(plan)}, {printing.duration(plan.seconds)}")
+            out.say(f"would submit job {number}: {_described(plan)}, {printing.duration(plan.seconds)}")
         return
     confirm(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
     check_writable(results, [path_of(results, entry.run) for entry in todo])
@@ -90,7 +91,7 @@ def submit_order(
     submission = submit(order, suite, plans, options)
     arguments = str(choice)
     for array in submission.arrays:
-        out.say(f"submitted {array.name}: job {array.job_id}, {_jobs(array.jobs)}")
+        out.say(f"submitted {array.name}: job {array.job_id}, {_job_count(array.jobs)}")
     if not choices.wait:
         out.say(f"Watch: bench status {arguments} --watch   Stop: bench cancel {arguments}")
         return
@@ -135,7 +136,8 @@ def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> i
     return CONTEXT_MIB + sum(sizes) if sizes and options.site.gpus else 0
 
 
-def _work(plan: JobPlan) -> str:
+def _described(plan: JobPlan) -> str:
+    """The work of a job in words: "3 runs and baselines of 1 task, 2 at a time"."""
     runs = sum(isinstance(job, Run) for job in plan.work)
     parts = [printing.count(runs, "run")] if runs else []
     if runs < len(plan.work):
@@ -144,7 +146,7 @@ def _work(plan: JobPlan) -> str:
     return " and ".join(parts) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
-def _jobs(group: Sized) -> str:
+def _job_count(group: Sized) -> str:
     return printing.count(len(group), "job")
 
 

@@ -16,13 +16,13 @@ UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 UNFINISHED = 75
 """Exit code when the time is over and runs are left: EX_TEMPFAIL of sysexits.h, which means "try again"."""
 LAST_SECONDS = 3.0
-"""To print what is left, once the workers have ended."""
+"""Time for printing what is left, after the workers have ended."""
 LEAVE_SECONDS = 9.0
-"""To let the workers look at their signal, to end their processes and to print what is left."""
+"""Time for the workers to notice their signal and to end, and for printing what is left."""
 SAVED_BYTES_PER_SECOND = 150e6
-"""A cautious speed of copying states from the devices and writing them to a disk that all workers share."""
+"""Cautious speed of saving: states are copied from the devices to a disk that all workers share."""
 BYTES_PER_PARAMETER = 12
-"""Of a saved state: the parameter and Adam's two moments."""
+"""Size of a saved state: the parameter and Adam's two moments, in fp32."""
 
 
 class TimeUp(BaseException):
@@ -89,7 +89,7 @@ def seconds_of(text: str) -> float:
 
 
 def process_age() -> float:
-    """Seconds since this process started; its processor time, which is less, where only that is known."""
+    """Seconds since this process started; on systems without /proc its processor time, which is less."""
     try:
         with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
             # The name of the process, in parentheses, may contain spaces. `starttime` is field 22.

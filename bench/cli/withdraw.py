@@ -12,8 +12,7 @@ import typer
 
 from bench import results as pool_of
 from bench.cli import printing
-from bench.cli.arguments import A_SUITE, RESULTS, Changes, Plugins, Results, SuiteChoice
-from bench.cli.completion import suite_words
+from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, optional_suite
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
@@ -29,14 +28,7 @@ FIELDS_HELP = (
 def command(
     plugin: Plugins,
     changes: Changes,
-    suite: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SUITE",
-            help=f"Only results of this suite: {A_SUITE}",
-            autocompletion=suite_words,
-        ),
-    ] = None,
+    suite: Annotated[str | None, optional_suite("Only results of this suite")] = None,
     results: Results = RESULTS,
     filter: Annotated[
         str | None,
@@ -48,10 +40,7 @@ def command(
     undo: Annotated[bool, typer.Option("--undo", help="Count withdrawn results again.")] = False,
 ) -> None:
     """Withdraw wrong results: files stay, runs become missing. Without --filter, list them."""
-    choice = None if suite is None else SuiteChoice.of(suite, changes)
-    if choice is None and changes:
-        raise UserError("--set changes a suite: name one")
-    withdraw_results(choice, results, filter, reason, undo)
+    withdraw_results(SuiteChoice.optional(suite, changes), results, filter, reason, undo)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Train one run in this process, for a notebook or a script: as a worker does, without a plan.
+"""Train one run in this process, for a notebook or a script, as a worker does.
 
 The result is that of `bench run`, to the same bits on the same kind of hardware. A run that has a result is
 not trained again, and an interrupted one resumes.
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class TrainedRun(NamedTuple):
-    """What is left of a training.
+    """The outcome of a training.
 
     Attributes:
         result: the result, as it is in its file.
         model: the trained model, on the CPU and in evaluation mode; None if the run diverged, or if its
-            result was there before and no weights are kept beside it.
+            result existed and no weights are kept beside it.
     """
 
     result: RunRecord

@@ -8,13 +8,13 @@ from typing import Any
 
 from bench import results as pool
 from bench.kernels.backends import resolve
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.tasks import Task
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Reference predictors of one task on its report prompts, to be computed once."""
+    """The baselines of one task on its report prompts, to be computed once."""
 
     task: Task
     task_id: str
@@ -30,15 +30,15 @@ Job = Run | Baselines
 
 @dataclass(frozen=True)
 class Machine:
-    """How a worker computes; nothing here is part of a run's identity.
+    """Where and how a worker computes. Nothing here is part of a run's identity.
 
     Attributes:
         devices: what one run trains on: one device, or several of one kind that share each batch.
         threads: processor threads of each process.
-        kernels: the backend of all kernels, by name, or auto.
+        kernels: name of the backend of all kernels, or "auto".
         save_every: seconds between checkpoints.
-        stack: how many runs of one shape may train as one set of kernels; None for what measurements advise.
-        workers: how many workers share the same list of work.
+        stack: largest number of runs in a stack; None for the number that measurements advise.
+        workers: number of workers that share the list of jobs.
         keep_weights: whether the parameters of finished runs are stored beside their results.
     """
 
@@ -60,7 +60,7 @@ class Machine:
         return replace(self, kernels=resolve(self.kernels, self.device)[0])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Read the pickles of earlier versions too, which may be in a queue: `kernels` was `scan`."""
+        """Read the pickles of earlier versions too, which may be in a queue. There, `kernels` was `scan`."""
         if "scan" in state:
             state = {**state, "kernels": state["scan"]}
             del state["scan"]
@@ -82,9 +82,3 @@ def is_done(job: Job, results: Path) -> bool:
     if isinstance(job, Run):
         return pool.load_run(results, job) is not None
     return pool.load_baselines(results, job.task.name, job.task_id) is not None
-
-
-def has_dropout(run: Run) -> bool:
-    """Whether any block of the run's architecture drops activations at random."""
-    settings = leaves(run.architecture.model_dump(mode="json"))
-    return any(path[-1].endswith("dropout") and value for path, value in settings)

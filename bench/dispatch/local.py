@@ -35,13 +35,14 @@ from bench.run import Run
 from bench.stack import shape
 
 MOST_DEATHS = 3
+"""A run whose process dies so often without progress has failed."""
 
 # glibc returns large freed blocks to the system at once. A training step on the CPU frees and allocates the
 # same blocks again and again, so keeping them saves a third of its time. glibc reads this at process start.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 NOT_FOR_WORKERS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-"""Signals for the pool alone: Ctrl-C, a closed terminal, a cluster's warning. The pool sends its workers
-SIGTERM."""
+"""Signals that only the pool handles: Ctrl-C, a closed terminal, a cluster's warning. It sends SIGTERM to its
+workers."""
 
 
 class NoRoom(UserError):
@@ -49,20 +50,22 @@ class NoRoom(UserError):
 
 
 class CrewLost(Exception):
-    """A process of a crew that is spread over several tasks of a job has died: all must start again."""
+    """A process of a crew that is spread over the tasks of a cluster job has died. All tasks must restart."""
 
 
 @dataclass
 class LocalPool:
     """Worker processes on this machine that share a list of jobs.
 
+    A crew is the processes that train one run together, one for each of its devices; mostly a single worker.
+
     Attributes:
         jobs: the jobs to do.
         order: the order that the jobs belong to.
-        machines: an entry per worker, or per crew with a process per device. Workers may share a device.
+        machines: an entry per crew. Crews may share a device.
         patience: seconds that a worker waits while other processes hold all remaining jobs.
         seat: the seat that this process starts, if a crew is spread over the tasks of a cluster job.
-        logs: folder for output of workers outside of runs; by default the results' state folder.
+        logs: folder for the output of workers outside of runs; by default the state folder of the results.
         cluster_job: number of the cluster job that this process is part of; "" if there is none.
     """
 
@@ -137,6 +140,7 @@ class LocalPool:
         return sorted(range(len(ranks)), key=ranks.__getitem__)
 
     def _start_crew(self, index: int) -> None:
+        """Start the processes of a crew."""
         machine = self.machines[index]
         place = self._places[index % len(self._places)] if self.jobs else 0
         jobs = self.jobs[place:] + self.jobs[:place]
@@ -198,10 +202,10 @@ class LocalPool:
             had_run = True
             ending = _ending(code)
             _note(log_of(self.order.results, job.id), ending)
-            if folder.died() >= MOST_DEATHS:
+            if folder.record_death() >= MOST_DEATHS:
                 folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
                 self.order.consider_stopping()
-            folder.quiet()
+            folder.remove_heartbeat()
         if had_run:
             return
         self._deaths += 1
@@ -217,7 +221,7 @@ class LocalPool:
 
 
 def _ending(code: int) -> str:
-    """How a process ended, in words: killed by SIGKILL, exit code 3."""
+    """How a process ended, in words: "killed by SIGKILL" or "exit code 3"."""
     if code < 0:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
@@ -248,9 +252,9 @@ def _deferred(number: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def _ignored(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Let children ignore these signals until they install their own handlers.
+    """Let child processes ignore these signals until they install their own handlers.
 
-    Meanwhile this process blocks the signals, so that one that arrives is pending and not lost.
+    Meanwhile this process blocks the signals. A signal that arrives is then pending and not lost.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     previous = [signal.signal(signal_number, signal.SIG_IGN) for signal_number in signals]

@@ -1,4 +1,4 @@
-"""What files show of a stack in training: heartbeats and log lines of members, then weights and results."""
+"""What a stack writes while it trains: heartbeats, log lines, weights and results of its members."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class StackMembers:
     """The members of a stack that a worker trains.
 
     Attributes:
-        stack: its runs.
-        order: where results belong.
-        machine: what trains them.
-        job_field: the field `job` of heartbeats, in a cluster job.
-        provenance: of a result, by the time at which the work began.
-        failed: records the failure of a run, while the error is handled.
+        stack: the runs.
+        order: the order that the results belong to.
+        machine: settings of the worker.
+        job_field: the field `job` of heartbeats in a cluster job, else empty.
+        provenance: makes the provenance of a result from the time at which the work began.
+        failed: records the failure of a run, in the handler of the error.
     """
 
     stack: Stack
@@ -50,14 +50,14 @@ class StackMembers:
         self.folders = [Folder.of(results, run.id) for run in self.stack.members]
         self._ended = {k for k, run in enumerate(self.stack.members) if is_done(run, results)}
         self._faults: dict[int, Exception] = {}
-        """Members whose weights could not be written."""
+        """By number of a member: why its weights could not be written."""
         self._last: Progress | None = None
 
     def begin(self) -> None:
-        """Show the step at which the training goes on.
+        """Write the first heartbeats, with the step from which the training resumes.
 
-        Heartbeats of an earlier process are at its checkpoint or a little further. Members that ended have
-        none.
+        The last heartbeats of an earlier process are at its checkpoint or a little further. Members that
+        ended have none.
         """
         from bench.train.loop import Progress
 
@@ -65,7 +65,7 @@ class StackMembers:
         self.report(Progress(step, (None,) * len(self.stack), 0.0))
 
     def report(self, progress: Progress, **more: Any) -> None:
-        """Write a heartbeat for every member in training, and now and then a line into the log."""
+        """Write a heartbeat for every member in training, and from time to time a line into the log."""
         self._last = progress
         for k, (run, folder) in enumerate(zip(self.stack.members, self.folders, strict=True)):
             if k not in self._ended:
@@ -87,13 +87,13 @@ class StackMembers:
             _print_progress(self.stack, progress)
 
     def interrupted(self) -> None:
-        """Show that the training was asked to stop. The heartbeats stay: they record the members' steps."""
+        """Record that the training was asked to stop. The heartbeats stay, because they have the steps."""
         assert self._last is not None
         self.report(self._last, ended="asked to stop")
         print("asked to stop: saved, can resume from this step", flush=True)
 
     def keep_weights(self, k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
-        """Write the weights of a member; returns their entry in its result."""
+        """Write the weights of member number `k`. Returns their entry in its result."""
         from bench.train import weights
 
         if k in self._ended:
@@ -108,7 +108,7 @@ class StackMembers:
             return None
 
     def store(self, k: int, result: dict[str, Any]) -> None:
-        """Write the result of a member that ended."""
+        """Write the result of member number `k`, which has ended."""
         if k in self._ended:  # it ended before the stack was resumed
             return
         run = self.stack.members[k]
@@ -127,11 +127,11 @@ class StackMembers:
             self.failed(self.folders[k], error)
             return
         self.folders[k].clear()
-        self.order.works()
+        self.order.record_result()
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether an error is that of a full disk."""
+    """Whether an error means that the disk or the user's quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

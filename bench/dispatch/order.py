@@ -3,8 +3,8 @@
     results/.state/orders/<stamp>/  works         exists once a run of the order has a result
                                     stopped.json  why the order was stopped
 
-Every worker has its order. The order records the submitted code, so that a result states whether other code
-computed it. It also lists all runs: if the first runs all fail with one cause, the order stops before
+Every worker gets the order. It records the submitted code, so that a result can state whether other code
+computed it. It also lists all runs: if the first ones all fail with one cause, the order is stopped before
 thousands fail.
 """
 
@@ -24,7 +24,7 @@ from bench.files import read_json, write_json
 from bench.results import STATE
 
 STOP_AFTER = 5
-"""If this many first runs fail with one cause, the order stops."""
+"""The order is stopped if so many runs fail with one cause before any run has a result."""
 
 
 def new_stamp() -> str:
@@ -54,7 +54,7 @@ class Order:
     def folder(self) -> Path:
         return orders_folder(self.results) / self.stamp
 
-    def works(self) -> None:
+    def record_result(self) -> None:
         """Record that a run has a result. From now on, failures do not stop the order."""
         if not (self.folder / "works").exists():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,10 @@ _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
 
 
 def check_architecture(run: Run, device: str, kernels: str) -> None:
-    """Refuse a plugin's architecture that cannot be compared with others. Built-in ones pass unchecked.
+    """Refuse a plugin's architecture that cannot be compared with others. Built-in ones are not checked.
 
     Raises:
-        NotComparable: what is wrong with it.
+        NotComparable: the architecture is not causal, or has another size than it states.
     """
     if not any("architecture" in origin for origin in plugins.origins(run.task, run.architecture)):
         return

@@ -1,4 +1,4 @@
-"""The name under which earlier versions pickled their jobs, which may still be in a queue."""
+"""The module from which earlier versions pickled `SlurmJob`. Their jobs may still be in a queue."""
 
 from bench.dispatch.slurm.job import SlurmJob
 

@@ -37,12 +37,12 @@ def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -
     runs = [job for job in jobs if isinstance(job, Run)]
     compositions = begun(results)
     with contextlib.ExitStack() as locks:
-        yield _begun(run, runs, results, compositions, locks) or _free(
+        yield _interrupted_stack(run, runs, results, compositions, locks) or _new_stack(
             run, runs, results, machine, compositions, locks
         )
 
 
-def _begun(
+def _interrupted_stack(
     run: Run,
     runs: Sequence[Run],
     results: Path,
@@ -65,7 +65,7 @@ def _begun(
     return None
 
 
-def _free(
+def _new_stack(
     run: Run,
     runs: Sequence[Run],
     results: Path,
@@ -73,7 +73,7 @@ def _free(
     compositions: Sequence[Sequence[str]],
     locks: contextlib.ExitStack,
 ) -> Stack:
-    """`run` with free runs of its shape: as many as a stack may have, and at most this worker's share."""
+    """The stack of `run` and free runs of its shape: as large as allowed, but at most this worker's share."""
     size = advised_size(run, machine.device, results) if machine.stack is None else machine.stack
     if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
@@ -102,9 +102,11 @@ def _free(
 
 
 ADVISED = ((128, 16), (256, 8), (512, 2))
-"""Largest width and advised members of a stack, if `bench speed` has not compared sizes."""
-BYTES = 300
+"""Up to this width, so many members of a stack are advised if `bench speed` has not compared sizes."""
+BYTES_PER_ENTRY = 300
 """GPU memory per token, channel and layer in training: an upper bound for all architectures of bench."""
+BYTES_PER_PARAMETER = 16
+"""The parameter, its gradient and Adam's two moments, in fp32."""
 MEMORY_SHARE = 0.8
 """Largest part of the memory that a stack is planned to use."""
 
@@ -123,7 +125,8 @@ def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: fl
     width = run.architecture.actual_width(run.size.width)
     size = next((members for largest, members in ADVISED if width <= largest), 1)
     tokens = run.batch_size * run.task.length(run.task.n_points)
-    per_member: float = BYTES * tokens * width * run.size.layers + 16 * run.parameters
+    per_member: float = BYTES_PER_ENTRY * tokens * width * run.size.layers
+    per_member += BYTES_PER_PARAMETER * run.parameters
     if record is not None and (best := record.best_stack(shape_of(run))) is not None:
         size, row = best, record.times(shape_of(run))[best]
         per_member = (row.peak_memory_mib << 20) / best if row.peak_memory_mib else per_member

@@ -39,12 +39,13 @@ SILENT_AFTER_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Folder:
-    """The state folder of one run (or of one task's baselines)."""
+    """The state folder of a run, of a stack or of a task's baselines."""
 
     path: Path
 
     @classmethod
     def of(cls, results: Path, run_id: str) -> Folder:
+        """The state folder of a run, a stack or baselines with this id. It need not exist."""
         return cls(results / STATE / run_id)
 
     @contextlib.contextmanager
@@ -63,7 +64,7 @@ class Folder:
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
     def alive(self) -> bool:
-        """Whether a process trains the run, according to its heartbeat."""
+        """Whether a process trains the run, by its heartbeat."""
         beat = self.heartbeat()
         if beat is None or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
@@ -94,8 +95,8 @@ class Folder:
         )
         return f"{holder}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else holder
 
-    def died(self) -> int:
-        """Record that the run's process died. Returns its deaths since the run last made progress."""
+    def record_death(self) -> int:
+        """Record that the run's process died. Returns the number of deaths since the last progress."""
         step = int((self.heartbeat() or {}).get("step", 0))
         record = _read(self.path / "deaths.json", _DEATHS) or {}
         count = 1 + (int(record.get("deaths", 0)) if record.get("step") == step else 0)
@@ -103,7 +104,7 @@ class Folder:
         return count
 
     def deaths(self) -> int:
-        """Number of deaths of its process since the run last made progress."""
+        """Number of deaths of the run's process since its last progress."""
         return int((_read(self.path / "deaths.json", _DEATHS) or {}).get("deaths", 0))
 
     def fail(self, error: BaseException) -> None:
@@ -111,12 +112,14 @@ class Folder:
         self.fail_with(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
 
     def fail_with(self, kind: str, message: str, trace: str = "") -> None:
+        """Record a failure by the class of its error, its message and its traceback."""
         write_json(
             self.path / "failure.json",
             {"class": kind, "message": message, "traceback": trace[-20_000:], "time": time.time()},
         )
 
     def failure(self) -> dict[str, Any] | None:
+        """The recorded failure: class, message, traceback, time; None if there is none."""
         return _read(self.path / "failure.json", _FAILURE)
 
     def forget_failure(self) -> None:
@@ -125,10 +128,11 @@ class Folder:
             (self.path / name).unlink(missing_ok=True)
 
     def has_checkpoint(self) -> bool:
+        """Whether the run has a checkpoint of its own. A member of a stack has none."""
         return (self.path / "checkpoint.pt").exists()
 
-    def quiet(self) -> None:
-        """Remove the heartbeat: no process trains the run any more."""
+    def remove_heartbeat(self) -> None:
+        """Remove the heartbeat, because no process trains the run any more."""
         (self.path / "heartbeat.json").unlink(missing_ok=True)
 
     def clear(self) -> None:

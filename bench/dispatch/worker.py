@@ -85,6 +85,17 @@ def work(
 
 @dataclass(frozen=True)
 class _Worker:
+    """The process of a worker.
+
+    Attributes:
+        order: the order that its jobs belong to.
+        machine: its settings.
+        stop: whether it must stop.
+        kernels: outcomes of the kernels' self-test.
+        group: the processes that train each run together; None if it trains alone.
+        cluster_job: number of the cluster job that it is part of; "" if there is none.
+    """
+
     order: Order
     machine: Machine
     stop: StopFlag
@@ -112,7 +123,7 @@ class _Worker:
             open_jobs = remaining
 
     def follow(self, jobs: list[Job]) -> None:
-        """Compute this process's part of the leader's runs, until the leader has no more."""
+        """Compute this process's rows of the leader's runs, until the leader has no more runs."""
         import torch
 
         from bench.train.loop import TrainingOptions
@@ -131,7 +142,7 @@ class _Worker:
         return self.stop() or self.order.stopped() is not None
 
     def _attempt(self, job: Job, jobs: list[Job]) -> bool:
-        """Do one job if it is free. Returns whether it is done or has failed."""
+        """Do a job if it is free. Returns whether it is done or has failed; False if a worker has it."""
         results = self.order.results
         folder = Folder.of(results, job.id)
         if is_done(job, results):
@@ -151,7 +162,7 @@ class _Worker:
                     else:
                         with companions(job, jobs, results, self.machine) as stack:
                             self._train_all(stack, jobs.index(job))
-        except OSError as error:  # the failure itself cannot be recorded: the folder may be a file, say
+        except OSError as error:  # the failure cannot be recorded, for example if the folder is a file
             if no_room(error):
                 raise
             print(f"{folder.path}: {error}; skipped", flush=True)
@@ -173,10 +184,10 @@ class _Worker:
                 raise SystemExit(REGROUP) from None
 
     def _failed(self, folder: Folder, error: Exception) -> None:
-        """Record the failure of a run. To be called while the error is handled, for its traceback."""
+        """Record the failure of a run. Call it in the handler of the error, for the traceback."""
         traceback.print_exc()
         folder.fail(error)
-        folder.quiet()
+        folder.remove_heartbeat()
         self.order.consider_stopping()
 
     def _baselines(self, job: Baselines, folder: Folder) -> None:

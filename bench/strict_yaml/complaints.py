@@ -44,7 +44,7 @@ class Complaint:
 def validated(model: type[T], data: Any) -> T | list[Complaint]:
     """`data` as a `model`, or all complaints about it.
 
-    Text is never read as a number, nor true as 1. 5e5 is a whole number, like 500000.
+    Text is never read as a number, and true never as 1. 5e5 is a whole number, like 500000.
     """
     text = json.dumps(_whole(data), allow_nan=False)
     try:
@@ -52,6 +52,7 @@ def validated(model: type[T], data: Any) -> T | list[Complaint]:
     except ValidationError as error:
         errors: list[Any] = [item for item in error.errors() if not _is_list_for_tuple(item)]
         spurious = len(errors) < error.error_count()
+    # Strict validation may have stopped at such a list. Lax validation shows what else is wrong behind it.
     if spurious:
         try:
             lax = model.model_validate_json(text)
@@ -64,7 +65,7 @@ def validated(model: type[T], data: Any) -> T | list[Complaint]:
 
 
 def complaints_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[Complaint]:
-    """Complaints about `data`, of which pydantic said that it is no `model`."""
+    """Complaints for the errors that pydantic raised when it validated `data` as a `model`."""
     return list(_complaints(error.errors(), model, data))
 
 
@@ -82,6 +83,7 @@ def shown(value: Any) -> str:
 
 
 def _whole(data: Any) -> Any:
+    """The data with numbers such as 5e5 as integers, which strict validation of an integer requires."""
     if isinstance(data, dict):
         return {key: _whole(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -92,14 +94,18 @@ def _whole(data: Any) -> Any:
 
 
 def _is_list_for_tuple(error: Any) -> bool:
-    """Whether pydantic refused a list for a tuple, as its strict mode does behind a "before" validator."""
+    """Whether pydantic refused a list for a tuple, as strict mode does after a "before" validator."""
     return error["type"] == "tuple_type" and isinstance(error["input"], list)
 
 
 def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Iterator[Complaint]:
-    """One complaint per error; errors of several members of a union become one complaint."""
-    expected: dict[tuple[str | int, ...], dict[str, Any]] = {}
-    deeper: set[tuple[str | int, ...]] = set()
+    """One complaint per error; errors of several members of a union become one complaint.
+
+    A value of a wrong type is refused by every member: the complaint lists the types that are expected. If a
+    member accepts the type and refuses something inside, only that is a complaint.
+    """
+    expected: dict[tuple[str | int, ...], dict[str, Any]] = {}  # by place: expected types, with the value
+    deeper: set[tuple[str | int, ...]] = set()  # places that contain another complaint
     for error in errors:
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
@@ -120,7 +126,7 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
 
 
 def _as_number(value: Any, whole: bool) -> str:
-    """For text that is meant as a number, such as 20k, 20,000 or "20": how YAML writes it. Else empty."""
+    """How to write a text that is meant as a number, such as 20k, 20,000 or "20"; empty for other values."""
     if not isinstance(value, str):
         return ""
     plain = value.strip()
@@ -231,12 +237,12 @@ def _name(loc: Sequence[str | int]) -> str | None:
 
 
 def _about(loc: Sequence[str | int], message: str) -> str:
-    """A message, with the key it is about."""
+    """A message that begins with the key that it is about."""
     return f"{name}: {message}" if (name := _name(loc)) else message
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """Keys a mapping at a pydantic location may have."""
+    """Keys that a mapping at a pydantic location may have."""
     candidates: list[Any] = [model]
     for part in loc:
         options = [option for candidate in candidates for option in _members(candidate)]

@@ -30,7 +30,15 @@ T = TypeVar("T", bound=BaseModel)
 Loc = Sequence[str | int]
 _Problems = list[tuple[tuple[int, int], str]]
 
+MOST_BYTES = 16 << 20
+"""Largest file. A larger one is not written by hand: it may be a device, a checkpoint or an archive."""
+MOST_LEVELS = 100
+"""Largest depth of nested lists and mappings."""
+MOST_REPEATED = 100_000
+"""Largest number of values that all aliases of a file together may stand for."""
+
 _CORE = "tag:yaml.org,2002:"
+"""Prefix of the tags of YAML's core schema."""
 _PLAIN = (  # types of unquoted text, and the characters that each may start with
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -39,8 +47,8 @@ _PLAIN = (  # types of unquoted text, and the characters that each may start wit
 )
 
 
-class _TooMuch(Exception):
-    """Too many levels, or too many values that aliases stand for."""
+class _TooLarge(Exception):
+    """A file has too many levels, or aliases stand for too many values."""
 
     def __init__(self, mark: yaml.Mark, message: str) -> None:
         self.line, self.column = mark.line, mark.column
@@ -67,7 +75,7 @@ class _Loader(yaml.SafeLoader):
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._level += 1
         if self._level > MOST_LEVELS:
-            raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
+            raise _TooLarge(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
         node: yaml.Node | None = super().compose_node(parent, index)
         self._level -= 1
         if node is None:
@@ -75,9 +83,9 @@ class _Loader(yaml.SafeLoader):
         if alias:
             self._repeated += self._values.get(node, 0)  # 0: the node contains itself, which `_plain` refuses
             if self._repeated > MOST_REPEATED:
-                raise _TooMuch(mark, f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
+                raise _TooLarge(mark, f"aliases stand for more than {MOST_REPEATED:,} values: write them out")
             if self._level + self._levels.get(node, 0) > MOST_LEVELS:
-                raise _TooMuch(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
+                raise _TooLarge(mark, f"is nested too deeply, more than {MOST_LEVELS} levels")
         elif isinstance(node, yaml.CollectionNode):
             pairs = isinstance(node, yaml.MappingNode)
             inner = [part for pair in node.value for part in pair] if pairs else node.value
@@ -86,14 +94,6 @@ class _Loader(yaml.SafeLoader):
         else:
             self._values[node] = self._levels[node] = 1
         return node
-
-
-MOST_BYTES = 16 << 20
-"""Largest file. A longer one is no YAML: a device, a checkpoint, an archive."""
-MOST_LEVELS = 100
-"""Largest depth of nested lists and mappings."""
-MOST_REPEATED = 100_000
-"""Largest number of values that all aliases of a file together may stand for."""
 
 
 for _kind, _pattern, _first in _PLAIN:
@@ -191,10 +191,14 @@ def parse(path: Path, text: str) -> Document:
 
 
 def check(document: Document, model: type[T], loc: Loc = (), data: Any = ...) -> T | list[Complaint]:
-    """Validate the value at `loc` of `document`, or `data` standing in for it.
+    """Validate the value at `loc` of a document.
 
-    `data` is for values that are completed before the check. The additions have no position in the file, so
-    complaints about them point at `loc`.
+    Args:
+        document: the document.
+        model: the type that the value should have.
+        loc: keys and indices from the root to the value.
+        data: the value, if it was completed for the check. The additions have no position in the file, so
+            complaints about them point at `loc`.
 
     Returns:
         The model, or complaints with locations relative to the document's root.
@@ -250,15 +254,20 @@ _IN_PLAIN_WORDS = (
     ("while scanning an alias", True, "an alias (*) without a name: put text in quotes"),
     ("found undefined alias", False, "an alias (*) of a name that no anchor (&) gives: put text in quotes"),
 )
-"""What PyYAML says, whether the place is where the faulty value begins, and the same in plain words."""
+"""Words of PyYAML's message, whether to point at the start of the faulty value, and our message."""
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
+    """The root node of a text; None if the text is empty.
+
+    Raises:
+        InvalidFile: the text is not YAML, or is nested too deeply.
+    """
     loader = None
     try:
         loader = _Loader(text)
         return loader.get_single_node()
-    except _TooMuch as error:
+    except _TooLarge as error:
         raise InvalidFile([f"{path}:{error.line + 1}:{error.column + 1}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
         problem = " ".join(text for text in (error.context, error.problem) if text)
@@ -309,6 +318,7 @@ def _plain(node: yaml.Node, problems: _Problems, inside: tuple[yaml.Node, ...]) 
 
 
 def _entries(node: yaml.MappingNode, problems: _Problems) -> Iterator[tuple[str, yaml.Node]]:
+    """Keys and value nodes of a mapping, without those whose key is faulty."""
     first: dict[str, int] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag != _CORE + "str":
@@ -324,6 +334,7 @@ def _entries(node: yaml.MappingNode, problems: _Problems) -> Iterator[tuple[str,
 
 
 def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | bool | None:
+    """A scalar as text, number, boolean or null, by its tag."""
     kind, text = node.tag.removeprefix(_CORE), node.value
     try:
         match kind:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import torch
+from bench.tasks.task import MAIN
 from bench.tasks.weighted import columns_and_overall
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Baseline:
     standard_error: list[float]
     prompts: int
     seconds: float
-    evaluation: str = "report"
+    evaluation: str = MAIN
     overall: list[float] | None = None
 
 
@@ -66,7 +67,7 @@ def summarise(
     scores: Tensor,
     started: float,
     positions: Sequence[int] | None = None,
-    evaluation: str = "report",
+    evaluation: str = MAIN,
     overall: Tensor | None = None,
 ) -> Baseline:
     """The record of scores (P, positions), rounded to five significant digits.
@@ -106,7 +107,9 @@ def summarise(
 
 def records(name: str, kind: Kind, scores: Mapping[str, Tensor], started: float) -> list[Baseline]:
     """The records of one predictor: `summarise` of its scores (P, columns) on every evaluation."""
-    return [summarise(name, kind, values, started, evaluation=at) for at, values in scores.items()]
+    return [
+        summarise(name, kind, values, started, evaluation=evaluation) for evaluation, values in scores.items()
+    ]
 
 
 def weighted_records(
@@ -128,9 +131,9 @@ def weighted_records(
         positions: of the columns; 0, 1, 2, … when None.
     """
     baselines = []
-    for at, values in sums.items():
+    for evaluation, values in sums.items():
         columns, overall = columns_and_overall(values, counts)
-        baselines.append(summarise(name, kind, columns, started, positions, at, overall))
+        baselines.append(summarise(name, kind, columns, started, positions, evaluation, overall))
     return baselines
 
 
@@ -246,3 +249,13 @@ def _nearest(inputs: Tensor, targets: Tensor, seen: int, k: int) -> Tensor:
 def vote_scores(votes: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of the sign of `votes` against labels ±1: 1 right, 0 wrong, one half for no majority."""
     return (torch.sign(votes) * labels + 1) / 2
+
+
+def first_match(values: Tensor) -> Tensor:
+    """The first earlier point that equals each point of (P, N, d): (P, N) int64; −1 for none."""
+    count, n_points, _ = values.shape
+    match = torch.full((count, n_points), -1)
+    for seen in range(1, n_points):
+        equal = (values[:, :seen] == values[:, seen : seen + 1]).all(dim=2)
+        match[:, seen] = torch.where(equal.any(dim=1), equal.to(torch.uint8).argmax(dim=1), -1)
+    return match

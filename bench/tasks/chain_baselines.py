@@ -1,4 +1,4 @@
-"""Reference predictors for chain-of-thought regression, where prompts show x, hidden units s, and y.
+"""Baselines for chain-of-thought regression, where prompts show x, hidden units s, and y.
 
     s = relu(x W), columns of W drawn from N(0, σ²I)      y = s·v, v ~ N(0, I)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TEACHER_FORCED, HIDDEN = "teacher_forced", "hidden"
 POSITIONS_PER_PASS = 8
-"""Positions that one pass through the model predicts when it continues from its own ŝ: a prompt for each."""
+"""Positions at which one pass through the model predicts ŷ after its own ŝ. Each needs its own prompt."""
 
 
 class ChainOfThought(Examples):
@@ -63,7 +63,7 @@ class ChainOfThought(Examples):
     @model_validator(mode="before")
     @classmethod
     def _default_curriculum(cls, values: Any) -> Any:
-        """Li et al.'s ramp: points 26 + 5 every 2000 steps; inputs are whole from the start."""
+        """Li et al.'s ramp: 26 points, and 5 more every 2000 steps; all dimensions from the start."""
         if isinstance(values, Mapping) and "curriculum" not in values:
             dims = values.get("n_dims", cls.model_fields["n_dims"].default)
             dims = dims if isinstance(dims, int) and dims > 0 else 1

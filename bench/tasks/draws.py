@@ -104,6 +104,7 @@ class Draws:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
         if self._fused:
             return self._draw("uniform", name, shape)
+        # 23 bits and a half are exact in float32. With 24 bits, the largest number would round to 1.
         top = shift_right(self._words(name, self._index(*shape)), 41)
         return ((top.to(torch.float32) + 0.5) * 2.0**-23).reshape(shape)
 
@@ -135,10 +136,10 @@ class Draws:
         return values.to(torch.float64) if double else values
 
     @staticmethod
-    def _normals(words: Tensor) -> tuple[Tensor, Tensor]:
-        """Two independent standard normals from each word, float64."""
-        high = (shift_right(words, 32).to(torch.float64) + 0.5) * 2.0**-32
-        low = ((words & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
+    def _normals(bits: Tensor) -> tuple[Tensor, Tensor]:
+        """Two independent standard normals from each 64-bit word, float64."""
+        high = (shift_right(bits, 32).to(torch.float64) + 0.5) * 2.0**-32
+        low = ((bits & 0xFFFFFFFF).to(torch.float64) + 0.5) * 2.0**-32
         radius, angle = torch.sqrt(-2.0 * torch.log(high)), 2.0 * math.pi * low
         return radius * torch.cos(angle), radius * torch.sin(angle)
 
@@ -146,8 +147,8 @@ class Draws:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
         if self._fused:
             return self._draw("integers", name, shape, high)
-        words = shift_right(self._words(name, self._index(*shape)), 32)
-        return ((words * high) >> 32).reshape(shape)
+        upper_half = shift_right(self._words(name, self._index(*shape)), 32)
+        return ((upper_half * high) >> 32).reshape(shape)
 
     def signs(self, name: str, *shape: int) -> Tensor:
         """Uniform on {−1, +1}, float32 of `shape`."""

@@ -10,7 +10,8 @@ from pydantic import Field, PositiveInt
 from bench.lazy import torch
 from bench.tasks import system_baselines as systems
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Prompts, Task, longer_by_position
+from bench.tasks.longer import longer_by_position
+from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Prompts, Task
 
 if TYPE_CHECKING:
     from torch import Tensor

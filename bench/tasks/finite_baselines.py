@@ -1,4 +1,4 @@
-"""Reference predictors for noisy linear regression, with a finite pool of functions or with endless ones.
+"""Baselines for noisy linear regression, with a finite pool of functions or with endless ones.
 
     y = w·x + ε, ε ~ N(0, σ²)            score: the squared error of w·x
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, double, examples, squared_errors, summarise
-from bench.tasks.linear_baselines import innovations
+from bench.tasks.linear_baselines import ridge_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from bench.tasks.task import Prompts
 
 MOST_PREDICTIONS = 1 << 27
-"""Predictions of all functions at all points. With a large pool, that bounds the number of prompts."""
+"""Predictions of all functions at all points: a bound on time, which with a large pool limits the prompts."""
 FEWEST_PROMPTS = 32
-_MOST_AT_ONCE = 1 << 20
+"""Prompts that are used with the largest pool too, for a standard error."""
+_MOST_ENTRIES = 1 << 20
+"""Predictions that exist at once: a bound on memory."""
 
 
 def zero(prompts: Prompts) -> Baseline:
@@ -35,11 +37,7 @@ def ridge_regression(prompts: Prompts, noise: float, kind: Kind) -> Baseline:
     """Ridge regression with λ = σ²: the Bayes rule for w ~ N(0, I)."""
     started = time.perf_counter()
     inputs, targets = examples(prompts)
-
-    def covariance(x: Tensor) -> Tensor:
-        return x @ x.mT + noise * torch.eye(x.shape[1], dtype=x.dtype)
-
-    predictions = targets - innovations(inputs, targets, covariance)
+    predictions = targets - ridge_errors(inputs, targets, noise)
     scores = squared_errors(predictions, double(prompts.more["clean"]))
     return summarise(f"ridge (λ = {noise:g})", kind, scores, started)
 
@@ -53,7 +51,7 @@ def pool_mean(prompts: Prompts, pool: Tensor, noise: float, kind: Kind) -> Basel
     limit = max(FEWEST_PROMPTS, MOST_PREDICTIONS // (len(pool) * prompts.inputs.shape[1]))
     inputs, targets = examples(prompts, limit)
     predictions = torch.empty_like(targets)
-    chunk = max(1, _MOST_AT_ONCE // (len(pool) * targets.shape[1]))
+    chunk = max(1, _MOST_ENTRIES // (len(pool) * targets.shape[1]))
     for first in range(0, len(targets), chunk):
         rows = slice(first, first + chunk)
         values = inputs[rows] @ double(pool).mT  # of every function, (P, N, M)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from bench.tasks.baselines import Baseline
 
 FRESH = "fresh_functions"
+"""Name of the evaluation on functions that are not in the pool."""
 POOL_SEED = 0
-"""Of the pool: it is the same in training and evaluation, and for every data seed of a run."""
+"""Seed of the pool, which is the same in training and evaluation, and for every data seed of a run."""
 MOST_FUNCTIONS = 1 << 20
-"""The mean of a larger pool takes too long, and is close to ridge regression."""
+"""Largest pool. The mean of a larger one takes too long, and is close to ridge regression."""
 
 
 class FiniteRegression(InContext):

@@ -33,16 +33,16 @@ class FuzzyRecall(Answers):
         predicts                                     x y
 
     Of V `symbols`, the last is the padding at the beginning. ⌊(V − 1)/2⌋ of the others occur in keys, the
-    rest of W in values, so it is visible where a motif ends. A key has 1 … `key_tokens` different tokens:
+    rest of W in values, so a model can see where a motif ends. A key has 1 … `key_tokens` different tokens:
     its length is uniform, and so are its tokens; values alike. The value of a key is the same throughout
     a prompt, and new in every prompt. The last pair has a key that was seen before. The defaults are
     MAD's; harder settings have up to 128 symbols, or prompts of up to 1024.
 
-    MAD trains on every next token, most of which nobody can predict, and tests the values of repeated
+    MAD trains on every next token, most of which no model can predict, and tests the values of repeated
     keys, in prompts whose keys all have `key_tokens` tokens. Here the loss and the scores count the
     values of repeated keys, and training and evaluation have the same prompts. The place of MAD's
-    repeated pair is drawn by tokens, so it can fall outside the prompt. Here it is one of all pairs that
-    surely fit.
+    repeated pair is drawn by tokens, so it can fall outside the prompt. Here it is uniform among the
+    pairs that surely fit.
 
     Scores, by the number of tokens of the key: `report` is the accuracy of all tokens of the value, and
     `cross_entropy` is in nats. Means are over all these tokens. MAD's score is the column of the longest
@@ -95,7 +95,8 @@ class FuzzyRecall(Answers):
         keys, values = motifs.unbind(dim=2)
         key_sizes, value_sizes = sizes.unbind(dim=2)
         same = (keys.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3)  # (B, pairs, pairs)
-        # All pairs of a key have the value of the last of them. Pair 0 repeats a pair that surely fits.
+        # Pairs are numbered from the end of the prompt. All pairs of a key have the value of the one that
+        # has the lowest number above 0. Pair 0, the last in the prompt, repeats a pair that surely fits.
         source = 1 + same[:, :, 1:].to(torch.uint8).argmax(dim=2)
         value_sizes = value_sizes.gather(1, source)
         longest = self.key_tokens + self.value_tokens
@@ -159,16 +160,16 @@ class FuzzyRecall(Answers):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random token, lookups of the last one and the last two tokens, and a lookup of the whole key."""
-        rows = self.random_answer("random token", prompts)
+        baselines = self.random_answer("random token", prompts)
         for count, name in ((1, "lookup of the last token"), (2, "lookup of the last 2 tokens")):
             started = time.perf_counter()
             right = last_followers(prompts.tokens, count) == prompts.targets
-            rows += self.baseline_records(name, "baseline", prompts, {MAIN: right.double()}, started)
+            baselines += self.baseline_records(name, "baseline", prompts, {MAIN: right.double()}, started)
         started = time.perf_counter()
         recalled = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
         right = (recalled == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return rows + self.baseline_records("lookup of the key", "floor", prompts, scores, started)
+        return baselines + self.baseline_records("lookup of the key", "floor", prompts, scores, started)
 
     def _lookup(self, tokens: list[int]) -> list[int]:
         """What follows every token of a prompt by the values of earlier keys; −1 where that is not known."""

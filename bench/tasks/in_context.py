@@ -15,6 +15,7 @@ from bench.frozen import Frozen
 from bench.lazy import torch
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
+from bench.tasks.longer import longer_by_position
 from bench.tasks.task import (
     MAIN,
     Evaluation,
@@ -22,7 +23,6 @@ from bench.tasks.task import (
     Prompts,
     Settled,
     Task,
-    longer_by_position,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class Examples(Task):
     @model_validator(mode="before")
     @classmethod
     def _default_curriculum(cls, values: Any) -> Any:
-        """Garg et al.'s ramps: dimensions 5 + 1, points 11 + 2 up to 41 and 26 + 5 beyond.
+        """Garg et al.'s ramps: every 2000 steps one more dimension, from 5, and more points.
 
+        Prompts of up to 41 points begin with 11 and grow by 2, longer prompts begin with 26 and grow by 5.
         For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000. A task whose
         field has a default keeps it.
         """

@@ -1,4 +1,4 @@
-"""Reference predictors for regression: linear ones and a Gaussian process.
+"""Baselines for regression: linear ones and a Gaussian process.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -96,18 +96,27 @@ def averaging(prompts: Prompts) -> Baseline:
 
 
 def ridge(prompts: Prompts, penalty: float) -> Baseline:
-    """Ridge regression: the minimum of ‖y − Xw‖² + λ‖w‖², where λ is `penalty`.
+    """Ridge regression: the minimum of ‖y − Xw‖² + λ‖w‖², where λ is `penalty`."""
+    started = time.perf_counter()
+    scores = ridge_errors(*examples(prompts), penalty) ** 2
+    return summarise(f"ridge (λ = {penalty:g})", "baseline", scores, started)
+
+
+def ridge_errors(inputs: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """Errors y − ŷ of ridge regression on the examples before each point, (P, N).
 
     Its predictions are those of a Gaussian process with the kernel x·x′ and noise of variance λ.
+
+    Args:
+        inputs: (P, N, d).
+        targets: (P, N).
+        penalty: λ.
     """
-    started = time.perf_counter()
-    inputs, targets = examples(prompts)
 
     def covariance(x: Tensor) -> Tensor:
         return x @ x.mT + penalty * torch.eye(x.shape[1], dtype=x.dtype)
 
-    scores = innovations(inputs, targets, covariance) ** 2
-    return summarise(f"ridge (λ = {penalty:g})", "baseline", scores, started)
+    return innovations(inputs, targets, covariance)
 
 
 def arc_cosine_process(prompts: Prompts, kind: Kind = "reference") -> Baseline:

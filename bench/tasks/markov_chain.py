@@ -11,16 +11,9 @@ from pydantic import Field, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, summarise
 from bench.tasks.draws import Draws
+from bench.tasks.longer import longer_by_position
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import (
-    MAIN,
-    SELECTION,
-    Evaluation,
-    LongerEvaluation,
-    Metric,
-    Prompts,
-    longer_by_position,
-)
+from bench.tasks.task import MAIN, SELECTION, Evaluation, LongerEvaluation, Metric, Prompts
 from bench.tasks.tokens import NextToken
 
 if TYPE_CHECKING:
@@ -155,8 +148,8 @@ class MarkovChain(NextToken):
         started = time.perf_counter()
         scores = self._by_evaluation(rule(prompts).log(), prompts)
         return [
-            summarise(name, kinds.get(at, "baseline"), values, started, evaluation=at)
-            for at, values in scores.items()
+            summarise(name, kinds.get(evaluation, "baseline"), values, started, evaluation=evaluation)
+            for evaluation, values in scores.items()
         ]
 
 

@@ -1,4 +1,4 @@
-"""A fixed map from keys to values, to be learned by heart (Poli et al. 2024, "MAD")."""
+"""A fixed map from keys to values, which the weights must store (Poli et al. 2024, "MAD")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAP_SEED = 0
-"""Of the map: it is the same in training and evaluation, and for every data seed of a run."""
+"""Seed of the map, which is the same in training and evaluation, and for every data seed of a run."""
 
 
 class Memorisation(Answers):
@@ -90,12 +90,12 @@ class Memorisation(Answers):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random value, and the map."""
-        rows = self.random_answer("random value", prompts)
+        baselines = self.random_answer("random value", prompts)
         started = time.perf_counter()
         values = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
         right = (values == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return rows + self.baseline_records("the map", "floor", prompts, scores, started)
+        return baselines + self.baseline_records("the map", "floor", prompts, scores, started)
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address

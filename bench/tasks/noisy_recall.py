@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline
-from bench.tasks.discrete_baselines import first_match
+from bench.tasks.baselines import Baseline, first_match
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
@@ -92,11 +91,12 @@ class NoisyRecall(Answers):
         keys = draws.integers("key", count, batch, slots)
         numbers = torch.arange(slots, device=keys.device)
         is_pair = draws.uniform("noise", batch, slots) >= self.noise
-        # A slot before the last one, so that the last slot has a key to repeat.
+        # One slot before the last is surely a pair, so that the last slot has a key to repeat.
         is_pair = is_pair | (numbers == draws.integers("kept", slots - 1, batch, 1))
         is_key = keys.unsqueeze(2) == torch.arange(count, device=keys.device)
-        at = torch.where(is_key & is_pair.unsqueeze(2), numbers.unsqueeze(1), slots)
-        first = at[:, :-1].amin(dim=1)  # the first slot of every key; `slots` for a key that is absent
+        places = torch.where(is_key & is_pair.unsqueeze(2), numbers.unsqueeze(1), slots)
+        first = places[:, :-1].amin(dim=1)  # the first slot of every key; `slots` for a key that is absent
+        # The last slot repeats one of the keys that are present, each equally likely.
         ranks = torch.where(first < slots, draws.uniform("last", batch, count), -1.0)
         keys = torch.where(numbers < slots - 1, keys, ranks.argmax(dim=1, keepdim=True))
         is_pair = is_pair | (numbers == slots - 1)
@@ -119,35 +119,47 @@ class NoisyRecall(Answers):
         return torch.where(prompts.counted, values, 0.0)[:, 1:]
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        """A random value, a random pair before, a lookup in the last pairs, and a lookup."""
-        assert prompts.counted is not None
-        rows = self.random_answer("random value", prompts)
-
-        started = time.perf_counter()
+        """A random value, a random pair before, a lookup, and a lookup in the last pairs."""
         slots = torch.unflatten(prompts.tokens, 1, (-1, 2))
         is_pair = slots[:, :, 0] < self.answers
-        values = self.answers + torch.arange(self.answers)
-        shown = (slots[:, :, 1, None] == values).to(torch.int32)
+        # A slot of noise has a key of its own, so that no lookup finds it.
+        keys = torch.where(is_pair, slots[:, :, 0], -1 - torch.arange(self.n_points))
+        values = slots[:, :, 1]
+        baselines = [
+            *self.random_answer("random value", prompts),
+            *self._random_pair(prompts, values, is_pair),
+            *self._lookup(prompts, keys, values),
+        ]
+        if self.n_points > WINDOW:
+            baselines += self._short_memory(prompts, keys)
+        return baselines
+
+    def _random_pair(self, prompts: Prompts, values: Tensor, is_pair: Tensor) -> list[Baseline]:
+        """The value of a random earlier pair. The score of a value is its share among the pairs so far.
+
+        Args:
+            prompts: the prompts.
+            values: second token of every slot, (P, N).
+            is_pair: whether a slot is a pair, (P, N).
+        """
+        assert prompts.counted is not None
+        started = time.perf_counter()
+        shown = (values.unsqueeze(2) == self.answers + torch.arange(self.answers)).to(torch.int32)
         before = shown.cumsum(dim=1, dtype=torch.int32) - shown
         count = is_pair.to(torch.float64).cumsum(dim=1) - is_pair.to(torch.float64)
         index = (prompts.targets - self.answers).unsqueeze(2)
         share = before.gather(2, index).squeeze(2).double() / count.clamp(min=1)
         share = torch.where(prompts.counted, share, 1.0)
-        guess = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += self.baseline_records("random pair before", "baseline", prompts, guess, started)
+        scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
+        return self.baseline_records("random pair before", "baseline", prompts, scores, started)
 
+    def _lookup(self, prompts: Prompts, keys: Tensor, values: Tensor) -> list[Baseline]:
+        """The value in the first slot of the key, from keys and values of every slot, (P, N)."""
         started = time.perf_counter()
-        numbers = torch.arange(self.n_points)
-        # A slot of noise has a key of its own, so that no lookup finds it.
-        keys = torch.where(is_pair, slots[:, :, 0], -1 - numbers)
         first = first_match(keys.unsqueeze(2))
-        right = (slots[:, :, 1].gather(1, first.clamp(min=0)) == prompts.targets).double()
-        rows += self.baseline_records(
-            "lookup", "floor", prompts, {MAIN: right, CROSS_ENTROPY: -right.log()}, started
-        )
-        if self.n_points > WINDOW:
-            rows += self._short_memory(prompts, keys)
-        return rows
+        right = (values.gather(1, first.clamp(min=0)) == prompts.targets).double()
+        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
+        return self.baseline_records("lookup", "floor", prompts, scores, started)
 
     def _short_memory(self, prompts: Prompts, keys: Tensor) -> list[Baseline]:
         """A lookup in the last `WINDOW` slots, and a random value where the key is not among them."""

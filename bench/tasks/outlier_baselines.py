@@ -1,7 +1,7 @@
-"""Reference predictors for regression among outliers. All of them can tell outliers from clean pairs.
+"""Baselines for regression among outliers.
 
 The value of an outlier has entries beyond the first, or its input is all ones. A model can therefore
-recognise outliers from their tokens, and a predictor that ignores them uses nothing that is hidden from a
+recognise outliers by their tokens, so a predictor that leaves them out uses nothing that is hidden from a
 model. Scores are of clean pairs only. The position of a clean pair counts outliers too.
 
 Shapes: P prompts of N pairs with d input coordinates.

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from bench.lazy import torch
 from bench.tasks import baselines as predictors
-from bench.tasks import discrete_baselines as discrete
+from bench.tasks import parity_baselines as parities
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws, mask_beyond
 from bench.tasks.in_context import InContext, Sparse, interleave
@@ -107,10 +107,10 @@ class SparseParity(InContext, Sparse):
         return predictors.present(
             [
                 predictors.trivial(self, prompts),
-                discrete.parity_version_space(prompts, self.sparsity),
-                discrete.product_least_squares(prompts, self.sparsity),
-                discrete.copying(prompts),
-                discrete.input_alone(prompts, self.sparsity),
+                parities.version_space(prompts, self.sparsity),
+                parities.product_least_squares(prompts, self.sparsity),
+                parities.copying(prompts),
+                parities.input_alone(prompts, self.sparsity),
                 predictors.nearest_neighbours(prompts, k=1, classify=True),
                 predictors.nearest_neighbours(prompts, k=3, classify=True),
             ]

@@ -12,17 +12,9 @@ from bench.lazy import torch
 from bench.tasks import baselines as predictors
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import MOST_PROMPTS, shuffled_rows
+from bench.tasks.longer import longer_by_factors
 from bench.tasks.recall_baselines import recall_baselines
-from bench.tasks.task import (
-    LONGER_FACTORS,
-    MAIN,
-    Evaluation,
-    LongerEvaluation,
-    Prompts,
-    Settled,
-    Task,
-    thinned,
-)
+from bench.tasks.task import MAIN, Evaluation, LongerEvaluation, Prompts, Settled, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,31 +132,15 @@ class VectorMQAR(Task):
 
 
 def power_law_slots(draws: Draws, batch: int, chosen: int, slots: int) -> Tensor:
-    """Different slots of 0 … slots − 1 for queries, (B, chosen), in the order in which they are drawn.
+    """Different slots out of 0 … slots − 1 for queries, (B, chosen) int64, in the order of the draw.
 
-    Drawn without repetition with weights gap^(a−1), where slot 0 has the gap 1: those with the largest
-    log-weights plus Gumbel noise.
+    Slot s is drawn with the weight (s + 1)^(a − 1), without repetition. Such a draw takes the slots with the
+    largest sums of log-weight and Gumbel noise, −log(−log u) for uniform u.
     """
     gaps = torch.arange(1, slots + 1, device=draws.step.device, dtype=torch.float64)
     uniform = draws.uniform("place", batch, slots).to(torch.float64)
     ranks = (GAP_POWER - 1) * torch.log(gaps) - torch.log(-torch.log(uniform))
     return ranks.argsort(dim=1, descending=True, stable=True)[:, :chosen]
-
-
-def longer_by_factors(task: Task, fields: Mapping[str, int], what: str) -> dict[str, LongerEvaluation]:
-    """Evaluations of the task with 2 and with 4 times the values of `fields`, if they are possible.
-
-    Their names are "2x_pairs" and "4x_pairs" if `what` is "pairs".
-    """
-    evaluations = {}
-    for factor in LONGER_FACTORS:
-        longer = task.lengthened(**{name: factor * value for name, value in fields.items()})
-        if longer is not None:
-            columns = thinned(range(longer.n_points), ())
-            marks = {"last": len(columns) - 1}
-            description = longer.evaluations()[MAIN]._replace(positions=columns, marks=marks)
-            evaluations[f"{factor}x_{what}"] = LongerEvaluation(longer, columns, description)
-    return evaluations
 
 
 def _on_sphere(vectors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reference predictors for recall: given pairs of keys and values, predict the value of a repeated key.
+"""Baselines for recall: given pairs of keys and values, predict the value of a repeated key.
 
 Scores are squared norms, summed over the d coordinates of a value. Positions are the numbers of queries,
 from 0. The prompt contains no answers, so all queries are equally hard.

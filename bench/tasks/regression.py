@@ -10,7 +10,6 @@ from pydantic import Field, PositiveInt
 
 from bench.lazy import torch
 from bench.tasks import baselines as predictors
-from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks import network_baselines as networks
 from bench.tasks import sparse_baselines as sparse
@@ -196,14 +195,14 @@ class DecisionTree(InContext):
         return predictors.present(
             [
                 predictors.trivial(self, prompts),
-                discrete.tree_oracle(prompts),
+                trees.tree_oracle(prompts),
                 trees.greedy_tree(prompts, self.depth, signs=False),
                 trees.greedy_tree(prompts, self.depth, signs=True),
                 trees.greedy_tree(prompts, None, signs=False),
                 trees.greedy_tree(prompts, None, signs=True),
                 trees.boosted_trees(prompts, False, trees.BOOSTED_PROMPTS),
                 trees.boosted_trees(prompts, True, trees.BOOSTED_PROMPTS),
-                predictors.on_first(trees.BOOSTED_PROMPTS, discrete.tree_oracle, prompts),
+                predictors.on_first(trees.BOOSTED_PROMPTS, trees.tree_oracle, prompts),
                 predictors.nearest_neighbours(prompts, k=3),
             ]
         )

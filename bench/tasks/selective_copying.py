@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
-from bench.tasks.recall import longer_by_factors
+from bench.tasks.longer import longer_by_factors
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
@@ -77,12 +77,12 @@ class SelectiveCopying(Answers):
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         blank, mark = self.symbols - 2, self.symbols - 1
-        said = draws.integers("token", self.symbols - 2, batch, self.n_points)
+        copied = draws.integers("token", self.symbols - 2, batch, self.n_points)
         places = draws.subsets("place", batch, self.n_points, self.slots, self.slots).sort(dim=1).values
-        tokens = torch.full((batch, self.prompt_length), blank, device=said.device)
-        tokens = tokens.scatter(1, places, said)
+        tokens = torch.full((batch, self.prompt_length), blank, device=copied.device)
+        tokens = tokens.scatter(1, places, copied)
         tokens[:, self.slots].fill_(mark)
-        return Prompts(tokens, said, said.unsqueeze(-1))
+        return Prompts(tokens, copied, copied.unsqueeze(-1))
 
     def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, L, V) → those after the mark, (B, N, V)."""
@@ -90,14 +90,14 @@ class SelectiveCopying(Answers):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         """A random token, a random token of the prompt, and a copy."""
-        rows = self.random_answer("random token", prompts)
+        baselines = self.random_answer("random token", prompts)
         started = time.perf_counter()
         before = prompts.tokens[:, : self.slots]
         share = (before.unsqueeze(1) == prompts.targets.unsqueeze(2)).double().sum(dim=2) / self.n_points
         scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        rows += self.baseline_records("random token of the prompt", "baseline", prompts, scores, started)
+        baselines += self.baseline_records("random token of the prompt", "baseline", prompts, scores, started)
         started = time.perf_counter()
         copied = before[before < self.symbols - 2].view(-1, self.n_points)
         right = (copied == prompts.targets).double()
         scores = {MAIN: right, CROSS_ENTROPY: 0 * right}
-        return rows + self.baseline_records("copy", "floor", prompts, scores, started)
+        return baselines + self.baseline_records("copy", "floor", prompts, scores, started)

@@ -1,4 +1,4 @@
-"""Reference predictors for linear functions of few coordinates.
+"""Baselines for linear functions of few coordinates.
 
 Shapes: P prompts of N points with d input coordinates; S supports of k coordinates.
 """

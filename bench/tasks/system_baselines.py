@@ -1,4 +1,4 @@
-"""Reference predictors for linear dynamical systems: the next output from those before it.
+"""Baselines for linear dynamical systems: the next output from those before it.
 
 Shapes: P prompts of N outputs, k coordinates of the state.
 """

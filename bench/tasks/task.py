@@ -42,8 +42,8 @@ class Prompts:
         tokens: (B, L, width) float32, the model's input; of a discrete task (B, L) int64, ids of tokens.
         targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions;
             of a discrete task (B, N) int64, ids of tokens.
-        inputs: (B, N, d) float32, the inputs that the tokens contain. Baselines read them. A discrete task
-            has none other than its tokens.
+        inputs: (B, N, d) float32, the inputs that the tokens contain, for baselines; of a discrete task
+            (B, N, 1) int64, ids of tokens, which nothing reads.
         counted: (B, N) bool, the points that the loss and the scores count; None for all.
         more: other tensors that the task's scores and baselines need, by name, with B rows.
     """
@@ -126,11 +126,7 @@ MAIN, SELECTION = "report", "selection"
 """Names of a task's main evaluation on the test prompts, and on the validation prompts. Learning rates are
 chosen on the validation prompts."""
 LONGER = "longer_prompts"
-"""Name of the evaluation on prompts of more in-context examples than those of training."""
-LONGER_FACTORS = (2, 4)
-"""Lengths of longer prompts, in multiples of the trained number of examples."""
-MOST_COLUMNS = 64
-"""Largest number of equally spaced columns of a longer evaluation, so that results stay small."""
+"""Name of the evaluation on prompts with more points than those of training."""
 
 
 class Task(Frozen):
@@ -419,33 +415,3 @@ class Task(Frozen):
     def identity(self) -> dict[str, Any]:
         """Every field that affects prompts or scores, for hashing and for the record."""
         return {"version": self.version, **identity(self)}
-
-
-def thinned(columns: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]:
-    """At most `MOST_COLUMNS` equally spaced columns, the last one among them, and the columns `kept`."""
-    stride = -(-len(columns) // MOST_COLUMNS)
-    return tuple(sorted({*columns[::-1][::stride], *kept}))
-
-
-def longer_by_position(task: Task, factors: Sequence[int] = LONGER_FACTORS) -> dict[str, LongerEvaluation]:
-    """One evaluation on longer prompts, which have the last of the rising `factors` times as many points.
-
-    A prediction depends on earlier tokens only, so these prompts contain prompts of every shorter length.
-    The mark "2x_length" is the last point of prompts of twice the length.
-    """
-    n = task.n_points
-    longer = task.lengthened(n_points=factors[-1] * n)
-    if longer is None:
-        return {}
-    main = longer.evaluations()[MAIN]
-    beyond = [column for column, position in enumerate(main.positions) if position >= n]
-    ends = {
-        f"{factor}x_length": max(column for column in beyond if main.positions[column] < factor * n)
-        for factor in factors
-    }
-    columns = thinned(beyond, list(ends.values()))
-    description = main._replace(
-        positions=tuple(main.positions[column] for column in columns),
-        marks={name: columns.index(column) for name, column in ends.items()},
-    )
-    return {LONGER: LongerEvaluation(longer, columns, description)}

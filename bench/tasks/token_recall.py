@@ -12,7 +12,8 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.draws import Draws
-from bench.tasks.recall import longer_by_factors, power_law_slots
+from bench.tasks.longer import longer_by_factors
+from bench.tasks.recall import power_law_slots
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, LongerEvaluation, Prompts
 from bench.tasks.tokens import CROSS_ENTROPY, Answers
 
@@ -33,12 +34,13 @@ class TokenMQAR(Answers):
     Of V `symbols`, 1 … V/2 − 1 are keys and V/2 … V − 1 are values, both without repetition in a prompt.
     After the pairs, `updates` of the keys get another value, which counts. Without updates the task is
     zoology's `multiquery_ar`, with them its `forgetting_mqar`: a memory that only adds confuses both values.
-    Each key is a query once. The slots of the queries are drawn for one key after the other, with
+    Each key is queried once. The slots of the queries are drawn for one key after the other, with
     probability ∝ gap^(a−1), a = 0.01, so most queries come soon. Fillers are random tokens of all symbols, or
     zero.
 
-    Zoology has 8 192 symbols and the (L, pairs) (64, 4), (128, 8), (256, 16), in the study of Based also
-    (256, 64) (Arora et al. 2024). The default is smaller, because a lookup of an embedding is a product here.
+    Zoology has 8 192 symbols and the (L, pairs) (64, 4), (128, 8) and (256, 16). The study of Based also has
+    (256, 64) (Arora et al. 2024). The default is smaller, because an embedding is computed here as a matrix
+    product, whose cost grows with the symbols.
 
     Scores, by the number of queries before: `report` is the accuracy, `cross_entropy` is in nats,
     `updated_keys` is the accuracy at keys with two values. A lookup is always right.
@@ -99,12 +101,12 @@ class TokenMQAR(Answers):
         return longer_by_factors(self, fields, "pairs")
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
-        n, half = self.pairs, self.symbols // 2
+        n, half = self.pairs, self.symbols // 2  # keys and values are below and from `half` on
         keys = 1 + draws.subsets("key", batch, n, half - 1, half - 1)
         values = half + draws.subsets("value", batch, n + self.updates, half, half)
         updated = draws.subsets("updated", batch, self.updates, n, n)  # numbers of keys
         bound = torch.stack((torch.cat((keys, keys.gather(1, updated)), dim=1), values), dim=2).flatten(1)
-        final = values[:, :n].scatter(1, updated, values[:, n:])
+        final = values[:, :n].scatter(1, updated, values[:, n:])  # the value that counts, for each key
         has_two = torch.zeros_like(keys).scatter(1, updated, torch.ones_like(updated))
         rest = self.prompt_length - bound.shape[1]
         slots, order = power_law_slots(draws, batch, n, rest // 2).sort(dim=1)
@@ -138,14 +140,14 @@ class TokenMQAR(Answers):
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         bindings = self.pairs + self.updates
-        rows = [
+        baselines = [
             *self._guesses("random value", "trivial", prompts, self.answers),
             *self._guesses("random value of the prompt", "baseline", prompts, bindings),
             *self._lookup("lookup of the last value", "floor", prompts, last=True),
         ]
         if self.updates:
-            rows += self._lookup("lookup of the first value", "baseline", prompts, last=False)
-        return rows
+            baselines += self._lookup("lookup of the first value", "baseline", prompts, last=False)
+        return baselines
 
     def _guesses(self, name: str, kind: Kind, prompts: Prompts, choices: int) -> list[Baseline]:
         """Guess one of `choices` values, among which the right one is."""

@@ -124,13 +124,13 @@ class Answers(NextToken):
         return (self.predictions(outputs, prompts).argmax(dim=-1) == prompts.targets).float()
 
     def column_sums(self, values: Tensor, prompts: Prompts) -> Tensor:
-        """Values (B, N) of points → sums over the points of each column, (B, columns). By default equal."""
+        """Values of points (B, N) → sums over the points of each column, (B, columns). Here N columns."""
         return values
 
     def measure(self, predict: Callable[[Tensor], Tensor], prompts: Prompts, name: str) -> dict[str, Tensor]:
         outputs = predict(prompts.tokens)
         scores = {MAIN: self.scores(outputs, prompts), CROSS_ENTROPY: self.losses(outputs, prompts)}
-        return {at: self.column_sums(values, prompts) for at, values in scores.items()}
+        return {evaluation: self.column_sums(values, prompts) for evaluation, values in scores.items()}
 
     def baseline_records(
         self, name: str, kind: Kind, prompts: Prompts, scores: Mapping[str, Tensor], started: float
@@ -144,7 +144,7 @@ class Answers(NextToken):
             scores: by name of the evaluation.
             started: `time.perf_counter()` before the computation.
         """
-        sums = {at: self.column_sums(values, prompts) for at, values in scores.items()}
+        sums = {evaluation: self.column_sums(values, prompts) for evaluation, values in scores.items()}
         counts = self.positions_per_column(prompts, MAIN)
         if counts is None:
             return records(name, kind, sums, started)

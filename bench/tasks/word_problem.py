@@ -15,23 +15,16 @@ from bench.tasks.baselines import Baseline, Kind, records
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws
 from bench.tasks.groups import Group, derived_subgroup, elements, generators, multiplication_table
+from bench.tasks.longer import longer_by_position
 from bench.tasks.prefixes import prefix_products
-from bench.tasks.task import (
-    MAIN,
-    SELECTION,
-    Evaluation,
-    LongerEvaluation,
-    Metric,
-    Prompts,
-    longer_by_position,
-)
-from bench.tasks.tokens import NextToken
+from bench.tasks.task import MAIN, SELECTION, Evaluation, LongerEvaluation, Metric, Prompts
+from bench.tasks.tokens import CROSS_ENTROPY, NextToken
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROSS_ENTROPY, PREFIX = "cross_entropy", "prefix_accuracy"
-FACTORS = (2, 4, 8)
+PREFIX = "prefix_accuracy"
+LONGER_FACTORS = (2, 4, 8)
 """Lengths of longer prompts, in multiples of the trained length."""
 WINDOW = 8
 """Elements that the baseline with a short memory multiplies."""
@@ -53,13 +46,13 @@ class WordProblem(NextToken):
     of the prompt is the identity or one of the group's generators (`bench.tasks.groups`), as Grazzi et al.
     (2024) restrict S5 to some of its elements. Products are then uniform only after many elements: those of
     the first few are easier to guess. A generator of S3, A5 or S5 is the product of at most two reflections,
-    but for the cycle of five points in S5, which takes four.
+    except the cycle of five points in S5, which takes four.
 
     Groups: Z2 (parity), Z5 (sums modulo 5), S3, three groups of 60 elements (Z60 commutative, A4xZ5
     solvable, A5 not solvable), and S5, of 120. The word problem of a group that is not solvable is complete
     for NC¹ (Barrington 1989); those of solvable groups are easier. Transformers and state-space models with
-    diagonal transitions and logarithmic precision are in TC⁰. They cannot solve it at all lengths, unless
-    TC⁰ = NC¹ (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
+    diagonal transitions and logarithmic precision are in TC⁰. Unless TC⁰ = NC¹, they cannot solve it at
+    every length (Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models").
 
     Every element has a target, so a prompt of L elements contains one of each length up to L, and the trained
     lengths are uniform on 1 … L. With a `curriculum` of points, L grows during training, as in the protocol
@@ -108,7 +101,7 @@ class WordProblem(NextToken):
         }
 
     def longer_evaluations(self) -> dict[str, LongerEvaluation]:
-        return longer_by_position(self, FACTORS)
+        return longer_by_position(self, LONGER_FACTORS)
 
     def sample(self, draws: Draws, batch: int, n_dims: int | Tensor | None = None) -> Prompts:
         device = draws.step.device
@@ -130,24 +123,26 @@ class WordProblem(NextToken):
         return {MAIN: right, CROSS_ENTROPY: self.losses(outputs, prompts), PREFIX: right.cumprod(dim=1)}
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
-        quotient, order = len(derived_subgroup(self.group)), self.vocabulary
-        rows = [
+        """A uniform guess, the product, and two rules that know a part of it.
+
+        The class of p_t in the largest commutative quotient G/G′ depends only on how often each element has
+        occurred. A predictor that counts elements, but ignores their order ("commutative part"), chooses
+        among the |G′| elements of the class.
+        """
+        order, class_size = self.vocabulary, len(derived_subgroup(self.group))
+        baselines = [
             *self._guesses("uniform guess", "trivial", prompts, order),
             *self._products("product of the prompt", "floor", prompts, self.n_points),
         ]
         if self.n_points > WINDOW:
-            rows += self._products(f"product of the last {WINDOW} elements", "baseline", prompts, WINDOW)
-        if 1 < quotient < order:  # otherwise it is the floor or the uniform guess
-            rows += self._guesses("commutative part", "baseline", prompts, quotient)
-        return rows
+            name = f"product of the last {WINDOW} elements"
+            baselines += self._products(name, "baseline", prompts, WINDOW)
+        if 1 < class_size < order:  # otherwise it is the floor or the uniform guess
+            baselines += self._guesses("commutative part", "baseline", prompts, class_size)
+        return baselines
 
     def _guesses(self, name: str, kind: Kind, prompts: Prompts, choices: int) -> list[Baseline]:
-        """Guess one of `choices` elements, among which the right one is.
-
-        "Commutative part": the class of p_t in the largest commutative quotient G/G′ depends only on how
-        often each element has occurred. A predictor that counts, but ignores the order, chooses among the
-        |G′| elements of the class.
-        """
+        """Guess one of `choices` elements, among which the right one is."""
         started = time.perf_counter()
         ones = torch.ones(prompts.targets.shape, dtype=torch.float64)
         scores = {

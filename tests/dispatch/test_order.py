@@ -74,7 +74,7 @@ def test_the_first_failures_of_one_cause_call_the_order_off(tmp_path: Path) -> N
 
 def test_an_order_of_which_anything_works_goes_on(tmp_path: Path) -> None:
     order = order_of(tmp_path)
-    order.works()
+    order.record_result()
     fail(order, len(order.runs))
     assert order.stopped() is None
 

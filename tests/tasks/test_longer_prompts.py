@@ -9,11 +9,12 @@ from torch import Tensor
 from bench.tasks import TASKS, Task
 from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.draws import Draws
+from bench.tasks.longer import MOST_COLUMNS
 from bench.tasks.outliers import ManyOutlierRegression
 from bench.tasks.recall import VectorMQAR
 from bench.tasks.regression import LinearRegression
 from bench.tasks.selective_copying import SelectiveCopying
-from bench.tasks.task import LONGER, MAIN, MOST_COLUMNS
+from bench.tasks.task import LONGER, MAIN
 from bench.tasks.token_recall import TokenMQAR
 
 EXAMPLES = [name for name, task in TASKS.items() if LONGER in task.example().longer_evaluations()]

@@ -12,7 +12,6 @@ from baseline_checks import at, by_hand, sample
 from sklearn.ensemble import GradientBoostingRegressor
 
 from bench.tasks import baselines as known
-from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
 from bench.tasks import network_baselines as networks
 from bench.tasks import tree_baselines as trees
@@ -37,14 +36,14 @@ def test_tree_oracle_errs_at_leaves_not_seen_before_and_nowhere_else() -> None:
             if node not in seen:
                 expected[prompt, point] = leaves[prompt, node - 15] ** 2
             seen.add(node)
-    result = discrete.tree_oracle(prompts)
+    result = trees.tree_oracle(prompts)
     assert result.mean == pytest.approx(expected.double().mean(dim=0).tolist(), rel=1e-4)
     assert result.kind == "floor"
 
 
 def test_tree_oracle_by_head() -> None:
     prompts = by_hand([[0.0]] * 5, [3, 2, 3, 2, 1])
-    assert discrete.tree_oracle(prompts).mean == [9, 4, 0, 0, 1]
+    assert trees.tree_oracle(prompts).mean == [9, 4, 0, 0, 1]
 
 
 @pytest.mark.slow
@@ -55,7 +54,7 @@ def test_trees_on_signs_are_better_and_neither_reaches_the_oracle() -> None:
     assert on_x is not None
     assert on_signs is not None
     assert on_x.positions[-1] == 100
-    assert discrete.tree_oracle(prompts).mean[100] < on_signs.mean[-1] < on_x.mean[-1]
+    assert trees.tree_oracle(prompts).mean[100] < on_signs.mean[-1] < on_x.mean[-1]
 
 
 def test_a_tree_of_depth_one_by_head() -> None:

@@ -14,8 +14,8 @@ from scipy import stats
 from sklearn.linear_model import Lasso
 
 from bench.tasks import baselines as known
-from bench.tasks import discrete_baselines as discrete
 from bench.tasks import linear_baselines as linear
+from bench.tasks import parity_baselines as parities
 from bench.tasks import sparse_baselines as sparse
 from bench.tasks.regression import SparseLinearRegression
 
@@ -65,7 +65,7 @@ def test_sparse_bayes_by_head() -> None:
 def test_enumerations_that_are_too_large_are_left_out() -> None:
     prompts = sample(SparseLinearRegression(n_dims=40, n_points=3, sparsity=5), 2)
     assert sparse.sparse_bayes(prompts, 5) is None
-    assert discrete.parity_version_space(prompts, 5) is None
+    assert parities.version_space(prompts, 5) is None
     task = SparseLinearRegression(n_dims=40, n_points=1, sparsity=5)
     assert [b.kind for b in task.baselines(sample(task, 2))] == ["trivial"] + 5 * ["baseline"]
 

@@ -15,7 +15,8 @@ import torch
 from small_runs import small_run
 
 from bench import results as pool_of
-from bench.dispatch.job import Machine, has_dropout
+from bench.cli.run_choices import has_dropout
+from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder

@@ -1,1 +1,1 @@
-"""Everything that knows Slurm: submission, the queue, the site file, and what a job does."""
+"""All that is particular to Slurm: the site file, submission, the queue, and what a job does."""

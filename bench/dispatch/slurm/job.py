@@ -1,10 +1,10 @@
 """What a Slurm job does: run the local pool on the devices that it was given, and save before it ends.
 
-The job may be started twice, killed at any moment, or put back into the queue: runs have locks and
-checkpoints of their own, so a job only does what is left. Signals from Slurm:
+A job may be started twice, killed at any moment, or requeued. Runs have locks and checkpoints of their own,
+so a job does what is left. Signals from Slurm:
 
-    USR2   the time limit is near, or the job is preempted: save, and back into the queue (through submitit)
-    TERM   cancelled, requeued, or preempted without a warning: save, and wait for the end that follows
+    USR2   the time limit is near, or the job is preempted: save and requeue (through submitit)
+    TERM   cancelled, requeued, or preempted without a warning: save, and wait until Slurm kills the job
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 PATIENCE_SECONDS = 180.0
-"""How long a job waits for runs that others hold: a dying predecessor on another node, say."""
+"""How long a job waits for runs that other processes hold, such as a predecessor on another node."""
 LAST_SECONDS = 3600.0
-"""How long a job that was told to end waits for being ended; preemption may grant it that much."""
+"""How long a job that got SIGTERM waits for its end. Preemption may grant it so much time."""
 MOST_FRUITLESS = 3
-"""A job that reached its time limit so often without getting any run further is not put back again."""
+"""A job that reaches its time limit so many times in a row without a step is not requeued."""
 
 
 class CodeChanged(Exception):
-    """The code on the cluster computes another id for a run than the code that submitted it."""
+    """The code on the node computes another id for a run than the code that submitted it."""
 
 
 class NoProgress(Exception):
@@ -48,20 +48,20 @@ class NoProgress(Exception):
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One job, as it is pickled by submitit.
+    """One Slurm job, as submitit pickles it.
 
     Attributes:
-        ids: what each job was identified by when it was submitted.
+        ids: ids of `jobs` when they were submitted.
         jobs: runs and baselines to do.
-        order: the order they belong to.
-        machine: how to compute; its devices are chosen where the job runs.
+        order: the order that they belong to.
+        machine: how to compute; the devices are chosen on the node.
         device: "cpu" or "cuda".
-        workers: runs side by side.
-        memory_mib: what the largest of them is expected to take of a GPU; 0 where none takes any.
+        workers: number of stacks that train at a time.
+        memory_mib: expected GPU memory of the largest stack; 0 if none needs a GPU.
         spread: devices that each run is spread over, one task each.
-        save_seconds: how long saving may take.
-        limit_seconds: the time limit it was submitted with.
-        fruitless: how many time limits in a row ended without getting further.
+        save_seconds: time that saving may take.
+        limit_seconds: the job's time limit.
+        fruitless: number of time limits in a row that were reached without a step.
     """
 
     ids: tuple[str, ...]
@@ -77,12 +77,13 @@ class SlurmJob:
     fruitless: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Its jobs bring their plugins: where it is unpickled, their names are known first."""
+        """The fields to pickle. Jobs bring their plugins, which are loaded before the jobs are unpickled."""
         return {**self.__dict__, "jobs": plugins.carried(self.jobs)}
 
     def __call__(self) -> str:
-        """Do what is left. Returns a word for submitit's record; nobody reads it."""
-        # Blocked since Python started. Submitit's handler is there now: a pending warning is handled here.
+        """Do what is left. Returns a word for submitit's record, which nothing reads."""
+        # USR2 has been blocked since Python started (`LAUNCHER`). Submitit has installed its handler by now,
+        # which gets a pending warning here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         _clear_half_written()
         if self.order.stopped():
@@ -91,11 +92,11 @@ class SlurmJob:
         try:
             pool = self._pool()
             _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())
-            signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(told_to_end=True))
+            signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(terminated=True))
             pool.start()
-            while pool.busy() and not _RUNNING.get("told_to_end"):
+            while pool.busy() and not _RUNNING.get("terminated"):
                 time.sleep(0.2)
-            if _RUNNING.get("told_to_end"):
+            if _RUNNING.get("terminated"):
                 self._end(pool)
         except NoRoom:
             raise
@@ -109,14 +110,16 @@ class SlurmJob:
         return "done"
 
     def checkpoint(self) -> DelayedSubmission | None:
-        """What is put back into the queue when USR2 came (submitit calls this); None: nothing is."""
+        """The job to requeue after USR2; None for none. Submitit calls this."""
         from submitit.helpers import DelayedSubmission
 
         if (pool := _RUNNING.get("pool")) is not None:
             pool.stop(patience=self.save_seconds)
         began = _RUNNING.get("began", time.monotonic())
         fruitless = self.fruitless
-        warned_after = self.limit_seconds - self.save_seconds  # the limit's warning; a preemption is earlier
+        # The warning of the time limit comes after this time. That of a preemption may come earlier; in
+        # the first half it does not count as fruitless.
+        warned_after = self.limit_seconds - self.save_seconds
         if self._steps() > _RUNNING.get("before", math.inf):
             fruitless = 0
         elif time.monotonic() - began > warned_after / 2:
@@ -139,30 +142,30 @@ class SlurmJob:
                     continue
             jobs.append(job)
         try:
-            places = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
+            crews = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
         except ValueError as error:
             raise UserError(f"{os.uname().nodename}: {error}") from None
-        if len(places) < self.workers:
-            print(f"{len(places)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
+        if len(crews) < self.workers:
+            print(f"{len(crews)} runs at a time, not {self.workers}: no more fit on these GPUs", flush=True)
         seat = None
         if self.spread > 1:
             from submitit.helpers import TorchDistributedEnvironment
 
             task = TorchDistributedEnvironment()
             seat = Seat(task.rank, task.world_size, f"127.0.0.1:{task.master_port}")  # all on one node
-            places = places[:1]  # the other tasks start the other processes
-        places = places[: max(1, len(jobs))]
+            crews = crews[:1]  # the other tasks start the other processes
+        crews = crews[: max(1, len(jobs))]
         return LocalPool(
-            jobs, self.order, places, PATIENCE_SECONDS, seat, self.order.folder, cluster_job=cluster_job()
+            jobs, self.order, crews, PATIENCE_SECONDS, seat, self.order.folder, cluster_job=cluster_job()
         )
 
     def _side_by_side(self) -> int | None:
-        """How many of its runs fit on a GPU of this node; None where there is nothing to go by."""
+        """How many stacks fit on a GPU of this node; None if that is unknown."""
         memory = gpu_memory_mib() if self.memory_mib and self.device != "cpu" else []
         return max(1, min(memory) // self.memory_mib) if memory else None
 
     def _steps(self) -> int:
-        """Steps known to be done of all its runs; a run with a result counts whole."""
+        """Optimisation steps of all runs that are done, by their heartbeats and results."""
         steps = 0
         for job in self.jobs:
             if is_done(job, self.order.results):
@@ -172,7 +175,7 @@ class SlurmJob:
         return steps
 
     def _end(self, pool: LocalPool) -> None:
-        """Save, then wait to be killed: a job that left by itself would count as done."""
+        """Save, then wait to be killed. A job that ends by itself would count as done."""
         pool.stop(patience=self.save_seconds)
         print("told to end: saved", flush=True)
         deadline = time.monotonic() + LAST_SECONDS
@@ -181,7 +184,7 @@ class SlurmJob:
         raise SystemExit(1)
 
     def _start_over(self) -> None:
-        """One of the tasks that train a run together is lost: all are started anew, if anything is left."""
+        """Requeue the job if runs are left, because one of the tasks that train a run together has died."""
         remaining = [job for job in self.jobs if not is_done(job, self.order.results)]
         if any(not Folder.of(self.order.results, job.id).failure() for job in remaining):
             command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
@@ -190,7 +193,7 @@ class SlurmJob:
         raise SystemExit(1)
 
     def _record(self, error: Exception) -> None:
-        """Let the first run that is not done say why the job did nothing."""
+        """Record an error that ended the whole job as the failure of its first run that is not done."""
         for job in sorted(self.jobs, key=lambda job: not isinstance(job, Run)):
             folder = Folder.of(self.order.results, job.id)
             if not is_done(job, self.order.results) and not folder.failure():
@@ -200,11 +203,11 @@ class SlurmJob:
 
 
 _RUNNING: dict[str, Any] = {}
-"""What signal handlers of this process need of the job that it is; a process is one job."""
+"""State that the signal handlers need. A process is one job."""
 
 
 def _clear_half_written() -> None:
-    """Submitit refuses to save what it finds half saved by a process that was killed."""
+    """Remove half-written files of a process that was killed. Submitit would refuse to save over them."""
     from submitit import JobEnvironment
 
     for path in (paths := JobEnvironment().paths).folder.glob(f"{paths.job_id}_*.save_tmp"):
@@ -212,6 +215,6 @@ def _clear_half_written() -> None:
 
 
 def _cancel_pending() -> None:
-    """Take the rest of this array out of the queue; what starts nevertheless ends at once."""
+    """Cancel the pending jobs of this array. Those that start nevertheless end at once."""
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         subprocess.run(["scancel", "--state=PENDING", array], check=False, timeout=60)

@@ -1,4 +1,4 @@
-"""Ask Slurm's queue once. It tells about runs whose own files say nothing."""
+"""Ask Slurm's queue about runs whose own files do not show where they are."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ASKED_SECONDS = 15.0
 """Longest wait for squeue. Without a controller, Slurm's commands wait about nine seconds."""
 
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-"""States of a job that has yet to start, or to start again."""
+"""States of a job that has not started, or must start again."""
 
 
 def ask_queue(results: Path) -> Queue:
-    """The queue as it is now; empty, without asking, when nothing was ever submitted from this folder."""
+    """The queue of all submissions of a results folder; empty, without a question, if there is none."""
     return queue_of(list(submissions(results)))
 
 
 def queue_of(submitted: Sequence[Submission]) -> Queue:
-    """The queue of some submissions."""
+    """The queue of some submissions. `squeue` is called once."""
     if not submitted:
         return Queue()
     listed, problem = _squeue({submission.user for submission in submitted})
@@ -45,7 +45,7 @@ def queue_of(submitted: Sequence[Submission]) -> Queue:
 
 
 def _squeue(users: set[str]) -> tuple[dict[tuple[str, int], QueuedJob] | None, str]:
-    """Jobs by name and index; None and why when there is no answer."""
+    """Jobs by name and index; None, with the reason, if there is no answer."""
     if shutil.which("squeue") is None:
         return None, "there is no squeue on this machine"
     command = ["squeue", "-h", "-r", "-o", "%j|%i|%T|%r|%K", "-u", ",".join(sorted(users))]

@@ -29,12 +29,12 @@ class Site(Frozen):
     """Settings of jobs on a cluster. Every setting has a default.
 
     `job_hours` is the expected duration of a job, for which runs are gathered. `timeout_min` is its time
-    limit (by default an hour more) and may be shorter than a run: at the limit a job saves, is put back
-    into the queue, and resumes. `sbatch` takes any further option of sbatch by its long name.
+    limit (by default an hour more) and may be shorter than a run: at the limit a job saves, is requeued, and
+    resumes. `sbatch` takes any further option of sbatch by its long name.
 
     `gpu_memory_gb` is the memory of one GPU of the cluster, which a login node cannot measure. It limits how
-    many runs share a GPU. `workers` is how many runs a job trains at a time (by default one
-    a GPU); jobs of large runs get fewer.
+    many runs share a GPU. `workers` is the number of runs that a job trains at a time (by default one per
+    GPU); jobs of large runs get fewer.
     """
 
     partition: str | None = None
@@ -61,12 +61,12 @@ class Site(Frozen):
 
     @property
     def wants_gpus(self) -> bool:
-        """Whether jobs train on GPUs: unless the site says cpu, or that a node needs none."""
+        """Whether jobs train on GPUs. They do unless `device` is cpu or `gpus_per_node` is 0."""
         return self.device != "cpu" and self.gpus_per_node != 0
 
     @property
     def gpus(self) -> int:
-        """GPUs that a job gets, by `gpus_per_node` or by what `gres` ends in; 0 where it trains on none."""
+        """GPUs of a job, from `gpus_per_node` or the number at the end of `gres`; 0 if it trains on none."""
         if not self.wants_gpus:
             return 0
         count = (self.gres or "").partition(",")[0].partition("(")[0].rpartition(":")[2]
@@ -74,12 +74,12 @@ class Site(Frozen):
 
     @property
     def gpu_memory_mib(self) -> int | None:
-        """Memory of one GPU; None where the site does not say, or jobs train on none."""
+        """Memory of one GPU; None if it is not stated, or if jobs train on none."""
         return round(1024 * self.gpu_memory_gb) if self.gpu_memory_gb and self.gpus else None
 
     @property
     def minutes(self) -> int:
-        """The time limit of a job."""
+        """Time limit of a job."""
         return self.timeout_min or round(60 * self.job_hours) + 60
 
     def parameters(self, name: str, spread: int) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Site(Frozen):
 
         Args:
             name: the jobs' name.
-            spread: GPUs (or processes) that each run is spread over; one task each.
+            spread: GPUs (or processes) that each run is spread over, one task each.
         """
         plain = ("partition", "account", "qos", "constraint", "exclude", "gres", "cpus_per_task")
         parameters: dict[str, Any] = {
@@ -113,17 +113,17 @@ class Site(Frozen):
 
 
 def default_path() -> Path:
-    """Where a site file is looked for when none is named."""
+    """The site file that is read if none is named."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "bench" / "cluster.yaml"
 
 
 def load_site(path: Path | None) -> Site:
-    """Read a site file; without one, everything has its default.
+    """Read a site file; without one, every setting has its default.
 
     Raises:
-        UserError: when the file that was named does not exist.
-        InvalidFile: for every key and value that is wrong, each with its place.
+        UserError: the named file does not exist.
+        InvalidFile: keys or values are wrong; each is listed with its place.
     """
     if path is None:
         path = default_path()

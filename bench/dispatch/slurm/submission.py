@@ -2,13 +2,13 @@
 
     results/.state/orders/<stamp>/  submission.json  written before anything is submitted
                                     cancelled        `bench cancel` was called
-                                    code/            the package as it was submitted (--snapshot)
-                                    <job>_0_log.out  what a job printed outside of its runs
+                                    code/            copy of the package (--snapshot)
+                                    <job>_0_log.out  output of a job outside of its runs
                                     <job>_0_log.err
-                                    <job>-worker-….log  and its workers
+                                    <job>-worker-….log  output of its workers outside of runs
 
-Jobs are known by name and index, not by number: a name has the order's stamp in it and is never used
-twice, while a cluster that was set up anew counts its jobs from one again.
+A job is identified by its name and index, not by Slurm's number. A name contains the order's stamp and is
+never used twice, but a cluster that is set up again counts its jobs from 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.dispatch.order import orders_folder, stopped
 from bench.files import read_json, write_json
 
 SUBMITTING_SECONDS = 3600.0
-"""After so long without the numbers of all its jobs, the submitting process is considered dead."""
+"""If the numbers of some arrays are missing for so long, the process that submitted them is dead."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Array:
     """One array of jobs.
 
     Attributes:
-        name: its Slurm job name.
-        jobs: for every index, the ids of the runs (and baselines) that job does.
-        job_id: Slurm's number; None when it was not accepted, or not yet.
+        name: the name of its jobs in Slurm.
+        jobs: ids of the runs and baselines of each job, by index.
+        job_id: Slurm's number; None if Slurm has not accepted the array.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Submission:
     """An order on a cluster.
 
     Attributes:
-        folder: where its record is.
+        folder: the folder of its record.
         suite: name of the suite.
-        user: who submitted it; `squeue` is asked for this user.
-        arrays: all of its arrays.
+        user: the user who submitted it, for `squeue`.
+        arrays: its arrays.
     """
 
     folder: Path
@@ -62,12 +62,12 @@ class Submission:
 
     @property
     def cancelled(self) -> bool:
-        """Whether `bench cancel` took it back."""
+        """Whether `bench cancel` was called."""
         return (self.folder / "cancelled").exists()
 
     @property
-    def going_on(self) -> bool:
-        """Whether another process may be submitting it right now."""
+    def may_be_unfinished(self) -> bool:
+        """Whether a process may still be submitting arrays of it."""
         try:
             age = time.time() - (self.folder / "submission.json").stat().st_mtime
         except OSError:
@@ -75,7 +75,7 @@ class Submission:
         return age < SUBMITTING_SECONDS and any(array.job_id is None for array in self.arrays)
 
     def mark_cancelled(self) -> None:
-        """Remember that the user took it back."""
+        """Record that the user has cancelled it."""
         (self.folder / "cancelled").touch()
 
     def write(self) -> None:
@@ -85,7 +85,7 @@ class Submission:
         write_json(self.folder / "submission.json", value)
 
     def tidy(self) -> None:
-        """Remove what its jobs needed: pickles, scripts, code. Only when none of them is queued any more."""
+        """Remove pickles, scripts and code. Only to be called when none of its jobs is queued any more."""
         for pattern in ("*.pkl", "*.pkl.save_tmp", ".submission_file_*", "*_submission.sh"):
             for path in self.folder.glob(pattern):
                 with contextlib.suppress(OSError):
@@ -94,16 +94,16 @@ class Submission:
 
 
 def submissions(results: Path) -> Iterator[Submission]:
-    """Every submission that left a record under `results`, oldest first."""
+    """Every submission with a record under `results`, the oldest first."""
     for path in sorted(orders_folder(results).glob("*/submission.json")):
         try:
             yield _parse(path.parent, read_json(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # damaged, or an older format: the runs' own files suffice
+            continue  # damaged, or an older format; the files of the runs suffice
 
 
 def why_abandoned(results: Path, suite: str) -> str | None:
-    """Why the last submission of a suite was abandoned; None if it was not, or if there is none."""
+    """Why the order of a suite's last submission was stopped; None if it was not, or if there is none."""
     submitted = [submission for submission in submissions(results) if submission.suite == suite]
     return stopped(submitted[-1].folder) if submitted else None
 
@@ -117,7 +117,7 @@ def _parse(folder: Path, value: dict[str, Any]) -> Submission:
 
 
 def user_name() -> str:
-    """The user whose jobs these are, as Slurm names it."""
+    """This process's user, as Slurm names it."""
     import pwd
 
     try:

@@ -22,22 +22,23 @@ from bench.dispatch.status import Queue
 from bench.errors import UserError
 
 REQUEUES = 10_000
-"""How often submitit may requeue a job; `SlurmJob` itself stops a job that makes no progress."""
+"""How often submitit may requeue a job. A job without progress is stopped by `SlurmJob.checkpoint`."""
 
 LAUNCHER = (
     'sh -c \'if env --block-signal=USR2 true 2>/dev/null; then exec env --block-signal=USR2 "$@"; fi; '
     'exec "$@"\' sh'
 )
-"""Start Python with USR2 blocked: a warning that comes before its handler is then pending, and does not kill.
+"""Shell words that start Python with USR2 blocked.
 
-`SlurmJob` unblocks it. Where `env` has no such option (coreutils before 8.31), the signal is not blocked.
+A warning that arrives before Python has a handler is then pending and does not kill the process. `SlurmJob`
+unblocks the signal. If `env` has no such option (coreutils before 8.31), the signal is not blocked.
 """
 
 CLEANING = (
-    # Pickles are removed only when the function has returned a result: a requeued job needs them.
     "ended=$?",
     'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"; job="${job:-$SLURM_JOB_ID}"',
 )
+"""Shell lines that run first after a job: they keep its exit code and the prefix of its files."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class SlurmOptions:
         """What each job can do at a time.
 
         Args:
-            side_by_side: runs that plan a GPU of known memory where the site names no `workers`.
+            side_by_side: number of runs on one GPU of known memory, if the site file has no `workers`.
         """
-        if self.spread > 1:  # then a job is one crew, with a task for each of its processes
+        if self.spread > 1:  # a job is one crew, with a task for each process
             return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
@@ -73,10 +74,10 @@ class SlurmOptions:
 
 
 def check_slurm() -> None:
-    """Refuse to submit where there is no Slurm.
+    """Check that this machine has Slurm's commands.
 
     Raises:
-        UserError: when its commands are not there.
+        UserError: a command is missing.
     """
     missing = [name for name in ("sbatch", "squeue", "srun", "scontrol") if shutil.which(name) is None]
     if missing:
@@ -86,10 +87,10 @@ def check_slurm() -> None:
 
 
 def largest_array() -> int:
-    """How many jobs one array may hold: the cluster's MaxArraySize (which bounds the index, from 0).
+    """Largest number of jobs in an array: the cluster's MaxArraySize, which bounds indices from 0.
 
     Raises:
-        UserError: when the controller does not answer.
+        UserError: the controller does not answer.
     """
     try:
         process = subprocess.run(
@@ -105,29 +106,35 @@ def largest_array() -> int:
     raise UserError(f"Slurm's controller does not answer: {reason}; nothing was submitted")
 
 
-def submit(order: Order, suite: str, jobs: Sequence[JobPlan], options: SlurmOptions) -> Submission:
-    """Submit every job of an order, one `sbatch` for each array.
+def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOptions) -> Submission:
+    """Submit the jobs of an order, with one `sbatch` per array.
+
+    Args:
+        order: the order.
+        suite: the suite's name.
+        plans: the work of each job.
+        options: how jobs run.
 
     Raises:
-        UserError: when Slurm refuses, with its message and the number of accepted arrays.
+        UserError: Slurm refuses; the message is Slurm's, with the number of accepted arrays.
     """
-    arrays = chunks(jobs, largest_array())
+    arrays = chunks(plans, largest_array())
     order.folder.mkdir(parents=True)
     submission = Submission(
         order.folder,
         suite,
         user_name(),
         tuple(
-            Array(f"bench-{suite}-{order.stamp}-{number}", tuple(_ids(job) for job in array))
+            Array(f"bench-{suite}-{order.stamp}-{number}", tuple(_ids(plan) for plan in array))
             for number, array in enumerate(arrays)
         ),
     )
     submission.write()  # first, so that accepted jobs are known even if this process dies
-    side_by_side = max(1, options.site.array_parallelism // len(arrays))
+    parallelism = max(1, options.site.array_parallelism // len(arrays))
     for number, array in enumerate(arrays):
-        functions = [_function(order, job, options) for job in array]
+        slurm_jobs = [_slurm_job(order, plan, options) for plan in array]
         try:
-            job_id = _submit_array(order, submission.arrays[number].name, functions, options, side_by_side)
+            job_id = _submit_array(order, submission.arrays[number].name, slurm_jobs, options, parallelism)
         except UserError as error:
             submission = replace(submission, arrays=submission.arrays[:number])
             submission.tidy()
@@ -147,15 +154,13 @@ def _ids(plan: JobPlan) -> tuple[str, ...]:
     return tuple(job.id for job in plan.work)
 
 
-def _function(order: Order, plan: JobPlan, options: SlurmOptions) -> SlurmJob:
+def _slurm_job(order: Order, plan: JobPlan, options: SlurmOptions) -> SlurmJob:
     return SlurmJob(
         ids=_ids(plan),
         jobs=plan.work,
         order=order,
         machine=options.machine,
-        device="cuda"
-        if options.site.wants_gpus
-        else "cpu",  # a job that asked for a GPU trains on nothing else
+        device="cuda" if options.site.wants_gpus else "cpu",  # never auto: a job with a broken GPU must fail
         workers=plan.workers,
         memory_mib=plan.memory_mib,
         spread=options.spread,
@@ -165,30 +170,43 @@ def _function(order: Order, plan: JobPlan, options: SlurmOptions) -> SlurmJob:
 
 
 def _submit_array(
-    order: Order, name: str, functions: list[SlurmJob], options: SlurmOptions, side_by_side: int
+    order: Order, name: str, jobs: Sequence[SlurmJob], options: SlurmOptions, parallelism: int
 ) -> str:
+    """Submit an array and return Slurm's number for it.
+
+    Args:
+        order: the order.
+        name: the name of the jobs.
+        jobs: the jobs, by index.
+        options: how jobs run.
+        parallelism: largest number of jobs of the array that run at a time.
+
+    Raises:
+        UserError: Slurm refuses.
+    """
     import submitit
 
-    # Submitit does not quote this parameter: it is part of a shell command.
+    # Submitit puts this into a shell command without quotes.
     python = f"{LAUNCHER} {options.site.python or shlex.quote(sys.executable)}"
     executor = submitit.SlurmExecutor(order.folder, max_num_timeout=REQUEUES, python=python)
     parameters = options.site.parameters(name, options.spread)
-    parameters["array_parallelism"] = side_by_side
-    folder = shlex.quote(order.folder.as_posix())  # a path may hold what a shell expands
+    parameters["array_parallelism"] = parallelism
+    folder = shlex.quote(order.folder.as_posix())
     parameters["teardown"] = [
         *CLEANING,
         *options.site.teardown,
+        # A job that is requeued needs its pickles, so they stay until it has returned a result.
         f'[ -e {folder}/"${{job}}_0_result.pkl" ] && rm -f {folder}/"${{job}}"_*.pkl',
         "exit $ended",
     ]
     if options.snapshot:
         code = shlex.quote(str(snapshot(order)))
         parameters["setup"] += [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
-        if commit := described(order.code):
+        if commit := commit_text(order.code):
             parameters["setup"].append(f"export BENCH_COMMIT={commit}")
     try:
         executor.update_parameters(**parameters)
-        submitted: list[Any] = executor.submit_array(functions)
+        submitted: list[Any] = executor.submit_array(list(jobs))
     except submitit.core.utils.FailedJobError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[-1].removeprefix("sbatch: error: ") if lines else "nothing"
@@ -196,14 +214,14 @@ def _submit_array(
     return str(submitted[0].job_id).partition("_")[0]
 
 
-def described(code: dict[str, Any]) -> str:
-    """A code identity in the form that `BENCH_COMMIT` takes; "" where it is unknown."""
+def commit_text(code: dict[str, Any]) -> str:
+    """A code identity as the variable `BENCH_COMMIT` has it, such as 1a2b3c-dirty; "" if it is unknown."""
     commit = code.get("commit")
     return f"{commit}{'-dirty' if code.get('dirty') else ''}" if commit else ""
 
 
 def snapshot(order: Order) -> Path:
-    """Copy the package as it is now, once for an order; returns the folder to import it from."""
+    """Copy the package as it is now, once per order. Returns the folder from which to import it."""
     import bench
 
     code = order.folder / "code"
@@ -216,10 +234,10 @@ def snapshot(order: Order) -> Path:
 
 
 def cancel(results: Path, suite: str) -> int:
-    """Take a suite's jobs out of the queue, running ones too; returns how many there were.
+    """Cancel a suite's queued and running jobs. Returns their number.
 
     Raises:
-        UserError: when Slurm cannot be asked.
+        UserError: Slurm does not answer, or refuses.
     """
     submitted = [submission for submission in submissions(results) if submission.suite == suite]
     queue = queue_of(submitted)
@@ -242,13 +260,13 @@ def cancel(results: Path, suite: str) -> int:
 
 
 def tidy(results: Path) -> None:
-    """Remove what submitit left of submissions that have no job in the queue any more."""
-    submitted = list(submissions(results))  # before the queue: what was accepted by now is in it
+    """Remove files that submissions without a job in the queue no longer need."""
+    submitted = list(submissions(results))  # before the queue is asked: it then contains their jobs
     queue = queue_of(submitted)
     if not queue.answered:
         return
     for submission in submitted:
-        if not submission.going_on and not _is_queued(submission, queue):
+        if not submission.may_be_unfinished and not _is_queued(submission, queue):
             submission.tidy()
 
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 EXAMPLE_LENGTHS = PROMPT_LENGTHS[::-1]
 """k of the evaluations; the first, 10, is that of the main one."""
 TRAINING, VALIDATION = "training", "validation"
-OTHER_SEED = 1115
-"""Of prompts on which learning rates are chosen. The published prompts have 1114."""
+SELECTION_SEED = 1115
+"""Seed of the prompts on which learning rates are chosen. The published prompts have 1114."""
 BAYES_PROMPTS = 200
-"""Prompts for the Bayes rule with layout: it costs a filter for each concept and start property."""
+"""Prompts that the Bayes rule with layout uses. It needs a filter for each concept and start property."""
 
 
 class GINC(NextToken):
@@ -171,10 +171,14 @@ class GINC(NextToken):
     # Evaluation.
 
     def sample_evaluation(self, draws: Draws, count: int, evaluation: str = MAIN) -> Prompts:
-        """The first `count` published prompts, or, for another purpose than the report, prompts of their own.
+        """The first `count` published prompts; for the choice of learning rates, other prompts like them.
 
-        The sets of documents do not depend on `count`: all validation documents, and as many words of the
-        training documents.
+        The sets of documents do not depend on `count`: they are all validation documents, and as many words
+        of the training documents.
+
+        Returns:
+            Blocks of documents, as `batch` does; or rows of one prompt for each of C `cells`: tokens
+            (count, C, longest), zero behind the end of a prompt, and the right words as targets (count, C).
         """
         from bench.tasks.languages import hidden_markov
 
@@ -186,7 +190,7 @@ class GINC(NextToken):
         if draws.purpose == MAIN:
             sets = hidden_markov.published_prompts(self.symbols, count)
         else:
-            sets = hidden_markov.more_prompts(self.symbols, OTHER_SEED, count)
+            sets = hidden_markov.more_prompts(self.symbols, SELECTION_SEED, count)
         cells = self.cells
         longest = max(n * (k + 1) + k - 1 for _, k, n in cells)
         tokens = torch.zeros(count, len(cells), longest, dtype=torch.int64)
@@ -233,35 +237,33 @@ class GINC(NextToken):
         ]
         return torch.stack(sums, dim=1)
 
-    # Reference predictors.
+    # Baselines.
 
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         from bench.tasks.languages import ginc_baselines, hidden_markov
 
         few = min(BAYES_PROMPTS, len(prompts.targets))
         model, sets = hidden_markov.mixture(self.symbols), hidden_markov.published_prompts(self.symbols, few)
-        rows = []
+        baselines = []
         for k in EXAMPLE_LENGTHS:
             shown, name = self.shown_examples(k), _of_length(k)
             started = time.perf_counter()
             guess = torch.full((len(prompts.targets), len(shown)), self.trivial)
-            rows.append(summarise("random token", "trivial", guess, started, shown, name))
+            baselines.append(summarise("random token", "trivial", guess, started, shown, name))
             columns = []
             for n in shown:
                 right = ginc_baselines.prompt_bayes(model, sets[k, n], k) == sets[k, n].labels
                 columns.append(torch.from_numpy(right))
             scores = torch.stack(columns, dim=1)
-            rows.append(summarise("Bayes rule with layout", "floor", scores, started, shown, name))
-        return rows
+            baselines.append(summarise("Bayes rule with layout", "floor", scores, started, shown, name))
+        return baselines
 
     def other_baselines(self, prompts: Prompts, evaluation: str) -> list[Baseline]:
         from bench.tasks.languages import ginc_baselines, hidden_markov
 
         started, words = time.perf_counter(), prompts.tokens - 1
-        begins, counts = (
-            self.evaluations()[evaluation].positions,
-            self.positions_per_column(prompts, evaluation),
-        )
+        begins = self.evaluations()[evaluation].positions
+        counts = self.positions_per_column(prompts, evaluation)
         assert counts is not None
 
         def row(name: str, kind: Kind, losses: Tensor) -> Baseline:

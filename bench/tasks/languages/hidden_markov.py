@@ -52,7 +52,7 @@ class Mixture:
         entities: V, (entities, entities).
         properties: S_θ, (2C, properties, properties).
         starts: (2C, K), distribution of the first state of a document.
-        state: of the generator after these draws.
+        state: state of the generator after these draws.
     """
 
     memory: Array

@@ -21,14 +21,27 @@ from bench.tasks.languages.automata import (
 )
 from bench.tasks.languages.regbench_baselines import regbench_baselines
 from bench.tasks.task import MAIN, SELECTION, Evaluation, Metric, Prompts
-from bench.tasks.tokens import NextToken, token_prompts
+from bench.tasks.tokens import CROSS_ENTROPY, NextToken, token_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.tasks.baselines import Baseline
 
-CROSS_ENTROPY, TOTAL_VARIATION, TRAINING = "cross_entropy", "total_variation", "training"
+TOTAL_VARIATION, TRAINING = "total_variation", "training"
+MOST_LETTERS = 60
+"""Largest alphabet: sets of letters are bits of an int64."""
+MOST_TOKENS = 20_000
+"""Longest prompt: far more than can be trained, and few enough to draw."""
+QUANTILES = (0.25, 0.5, 0.75, 0.95, 0.999)
+"""Levels of the length of a batch's longest prompt, which give the lengths of batches. Stacks need the upper
+levels, because they join the batches of their members."""
+MULTIPLE = 16
+"""Lengths of batches are multiples of this, the tokens of a block in most kernels."""
+SAMPLE = 1 << 14
+"""Prompts from which the quantiles are computed. They do not depend on the seed of a run."""
+STEPS_AT_ONCE = 1024
+"""Steps whose lengths are computed together."""
 
 
 class RegBench(NextToken, Sizes):
@@ -41,8 +54,8 @@ class RegBench(NextToken, Sizes):
         allowed    bc a  bc    a     a  bc b
 
     A language is an automaton with 4 to 12 states. Each state has 1 to 3 equally likely edges, to other
-    states, with letters of the language's own alphabet. A prompt has 10 to 19 strings of 1 to 49 letters. The
-    released code of Akyürek et al. draws its ranges without the upper ends, and these are the defaults here.
+    states, with letters of the language's own alphabet. A prompt has 10 to 19 strings of 1 to 49 letters.
+    These defaults are what the released code of Akyürek et al. draws: its ranges leave out their upper ends.
 
     Scores, each a mean over all scored positions of all languages:
 
@@ -190,16 +203,6 @@ class RegBench(NextToken, Sizes):
         return regbench_baselines(self, prompts)
 
 
-QUANTILES = (0.25, 0.5, 0.75, 0.95, 0.999)
-"""Of the longest prompt of a batch. Stacks need the upper ones: their batches are joined."""
-MULTIPLE = 16
-"""Tokens of a block in most kernels."""
-SAMPLE = 1 << 14
-"""Prompts from which the quantiles are computed. They do not depend on the seed of a run."""
-STEPS_AT_ONCE = 1024
-"""Steps whose lengths are computed together."""
-
-
 def _training_set(draws: Draws, rows: Tensor) -> Draws:
     """The random numbers of training languages number `rows`, which all steps share."""
     return replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
@@ -236,9 +239,3 @@ def _batch_lengths(task: RegBench, seed: int, size: int, block: int) -> list[int
     padded = torch.tensor(task.padded_lengths(size))
     lengths: list[int] = padded[torch.searchsorted(padded, longest)].tolist()
     return lengths
-
-
-MOST_LETTERS = 60
-"""Sets of letters are bits of an int64."""
-MOST_TOKENS = 20_000
-"""Far more than can be trained, and little enough to draw."""

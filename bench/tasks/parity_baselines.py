@@ -1,4 +1,4 @@
-"""Reference predictors for functions with few distinct values: an oracle for trees, and parities.
+"""Baselines for sparse parities.
 
 Shapes: P prompts of N points with d input coordinates.
 """
@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.tasks.baselines import Baseline, examples, summarise, vote_scores
+from bench.tasks.baselines import Baseline, examples, first_match, summarise, vote_scores
 from bench.tasks.linear_baselines import innovations
 from bench.tasks.sparse_baselines import MOST_SUPPORTS
 
@@ -20,23 +20,14 @@ if TYPE_CHECKING:
 
     from bench.tasks.task import Prompts
 
-
-def tree_oracle(prompts: Prompts) -> Baseline:
-    """An oracle that knows the tree: it recalls the values of earlier leaves and predicts 0 at new ones.
-
-    Zero is the prior mean. No predictor can do better on average. Leaf values are continuous, so two inputs
-    are in the same leaf exactly if their values have the same bits. The computation therefore does not need
-    the tree. The score at position i is the probability of a new leaf times the variance of its value.
-    """
-    started = time.perf_counter()
-    _, targets = examples(prompts)
-    new_leaf = first_match(targets.unsqueeze(-1)) < 0
-    scores = torch.where(new_leaf, targets**2, 0.0)
-    return summarise("oracle that knows the tree", "floor", scores, started)
+_MOST_ENTRIES = 20_000_000
+"""Products of coordinates that exist at once: a bound on memory."""
 
 
-def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
-    """The Bayes rule for parities: all sets that agree with the examples vote; a tie counts one half.
+def version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
+    """The Bayes rule: all sets of `sparsity` coordinates that agree with the examples vote.
+
+    A tie counts one half.
 
     Returns:
         None when there are more than `MOST_SUPPORTS` sets.
@@ -49,7 +40,7 @@ def parity_version_space(prompts: Prompts, sparsity: int) -> Baseline | None:
     sets = torch.tensor(list(itertools.combinations(range(d), sparsity)))
     signs, labels = inputs.to(torch.int8), targets.to(torch.int8)
     votes = torch.empty(count, n_points, dtype=torch.float64)
-    chunk = max(1, 20_000_000 // (n_points * len(sets)))
+    chunk = max(1, _MOST_ENTRIES // (n_points * len(sets)))
     for first in range(0, count, chunk):
         rows = slice(first, first + chunk)
         products = signs[rows][:, :, sets[:, 0]]
@@ -120,13 +111,3 @@ def copying(prompts: Prompts) -> Baseline:
     match = first_match(inputs)
     votes = torch.where(match >= 0, targets.gather(1, match.clamp(min=0)), 0.0)
     return summarise("copying", "baseline", vote_scores(votes, targets), started)
-
-
-def first_match(values: Tensor) -> Tensor:
-    """The first earlier point that equals each point of (P, N, d): (P, N) int64; −1 for none."""
-    count, n_points, _ = values.shape
-    match = torch.full((count, n_points), -1)
-    for seen in range(1, n_points):
-        equal = (values[:, :seen] == values[:, seen : seen + 1]).all(dim=2)
-        match[:, seen] = torch.where(equal.any(dim=1), equal.to(torch.uint8).argmax(dim=1), -1)
-    return match
