@@ -1,9 +1,10 @@
 """How a learning rate is chosen, and a size: the rule of report and claims, on plain numbers.
 
 Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds count. Of
-these, the one with the lowest mean error on the validation prompts at the last checkpoint is chosen. Of equals,
-the lowest is chosen, and a claim that depends on this choice is undecided (`bench.check.verdicts`). Where sizes are a choice too, it is the one whose chosen setting has the lowest such
-error. What is then reported is measured on the test prompts, which played no part.
+these, the one with the lowest mean error on the validation prompts at the last checkpoint is chosen. Of
+equals, the lowest is chosen, and a claim that depends on this choice is undecided (`bench.check.verdicts`).
+Where sizes are a choice too, it is the one whose chosen setting has the lowest such error. What is then
+reported is measured on the test prompts, which played no part.
 
 The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
 the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
