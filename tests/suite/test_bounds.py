@@ -118,7 +118,7 @@ def test_everything_a_report_draws_can_be_rebuilt() -> None:
     assert unknown("Figures 9 and 10, left") is None
     assert unknown("Section 4.3, parity") is None
     assert unknown("fig. 5") == "fig. 5"
-    assert unknown("Figure 2, error_by_width") == "error_by_width"
+    assert unknown("Figure 2, no_such_figure") == "no_such_figure"
 
 
 @pytest.mark.parametrize(
