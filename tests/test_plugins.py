@@ -360,6 +360,20 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("built", "message"),
+    [
+        ("None", "cannot be built at width 8: TypeError: `build` returns NoneType instead of a torch"),
+        ("nn.LazyLinear(place.width)", "cannot be built at width 8: ValueError: Attempted to use an uninit"),
+    ],
+)
+def test_a_module_without_countable_parameters_is_refused(tmp_path: Path, built: str, message: str) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE.replace("Module(place.width)", built))])
+    (run,) = suites.load(suite_file(tmp_path)).runs
+    with pytest.raises(UserError, match=message):
+        run.parameters  # noqa: B018 (the property counts)
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         (AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"), "it is not causal: other tokens from"),
@@ -373,6 +387,18 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
                 "    def build", "    def parameters(self, D):\n        return D\n\n    def build"
             ),
             "it states 81 parameters and has 145 (read-in and read-out included)",
+        ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1))[..., :1]"),  # can be added
+            "block 'average' returns (2, 20, 1) instead of (2, 20, 8)",
+        ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1)).double()"),
+            "block 'average' returns torch.float64 instead of torch.float32",
+        ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1)), h"),
+            "block 'average' returns tuple instead of a tensor",
         ),
     ],
 )
