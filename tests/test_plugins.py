@@ -22,6 +22,7 @@ from command import ROOT, bench
 from bench import plugins, strict_yaml
 from bench import results as pool_of
 from bench import suite as suites
+from bench.dispatch.plugin_checks import NotComparable, check_plugins
 from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
@@ -407,6 +408,39 @@ def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, mes
     found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), 20, CPU, "sequential")
     assert found is not None
     assert found.startswith(message)
+
+
+FACTS = """
+    @property
+    def FACT(self):
+        return VALUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "message"),
+    [
+        ("error_scale", "0.0", "error_scale: input should be greater than 0, not 0.0"),
+        ("trivial", "float('nan')", "trivial: input should be a finite number, not nan"),
+        ("metric", "'fun'", "metric: input should be 'squared_error', 'accuracy'"),
+        ("trivial", "1 // 0", r".*mine\.py:16: ZeroDivisionError"),
+    ],
+)
+def test_a_task_whose_results_could_not_be_stored_is_refused_when_loaded(
+    tmp_path: Path, fact: str, value: str, message: str
+) -> None:
+    source = NOISY + FACTS.replace("FACT", fact).replace("VALUE", value)
+    with pytest.raises(UserError, match=rf"mine\.py:6: task 'noisy_regression': {message}"):
+        plugins.load([plugin(tmp_path, source)])
+
+
+def test_a_task_whose_settings_spoil_its_results_is_refused_before_training(tmp_path: Path) -> None:
+    source = NOISY + FACTS.replace("FACT", "error_scale").replace("VALUE", "1.0 - self.noise")
+    plugins.load([plugin(tmp_path, source)])
+    suite = suite_file(tmp_path, "mamba", "noisy_regression, noise: 2.0")
+    (run,) = suites.load(suite).runs
+    with pytest.raises(NotComparable, match="task 'noisy_regression': error_scale: input should be greater"):
+        check_plugins(run, "cpu", "sequential")
 
 
 AHEAD = {

@@ -85,9 +85,7 @@ def command(
             min=1, max=MOST, help="Runs trained side by side (default: one per GPU, or one per core)."
         ),
     ] = None,
-    threads: Annotated[
-        int, typer.Option(min=1, max=1024, help="Processor threads of each worker.")
-    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Processor threads of each worker.")] = 1,
     kernels: Annotated[
         str,
         typer.Option(help=KERNELS_HELP),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench import environment
 from bench import results as pool
 from bench.dispatch.job import Machine
-from bench.dispatch.plugin_checks import NotComparable, check_architecture, record_plugins
+from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare, trust
 from bench.errors import UserError, did_you_mean
@@ -119,7 +119,7 @@ def _train(
         tested = prepare(machine)
         trust(tested)
         try:
-            check_architecture(run, device, kernels)
+            check_plugins(run, device, kernels)
         except NotComparable as error:
             raise UserError(str(error)) from None
         options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=kept.keep)

@@ -44,8 +44,9 @@ def fault(
 ) -> str | None:
     """The first fault of an architecture as a sentence; None if it has none.
 
-    Every block must keep the shape of its input. The outputs must have the shape (B, L, n_outputs), be finite and not depend on later tokens. The number of
-    parameters must be the stated one. Torch's random state is the same afterwards.
+    Every block must keep the shape and the type of its input. The outputs must have the shape
+    (B, L, n_outputs), be finite and not depend on later tokens. The number of parameters must be the stated
+    one. Torch's random state is the same afterwards.
 
     Args:
         architecture: the pattern of blocks.
