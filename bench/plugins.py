@@ -105,6 +105,16 @@ def origins(task: Task, architecture: Architecture | None = None) -> list[dict[s
     return [{kind: name, **_origins[kind, name]} for kind, name in names if (kind, name) in _origins]
 
 
+def version_of(parts: Iterable[tuple[Task, Architecture]]) -> str:
+    """The version of all plugins that tasks and architectures come from; "" if all belong to bench."""
+    versions = {
+        json.dumps({key: value for key, value in origin.items() if key in (*KINDS, *VERSION_FIELDS)})
+        for task, architecture in parts
+        for origin in origins(task, architecture)
+    }
+    return " ".join(sorted(versions))
+
+
 def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
     """A sentence for each name whose results were made with another version of the plugin.
 

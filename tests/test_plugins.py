@@ -33,6 +33,7 @@ from bench.models.verification import fault
 from bench.report.data.provenance import summarise
 from bench.results import RunRecord
 from bench.tasks import TASKS
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 
 CPU = torch.device("cpu")
 
@@ -729,3 +730,28 @@ def test_parameters_without_a_closed_form_are_counted_by_building_once(tmp_path:
     (block,) = ARCHITECTURES["averaging"].layer
     assert type(block).parameters is Block.parameters
     assert block.parameters(8) == count_parameters(block, 8) == 8 * 8 + 8
+
+
+def test_an_interrupted_run_starts_over_with_an_edited_plugin_and_resumes_with_the_same(
+    tmp_path: Path,
+) -> None:
+    suite = suite_file(tmp_path)
+
+    def resumed(source: str) -> int:
+        """The step at which the training of the suite's run was stopped: one after that of its checkpoint."""
+        ARCHITECTURES.pop("averaging", None)
+        plugins._files.clear()
+        plugins._origins.clear()
+        plugins.load([plugin(tmp_path, source)])
+        (run,) = suites.load(suite).runs
+        version = plugins.version_of([(run.task, run.architecture)])
+        steps: list[Progress] = []
+        options = TrainingOptions(CPU, report=steps.append, stop=lambda: len(steps) > 0, plugins=version)
+        with pytest.raises(Interrupted):
+            train(run, tmp_path / "state", options)
+        return steps[0].step
+
+    assert [resumed(AVERAGE), resumed(AVERAGE)] == [1, 2]
+    assert resumed(AVERAGE.replace("h.cumsum(1)", "-h.cumsum(1)")) == 1
+    (run,) = suites.load(suite_file(tmp_path, "mamba")).runs
+    assert plugins.version_of([(run.task, run.architecture)]) == ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import environment
+from bench import environment, plugins
 from bench import results as pool
 from bench.dispatch.job import Machine
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
@@ -122,7 +122,13 @@ def _train(
             check_plugins(run, device, kernels)
         except NotComparable as error:
             raise UserError(str(error)) from None
-        options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=kept.keep)
+        options = TrainingOptions(
+            torch.device(device),
+            kernels,
+            report=progress,
+            keep_weights=kept.keep,
+            plugins=plugins.version_of([(run.task, run.architecture)]),
+        )
         result = train(run, folder, options)
         model = kept.model()
     result["provenance"].update(

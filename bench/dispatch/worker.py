@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import plugins
 from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
@@ -251,6 +252,7 @@ class _Worker:
             keep_weights=members.keep_weights if self.machine.keep_weights else None,
             stop=self.stop,
             group=self.group,
+            plugins=plugins.version_of((run.task, run.architecture) for run in stack.members),
         )
         try:
             train_stack(stack, begin(stack, results), options)
