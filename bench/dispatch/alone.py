@@ -27,6 +27,7 @@ from bench.results import RunRecord
 from bench.run import Run
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from bench.models.backbone import Model
@@ -179,7 +180,7 @@ class _KeptWeights:
         return model.eval()
 
 
-def checked_device(device: str, kernels: str) -> str:
+def checked_device(device: str | torch.device, kernels: str) -> str:
     """The full name of a device, "cpu" or "cuda:0".
 
     Raises:
@@ -189,7 +190,7 @@ def checked_device(device: str, kernels: str) -> str:
 
     try:
         kind = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(f"unknown device '{device}', expected cpu, cuda or cuda:0") from None
     if kind.type not in ("cpu", "cuda"):
         raise UserError(f"device '{device}' cannot train, expected cpu, cuda or cuda:0")
@@ -197,7 +198,7 @@ def checked_device(device: str, kernels: str) -> str:
         count = torch.cuda.device_count()
         if (kind.index or 0) >= count:
             raise UserError(f"device '{device}' does not exist: PyTorch sees {count} GPUs here")
-        device = f"cuda:{kind.index or 0}"
+    device = f"cuda:{kind.index or 0}" if kind.type == "cuda" else "cpu"
     if kernels not in CHOICES:
         raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, CHOICES)}")
     if fault := unavailable(kernels, device):
