@@ -149,7 +149,7 @@ class _Predictions:
     def checked(self, values: Tensor) -> Tensor:
         """Scores (B, columns) of these predictions as float64 on the CPU."""
         scores = values.double().cpu()
-        return scores.fill_(torch.nan) if any(self._nan) else scores
+        return torch.full_like(scores, torch.nan) if any(self._nan) else scores
 
 
 @torch.no_grad()
