@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -117,7 +117,11 @@ def make_run(
         settings["optimizer"] = _optimizer(settings["optimizer"], steps)
     made = _architecture(architecture)
     checkpoints = settings.pop("checkpoints", ())
-    if not isinstance(checkpoints, Sequence) or isinstance(checkpoints, str):
+    if (
+        not isinstance(checkpoints, Sequence)
+        or isinstance(checkpoints, str)
+        or any(isinstance(step, Iterable) and not isinstance(step, str) for step in checkpoints)
+    ):
         raise UserError(f"checkpoints: expected a list of steps, got {checkpoints!r}")
     numbers = _plain({"learning_rate": learning_rate, "steps": steps, **settings})
     listed = dict.fromkeys([*checkpoints, numbers["steps"]])  # the last step may be listed or not
@@ -127,7 +131,7 @@ def make_run(
             "task": _task(task),
             "architecture": made,
             "size": _size(made, layers, width, heads),
-            "checkpoints": tuple(listed),
+            "checkpoints": list(listed),
             **numbers,
         },
     )
@@ -255,6 +259,8 @@ def _accepted(read: Callable[[list[Complaint]], T]) -> T:
         value = read(complaints)
     except TypeError as error:  # of `json`, which names the type: "Object of type set is not …"
         raise UserError(f"settings must be text, numbers, lists and mappings: {error}") from None
+    except ValueError:  # of `json`, for NaN and infinities
+        raise UserError("settings must be finite numbers: one is NaN or infinite") from None
     _refuse(complaints)
     return value
 
@@ -274,4 +280,4 @@ def _valid(model: type[F], values: Mapping[str, Any]) -> F:
 
 def _refuse(complaints: Sequence[Complaint]) -> None:
     if complaints:
-        raise UserError("\n".join(complaint.message for complaint in complaints))
+        raise UserError("\n".join(dict.fromkeys(complaint.message for complaint in complaints)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -20,8 +21,15 @@ class InvalidFile(UserError):
     exit_code = 3
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+        self.problems = [_on_one_line(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
+
+
+def _on_one_line(text: str) -> str:
+    r"""The text with `\n` for a line break, and so on. A value of the file may contain control characters."""
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), text
+    )
 
 
 def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:

@@ -20,7 +20,7 @@ from bench.files import as_read
 from bench.results import FORMAT, task_facts
 from bench.results.record import MAIN, EvaluationRecord
 from bench.results.store import path_of_evaluation, store_evaluation
-from bench.run import Run, digest
+from bench.run import MOST_PROMPTS, Run, digest
 from bench.tasks import Task
 
 if TYPE_CHECKING:
@@ -128,8 +128,10 @@ def _kind(task: Task) -> str:
     return "discrete" if task.discrete else "vectors"
 
 
-def _count_fault(task: Task, count: int) -> str | None:
+def _count_fault(task: Task, count: Any) -> str | None:
     most = task.most_evaluation_prompts
+    if not isinstance(count, int) or isinstance(count, bool) or count > MOST_PROMPTS:
+        return f"prompts: expected a whole number up to {MOST_PROMPTS:,}, got {count!r}"
     if count < 2:
         return f"a standard error needs at least 2 prompts, got {count}"
     return f"the task '{task.name}' has {most} prompts, got {count}" if most and count > most else None
@@ -172,13 +174,13 @@ def _scored(kept: KeptModel, task: Task, count: int, device: str) -> dict[str, A
     evaluations: dict[str, Any] = {}
     prompts = {}
     for purpose in (MAIN, *task.other_evaluations):
-        drawn = evaluation_set(task, purpose, count)
-        prompts[purpose] = {"count": drawn.count, "sha256": drawn.sha256}
         try:
+            drawn = evaluation_set(task, purpose, count)
             (measured,) = member_scores(predictor, [0], model, task, drawn, torch.device(device))
-        except Exception as error:  # a user's block or task may raise anything
+        except Exception as error:  # a user's block or task may raise anything, and memory may not suffice
             why = f"{type(error).__name__}: {error}"
             raise UserError(f"run {run.id}: fails on these prompts: {why}") from error
+        prompts[purpose] = {"count": drawn.count, "sha256": drawn.sha256}
         for name, scores in measured.items():
             if not scores.finite:
                 raise UserError(f"run {run.id}: scores on '{name}' are not finite on these prompts")

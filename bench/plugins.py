@@ -36,6 +36,7 @@ from bench.frozen import identity
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.names import name_fault
+from bench.results.facts import facts_fault
 from bench.tasks import TASKS, Task
 
 KINDS: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "task": TASKS}
@@ -102,6 +103,16 @@ def origins(task: Task, architecture: Architecture | None = None) -> list[dict[s
     if architecture is not None:
         names.append(("architecture", architecture.base_name))
     return [{kind: name, **_origins[kind, name]} for kind, name in names if (kind, name) in _origins]
+
+
+def version_of(parts: Iterable[tuple[Task, Architecture]]) -> str:
+    """The version of all plugins that tasks and architectures come from; "" if all belong to bench."""
+    versions = {
+        json.dumps({key: value for key, value in origin.items() if key in (*KINDS, *VERSION_FIELDS)})
+        for task, architecture in parts
+        for origin in origins(task, architecture)
+    }
+    return " ".join(sorted(versions))
 
 
 def outdated(recorded: Iterable[list[dict[str, str]]]) -> list[str]:
@@ -229,7 +240,7 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
 
     Raises:
         UserError: a name exists already or cannot be part of a file name, a task has no defaults, or settings
-            cannot be recorded.
+            or results cannot be recorded.
     """
     new: dict[tuple[str, str], Any] = {}
     for kind, name, value, where in offers:
@@ -241,6 +252,8 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
         if kind == "task" and (fault := _no_example(value)):
             raise UserError(f"{where}: task '{name}' {fault}")
+        if kind == "task" and (fault := facts_fault(value.example())):
+            raise UserError(f"{where}: task '{name}': {fault}")
         if fault := _not_plain(kind, value):
             raise UserError(f"{where}: {kind} '{name}' cannot be recorded: {fault}")
         new[kind, name] = value

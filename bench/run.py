@@ -27,7 +27,9 @@ from bench.tasks import Task
 from bench.tasks.task import Evaluation
 
 Steps = Annotated[int, Field(gt=0, le=10**12)]
-EvaluationPrompts = Annotated[int, Field(ge=2, le=10**9)]
+MOST_PROMPTS = 10**9
+"""Largest number of prompts of an evaluation."""
+EvaluationPrompts = Annotated[int, Field(ge=2, le=MOST_PROMPTS)]
 """At least two, because a standard error needs two."""
 if TYPE_CHECKING:
     PrecisionName = str

@@ -191,6 +191,8 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         ("make_task('linear_regression', n_dims=0)", "n_dims: must be greater than 0, got 0"),
         ("make_task('linear_regression', n_dims='3')", "n_dims: expected a whole number, got '3'"),
         ("make_task('linear_regression', n_dims={3})", "settings must be text, numbers, lists and mappings"),
+        ("make_task('linear_regression', n_dims=float('nan'))", "settings must be finite numbers"),
+        ("make_architecture('s4', dropout=float('inf'))", "settings must be finite numbers"),
         ("make_task('sparse_parity', protocol='papers')", "unknown protocol 'papers', did you mean 'paper'?"),
         ("make_task('linear_regression').draw_prompts(0)", "count: expected a whole number of at least 1"),
         (f"make_model('mambo', {SIZE})", "unknown architecture 'mambo', did you mean 'mamba'?"),
@@ -198,9 +200,12 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         ("make_model('mamba', layers=0, width=16)", "layers: must be greater than 0, got 0"),
         (f"make_model('mamba', {SIZE}, kernels='trito')", "did you mean 'triton'?"),
         (f"make_model('mamba', {SIZE}, device='gpu')", "unknown device 'gpu'"),
+        (f"make_model('mamba', {SIZE}, device=None)", "unknown device 'None'"),
         ("make_architecture('s4', dropuot=0.1)", "unknown option 'dropuot', did you mean 'dropout'?"),
         (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps='many')", "steps: expected"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=5)", "checkpoints: expected a list of steps, got 5"),
+        (f"{RUN}, learning_rate=1e-3, checkpoints=[[1], 5])", "checkpoints: expected a list of steps"),
+        (f"{RUN}, learning_rate=1e-3, checkpoints=[0])", "checkpoints: must be greater than 0, got 0"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=[5, 3])", "checkpoints must rise"),
         (f"{RUN}, learning_rate=1e-3, sed=1)", "unknown setting 'sed', did you mean 'seed'?"),
         (f"{RUN}, learning_rate=-1)", "learning_rate: must be greater than 0, got -1"),
@@ -216,6 +221,11 @@ def test_a_mistake_is_an_error_with_words(call: str, words: str) -> None:
     with pytest.raises(bench.UserError) as caught:
         eval(f"bench.{call}", {"bench": bench})
     assert words in str(caught.value)
+
+
+def test_a_device_may_be_one_of_pytorch() -> None:
+    model = bench.make_model("mamba", layers=1, width=16, device=torch.device("cpu", 0))  # type: ignore[arg-type]
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
 
 
 def test_a_mistyped_function_is_answered_with_the_nearest() -> None:

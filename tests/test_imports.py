@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "tasks": "errors frozen kernels lazy",
     "models": "errors frozen kernels names",
     "words": "models.architecture models.architectures tasks",
-    "plugins": "errors frozen models.architecture models.architectures names tasks",
+    "plugins": "errors frozen models.architecture models.architectures names results.facts tasks",
     # One run, and what it left.
     "flops": "errors models.architecture tasks.task",
     "paper": "models.sizes tasks",

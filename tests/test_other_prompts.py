@@ -146,6 +146,9 @@ def test_other_noise_and_a_users_task(folder: Path, tmp_path: Path) -> None:
         ("mamba", {"task": "linear_regresion"}, "did you mean 'linear_regression'?"),
         ("mamba", {"n_point": 6}, "unknown key 'n_point', did you mean 'n_points'?"),
         ("mamba", {"prompts": 1}, "a standard error needs at least 2 prompts, got 1"),
+        ("mamba", {"prompts": 10**10}, "expected a whole number up to 1,000,000,000, got 10000000000"),
+        ("mamba", {"prompts": "12"}, "prompts: expected a whole number up to 1,000,000,000, got '12'"),
+        ("mamba", {"n_points": 100_000, "prompts": 10**9}, "fails on these prompts: "),
         ("mamba", {"device": "gpu"}, "unknown device 'gpu'"),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ from command import ROOT, bench
 from bench import plugins, strict_yaml
 from bench import results as pool_of
 from bench import suite as suites
+from bench.dispatch.plugin_checks import NotComparable, check_plugins
 from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
@@ -32,6 +33,7 @@ from bench.models.verification import fault
 from bench.report.data.provenance import summarise
 from bench.results import RunRecord
 from bench.tasks import TASKS
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 
 CPU = torch.device("cpu")
 
@@ -360,6 +362,20 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("built", "message"),
+    [
+        ("None", "cannot be built at width 8: TypeError: `build` returns NoneType instead of a torch"),
+        ("nn.LazyLinear(place.width)", "cannot be built at width 8: ValueError: Attempted to use an uninit"),
+    ],
+)
+def test_a_module_without_countable_parameters_is_refused(tmp_path: Path, built: str, message: str) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE.replace("Module(place.width)", built))])
+    (run,) = suites.load(suite_file(tmp_path)).runs
+    with pytest.raises(UserError, match=message):
+        run.parameters  # noqa: B018 (the property counts)
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         (AVERAGE.replace("h.cumsum(1)", "h.flip(1).cumsum(1)"), "it is not causal: other tokens from"),
@@ -374,6 +390,18 @@ def test_a_module_that_cannot_be_built_at_a_width_is_named_while_planning(tmp_pa
             ),
             "it states 81 parameters and has 145 (read-in and read-out included)",
         ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1))[..., :1]"),  # can be added
+            "block 'average' returns (2, 20, 1) instead of (2, 20, 8)",
+        ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1)).double()"),
+            "block 'average' returns torch.float64 instead of torch.float32",
+        ),
+        (
+            AVERAGE.replace("self.mix(h.cumsum(1))", "self.mix(h.cumsum(1)), h"),
+            "block 'average' returns tuple instead of a tensor",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, message: str) -> None:
@@ -381,6 +409,39 @@ def test_what_cannot_be_compared_is_not_trained(tmp_path: Path, source: str, mes
     found = fault(ARCHITECTURES["averaging"], Size(layers=1, width=8, heads=None), 20, CPU, "sequential")
     assert found is not None
     assert found.startswith(message)
+
+
+FACTS = """
+    @property
+    def FACT(self):
+        return VALUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "message"),
+    [
+        ("error_scale", "0.0", "error_scale: input should be greater than 0, not 0.0"),
+        ("trivial", "float('nan')", "trivial: input should be a finite number, not nan"),
+        ("metric", "'fun'", "metric: input should be 'squared_error', 'accuracy'"),
+        ("trivial", "1 // 0", r".*mine\.py:16: ZeroDivisionError"),
+    ],
+)
+def test_a_task_whose_results_could_not_be_stored_is_refused_when_loaded(
+    tmp_path: Path, fact: str, value: str, message: str
+) -> None:
+    source = NOISY + FACTS.replace("FACT", fact).replace("VALUE", value)
+    with pytest.raises(UserError, match=rf"mine\.py:6: task 'noisy_regression': {message}"):
+        plugins.load([plugin(tmp_path, source)])
+
+
+def test_a_task_whose_settings_spoil_its_results_is_refused_before_training(tmp_path: Path) -> None:
+    source = NOISY + FACTS.replace("FACT", "error_scale").replace("VALUE", "1.0 - self.noise")
+    plugins.load([plugin(tmp_path, source)])
+    suite = suite_file(tmp_path, "mamba", "noisy_regression, noise: 2.0")
+    (run,) = suites.load(suite).runs
+    with pytest.raises(NotComparable, match="task 'noisy_regression': error_scale: input should be greater"):
+        check_plugins(run, "cpu", "sequential")
 
 
 AHEAD = {
@@ -669,3 +730,28 @@ def test_parameters_without_a_closed_form_are_counted_by_building_once(tmp_path:
     (block,) = ARCHITECTURES["averaging"].layer
     assert type(block).parameters is Block.parameters
     assert block.parameters(8) == count_parameters(block, 8) == 8 * 8 + 8
+
+
+def test_an_interrupted_run_starts_over_with_an_edited_plugin_and_resumes_with_the_same(
+    tmp_path: Path,
+) -> None:
+    suite = suite_file(tmp_path)
+
+    def resumed(source: str) -> int:
+        """The step at which the training of the suite's run was stopped: one after that of its checkpoint."""
+        ARCHITECTURES.pop("averaging", None)
+        plugins._files.clear()
+        plugins._origins.clear()
+        plugins.load([plugin(tmp_path, source)])
+        (run,) = suites.load(suite).runs
+        version = plugins.version_of([(run.task, run.architecture)])
+        steps: list[Progress] = []
+        options = TrainingOptions(CPU, report=steps.append, stop=lambda: len(steps) > 0, plugins=version)
+        with pytest.raises(Interrupted):
+            train(run, tmp_path / "state", options)
+        return steps[0].step
+
+    assert [resumed(AVERAGE), resumed(AVERAGE)] == [1, 2]
+    assert resumed(AVERAGE.replace("h.cumsum(1)", "-h.cumsum(1)")) == 1
+    (run,) = suites.load(suite_file(tmp_path, "mamba")).runs
+    assert plugins.version_of([(run.task, run.architecture)]) == ""

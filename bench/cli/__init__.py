@@ -36,6 +36,7 @@ def _run() -> None:
 
     gc.set_threshold(100_000)  # results contain no cycles; the search for them takes a fifth of a status
     try:
+        stdout.open_closed()
         stdout.settle_width()
         stdout.data_stream()  # help and errors may contain letters that the terminal lacks
         from bench.cli.app import app

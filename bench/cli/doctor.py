@@ -37,6 +37,7 @@ def command(
         typer.Option(
             "--train",
             min=1,
+            max=1_000_000,
             help="Train small models for this many steps with every backend; compare their losses.",
         ),
     ] = None,

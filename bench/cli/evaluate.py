@@ -13,6 +13,7 @@ from bench.cli.arguments import KERNELS_HELP, RESULTS, Json, Plugins, Results, T
 from bench.cli.printing import Column
 from bench.results.evaluations import marks, metric, normalised, positions
 from bench.results.record import EvaluationRecord
+from bench.run import MOST_PROMPTS
 from bench.suite.changes import task_settings
 
 ROWS = 8
@@ -31,7 +32,10 @@ def command(
     prompts: Annotated[
         int | None,
         typer.Option(
-            "--prompts", min=2, help="Prompts of each evaluation (default: as many as the run was tested on)."
+            "--prompts",
+            min=2,
+            max=MOST_PROMPTS,
+            help="Prompts of each evaluation (default: as many as the run was tested on).",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Device: cpu, cuda or cuda:1.")] = "cpu",

@@ -30,7 +30,9 @@ def command(
         ),
     ],
     results: Results = RESULTS,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 40,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=10**9, help="Number of lines to show.")
+    ] = 40,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print new lines until the run ends.")
     ] = False,

@@ -27,6 +27,8 @@ STATE_STYLES = {
 }
 UNBOUNDED = 10_000
 """Width of output that does not go to a terminal: no line is broken."""
+LEAST_FOLDED = 10
+"""Columns of a table fold to no less."""
 FLOPS = "full-length FLOPs"
 """Heading of training FLOPs, which are printed in the count at which models are compared (`AXIS`)."""
 
@@ -45,6 +47,10 @@ class Output(Console):
         """Exit without a message, and without output that Python would flush at exit."""
         abandon()
         raise SystemExit(READER_LEFT)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, without cutting a table that cannot be as narrow as the terminal."""
+        super().print(*objects, **{"crop": False, **options})
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text without markup: it may contain paths, brackets and messages of other programs."""
@@ -76,7 +82,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
     """A table that fits its terminal.
 
     Spare columns are left out, the last first, and named below the table. Then other columns fold: names with
-    options at a `+` where that suffices.
+    options at a `+` where that suffices. A table that is too wide even so is wider than the terminal.
     """
     rows = list(rows)
     widths = _widths(columns, rows)
@@ -105,13 +111,18 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         caption=Text(f"Left out of this narrow terminal: {', '.join(left_out)}.") if left_out else None,
         caption_justify="left",
     )
-    for column in (columns[index] for index in shown):
+    for index in shown:
+        column = columns[index]
         fitted.add_column(
             column.name,
+            min_width=min(widths[index], LEAST_FOLDED),
             justify="right" if column.number else "left",
             no_wrap=not column.folds,
             overflow="fold",
         )
+    further = sum(max(0, widths[index] - LEAST_FOLDED) for index in shown if columns[index].folds)
+    if excess(gap) > further:  # the terminal breaks the lines; a narrower table would lose whole columns
+        fitted.width = out.width + excess(gap) - further
     for row in rows:
         fitted.add_row(*(_folded(row[index], widths[index]) for index in shown))
     return fitted

@@ -15,6 +15,7 @@ from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import (
     KERNELS_HELP,
+    MOST,
     RESULTS,
     Changes,
     Filter,
@@ -80,9 +81,11 @@ def command(
     device: Annotated[str, typer.Option(help="Device: auto (GPUs if there are any), cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs trained side by side (default: one per GPU, or one per core)."),
+        typer.Option(
+            min=1, max=MOST, help="Runs trained side by side (default: one per GPU, or one per core)."
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each worker.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Processor threads of each worker.")] = 1,
     kernels: Annotated[
         str,
         typer.Option(help=KERNELS_HELP),
@@ -108,7 +111,7 @@ def command(
     ] = False,
     gpus_per_run: Annotated[
         int,
-        typer.Option(min=1, help="GPUs (or processes) that share the batches of each run."),
+        typer.Option(min=1, max=MOST, help="GPUs (or processes) that share the batches of each run."),
     ] = 1,
     time_limit: Annotated[
         str | None,

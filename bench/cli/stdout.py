@@ -44,6 +44,19 @@ def _without_marks(letter: str) -> str:
 codecs.register_error("bench.plain", _plain)
 
 
+def open_closed() -> None:
+    """Open the null device in place of each standard stream that this process was started without.
+
+    Otherwise the next files that are opened, such as pipes to workers, would take the streams' numbers, and
+    workers would have no output to redirect.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            os.set_inheritable(handle, True)
+            setattr(sys, name, open(handle, mode, encoding="utf-8"))  # noqa: SIM115 (open until the end)
+
+
 def data_stream() -> TextIO:
     """The stream for output: the standard output with which this process was started."""
     stream = sys.stdout if _reserved is None or _reserved.closed else _reserved

@@ -126,14 +126,15 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
 
 
 def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:
-    """Results that count: runs, or baselines if the filter contains kind=baselines."""
+    """Results that count: runs, and baselines if the filter has a term about the kind."""
     pool = pool_of.load(results)
-    kind = "baselines" if "kind=baselines" in terms.split() else "run"
-    records: dict[str, Record] = {**pool.runs} if kind == "run" else {**pool.baselines}
+    records: list[Record] = [*pool.runs.values()]
+    if any(term.startswith("kind=") for term in terms.split()):
+        records += pool.baselines.values()
     return [
-        _Candidate(key, record, pool.paths[kind, key])
-        for key, record in records.items()
-        if ids is None or key in ids
+        _Candidate(record.id, record, pool.paths[record.kind, record.id])
+        for record in records
+        if ids is None or record.id in ids
     ]
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import environment
+from bench import environment, plugins
 from bench import results as pool
 from bench.dispatch.job import Machine
-from bench.dispatch.plugin_checks import NotComparable, check_architecture, record_plugins
+from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare, trust
 from bench.errors import UserError, did_you_mean
@@ -27,6 +27,7 @@ from bench.results import RunRecord
 from bench.run import Run
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from bench.models.backbone import Model
@@ -119,10 +120,16 @@ def _train(
         tested = prepare(machine)
         trust(tested)
         try:
-            check_architecture(run, device, kernels)
+            check_plugins(run, device, kernels)
         except NotComparable as error:
             raise UserError(str(error)) from None
-        options = TrainingOptions(torch.device(device), kernels, report=progress, keep_weights=kept.keep)
+        options = TrainingOptions(
+            torch.device(device),
+            kernels,
+            report=progress,
+            keep_weights=kept.keep,
+            plugins=plugins.version_of([(run.task, run.architecture)]),
+        )
         result = train(run, folder, options)
         model = kept.model()
     result["provenance"].update(
@@ -173,7 +180,7 @@ class _KeptWeights:
         return model.eval()
 
 
-def checked_device(device: str, kernels: str) -> str:
+def checked_device(device: str | torch.device, kernels: str) -> str:
     """The full name of a device, "cpu" or "cuda:0".
 
     Raises:
@@ -183,7 +190,7 @@ def checked_device(device: str, kernels: str) -> str:
 
     try:
         kind = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(f"unknown device '{device}', expected cpu, cuda or cuda:0") from None
     if kind.type not in ("cpu", "cuda"):
         raise UserError(f"device '{device}' cannot train, expected cpu, cuda or cuda:0")
@@ -191,7 +198,7 @@ def checked_device(device: str, kernels: str) -> str:
         count = torch.cuda.device_count()
         if (kind.index or 0) >= count:
             raise UserError(f"device '{device}' does not exist: PyTorch sees {count} GPUs here")
-        device = f"cuda:{kind.index or 0}"
+    device = f"cuda:{kind.index or 0}" if kind.type == "cuda" else "cpu"
     if kernels not in CHOICES:
         raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, CHOICES)}")
     if fault := unavailable(kernels, device):

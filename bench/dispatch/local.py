@@ -155,8 +155,7 @@ class LocalPool:
         crew: list[BaseProcess] = []
         self._crews[index] = crew  # before a worker starts, so that `stop` always knows all of them
         for seat in seats:
-            prefix = f"{self.cluster_job}-" if self.cluster_job else ""
-            name = f"{prefix}worker-{os.getpid()}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            name = f"{self._name}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
             settings = replace(machine, workers=len(self.machines))
             if seat.rank:
                 settings = replace(settings, devices=machine.devices[seat.rank :])
@@ -164,7 +163,7 @@ class LocalPool:
                 plugins.carried(jobs),
                 self.order,
                 settings,
-                (self.logs or self.order.results / STATE) / f"{name}.log",
+                self._log_folder / f"{name}.log",
                 seat,
                 self.patience,
                 self.cluster_job,
@@ -191,7 +190,7 @@ class LocalPool:
         if code == REGROUP:
             self._regroups += 1
             if self._regroups > len(self.jobs) + MOST_DEATHS:
-                raise UserError(f"runs fail without leaving a record; see the workers' log in {STATE}/")
+                raise UserError(f"runs fail without leaving a record; see {self._worker_logs}")
             return
         had_run = False
         for job in self.jobs:
@@ -210,7 +209,21 @@ class LocalPool:
             return
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:
-            raise UserError(f"workers die at start ({_ending(code)}); see their log in {STATE}/")
+            raise UserError(f"workers die at start ({_ending(code)}); see {self._worker_logs}")
+
+    @property
+    def _log_folder(self) -> Path:
+        return self.logs or self.order.results / STATE
+
+    @property
+    def _name(self) -> str:
+        """What the names of this pool's workers begin with."""
+        return (f"{self.cluster_job}-" if self.cluster_job else "") + f"worker-{os.getpid()}"
+
+    @property
+    def _worker_logs(self) -> str:
+        """The logs of this pool's workers, as a shell pattern."""
+        return f"{self._log_folder}/{self._name}-*.log"
 
     def _is_of(self, crew: list[BaseProcess], beat: dict[str, Any]) -> bool:
         """Whether a process of the crew wrote a heartbeat."""

@@ -8,12 +8,13 @@ from bench import plugins
 from bench.dispatch.state import Folder
 from bench.models.architecture import Architecture
 from bench.models.sizes import Size
+from bench.results.facts import facts_fault
 from bench.run import Run
 from bench.tasks import Task
 
 
 class NotComparable(Exception):
-    """A plugin's architecture is not causal, or has another size than it states."""
+    """A plugin's architecture is not causal or has another size than it states, or a task has wrong facts."""
 
 
 def announce(run: Run, folder: Folder, device: str, **facts: Any) -> None:
@@ -33,14 +34,23 @@ _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
 """Faults by settings. An architecture is checked once per process, not for every learning rate and seed."""
 
 
-def check_architecture(run: Run, device: str, kernels: str) -> None:
-    """Refuse a plugin's architecture that cannot be compared with others. Built-in ones are not checked.
+def check_plugins(run: Run, device: str, kernels: str) -> None:
+    """Refuse a plugin's task whose results could not be stored, and an architecture that cannot be compared.
+
+    Built-in ones are not checked.
 
     Raises:
-        NotComparable: the architecture is not causal, or has another size than it states.
+        NotComparable: the architecture is not causal or has another size than it states, or the task has
+            wrong facts.
     """
-    if not any("architecture" in origin for origin in plugins.origins(run.task, run.architecture)):
-        return
+    origins = plugins.origins(run.task, run.architecture)
+    if any("task" in origin for origin in origins) and (fault := facts_fault(run.task)):
+        raise NotComparable(f"task '{run.task.name}': {fault}")
+    if any("architecture" in origin for origin in origins):
+        _check_architecture(run, device, kernels)
+
+
+def _check_architecture(run: Run, device: str, kernels: str) -> None:
     settings = (
         run.architecture.model_dump_json(),
         run.size,

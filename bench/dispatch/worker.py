@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import plugins
 from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
-from bench.dispatch.plugin_checks import announce, check_architecture, record_plugins
+from bench.dispatch.plugin_checks import announce, check_plugins, record_plugins
 from bench.dispatch.stacking import begin, companions
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
@@ -234,7 +235,7 @@ class _Worker:
             if not is_done(run, results):
                 announce(run, Folder.of(results, run.id), self.machine.device, **self._job_field)
         with self.stop.at_once():
-            check_architecture(stack.first, self.machine.device, self.machine.kernels)
+            check_plugins(stack.first, self.machine.device, self.machine.kernels)
         if self.group is not None:
             self.group.tell(index)
         members = StackMembers(
@@ -251,6 +252,7 @@ class _Worker:
             keep_weights=members.keep_weights if self.machine.keep_weights else None,
             stop=self.stop,
             group=self.group,
+            plugins=plugins.version_of((run.task, run.architecture) for run in stack.members),
         )
         try:
             train_stack(stack, begin(stack, results), options)

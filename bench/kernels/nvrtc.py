@@ -195,8 +195,12 @@ def _check(code: int) -> None:
 
 
 def _cache_folder() -> Path:
-    folder = os.environ.get("TRITON_CACHE_DIR")
-    return (Path(folder) if folder else Path.home() / ".triton" / "cache") / "bench"
+    if folder := os.environ.get("TRITON_CACHE_DIR"):
+        return Path(folder) / "bench"
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # a user without a home, as in a container
+        home = os.path.join(tempfile.gettempdir(), f"bench-{os.getuid()}")
+    return Path(home) / ".triton" / "cache" / "bench"
 
 
 def _write(file: Path, binary: bytes) -> None:

@@ -15,13 +15,16 @@ Looking ahead by one token at one position is enough to read the answer. So two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.models.architecture import Architecture
 from bench.models.backbone import Model
+from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 
 N_INPUTS, N_OUTPUTS = 3, 1
@@ -41,8 +44,9 @@ def fault(
 ) -> str | None:
     """The first fault of an architecture as a sentence; None if it has none.
 
-    The outputs must have the shape (B, L, n_outputs), be finite and not depend on later tokens. The number of
-    parameters must be the stated one. Torch's random state is the same afterwards.
+    Every block must keep the shape and the type of its input. The outputs must have the shape
+    (B, L, n_outputs), be finite and not depend on later tokens. The number of parameters must be the stated
+    one. Torch's random state is the same afterwards.
 
     Args:
         architecture: the pattern of blocks.
@@ -65,8 +69,11 @@ def fault(
         )
         if counted != stated:
             return f"it states {stated:,} parameters and has {counted:,} (read-in and read-out included)"
-        with torch.no_grad():
-            before = model(tokens)
+        try:
+            with torch.no_grad(), _checked_blocks(model, architecture.blocks(size.layers)):
+                before = model(tokens)
+        except _WrongOutput as wrong:
+            return str(wrong)
         if before.shape != (2, length, N_OUTPUTS):
             return f"outputs are {tuple(before.shape)} instead of {(2, length, N_OUTPUTS)}"
         if not bool(torch.isfinite(before).all()):
@@ -83,6 +90,38 @@ def fault(
             if count > 1 and (leak := _gradient_from_ahead(model, tokens[:1, :count])):
                 return leak
     return None
+
+
+class _WrongOutput(Exception):
+    """A block's output that is no tensor (B, L, D) of the type of its input."""
+
+
+@contextmanager
+def _checked_blocks(model: Model, blocks: Sequence[Block]) -> Iterator[None]:
+    """Check the output of every block: a sum with (B, L, 1) is defined, and a kernel reads what is not there.
+
+    Raises:
+        _WrongOutput: in the context, when a block has returned a wrong output.
+    """
+
+    def check(block: Block, inputs: Tensor, output: Any) -> None:
+        if not isinstance(output, Tensor):
+            difference = f"{type(output).__name__} instead of a tensor"
+        elif output.shape != inputs.shape:
+            difference = f"{tuple(output.shape)} instead of {tuple(inputs.shape)}"
+        elif output.dtype != inputs.dtype:
+            difference = f"{output.dtype} instead of {inputs.dtype}"
+        else:
+            return
+        raise _WrongOutput(f"block '{block.name}' returns {difference}")
+
+    with ExitStack() as hooks:
+        for block, module in zip(blocks, model.blocks, strict=True):
+            handle = module.register_forward_hook(
+                lambda _, inputs, output, block=block: check(block, inputs[0], output)
+            )
+            hooks.callback(handle.remove)
+        yield
 
 
 def _places(length: int) -> Iterator[Tensor]:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
+from bench.errors import raised_in
+from bench.results.reading import in_words
+from bench.results.record import TaskFacts
 from bench.run import Run
 from bench.tasks import Task
 
@@ -22,6 +27,17 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "convergence_accuracy": task.convergence_accuracy,
         "evaluations": {name: described.facts() for name, described in task.evaluations().items()},
     }
+
+
+def facts_fault(task: Task) -> str | None:
+    """Why no result of a task could be stored, for example an error scale of 0; None if one can."""
+    try:
+        TaskFacts.model_validate(task_facts(task, ""), strict=False)
+    except ValidationError as error:
+        return in_words(error)
+    except Exception as error:  # a property of a plugin may raise anything
+        return raised_in(error, type(task).__module__)
+    return None
 
 
 def run_facts(run: Run) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def read(value: Any) -> Record:
     try:
         record = KINDS[kind].model_validate(value)
     except ValidationError as error:
-        raise NotARecord(_in_words(error)) from None
+        raise NotARecord(in_words(error)) from None
     if fault := _identity_fault(record, value):
         raise NotARecord(fault)
     return record
@@ -64,7 +64,7 @@ def read_evaluation(value: Any) -> EvaluationRecord:
     try:
         return EvaluationRecord.model_validate(value)
     except ValidationError as error:
-        raise NotARecord(_in_words(error)) from None
+        raise NotARecord(in_words(error)) from None
 
 
 def _identity_fault(record: Record, value: dict[str, Any]) -> str | None:
@@ -92,7 +92,7 @@ MOST_FAULTS = 3
 """A message names at most this many faulty fields; absent fields are all named."""
 
 
-def _in_words(error: ValidationError) -> str:
+def in_words(error: ValidationError) -> str:
     """All faults of a file in one line: absent fields, then faulty ones."""
     faults = error.errors(include_url=False)
     absent = sorted(_path(fault["loc"]) for fault in faults if fault["type"] == "missing")

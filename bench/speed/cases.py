@@ -21,6 +21,8 @@ PAPER = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaform
 USUAL_PRECISIONS = ("fp32", "tf32")
 MEMBERS_PER_SEED = 4
 """Members of a stack that share a seed and its prompts."""
+MOST_MEMBERS = 4096
+"""Largest stack that can be timed."""
 STEPS = 500_000
 """Steps of the run of a case, as in the paper. Only a few are timed."""
 RATES = (1e-4, 5e-5, 1e-5, 5e-6)
@@ -111,6 +113,8 @@ def _check(grid: Grid) -> None:
                 raise UserError(f"{option} {word}{did_you_mean(word, valid)}")
     if any(stack < 1 for stack in grid.stacks):
         raise UserError(f"--stacks {min(grid.stacks)}: a stack has at least one member")
+    if any(stack > MOST_MEMBERS for stack in grid.stacks):
+        raise UserError(f"--stacks {max(grid.stacks)}: at most {MOST_MEMBERS:,} members can be timed")
 
 
 def _sizes(words: Sequence[str]) -> list[Size]:

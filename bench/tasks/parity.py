@@ -97,7 +97,10 @@ class SparseParity(InContext, Sparse):
         logits, labels = self.predictions(outputs), (prompts.targets + 1) / 2
         functional = torch.nn.functional
         if self.cross_entropy == "sigmoid":
-            return functional.binary_cross_entropy(torch.sigmoid(logits), labels, reduction="none")
+            shares = torch.sigmoid(logits)
+            # PyTorch raises for NaN, on a GPU in a way that ends the process. A loss of NaN means divergence.
+            losses = functional.binary_cross_entropy(shares.nan_to_num(0.5), labels, reduction="none")
+            return torch.where(shares.isnan(), shares, losses)
         return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
     def scores(self, outputs: Tensor, prompts: Prompts) -> Tensor:

@@ -20,18 +20,20 @@ from bench.train.state import State
 NAME = "checkpoint.pt"
 
 
-def save(folder: Path, state: State, notes: StackNotes) -> None:
+def save(folder: Path, state: State, notes: StackNotes, plugins: str = "") -> None:
     """Write a checkpoint into `folder`, atomically.
 
     Args:
         folder: folder of the stack.
         state: tensors and composition of the stack.
         notes: the host's record of the stack.
+        plugins: the version of the plugins that compute the stack; "" without plugins.
     """
     buffer = io.BytesIO()
     torch.save(
         {
             "runs": [run.id for run in state.stack.members],
+            "plugins": plugins,
             "tensors": {name: tensor.detach().cpu() for name, tensor in state.tensors().items()},
             "random": random_states(state.step.device),
             "notes": notes.plain(),
@@ -41,12 +43,17 @@ def save(folder: Path, state: State, notes: StackNotes) -> None:
     write_atomically(folder / NAME, buffer.getvalue())
 
 
-def restore(folder: Path, state: State) -> StackNotes | None:
+def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
     """Copy the saved state into the tensors of `state` and return the notes; None without a checkpoint.
 
-    A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version) is
-    renamed to `checkpoint.pt.unusable`, and training starts over. This is safe because a checkpoint only
-    saves time; results do not depend on it.
+    A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version of
+    bench or of a plugin) is renamed to `checkpoint.pt.unusable`, and training starts over. This is safe
+    because a checkpoint only saves time; results do not depend on it.
+
+    Args:
+        folder: folder of the stack.
+        state: receives the tensors.
+        plugins: as in `save`. A model that two versions trained would be a result of neither.
 
     Raises:
         OSError: the file cannot be read. It may be whole, so it stays.
@@ -60,6 +67,8 @@ def restore(folder: Path, state: State) -> StackNotes | None:
         saved = torch.load(data, map_location="cpu", weights_only=True)
         if saved["runs"] != [run.id for run in state.stack.members]:
             raise ValueError(f"it belongs to the runs {', '.join(map(str, saved['runs']))}")
+        if saved.get("plugins", "") != plugins:
+            raise ValueError("another version of a plugin trained it")
         tensors = state.tensors()
         pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
         if any(tensor.shape != value.shape for tensor, value in pairs):

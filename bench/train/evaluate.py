@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,6 +126,32 @@ class Predictor(Protocol):
         """Outputs (B, L, n_outputs) of a member for tokens (B, L, n_inputs)."""
 
 
+class _Predictions:
+    """The predictions of a member. Scores of predictions that are NaN are NaN.
+
+    An accuracy would count NaN as a wrong answer, and argmax takes it for the largest number.
+
+    Args:
+        predictor: predicts for any member.
+        member: the member's number.
+    """
+
+    def __init__(self, predictor: Predictor, member: int) -> None:
+        self._predictor, self._member = predictor, member
+        self._nan: list[Tensor] = []
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Outputs (B, L, n_outputs) for tokens (B, L, n_inputs)."""
+        outputs = self._predictor.predict(self._member, tokens)
+        self._nan.append(outputs.isnan().any())
+        return outputs
+
+    def checked(self, values: Tensor) -> Tensor:
+        """Scores (B, columns) of these predictions as float64 on the CPU."""
+        scores = values.double().cpu()
+        return torch.full_like(scores, torch.nan) if any(self._nan) else scores
+
+
 @torch.no_grad()
 def member_scores(
     predictor: Predictor,
@@ -157,12 +182,12 @@ def member_scores(
                 prompts = task.trimmed(prompts)
             predictor.share(prompts.tokens)
             for member, own_parts in zip(members, parts, strict=True):
-                predict = functools.partial(predictor.predict, member)
+                predict = _Predictions(predictor, member)
                 if drawn.purpose == SELECTION:
                     measured = task.measure_selection(predict, prompts)
                 else:
                     measured = task.measure(predict, prompts, drawn.evaluation)
-                own_parts.append({name: values.double().cpu() for name, values in measured.items()})
+                own_parts.append({name: predict.checked(values) for name, values in measured.items()})
     counts = {name: task.positions_per_column(drawn.prompts, name) for name in parts[0][0]} if parts else {}
     return [
         {
@@ -194,8 +219,8 @@ def longer_scores(
                 shown = task.trimmed(shown)
             predictor.share(shown.tokens)
             for member, own_parts in zip(members, parts, strict=True):
-                predict = functools.partial(predictor.predict, member)
-                own_parts.append(task.measure_columns(predict, shown, columns).double().cpu())
+                predict = _Predictions(predictor, member)
+                own_parts.append(predict.checked(task.measure_columns(predict, shown, columns)))
     # Prompts of two parts never depend on each other.
     group = min(task.dependent_prompts, prompts.together)
     scores = [_independent(torch.cat(own_parts).numpy(), group) for own_parts in parts]

@@ -75,6 +75,8 @@ class TrainingOptions:
             returns the entry `weights` of the result's provenance, or None for no entry.
         stop: called at every look; if it returns True, the state is saved and `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
+        plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
+            another version is not resumed.
     """
 
     device: torch.device
@@ -85,6 +87,7 @@ class TrainingOptions:
     keep_weights: Callable[[int, dict[str, Tensor]], dict[str, str] | None] | None = None
     stop: Callable[[], bool] = lambda: False
     group: Group | None = None
+    plugins: str = ""
 
     def step(self, state: State) -> Callable[[], None]:
         """The optimisation step for this device: captured on a GPU, eager on a CPU."""
@@ -123,7 +126,7 @@ def prepare(stack: Stack, options: TrainingOptions) -> State:
 
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepare(stack, options)
-    saved = checkpoint.restore(folder, state)
+    saved = checkpoint.restore(folder, state, options.plugins)
     notes = saved or StackNotes([MemberNotes() for _ in stack.members])
     notes.resumptions += saved is not None
     if options.group is not None:
@@ -176,7 +179,7 @@ class _Training:
             # a resumed training neither repeats nor skips them.
             stop = options.stop()
             if stop or (done < steps and time.monotonic() - saved_at >= options.save_every):
-                checkpoint.save(self.folder, self.state, self.notes)
+                checkpoint.save(self.folder, self.state, self.notes, options.plugins)
                 saved_at = time.monotonic()
             if stop and self._goes_on(done):
                 raise Interrupted

@@ -182,3 +182,23 @@ def test_a_result_that_cannot_be_read_is_not_trained_again(place: Path) -> None:
     done = bench("run", "small.yaml", "--device", "cpu", cwd=place)
     assert "finished" not in said(done, 2)
     assert f"{result.relative_to(place)}: a result that cannot be read (1 in all)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "small.yaml", "--workers", "1e21"],
+        ["run", "small.yaml", "--gpus-per-run", "1e21"],
+        ["run", "small.yaml", "--threads", "1e21"],
+        ["run", "small.yaml", "--threads", "100000"],
+        ["logs", "0", "--lines", "1e21"],
+        ["doctor", "--train", "1e21"],
+        ["evaluate", "0", "--prompts", "1e21"],
+    ],
+)
+def test_a_number_beyond_every_machine_is_refused(place: Path, words: list[str]) -> None:
+    """Whatever takes the number, a list, a thread pool or a buffer, would end with an error of its own."""
+    done = bench(*(str(10**21) if word == "1e21" else word for word in words), cwd=place)
+    assert said(done, 2) == ""
+    assert "Traceback" not in done.stderr
+    assert words[-2] in done.stderr

@@ -10,7 +10,7 @@ from command import ROOT
 from rich.cells import cell_len
 
 from bench import suite as suites
-from bench.cli.printing import Output
+from bench.cli.printing import Column, Output, table
 from bench.cli.run_list import show_runs
 from bench.cost import Speeds
 from bench.plan import Planned, plan
@@ -93,3 +93,19 @@ def test_a_filtered_plan_names_tasks_as_the_whole_suite_does(
     printed = capsys.readouterr().out
     assert "task word_problem+group=Z2+n_points=32," in printed
     assert "task word_problem+group=S3+n_points=32," in printed
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80])
+def test_a_table_that_cannot_be_as_narrow_as_its_terminal_loses_no_name(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `bench status` has it while runs are in every state."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    numbers = ["finished", "running", "queued", "diverged", "failed", "missing", "done", "worker time left"]
+    columns = [Column("experiment", folds=True), *(Column(name, number=True) for name in numbers)]
+    rows = [(name, *(str(1000 + place) for place in range(9))) for name in ("figure-2", "recall")]
+    out = Output()
+    out.print(table(out, [*columns, Column("full-length FLOPs", number=True, spare=True)], rows))
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["experiment", *numbers[:-1], "worker", "time", "left"]
+    assert [line.split() for line in lines[:2]] == [list(row[:-1]) for row in rows]

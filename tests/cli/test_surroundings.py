@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from command import as_json, bench, said
+from command import ROOT, as_json, bench, said
 from synthetic import write_pool
 
 from bench import suite as suites
 from bench.digits import plus_minus
 from bench.report.figures.axes import steps_label
+from bench.results import load_run
 
 SUITE = """\
 name: {name}
@@ -195,3 +199,15 @@ def test_a_large_number_has_no_more_digits_than_it_means(value: float, error: fl
 )
 def test_steps_are_written_as_people_write_them(steps: float, text: str) -> None:
     assert steps_label(steps) == text
+
+
+def test_runs_train_although_the_standard_streams_are_closed(tmp_path: Path) -> None:
+    """As a daemon may start a command: the next files that it opens would take the streams' numbers."""
+    write(tmp_path, "one.yaml", "one")
+    script = 'exec "$@" <&- >&- 2>&-'
+    words = [sys.executable, "-m", "bench", "run", "suites/one.yaml", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script, "-", *words], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    (run,) = suites.load(tmp_path / "suites/one.yaml").runs
+    assert load_run(tmp_path / "results", run) is not None

@@ -29,6 +29,7 @@ from bench.dispatch.local import MOST_DEATHS, LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import run_status
+from bench.errors import UserError
 from bench.results import STATE, Pool
 
 
@@ -267,6 +268,16 @@ def test_workers_begin_at_different_shapes_and_never_at_one_run(
     ids = [run.id for run in runs]
     assert [jobs[0] for jobs in started] == [ids[0], ids[4], ids[1], ids[5]]
     assert all(sorted(jobs) == sorted(ids) for jobs in started)
+
+
+def test_workers_that_cannot_start_are_an_error_that_names_their_logs(tmp_path: Path) -> None:
+    pool = LocalPool([], Order(tmp_path, (), {}), [Machine()])
+    for _ in range(MOST_DEATHS - 1):
+        pool._record_death([], 1)
+    with pytest.raises(UserError) as raised:
+        pool._record_death([], 1)
+    logs = tmp_path / STATE / f"worker-{os.getpid()}-*.log"
+    assert str(raised.value) == f"workers die at start (exit code 1); see {logs}"
 
 
 def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:

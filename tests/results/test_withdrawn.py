@@ -120,6 +120,19 @@ def test_baselines_are_withdrawn_only_where_they_are_meant(suite: Path) -> None:
     assert results.load_baselines(folder, "sparse_parity", parity.task_id) is None
 
 
+def test_a_pattern_of_kinds_means_every_kind_that_it_matches(suite: Path) -> None:
+    folder = suite.parent.parent / "results"
+    withdraw(suite, "--filter", "kind=base*", "--reason", "too few prompts")
+    pool = results.load(folder)
+    assert (len(pool.baselines), len(pool.runs)) == (0, 5)
+    withdraw(suite, "--filter", "kind=run,baselines", "--reason", "all wrong", code=2)
+    withdraw(suite, "--undo", "--filter", "id=*")
+    withdraw(suite, "--filter", "kind=run,baselines task=sparse_parity", "--reason", "all wrong")
+    pool = results.load(folder)
+    assert [record.task.name for record in pool.baselines.values()] == ["linear_regression"]
+    assert {record.run.task.name for record in pool.runs.values()} == {"linear_regression"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),

@@ -98,6 +98,7 @@ def test_a_suite_is_measured_once_for_each_shape_and_options_take_a_part() -> No
         ),
         (Grid(sizes=("0x8",)), "--sizes 0x8"),
         (Grid(stacks=(4, 0)), "--stacks 0: a stack has at least one member"),
+        (Grid(stacks=(4, 10**9)), "--stacks 1000000000: at most 4,096 members can be timed"),
         (Grid(architectures=("transformer",), sizes=("1x9",)), "width 9 is not divisible by 8 heads"),
     ],
 )

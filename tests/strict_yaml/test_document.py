@@ -322,3 +322,13 @@ def test_what_was_added_to_a_value_points_at_the_value(tmp_path: Path) -> None:
     found = check(document, Inner, ("claims", "a"), data={"d_model": "x"})
     assert isinstance(found, list)
     assert lines(document, found) == [f"{path}:2:6: d_model: expected a whole number, got 'x'"]
+
+
+def test_a_problem_is_one_line_whatever_the_value_contains(tmp_path: Path) -> None:
+    """Also no sequence that a terminal obeys."""
+    text = 'rate: "a\\nb"\n"fl\\e[2Jag": true\nsteps: "é\\u2028\\u00a0×"\n'
+    assert complaints(tmp_path, text) == [
+        r"x.yaml:1:7: rate: expected a number, got 'a\nb'",
+        r"x.yaml:2:1: unknown key 'fl\x1b[2Jag', did you mean 'flag'?",
+        "x.yaml:3:8: steps: expected a whole number, got 'é\\u2028\u00a0×'",
+    ]

@@ -656,6 +656,35 @@ def test_sigmoid_cross_entropy_loses_its_gradient_on_confident_mistakes() -> Non
     assert torch.allclose(gradient, torch.ones_like(gradient))
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_loss_of_a_prediction_that_is_nan_is_nan(name: str, protocol: str) -> None:
+    """It must not raise: the run has diverged, it has not failed."""
+    cls = TASKS[name]
+    chosen = {field: choices[protocol] for field, choices in cls.protocol_fields.items()}
+    task = cls(**{**cls.example().model_dump(exclude={"name"}), **chosen})
+    prompts = task.sample(draws(), 2)
+    outputs = torch.full((2, prompts.tokens.shape[1], task.n_outputs), torch.nan).requires_grad_()
+    losses = task.losses(outputs, prompts)
+    counted = task.loss_weights(prompts, torch.tensor(10**9)) > 0
+    assert bool(counted.any())
+    assert bool(losses[counted].isnan().all())
+    (gradient,) = torch.autograd.grad(losses[counted].sum(), outputs)
+    assert bool(gradient.isnan().any())
+
+
+def test_the_guard_against_nan_changes_no_other_loss_or_gradient() -> None:
+    prompts = SparseParity().sample(draws(), 2)
+    outputs = torch.randn(2, 280, 1, generator=torch.Generator().manual_seed(0)) * 30
+    outputs.requires_grad_()
+    losses = SparseParity(cross_entropy="sigmoid").losses(outputs, prompts)
+    logits, labels = outputs[:, 0::2, 0], (prompts.targets + 1) / 2
+    plain = torch.nn.functional.binary_cross_entropy(torch.sigmoid(logits), labels, reduction="none")
+    assert torch.equal(losses, plain)
+    first, second = (torch.autograd.grad(values.sum(), outputs)[0] for values in (losses, plain))
+    assert torch.equal(first, second)
+
+
 @given(logit=st.floats(-8, 8))
 @settings(max_examples=30)
 def test_both_cross_entropies_agree_where_nothing_saturates(logit: float) -> None:

@@ -1,14 +1,30 @@
-"""Standard errors of scores on prompts that depend on each other."""
+"""Scores on fixed prompts: standard errors where prompts depend on each other, predictions that are NaN."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_runs import small_run
 
+from bench.stack import Stack
+from bench.tasks import Task
 from bench.tasks.parity import SparseParity
 from bench.tasks.task import MAIN
-from bench.train.evaluate import ModelScores, summary
+from bench.tasks.token_recall import TokenMQAR
+from bench.train.evaluate import (
+    LongerPrompts,
+    ModelScores,
+    evaluation_set,
+    longer_scores,
+    member_scores,
+    summary,
+)
+from bench.train.loop import TrainingOptions, train
+from bench.train.predictions import StackPredictor
+from bench.train.state import initial_state
 
 
 def standard_errors(task: SparseParity, values: np.ndarray) -> tuple[float, float]:
@@ -35,3 +51,34 @@ def test_a_last_group_may_be_smaller() -> None:
     task = SparseParity(n_points=5, subset="per_batch")
     scores = ModelScores.of(task, MAIN, torch.arange(70.0).double()[:, None].expand(-1, 5))
     assert scores.columns[:, 0].tolist() == [31.5, 66.5]
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("task", [SparseParity(n_dims=3, n_points=4, sparsity=2), TokenMQAR.example()])
+def test_an_accuracy_of_predictions_that_are_nan_is_no_number(task: Task) -> None:
+    """NaN equals no target, and argmax takes it for the largest number: both would look like a score."""
+    state = initial_state(Stack.of(small_run("mamba", task=task)), CPU, "sequential")
+    prompts = evaluation_set(task, MAIN, 8)
+    (scores,) = member_scores(StackPredictor(state), [0], state.model, task, prompts, CPU)
+    assert scores[MAIN].finite
+    for leaf in state.parameters.leaves:
+        leaf.detach().fill_(torch.nan)
+    (scores,) = member_scores(StackPredictor(state), [0], state.model, task, prompts, CPU)
+    assert not scores[MAIN].finite
+    for name, longer in task.longer_evaluations().items():
+        (beyond,) = longer_scores(
+            StackPredictor(state), [0], state.model, LongerPrompts(task, name, longer, 8), CPU
+        )
+        assert not beyond.finite
+
+
+def test_a_model_that_the_last_step_destroys_has_diverged(tmp_path: Path) -> None:
+    """The loss of the last step precedes its update, so only the evaluation can see it."""
+    task = SparseParity(n_dims=3, n_points=4, sparsity=2)
+    result = train(small_run("mamba", task=task, steps=1, checkpoints=(1,), learning_rate=1e30), tmp_path,
+                   TrainingOptions(CPU))  # fmt: skip
+    assert result["outcome"] == "diverged"
+    assert result["reason"] == "a score on the evaluation prompts is not finite at step 1"
+    assert result["checkpoints"] == []

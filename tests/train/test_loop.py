@@ -192,6 +192,18 @@ def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any
     assert (tmp_path / "checkpoint.pt.unusable").exists()
 
 
+@pytest.mark.parametrize(("saved", "now"), [("", "b"), ("a", "b"), ("a", "")])
+def test_a_checkpoint_of_another_version_of_a_plugin_is_set_aside(
+    tmp_path: Path, saved: str, now: str
+) -> None:
+    """Two versions would otherwise train one model, and the result would name the second only."""
+    state = fresh(small_run())
+    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]), saved)
+    assert checkpoint.restore(tmp_path, state, saved) is not None
+    assert checkpoint.restore(tmp_path, state, now) is None
+    assert (tmp_path / "checkpoint.pt.unusable").exists()
+
+
 def test_a_checkpoint_that_cannot_be_read_now_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = fresh(small_run())
     checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))

@@ -119,7 +119,7 @@ def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int
     short = [(index, seconds) for index, seconds in longest_first if seconds < target_seconds]
     # `workers` long items side by side take the job no longer than one of them.
     jobs = [long[begin : begin + workers] for begin in range(0, len(long), workers)]
-    count = math.ceil(sum(seconds for _, seconds in short) / (target_seconds * workers))
+    count = max(1, math.ceil(sum(seconds for _, seconds in short) / (target_seconds * workers)))
     bins: list[tuple[float, int, list[int]]] = [(0.0, number, []) for number in range(count)]
     for index, seconds in short:
         load, number, members = heapq.heappop(bins)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from bench.errors import UserError
 from bench.frozen import Frozen
@@ -44,9 +44,9 @@ class Site(Frozen):
     exclude: str | None = None
     gres: str | None = None
     gpus_per_node: int | None = Field(default=None, ge=0)
-    gpu_memory_gb: PositiveFloat | None = None
+    gpu_memory_gb: float | None = Field(default=None, gt=0, le=1e6)
     cpus_per_task: PositiveInt | None = None
-    mem_gb: PositiveFloat | None = None
+    mem_gb: float | None = Field(default=None, gt=0, le=1e6)
     timeout_min: PositiveInt | None = None
     signal_delay_s: PositiveInt = 120
     array_parallelism: PositiveInt = 256
@@ -55,7 +55,7 @@ class Site(Frozen):
     srun_args: tuple[str, ...] = ()
     python: str | None = None
     sbatch: Mapping[str, str | int | bool] = Field(default_factory=dict)
-    job_hours: PositiveFloat = 4.0
+    job_hours: float = Field(default=4.0, gt=0, le=1e5)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: PositiveInt | None = None
 
@@ -113,8 +113,8 @@ class Site(Frozen):
 
 
 def default_path() -> Path:
-    """The site file that is read if none is named."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    """The site file that is read if none is named. A user may have no home, as in a container."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(home) / "bench" / "cluster.yaml"
 
 

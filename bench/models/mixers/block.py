@@ -136,7 +136,9 @@ def _count_parameters(kind: type[Block], settings: str, D: int) -> int:
     try:
         with torch.random.fork_rng(devices=[]):
             module = block.build(place)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"`build` returns {type(module).__name__} instead of a torch.nn.Module")
+        return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     except Exception as error:  # a plugin's code may raise anything
         reason = raised_in(error, kind.__module__)
         raise UserError(f"block '{block.name}' cannot be built at width {D}: {reason}") from error
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

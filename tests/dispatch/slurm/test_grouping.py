@@ -16,7 +16,7 @@ from bench.tasks import TASKS
 TASK = TASKS["linear_regression"]()
 SECONDS = st.lists(st.floats(0.01, 1e5), max_size=60)
 TARGETS = st.floats(1.0, 1e5)
-WORK = st.lists(st.tuples(st.floats(0.01, 1e5), st.integers(0, 100_000)), max_size=60)
+WORK = st.lists(st.tuples(st.just(0.0) | st.floats(0.01, 1e5), st.integers(0, 100_000)), max_size=60)
 ROOMS = st.builds(Capacity, st.integers(1, 12), st.integers(1, 4), st.none() | st.integers(1, 200_000))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.dispatch.slurm.grouping import Capacity
 from bench.dispatch.slurm.site import Site, default_path, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
 from bench.errors import InvalidFile, UserError
+from bench.kernels.nvrtc import _cache_folder
 
 
 def site_file(folder: Path, text: str) -> Path:
@@ -41,6 +43,23 @@ def test_a_file_that_is_named_must_exist_and_the_default_need_not(
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "cluster.yaml").write_text("account: mine\n")
     assert load_site(None).account == "mine"
+
+
+@pytest.mark.parametrize("key", ["job_hours", "gpu_memory_gb", "mem_gb"])
+def test_a_number_that_no_cluster_has_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InvalidFile, match=f"{key}: must be at most"):
+        load_site(site_file(tmp_path, f"{key}: 1e308\n"))
+
+
+def test_a_user_without_a_home_has_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container may run under a number that no list of users has."""
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    monkeypatch.chdir(tmp_path)
+    assert load_site(None) == Site()
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    assert _cache_folder().is_absolute()
 
 
 def test_nothing_has_to_be_said(tmp_path: Path) -> None:
