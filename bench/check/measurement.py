@@ -300,6 +300,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         standard_error=_finite(float(np.std(draws))),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
+        without_error=value == 0,
     )
 
 

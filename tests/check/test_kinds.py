@@ -315,7 +315,8 @@ def test_models_without_an_error_are_not_compared() -> None:
     runs = grid(PARITY, ("mamba", "s4"))
     order = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
     equal = {"measure": {"architecture": "mamba", "minus": {"architecture": "s4"}}, "bound": {"at_most": 0.1}}
-    for claim in (order, equal):
+    at_budget = {**equal, "measure": {**equal["measure"], "at_flops": 1e17}}
+    for claim in (order, equal, at_budget):
         claim = {**claim, "measure": {"rebuilds": "Figure 2", **claim.get("measure", {})}}
         one = verdict(claim, dict.fromkeys(runs, 1.0))
         assert one.verdict == "not comparable"
