@@ -1,8 +1,7 @@
 """Random probabilistic automata and texts of their strings, after Akyürek et al. (2024).
 
-Every automaton is a row of an endless batch: all of its random numbers are a function of its number. So
-batches are drawn on any device, without a stored training set, and evaluation languages have the same bits
-everywhere.
+Every automaton is a row of an endless batch: all of its random numbers are a function of its number. So any
+language can be drawn by its number, on any device, with the same bits.
 
 Shapes: B automata of at most S states and E edges per state; K strings of at most T letters; texts of M
 tokens; A letters. Token 0 is padding, 1 … A are letters, A + 1 is the separator.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -13,6 +13,7 @@ from bench.lazy import torch
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import MOST_PROMPTS, shuffled_rows
 from bench.tasks.languages.automata import (
+    PADDING,
     Sizes,
     draw_automata,
     draw_lengths,
@@ -42,6 +43,10 @@ SAMPLE = 1 << 14
 """Prompts from which the quantiles are computed. They do not depend on the seed of a run."""
 STEPS_AT_ONCE = 1024
 """Steps whose lengths are computed together."""
+MOST_STORED = 1 << 26
+"""Largest training set, in bytes, that is kept on the device. A larger one is drawn anew in every step."""
+LANGUAGES_AT_ONCE = 1024
+"""Languages that are drawn together for such a set."""
 
 
 class RegBench(NextToken, Sizes):
@@ -138,7 +143,13 @@ class RegBench(NextToken, Sizes):
 
     def batch(self, draws: Draws, size: int) -> Prompts:
         rows = shuffled_rows(draws, size, self.languages)
-        return self.sample(_training_set(draws, rows), size)
+        if self.languages * self.longest <= MOST_STORED:
+            # A walk is drawn letter by letter: hundreds of launches on a GPU, in every step.
+            ids = _training_texts(self, draws.seed, draws.step.device)[rows].long()
+        else:
+            ids = _texts(self, draws, rows)
+        is_letter = (ids != PADDING) & (ids <= self.max_letters)
+        return token_prompts(ids[:, :-1], ids[:, 1:], is_letter[:, 1:], {})
 
     def padded_lengths(self, size: int) -> tuple[int, ...]:
         """The lengths to which batches of `size` training prompts are padded, rising.
@@ -206,6 +217,20 @@ class RegBench(NextToken, Sizes):
 def _training_set(draws: Draws, rows: Tensor) -> Draws:
     """The random numbers of training languages number `rows`, which all steps share."""
     return replace(draws, purpose="training set", step=torch.zeros_like(draws.step), rows=rows)
+
+
+def _texts(task: RegBench, draws: Draws, rows: Tensor) -> Tensor:
+    """Texts of training languages number `rows`, (rows, longest) int64."""
+    chosen = _training_set(draws, rows)
+    return draw_texts(chosen, draw_automata(chosen, len(rows), task), task).tokens
+
+
+@cache  # not a bounded cache: a captured step reads the tensor at its address
+def _training_texts(task: RegBench, seed: int, device: torch.device) -> Tensor:
+    """Texts of all training languages of a seed, (languages, longest) uint8."""
+    draws = Draws(seed, "train", torch.zeros((), dtype=torch.int64, device=device))
+    parts = torch.split(torch.arange(task.languages, device=device), LANGUAGES_AT_ONCE)
+    return torch.cat([_texts(task, draws, rows).to(torch.uint8) for rows in parts])
 
 
 def _read_lengths(draws: Draws, batch: int, sizes: Sizes) -> Tensor:

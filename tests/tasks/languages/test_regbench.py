@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bench.tasks import weighted
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
+from bench.tasks.epochs import shuffled_rows
 from bench.tasks.languages.automata import Sizes, draw_automata, draw_texts
 from bench.tasks.languages.regbench import CROSS_ENTROPY, TOTAL_VARIATION, RegBench
 from bench.tasks.languages.regbench_baselines import Letters, n_gram
@@ -116,6 +117,24 @@ def test_an_epoch_is_every_training_language_once() -> None:
     assert not torch.equal(batches[0], batches[1]) or not torch.equal(batches[0], batches[2])
 
 
+@pytest.mark.parametrize("stored", [0, 1 << 26])
+def test_a_batch_has_the_prompts_of_its_languages(stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether their texts are kept or drawn anew."""
+    monkeypatch.setattr("bench.tasks.languages.regbench.MOST_STORED", stored)
+    monkeypatch.setattr("bench.tasks.languages.regbench.LANGUAGES_AT_ONCE", 3)
+    for seed, step in ((0, 0), (0, 3), (5, 3)):
+        drawn = Draws(seed, "train", torch.tensor(step))
+        batch = TINY.batch(drawn, 4)
+        rows = shuffled_rows(drawn, 4, TINY.languages)
+        languages = Draws(seed, "training set", torch.zeros((), dtype=torch.int64), rows)
+        prompts = TINY.sample(languages, 4)
+        assert torch.equal(batch.tokens, prompts.tokens)
+        assert torch.equal(batch.targets, prompts.targets)
+        assert batch.counted is not None
+        assert prompts.counted is not None
+        assert torch.equal(batch.counted, prompts.counted)
+
+
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
@@ -185,8 +204,9 @@ def test_a_batch_is_cut_behind_its_last_letter_to_one_of_a_few_lengths() -> None
         whole = task.batch(Draws(3, "train", torch.tensor(step)), 4)
         short = task.cut(whole, length)
         assert length in task.padded_lengths(4)
-        assert short.tokens.shape == short.targets.shape == short.more["allowed"].shape == (4, length)
         assert whole.counted is not None
+        assert short.counted is not None
+        assert short.tokens.shape == short.targets.shape == short.counted.shape == (4, length)
         assert not whole.counted[:, length:].any()
         needed = task.trimmed(whole).tokens.shape[1]
         assert not any(needed <= padded < length for padded in task.padded_lengths(4))
