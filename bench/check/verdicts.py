@@ -186,9 +186,10 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
         return _unjudged(name, claim, *doubt, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     seeds = min(measurement.seeds for measurement in measurements)
-    verdict = replace(_judged(name, claim, claim.judge(measurements), used), seeds=seeds)
+    judgement = claim.judge(measurements)
+    verdict = replace(_judged(name, claim, judgement, used), seeds=seeds)
     if verdict.verdict in ("reproduced", "contradicted") and (
-        why := _depends_on_choice(claim, measurements, results)
+        why := _depends_on_choice(claim, measurements, judgement, results)
     ):
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
     mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
@@ -208,23 +209,28 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
     return None
 
 
-def _depends_on_choice(claim: Claim, measurements: Sequence[Measurement], results: _Results) -> str | None:
+def _depends_on_choice(
+    claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
+) -> str | None:
     """Why the verdict depends on a choice between settings that the validation prompts cannot tell apart.
 
     None if each of them, read in place of the chosen one, decides the claim alike.
     """
-    holds = claim.judge(measurements).holds
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
         for setting in sorted(measurements[place].equals):
-            other = _measured(quantity, results, setting)
-            if isinstance(other, str) or math.isnan(other.value):
-                continue  # a seed that is read at this setting has no number
-            if claim.judge([*measurements[:place], other, *measurements[place + 1 :]]).holds is not holds:
-                return (
-                    "the validation prompts cannot tell several learning rates apart, and the claim "
-                    f"depends on which of them is read: {other.text(member)}"
-                )
+            try:
+                other = _measured(quantity, results, setting)
+            except NotMeasured as error:  # its frontier may span other FLOPs
+                other = str(error)
+            if isinstance(other, Measurement) and not math.isnan(other.value):
+                replaced = [*measurements[:place], other, *measurements[place + 1 :]]
+                if claim.judge(replaced).holds is judgement.holds:
+                    continue
+            return (
+                "the validation prompts cannot tell several learning rates apart, and the claim "
+                f"depends on which of them is read: {other if isinstance(other, str) else other.text(member)}"
+            )
     return None
 
 
