@@ -15,17 +15,16 @@ import pandas as pd
 
 from bench.report.data.frame import CELL, STATES, TUNED, runs_of, tuples
 from bench.results.record import MAIN
-from bench.selection import choose, seeds_to_report
+from bench.selection import choose, equals_of, seeds_to_report
 
 LEARNING_RATE_RULE = (
     "Learning rate (and clip, where several were planned): for each task, architecture and size, among the "
     "values whose runs finished for the most seeds, the one with the lowest error on the validation prompts "
     "at the last checkpoint, averaged over seeds; of values with equal errors, the lowest (a claim is "
-    "undecided if it depends on which). Every number "
-    "shown is measured on the test prompts. The best of several trainings is partly luck. So, with three or "
-    "more seeds at several values, a seed is reported at the value that the other seeds choose. With three "
-    "or more seeds at the chosen value only, these alone are reported. With fewer seeds, a reported error is"
-    " somewhat lower than that of models trained anew."
+    "undecided if it depends on which). Every number shown is measured on the test prompts. The best of "
+    "several trainings is partly luck. So, with three or more seeds at several values, a seed is reported at "
+    "the value that the other seeds choose. With three or more seeds at the chosen value only, these alone "
+    "are reported. With fewer seeds, a reported error is somewhat lower than that of models trained anew."
 )
 SIZE_RULE = (
     "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
@@ -43,7 +42,8 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
         SETTING_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
         runs. selection_error is the mean over finished seeds at the last checkpoint; NaN when none
         finished. At most one setting of a cell is chosen. seeds: those that are reported at this setting, a
-        tuple (`bench.selection.seeds_to_report`). at_edge: the chosen learning rate is the lowest or highest
+        tuple (`bench.selection.seeds_to_report`). tied: the setting is the chosen one or equal to it
+        (`bench.selection.equals_of`). at_edge: the chosen learning rate is the lowest or highest
         of several that were planned.
     """
     last = rows[(rows["evaluation"] == MAIN) & rows["at_end"]]
@@ -61,6 +61,7 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
         }
         best = choose({None: errors_by_seed})
         reported = {} if best is None else seeds_to_report(errors_by_seed, best[1])
+        tied = [] if best is None else [best[1], *equals_of(errors_by_seed, best[1])]
         for setting, runs in runs_by_setting.items():
             finished = [
                 error for _, run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))
@@ -72,12 +73,13 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
                     math.fsum(finished) / len(finished) if finished else math.nan,
                     best is not None and setting == best[1],
                     tuple(seed for seed, place in reported.items() if place == setting),
+                    setting in tied,
                 )
             )  # fmt: skip
     return _with_edges(pd.DataFrame(table, columns=SETTING_COLUMNS))
 
 
-SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds"]
+SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds", "tied"]
 """Columns of `settings`, before at_edge."""
 
 
@@ -97,15 +99,10 @@ def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
     Args:
         table: `settings` of one task.
     """
-    tied: dict[tuple[str, str], list[float]] = {}
-    for (series, size), rows in table.groupby(["series", "size"], sort=False):
-        best = rows[rows["chosen"]]
-        for finished, error in zip(best["finished"], best["selection_error"], strict=True):
-            equal = (rows["finished"] == finished) & (rows["selection_error"] == error)
-            rates = sorted(rows.loc[equal, "learning_rate"].unique())
-            if len(rates) > 1:
-                tied[str(series), str(size)] = rates
-    return tied
+    rates = table[table["tied"]].groupby(["series", "size"], sort=False)["learning_rate"]
+    return {
+        (str(series), str(size)): sorted(set(tied)) for (series, size), tied in rates if tied.nunique() > 1
+    }
 
 
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -208,7 +208,7 @@ def rates_table(name: str, settings: pd.DataFrame) -> Table:
         "and are not the ones reported."
     )
     text = frozenset({"architecture", "size"})
-    numbers = settings.drop(columns="task_id").assign(
+    numbers = settings.drop(columns=["task_id", "tied"]).assign(
         seeds=[" ".join(map(str, of)) for of in settings["seeds"]]
     )
     return Table(name, caption, ["architecture", "size", *columns], rows, numbers, text)
