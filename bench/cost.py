@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.results import Pool, RunRecord
-from bench.run import Run
+from bench.run import BYTES_PER_PARAMETER, Run
 from bench.speed.records import Record, Shape, flops_per_step, shape_of
 
 Basis = Literal["measured", "scaled", "unknown"]
@@ -27,8 +27,6 @@ before it starts; it is never shown as a time."""
 
 BYTES_PER_ACTIVATION = 1000
 """Of one token, channel and layer where nothing was measured: what Mamba's scan keeps, which is the most."""
-BYTES_PER_PARAMETER = 16
-"""In fp32: its value, its gradient, and Adam's two moments."""
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
 MOST_SIDE_BY_SIDE = 1

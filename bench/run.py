@@ -27,6 +27,8 @@ from bench.tasks import Task
 from bench.tasks.task import Evaluation
 
 Steps = Annotated[int, Field(gt=0, le=10**12)]
+BYTES_PER_PARAMETER = 16
+"""Memory of a parameter in training: its value, its gradient and Adam's two moments, in fp32."""
 MOST_PROMPTS = 10**9
 """Largest number of prompts of an evaluation."""
 EvaluationPrompts = Annotated[int, Field(ge=2, le=MOST_PROMPTS)]

@@ -21,7 +21,7 @@ LEAVE_SECONDS = 9.0
 """Time for the workers to notice their signal and to end, and for printing what is left."""
 SAVED_BYTES_PER_SECOND = 150e6
 """Cautious speed of saving: states are copied from the devices to a disk that all workers share."""
-BYTES_PER_PARAMETER = 12
+SAVED_BYTES_PER_PARAMETER = 12
 """Size of a saved state: the parameter and Adam's two moments, in fp32."""
 
 
@@ -69,7 +69,7 @@ def saving_seconds(todo: Sequence[Planned], workers: int) -> float:
     for entry in todo:
         states[entry.stack] = states.get(entry.stack, 0) + entry.run.parameters
     largest = sorted(states.values(), reverse=True)[:workers]
-    return LEAVE_SECONDS + sum(largest) * BYTES_PER_PARAMETER / SAVED_BYTES_PER_SECOND
+    return LEAVE_SECONDS + sum(largest) * SAVED_BYTES_PER_PARAMETER / SAVED_BYTES_PER_SECOND
 
 
 def seconds_of(text: str) -> float:
