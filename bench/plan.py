@@ -152,7 +152,7 @@ def stacked(
     ]
 
 
-def longest_first(planned: Iterable[Planned], kind: str) -> list[Planned]:
+def longest_first(planned: Sequence[Planned], kind: str) -> list[Planned]:
     """Runs by stack, the stack with the most remaining time first.
 
     Several workers that take stacks in this order end at about the same time.
@@ -161,10 +161,10 @@ def longest_first(planned: Iterable[Planned], kind: str) -> list[Planned]:
         planned: the runs. Those of a stack keep their order.
         kind: of the device, "gpu" or "cpu": for runs whose time is unknown.
     """
-    runs, seconds = list(planned), defaultdict[int, float](float)
-    for entry in runs:
+    seconds: defaultdict[int, float] = defaultdict(float)
+    for entry in planned:
         seconds[entry.stack] += entry.cautious_seconds(kind)
-    return sorted(runs, key=lambda entry: (-seconds[entry.stack], entry.stack))
+    return sorted(planned, key=lambda entry: (-seconds[entry.stack], entry.stack))
 
 
 def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], list[str]]:

@@ -173,7 +173,7 @@ Plugins = Annotated[
         help="Python file with architectures or tasks of your own; may be repeated.",
     ),
 ]
-MOST = 10_000
+MOST_WORKERS = 10_000
 """Largest number of workers, or of devices of a run, that an option takes."""
 KERNELS_HELP = (
     "Backend of all kernels: auto (triton on a GPU, else sequential), sequential, triton, mamba_ssm (pip "

@@ -15,7 +15,7 @@ from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import (
     KERNELS_HELP,
-    MOST,
+    MOST_WORKERS,
     RESULTS,
     Changes,
     Filter,
@@ -82,7 +82,7 @@ def command(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST, help="Runs trained side by side (default: one per GPU, or one per core)."
+            min=1, max=MOST_WORKERS, help="Runs trained side by side (default: one per GPU, or one per core)."
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Processor threads of each worker.")] = 1,
@@ -111,7 +111,7 @@ def command(
     ] = False,
     gpus_per_run: Annotated[
         int,
-        typer.Option(min=1, max=MOST, help="GPUs (or processes) that share the batches of each run."),
+        typer.Option(min=1, max=MOST_WORKERS, help="GPUs (or processes) that share the batches of each run."),
     ] = 1,
     time_limit: Annotated[
         str | None,

@@ -19,7 +19,7 @@ from bench.dispatch.state import Folder
 from bench.environment import device_name
 from bench.files import read_json, write_json
 from bench.results import STATE
-from bench.run import Run
+from bench.run import BYTES_PER_PARAMETER, Run
 from bench.speed.records import Record, of_device, shape_of
 from bench.stack import STACK_PREFIX, Stack, even_parts, shape, stackable
 
@@ -81,9 +81,10 @@ def _new_stack(
     reserved_ids = {identifier for ids in compositions for identifier in ids}
 
     def is_free(candidate: Run) -> bool:
+        if candidate.id in reserved_ids or is_done(candidate, results):
+            return False
         folder = Folder.of(results, candidate.id)
-        failed = folder.failure() is not None or folder.deaths() > 1
-        return candidate.id not in reserved_ids and not failed and not is_done(candidate, results)
+        return folder.failure() is None and folder.deaths() <= 1
 
     candidates = [other for other in runs if shape(other) == own_shape and other != run and is_free(other)]
     # At most a share of the runs, so that no other worker is left without work.
@@ -105,8 +106,6 @@ ADVISED = ((128, 16), (256, 8), (512, 2))
 """Up to this width, so many members of a stack are advised if `bench speed` has not compared sizes."""
 BYTES_PER_ENTRY = 300
 """GPU memory per token, channel and layer in training: an upper bound for all architectures of bench."""
-BYTES_PER_PARAMETER = 16
-"""The parameter, its gradient and Adam's two moments, in fp32."""
 MEMORY_SHARE = 0.8
 """Largest part of the memory that a stack is planned to use."""
 
