@@ -41,7 +41,7 @@ SUITES = {
     "formal_quick": (5, "462e410b9f73e11f7b9fc3a1e42304ebd4631aec9882f5889911641f5486078f"),
     "formal_small": (47, "b4b9d54c2ab33b72e8fbc6817ddd4c7ba22b38304765fd336d4daf6044832ef4"),
     "modern": (5967, "d62cbefda1ffa6888766de03f902b0722b48942fec06d4cdcf8194a8b88191a7"),
-    "modern_small": (816, "16ab1f45bb682688468c94bf359c4b61ad9a0b5aa243d95d3be9f1953ae77829"),
+    "modern_small": (1290, "0c26e9d6d62bff5f5e871bde430260b1130db0eecc19f3a676ed48ae453e8a09"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
     "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
