@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from command import ROOT
 from synthetic import grid, run_of, task_named
 
 from bench import suite as suites
@@ -63,6 +65,20 @@ def one(measure: str, kind: str = "bound: {at_most: 1}") -> str:
 
 def test_claims_lie_beside_their_suite() -> None:
     assert claims.path_for(Path("suites/quick.yaml")) == Path("suites/quick.claims.yaml")
+
+
+def test_models_that_a_statement_says_to_have_equal_states_have_them() -> None:
+    suite = suites.load(ROOT / "suites" / "modern_small.yaml")
+    stated = {
+        name: (int(match[1].replace(" ", "")), claim)
+        for name, claim in claims.load(claims.path_for(suite.path), suite).claims.items()
+        if (match := re.search(r"[Ww]ith a state of ([\d ]+) numbers", claim.statement))
+    }
+    assert len(stated) >= 3
+    for name, (state, claim) in stated.items():
+        compared = [side for quantity in claim.quantities for side in quantity.parts]
+        assert len(compared) == 2, name
+        assert {run.state_numbers for side in compared for run in runs_of(side, suite)} == {state}, name
 
 
 def test_a_good_file_is_read_in_its_order(tmp_path: Path) -> None:

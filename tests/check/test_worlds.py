@@ -55,8 +55,8 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
     },
     ("modern_small", "null"): {},
     ("modern_small", "reversed"): {
-        **{f"delta_like_decay_{state}": EQUAL for state in (512, 1024, 2048)},
-        "gla_like_mamba2_1024": EQUAL,
+        "delta_like_decay_256": EQUAL,
+        "gla_like_mamba2_512": EQUAL,
         "lstm_needs_one_layer": LEARNED,
         "gated_deltanet_needs_one_layer": LEARNED,
     },

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from synthetic import (
     baselines_of,
     experiment_of,
@@ -171,7 +172,7 @@ def test_points_that_lack_seeds_are_hollow_and_said_to_be() -> None:
 
     def hollow(drawing: Any) -> int:
         artists = drawing.figure.axes[0].collections
-        points = [artist for artist in artists if len(artist.get_offsets()) == 1]
+        points = [a for a in artists if isinstance(a, PathCollection) and len(a.get_offsets()) == 1]
         return sum(bool((point.get_facecolor()[:, :3] == 1).all()) for point in points)
 
     assert (hollow(complete), hollow(part)) == (0, 3)
@@ -256,6 +257,17 @@ def test_figure_7_takes_means_of_seeds_that_all_learned_and_counts_those_that_di
     written = {text.get_text() for text in drawn.figure.axes[0].texts}
     assert written == {"300k", "1 of 3 never", "never"}
     assert len(drawn.spots) == 9
+    assert drawn.figure.axes[0].get_xlim() == (0, 500_000)
+
+
+def test_figure_7_has_no_empty_axis_behind_the_last_seed_if_all_learned() -> None:
+    runs = grid(task_named("sparse_parity"), ("mamba",), seeds=(0, 1))
+    pool = pool_of(runs)
+    for run in runs:
+        pool.runs[run.id] = pool.runs[run.id].model_copy(update={"convergence_step": 10_000 * (1 + run.seed)})
+    drawn = figure_7(frame_of(runs, pool), nothing_known())
+    assert drawn.figure.axes[0].get_xlim() == (0, pytest.approx(21_000))
+    assert "Training may take 500k steps." in " ".join(text.get_text() for text in drawn.figure.texts)
 
 
 def test_figures_9_and_10_have_an_optimizer_a_side() -> None:

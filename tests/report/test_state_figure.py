@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.collections import LineCollection
 from synthetic import grid, pool_with, result_of, task_named
 
 from bench.models.architecture import Architecture
@@ -51,6 +52,24 @@ def test_models_without_a_stated_state_are_named_and_not_drawn() -> None:
     assert set(drawing.numbers["series"]) == {"Mamba"}
     texts = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
     assert "S4 1×32: its blocks state no state" in texts
+
+
+def test_every_seed_is_a_circle_and_a_mean_without_a_band_has_a_bar() -> None:
+    runs = list(grid(PARITY, ("mamba2",), ((1, 32),), seeds=(0, 1, 2)))
+    drawing = drawing_of(runs, scores := [0.80, 0.82, 0.86])
+    (axes,) = drawing.figure.axes
+    (row,) = drawing.numbers.to_dict("records")
+    bars = [
+        segment
+        for lines in axes.collections
+        if isinstance(lines, LineCollection)
+        for segment in lines.get_segments()
+    ]
+    assert any(segment[:, 1].tolist() == pytest.approx([row["low"], row["high"]]) for segment in bars)
+    drawn = [
+        offsets[:, 1].tolist() for points in axes.collections if len(offsets := points.get_offsets()) == 3
+    ]
+    assert sorted(drawn[0]) == pytest.approx(scores)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])

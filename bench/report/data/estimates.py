@@ -22,7 +22,10 @@ from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
 from bench.words import task_name
 
-BANDS_RULE = "Bands: 90 % intervals over prompts and, with several seeds, over trainings."
+BANDS_RULE = (
+    "Bands, and bars at final points beside them: 90 % intervals over prompts and, with several seeds, over "
+    "trainings."
+)
 FRONTIER_RULE = (
     "Line: for each architecture, the best of the points shown at no more training FLOPs, up to the largest "
     "number of FLOPs it was trained with. "

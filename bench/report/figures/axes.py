@@ -47,6 +47,8 @@ class Panel:
         where: where in the prompt scores are read, in words; empty if the title says it.
         task: the task's family, for filtering: "Sparse parity".
         budget: the column of `data` on the x axis of a figure against a budget, a key of BUDGETS.
+        trainings: single seeds that are drawn beside their means: columns `series`, `value` and that of
+            `budget`; None to draw none.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Panel:
     where: str = ""
     task: str = ""
     budget: str = "training_flops"
+    trainings: pd.DataFrame | None = None
 
     @property
     def heading(self) -> str:

@@ -32,8 +32,12 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     budget = int(results["steps"].max())
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
-        f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. A bar at "
-        f"{shared.steps_label(budget)}: some seed never got there.",
+        f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. "
+        + (
+            f"Training may take {shared.steps_label(budget)} steps."
+            if _end(data, budget) < budget
+            else f"A bar at {shared.steps_label(budget)}: some seed never got there."
+        ),
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
         *(
             [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
@@ -49,7 +53,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         tall = sum(max(0.3, lines_of(name) * LINE + 0.08) for name in names)
         grid = new_grid([title], width=PAGE, tall=tall, left=NAMES, right=OUTCOMES, notes=notes)
         (axes,) = grid.axes
-        axes.set_xlim(0, budget)
+        axes.set_xlim(0, _end(data, budget))
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(shared.steps_label)
         axes.set_xlabel("training steps until learned")
@@ -75,6 +79,12 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         data,
         spots,
     )
+
+
+def _end(data: pd.DataFrame, budget: int) -> float:
+    """Where the axis of steps ends: at the budget, or behind the last seed if all have learned."""
+    all_learned = len(data) > 0 and bool(data["learned"].all())
+    return min(float(budget), 1.05 * float(data["shown"].max())) if all_learned else float(budget)
 
 
 def _draw(

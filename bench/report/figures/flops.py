@@ -270,13 +270,28 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
             best["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.14, linewidth=0,
             zorder=2,
         )  # fmt: skip
+        # A band has no width at a single point, and none at points that the line leaves out.
+        bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(best.index) | (len(best) == 1))]
+        bars = axes.vlines(
+            bare[x].astype(float), bare["low"].astype(float).clip(lower=max(foot, lowest)),
+            bare["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.5, linewidth=1.0,
+            zorder=2,
+        )  # fmt: skip
         line = axes.plot(
             best[x].astype(float), best["value"], color=look["color"],
             linestyle=look["linestyle"], linewidth=1.4, zorder=3,
         )  # fmt: skip
         scatters = [_scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(stages)]
         points = [artist for scatter in scatters for artist in scatter]
-        tag([band, *line, *points], "architecture", panel.series[series])
+        if panel.trainings is not None:
+            single = panel.trainings[panel.trainings["series"] == series]
+            points.append(
+                axes.scatter(
+                    single[x].astype(float), single["value"], s=9, facecolors="none",
+                    edgecolors=look["color"], linewidths=0.7, alpha=0.8, zorder=3, clip_on=False,
+                )
+            )  # fmt: skip
+        tag([band, bars, *line, *points], "architecture", panel.series[series])
     name_lines(axes, grey)
 
 

@@ -30,7 +30,8 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     caption = (
         "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
         "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
-        "at its chosen learning rate. Line: for each architecture, the best of its models with no larger "
+        "at its chosen learning rate, the mean over seeds; small circles: single seeds, of which the best "
+        "says what a state can hold. Line: for each architecture, the best of its models with no larger "
         f"state. {BANDS_RULE} {LEVELS_RULE}"
     )
     return Drawing("score-by-state", figure, caption, in_words(panels), numbers, spots)
@@ -50,10 +51,19 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         series=stated["architecture"].map(architecture_name),
     )
     families = {architecture_name(name): name for name in task.series.values()}
+    seeds = task.ends()
+    seeds = seeds[seeds[BUDGET] > 0]
+    trainings = pd.DataFrame(
+        {
+            "series": seeds["architecture"].map(architecture_name),
+            BUDGET: seeds[BUDGET],
+            "value": 1 - seeds["error"] if task.scale.higher_is_better else seeds["error"],
+        }
+    )
     return Panel(
         task.title, task.scale, on_frontier(points, BUDGET), task.references(references), families,
         [*task.absent(set(ends["series"])), *unstated], where=task.scale.where, task=task.family,
-        budget=BUDGET,
+        budget=BUDGET, trainings=trainings,
     )  # fmt: skip
 
 
