@@ -158,6 +158,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         "divisor": {"paper": "square", "released_code": "overwritten"},
         **OutlierRegression.protocol_fields,
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["orthogonal_outlier_regression"] = "orthogonal_outlier_regression"  # type: ignore[assignment]
     n_dims: PositiveInt = Field(default=20, ge=3)
@@ -221,6 +222,7 @@ class ManyOutlierRegression(OutlierRegression):
     """
 
     title: ClassVar[str] = "Many-outlier regression"
+    independent_prompts: ClassVar[bool] = True
     name: Literal["many_outlier_regression"] = "many_outlier_regression"  # type: ignore[assignment]
     n_points: PositiveInt = 512
     outlier_probability: float = Field(default=0.9, gt=0.0, lt=1.0)
