@@ -191,7 +191,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         batch, count = len(weights), 1 if self.directions == "shared" else 2
         vectors = draws.normal("plane", batch, count, 2, self.n_dims, double=True)
         if self.plane == "unrelated":
-            weights = draws.normal("plane's w", batch * count, self.n_dims, 1, double=True)
+            weights = draws.normal("plane's w", batch, count, self.n_dims, 1, double=True).flatten(0, 1)
         elif count == 2:
             weights = weights.repeat_interleave(2, dim=0)
         vectors = _orthogonal(vectors.flatten(0, 1), weights)

@@ -68,7 +68,7 @@ def compiled(
         stages: pipeline stages of loops.
     """
     integers = {"rows", "batch", "length", "channels", "tokens", "blocks", "parts", "rounds", "count"}
-    integers |= {"columns", "high", "share", "size", "span", "universe", "width"}
+    integers |= {"columns", "high", "size", "span", "universe", "width"}
     integers |= {f"{name}_{axis}" for name in "xzBC" for axis in "kbt"} | {"dx_t", "dz_t", "BC_t"}
     integers |= {f"{name}_{axis}" for name in STRIDED for axis in "kbth"}
     integers |= {
@@ -259,7 +259,7 @@ def main() -> None:
     compiles(ssm._parameter_gradients, modes, {})
     compiles(ssm_parameters.add_up, ssm_parameters.SUMS, {}, warps=4)
     compiles(ssm_parameters.to_parameters, {"MODES": 2, "BLOCK": ssm.LAUNCH["BLOCK"]}, {})
-    words = {"step": "*i64", "rows": "*i64", "out_of": "*i64", "within": "*i64"}
+    words = {"share": "i32", "step": "*i64", "rows": "*i64", "out_of": "*i64", "within": "*i64"}
     for key, seeds in (("i64", False), ("*i64", True)):
         words |= {"key_1": key, "key_2": key}
         for kind, dtype in draws._KINDS.values():
