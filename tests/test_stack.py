@@ -114,6 +114,7 @@ def after_steps(*runs: Run) -> dict[str, torch.Tensor]:
         [{"seed": 0}, {"seed": 1}, {"seed": 1, "task": SPARSE}, {"seed": 3, "task": SPARSE, "clip": 0.1}],
         [{"seed": 0}, {"seed": 0, "clip": 0.1}, {"seed": 1, "task": SPARSE}, {"seed": 3, "task": SPARSE}],
         [{"seed": seed, "task": TASKS["noisy_recall"](prompt_length=8)} for seed in (5, 2)],
+        [{"seed": seed, "task": TASKS["linear_dynamical_system"]()} for seed in (0, 1, 2)],
         [{"seed": seed, "task": TASKS["regbench"](languages=30, max_strings=10)} for seed in (0, 1)],
     ],
 )

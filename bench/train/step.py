@@ -221,7 +221,8 @@ class _Members:
         """A tensor of all batches, with S·B rows in total → its rows by member, (count, B, …)."""
         rows = values[0] if len(values) == 1 else torch.cat(values)
         by_seed = torch.unflatten(rows, 0, (self.seeds, -1))
-        return by_seed if self.places is None else by_seed.index_select(0, self.places)
+        # Contiguous either way: a product with a matrix of another layout can have other bits.
+        return by_seed.contiguous() if self.places is None else by_seed.index_select(0, self.places)
 
 
 def _members_by_task(state: State) -> list[_Members]:
