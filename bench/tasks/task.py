@@ -169,10 +169,11 @@ class Task(Frozen):
     evaluated_together: ClassVar[int] = 64
     """Prompts that a model reads at once in an evaluation."""
     independent_prompts: ClassVar[bool] = False
-    """Whether every draw of `batch` has a row for each prompt, and no prompt depends on another one's row.
+    """Whether every draw of `batch` has a row for each prompt, and a prompt depends on its own rows alone.
 
-    Then `batch` can draw the prompts of several seeds in one pass (`joins_seeds`). The value holds for the
-    class that states it, and not for subclasses, which may draw in another way."""
+    Then `batch` can draw the prompts of several seeds in one pass (`joins_seeds`). Its `size` counts those of
+    all seeds, so nothing else may depend on it. The value holds for the class that states it, and not for
+    subclasses, which may draw in another way."""
 
     name: str
     curriculum: Curriculum | None

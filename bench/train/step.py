@@ -208,14 +208,14 @@ class _Members:
         return sum(len(draws.seeds) for draws in self.draws)
 
     @property
-    def share(self) -> bool:
+    def share_prompts(self) -> bool:
         """Whether all members have the same prompts."""
         return self.seeds == 1
 
     def prompts(self, length: int) -> Prompts:
         """The batches of all members, with a dimension of members in front; without it, if they share one."""
         batches = [_batch(self.run, draws, length) for draws in self.draws]
-        return batches[0] if self.share else batches[0].combined(self._by_member, *batches[1:])
+        return batches[0] if self.share_prompts else batches[0].combined(self._by_member, *batches[1:])
 
     def _by_member(self, *values: Tensor) -> Tensor:
         """A tensor of all batches, with S·B rows in total → its rows by member, (count, B, …)."""
@@ -238,17 +238,19 @@ def _stacked_losses(
     batches = [members.prompts(length) for members in by_task]
     if len(by_task) == 1:
         # Prompts of a single seed are not copied for every member: vmap broadcasts them.
-        outputs = predict_all(state, batches[0].tokens, None if by_task[0].share else 0, mask_keys)
+        outputs = predict_all(state, batches[0].tokens, None if by_task[0].share_prompts else 0, mask_keys)
     else:
         tokens = [
-            prompts.tokens.expand(members.count, *prompts.tokens.shape) if members.share else prompts.tokens
+            prompts.tokens.expand(members.count, *prompts.tokens.shape)
+            if members.share_prompts
+            else prompts.tokens
             for members, prompts in zip(by_task, batches, strict=True)
         ]
         outputs = predict_all(state, torch.cat(tokens), 0, mask_keys)
     losses, begin = [], 0
     for members, prompts in zip(by_task, batches, strict=True):
         of_task = outputs[begin : begin + members.count]
-        losses.append(_losses(members.run, of_task, prompts, members.share, state.step))
+        losses.append(_losses(members.run, of_task, prompts, members.share_prompts, state.step))
         begin += members.count
     sums, counts = (torch.cat(values) for values in zip(*losses, strict=True))
     return sums, counts
