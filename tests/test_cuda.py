@@ -26,7 +26,7 @@ from bench.optimizers import AdamW  # noqa: E402
 from bench.run import Run  # noqa: E402
 from bench.speed.measure import measure, roofline  # noqa: E402
 from bench.stack import Stack  # noqa: E402
-from bench.tasks import TASKS  # noqa: E402
+from bench.tasks import TASKS, Task  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
 from bench.tasks.languages.ginc import GINC  # noqa: E402
 from bench.tasks.languages.regbench import RegBench  # noqa: E402
@@ -217,6 +217,40 @@ def test_training_prompts_are_those_of_the_cpu(name: str) -> None:
     )
     torch.testing.assert_close(gpu.tokens.cpu(), cpu.tokens, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gpu.targets.cpu(), cpu.targets, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in TASKS.items() if cls.example().joins_seeds])
+def test_training_prompts_of_several_seeds_are_those_of_each(name: str) -> None:
+    task, step = TASKS[name].example(), torch.tensor(5000, device="cuda")
+    together = task.batch(Draws((3, 8, 1), "train", step, batch=16), 48)
+    alone = [task.batch(Draws(seed, "train", step), 16) for seed in (3, 8, 1)]
+    for part in ("tokens", "targets"):
+        expected = torch.cat([getattr(prompts, part) for prompts in alone])
+        torch.testing.assert_close(getattr(together, part), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TASKS["linear_regression"](),
+        TASKS["vector_mqar"](training_prompts=300),
+        TASKS["sparse_parity"](n_points=41, subset="per_batch"),
+        TASKS["fuzzy_recall"](),
+        TASKS["linear_dynamical_system"](),
+    ],
+    ids=lambda task: task.name,
+)
+def test_a_stack_of_several_seeds_is_captured_and_trains_as_eagerly(task: Task) -> None:
+    runs = [
+        gpu_run("mamba", task=task, seed=seed, learning_rate=rate)
+        for seed, rate in ((0, 1e-3), (1, 1e-3), (1, 2e-3), (2, 1e-3))
+    ]
+    for some in (runs, runs[:2]):
+        stack = Stack.of(*some)
+        for eager, captured in zip(
+            after(eager_step, stack, "triton", 10), after(captured_step, stack, "triton", 10), strict=True
+        ):
+            assert torch.equal(eager, captured)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -418,20 +452,25 @@ def test_a_compiled_kernel_has_the_same_outputs_and_gradients(backend: str, kern
         assert float((one - other).abs().max() / other.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("seed", [3, (3, 2**40, 0)])
 @pytest.mark.parametrize("rows", [None, (5, 2, 900)])
-def test_fused_draws_are_the_same_bits_as_the_processors(rows: tuple[int, ...] | None) -> None:
+def test_fused_draws_are_the_same_bits_as_the_processors(
+    rows: tuple[int, ...] | None, seed: int | tuple[int, ...]
+) -> None:
     cpu, gpu = (
         Draws(
-            3,
+            seed,
             "train",
             torch.tensor(2**40 + 7, device=device),
             None if rows is None else torch.tensor(rows, device=device),
+            batch=1,
         )
         for device in ("cpu", "cuda")
     )
     assert gpu._fused
+    if isinstance(seed, int):
+        assert torch.equal(gpu.bits("a", 3001).cpu(), cpu.bits("a", 3001))
     for draw in (
-        lambda draws: draws.bits("a", 3001),
         lambda draws: draws.uniform("b", 3, 500, 21),
         lambda draws: draws.normal("c", 3, 700, 13),
         lambda draws: draws.normal(

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -27,8 +27,12 @@ from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack, even_parts, shape, stackable
-from bench.tasks import TASKS
+from bench.tasks import TASKS, Task
+from bench.tasks.draws import Draws
+from bench.tasks.regression import LinearRegression
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
+from bench.train.state import initial_state
+from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
 STACKABLE = [architecture.name for architecture in PAPER if architecture.name != "lstm"] + ["gated_deltanet"]
@@ -92,6 +96,55 @@ def test_tasks_with_prompts_of_several_parts_can_be_stacked(name: str, tmp_path:
     ):
         alone = train(run, tmp_path / run.id, TrainingOptions(CPU))
         assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
+
+
+def after_steps(*runs: Run) -> dict[str, torch.Tensor]:
+    state = initial_state(Stack.of(*runs), CPU, "sequential")
+    step = eager_step(state)
+    for _ in range(3):
+        step()
+    return state.tensors()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [{"seed": 0}, {"seed": 1}, {"seed": 2}],
+        [{"seed": 0}, {"seed": 1}, {"seed": 1, "learning_rate": 1e-3}, {"seed": 2}],
+        [{"seed": 0}, {"seed": 1}, {"seed": 1, "task": SPARSE}, {"seed": 3, "task": SPARSE, "clip": 0.1}],
+        [{"seed": 0}, {"seed": 0, "clip": 0.1}, {"seed": 1, "task": SPARSE}, {"seed": 3, "task": SPARSE}],
+        [{"seed": seed, "task": TASKS["noisy_recall"](prompt_length=8)} for seed in (5, 2)],
+        [{"seed": seed, "task": TASKS["linear_dynamical_system"]()} for seed in (0, 1, 2)],
+        [{"seed": seed, "task": TASKS["regbench"](languages=30, max_strings=10)} for seed in (0, 1)],
+    ],
+)
+def test_prompts_of_all_seeds_at_once_train_as_those_of_one_after_the_other(
+    fields: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [member("transformer", **values) for values in fields]
+    together = after_steps(*runs)
+    monkeypatch.setattr(Task, "joins_seeds", False)
+    for name, values in after_steps(*runs).items():
+        assert torch.equal(together[name], values), name
+
+
+class HalfNoisy(LinearRegression):
+    """A task of a user whose prompts depend on their place: only the first half of a batch is noisy."""
+
+    name: Literal["half_noisy"] = "half_noisy"  # type: ignore[assignment]
+
+    def evaluate(self, inputs: torch.Tensor, draws: Draws, n_dims: int | torch.Tensor | None) -> torch.Tensor:
+        values = super().evaluate(inputs, draws, n_dims)
+        noise = 9 * draws.normal("noise", *values.shape, double=True)
+        is_noisy = torch.arange(len(values)) < len(values) // 2
+        return torch.where(is_noisy.unsqueeze(1), values + noise, values)
+
+
+def test_members_with_a_task_of_a_user_have_the_prompts_that_they_have_alone() -> None:
+    run = member("transformer").model_copy(update={"task": HalfNoisy(n_dims=3, n_points=5)})
+    runs = [run.model_copy(update={"seed": seed}) for seed in (0, 1, 2)]
+    alone = [after_steps(run)["loss_sum"] for run in Stack.of(*runs).members]
+    torch.testing.assert_close(after_steps(*runs)["loss_sum"], torch.cat(alone), rtol=1e-5, atol=0)
 
 
 @pytest.mark.slow

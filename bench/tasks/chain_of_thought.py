@@ -53,6 +53,7 @@ class ChainOfThought(Examples):
         **Examples.settled_fields,
         "read_in": Settled("shared", "no such task", "as in Li et al., whom the text follows"),
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["chain_of_thought"] = "chain_of_thought"
     n_dims: PositiveInt = 10

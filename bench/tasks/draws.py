@@ -11,6 +11,13 @@ evaluation. `name` separates the variables of a prompt, so a new variable never 
 batch begins with the smaller one, because word `index` does not depend on the number of words.
 The hash is two rounds of the SplitMix64 finaliser (Steele, Lea & Flood 2014, "Fast splittable
 pseudorandom number generators", Figure 16, variant 13 of Stafford) with a 64-bit key before each.
+
+The batches of several seeds can be drawn in one pass, one after the other. Every number has the key and the
+index of its own seed, so it is the number that this seed gives alone::
+
+    row of the draw    0  1  2      3  4  5         seeds (7, 9), batches of 3 rows
+    row of the seed    0  1  2      0  1  2         gives the index
+    seed               7  7  7      9  9  9         gives the key
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench.kernels.backends import unavailable
@@ -36,24 +44,37 @@ def _kernels() -> Any:
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of one batch.
+    """The random numbers of one batch, or of the batches of several seeds, one after the other.
 
     Attributes:
-        seed: the data seed.
+        seed: the data seed, or several.
         purpose: "train", or the name of an evaluation set. Different purposes never share a stream.
         step: number of the batch, an int64 scalar tensor, so that a captured CUDA graph can increment it.
             All draws are on its device.
-        rows: (B,) int64, numbers of the rows of an endless batch; None for the first B rows. Every drawn
-            shape begins with B.
+        rows: (B,) int64, numbers of the rows of an endless batch; None for the first rows of every seed.
+            Every drawn shape begins with B.
+        batch: rows of each seed, B / seeds; only of several seeds.
     """
 
-    seed: int
+    seed: int | tuple[int, ...]
     purpose: str
     step: Tensor
     rows: Tensor | None = None
+    batch: int | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, usually one."""
+        return self.seed if isinstance(self.seed, tuple) else (self.seed,)
 
     def bits(self, name: str, count: int) -> Tensor:
-        """`count` uniform 64-bit words, (count,) int64. They ignore `rows`."""
+        """`count` uniform 64-bit words, (count,) int64. They ignore `rows`.
+
+        Raises:
+            ValueError: there are several seeds. The words belong to no rows, so they belong to no seed.
+        """
+        if isinstance(self.seed, tuple):
+            raise ValueError(f"'{name}': bits belong to no rows, so several seeds cannot be drawn together")
         if self._fused:
             return self._draw("bits", name, (count,), numbered=False)
         return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
@@ -80,28 +101,47 @@ class Draws:
         drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
         return drawn
 
-    def keys(self, name: str) -> tuple[int, int]:
-        """Two 64-bit words that stand for the seed, the purpose and the name."""
-        digest = hashlib.blake2b(repr((self.seed, self.purpose, name)).encode(), digest_size=16).digest()
-        return (
-            int.from_bytes(digest[:8], "little", signed=True),
-            int.from_bytes(digest[8:], "little", signed=True),
-        )
+    def keys(self, name: str) -> tuple[int | Tensor, int | Tensor]:
+        """Two 64-bit words that stand for the seed, the purpose and the name.
+
+        Of several seeds, both are int64 tensors, (seeds, 1).
+        """
+        if isinstance(self.seed, tuple):
+            return _keys_on_device(self.seed, self.purpose, name, self.step.device)
+        return _keys(self.seed, self.purpose, name)
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Refuse a shape that does not begin with the number of rows, if that is known.
+
+        Raises:
+            ValueError: it does not, so the numbers would not be those of the rows and of the seeds.
+        """
+        rows = None if self.rows is None else len(self.rows)
+        if isinstance(self.seed, tuple):
+            rows = len(self.seed) * (self.batch or 0)
+        if rows is not None and shape[:1] != (rows,):
+            raise ValueError(f"'{name}': a draw for {rows} rows (seed {self.seed}) has the shape {shape}")
 
     def _words(self, name: str, index: Tensor) -> Tensor:
-        """The words numbered `index`, int64 of its shape."""
+        """The words numbered `index`, of all seeds: (n,) → (n,) int64; of several seeds (seeds, n)."""
         return words(index, self.step, *self.keys(name))
 
     def _index(self, *shape: int) -> Tensor:
-        """Index in the endless batch of every entry of a batch of `shape`, int64 (entries,)."""
+        """Index in the endless batch of every entry of a batch of `shape`, int64.
+
+        Returns:
+            (n,) for n entries of each seed, if they are the same for all seeds; otherwise (seeds, n).
+        """
         if self.rows is None:
-            return torch.arange(math.prod(shape), dtype=torch.int64, device=self.step.device)
+            entries = math.prod(shape) // len(self.seeds)
+            return torch.arange(entries, dtype=torch.int64, device=self.step.device)
         entries = math.prod(shape[1:])  # of one row
         columns = torch.arange(entries, device=self.step.device)
-        return (self.rows.unsqueeze(1) * entries + columns).reshape(-1)
+        return (self.rows.unsqueeze(1) * entries + columns).reshape(len(self.seeds), -1)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform on (0, 1), never 0 or 1, float32 of `shape`."""
+        self._check(name, shape)
         if self._fused:
             return self._draw("uniform", name, shape)
         # 23 bits and a half are exact in float32. With 24 bits, the largest number would round to 1.
@@ -122,12 +162,14 @@ class Draws:
             within: entries of the last dimension from this index on are zero; may be a device scalar.
             double: return the same numbers as float64, for a computation that rounds only its result.
         """
+        self._check(name, shape)
         if self._fused:
             return self._draw("normal", name, shape, within=within, double=double)
         if self.rows is None:
-            count = math.prod(shape)
-            cosine, sine = self._normals(self.bits(name, (count + 1) // 2))
-            values = torch.stack((cosine, sine), dim=1).reshape(-1)[:count]
+            count = math.prod(shape) // len(self.seeds)
+            words_of_pairs = torch.arange((count + 1) // 2, dtype=torch.int64, device=self.step.device)
+            pairs = self._normals(self._words(name, words_of_pairs))
+            values = torch.stack(pairs, dim=-1).flatten(-2)[..., :count]
         else:
             index = self._index(*shape)
             values = torch.where(index % 2 == 0, *self._normals(self._words(name, index // 2)))
@@ -145,6 +187,7 @@ class Draws:
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Uniform on {0, …, high − 1}, int64 of `shape` (bias below high · 2⁻³²)."""
+        self._check(name, shape)
         if self._fused:
             return self._draw("integers", name, shape, high)
         upper_half = shift_right(self._words(name, self._index(*shape)), 32)
@@ -152,6 +195,7 @@ class Draws:
 
     def signs(self, name: str, *shape: int) -> Tensor:
         """Uniform on {−1, +1}, float32 of `shape`."""
+        self._check(name, shape)
         if self._fused:
             return self._draw("signs", name, shape)
         return (
@@ -168,6 +212,7 @@ class Draws:
             out_of: number of elements to choose from, at most `universe`; may be a device scalar.
             universe: static bound of `out_of`, which fixes the shape of the computation.
         """
+        self._check(name, (batch, size))
         if self._fused and universe <= _kernels().MOST_ELEMENTS:
             chosen: Tensor = _kernels().subsets(
                 self.step, self.rows, self.keys(name), batch, size, out_of, universe
@@ -177,6 +222,24 @@ class Draws:
         allowed = torch.arange(universe, device=ranks.device) < out_of
         # Stable, so that equal ranks, which are rare, have the same order on every device.
         return torch.where(allowed, ranks, 2.0).argsort(dim=1, stable=True)[:, :size]
+
+
+def _keys(seed: int, purpose: str, name: str) -> tuple[int, int]:
+    """Two signed 64-bit words."""
+    digest = hashlib.blake2b(repr((seed, purpose, name)).encode(), digest_size=16).digest()
+    return (
+        int.from_bytes(digest[:8], "little", signed=True),
+        int.from_bytes(digest[8:], "little", signed=True),
+    )
+
+
+@cache  # a captured step cannot copy them from the host, and reads them at their addresses
+def _keys_on_device(
+    seeds: tuple[int, ...], purpose: str, name: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """`_keys` of several seeds: the first and the second words, (seeds, 1) int64 each."""
+    first, second = zip(*(_keys(seed, purpose, name) for seed in seeds), strict=True)
+    return torch.tensor(first, device=device).unsqueeze(1), torch.tensor(second, device=device).unsqueeze(1)
 
 
 def mask_beyond(values: Tensor, within: int | Tensor | None) -> Tensor:

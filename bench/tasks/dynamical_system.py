@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -40,6 +40,8 @@ class LinearDynamicalSystem(Task):
     none reaches the floor within a prompt; the best error without knowing the system has no closed form.
     Baselines that learn in context are ridge regressions on the last 4 and 8 outputs.
     """
+
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["linear_dynamical_system"] = "linear_dynamical_system"
     n_states: PositiveInt = Field(default=4, le=32)

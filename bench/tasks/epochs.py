@@ -20,6 +20,8 @@ MOST_PROMPTS = 10**9
 def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor:
     """Numbers of the prompts, out of `count`, in the batch of step `draws.step`: (size,) int64.
 
+    Draws of several seeds have an equal share of them for each, by its own shuffle.
+
     Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn for each
     epoch. It visits every prompt once: a − 1 is a multiple of every prime factor of `count`, so a and `count`
     have no common factor. A `count` without a repeated prime factor, such as 30, leaves only a = 1: the order
@@ -27,11 +29,15 @@ def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor
 
     Args:
         draws: the random numbers of the step.
-        size: prompts of a batch.
+        size: prompts of a batch, of all seeds.
         count: prompts of the set, at most `MOST_PROMPTS`.
-        steps: number of steps from `draws.step` on whose batches to return, one after the other.
+        steps: number of steps from `draws.step` on whose batches to return, one after the other; 1 for
+            several seeds.
     """
-    place = draws.step * size + torch.arange(steps * size, device=draws.step.device)
+    seeds = len(draws.seeds)
+    place = draws.step * (size // seeds) + torch.arange(steps * size // seeds, device=draws.step.device)
+    if seeds > 1:
+        place = place.repeat(seeds)
     epoch, radical = place // count, math.prod(_prime_factors(count))
     shuffles = replace(draws, rows=epoch, step=torch.zeros_like(draws.step))
     a = 1 + radical * shuffles.integers("multiplier", count // radical, steps * size)

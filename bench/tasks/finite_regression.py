@@ -53,6 +53,7 @@ class FiniteRegression(InContext):
     title: ClassVar[str] = "Regression on a finite pool"
     settled_fields: ClassVar[Mapping[str, Settled]] = {}  # another paper's task
     other_evaluations: ClassVar[tuple[str, ...]] = (FRESH,)
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["finite_regression"] = "finite_regression"
     n_dims: PositiveInt = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -49,6 +49,8 @@ class FuzzyRecall(Answers):
     keys: they are the rarest, and their last token alone does not tell them apart. A random token has the
     accuracy 1/W and log W nats. A lookup of the whole key is always right.
     """
+
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["fuzzy_recall"] = "fuzzy_recall"
     symbols: PositiveInt = Field(default=16, le=MOST_POINTS)

@@ -50,6 +50,7 @@ class MarkovChain(NextToken):
 
     metric: ClassVar[Metric] = "cross_entropy"
     validation: ClassVar[tuple[str, str] | None] = (SELECTION, MAIN)
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["markov_chain"] = "markov_chain"
     states: PositiveInt = Field(default=3, ge=2, le=16)

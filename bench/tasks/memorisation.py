@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -41,6 +41,8 @@ class Memorisation(Answers):
     Scores, by the number of keys before: `report` is the accuracy, `cross_entropy` is in nats. A random
     value has the accuracy 1/W and log W nats. A model that knows the map is always right.
     """
+
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["memorisation"] = "memorisation"
     symbols: PositiveInt = Field(default=256, ge=4, le=MOST_POINTS)

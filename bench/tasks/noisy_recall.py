@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -44,6 +44,8 @@ class NoisyRecall(Answers):
     in nats. Means are over all repeated keys. A random value has the accuracy 1/W, with W = (V −
     `noise_symbols`)/2 values, and log W nats. A lookup is always right.
     """
+
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["noisy_recall"] = "noisy_recall"
     symbols: PositiveInt = Field(default=32, le=MOST_POINTS)

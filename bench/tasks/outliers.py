@@ -158,6 +158,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         "divisor": {"paper": "square", "released_code": "overwritten"},
         **OutlierRegression.protocol_fields,
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["orthogonal_outlier_regression"] = "orthogonal_outlier_regression"  # type: ignore[assignment]
     n_dims: PositiveInt = Field(default=20, ge=3)
@@ -190,7 +191,7 @@ class OrthogonalOutlierRegression(OutlierRegression):
         batch, count = len(weights), 1 if self.directions == "shared" else 2
         vectors = draws.normal("plane", batch, count, 2, self.n_dims, double=True)
         if self.plane == "unrelated":
-            weights = draws.normal("plane's w", batch * count, self.n_dims, 1, double=True)
+            weights = draws.normal("plane's w", batch, count, self.n_dims, 1, double=True).flatten(0, 1)
         elif count == 2:
             weights = weights.repeat_interleave(2, dim=0)
         vectors = _orthogonal(vectors.flatten(0, 1), weights)
@@ -221,6 +222,7 @@ class ManyOutlierRegression(OutlierRegression):
     """
 
     title: ClassVar[str] = "Many-outlier regression"
+    independent_prompts: ClassVar[bool] = True
     name: Literal["many_outlier_regression"] = "many_outlier_regression"  # type: ignore[assignment]
     n_points: PositiveInt = 512
     outlier_probability: float = Field(default=0.9, gt=0.0, lt=1.0)

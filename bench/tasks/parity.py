@@ -60,6 +60,10 @@ class SparseParity(InContext, Sparse):
     curriculum: Curriculum | None = None  # as in the released configuration
 
     @property
+    def independent_prompts(self) -> bool:  # type: ignore[override]
+        return self.subset == "per_prompt"
+
+    @property
     def error_scale(self) -> float:
         return 1.0
 

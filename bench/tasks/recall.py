@@ -50,6 +50,7 @@ class VectorMQAR(Task):
         "training_prompts": Settled("null (§4.3), 300000 (A.5)", "no such task", "§4.3; the text has both"),
         "layout": Settled("128 points (Table 2)", "no such task", "nothing is said between the queries"),
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["vector_mqar"] = "vector_mqar"
     n_dims: PositiveInt = 20

@@ -35,6 +35,8 @@ class LinearRegression(InContext):
     After i examples the error of least squares, the Bayes optimum, is max(0, 1 − i/d) of the variance d.
     """
 
+    independent_prompts: ClassVar[bool] = True
+
     name: Literal["linear_regression"] = "linear_regression"
     n_dims: PositiveInt = 20
     n_points: PositiveInt = 41
@@ -71,6 +73,7 @@ class SparseLinearRegression(LinearRegression, Sparse):
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "n_points": {"paper": 101, "released_code": 41}
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["sparse_linear_regression"] = "sparse_linear_regression"  # type: ignore[assignment]
     n_points: PositiveInt = 101
@@ -116,6 +119,7 @@ class TwoLayerNetwork(InContext):
         **InContext.settled_fields,
         "scaled": Settled(False, True, "the text gives no scale; errors are then those of the other tasks"),
     }
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["two_layer_network"] = "two_layer_network"
     n_dims: PositiveInt = 20
@@ -165,6 +169,7 @@ class DecisionTree(InContext):
     """
 
     rounds: ClassVar[bool] = False
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["decision_tree"] = "decision_tree"
     n_dims: PositiveInt = 20

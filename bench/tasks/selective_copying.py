@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -34,6 +34,8 @@ class SelectiveCopying(Answers):
     Scores, by the number of tokens already repeated: `report` is the accuracy, `cross_entropy` is in nats. A
     model that has all tokens in its state is always right.
     """
+
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["selective_copying"] = "selective_copying"
     symbols: PositiveInt = Field(default=16, ge=4, le=MOST_POINTS)

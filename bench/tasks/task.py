@@ -60,12 +60,17 @@ class Prompts:
         def take(value: Tensor) -> Tensor:
             return value[rows] if device is None else value[rows].to(device)
 
+        return self.combined(take)
+
+    def combined(self, function: Callable[..., Tensor], *others: Prompts) -> Prompts:
+        """Prompts of `function` of every tensor and of the same tensor of the others."""
+        batches = (self, *others)
         return Prompts(
-            take(self.tokens),
-            take(self.targets),
-            take(self.inputs),
-            None if self.counted is None else take(self.counted),
-            {name: take(value) for name, value in self.more.items()},
+            function(*(batch.tokens for batch in batches)),
+            function(*(batch.targets for batch in batches)),
+            function(*(batch.inputs for batch in batches)),
+            None if self.counted is None else function(*(batch.counted for batch in batches)),
+            {name: function(*(batch.more[name] for batch in batches)) for name in self.more},
         )
 
 
@@ -163,6 +168,12 @@ class Task(Frozen):
     """Prompts of an evaluation set that exist; None if they are drawn without end."""
     evaluated_together: ClassVar[int] = 64
     """Prompts that a model reads at once in an evaluation."""
+    independent_prompts: ClassVar[bool] = False
+    """Whether every draw of `batch` has a row for each prompt, and a prompt depends on its own rows alone.
+
+    Then `batch` can draw the prompts of several seeds in one pass (`joins_seeds`). Its `size` counts those of
+    all seeds, so nothing else may depend on it. The value holds for the class that states it, and not for
+    subclasses, which may draw in another way."""
 
     name: str
     curriculum: Curriculum | None
@@ -372,10 +383,20 @@ class Task(Frozen):
         return torch.where(weights > 0, self.losses(outputs, prompts), 0.0).sum(), weights.sum()
 
     def batch(self, draws: Draws, size: int) -> Prompts:
-        """Training prompts for `draws.step`, with the curriculum's dimensions."""
+        """Training prompts for `draws.step`, with the curriculum's dimensions.
+
+        Args:
+            draws: the random numbers.
+            size: number of prompts, of all seeds of the draws.
+        """
         if self.curriculum is None or self.curriculum.dims is None:
             return self.sample(draws, size)
         return self.sample(draws, size, self.curriculum.dims.on_device(draws.step, self.n_dims))
+
+    @property
+    def joins_seeds(self) -> bool:
+        """Whether `batch` takes draws of several seeds, and gives each the prompts that it has alone."""
+        return "independent_prompts" in vars(type(self)) and self.independent_prompts
 
     def windows_per_stream(self, size: int) -> int | None:
         """Steps after which `windows` starts again from the beginning; None for a task without streams.

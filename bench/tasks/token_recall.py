@@ -47,6 +47,7 @@ class TokenMQAR(Answers):
     """
 
     title: ClassVar[str] = "MQAR of tokens"
+    independent_prompts: ClassVar[bool] = True
     name: Literal["token_mqar"] = "token_mqar"
     symbols: PositiveInt = 256
     pairs: PositiveInt = 16

@@ -67,6 +67,7 @@ class WordProblem(NextToken):
     metric: ClassVar[Metric] = "accuracy"
     validation: ClassVar[tuple[str, str] | None] = (SELECTION, CROSS_ENTROPY)
     later_fields: ClassVar[Mapping[str, Any]] = {"alphabet": "elements"}
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["word_problem"] = "word_problem"
     group: Group = "S3"

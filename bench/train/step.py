@@ -4,7 +4,8 @@
 
 A stack of one runs its model as it is. For a larger stack, `torch.func.vmap` runs the model over the
 parameters of all members at once; the operators of `bench.kernels` take the stack as a leading dimension.
-Members with the same task and the same seed share their prompts.
+Members with the same task and the same seed share their prompts. Those of all seeds of a task are drawn
+together.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
 hundred steps. On CUDA the whole step is captured and replayed (`captured_step`). This works because shapes
@@ -30,7 +31,6 @@ from bench.kernels.branches import Branch, backward_pass
 from bench.kernels.operators import mark_final
 from bench.models.dropout import DropoutModule, masks
 from bench.run import Run
-from bench.stack import Stack
 from bench.tasks.draws import Draws
 from bench.tasks.task import Prompts
 from bench.train.predictions import predict_all
@@ -55,9 +55,10 @@ def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
 
 def _lengths(state: State) -> Iterator[int]:
     """The length of the batch of every step from the current one on: the longest of all streams."""
-    streams = [stream.first for stream in _streams(state.stack)]
-    if not state.stack.first.architecture.causal:  # such a model sees the padding
-        yield from itertools.repeat(streams[0].task.length(streams[0].task.n_points))
+    first = state.stack.first
+    if not first.architecture.causal:  # such a model sees the padding
+        yield from itertools.repeat(first.task.length(first.task.n_points))
+    streams = {(run.task_id, run.seed): run for run in state.stack.members}.values()
     for step in itertools.count(int(state.step)):
         yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)
 
@@ -70,7 +71,7 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     """
     if group is not None and state.carried:  # the states are those of all rows, in one process
         raise ValueError("a model that carries its state from step to step trains in one process")
-    streams, mask_keys = _streams(state.stack), _mask_keys(state)
+    by_task, mask_keys = _members_by_task(state), _mask_keys(state)
 
     def step(length: int) -> None:
         if group is not None:
@@ -78,7 +79,7 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
         elif len(state.stack) == 1:
             passed = _single_pass(state, mask_keys(), length)
         else:
-            passed = _stacked_pass(state, streams, mask_keys(), length)
+            passed = _stacked_pass(state, by_task, mask_keys(), length)
         if state.point_losses is not None:
             state.point_losses.add_(torch.stack((passed.sums.detach(), passed.counts)))
         state.optimizer(passed.gradients, passed.losses.detach())
@@ -120,7 +121,7 @@ class _Pass(NamedTuple):
 def _spread_pass(state: State, group: Group, length: int) -> _Pass:
     """A run that is spread over processes: this one's rows, and the mean over all processes."""
     run = state.stack.first
-    rows = group.rows(_batch(run, state.step, length))
+    rows = group.rows(_batch(run, Draws(run.seed, "train", state.step), length))
     total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
     gradients = _gradients(total, state)
     losses = group.average(gradients, total, count).view(1)
@@ -130,7 +131,7 @@ def _spread_pass(state: State, group: Group, length: int) -> _Pass:
 def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
     """A stack of one."""
     run = state.stack.first
-    prompts = _batch(run, state.step, length)
+    prompts = _batch(run, Draws(run.seed, "train", state.step), length)
     if state.carried:
         goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
         for carried in state.carried:
@@ -146,9 +147,9 @@ def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
     return _Pass(losses, sums, counts, _gradients(losses, state))
 
 
-def _stacked_pass(state: State, streams: list[_Stream], mask_keys: Tensor | None, length: int) -> _Pass:
+def _stacked_pass(state: State, by_task: list[_Members], mask_keys: Tensor | None, length: int) -> _Pass:
     """All members of a larger stack at once."""
-    sums, counts = _stacked_losses(state, streams, length, mask_keys)
+    sums, counts = _stacked_losses(state, by_task, length, mask_keys)
     losses = sums / counts.clamp(min=1.0)
     # ∂(Σ losses)/∂θ_k = ∂ loss_k/∂θ_k, because no loss depends on another member's parameters.
     return _Pass(losses, sums, counts, _gradients(losses.sum(), state))
@@ -166,72 +167,93 @@ def _gradients(loss: Tensor, state: State) -> list[Tensor]:
     return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
 
-def _batch(run: Run, step: Tensor, length: int) -> Prompts:
-    """The training batch of a run at `step`, cut to `length` tokens."""
-    task, draws = run.task, Draws(run.seed, "train", step)
+def _batch(run: Run, draws: Draws, length: int) -> Prompts:
+    """The training batch of a run's task and of every seed of `draws`, cut to `length` tokens."""
     if run.architecture.carries:
-        return task.windows(draws, run.batch_size)
-    return task.cut(task.batch(draws, run.batch_size), length)
+        return run.task.windows(draws, run.batch_size)
+    return run.task.cut(run.task.batch(draws, len(draws.seeds) * run.batch_size), length)
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """Members with the same prompts, because they have the same task and the same seed."""
+class _Members:
+    """The members of a stack that have one task. Those that have one seed as well have the same prompts.
 
-    first: Run
-    members: int
+    Attributes:
+        run: one of them.
+        count: number of them.
+        draws: the random numbers of their S seeds: all in one pass, or of one seed after the other.
+        places: (count,) int64, the number of each member's seed among the S; None if no two have one seed.
+    """
+
+    run: Run
+    count: int
+    draws: list[Draws]
+    places: Tensor | None
+
+    @classmethod
+    def of(cls, runs: list[Run], step: Tensor) -> _Members:
+        """The members `runs`, before a capture, in which nothing may be copied from the host."""
+        run, seeds = runs[0], tuple(dict.fromkeys(run.seed for run in runs))
+        if len(seeds) > 1 and run.task.joins_seeds and not run.architecture.carries:
+            draws = [Draws(seeds, "train", step, batch=run.batch_size)]
+        else:
+            draws = [Draws(seed, "train", step) for seed in seeds]
+        places = [seeds.index(run.seed) for run in runs]
+        is_own = len(seeds) == len(runs)
+        return cls(run, len(runs), draws, None if is_own else torch.tensor(places, device=step.device))
+
+    @property
+    def seeds(self) -> int:
+        """S, the number of different seeds."""
+        return sum(len(draws.seeds) for draws in self.draws)
+
+    @property
+    def share_prompts(self) -> bool:
+        """Whether all members have the same prompts."""
+        return self.seeds == 1
+
+    def prompts(self, length: int) -> Prompts:
+        """The batches of all members, with a dimension of members in front; without it, if they share one."""
+        batches = [_batch(self.run, draws, length) for draws in self.draws]
+        return batches[0] if self.share_prompts else batches[0].combined(self._by_member, *batches[1:])
+
+    def _by_member(self, *values: Tensor) -> Tensor:
+        """A tensor of all batches, with S·B rows in total → its rows by member, (count, B, …)."""
+        rows = values[0] if len(values) == 1 else torch.cat(values)
+        by_seed = torch.unflatten(rows, 0, (self.seeds, -1))
+        # Contiguous either way: a product with a matrix of another layout can have other bits.
+        return by_seed.contiguous() if self.places is None else by_seed.index_select(0, self.places)
 
 
-def _streams(stack: Stack) -> list[_Stream]:
+def _members_by_task(state: State) -> list[_Members]:
     # `groupby` joins neighbours only; a stack orders its members by task and seed.
-    together = groupby(stack.members, key=lambda run: (run.task_id, run.seed))
-    runs = [list(members) for _, members in together]
-    return [_Stream(members[0], len(members)) for members in runs]
+    by_task = groupby(state.stack.members, key=lambda run: run.task_id)
+    return [_Members.of(list(runs), state.step) for _, runs in by_task]
 
 
 def _stacked_losses(
-    state: State, streams: list[_Stream], length: int, mask_keys: Tensor | None
+    state: State, by_task: list[_Members], length: int, mask_keys: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
-    batches = [_batch(stream.first, state.step, length) for stream in streams]
-    # Prompts of a single stream are not copied for every member: vmap broadcasts them.
-    shared = len(streams) == 1
-    tokens = batches[0].tokens if shared else _for_members([b.tokens for b in batches], streams)
-    outputs = predict_all(state, tokens, None if shared else 0, mask_keys)
+    batches = [members.prompts(length) for members in by_task]
+    if len(by_task) == 1:
+        # Prompts of a single seed are not copied for every member: vmap broadcasts them.
+        outputs = predict_all(state, batches[0].tokens, None if by_task[0].share_prompts else 0, mask_keys)
+    else:
+        tokens = [
+            prompts.tokens.expand(members.count, *prompts.tokens.shape)
+            if members.share_prompts
+            else prompts.tokens
+            for members, prompts in zip(by_task, batches, strict=True)
+        ]
+        outputs = predict_all(state, torch.cat(tokens), 0, mask_keys)
     losses, begin = [], 0
-    # Streams of a task differ in their seed only, so one call computes the losses of all of them.
-    for _, group in groupby(range(len(streams)), key=lambda index: streams[index].first.task_id):
-        indices = list(group)
-        of_task = [streams[index] for index in indices]
-        end = begin + sum(stream.members for stream in of_task)
-        prompts = _joined([batches[index] for index in indices], of_task)
-        losses.append(_losses(of_task[0].first, outputs[begin:end], prompts, len(of_task) == 1, state.step))
-        begin = end
+    for members, prompts in zip(by_task, batches, strict=True):
+        of_task = outputs[begin : begin + members.count]
+        losses.append(_losses(members.run, of_task, prompts, members.share_prompts, state.step))
+        begin += members.count
     sums, counts = (torch.cat(values) for values in zip(*losses, strict=True))
     return sums, counts
-
-
-def _for_members(values: list[Tensor], streams: list[_Stream]) -> Tensor:
-    """Stack tensors of streams, each repeated for every member of its stream."""
-    return torch.stack(
-        [value for value, stream in zip(values, streams, strict=True) for _ in range(stream.members)]
-    )
-
-
-def _joined(batches: list[Prompts], streams: list[_Stream]) -> Prompts:
-    """The prompts of all members, stacked; those of a single stream without a dimension of members."""
-    if len(batches) == 1:
-        return batches[0]
-    first = batches[0]
-    return Prompts(
-        _for_members([b.tokens for b in batches], streams),
-        _for_members([b.targets for b in batches], streams),
-        _for_members([b.inputs for b in batches], streams),
-        None
-        if first.counted is None
-        else _for_members([b.counted for b in batches if b.counted is not None], streams),
-        {name: _for_members([b.more[name] for b in batches], streams) for name in first.more},
-    )
 
 
 def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> tuple[Tensor, Tensor]:

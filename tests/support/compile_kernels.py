@@ -259,24 +259,19 @@ def main() -> None:
     compiles(ssm._parameter_gradients, modes, {})
     compiles(ssm_parameters.add_up, ssm_parameters.SUMS, {}, warps=4)
     compiles(ssm_parameters.to_parameters, {"MODES": 2, "BLOCK": ssm.LAUNCH["BLOCK"]}, {})
-    words = {
-        "step": "*i64",
-        "rows": "*i64",
-        "out_of": "*i64",
-        "within": "*i64",
-        "key_1": "i64",
-        "key_2": "i64",
-    }
-    for kind, dtype in draws._KINDS.values():
-        out = "*fp32" if dtype.is_floating_point else "*i64"
-        for rows in (True, False):
-            constants = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "BLOCK": draws.BLOCK}
-            compiles(draws._draw, constants, {**words, "out": out}, warps=4)
+    words = {"share": "i32", "step": "*i64", "rows": "*i64", "out_of": "*i64", "within": "*i64"}
+    for key, seeds in (("i64", False), ("*i64", True)):
+        words |= {"key_1": key, "key_2": key}
+        for kind, dtype in draws._KINDS.values():
+            out = "*fp32" if dtype.is_floating_point else "*i64"
+            for rows in (True, False):
+                modes = {"KIND": kind, "ROWS": rows, "WITHIN": rows, "SEEDS": seeds, "BLOCK": draws.BLOCK}
+                compiles(draws._draw, modes, {**words, "out": out}, warps=4)
+        subset = {"ON_DEVICE": True, "ROWS": False, "SEEDS": seeds, "ELEMENTS": 32}
+        compiles(draws._subset, subset, {**words, "out": "*i64"})
     integers = {"key": "*i64", "site": "*i64"}
     for kind in ("*fp32", "*fp64"):
         compiles(dropout._dropout, dropout.LAUNCH, {**integers, "x": kind, "y": kind}, warps=4)
-    subset = {"ON_DEVICE": True, "ROWS": False, "ELEMENTS": 32}
-    compiles(draws._subset, subset, {**words, "out": "*i64"})
     fused()
     print("all compile")
 

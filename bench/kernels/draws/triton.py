@@ -1,5 +1,8 @@
 """Counter-based random numbers in Triton: one launch per draw. `bench.tasks.draws` is the specification.
 
+Several seeds share a draw equally. Their keys are then tensors, `SEEDS` is true, and `share` is the number of
+entries, or of subsets, of each.
+
 The hash uses the same 64-bit integer arithmetic. Later operations have the same order and precision. So
 integers have the same bits, and floating-point numbers are equal after rounding.
 """
@@ -41,18 +44,21 @@ def random_word(index, step, key_1, key_2):
     return _mix(_mix(index.to(tl.uint64) * GOLDEN + first) ^ second)
 
 
-@triton.jit(do_not_specialize=["key_1", "key_2", "high", "count", "columns", "width"])
+@triton.jit(do_not_specialize=["key_1", "key_2", "share", "high", "count", "columns", "width"])
 def _draw(
-    step, rows, out, within, key_1, key_2, high, count, columns, width,
-    KIND: tl.constexpr, ROWS: tl.constexpr, WITHIN: tl.constexpr, BLOCK: tl.constexpr,
+    step, rows, out, within, key_1, key_2, share, high, count, columns, width,
+    KIND: tl.constexpr, ROWS: tl.constexpr, WITHIN: tl.constexpr, SEEDS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
-    index = at
+    index = at % share if SEEDS else at
     if ROWS:
         index = tl.load(rows + at // columns, mask=inside, other=0) * columns + at % columns
     zeros = tl.zeros_like(index)
     steps = tl.load(step + zeros)
+    if SEEDS:
+        key_1 = tl.load(key_1 + at // share, mask=inside, other=0)
+        key_2 = tl.load(key_2 + at // share, mask=inside, other=0)
     word = random_word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
     if KIND == BITS:
         value = word.to(tl.int64)
@@ -72,16 +78,19 @@ def _draw(
     tl.store(out + at, value, mask=inside)
 
 
-@triton.jit(do_not_specialize=["key_1", "key_2", "size", "universe"])
+@triton.jit(do_not_specialize=["key_1", "key_2", "share", "size", "universe"])
 def _subset(
-    step, rows, out_of, out, key_1, key_2, size, universe,
-    ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, ELEMENTS: tl.constexpr,
+    step, rows, out_of, out, key_1, key_2, share, size, universe,
+    ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, SEEDS: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
     """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order."""
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, ELEMENTS)
-    index = (tl.load(rows + row) if ROWS else row) * universe + i
+    number = row % share if SEEDS else row
+    index = (tl.load(rows + row) if ROWS else number) * universe + i
     zeros = tl.zeros_like(index)
+    if SEEDS:
+        key_1, key_2 = tl.load(key_1 + row // share), tl.load(key_2 + row // share)
     word = random_word(index, tl.load(step + zeros), zeros + key_1, zeros + key_2)
     allowed = i < (tl.load(out_of) if ON_DEVICE else out_of)
     rank = tl.where(allowed, (word >> 41).to(tl.int32), 1 << 23)
@@ -104,9 +113,18 @@ def ramp(step: Tensor, start: int, increment: int, every: int, end: int) -> Tens
     return out
 
 
+Keys = tuple[int | Tensor, int | Tensor]
+"""Both keys of a draw; of several seeds (seeds, 1) int64 each."""
+
+
+def _share(count: int, keys: Keys) -> int:
+    """How many of `count` belong to each seed."""
+    return count // len(keys[0]) if isinstance(keys[0], Tensor) else count
+
+
 def draw(
-    kind: str, step: Tensor, rows: Tensor | None, keys: tuple[int, int], shape: tuple[int, ...],
-    high: int = 0, within: int | Tensor | None = None, double: bool = False,
+    kind: str, step: Tensor, rows: Tensor | None, keys: Keys, shape: tuple[int, ...], high: int = 0,
+    within: int | Tensor | None = None, double: bool = False,
 ) -> Tensor:  # fmt: skip
     """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs".
 
@@ -120,22 +138,25 @@ def draw(
     if count:
         _draw[(triton.cdiv(count, BLOCK),)](
             step, step if rows is None else rows.contiguous(), out, step if within is None else within,
-            *keys, high, count, math.prod(shape[1:]), shape[-1],
-            KIND=number, ROWS=rows is not None, WITHIN=within is not None, BLOCK=BLOCK,
+            *keys, _share(count, keys), high, count, math.prod(shape[1:]), shape[-1],
+            KIND=number, ROWS=rows is not None, WITHIN=within is not None,
+            SEEDS=isinstance(keys[0], Tensor), BLOCK=BLOCK,
         )  # fmt: skip
     return out
 
 
 def subsets(
-    step: Tensor, rows: Tensor | None, keys: tuple[int, int], batch: int, size: int,
-    out_of: int | Tensor, universe: int,
+    step: Tensor, rows: Tensor | None, keys: Keys, batch: int, size: int, out_of: int | Tensor,
+    universe: int,
 ) -> Tensor:  # fmt: skip
     """`Draws.subsets`, by counting instead of sorting; `universe` is at most `MOST_ELEMENTS`."""
     out = torch.empty(batch, size, dtype=torch.int64, device=step.device)
     if out.numel():
         _subset[(batch,)](
-            step, step if rows is None else rows.contiguous(), out_of, out, *keys, size, universe,
+            step, step if rows is None else rows.contiguous(), out_of, out, *keys,
+            _share(batch, keys), size, universe,
             ON_DEVICE=isinstance(out_of, Tensor), ROWS=rows is not None,
+            SEEDS=isinstance(keys[0], Tensor),
             ELEMENTS=triton.next_power_of_2(universe), num_warps=1,
         )  # fmt: skip
     return out

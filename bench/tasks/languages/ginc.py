@@ -73,6 +73,7 @@ class GINC(NextToken):
     other_evaluations: ClassVar[tuple[str, ...]] = (VALIDATION, TRAINING)
     most_evaluation_prompts: ClassVar[int | None] = PROMPTS
     evaluated_together: ClassVar[int] = 256  # most prompts are short
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["ginc"] = "ginc"
     symbols: Literal[50, 100, 150] = 100

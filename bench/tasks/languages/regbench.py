@@ -84,6 +84,7 @@ class RegBench(NextToken, Sizes):
     training_evaluation: ClassVar[str | None] = TRAINING
     validation: ClassVar[tuple[str, str] | None] = (SELECTION, CROSS_ENTROPY)
     example_fields: ClassVar[Mapping[str, Any]] = {"languages": 2500}
+    independent_prompts: ClassVar[bool] = True
 
     name: Literal["regbench"] = "regbench"
     languages: PositiveInt = Field(le=MOST_PROMPTS)
@@ -145,7 +146,9 @@ class RegBench(NextToken, Sizes):
         rows = shuffled_rows(draws, size, self.languages)
         if self.languages * self.longest <= MOST_STORED:
             # A walk is drawn letter by letter: hundreds of launches on a GPU, in every step.
-            ids = _training_texts(self, draws.seed, draws.step.device)[rows].long()
+            by_seed = zip(draws.seeds, rows.chunk(len(draws.seeds)), strict=True)
+            texts = [_training_texts(self, seed, draws.step.device)[numbers] for seed, numbers in by_seed]
+            ids = (texts[0] if len(texts) == 1 else torch.cat(texts)).long()
         else:
             ids = _texts(self, draws, rows)
         is_letter = (ids != PADDING) & (ids <= self.max_letters)
