@@ -131,7 +131,7 @@ class ResultRow(NamedTuple):
         short_task: its name among the selected runs, for names of files.
         model: the architecture's name for people, with its options, which is the same in the whole report.
         series: `model`, with what else distinguishes the selected runs.
-        look: how the architecture looks in the whole report.
+        colour_and_marker: of the architecture, the same in every figure of the report.
         step: the checkpoint's.
         at_end: the checkpoint is the last one of a finished run. A run that stopped after convergence ends
             before `steps`.
@@ -180,7 +180,7 @@ class ResultRow(NamedTuple):
     short_task: str = ""
     model: str = ""
     series: str = ""
-    look: Look | None = None
+    colour_and_marker: Look | None = None
     step: float = math.nan
     at_end: bool = False
     training_flops: int = 0
@@ -216,13 +216,13 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
     frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
-    frame["look"] = frame["architecture"].map(looks(frame["architecture"]))
+    frame["colour_and_marker"] = frame["architecture"].map(looks(frame["architecture"]))
     return named(frame.astype(dict.fromkeys(frame.select_dtypes("string"), object)), unique)
 
 
 def looks_in(results: pd.DataFrame) -> dict[str, Look]:
-    """The look of each architecture in a part of the frame: the same in every figure of the report."""
-    return dict(zip(results["architecture"], results["look"], strict=True))
+    """Colour and marker of each architecture in a part of the frame: the same in every figure of the report."""
+    return dict(zip(results["architecture"], results["colour_and_marker"], strict=True))
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
