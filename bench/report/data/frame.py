@@ -221,7 +221,7 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
 
 
 def looks_in(results: pd.DataFrame) -> dict[str, Look]:
-    """Colour and marker of each architecture in a part of the frame: the same in every figure of the report."""
+    """Colour and marker of each architecture in a part of the frame: the same in all figures of a report."""
     return dict(zip(results["architecture"], results["colour_and_marker"], strict=True))
 
 
