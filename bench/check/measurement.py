@@ -63,6 +63,8 @@ class Measurement:
             for a number that does not depend on learning (FLOPs).
         without_error: whether none of the models makes an error on its prompts, so that none can be better.
         equals: other settings that could have been chosen: the validation prompts cannot tell them apart.
+        infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
+        undefined: why two numbers have no ratio or no difference; None if they have one.
     """
 
     value: float
@@ -77,11 +79,13 @@ class Measurement:
     not_learned: float | None = None
     without_error: bool = False
     equals: frozenset[TunedValues] = frozenset()
+    infinite: str = "never"
+    undefined: str | None = None
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
         error = math.nan if self.standard_error is None else self.standard_error
-        number = plus_minus(self.value, error) if math.isfinite(self.value) else "never"
+        number = plus_minus(self.value, error) if math.isfinite(self.value) else self.infinite
         value = f"{number} {self.chosen}"
         return f"{name}: {value}" if name else value
 
@@ -349,9 +353,10 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
         sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in parts)
         values = operation(*sides)
-        spread = np.full(len(values), np.std(draws_of_runs))
-        draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True)
-        draws = draws - values.mean() + value
+        if np.isfinite(values).all():
+            spread = np.full(len(values), np.std(draws_of_runs))
+            draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True)
+            draws = draws - values.mean() + value
     word = "less" if quantity.minus else "over"
     shares = [part.not_learned for part in parts if part.not_learned is not None]
     return Measurement(
@@ -366,7 +371,16 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         not_learned=min(shares, default=None),
         without_error=all(part.without_error for part in parts),
         equals=subject.equals | reference.equals,
+        infinite="never" if quantity.minus or reference.value else "infinite",
+        undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),
     )
+
+
+def _undefined(value: float, subject: Measurement, reference: Measurement, name: str) -> str | None:
+    """`Measurement.undefined` of a combined value."""
+    if not math.isnan(value) or math.isnan(subject.value) or math.isnan(reference.value):
+        return None
+    return f"{subject.text()} and {reference.text()} have no {name}"
 
 
 def _difference(subject: Floats, reference: Floats) -> Floats:
@@ -374,9 +388,13 @@ def _difference(subject: Floats, reference: Floats) -> Floats:
 
 
 def ratios(subject: Floats, reference: Floats) -> Floats:
-    """Subject / reference; NaN where the reference is not above 0, or both are infinite."""
+    """Subject / reference: infinite where the reference alone is 0.
+
+    NaN where both are 0, where both are infinite, and where the reference is below 0.
+    """
+    has_ratio = (reference > 0) | ((reference == 0) & (subject > 0))
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(reference > 0, subject / reference, math.nan))
+        return np.asarray(np.where(has_ratio, subject / np.abs(reference), math.nan))
 
 
 def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:

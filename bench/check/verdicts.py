@@ -5,7 +5,8 @@ A claim is decided from all of its runs or not at all:
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
-  or are synthetic; or models are compared of which none has learned enough, or none makes an error.
+  or are synthetic; or models are compared of which none has learned enough, or none makes an error; or two
+  numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
   on the choice of a learning rate among several that the validation prompts cannot tell apart.
 * *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
@@ -235,7 +236,7 @@ def _depends_on_choice(
 
 
 def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why models cannot be told apart: none has learned enough, or none makes an error.
+    """Why models cannot be compared: none has learned enough, none makes an error, or there is no ratio.
 
     None if they can be, or if the claim compares no models.
     """
@@ -245,7 +246,7 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
         return "no compared model makes an error: a harder task or fewer steps may tell them apart"
     shares = [part.not_learned for part in measurements if part.not_learned is not None]
     if not shares or (best := min(shares)) <= claim.requires.learned:
-        return None
+        return next((part.undefined for part in measurements if part.undefined), None)
     if all(quantity.of == "convergence_step" for quantity in claim.quantities):
         return "too little was learned: in no compared model did every seed converge"
     return (
@@ -309,7 +310,7 @@ def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, .
     return replace(
         _unjudged(name, claim, word, judgement.reason, run_ids),
         value=_finite(judgement.value),
-        shown=judgement.shown or ("never" if judgement.value == math.inf else None),
+        shown=judgement.shown or ("infinite" if judgement.value == math.inf else None),
         standard_error=_finite(judgement.standard_error),
         comparison=judgement.comparison,
         interval=judgement.interval,

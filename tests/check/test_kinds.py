@@ -181,10 +181,11 @@ def test_a_measure_can_be_relative_to_another(reference: str, expected: float) -
     assert set(one.run_ids) == {MODELS[1].id, MODELS[2].id}
 
 
-def test_dividing_by_zero_reproduces_nothing() -> None:
+@pytest.mark.parametrize(("mamba", "word"), [(0.1, "reproduced"), (0.0, "not comparable")])
+def test_an_error_is_any_multiple_of_an_error_of_0_unless_it_is_0_too(mamba: float, word: str) -> None:
     measure = {"rebuilds": "Figure 2", "architecture": "mamba", "relative_to": {"architecture": "s4"}}
-    errors = dict(zip(MODELS, (0.9, 0.1, 0.0), strict=True))
-    assert verdict({"measure": measure, "bound": {"at_least": 0}}, errors).verdict == "contradicted"
+    errors = dict(zip(MODELS, (0.9, mamba, 0.0), strict=True))
+    assert verdict({"measure": measure, "bound": {"at_least": 2}}, errors).verdict == word
 
 
 def test_errors_at_a_budget_lie_on_the_frontier_over_all_sizes() -> None:
@@ -417,6 +418,21 @@ def test_an_excess_is_the_part_of_what_can_be_learned_that_was_not() -> None:
         (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs))
         assert one.verdict == "not comparable"
         assert "no floor" in one.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "word"), [(0.6, "reproduced"), (0.5, "reproduced"), (0.4, "not comparable")]
+)
+def test_no_excess_is_divided_by_one_below_0(error: float, word: str) -> None:
+    """The floor at position 10 is 0.5. An error below it is possible on some prompts."""
+    (run,) = grid(LINEAR, ("mamba",))
+    result = result_of(run, [0.9] * 10 + [error] + [0.9] * 30, provenance=REAL, noise=0)
+    measure = {"rebuilds": "Figure 2", "of": "excess", "at": "last", "relative_to": {"at": 10}}
+    claim = claim_of({"statement": "s", "measure": measure, "bound": {"at_least": 2}})
+    pool = pool_with({run.id: result}, {run.task_id: baselines_of(run)})
+    (one,) = check(Claims(Path("x"), {"c": claim}), suite_of(experiment_of([run], "all")), pool)
+    assert one.verdict == word
+    assert ("have no ratio" in one.reason) == (word == "not comparable")
 
 
 def test_training_flops_are_those_of_the_checkpoint() -> None:

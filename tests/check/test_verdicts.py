@@ -383,16 +383,45 @@ def test_what_is_not_a_number_is_no_result(evaluation: str, broken: Any) -> None
         verdict_on(bound(at_most=1e300), [run_of()], [result])
 
 
+RATIO_TO_LAST = {"relative_to": {"at": "last"}}
+
+
 @pytest.mark.parametrize(
-    "kind", [bound(at_most=1e300), bound(at_least=-1e300), value(expected=1, absolute=1e300)]
+    ("kind", "word"),
+    [
+        (bound(at_least=2), "reproduced"),
+        (bound(at_most=1e300), "contradicted"),
+        (value(expected=1, absolute=1e300), "contradicted"),
+    ],
 )
-def test_a_ratio_to_nothing_never_passes(kind: dict[str, Any]) -> None:
+def test_a_ratio_to_an_error_of_0_is_larger_than_any_number(kind: dict[str, Any], word: str) -> None:
     run = run_of()
-    measure = {"relative_to": {"at": "last"}}
-    verdict = verdict_on({**kind, "measure": measure}, [run], [finished(run, [0.5] * 40 + [0.0])])
-    assert (verdict.verdict, verdict.value, verdict.standard_error) == ("contradicted", None, None)
-    assert "not a number" in verdict.reason
+    verdict = verdict_on({**kind, "measure": RATIO_TO_LAST}, [run], [finished(run, [0.5] * 40 + [0.0])])
+    assert (verdict.verdict, verdict.value, verdict.standard_error) == (word, None, None)
+    assert (verdict.shown, verdict.interval) == ("infinite", None)
+    assert verdict.reason.startswith("infinite (0.48")
     json.dumps(to_json([verdict]), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", [bound(at_most=1e300), bound(at_least=0), value(expected=1, absolute=1e300)])
+def test_two_errors_of_0_have_no_ratio(kind: dict[str, Any]) -> None:
+    run = run_of()
+    measure = {"at": 39, **RATIO_TO_LAST}
+    verdict = verdict_on({**kind, "measure": measure}, [run], [finished(run, [0.5] * 39 + [0.0, 0.0])])
+    assert (verdict.verdict, verdict.value) == ("not comparable", None)
+
+
+@settings(max_examples=60)
+@given(*[st.just(0.0) | st.floats(1e-9, 1)] * 2, st.floats(1e-3, 1e3))
+def test_a_claim_about_a_ratio_is_one_about_a_product(subject: float, reference: float, least: float) -> None:
+    run = run_of()
+    result = finished(run, [0.5] * 39 + [subject, reference])
+    claim = {**bound(at_least=least), "measure": {"at": 39, **RATIO_TO_LAST}, "requires": {"learned": 1}}
+    word = verdict_on(claim, [run], [result]).verdict
+    if subject == reference == 0:
+        assert word == "not comparable"
+    elif not math.isclose(subject, least * reference, rel_tol=1e-9):
+        assert word == ("reproduced" if subject > least * reference else "contradicted")
 
 
 def test_made_up_results_are_not_comparable_unless_allowed() -> None:
