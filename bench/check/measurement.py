@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,11 @@ from bench.results.evaluations import (
 )
 from bench.results.record import MAIN
 from bench.run import Run, short
-from bench.selection import Errors, TunedValues, choose, equals_of, seeds_to_report, selection_error
+from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import DRAWS, Floats, SeedErrors
+
+Preferred = tuple[Size, TunedValues]
+"""A size and a setting that are read where they are among equals (`bench.selection.choose`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,8 @@ class Measurement:
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
         without_error: whether none of the models makes an error on its prompts, so that none can be better.
-        equals: other settings that could have been chosen: the validation prompts cannot tell them apart.
+        equals: sizes and settings that the validation prompts cannot tell from those that are read, for the
+            choice, or for a seed at the setting that the other seeds choose.
         infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
         undefined: why two numbers have no ratio or no difference; None if they have one.
     """
@@ -78,7 +83,7 @@ class Measurement:
     diverged: int = 0
     not_learned: float | None = None
     without_error: bool = False
-    equals: frozenset[TunedValues] = frozenset()
+    equals: tuple[Preferred, ...] = ()
     infinite: str = "never"
     undefined: str | None = None
 
@@ -99,7 +104,7 @@ class NotMeasured(Exception):
 
 
 def measure(
-    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: TunedValues | None = None
+    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: Preferred | None = None
 ) -> Measurement | str:
     """The measured number, or the reason why no run has one.
 
@@ -107,7 +112,7 @@ def measure(
         quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
-        preferred: the setting to choose if it is one of several equals (`bench.selection.choose`).
+        preferred: the size and the setting to choose where they are among equals.
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -121,27 +126,50 @@ def measure(
         }
         for size, of_size in settings.items()
     }
-    choice = choose(errors, preferred)
+    on_frontier = quantity.at_flops is not None
+    chosen = _choices(errors, preferred, on_frontier)
     diverged = {run.id for run in runs if not results[run.id].finished}
-    if choice is None:
+    if not chosen:
         if len(diverged) == len(runs):
             return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
-    if quantity.at_flops is not None:
-        # A frontier needs every size, so each size has a choice of its own.
-        choices = [best for size in settings if (best := choose({size: errors[size]}, preferred)) is not None]
-    else:
-        choices = [choice]
-    reported = [_reported(settings[size], errors[size], setting, preferred) for size, setting in choices]
+    reported = [_reported(settings[choice.size], choice) for choice in chosen]
     finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
-    if quantity.at_flops is not None:
+    if on_frontier:
         measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
     else:
-        words = _setting_text(*choice, sum(map(len, settings.values())))
-        words += _other_settings_text(finished[0], choice[1])
+        words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
+        words += _other_settings_text(finished[0], chosen[0].setting)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
-    equals = (setting for size, chosen in choices for setting in equals_of(errors[size], chosen))
-    return replace(measurement, equals=frozenset(equals))
+    every = [(size, setting) for size, of_size in errors.items() for setting in of_size]
+    others = {_choices(errors, choice, on_frontier): choice for choice in every}
+    others.pop(chosen, None)
+    return replace(measurement, equals=tuple(others.values()))
+
+
+class _Choice(NamedTuple):
+    """The size and the setting that are chosen.
+
+    Attributes:
+        seeds: each reported seed with the setting at which its run is read (`seeds_to_report`).
+    """
+
+    size: Size
+    setting: TunedValues
+    seeds: tuple[tuple[int, TunedValues], ...]
+
+
+def _choices(
+    errors: Mapping[Size, Mapping[TunedValues, Errors]], preferred: Preferred | None, of_each_size: bool
+) -> tuple[_Choice, ...]:
+    """The choice among all settings; or that of each size, because a frontier needs every size."""
+    groups = [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
+    chosen = filter(None, (choose(group, preferred) for group in groups))
+    among_equals = preferred and preferred[1]
+    return tuple(
+        _Choice(size, setting, tuple(seeds_to_report(errors[size], setting, among_equals).items()))
+        for size, setting in chosen
+    )
 
 
 def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
@@ -186,15 +214,10 @@ def _of_seeds(
     )
 
 
-def _reported(
-    settings: Mapping[TunedValues, Sequence[Run]],
-    errors: Mapping[TunedValues, Errors],
-    chosen: TunedValues,
-    preferred: TunedValues | None,
-) -> list[Run]:
-    """The reported runs of one size, one per seed (`bench.selection.seeds_to_report`)."""
+def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
+    """The reported runs of one size, one per seed."""
     runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
-    return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen, preferred).items()]
+    return [runs[setting, seed] for seed, setting in choice.seeds]
 
 
 def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> SeedErrors:
@@ -370,7 +393,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
         without_error=all(part.without_error for part in parts),
-        equals=subject.equals | reference.equals,
+        equals=tuple(dict.fromkeys((*subject.equals, *reference.equals))),
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),
     )

@@ -8,7 +8,7 @@ A claim is decided from all of its runs or not at all:
   or are synthetic; or models are compared of which none has learned enough, or none makes an error; or two
   numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
-  on the choice of a learning rate among several that the validation prompts cannot tell apart.
+  on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart.
 * *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
   number reproduces nothing.
 """
@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
-from bench.check.measurement import Measurement, NotMeasured, combine, measure
+from bench.check.measurement import Measurement, NotMeasured, Preferred, combine, measure
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
 from bench.results import Pool
 from bench.results.mixtures import mixtures
-from bench.selection import TunedValues
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -213,15 +212,15 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
 def _depends_on_choice(
     claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
 ) -> str | None:
-    """Why the verdict depends on a choice between settings that the validation prompts cannot tell apart.
+    """Why the verdict depends on a choice between sizes or settings that the validation prompts rank equal.
 
     None if each of them, read in place of the chosen one, decides the claim alike.
     """
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
-        for setting in sorted(measurements[place].equals):
+        for preferred in sorted(measurements[place].equals, key=lambda choice: choice[1]):
             try:
-                other = _measured(quantity, results, setting)
+                other = _measured(quantity, results, preferred)
             except NotMeasured as error:  # its frontier may span other FLOPs
                 other = str(error)
             if isinstance(other, Measurement) and not math.isnan(other.value):
@@ -229,7 +228,7 @@ def _depends_on_choice(
                 if claim.judge(replaced).holds is judgement.holds:
                     continue
             return (
-                "the validation prompts cannot tell several learning rates apart, and the claim "
+                "the validation prompts cannot tell several learning rates or sizes apart, and the claim "
                 f"depends on which of them is read: {other if isinstance(other, str) else other.text(member)}"
             )
     return None
@@ -255,9 +254,7 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
     )
 
 
-def _measured(
-    quantity: Quantity, results: _Results, preferred: TunedValues | None = None
-) -> Measurement | str:
+def _measured(quantity: Quantity, results: _Results, preferred: Preferred | None = None) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
     parts = [measure(part, runs_of(part, results.suite), results.pool, preferred) for part in quantity.parts]
     reason = next((part for part in parts if isinstance(part, str)), None)

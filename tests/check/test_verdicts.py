@@ -277,6 +277,34 @@ def test_a_difference_holds_whichever_of_equal_learning_rates_is_read_on_either_
         assert verdict_on(claim, runs, results).verdict == word
 
 
+@pytest.mark.parametrize(("other", "word"), [(0.25, "reproduced"), (0.9, "undecided")])
+def test_a_claim_holds_at_every_rate_that_the_other_seeds_cannot_tell_apart(other: float, word: str) -> None:
+    """Seed 0 alone makes 1e-3 the better rate. The seeds that choose for it have equal errors at both."""
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
+    selection, errors = (0.3, 0.1, 0.1, 0.2, 0.1, 0.1), (0.2, 0.2, 0.2, other, 0.2, 0.2)
+    results = [
+        finished(run, error, selection=choosing)
+        for run, error, choosing in zip(runs, errors, selection, strict=True)
+    ]
+    verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)
+    assert verdict.verdict == word
+    assert verdict.value == pytest.approx(0.2)
+    assert "learning rate 1e-3, clip 10, best of 2 settings, seed 0 at 1e-4" in verdict.reason
+
+
+@pytest.mark.parametrize(("other", "word"), [(0.3, "reproduced"), (0.9, "undecided")])
+def test_a_claim_holds_at_every_size_that_the_validation_prompts_cannot_tell_apart(
+    other: float, word: str
+) -> None:
+    runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256), (8, 512)))
+    results = [
+        finished(run, error, selection=selection)
+        for run, error, selection in zip(runs, (0.2, other, 0.9), (0.0, 0.0, 0.1), strict=True)
+    ]
+    verdict = verdict_on(bound(at_most=0.4), runs, results)
+    assert (verdict.verdict, verdict.value) == (word, pytest.approx(0.2))
+
+
 def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
     runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
     # Seed 0 alone makes 1e-3 the better rate.
