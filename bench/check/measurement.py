@@ -10,7 +10,7 @@ shows in it. `bench.uncertainty` says how certain the number is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,8 +28,11 @@ from bench.results.evaluations import (
     axis_flops,
     checkpoint_at,
     convergence_step,
+    convergence_unit,
     floor_error,
     horizon,
+    horizon_unit,
+    horizons,
     mean_flops,
     metric,
     normalised,
@@ -61,6 +64,7 @@ class Measurement:
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
         seeds: number of seeds of the chosen setting that finished.
         by_seed: the value of each seed that finished; empty if several settings were combined.
+        unit: as in `SeedErrors`.
         diverged: number of seeds of the chosen setting that diverged.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
@@ -80,6 +84,7 @@ class Measurement:
     standard_error: float | None = None
     seeds: int = 1
     by_seed: Mapping[int, float] = field(default_factory=dict)
+    unit: float = 0.0
     diverged: int = 0
     not_learned: float | None = None
     without_error: bool = False
@@ -208,6 +213,7 @@ def _of_seeds(
         standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
         by_seed=by_seed,
+        unit=model.unit,
         diverged=diverged,
         not_learned=not_learned,
         without_error=not_learned == 0 and quantity.of != "convergence_step",
@@ -232,6 +238,7 @@ def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -
         prompts=results[0].prompts[MAIN].sha256,
         per_prompt=_per_prompt(quantity, results, pool),
         limits=_limits(quantity, results[0]),
+        unit=_unit(quantity, results[0]),
     )
 
 
@@ -239,9 +246,18 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
     """The lowest and the highest number that there can be, as far as that is known."""
     if quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy":
         return 0.0, 1.0
-    if quantity.of == "horizon":
-        return 0.0, math.inf
+    checkpoint = checkpoint_at(result, quantity.step)
+    if quantity.of == "horizon" and checkpoint is not None:
+        return 0.0, float(horizons(result, checkpoint, quantity.evaluation)[-1])
     return -math.inf, math.inf
+
+
+def _unit(quantity: Quantity, result: RunRecord) -> float:
+    """`SeedErrors.unit` of seeds that have the number of this result."""
+    checkpoint = checkpoint_at(result, quantity.step)
+    if quantity.of == "horizon" and checkpoint is not None:
+        return float(horizon_unit(result, checkpoint, quantity.evaluation))
+    return float(convergence_unit(result)) if quantity.of == "convergence_step" else 0.0
 
 
 def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> Floats | None:
@@ -378,7 +394,8 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         values = operation(*sides)
         if np.isfinite(values).all():
             spread = np.full(len(values), np.std(draws_of_runs))
-            draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True)
+            unit = _combined_unit(operation, subject, reference)
+            draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread, unit=unit), training=True)
             draws = draws - values.mean() + value
     word = "less" if quantity.minus else "over"
     shares = [part.not_learned for part in parts if part.not_learned is not None]
@@ -397,6 +414,16 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),
     )
+
+
+def _combined_unit(
+    operation: Callable[[Floats, Floats], Floats], subject: Measurement, reference: Measurement
+) -> float:
+    """How far the combined value moves if one of the two moves by its unit, whichever is more."""
+    values = np.array([subject.value, subject.value + subject.unit, subject.value])
+    references = np.array([reference.value, reference.value, reference.value + reference.unit])
+    value, *moved = operation(values, references)
+    return float(np.abs(moved - value).max())
 
 
 def _undefined(value: float, subject: Measurement, reference: Measurement, name: str) -> str | None:

@@ -245,9 +245,63 @@ def test_a_horizon_ends_at_the_last_accuracy_of_nine_tenths(
     claim = {
         "measure": {"rebuilds": "Figure 2", "of": "horizon", "evaluation": evaluation},
         "value": {"expected": horizon, "absolute": 0.01},
+        "requires": {"about": "these runs"},
     }
     one = verdict(claim, dict.fromkeys(runs, accuracies))
     assert (one.verdict, one.value) == ("reproduced", horizon)
+
+
+@pytest.mark.parametrize(
+    ("reached", "least", "word"),
+    [
+        (2, 2, "undecided"),
+        (2, 1, "reproduced"),
+        (2, 3, "undecided"),  # another training may well reach one position more
+        (2, 4, "contradicted"),
+        (8, 8, "reproduced"),  # all positions: no training can reach more
+        (8, 7.9, "reproduced"),
+        (0, 1, "contradicted"),
+    ],
+)
+def test_equal_horizons_are_known_to_about_a_position_unless_they_are_all_or_none(
+    reached: int, least: float, word: str
+) -> None:
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba",), seeds=(0, 1, 2))
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "bound": {"at_least": least}}
+    claim["requires"] = {"about": "training"}
+    one = verdict(claim, dict.fromkeys(runs, [1.0] * reached + [0.5] * (8 - reached)))
+    assert one.verdict == word
+    assert one.standard_error == pytest.approx(1 / 3 if reached == 2 else 0)
+
+
+def test_no_horizon_is_drawn_beyond_the_last_position() -> None:
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba",), seeds=(0, 1, 2))
+    errors = {
+        run: [1.0] * reached + [0.5] * (8 - reached) for run, reached in zip(runs, (8, 8, 3), strict=True)
+    }
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "bound": {"at_least": 6}}
+    one = verdict({**claim, "requires": {"about": "training"}}, errors)
+    assert one.interval is not None
+    assert one.interval[1] == 8
+
+
+def test_equal_steps_of_convergence_are_known_to_about_a_check() -> None:
+    """All converge between the start and the first checkpoint, at step 100 000."""
+    runs = grid(PARITY, ("mamba",), seeds=(0, 1, 2))
+    measure = {"rebuilds": "Figure 2", "of": "convergence_step"}
+    for about, word in (("training", "undecided"), ("these runs", "reproduced")):
+        claim = {"measure": measure, "bound": {"at_most": 110_000}, "requires": {"about": about}}
+        one = verdict(claim, dict.fromkeys(runs, 0.96))
+        assert (one.verdict, one.value) == (word, 100_000)
+        assert one.standard_error == pytest.approx(100_000 / 3)
+
+
+def test_a_ratio_of_equal_horizons_of_the_same_models_has_a_spread() -> None:
+    runs = grid(GROUP, ("mamba",), seeds=(0, 1, 2))
+    measure = {"rebuilds": "Figure 2", "of": "horizon", "relative_to": {"evaluation": "longer_prompts"}}
+    claim = {"measure": measure, "value": {"expected": 1, "absolute": 0.1}, "requires": {"about": "training"}}
+    one = verdict(claim, {run: [1.0, 1.0, 1.0, 0.8] for run in runs})
+    assert one.verdict == "undecided"
 
 
 def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() -> None:

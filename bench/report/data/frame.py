@@ -27,6 +27,7 @@ from bench.results.evaluations import (
     convergence_step,
     headline_words,
     horizon,
+    horizon_unit,
     marks,
     normalised,
     number,
@@ -150,6 +151,7 @@ class ResultRow(NamedTuple):
             that ends at each step.
         horizon: `evaluations.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
             other evaluations, and where scores are no accuracies.
+        horizon_unit: the distance to the next larger horizon (`evaluations.horizon_unit`).
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -200,6 +202,7 @@ class ResultRow(NamedTuple):
     loss_steps: Sequence[int] | None = None
     losses: Sequence[float] | None = None
     horizon: float = math.nan
+    horizon_unit: int = 0
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -305,7 +308,10 @@ def _evaluated(
             )  # fmt: skip
     if name == LONGER and row.at_end:
         reached = horizon(result, checkpoint, name)
-        row = row._replace(horizon=math.nan if reached is None else float(reached))
+        row = row._replace(
+            horizon=math.nan if reached is None else float(reached),
+            horizon_unit=horizon_unit(result, checkpoint, name),
+        )
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)
