@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.results import Pool, RunRecord
-from bench.run import BYTES_PER_PARAMETER, Run
+from bench.run import Run
 from bench.speed.records import Record, Shape, flops_per_step, shape_of
 
 Basis = Literal["measured", "scaled", "unknown"]
@@ -25,8 +25,6 @@ CAUTIOUS_FLOPS_PER_SECOND = {"cpu": 1e9, "gpu": 1e12}
 """Slower than devices usually are. Work of unknown duration is divided into jobs at this rate, and confirmed
 before it starts; it is never shown as a time."""
 
-BYTES_PER_ACTIVATION = 1000
-"""Of one token, channel and layer where nothing was measured: what Mamba's scan keeps, which is the most."""
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
 MOST_SIDE_BY_SIDE = 1
@@ -215,8 +213,7 @@ class Memories:
             growth = max(activations / near[0], parameters / near[1])
             basis: Basis = "measured" if near == shape else "scaled"
             return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
-        size = BYTES_PER_ACTIVATION * activations + BYTES_PER_PARAMETER * parameters
-        return Memory(round(CONTEXT_MIB + size / 2**20), "unknown")
+        return Memory(round(CONTEXT_MIB + run.unmeasured_bytes(self.spread) / 2**20), "unknown")
 
 
 def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int = MOST_SIDE_BY_SIDE) -> int:

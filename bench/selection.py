@@ -2,9 +2,9 @@
 
 Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds count. Of
 these, the one with the lowest mean error on the validation prompts at the last checkpoint is chosen. Of
-equals, the lowest is chosen, and a claim that depends on this choice is undecided (`bench.check.verdicts`).
-Where sizes are a choice too, it is the one whose chosen setting has the lowest such error. What is then
-reported is measured on the test prompts, which played no part.
+equals, the lowest is chosen. Where sizes are a choice too, it is the one whose chosen setting has the lowest
+such error; of equal sizes, the first. A claim that depends on a choice among equals is undecided
+(`bench.check.verdicts`). What is then reported is measured on the test prompts, which played no part.
 
 The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
 the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
@@ -38,25 +38,27 @@ def selection_error(result: RunRecord) -> float | None:
 
 
 def choose(
-    sizes: Mapping[Size, Mapping[TunedValues, Errors]], preferred: TunedValues | None = None
+    sizes: Mapping[Size, Mapping[TunedValues, Errors]], preferred: tuple[Size, TunedValues] | None = None
 ) -> tuple[Size, TunedValues] | None:
     """The size and setting that stand for an architecture on a task.
 
     Args:
         sizes: the errors of each setting by size.
-        preferred: the setting to choose if it is one of several equals; by default the lowest of them.
+        preferred: the size to choose if it is one of several equals, and the setting; by default the first
+            of these sizes, and the lowest of these settings.
 
     Returns:
         None when no run finished.
     """
+    preferred_size, preferred_setting = preferred or (None, None)
     best = {
-        size: min(_rank(setting, errors, preferred) for setting, errors in settings.items())
+        size: min(_rank(setting, errors, preferred_setting) for setting, errors in settings.items())
         for size, settings in sizes.items()
         if settings
     }
     if not best:
         return None
-    size = min(best, key=lambda size: best[size].error)
+    size = min(best, key=lambda size: (best[size].error, size != preferred_size))
     return None if math.isinf(best[size].error) else (size, best[size].setting)
 
 
@@ -84,7 +86,7 @@ def seeds_to_report(
     Args:
         settings: the errors of each setting of one size.
         chosen: what `choose` has chosen.
-        preferred: as in `choose`.
+        preferred: the setting that other seeds choose for a seed if it is one of several equals.
     """
     tried = Counter(seed for errors in settings.values() for seed in errors)
     fresh = [seed for seed in settings[chosen] if tried[seed] == 1]
@@ -99,7 +101,7 @@ def seeds_to_report(
             for setting, errors in settings.items()
             if seed in errors
         }
-        choice = choose({None: others}, preferred)
+        choice = choose({None: others}, None if preferred is None else (None, preferred))
         reported[seed] = chosen if choice is None else choice[1]
     if not any(_finished(settings[setting][seed]) for seed, setting in reported.items()):
         return dict.fromkeys(settings[chosen], chosen)

@@ -10,6 +10,18 @@ The variance of the S seed means, divided by S, estimates the first and the last
 prompt means, divided by P, estimates the last two. V is the sum of both, less the last term, which both
 contain.
 
+Some numbers have few possible values: a horizon is a number of positions, and a step of convergence is one at
+which the model was checked. If S seeds have the same value, other trainings may have another one
+nevertheless. Equal seeds then count as if one of them had the next value, at a distance of d. This is the
+smallest spread that S seeds can show, and the variance of their mean is
+
+    (d / S)².
+
+At the ends (no position, all positions, no error) there is no value beyond, and equal seeds have no spread.
+How far another training would fall short is unknown, so a claim rests on the number of seeds there: three of
+three say with 95 % confidence that at least 37 % of all trainings end there (0.05 to the power of 1/3). An
+accuracy between 0 and 1 needs no such rule: through prompts it varies by about one answer at least.
+
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
@@ -49,6 +61,8 @@ class SeedErrors:
         prompts: digest of the prompts. Models with the same digest share their prompts.
         per_prompt: error of each seed on every prompt, (S, P); None where a result does not keep them.
         limits: the lowest and the highest mean that there can be.
+        unit: the distance from equal `means` to the next value that there can be; 0 if means can have any
+            value, and at the limits.
     """
 
     key: str
@@ -57,6 +71,7 @@ class SeedErrors:
     prompts: str = ""
     per_prompt: Floats | None = None
     limits: tuple[float, float] = (-math.inf, math.inf)
+    unit: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -74,6 +89,8 @@ class SeedErrors:
             seeds, count = self.per_prompt.shape
             prompts = float(self.per_prompt.mean(axis=0).var(ddof=1)) / count if count > 1 else 0.0
             training = max(training - _interaction(self.per_prompt) / (seeds * count), 0.0)
+        if len(self.means) > 1 and (self.means == self.means[0]).all():
+            training = max(training, (self.unit / len(self.means)) ** 2)
         return training, prompts
 
     @property

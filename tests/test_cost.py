@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import pool_with, record_of, result_of, run_of
+from synthetic import pool_with, record_of, result_of, run_of, task_named
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -21,6 +21,7 @@ from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
 from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
 from bench.dispatch.job import Machine
+from bench.dispatch.stacking import MEMORY_SHARE, advised_members
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json
@@ -51,6 +52,16 @@ def test_memory_is_measured_or_scaled_or_unknown() -> None:
     other = memories.estimate(run_of(architecture="transformer"))
     assert other.basis == "unknown"
     assert other.mib > CONTEXT_MIB
+
+
+def test_plans_and_stacks_have_one_bound_of_memory_above_what_was_measured() -> None:
+    # On an H200, nine members of a stack took 6 447 MiB.
+    run = run_of(task_named("memorisation"), layers=2, width=128, batch_size=128)
+    unknown = Memories(Pool()).estimate(run).mib - CONTEXT_MIB
+    assert unknown == round(run.unmeasured_bytes() / 2**20) > 6447 / 9
+    for members in (1, 3, 9):
+        memory = members * run.unmeasured_bytes() / MEMORY_SHARE
+        assert advised_members(run, "gpu", None, 1.01 * memory) == members
 
 
 def test_the_most_that_a_shape_ever_took_counts() -> None:

@@ -25,8 +25,12 @@ def test_a_choice_prefers_finished_seeds_then_the_lower_mean_then_the_lower_rate
 
 def test_of_equals_the_lowest_is_chosen_or_the_preferred_one() -> None:
     equal = {LOW: {0: 0.2, 1: 0.4, 2: 0.3}, MIDDLE: {0: 0.3, 1: 0.2, 2: 0.4}, HIGH: {0: 0.3, 1: 0.3, 2: 0.4}}
-    assert choose({"s": equal}) == choose({"s": equal}, HIGH) == ("s", LOW)
-    assert choose({"s": equal}, MIDDLE) == ("s", MIDDLE)
+    assert choose({"s": equal}) == choose({"s": equal}, ("s", HIGH)) == ("s", LOW)
+    assert choose({"s": equal}, ("s", MIDDLE)) == ("s", MIDDLE)
+    sizes = {"s": equal, "t": equal, "u": {HIGH: {0: 0.3}}}
+    assert choose(sizes) == choose(sizes, ("s", LOW)) == ("s", LOW)
+    assert choose(sizes, ("t", MIDDLE)) == ("t", MIDDLE)
+    assert choose({**sizes, "u": {LOW: {0: 0.9}}}, ("u", MIDDLE)) == ("s", MIDDLE)
     assert equals_of(equal, LOW) == [MIDDLE]
     assert equals_of(equal, MIDDLE) == [LOW]
     perfect = {LOW: dict.fromkeys(range(3), 0.0), MIDDLE: dict.fromkeys(range(3), 0.0)}

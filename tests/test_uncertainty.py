@@ -79,6 +79,31 @@ def test_limits_move_only_the_draws_beyond_them() -> None:
     assert np.array_equal(within[~beyond], draws[~beyond])
 
 
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5])
+def test_intervals_of_whole_numbers_cover_the_truth_although_seeds_may_be_equal(
+    seeds: int, share: float
+) -> None:
+    """Each training gives 14 or, with probability `share`, 15. All outcomes are counted, none is drawn."""
+    covered = 0.0
+    for larger in range(seeds + 1):
+        means = np.array([15.0] * larger + [14.0] * (seeds - larger))
+        model = SeedErrors("whole", means, np.zeros(seeds), unit=1.0)
+        probability = math.comb(seeds, larger) * share**larger * (1 - share) ** (seeds - larger)
+        covered += probability * (abs(model.mean - 14 - share) <= model.half_width)
+    # Student's t covers 0.803 at worst: ten seeds, share 0.3. Without a unit, three cover 0.06 at 0.02.
+    assert covered > 0.8
+
+
+def test_equal_seeds_have_the_smallest_spread_that_unequal_ones_can_have() -> None:
+    equal = SeedErrors("e", np.full(4, 28.0), np.zeros(4), unit=4.0)
+    unequal = SeedErrors("u", np.array([28.0, 28.0, 28.0, 32.0]), np.zeros(4), unit=4.0)
+    assert equal.standard_error == pytest.approx(unequal.standard_error) == pytest.approx(1.0)
+    assert equal.draws().std() > 0
+    assert (equal.draws(training=False) == 28).all(), "these models have this number"
+    assert SeedErrors("one", np.array([28.0]), np.zeros(1), unit=4.0).standard_error == 0
+
+
 def test_student_quantiles_lie_between_those_of_neighbouring_degrees_of_freedom() -> None:
     assert student_95(2) == pytest.approx(2.92, abs=1e-3)
     assert student_95(4) > student_95(4.5) > student_95(5)

@@ -319,7 +319,7 @@ class Claim(Frozen):
             subject.value,
             subject.standard_error,
             f"{subject.text()} is {comparison}{decision.text}",
-            shown,
+            shown or (subject.infinite if subject.value == math.inf else None),
             interval=deciding_interval(self.draws_of(subject)),
             share=decision.share,
         )

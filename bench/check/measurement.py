@@ -10,8 +10,9 @@ shows in it. `bench.uncertainty` says how certain the number is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,11 @@ from bench.results.evaluations import (
     axis_flops,
     checkpoint_at,
     convergence_step,
+    convergence_unit,
     floor_error,
     horizon,
+    horizon_unit,
+    horizons,
     mean_flops,
     metric,
     normalised,
@@ -39,8 +43,11 @@ from bench.results.evaluations import (
 )
 from bench.results.record import MAIN
 from bench.run import Run, short
-from bench.selection import Errors, TunedValues, choose, equals_of, seeds_to_report, selection_error
+from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import DRAWS, Floats, SeedErrors
+
+Preferred = tuple[Size, TunedValues]
+"""A size and a setting that are read where they are among equals (`bench.selection.choose`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +64,16 @@ class Measurement:
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
         seeds: number of seeds of the chosen setting that finished.
         by_seed: the value of each seed that finished; empty if several settings were combined.
+        unit: as in `SeedErrors`.
         diverged: number of seeds of the chosen setting that diverged.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
         without_error: whether none of the models makes an error on its prompts, so that none can be better.
-        equals: other settings that could have been chosen: the validation prompts cannot tell them apart.
+        equals: sizes and settings that the validation prompts cannot tell from those that are read, for the
+            choice, or for a seed at the setting that the other seeds choose.
+        infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
+        undefined: why two numbers have no ratio or no difference; None if they have one.
     """
 
     value: float
@@ -73,15 +84,18 @@ class Measurement:
     standard_error: float | None = None
     seeds: int = 1
     by_seed: Mapping[int, float] = field(default_factory=dict)
+    unit: float = 0.0
     diverged: int = 0
     not_learned: float | None = None
     without_error: bool = False
-    equals: frozenset[TunedValues] = frozenset()
+    equals: tuple[Preferred, ...] = ()
+    infinite: str = "never"
+    undefined: str | None = None
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its setting in words, after a name if there is one."""
         error = math.nan if self.standard_error is None else self.standard_error
-        number = plus_minus(self.value, error) if math.isfinite(self.value) else "never"
+        number = plus_minus(self.value, error) if math.isfinite(self.value) else self.infinite
         value = f"{number} {self.chosen}"
         return f"{name}: {value}" if name else value
 
@@ -95,7 +109,7 @@ class NotMeasured(Exception):
 
 
 def measure(
-    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: TunedValues | None = None
+    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: Preferred | None = None
 ) -> Measurement | str:
     """The measured number, or the reason why no run has one.
 
@@ -103,7 +117,7 @@ def measure(
         quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
-        preferred: the setting to choose if it is one of several equals (`bench.selection.choose`).
+        preferred: the size and the setting to choose where they are among equals.
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -117,27 +131,50 @@ def measure(
         }
         for size, of_size in settings.items()
     }
-    choice = choose(errors, preferred)
+    on_frontier = quantity.at_flops is not None
+    chosen = _choices(errors, preferred, on_frontier)
     diverged = {run.id for run in runs if not results[run.id].finished}
-    if choice is None:
+    if not chosen:
         if len(diverged) == len(runs):
             return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
-    if quantity.at_flops is not None:
-        # A frontier needs every size, so each size has a choice of its own.
-        choices = [best for size in settings if (best := choose({size: errors[size]}, preferred)) is not None]
-    else:
-        choices = [choice]
-    reported = [_reported(settings[size], errors[size], setting, preferred) for size, setting in choices]
+    reported = [_reported(settings[choice.size], choice) for choice in chosen]
     finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
-    if quantity.at_flops is not None:
+    if on_frontier:
         measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
     else:
-        words = _setting_text(*choice, sum(map(len, settings.values())))
-        words += _other_settings_text(finished[0], choice[1])
+        words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
+        words += _other_settings_text(finished[0], chosen[0].setting)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
-    equals = (setting for size, chosen in choices for setting in equals_of(errors[size], chosen))
-    return replace(measurement, equals=frozenset(equals))
+    every = [(size, setting) for size, of_size in errors.items() for setting in of_size]
+    others = {_choices(errors, choice, on_frontier): choice for choice in every}
+    others.pop(chosen, None)
+    return replace(measurement, equals=tuple(others.values()))
+
+
+class _Choice(NamedTuple):
+    """The size and the setting that are chosen.
+
+    Attributes:
+        seeds: each reported seed with the setting at which its run is read (`seeds_to_report`).
+    """
+
+    size: Size
+    setting: TunedValues
+    seeds: tuple[tuple[int, TunedValues], ...]
+
+
+def _choices(
+    errors: Mapping[Size, Mapping[TunedValues, Errors]], preferred: Preferred | None, of_each_size: bool
+) -> tuple[_Choice, ...]:
+    """The choice among all settings; or that of each size, because a frontier needs every size."""
+    groups = [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
+    chosen = filter(None, (choose(group, preferred) for group in groups))
+    among_equals = preferred and preferred[1]
+    return tuple(
+        _Choice(size, setting, tuple(seeds_to_report(errors[size], setting, among_equals).items()))
+        for size, setting in chosen
+    )
 
 
 def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
@@ -176,21 +213,17 @@ def _of_seeds(
         standard_error=_finite(model.standard_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
         by_seed=by_seed,
+        unit=model.unit,
         diverged=diverged,
         not_learned=not_learned,
         without_error=not_learned == 0 and quantity.of != "convergence_step",
     )
 
 
-def _reported(
-    settings: Mapping[TunedValues, Sequence[Run]],
-    errors: Mapping[TunedValues, Errors],
-    chosen: TunedValues,
-    preferred: TunedValues | None,
-) -> list[Run]:
-    """The reported runs of one size, one per seed (`bench.selection.seeds_to_report`)."""
+def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
+    """The reported runs of one size, one per seed."""
     runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
-    return [runs[setting, seed] for seed, setting in seeds_to_report(errors, chosen, preferred).items()]
+    return [runs[setting, seed] for seed, setting in choice.seeds]
 
 
 def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> SeedErrors:
@@ -205,6 +238,7 @@ def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -
         prompts=results[0].prompts[MAIN].sha256,
         per_prompt=_per_prompt(quantity, results, pool),
         limits=_limits(quantity, results[0]),
+        unit=_unit(quantity, results[0]),
     )
 
 
@@ -212,9 +246,18 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
     """The lowest and the highest number that there can be, as far as that is known."""
     if quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy":
         return 0.0, 1.0
-    if quantity.of == "horizon":
-        return 0.0, math.inf
+    checkpoint = checkpoint_at(result, quantity.step)
+    if quantity.of == "horizon" and checkpoint is not None:
+        return 0.0, float(horizons(result, checkpoint, quantity.evaluation)[-1])
     return -math.inf, math.inf
+
+
+def _unit(quantity: Quantity, result: RunRecord) -> float:
+    """`SeedErrors.unit` of seeds that have the number of this result."""
+    checkpoint = checkpoint_at(result, quantity.step)
+    if quantity.of == "horizon" and checkpoint is not None:
+        return float(horizon_unit(result, checkpoint, quantity.evaluation))
+    return float(convergence_unit(result)) if quantity.of == "convergence_step" else 0.0
 
 
 def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> Floats | None:
@@ -349,9 +392,11 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
     if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
         sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in parts)
         values = operation(*sides)
-        spread = np.full(len(values), np.std(draws_of_runs))
-        draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread), training=True)
-        draws = draws - values.mean() + value
+        if np.isfinite(values).all():
+            spread = np.full(len(values), np.std(draws_of_runs))
+            unit = _combined_unit(operation, subject, reference)
+            draws = _draws(SeedErrors(" ".join(subject.run_ids), values, spread, unit=unit), training=True)
+            draws = draws - values.mean() + value
     word = "less" if quantity.minus else "over"
     shares = [part.not_learned for part in parts if part.not_learned is not None]
     return Measurement(
@@ -365,8 +410,27 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
         without_error=all(part.without_error for part in parts),
-        equals=subject.equals | reference.equals,
+        equals=tuple(dict.fromkeys((*subject.equals, *reference.equals))),
+        infinite="never" if quantity.minus or reference.value else "infinite",
+        undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),
     )
+
+
+def _combined_unit(
+    operation: Callable[[Floats, Floats], Floats], subject: Measurement, reference: Measurement
+) -> float:
+    """How far the combined value moves if one of the two moves by its unit, whichever is more."""
+    values = np.array([subject.value, subject.value + subject.unit, subject.value])
+    references = np.array([reference.value, reference.value, reference.value + reference.unit])
+    value, *moved = operation(values, references)
+    return float(np.abs(moved - value).max())
+
+
+def _undefined(value: float, subject: Measurement, reference: Measurement, name: str) -> str | None:
+    """`Measurement.undefined` of a combined value."""
+    if not math.isnan(value) or math.isnan(subject.value) or math.isnan(reference.value):
+        return None
+    return f"{subject.text()} and {reference.text()} have no {name}"
 
 
 def _difference(subject: Floats, reference: Floats) -> Floats:
@@ -374,9 +438,13 @@ def _difference(subject: Floats, reference: Floats) -> Floats:
 
 
 def ratios(subject: Floats, reference: Floats) -> Floats:
-    """Subject / reference; NaN where the reference is not above 0, or both are infinite."""
+    """Subject / reference: infinite where the reference alone is 0.
+
+    NaN where both are 0, where both are infinite, and where the reference is below 0.
+    """
+    has_ratio = (reference > 0) | ((reference == 0) & (subject > 0))
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(reference > 0, subject / reference, math.nan))
+        return np.asarray(np.where(has_ratio, subject / np.abs(reference), math.nan))
 
 
 def ratio_of(subject: Measurement, reference: Measurement) -> tuple[float, float | None]:

@@ -5,9 +5,10 @@ A claim is decided from all of its runs or not at all:
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
-  or are synthetic; or models are compared of which none has learned enough, or none makes an error.
+  or are synthetic; or models are compared of which none has learned enough, or none makes an error; or two
+  numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
-  on the choice of a learning rate among several that the validation prompts cannot tell apart.
+  on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart.
 * *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
   number reproduces nothing.
 """
@@ -23,12 +24,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
-from bench.check.measurement import Measurement, NotMeasured, combine, measure
+from bench.check.measurement import Measurement, NotMeasured, Preferred, combine, measure
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
 from bench.results import Pool
 from bench.results.mixtures import mixtures
-from bench.selection import TunedValues
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -212,15 +212,15 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
 def _depends_on_choice(
     claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
 ) -> str | None:
-    """Why the verdict depends on a choice between settings that the validation prompts cannot tell apart.
+    """Why the verdict depends on a choice between sizes or settings that the validation prompts rank equal.
 
     None if each of them, read in place of the chosen one, decides the claim alike.
     """
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
-        for setting in sorted(measurements[place].equals):
+        for preferred in sorted(measurements[place].equals, key=lambda choice: choice[1]):
             try:
-                other = _measured(quantity, results, setting)
+                other = _measured(quantity, results, preferred)
             except NotMeasured as error:  # its frontier may span other FLOPs
                 other = str(error)
             if isinstance(other, Measurement) and not math.isnan(other.value):
@@ -228,14 +228,14 @@ def _depends_on_choice(
                 if claim.judge(replaced).holds is judgement.holds:
                     continue
             return (
-                "the validation prompts cannot tell several learning rates apart, and the claim "
+                "the validation prompts cannot tell several learning rates or sizes apart, and the claim "
                 f"depends on which of them is read: {other if isinstance(other, str) else other.text(member)}"
             )
     return None
 
 
 def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why models cannot be told apart: none has learned enough, or none makes an error.
+    """Why models cannot be compared: none has learned enough, none makes an error, or there is no ratio.
 
     None if they can be, or if the claim compares no models.
     """
@@ -245,7 +245,7 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
         return "no compared model makes an error: a harder task or fewer steps may tell them apart"
     shares = [part.not_learned for part in measurements if part.not_learned is not None]
     if not shares or (best := min(shares)) <= claim.requires.learned:
-        return None
+        return next((part.undefined for part in measurements if part.undefined), None)
     if all(quantity.of == "convergence_step" for quantity in claim.quantities):
         return "too little was learned: in no compared model did every seed converge"
     return (
@@ -254,9 +254,7 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
     )
 
 
-def _measured(
-    quantity: Quantity, results: _Results, preferred: TunedValues | None = None
-) -> Measurement | str:
+def _measured(quantity: Quantity, results: _Results, preferred: Preferred | None = None) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
     parts = [measure(part, runs_of(part, results.suite), results.pool, preferred) for part in quantity.parts]
     reason = next((part for part in parts if isinstance(part, str)), None)
@@ -309,7 +307,7 @@ def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, .
     return replace(
         _unjudged(name, claim, word, judgement.reason, run_ids),
         value=_finite(judgement.value),
-        shown=judgement.shown or ("never" if judgement.value == math.inf else None),
+        shown=judgement.shown or ("infinite" if judgement.value == math.inf else None),
         standard_error=_finite(judgement.standard_error),
         comparison=judgement.comparison,
         interval=judgement.interval,

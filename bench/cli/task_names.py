@@ -1,4 +1,11 @@
-"""Names of tasks in lists of runs: the fewest settings that tell tasks of one name apart."""
+"""Names of tasks in lists of runs: the fewest settings that tell tasks of one name apart.
+
+A name is what a suite has to state, so it counts the settings that differ from the defaults, and has a
+protocol where every field is as in it. Reports have names of their own (`bench.report.data.naming`): words,
+for which all fields count, and a protocol wherever tasks of a suite differ in it, the default one too. So
+`sparse_parity` and `sparse_parity+released_code` are "Sparse parity, as in the text" and "Sparse parity, as
+in the released code", and `sparse_parity+subset=per_batch` is "Sparse parity, in part as in the text".
+"""
 
 from __future__ import annotations
 

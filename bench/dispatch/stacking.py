@@ -19,7 +19,7 @@ from bench.dispatch.state import Folder
 from bench.environment import device_name
 from bench.files import read_json, write_json
 from bench.results import STATE
-from bench.run import BYTES_PER_PARAMETER, Run
+from bench.run import Run
 from bench.speed.records import Record, of_device, shape_of
 from bench.stack import STACK_PREFIX, Stack, even_parts, shape, stackable
 
@@ -104,8 +104,6 @@ def _new_stack(
 
 ADVISED = ((128, 16), (256, 8), (512, 2))
 """Up to this width, so many members of a stack are advised if `bench speed` has not compared sizes."""
-BYTES_PER_ENTRY = 300
-"""GPU memory per token, channel and layer in training: an upper bound for all architectures of bench."""
 MEMORY_SHARE = 0.8
 """Largest part of the memory that a stack is planned to use."""
 
@@ -123,9 +121,7 @@ def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: fl
         return 1
     width = run.architecture.actual_width(run.size.width)
     size = next((members for largest, members in ADVISED if width <= largest), 1)
-    tokens = run.batch_size * run.task.length(run.task.n_points)
-    per_member: float = BYTES_PER_ENTRY * tokens * width * run.size.layers
-    per_member += BYTES_PER_PARAMETER * run.parameters
+    per_member = run.unmeasured_bytes()
     if record is not None and (best := record.best_stack(shape_of(run))) is not None:
         size, row = best, record.times(shape_of(run))[best]
         per_member = (row.peak_memory_mib << 20) / best if row.peak_memory_mib else per_member

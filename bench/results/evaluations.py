@@ -237,6 +237,16 @@ def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
     return None
 
 
+def convergence_unit(result: RunRecord) -> int:
+    """The steps from the check before `convergence_step` to this step; 0 where there is none."""
+    step, rule = convergence_step(result), result.run.stop
+    if step is None:
+        return 0
+    if rule is not None:
+        return rule.every
+    return step - max((other.step for other in result.checkpoints if other.step < step), default=0)
+
+
 def converged(accuracy: float, threshold: float | None) -> bool:
     """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
     return threshold is not None and accuracy >= threshold
@@ -256,6 +266,30 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
     Returns:
         None where the evaluation is no accuracy, or the checkpoint does not have it.
     """
+    accuracies = _accuracies(result, checkpoint, name)
+    if accuracies is None:
+        return None
+    accurate = [position for position, accuracy in accuracies.items() if accuracy >= HORIZON_ACCURACY]
+    return 1 + max(accurate, default=-1)
+
+
+def horizons(result: RunRecord, checkpoint: Checkpoint, name: str) -> list[int]:
+    """Every value that `horizon` can have, ascending: from 0 to all positions; empty where it has none."""
+    accuracies = _accuracies(result, checkpoint, name)
+    return [] if accuracies is None else [0, *(1 + position for position in sorted(accuracies))]
+
+
+def horizon_unit(result: RunRecord, checkpoint: Checkpoint, name: str) -> int:
+    """The distance from a horizon to the next larger one; 0 at the ends, no position and all positions."""
+    values = horizons(result, checkpoint, name)
+    reached = horizon(result, checkpoint, name)
+    if reached is None or reached in (values[0], values[-1]):
+        return 0
+    return values[values.index(reached) + 1] - reached
+
+
+def _accuracies(result: RunRecord, checkpoint: Checkpoint, name: str) -> dict[int, float] | None:
+    """The accuracies of a horizon by position; None where the evaluation has none."""
     names = (MAIN, LONGER) if name == LONGER else (name,)
     accuracies: dict[int, float] = {}
     for part in names:
@@ -263,8 +297,7 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
         if scores is None or metric(result, part) != "accuracy":
             return None
         accuracies |= zip(positions(result, part, len(scores.mean)), scores.mean, strict=True)
-    accurate = [position for position, accuracy in accuracies.items() if accuracy >= HORIZON_ACCURACY]
-    return 1 + max(accurate, default=-1)
+    return accuracies
 
 
 AXIS: Literal["training_flops_full_length", "training_flops"] = "training_flops_full_length"

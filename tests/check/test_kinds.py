@@ -181,10 +181,11 @@ def test_a_measure_can_be_relative_to_another(reference: str, expected: float) -
     assert set(one.run_ids) == {MODELS[1].id, MODELS[2].id}
 
 
-def test_dividing_by_zero_reproduces_nothing() -> None:
+@pytest.mark.parametrize(("mamba", "word"), [(0.1, "reproduced"), (0.0, "not comparable")])
+def test_an_error_is_any_multiple_of_an_error_of_0_unless_it_is_0_too(mamba: float, word: str) -> None:
     measure = {"rebuilds": "Figure 2", "architecture": "mamba", "relative_to": {"architecture": "s4"}}
-    errors = dict(zip(MODELS, (0.9, 0.1, 0.0), strict=True))
-    assert verdict({"measure": measure, "bound": {"at_least": 0}}, errors).verdict == "contradicted"
+    errors = dict(zip(MODELS, (0.9, mamba, 0.0), strict=True))
+    assert verdict({"measure": measure, "bound": {"at_least": 2}}, errors).verdict == word
 
 
 def test_errors_at_a_budget_lie_on_the_frontier_over_all_sizes() -> None:
@@ -244,9 +245,63 @@ def test_a_horizon_ends_at_the_last_accuracy_of_nine_tenths(
     claim = {
         "measure": {"rebuilds": "Figure 2", "of": "horizon", "evaluation": evaluation},
         "value": {"expected": horizon, "absolute": 0.01},
+        "requires": {"about": "these runs"},
     }
     one = verdict(claim, dict.fromkeys(runs, accuracies))
     assert (one.verdict, one.value) == ("reproduced", horizon)
+
+
+@pytest.mark.parametrize(
+    ("reached", "least", "word"),
+    [
+        (2, 2, "undecided"),
+        (2, 1, "reproduced"),
+        (2, 3, "undecided"),  # another training may well reach one position more
+        (2, 4, "contradicted"),
+        (8, 8, "reproduced"),  # all positions: no training can reach more
+        (8, 7.9, "reproduced"),
+        (0, 1, "contradicted"),
+    ],
+)
+def test_equal_horizons_are_known_to_about_a_position_unless_they_are_all_or_none(
+    reached: int, least: float, word: str
+) -> None:
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba",), seeds=(0, 1, 2))
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "bound": {"at_least": least}}
+    claim["requires"] = {"about": "training"}
+    one = verdict(claim, dict.fromkeys(runs, [1.0] * reached + [0.5] * (8 - reached)))
+    assert one.verdict == word
+    assert one.standard_error == pytest.approx(1 / 3 if reached == 2 else 0)
+
+
+def test_no_horizon_is_drawn_beyond_the_last_position() -> None:
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba",), seeds=(0, 1, 2))
+    errors = {
+        run: [1.0] * reached + [0.5] * (8 - reached) for run, reached in zip(runs, (8, 8, 3), strict=True)
+    }
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "bound": {"at_least": 6}}
+    one = verdict({**claim, "requires": {"about": "training"}}, errors)
+    assert one.interval is not None
+    assert one.interval[1] == 8
+
+
+def test_equal_steps_of_convergence_are_known_to_about_a_check() -> None:
+    """All converge between the start and the first checkpoint, at step 100 000."""
+    runs = grid(PARITY, ("mamba",), seeds=(0, 1, 2))
+    measure = {"rebuilds": "Figure 2", "of": "convergence_step"}
+    for about, word in (("training", "undecided"), ("these runs", "reproduced")):
+        claim = {"measure": measure, "bound": {"at_most": 110_000}, "requires": {"about": about}}
+        one = verdict(claim, dict.fromkeys(runs, 0.96))
+        assert (one.verdict, one.value) == (word, 100_000)
+        assert one.standard_error == pytest.approx(100_000 / 3)
+
+
+def test_a_ratio_of_equal_horizons_of_the_same_models_has_a_spread() -> None:
+    runs = grid(GROUP, ("mamba",), seeds=(0, 1, 2))
+    measure = {"rebuilds": "Figure 2", "of": "horizon", "relative_to": {"evaluation": "longer_prompts"}}
+    claim = {"measure": measure, "value": {"expected": 1, "absolute": 0.1}, "requires": {"about": "training"}}
+    one = verdict(claim, {run: [1.0, 1.0, 1.0, 0.8] for run in runs})
+    assert one.verdict == "undecided"
 
 
 def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() -> None:
@@ -417,6 +472,21 @@ def test_an_excess_is_the_part_of_what_can_be_learned_that_was_not() -> None:
         (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs))
         assert one.verdict == "not comparable"
         assert "no floor" in one.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "word"), [(0.6, "reproduced"), (0.5, "reproduced"), (0.4, "not comparable")]
+)
+def test_no_excess_is_divided_by_one_below_0(error: float, word: str) -> None:
+    """The floor at position 10 is 0.5. An error below it is possible on some prompts."""
+    (run,) = grid(LINEAR, ("mamba",))
+    result = result_of(run, [0.9] * 10 + [error] + [0.9] * 30, provenance=REAL, noise=0)
+    measure = {"rebuilds": "Figure 2", "of": "excess", "at": "last", "relative_to": {"at": 10}}
+    claim = claim_of({"statement": "s", "measure": measure, "bound": {"at_least": 2}})
+    pool = pool_with({run.id: result}, {run.task_id: baselines_of(run)})
+    (one,) = check(Claims(Path("x"), {"c": claim}), suite_of(experiment_of([run], "all")), pool)
+    assert one.verdict == word
+    assert ("have no ratio" in one.reason) == (word == "not comparable")
 
 
 def test_training_flops_are_those_of_the_checkpoint() -> None:

@@ -277,6 +277,34 @@ def test_a_difference_holds_whichever_of_equal_learning_rates_is_read_on_either_
         assert verdict_on(claim, runs, results).verdict == word
 
 
+@pytest.mark.parametrize(("other", "word"), [(0.25, "reproduced"), (0.9, "undecided")])
+def test_a_claim_holds_at_every_rate_that_the_other_seeds_cannot_tell_apart(other: float, word: str) -> None:
+    """Seed 0 alone makes 1e-3 the better rate. The seeds that choose for it have equal errors at both."""
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
+    selection, errors = (0.3, 0.1, 0.1, 0.2, 0.1, 0.1), (0.2, 0.2, 0.2, other, 0.2, 0.2)
+    results = [
+        finished(run, error, selection=choosing)
+        for run, error, choosing in zip(runs, errors, selection, strict=True)
+    ]
+    verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)
+    assert verdict.verdict == word
+    assert verdict.value == pytest.approx(0.2)
+    assert "learning rate 1e-3, clip 10, best of 2 settings, seed 0 at 1e-4" in verdict.reason
+
+
+@pytest.mark.parametrize(("other", "word"), [(0.3, "reproduced"), (0.9, "undecided")])
+def test_a_claim_holds_at_every_size_that_the_validation_prompts_cannot_tell_apart(
+    other: float, word: str
+) -> None:
+    runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256), (8, 512)))
+    results = [
+        finished(run, error, selection=selection)
+        for run, error, selection in zip(runs, (0.2, other, 0.9), (0.0, 0.0, 0.1), strict=True)
+    ]
+    verdict = verdict_on(bound(at_most=0.4), runs, results)
+    assert (verdict.verdict, verdict.value) == (word, pytest.approx(0.2))
+
+
 def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
     runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2))
     # Seed 0 alone makes 1e-3 the better rate.
@@ -383,16 +411,45 @@ def test_what_is_not_a_number_is_no_result(evaluation: str, broken: Any) -> None
         verdict_on(bound(at_most=1e300), [run_of()], [result])
 
 
+RATIO_TO_LAST = {"relative_to": {"at": "last"}}
+
+
 @pytest.mark.parametrize(
-    "kind", [bound(at_most=1e300), bound(at_least=-1e300), value(expected=1, absolute=1e300)]
+    ("kind", "word"),
+    [
+        (bound(at_least=2), "reproduced"),
+        (bound(at_most=1e300), "contradicted"),
+        (value(expected=1, absolute=1e300), "contradicted"),
+    ],
 )
-def test_a_ratio_to_nothing_never_passes(kind: dict[str, Any]) -> None:
+def test_a_ratio_to_an_error_of_0_is_larger_than_any_number(kind: dict[str, Any], word: str) -> None:
     run = run_of()
-    measure = {"relative_to": {"at": "last"}}
-    verdict = verdict_on({**kind, "measure": measure}, [run], [finished(run, [0.5] * 40 + [0.0])])
-    assert (verdict.verdict, verdict.value, verdict.standard_error) == ("contradicted", None, None)
-    assert "not a number" in verdict.reason
+    verdict = verdict_on({**kind, "measure": RATIO_TO_LAST}, [run], [finished(run, [0.5] * 40 + [0.0])])
+    assert (verdict.verdict, verdict.value, verdict.standard_error) == (word, None, None)
+    assert (verdict.shown, verdict.interval) == ("infinite", None)
+    assert verdict.reason.startswith("infinite (0.48")
     json.dumps(to_json([verdict]), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", [bound(at_most=1e300), bound(at_least=0), value(expected=1, absolute=1e300)])
+def test_two_errors_of_0_have_no_ratio(kind: dict[str, Any]) -> None:
+    run = run_of()
+    measure = {"at": 39, **RATIO_TO_LAST}
+    verdict = verdict_on({**kind, "measure": measure}, [run], [finished(run, [0.5] * 39 + [0.0, 0.0])])
+    assert (verdict.verdict, verdict.value) == ("not comparable", None)
+
+
+@settings(max_examples=60)
+@given(*[st.just(0.0) | st.floats(1e-9, 1)] * 2, st.floats(1e-3, 1e3))
+def test_a_claim_about_a_ratio_is_one_about_a_product(subject: float, reference: float, least: float) -> None:
+    run = run_of()
+    result = finished(run, [0.5] * 39 + [subject, reference])
+    claim = {**bound(at_least=least), "measure": {"at": 39, **RATIO_TO_LAST}, "requires": {"learned": 1}}
+    word = verdict_on(claim, [run], [result]).verdict
+    if subject == reference == 0:
+        assert word == "not comparable"
+    elif not math.isclose(subject, least * reference, rel_tol=1e-9):
+        assert word == ("reproduced" if subject > least * reference else "contradicted")
 
 
 def test_made_up_results_are_not_comparable_unless_allowed() -> None:

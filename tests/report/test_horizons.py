@@ -53,6 +53,10 @@ def test_a_horizon_is_a_mean_over_seeds_with_its_spread_and_reaches_the_end_or_n
     assert f"of the {END} of the longest prompts" in table.caption
 
 
+def test_equal_horizons_have_the_standard_error_of_one_position_among_them() -> None:
+    assert shown(table_of({"mamba": [5, 5, 5], "s4": [5, 5, 6]})) == ["5.0 ± 0.3", "5.3 ± 0.3"]
+
+
 def test_the_longest_horizons_of_a_size_are_bold_equal_ones_alike() -> None:
     table = table_of({"mamba": [10], "lstm": [END], "s4": [END]})
     place = list(table.columns).index("horizon")

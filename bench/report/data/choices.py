@@ -28,7 +28,7 @@ LEARNING_RATE_RULE = (
 )
 SIZE_RULE = (
     "Size: for each architecture, the one whose chosen learning rate has the lowest error on the validation "
-    "prompts at the last checkpoint."
+    "prompts at the last checkpoint; of equal sizes, the first (a claim is undecided if it depends on which)."
 )
 
 

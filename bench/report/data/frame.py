@@ -27,6 +27,7 @@ from bench.results.evaluations import (
     convergence_step,
     headline_words,
     horizon,
+    horizon_unit,
     marks,
     normalised,
     number,
@@ -131,7 +132,7 @@ class ResultRow(NamedTuple):
         short_task: its name among the selected runs, for names of files.
         model: the architecture's name for people, with its options, which is the same in the whole report.
         series: `model`, with what else distinguishes the selected runs.
-        look: how the architecture looks in the whole report.
+        colour_and_marker: of the architecture, the same in every figure of the report.
         step: the checkpoint's.
         at_end: the checkpoint is the last one of a finished run. A run that stopped after convergence ends
             before `steps`.
@@ -150,6 +151,7 @@ class ResultRow(NamedTuple):
             that ends at each step.
         horizon: `evaluations.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
             other evaluations, and where scores are no accuracies.
+        horizon_unit: the distance to the next larger horizon (`evaluations.horizon_unit`).
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -180,7 +182,7 @@ class ResultRow(NamedTuple):
     short_task: str = ""
     model: str = ""
     series: str = ""
-    look: Look | None = None
+    colour_and_marker: Look | None = None
     step: float = math.nan
     at_end: bool = False
     training_flops: int = 0
@@ -200,6 +202,7 @@ class ResultRow(NamedTuple):
     loss_steps: Sequence[int] | None = None
     losses: Sequence[float] | None = None
     horizon: float = math.nan
+    horizon_unit: int = 0
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -216,13 +219,13 @@ def results_frame(runs: Iterable[Run], pool: Pool, states: Mapping[str, str]) ->
     unique = list({run.id: run for run in runs}.values())
     rows = [row for run in unique for row in _rows(run, pool.runs.get(run.id), states.get(run.id))]
     frame = pd.DataFrame(rows, columns=list(ResultRow._fields)).astype({"state_numbers": "float64"})
-    frame["look"] = frame["architecture"].map(looks(frame["architecture"]))
+    frame["colour_and_marker"] = frame["architecture"].map(looks(frame["architecture"]))
     return named(frame.astype(dict.fromkeys(frame.select_dtypes("string"), object)), unique)
 
 
 def looks_in(results: pd.DataFrame) -> dict[str, Look]:
-    """The look of each architecture in a part of the frame: the same in every figure of the report."""
-    return dict(zip(results["architecture"], results["look"], strict=True))
+    """Colour and marker of each architecture in a part of the frame: the same in all figures of a report."""
+    return dict(zip(results["architecture"], results["colour_and_marker"], strict=True))
 
 
 def of_runs(results: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
@@ -305,7 +308,10 @@ def _evaluated(
             )  # fmt: skip
     if name == LONGER and row.at_end:
         reached = horizon(result, checkpoint, name)
-        row = row._replace(horizon=math.nan if reached is None else float(reached))
+        row = row._replace(
+            horizon=math.nan if reached is None else float(reached),
+            horizon_unit=horizon_unit(result, checkpoint, name),
+        )
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.digits import error_text, plus_minus, scientific
@@ -20,6 +21,7 @@ from bench.report.text import heading, millions
 from bench.results.evaluations import HORIZON_ACCURACY, mean_flops
 from bench.run import short
 from bench.tasks.task import LONGER
+from bench.uncertainty import SeedErrors
 
 
 def results_table(name: str, task: TaskResults) -> Table:
@@ -117,10 +119,10 @@ def _horizon(ends: pd.DataFrame | None) -> dict[str, float]:
         return {}
     horizons = ends["horizon"].astype(float)
     end = 1 + max(max(positions) for positions in ends["examples"])
-    error = float(horizons.std(ddof=1)) / math.sqrt(len(horizons))  # NaN for one seed
+    seeds = SeedErrors("", np.array(horizons), np.zeros(len(horizons)), unit=ends["horizon_unit"].iloc[0])
     return {
         "horizon": float(horizons.mean()),
-        "horizon_se": error,
+        "horizon_se": seeds.standard_error if len(horizons) > 1 else math.nan,
         "horizon_end": float(end),
         "horizon_seeds_at_end": float((horizons == end).sum()),
     }
