@@ -23,7 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.wording import in_words, number_in_words, runs_in_words
+from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint
@@ -240,8 +240,8 @@ class Claim(Frozen):
         """
         words = f"{self._number(runs)}: {runs_in_words(self.measure)}"
         if reference := self.measure.minus or self.measure.relative_to:
-            operation = "less that of" if self.measure.minus else "divided by that of"
-            words += f"; {operation} {in_words(reference)}"
+            operation = "less that" if self.measure.minus else "divided by that"
+            words += f"; {operation}{'' if is_of_the_same_runs(reference) else ' of'} {in_words(reference)}"
         return words
 
     def _number(self, runs: Sequence[Run]) -> str:

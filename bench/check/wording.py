@@ -46,6 +46,11 @@ def runs_in_words(quantity: Quantity) -> str:
     return in_words(Quantity(**{name: getattr(quantity, name) for name in names}))
 
 
+def is_of_the_same_runs(reference: Quantity) -> bool:
+    """Whether a reference is another number of the runs that it is compared with."""
+    return reference.model_fields_set <= set(_OF_THE_NUMBER)
+
+
 def number_in_words(quantity: Quantity, runs: Sequence[Run]) -> str:
     """Which number of its runs a quantity is: "1 − accuracy at the last position".
 
@@ -106,6 +111,8 @@ def _field(field: str, value: Any, others: Iterable[str]) -> str:
     if field == "at":
         return "" if value == "headline" else _place(Quantity(at=value), ())
     if field == "evaluation":
+        if value == MAIN:
+            return "on prompts as trained"
         # A multiple of the trained length names its prompts.
         return "" if value == "longer_prompts" and "at" in others else str(value).replace("_", " ")
     if field == "of":

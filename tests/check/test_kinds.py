@@ -944,3 +944,18 @@ def test_members_and_quantities_are_in_words() -> None:
         "ratio of normalised error, mean over positions: Figure 2, DeltaNet, β < 2; "
         "DeltaNet, 2 Householder products, 2×64 / after 600 steps"
     )
+
+
+@pytest.mark.parametrize(
+    "minus, words",
+    [
+        ({"evaluation": "report", "at": "last"}, "less that at the last position, on prompts as trained"),
+        ({"architecture": "mamba"}, "less that of Mamba"),
+    ],
+)
+def test_a_reference_is_another_number_of_the_same_runs_or_of_others(
+    minus: dict[str, Any], words: str
+) -> None:
+    measure = {"rebuilds": "Figure 2", "evaluation": "longer_prompts", "at": "8x_length", "minus": minus}
+    claim = claim_of({"statement": "s", "measure": measure, "bound": {"at_most": 1}})
+    assert claim.number_in_words([]).partition("; ")[2] == words

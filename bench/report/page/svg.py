@@ -59,7 +59,7 @@ def inline(
     text = re.sub(r'\bd="([^"]*)"', lambda match: f'd="{_path(match[1])}"', text)
     text = re.sub(r'\b[xy]="[^"]*"', lambda match: _rounded(match[0], 1), text)
     text = re.sub(r">\s+<", "><", text)
-    text = _with_classes(_without_bare_groups(text), prefix, shared.classes)
+    text = _with_classes(_without_needless_groups(text), prefix, shared.classes)
     text = _with_shared_shapes(text, shared.ids)
     text = re.sub(_ALIKE, _grouped, text)
     return _element(opening, description, f'<g id="{prefix}">{text.strip()}</g>', spots)
@@ -94,11 +94,12 @@ def _with_short_ids(text: str, prefix: str) -> str:
     return re.sub(reference, lambda match: f"{match[1]}{short[match[2]]}", text)
 
 
-_BARE, _GROUP = "<g>", r"<g(?: [^>]*)?>|</g>"
+_BARE, _GROUP, _EMPTY = "<g>", r"<g(?: [^>]*)?>|</g>", r"<g(?: [^>]*)?/>"
 
 
-def _without_bare_groups(text: str) -> str:
-    """The text without groups that have no attribute."""
+def _without_needless_groups(text: str) -> str:
+    """The text without groups that have no attribute, and without those that contain nothing."""
+    text = re.sub(_EMPTY, "", text)  # a group of lines that has no line
     open_groups: list[str] = []
 
     def kept(match: re.Match[str]) -> str:
