@@ -947,7 +947,7 @@ def test_members_and_quantities_are_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "minus, words",
+    ("minus", "words"),
     [
         ({"evaluation": "report", "at": "last"}, "less that at the last position, on prompts as trained"),
         ({"architecture": "mamba"}, "less that of Mamba"),
