@@ -340,7 +340,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         draws_of_runs=draws_of_runs,
         chosen=f"(frontier of {count_of(len(chosen), 'size')} at {budget:.2g} FLOPs)",
         run_ids=tuple(result.id for seeds in chosen for result in seeds),
-        standard_error=_finite(float(np.std(draws))),
+        standard_error=_finite(_error_between(ends[0], ends[1], way) / span),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
         without_error=value == 0,
@@ -372,9 +372,22 @@ def _between(left: Floats, right: Floats, way: float) -> Floats:
         right: errors of the other point, (DRAWS,).
         way: share of the distance from left to right, 0 to 1, in the logarithm of FLOPs.
     """
-    if (left <= 0).any() or (right <= 0).any():
-        return left if way < 1 else right
-    return np.asarray(np.exp((1 - way) * np.log(left) + way * np.log(right)))
+    has_line = (left > 0) & (right > 0)
+    before, after = (np.log(np.where(has_line, errors, 1.0)) for errors in (left, right))
+    return np.where(has_line, np.exp((1 - way) * before + way * after), left if way < 1 else right)
+
+
+def _error_between(left: SeedErrors, right: SeedErrors, way: float) -> float:
+    """The standard error of `_between`, by the derivatives with respect to both ends.
+
+    The drawn errors are no measure of it: an error near 0 has draws far above it, which are rare.
+    """
+    if left.mean <= 0 or right.mean <= 0:
+        return (left if way < 1 else right).standard_error
+    value = math.exp((1 - way) * math.log(left.mean) + way * math.log(right.mean))
+    shares = (1 - way) * left.standard_error / left.mean, way * right.standard_error / right.mean
+    # Two checkpoints of the same runs vary together.
+    return value * (sum(shares) if left.key == right.key else math.hypot(*shares))
 
 
 def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
