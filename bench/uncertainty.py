@@ -25,6 +25,11 @@ accuracy between 0 and 1 needs no such rule: through prompts it varies by about 
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
+
+Resampled prompts have no error that was not seen: with them alone, a model without an error would be better
+in every draw than one with a single wrong answer. A share of n wrong answers is therefore γ/n larger in a
+draw, where γ follows a gamma distribution of shape ½, the prior of Jeffreys for a rate. This is half an
+answer in the mean, and is drawn for each model alone.
 """
 
 from __future__ import annotations
@@ -63,6 +68,8 @@ class SeedErrors:
         limits: the lowest and the highest mean that there can be.
         unit: the distance from equal `means` to the next value that there can be; 0 if means can have any
             value, and at the limits.
+        answer: by how much one more wrong answer changes the mean of a seed; 0 if the errors are no shares of
+            answers.
     """
 
     key: str
@@ -72,6 +79,7 @@ class SeedErrors:
     per_prompt: Floats | None = None
     limits: tuple[float, float] = (-math.inf, math.inf)
     unit: float = 0.0
+    answer: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -109,7 +117,11 @@ class SeedErrors:
         Args:
             training: whether other trainings are drawn too, where there are several seeds.
         """
-        return np.clip(self._unlimited(training), *self.limits)
+        values = self._unlimited(training)
+        if self.answer:
+            unseen = _generator(self.key, "unseen errors").standard_gamma(0.5, DRAWS)
+            values = values + self.answer / len(self.means) * unseen
+        return np.clip(values, *self.limits)
 
     def _unlimited(self, training: bool) -> Floats:
         values = self._over_prompts()

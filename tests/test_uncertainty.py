@@ -146,3 +146,26 @@ def test_an_interval_needs_numbers() -> None:
     assert list(interval(draws)) == pytest.approx([LOW, HIGH])
     assert all(map(math.isnan, interval(np.array([0.0, math.nan, math.nan]))))
     assert interval(np.array([1.0] * 80 + [math.inf] * 20))[1] == math.inf
+
+
+@pytest.mark.parametrize(("wrong", "decided"), [(1, False), (2, False), (12, True)])
+def test_a_few_wrong_answers_do_not_decide_against_a_model_without_one(wrong: int, decided: bool) -> None:
+    count = 1_000
+    errors = np.zeros((3, count), np.float32)
+    errors[np.arange(wrong) % 3, np.arange(wrong)] = 1
+    perfect, other = (
+        SeedErrors(
+            key,
+            values.mean(axis=1),
+            values.std(axis=1) / math.sqrt(count),
+            "p",
+            values,
+            (0, 1),
+            answer=1 / count,
+        )
+        for key, values in (("a", np.zeros_like(errors)), ("b", errors))
+    )
+    for training in (True, False):
+        better = float((perfect.draws(training) < other.draws(training)).mean())
+        assert (better >= 0.95) is decided
+        assert better > 0.5

@@ -25,6 +25,7 @@ from bench.results import Pool, RunRecord
 from bench.results.evaluations import (
     NOTHING,
     Number,
+    answers,
     axis_flops,
     checkpoint_at,
     convergence_step,
@@ -239,6 +240,7 @@ def _seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -
         per_prompt=_per_prompt(quantity, results, pool),
         limits=_limits(quantity, results[0]),
         unit=_unit(quantity, results[0]),
+        answer=_answer(quantity, results[0]),
     )
 
 
@@ -250,6 +252,16 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
     if quantity.of == "horizon" and checkpoint is not None:
         return 0.0, float(horizons(result, checkpoint, quantity.evaluation)[-1])
     return -math.inf, math.inf
+
+
+def _answer(quantity: Quantity, result: RunRecord) -> float:
+    """`SeedErrors.answer` of seeds that have the number of this result."""
+    checkpoint = checkpoint_at(result, quantity.step)
+    is_share = quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy"
+    if checkpoint is None or not is_share:
+        return 0.0
+    one = 1 / answers(result, checkpoint, quantity.evaluation, quantity.at)
+    return one if quantity.of == "error" else -one
 
 
 def _unit(quantity: Quantity, result: RunRecord) -> float:

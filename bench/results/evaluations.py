@@ -205,6 +205,13 @@ def _read_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[
     return [] if index is None else [index]
 
 
+def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> int:
+    """How many answers a number at a place is the mean of: prompts, times positions for a mean over them."""
+    prompts = result.prompts.get(name) or result.prompts[MAIN]
+    columns = len(_read_at(result, name, at, len(checkpoint.evaluations[name].mean)))
+    return prompts.count * max(1, columns)
+
+
 def headline_words(mark: str | None) -> str:
     """Where a headline score is read, for people: "mean over positions", "at the 50th clean example"."""
     if mark is None:
