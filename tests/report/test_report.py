@@ -39,6 +39,7 @@ from bench.report.data.choices import tied_rates
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
 from bench.report.data.provenance import summarise
+from bench.report.figures.accuracy import figure_5
 from bench.report.figures.axes import tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
 from bench.report.tables.deviations import deviations
@@ -252,6 +253,9 @@ def test_points_of_runs_that_stopped_early_have_their_true_step() -> None:
     assert points["step"].tolist() == [1_000, 2_000, 3_000, 4_000, 6_000]  # the mean of both ends
     assert points["at_end"].tolist() == [False] * 4 + [True]
     assert set(points["seeds"]) == {2}  # and none over the seed alone that trained longer
+    first, second = figure_5(rows, references_frame([], pool)).figure.axes
+    assert first.get_xlim() == (0, 4)
+    assert second.get_xlim() == (0, 6_000)  # not the 10,000 that were planned
 
 
 def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None:

@@ -121,7 +121,8 @@ def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
 
 def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
     data = panel.data.sort_values("step")
-    axes.set_xlim(0, float(data["steps"].max()) if len(data) else 500_000)
+    # Runs that stop after convergence may end long before the last planned step.
+    axes.set_xlim(0, float(data["step"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
     for series, look in panel.styles(styles).items():
