@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
-from bench.check.measurement import Measurement, NotMeasured, Preferred, combine, measure
+from bench.check.measure import measure
+from bench.check.measurement import Measurement, Preferred, combine
+from bench.check.numbers import NotMeasured
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
 from bench.results import Pool

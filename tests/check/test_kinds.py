@@ -36,7 +36,8 @@ from bench.check.claims import Claims
 from bench.check.comparisons import comparisons
 from bench.check.junit import junit
 from bench.check.kinds import KINDS
-from bench.check.measurement import Measurement, _between, _error_between
+from bench.check.measure import _between
+from bench.check.measurement import Measurement
 from bench.check.schema import json_schema as claims_schema
 from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
@@ -47,7 +48,7 @@ from bench.paper.exhibits import EXHIBITS, named
 from bench.results import Pool, path_of, store
 from bench.run import Run
 from bench.strict_yaml import document
-from bench.uncertainty import Floats, SeedErrors
+from bench.uncertainty import Floats
 
 LINEAR, PARITY = task_named(), task_named("sparse_parity")
 REAL = {"synthetic": False}
@@ -961,22 +962,7 @@ def test_a_reference_is_another_number_of_the_same_runs_or_of_others(
     assert claim.number_in_words([]).partition("; ")[2] == words
 
 
-def test_the_error_between_two_points_of_a_frontier_is_that_of_its_draws_where_both_are_certain() -> None:
-    left = SeedErrors("a", np.array([0.40, 0.41, 0.42]), np.full(3, 0.001))
-    right = SeedErrors("a", np.array([0.20, 0.205, 0.21]), np.full(3, 0.001))
-    draws = _between(left.draws(), right.draws(), 0.25)
-    assert draws.mean() == pytest.approx(0.41**0.75 * 0.205**0.25, rel=0.01)
-    low, high = np.quantile(
-        draws, [0.25, 0.75]
-    )  # of Student's t with 2 degrees of freedom: 0.816 on each side
-    assert (high - low) / 2 / 0.816 == pytest.approx(_error_between(left, right, 0.25), rel=0.15)
-
-
 def test_a_frontier_goes_on_flat_from_draws_without_a_logarithm_and_only_from_these() -> None:
     left, right = np.array([0.4, 0.4, 0.0]), np.array([0.1, 0.0, 0.0])
     assert _between(left, right, 0.5) == pytest.approx([0.2, 0.4, 0.0])
     assert _between(left, right, 1.0) == pytest.approx([0.1, 0.0, 0.0])
-    perfect = SeedErrors("a", np.zeros(3), np.zeros(3))
-    some = SeedErrors("a", np.array([0.1, 0.2, 0.3]), np.zeros(3))
-    assert _error_between(some, perfect, 0.5) == some.standard_error
-    assert _error_between(some, perfect, 1.0) == 0

@@ -1,0 +1,267 @@
+"""Measure a quantity from results.
+
+A number depends on every run that could have been chosen: half of the planned learning rates may give another
+choice of the learning rate. So nothing is measured before all runs have finished or diverged.
+
+Several seeds are averaged. The mean is what a researcher who trains once can expect, and a seed that fails
+shows in it. `bench.uncertainty` says how certain the number is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.check.measurement import Measurement, Preferred, drawn, finite, spread
+from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
+from bench.check.quantity import Quantity
+from bench.check.readiness import count_of
+from bench.digits import error_text
+from bench.frontier import error_at, frontier
+from bench.models.sizes import Size
+from bench.results import Pool, RunRecord
+from bench.results.evaluations import (
+    axis_flops,
+    checkpoint_at,
+    mean_flops,
+    trivial_error,
+)
+from bench.run import Run, short
+from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
+from bench.uncertainty import Floats, SeedErrors
+
+MOST_LISTED = 10
+"""Seeds whose values a reason lists."""
+
+
+def measure(
+    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: Preferred | None = None
+) -> Measurement | str:
+    """The measured number, or the reason why no run has one.
+
+    Args:
+        quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
+        runs: the planned runs of the quantity, each with a result in `pool`.
+        pool: the results.
+        preferred: the size and the setting to choose where they are among equals.
+
+    Raises:
+        NotMeasured: when the results do not contain such a number.
+    """
+    settings = _by_setting(runs)
+    results = {run.id: pool.runs[run.id] for run in runs}
+    errors = {
+        size: {
+            setting: {run.seed: selection_error(results[run.id]) for run in seeds}
+            for setting, seeds in of_size.items()
+        }
+        for size, of_size in settings.items()
+    }
+    on_frontier = quantity.at_flops is not None
+    chosen = _choices(errors, preferred, on_frontier)
+    diverged = {run.id for run in runs if not results[run.id].finished}
+    if not chosen:
+        if len(diverged) == len(runs):
+            return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
+        return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
+    reported = [_reported(settings[choice.size], choice) for choice in chosen]
+    finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
+    if on_frontier:
+        measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
+    else:
+        words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
+        words += _other_settings_text(finished[0], chosen[0].setting)
+        measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
+    every = [(size, setting) for size, of_size in errors.items() for setting in of_size]
+    others = {_choices(errors, choice, on_frontier): choice for choice in every}
+    others.pop(chosen, None)
+    return replace(measurement, equals=tuple(others.values()))
+
+
+class _Choice(NamedTuple):
+    """The size and the setting that are chosen.
+
+    Attributes:
+        seeds: each reported seed with the setting at which its run is read (`seeds_to_report`).
+    """
+
+    size: Size
+    setting: TunedValues
+    seeds: tuple[tuple[int, TunedValues], ...]
+
+
+def _choices(
+    errors: Mapping[Size, Mapping[TunedValues, Errors]], preferred: Preferred | None, of_each_size: bool
+) -> tuple[_Choice, ...]:
+    """The choice among all settings; or that of each size, because a frontier needs every size."""
+    groups = [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
+    chosen = filter(None, (choose(group, preferred) for group in groups))
+    among_equals = preferred and preferred[1]
+    return tuple(
+        _Choice(size, setting, tuple(seeds_to_report(errors[size], setting, among_equals).items()))
+        for size, setting in chosen
+    )
+
+
+def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
+    """The runs, one per seed, of every setting of every size."""
+    settings: dict[Size, dict[TunedValues, list[Run]]] = {}
+    for run in runs:
+        settings.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
+    return settings
+
+
+def _of_seeds(
+    quantity: Quantity, finished: Sequence[Run], diverged: int, choice: Sequence[str], pool: Pool
+) -> Measurement:
+    """The measurement of one setting.
+
+    Args:
+        quantity: which number.
+        finished: the runs that finished, one per seed.
+        diverged: number of seeds that diverged.
+        choice: the setting and how it was chosen, in words.
+        pool: the results.
+    """
+    scored = [pool.runs[run.id] for run in finished]
+    model = seed_errors(quantity, scored, pool)
+    by_seed = {run.seed: float(value) for run, value in zip(finished, model.means, strict=True)}
+    if quantity.over_seeds == "lowest":
+        scored = [scored[model.means.argmin()]]
+        model = seed_errors(quantity, scored, pool)
+    share = not_learned(quantity, scored)
+    return Measurement(
+        value=model.mean,
+        draws=drawn(model, training=True),
+        draws_of_runs=drawn(model, training=False),
+        chosen=_choice_text(quantity, choice, by_seed, diverged),
+        run_ids=tuple(run.id for run in finished),
+        standard_error=finite(model.standard_error) if math.isfinite(model.mean) else None,
+        seeds=len(finished),
+        by_seed=by_seed,
+        unit=model.unit,
+        diverged=diverged,
+        not_learned=share,
+        without_error=share == 0 and quantity.of != "convergence_step",
+    )
+
+
+def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
+    """The reported runs of one size, one per seed."""
+    runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
+    return [runs[setting, seed] for seed, setting in choice.seeds]
+
+
+def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool) -> Measurement:
+    """The frontier's error at a budget, over all checkpoints of each size's chosen runs.
+
+    Args:
+        quantity: with `at_flops`, the budget.
+        chosen: for each size, the finished runs of its chosen setting, one per seed.
+        pool: the results.
+
+    Raises:
+        NotMeasured: the budget lies outside the frontier.
+    """
+    assert quantity.at_flops is not None
+    models = _checkpoint_errors(quantity, chosen, pool)
+    line = frontier(models)
+    budget = quantity.at_flops
+    value = error_at(line, budget)
+    if value is None:
+        budgets = f"{line[0][0]:.2g} to {line[-1][0]:.2g}" if line else "nothing"
+        raise NotMeasured(f"the frontier spans {budgets} FLOPs, {budget:.2g} lies outside")
+    # Beyond its last improvement a frontier has the error of that point.
+    by_error = {model.mean: model for model in models.values()}
+    left = [point for point in line if point[0] <= budget][-1]
+    right = next((point for point in line if point[0] >= budget), left)
+    ends = [by_error[error] for _, error in (left, right)]
+    way = math.log(budget / left[0]) / math.log(right[0] / left[0]) if right[0] > left[0] else 0.0
+    draws, draws_of_runs = (
+        _between(drawn(ends[0], training), drawn(ends[1], training), way) for training in (True, False)
+    )
+    floor, span = learnable(quantity, chosen[0][0], pool) if quantity.of == "excess" else (0.0, 1.0)
+    draws, draws_of_runs = (draws - floor) / span, (draws_of_runs - floor) / span
+    return Measurement(
+        value=(value - floor) / span,
+        draws=draws,
+        draws_of_runs=draws_of_runs,
+        chosen=f"(frontier of {count_of(len(chosen), 'size')} at {budget:.2g} FLOPs)",
+        run_ids=tuple(result.id for seeds in chosen for result in seeds),
+        standard_error=spread(draws),
+        seeds=min(len(model.means) for model in ends),
+        not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
+        without_error=value == 0,
+    )
+
+
+def _checkpoint_errors(
+    quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool
+) -> dict[tuple[float, float], SeedErrors]:
+    """The errors of each checkpoint of each size, by FLOPs and mean error; only those that are finite."""
+    models: dict[tuple[float, float], SeedErrors] = {}
+    for seeds in chosen:
+        for checkpoint in seeds[0].checkpoints:
+            # The last checkpoints belong together: seeds that stop after convergence end at different steps.
+            step = None if checkpoint is seeds[0].last else checkpoint.step
+            model = seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
+            if math.isfinite(model.mean):
+                checkpoints = [checkpoint_at(result, step) for result in seeds]
+                flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
+                models[float(mean_flops(flops)), model.mean] = model
+    return models
+
+
+def _between(left: Floats, right: Floats, way: float) -> Floats:
+    """Drawn errors between two points of a frontier, linear in logarithms where both are above 0.
+
+    Args:
+        left: errors of the point with fewer FLOPs, (DRAWS,).
+        right: errors of the other point, (DRAWS,).
+        way: share of the distance from left to right, 0 to 1, in the logarithm of FLOPs.
+    """
+    has_line = (left > 0) & (right > 0)
+    before, after = (np.log(np.where(has_line, errors, 1.0)) for errors in (left, right))
+    return np.where(has_line, np.exp((1 - way) * before + way * after), left if way < 1 else right)
+
+
+def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
+    """A setting in words; with its number among several settings."""
+    rate, clip = setting
+    words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
+    return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
+
+
+def _other_settings_text(reported: Sequence[Run], chosen: TunedValues) -> list[str]:
+    """The seeds that are read at another setting than the chosen one (`seeds_to_report`), in words."""
+    words = []
+    for run in reported:
+        rate, clip = run.learning_rate, run.clip
+        if (rate, clip) != chosen:
+            clip_text = f" and clip {short(clip)}" if clip != chosen[1] else ""
+            words.append(f"seed {run.seed} at {short(rate)}{clip_text}, which the other seeds choose")
+    return words
+
+
+def _choice_text(
+    quantity: Quantity, choice: Sequence[str], by_seed: Mapping[int, float], diverged: int
+) -> str:
+    """The setting in words, and the value of each seed where they are not too many to read."""
+    words = list(choice)
+    if diverged:
+        words.append(f"{diverged} of {count_of(len(by_seed) + diverged, 'seed')} diverged")
+    if len(by_seed) > 1:
+        listed = f": {', '.join(map(_seed_text, by_seed.values()))}" if len(by_seed) <= MOST_LISTED else ""
+        words.append(f"{quantity.over_seeds} of {len(by_seed)} seeds{listed}")
+    return f"({', '.join(words)})"
+
+
+def _seed_text(value: float) -> str:
+    """The value of one seed: a whole number, such as a step, in full."""
+    if not math.isfinite(value):
+        return "never"
+    return f"{value:.0f}" if value.is_integer() else error_text(value)
