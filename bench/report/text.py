@@ -28,6 +28,11 @@ def value_text(verdict: Verdict) -> str:
     return f"{verdict.shown} {number}" if verdict.shown else number
 
 
+def unbroken(text: str) -> str:
+    """A text whose numbers stay on one line: groups of digits, and ±, × and % with what belongs to them."""
+    return re.sub(r"(?<=\d) (?=\d{3}\b|[±×%])|(?<=[±×]) (?=[\d(])", "\u00a0", text)
+
+
 def measured_text(verdict: Verdict) -> str:
     """`value_text` with its interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
 

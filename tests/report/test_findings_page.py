@@ -87,7 +87,7 @@ def test_a_supported_finding_is_shown_with_its_numbers_claims_and_figure(tmp_pat
     assert "| contradicted | Mamba is perfect. |" in learns
     page = part(files["index.html"], 'id="finding-learns"', "</section>")
     assert re.search(
-        r"supported</span> The error is 0\.\d+ ± 0\.\d+, where at most 1e-9 is \*refuted\*\.", page
+        r"supported</span> The error is 0\.\d+\u00a0±\u00a00\.\d+, where at most 1e-9 is \*refuted\*\.", page
     )
     assert "<svg" in page
     assert "Mamba &lt;learns&gt;." in page

@@ -46,7 +46,7 @@ from bench.report.tables.deviations import deviations
 from bench.report.tables.parameters import comparison
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
-from bench.report.text import latex, markdown, millions, slug
+from bench.report.text import latex, markdown, millions, slug, unbroken
 from bench.report.write import contents, write_report
 from bench.results import Pool, load, per_prompt
 from bench.run import Run, Stop
@@ -229,6 +229,21 @@ def test_five_times_the_steps_are_five_times_the_flops() -> None:
     flops = dict(zip(points["step"], points["training_flops"], strict=True))
     assert flops[500_000] == 5 * flops[100_000]
     assert run.training_flops() != 5 * run.training_flops(100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("after 8 000 steps", "after 8_000 steps"),
+        ("of 4 095 keys, 1 024 tokens", "of 4_095 keys, 1_024 tokens"),
+        ("an error of 0.64 ± 0.12 with 90 %", "an error of 0.64_±_0.12 with 90_%"),
+        ("(1.2 ± 0.3) × 10⁻⁴", "(1.2_±_0.3) ×_10⁻⁴"),
+        ("of 4 models 128 learn", "of 4 models 128 learn"),
+        ("5 of 12 runs", "5 of 12 runs"),
+    ],
+)
+def test_numbers_stay_on_one_line(text: str, shown: str) -> None:
+    assert unbroken(text).replace("\u00a0", "_") == shown
 
 
 def stopped_at(run: Run, step: int) -> dict[str, Any]:

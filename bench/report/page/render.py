@@ -34,7 +34,7 @@ from bench.report.page.svg import FONTS, SharedParts, again, inline, variable
 from bench.report.style import DARK, FIXED
 from bench.report.tables.precisions import Precisions
 from bench.report.tables.table import Table, as_markdown
-from bench.report.text import first_sentence, markdown, measured_text, share_text
+from bench.report.text import first_sentence, markdown, measured_text, share_text, unbroken
 from bench.results.evaluations import AXIS
 from bench.uncertainty import DRAWS
 from bench.words import architecture_name
@@ -46,9 +46,9 @@ MEANINGS = {
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or a run that it needs diverged",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or the "
-    "answer depends on which of several equally good learning rates is read",
+    "answer depends on which of several equally good learning rates or sizes is read",
     "not comparable": "the models that are compared have learned too little, or none of them makes an error, "
-    "or the runs are not those that the claim is about",
+    "or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
     "unreachable": "no model can have the claimed number",
 }
@@ -316,6 +316,7 @@ def _environment() -> jinja2.Environment:
         scientific=scientific, md=markdown, share=_share, first_sentence=first_sentence
     )
     environment.filters["measured"] = measured_text
+    environment.filters["unbroken"] = unbroken
     environment.filters["share_of_draws"] = share_text
     environment.filters["table"] = lambda table: Markup(as_markdown(table))
     environment.globals["draws_rule"] = DRAWS_RULE
