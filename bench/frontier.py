@@ -129,7 +129,7 @@ class DrawnFrontiers:
         flat = (after == before) | (after == 0)
         # Where the frontier is flat, errors may be 0, which has no logarithm: 1 stands for them.
         start, end = np.where(flat, 1.0, before), np.where(flat, 1.0, after)
-        between = _all_interpolated(left, start, self._budgets[right], end, np.full(len(draws), flops))
+        between = all_interpolated(left, start, self._budgets[right], end, np.full(len(draws), flops))
         return np.where(flat, before, between)
 
     def flops_at(self, errors: Floats) -> Floats:
@@ -142,12 +142,14 @@ class DrawnFrontiers:
         fewer, more = self._budgets[self._last[draws, left]], self._budgets[place]
         # Where no line is needed, errors may be 0, which has no logarithm: 1 stands for them.
         start, end, wanted = (np.where(exact, 1.0, values) for values in (before, after, errors))
-        between = _all_interpolated(start, fewer, end, more, wanted)
+        between = all_interpolated(start, fewer, end, more, wanted)
         reached = np.where(exact, more, between)
         return np.where((self.best <= errors) & (errors <= self._lowest[:, 0]), reached, np.nan)
 
 
-def _all_interpolated(left: Floats, before: Floats, right: Floats, after: Floats, x: Floats) -> Floats:
+def all_interpolated(
+    left: Floats | float, before: Floats, right: Floats | float, after: Floats, x: Floats | float
+) -> Floats:
     """`_interpolated`, element by element."""
     apart = np.log(right) - np.log(left)
     share = np.divide(np.log(x) - np.log(left), apart, out=np.ones_like(apart), where=apart != 0)

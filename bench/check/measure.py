@@ -21,15 +21,10 @@ from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
 from bench.check.readiness import count_of
 from bench.digits import error_text
-from bench.frontier import error_at, frontier
+from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord
-from bench.results.evaluations import (
-    axis_flops,
-    checkpoint_at,
-    mean_flops,
-    trivial_error,
-)
+from bench.results.evaluations import axis_flops, checkpoint_at, mean_flops, trivial_error
 from bench.run import Run, short
 from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors
@@ -180,9 +175,9 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
     left = [point for point in line if point[0] <= budget][-1]
     right = next((point for point in line if point[0] >= budget), left)
     ends = [by_error[error] for _, error in (left, right)]
-    way = math.log(budget / left[0]) / math.log(right[0] / left[0]) if right[0] > left[0] else 0.0
     draws, draws_of_runs = (
-        _between(drawn(ends[0], training), drawn(ends[1], training), way) for training in (True, False)
+        _between(left[0], drawn(ends[0], training), right[0], drawn(ends[1], training), budget)
+        for training in (True, False)
     )
     floor, span = learnable(quantity, chosen[0][0], pool) if quantity.of == "excess" else (0.0, 1.0)
     draws, draws_of_runs = (draws - floor) / span, (draws_of_runs - floor) / span
@@ -216,17 +211,20 @@ def _checkpoint_errors(
     return models
 
 
-def _between(left: Floats, right: Floats, way: float) -> Floats:
-    """Drawn errors between two points of a frontier, linear in logarithms where both are above 0.
+def _between(left: float, before: Floats, right: float, after: Floats, budget: float) -> Floats:
+    """Drawn errors between two points of a frontier, on the line between them where both are above 0.
 
     Args:
-        left: errors of the point with fewer FLOPs, (DRAWS,).
-        right: errors of the other point, (DRAWS,).
-        way: share of the distance from left to right, 0 to 1, in the logarithm of FLOPs.
+        left: FLOPs of the first point.
+        before: its errors, (DRAWS,).
+        right: FLOPs of the second point.
+        after: its errors, (DRAWS,).
+        budget: FLOPs from left to right.
     """
-    has_line = (left > 0) & (right > 0)
-    before, after = (np.log(np.where(has_line, errors, 1.0)) for errors in (left, right))
-    return np.where(has_line, np.exp((1 - way) * before + way * after), left if way < 1 else right)
+    has_line = (before > 0) & (after > 0)
+    start, end = (np.where(has_line, errors, 1.0) for errors in (before, after))
+    line = all_interpolated(left, start, right, end, budget)
+    return np.where(has_line, line, before if budget < right else after)
 
 
 def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:

@@ -164,6 +164,6 @@ def drawn(model: SeedErrors, training: bool) -> Floats:
     return model.draws(training)
 
 
-def finite(value: float) -> float | None:
-    """The value; None if it is infinite or no number."""
-    return value if math.isfinite(value) else None
+def finite(value: float | None) -> float | None:
+    """The value; None if it is infinite or no number, or if there is none."""
+    return value if value is not None and math.isfinite(value) else None

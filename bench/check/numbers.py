@@ -53,9 +53,14 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
     )
 
 
+def _is_accuracy(quantity: Quantity, result: RunRecord) -> bool:
+    """Whether the number is a share of right answers, or of wrong ones."""
+    return quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy"
+
+
 def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
     """The lowest and the highest number that there can be, as far as that is known."""
-    if quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy":
+    if _is_accuracy(quantity, result):
         return 0.0, 1.0
     checkpoint = checkpoint_at(result, quantity.step)
     if quantity.of == "horizon" and checkpoint is not None:
@@ -66,8 +71,7 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
 def _answer(quantity: Quantity, result: RunRecord) -> float:
     """`SeedErrors.answer` of seeds that have the number of this result."""
     checkpoint = checkpoint_at(result, quantity.step)
-    is_share = quantity.of in ("error", "score") and metric(result, quantity.evaluation) == "accuracy"
-    if checkpoint is None or not is_share:
+    if checkpoint is None or not _is_accuracy(quantity, result):
         return 0.0
     one = 1 / answers(result, checkpoint, quantity.evaluation, quantity.at)
     return one if quantity.of == "error" else -one

@@ -25,7 +25,7 @@ from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
 from bench.check.measure import measure
-from bench.check.measurement import Measurement, Preferred, combine
+from bench.check.measurement import Measurement, Preferred, combine, finite
 from bench.check.numbers import NotMeasured
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
@@ -308,14 +308,10 @@ def _judged(name: str, claim: Claim, judgement: Judgement, run_ids: tuple[str, .
         word = "undecided"
     return replace(
         _unjudged(name, claim, word, judgement.reason, run_ids),
-        value=_finite(judgement.value),
+        value=finite(judgement.value),
         shown=judgement.shown or ("infinite" if judgement.value == math.inf else None),
-        standard_error=_finite(judgement.standard_error),
+        standard_error=finite(judgement.standard_error),
         comparison=judgement.comparison,
         interval=judgement.interval,
         share=judgement.share,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -964,5 +964,5 @@ def test_a_reference_is_another_number_of_the_same_runs_or_of_others(
 
 def test_a_frontier_goes_on_flat_from_draws_without_a_logarithm_and_only_from_these() -> None:
     left, right = np.array([0.4, 0.4, 0.0]), np.array([0.1, 0.0, 0.0])
-    assert _between(left, right, 0.5) == pytest.approx([0.2, 0.4, 0.0])
-    assert _between(left, right, 1.0) == pytest.approx([0.1, 0.0, 0.0])
+    assert _between(1e12, left, 4e12, right, 2e12) == pytest.approx([0.2, 0.4, 0.0])
+    assert _between(1e12, left, 4e12, right, 4e12) == pytest.approx([0.1, 0.0, 0.0])

@@ -300,7 +300,7 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     for group_rows in members.values():
         series, architecture, size, parameters, state, learning_rate, steps, at_end = group_rows[0][:8]
         mean, error, half, over = Estimate.of(_seed_errors([row[10:] for row in group_rows]))
-        value = 1 - mean if scale.higher_is_better else mean
+        value = scale.score_of(mean)
         count = len(group_rows)
         rows.append(
             CheckpointPoint(

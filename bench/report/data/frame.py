@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,8 @@ from bench.run import Run, leaves
 from bench.tasks import TASKS, Task
 from bench.tasks.task import LONGER
 from bench.uncertainty import Floats
+
+Numbers = TypeVar("Numbers", float, "pd.Series[float]")
 
 WITH_RESULTS = ("finished", "diverged")
 STATES = (*WITH_RESULTS, "failed", "missing")
@@ -79,6 +81,10 @@ class ScoreScale:
     @property
     def higher_is_better(self) -> bool:
         return self.metric == "accuracy"
+
+    def score_of(self, error: Numbers) -> Numbers:
+        """The score that a report shows for a normalised error: 1 − error of an accuracy. And the reverse."""
+        return 1 - error if self.higher_is_better else error
 
     @property
     def label(self) -> str:

@@ -30,12 +30,13 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     data, absent = convergence(results)
     order = list(dict.fromkeys(results["series"]))
     budget = int(results["steps"].max())
+    end = _end(data, budget)
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
         f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. "
         + (
             f"Training may take {shared.steps_label(budget)} steps."
-            if _end(data, budget) < budget
+            if end < budget
             else f"A bar at {shared.steps_label(budget)}: some seed never got there."
         ),
         *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
@@ -53,7 +54,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         tall = sum(max(0.3, lines_of(name) * LINE + 0.08) for name in names)
         grid = new_grid([title], width=PAGE, tall=tall, left=NAMES, right=OUTCOMES, notes=notes)
         (axes,) = grid.axes
-        axes.set_xlim(0, _end(data, budget))
+        axes.set_xlim(0, end)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(shared.steps_label)
         axes.set_xlabel("training steps until learned")

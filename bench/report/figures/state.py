@@ -57,7 +57,7 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         {
             "series": seeds["architecture"].map(architecture_name),
             BUDGET: seeds[BUDGET],
-            "value": 1 - seeds["error"] if task.scale.higher_is_better else seeds["error"],
+            "value": task.scale.score_of(seeds["error"]),
         }
     )
     return Panel(

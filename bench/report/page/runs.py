@@ -144,7 +144,7 @@ def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, f
     if raw is None:
         return None, None
     error, standard_error = normalised(result, MAIN, raw)
-    return _four(1 - error if scale.higher_is_better else error), _four(standard_error)
+    return _four(scale.score_of(error)), _four(standard_error)
 
 
 def _four(value: float) -> float:
@@ -228,7 +228,7 @@ def _scores(result: RunRecord | None, scale: ScoreScale) -> tuple[list[int], lis
         if raw is not None:
             error, _ = normalised(result, MAIN, raw)
             steps.append(checkpoint.step)
-            values.append(1 - error if scale.higher_is_better else error)
+            values.append(scale.score_of(error))
     return _thinned(steps, values)
 
 

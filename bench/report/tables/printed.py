@@ -77,7 +77,7 @@ def _bounds(rows: pd.DataFrame, references: pd.DataFrame) -> tuple[float, float]
     best, worst = level(own, "floor", position), level(own, "trivial", position)
     if best is None or worst is None:
         return None
-    floor, trivial = (1 - score if task.scale.higher_is_better else score for _, score in (best, worst))
+    floor, trivial = (task.scale.score_of(score) for _, score in (best, worst))
     return (floor, trivial) if floor < trivial else None
 
 

@@ -102,7 +102,7 @@ def _summary(
         **summary,
         **{key: setting[key] for key in (*TUNED, "at_edge")},
         "training_flops": mean_flops(ends["training_flops"]),
-        "value": 1 - headline.mean if scale.higher_is_better else headline.mean,
+        "value": scale.score_of(headline.mean),
         "value_se": headline.standard_error,
         "value_last": last.mean,
         "value_last_se": last.standard_error,
