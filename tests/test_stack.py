@@ -329,6 +329,26 @@ def test_a_resumed_stack_shows_the_step_of_a_member_that_has_not_ended(tmp_path:
     assert beat["step"] == 7
 
 
+def test_the_log_says_that_a_run_was_asked_to_stop_before_its_heartbeat_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the heartbeat reads the log at once."""
+    stack = Stack.of(member())
+    order = Order(tmp_path, (), {})
+    members = StackMembers(stack, order, Machine(), {}, lambda began: {}, lambda folder, error: None)
+    members.begin()
+    write, seen = Folder.beat, []
+
+    def beat(folder: Folder, **fields: Any) -> None:
+        seen.append((fields.get("ended"), capsys.readouterr().out))
+        write(folder, **fields)
+
+    monkeypatch.setattr(Folder, "beat", beat)
+    members.interrupted()
+    assert [ended for ended, _ in seen] == ["asked to stop"]
+    assert "asked to stop: saved" in seen[0][1]
+
+
 @pytest.mark.slow
 def test_a_filter_that_leaves_out_members_of_a_begun_stack_resumes_it_whole(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"

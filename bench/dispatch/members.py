@@ -64,9 +64,25 @@ class StackMembers:
         step = max(int((folder.heartbeat() or {}).get("step", 0)) for folder in self.folders)
         self.report(Progress(step, (None,) * len(self.stack), 0.0))
 
-    def report(self, progress: Progress, **more: Any) -> None:
+    def report(self, progress: Progress) -> None:
         """Write a heartbeat for every member in training, and from time to time a line into the log."""
         self._last = progress
+        is_due = time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
+        if is_due or progress.step == self.stack.first.steps:
+            self._last_line = time.monotonic()
+            _print_progress(self.stack, progress)
+        self._beat(progress)
+
+    def interrupted(self) -> None:
+        """Record that the training was asked to stop. The heartbeats stay, because they have the steps."""
+        assert self._last is not None
+        _print_progress(self.stack, self._last)
+        print("asked to stop: saved, can resume from this step", flush=True)
+        # Whoever sees this heartbeat looks into the log for the reason: it must be there already.
+        self._beat(self._last, ended="asked to stop")
+
+    def _beat(self, progress: Progress, **more: Any) -> None:
+        """Write a heartbeat for every member in training."""
         for k, (run, folder) in enumerate(zip(self.stack.members, self.folders, strict=True)):
             if k not in self._ended:
                 folder.beat(
@@ -81,16 +97,6 @@ class StackMembers:
                     **self.job_field,
                     **more,
                 )
-        is_due = time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
-        if is_due or progress.step == self.stack.first.steps or more:
-            self._last_line = time.monotonic()
-            _print_progress(self.stack, progress)
-
-    def interrupted(self) -> None:
-        """Record that the training was asked to stop. The heartbeats stay, because they have the steps."""
-        assert self._last is not None
-        self.report(self._last, ended="asked to stop")
-        print("asked to stop: saved, can resume from this step", flush=True)
 
     def keep_weights(self, k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
         """Write the weights of member number `k`. Returns their entry in its result."""
