@@ -218,7 +218,7 @@ class Run(Frozen):
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         size = self.size
-        if self.architecture.needs_heads():
+        if self.architecture.uses_heads:
             if size.heads is None:
                 raise ValueError(f"{self.architecture.name} needs a number of heads")
             if self.architecture.actual_width(size.width) % size.heads:

@@ -203,7 +203,7 @@ def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dic
     return {
         "pattern": _pattern(architecture),
         "options": [vars(option) for option in options_of(architecture)],
-        "heads": architecture.needs_heads(),
+        "heads": architecture.uses_heads,
         "costs": [
             {
                 "layers": cost.size.layers,
@@ -263,7 +263,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     columns = [*COST_COLUMNS, Column("size group")]
     rows = [(*_cells(architecture, size, task), group_of(size.layers, size.width) or "") for size in sizes]
     out.print(printing.table(out, columns, rows))
-    heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
+    heads = " Attention heads are part of a size." if architecture.uses_heads else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
     out.say(STATE, "dim")
     for fault in dict.fromkeys(architecture.width_fault(size.width) for size in sizes):

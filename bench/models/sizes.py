@@ -28,4 +28,4 @@ class Size(Frozen):
 
     def of(self, architecture: Architecture) -> Size:
         """This size as `architecture` uses it."""
-        return self if architecture.needs_heads() else self.model_copy(update={"heads": None})
+        return self if architecture.uses_heads else self.model_copy(update={"heads": None})
