@@ -20,6 +20,8 @@ from bench.errors import did_you_mean
 from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
+Loc = tuple[str | int, ...]
+"""Keys and indices from the root of some data to a part of it."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,16 @@ class Complaint:
     """One fault in the data.
 
     Attributes:
-        loc: keys and indices from the root to a value that exists.
+        loc: the place of a value that exists.
         message: what is wrong and what would be right.
         key: the complaint is about the key at `loc`, not its value.
     """
 
-    loc: tuple[str | int, ...]
+    loc: Loc
     message: str
     key: bool = False
 
-    def under(self, loc: Sequence[str | int]) -> Complaint:
+    def under(self, loc: Loc) -> Complaint:
         """The complaint with its location moved under `loc`, for data that is a part of other data."""
         return replace(self, loc=(*loc, *self.loc))
 
@@ -104,8 +106,8 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     A value of a wrong type is refused by every member: the complaint lists the types that are expected. If a
     member accepts the type and refuses something inside, only that is a complaint.
     """
-    expected: dict[tuple[str | int, ...], dict[str, Any]] = {}  # by place: expected types, with the value
-    deeper: set[tuple[str | int, ...]] = set()  # places that contain another complaint
+    expected: dict[Loc, dict[str, Any]] = {}  # by place: expected types, with the value
+    deeper: set[Loc] = set()  # places that contain another complaint
     for error in errors:
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
@@ -140,7 +142,7 @@ def _as_number(value: Any, whole: bool) -> str:
     return ""
 
 
-def _complaint(error: Any, loc: tuple[str | int, ...], value: Any, model: type[BaseModel]) -> Complaint:
+def _complaint(error: Any, loc: Loc, value: Any, model: type[BaseModel]) -> Complaint:
     kind, context = error["type"], error.get("ctx", {})
     match kind:
         case "extra_forbidden":
@@ -209,7 +211,7 @@ def _bound(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
-def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...], Any]:
+def _existing(loc: Loc, data: Any) -> tuple[Loc, Any]:
     """The parts of a pydantic location that exist in the data, and the value there.
 
     The other parts are names of union members, or of missing keys.
@@ -223,7 +225,7 @@ def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...
     return tuple(path), data
 
 
-def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str | int, ...]:
+def _narrowed(loc: Loc, value: Any, message: str) -> Loc:
     """The location of the first key that a rule about a whole mapping names in its message."""
     if isinstance(value, Mapping):
         for word in re.findall(r"\w+", message):
@@ -232,16 +234,16 @@ def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str
     return loc
 
 
-def _name(loc: Sequence[str | int]) -> str | None:
+def _name(loc: Loc) -> str | None:
     return next((part for part in reversed(loc) if isinstance(part, str)), None)
 
 
-def _about(loc: Sequence[str | int], message: str) -> str:
+def _about(loc: Loc, message: str) -> str:
     """A message that begins with the key that it is about."""
     return f"{name}: {message}" if (name := _name(loc)) else message
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     """Keys that a mapping at a pydantic location may have."""
     candidates: list[Any] = [model]
     for part in loc:

@@ -19,10 +19,9 @@ from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS
-from bench.strict_yaml.complaints import Complaint, shown, validated
+from bench.strict_yaml.complaints import Complaint, Loc, shown, validated
 from bench.tasks import TASKS, Task
 
-Loc = tuple[str | int, ...]
 T = TypeVar("T", bound=Frozen)
 
 
