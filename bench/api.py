@@ -203,7 +203,7 @@ def count_flops(
         task, architecture, layers=layers, width=width, heads=heads, learning_rate=1.0, steps=steps,
         batch_size=batch_size,
     )  # fmt: skip
-    length = run.task.length(run.task.n_points)
+    length = run.task.full_length
     return FlopCount(
         run.parameters,
         flops.multiplications(run.architecture, run.size.layers, run.size.width, length),

@@ -99,5 +99,5 @@ def training_flops_full_length(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
     """FLOPs of `steps` steps at full length, which the hardware computes: the curriculum is a mask."""
-    length = task.length(task.n_points)
+    length = task.full_length
     return 6 * batch_size * steps * multiplications(architecture, layers, width, length)

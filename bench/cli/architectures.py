@@ -80,7 +80,7 @@ class Cost:
         Raises:
             UserError: a block cannot be built, or does not state its cost.
         """
-        length = task.length(task.n_points)
+        length = task.full_length
         if fault := flops.fault(architecture, size.width, length):
             raise UserError(f"{architecture.name}: {fault}")
         parameters = architecture.parameters(
@@ -241,7 +241,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
 
 
 def _how_counted(task: Task) -> str:
-    tokens = task.length(task.n_points)
+    tokens = task.full_length
     return f"On {task.name} with {tokens} tokens. FLOPs are of training, forward and backward."
 
 

@@ -53,7 +53,7 @@ class Memories:
 
     def estimate(self, run: Run) -> Memory:
         """From the nearest measured shape of the run's architecture."""
-        length, parameters = run.task.length(run.task.n_points), run.parameters
+        length, parameters = run.task.full_length, run.parameters
         activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
         if peaks := self._peaks.get(run.architecture.name):
             shape = (activations, parameters)

@@ -17,7 +17,8 @@ from bench.speed.records import shape_of
 from bench.stack import Stack
 from bench.tasks import TASKS
 
-PAPER = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
+USUAL_ARCHITECTURES = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
+"""Those of the paper's figures against FLOPs; the default."""
 USUAL_PRECISIONS = ("fp32", "tf32")
 MEMBERS_PER_SEED = 4
 """Members of a stack that share a seed and its prompts."""
@@ -51,7 +52,7 @@ def runs_of(grid: Grid) -> list[Run]:
         _run(architecture, size, task, precision)
         for task in grid.tasks or ("linear_regression",)
         for size in _sizes(grid.sizes or ("2x128",))
-        for architecture in grid.architectures or PAPER
+        for architecture in grid.architectures or USUAL_ARCHITECTURES
         for precision in grid.precisions or USUAL_PRECISIONS
     ]
 
