@@ -125,6 +125,7 @@ class SeedErrors:
         return np.clip(values, *self.limits)
 
     def _unlimited(self, training: bool) -> Floats:
+        """Draws that may lie beyond the limits, and have no errors but those that were seen."""
         values = self._over_prompts()
         through_training = self.variances[0]
         if not training or through_training == 0:
@@ -133,7 +134,7 @@ class SeedErrors:
         deviations = _generator(self.key, "training").standard_t(freedom, DRAWS) * math.sqrt(through_training)
         if self.mean <= 0:
             return values + deviations
-        # On a log scale an error stays above 0, and a ratio of errors is a difference.
+        # On a log scale an error stays above 0, and a ratio of errors is a difference. exp(±700) is finite.
         return np.asarray(values * np.exp(np.clip(deviations / self.mean, -700, 700)))
 
     def _over_prompts(self) -> Floats:

@@ -119,10 +119,14 @@ def roofline(device: torch.device, precisions: tuple[str, ...]) -> Roofline:
     for precision in precisions:
         with product.precision(precision), torch.no_grad():
             rates[precision] = 2 * width**3 / seconds_per_call(lambda: multiply(a, b), device)
+    return Roofline(_copy_bytes_per_second(device), rates)
+
+
+def _copy_bytes_per_second(device: torch.device) -> float:
     if device.type == "cuda":
         from bench.kernels.speed import copy_bandwidth
 
-        return Roofline(copy_bandwidth(device), rates)
+        return copy_bandwidth(device)
     source = torch.zeros(COPY_BYTES, dtype=torch.uint8)
     target = torch.empty_like(source)
-    return Roofline(2 * COPY_BYTES / seconds_per_call(lambda: target.copy_(source), device), rates)
+    return 2 * COPY_BYTES / seconds_per_call(lambda: target.copy_(source), device)
