@@ -1,9 +1,9 @@
 """An architecture is a pattern of blocks, described without torch.
 
-A *layer* is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed forward
-network as 1 layer"). An architecture lists the blocks before the first layer, the blocks of a
-layer, blocks that replace the middle of the model, and whether positions are learned. Hybrids and
-ablations are patterns too, not classes of their own:
+A *layer* of the paper is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed
+forward network as 1 layer"). Hybrids since then have four or eight blocks in a layer. An architecture lists
+the blocks before the first layer, the blocks of a layer, blocks that replace the middle of the model, and
+whether positions are learned. Hybrids and ablations are patterns too, not classes of their own:
 
     mambaformer        mamba [attention mamba] × layers
     mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
