@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bench import flops, plugins
 from bench.errors import UserError, did_you_mean
-from bench.frozen import Frozen
+from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import named
 from bench.models.sizes import Size
@@ -215,11 +215,24 @@ def load_plugin(file: str | Path) -> None:
 
 
 def _task(task: str | Task) -> Task:
-    return task if isinstance(task, Task) else make_task(task)
+    return _recordable(task, f"task '{task.name}'") if isinstance(task, Task) else make_task(task)
 
 
 def _architecture(architecture: str | Architecture) -> Architecture:
-    return architecture if isinstance(architecture, Architecture) else make_architecture(architecture)
+    if isinstance(architecture, Architecture):
+        return _recordable(architecture, f"architecture '{architecture.name}'")
+    return make_architecture(architecture)
+
+
+def _recordable(settings: F, name: str) -> F:
+    """Settings of a user's own class, which no suite has checked.
+
+    Raises:
+        UserError: a field cannot be recorded.
+    """
+    if fault := record_fault(settings):
+        raise UserError(f"{name} cannot be recorded: {fault}")
+    return settings
 
 
 def _size(architecture: Architecture, layers: int, width: int, heads: int) -> Size:
