@@ -28,7 +28,7 @@ from bench.suite.entries import (
     tasks,
 )
 from bench.suite.format import Entry, Every, Exclusion, Settings
-from bench.suite.settings import AXES, NEEDED, Stated, of_point, unzipped
+from bench.suite.settings import AXES, NEEDED, Stated, settings_of_point, unzipped
 from bench.tasks import TASKS, Task
 
 MOST_RUNS = 1_000_000
@@ -58,7 +58,7 @@ class Cell(NamedTuple):
     architecture_place: Loc
 
     def value(self, key: str) -> Any:
-        """The point's value of a field of an exclusion, without size and architecture."""
+        """The value with which a field of an exclusion is compared; `_matching` compares the other two."""
         match key:
             case "task":
                 return self.task.name
@@ -90,7 +90,7 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
     runs = [] if missing and entry.points else list(_grid_runs(stated, entry.exclude, loc, complaints))
     for index, point in enumerate(entry.points):
         place = (*loc, "points", index)
-        if single := of_point(stated, point, place, complaints):
+        if single := settings_of_point(stated, point, place, complaints):
             runs += _grid_runs(single, [], place, complaints)
     if not runs and len(complaints) == before and not stated.broken:
         complaints.append(Complaint(loc, "there is nothing to run: every grid point is excluded"))
@@ -272,7 +272,10 @@ def _without_excluded(
 
 
 def _matching(cells: Iterable[Cell], exclusion: Exclusion) -> list[Cell]:
-    """The points that have the value of every field of the exclusion."""
+    """The points that have the value of every field of the exclusion.
+
+    An architecture may be a pattern. A size group stands for all of its sizes.
+    """
     fields = exclusion.model_dump(exclude_none=True)
     group, architecture = fields.pop("size", None), fields.pop("architecture", None)
     pattern = None if architecture is None else canonical(architecture)

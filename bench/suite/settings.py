@@ -132,7 +132,7 @@ def unzipped(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stat
     ]
 
 
-def of_point(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
+def settings_of_point(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
     """The settings of a point: its own fields, completed from the experiment where that has one value.
 
     None, and complaints, if the point leaves something open. Settings of the command line stay as they are.
