@@ -10,6 +10,7 @@ import json
 import re
 import types
 import typing
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -106,25 +107,30 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     A value of a wrong type is refused by every member: the complaint lists the types that are expected. If a
     member accepts the type and refuses something inside, only that is a complaint.
     """
-    expected: dict[Loc, dict[str, Any]] = {}  # by place: expected types, with the value
-    deeper: set[Loc] = set()  # places that contain another complaint
+    expected: defaultdict[Loc, list[str]] = defaultdict(list)  # by place, the types that are accepted
+    explained: set[Loc] = set()  # places that have, or contain, a more specific complaint
     for error in errors:
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
-            expected.setdefault(loc, {})[_EXPECTED[error["type"]]] = value
+            expected[loc].append(_EXPECTED[error["type"]])
         else:
-            deeper.update(loc[:end] for end in range(len(loc) + 1))
+            explained.update(loc[:end] for end in range(len(loc) + 1))
             yield _complaint(error, loc, value, model)
     for loc in expected:
-        deeper.update(loc[:end] for end in range(len(loc)))
-    for loc, wanted in expected.items():
-        if loc not in deeper:
-            value = next(iter(wanted.values()))
-            if len(wanted) > 1:
-                wanted.pop("null", None)  # a key that may be left out needs no null
-            kinds = [kind for kind in wanted if "number" in kind]
-            right = _as_number(value, whole="a number" not in kinds) if kinds else ""
-            yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {shown(value)}{right}"))
+        explained.update(loc[:end] for end in range(len(loc)))
+    for loc, names in expected.items():
+        if loc not in explained:
+            yield _wrong_type(loc, list(dict.fromkeys(names)), _existing(loc, data)[1])
+
+
+def _wrong_type(loc: Loc, expected: list[str], value: Any) -> Complaint:
+    """A complaint about a value of none of the expected types."""
+    if len(expected) > 1:  # a key that may be left out needs no null
+        expected = [name for name in expected if name != "null"]
+    right = ""
+    if any("number" in name for name in expected):
+        right = _as_number(value, whole="a number" not in expected)
+    return Complaint(loc, _about(loc, f"expected {' or '.join(expected)}, got {shown(value)}{right}"))
 
 
 def _as_number(value: Any, whole: bool) -> str:
