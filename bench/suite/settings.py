@@ -47,8 +47,8 @@ class Stated:
 
     settings: Settings
     places: Mapping[str, Loc]
-    broken: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
+    broken: frozenset[str]
+    changed: frozenset[str]
 
     def listed(self, key: str) -> list[At]:
         """The values of a list, each with its place."""
