@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bench import flops, plugins
 from bench.errors import UserError, did_you_mean
-from bench.frozen import Frozen
+from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import named
 from bench.models.sizes import Size
@@ -98,7 +98,7 @@ def make_run(
     Args:
         task: a task, or its name.
         architecture: an architecture, or its name.
-        layers: layers of two blocks.
+        layers: number of layers; a layer has two blocks in the paper's architectures.
         width: nominal width.
         learning_rate: peak learning rate.
         steps: training steps.
@@ -117,21 +117,14 @@ def make_run(
         settings["optimizer"] = _optimizer(settings["optimizer"], steps)
     made = _architecture(architecture)
     checkpoints = settings.pop("checkpoints", ())
-    if (
-        not isinstance(checkpoints, Sequence)
-        or isinstance(checkpoints, str)
-        or any(isinstance(step, Iterable) and not isinstance(step, str) for step in checkpoints)
-    ):
-        raise UserError(f"checkpoints: expected a list of steps, got {checkpoints!r}")
     numbers = _plain({"learning_rate": learning_rate, "steps": steps, **settings})
-    listed = dict.fromkeys([*checkpoints, numbers["steps"]])  # the last step may be listed or not
     return _valid(
         Run,
         {
             "task": _task(task),
             "architecture": made,
             "size": _size(made, layers, width, heads),
-            "checkpoints": list(listed),
+            "checkpoints": _checkpoints(checkpoints, numbers["steps"]),
             **numbers,
         },
     )
@@ -152,7 +145,7 @@ def make_model(
 
     Args:
         architecture: an architecture, or its name.
-        layers: layers of two blocks.
+        layers: number of layers; a layer has two blocks in the paper's architectures.
         width: nominal width.
         heads: attention heads; ignored by architectures without attention.
         task: decides the width of tokens and outputs, and the number of learned positions.
@@ -190,7 +183,7 @@ def count_flops(
     Args:
         task: a task, or its name.
         architecture: an architecture, or its name.
-        layers: layers of two blocks.
+        layers: number of layers; a layer has two blocks in the paper's architectures.
         width: nominal width.
         heads: attention heads; ignored by architectures without attention.
         steps: training steps.
@@ -203,7 +196,7 @@ def count_flops(
         task, architecture, layers=layers, width=width, heads=heads, learning_rate=1.0, steps=steps,
         batch_size=batch_size,
     )  # fmt: skip
-    length = run.task.length(run.task.n_points)
+    length = run.task.full_length
     return FlopCount(
         run.parameters,
         flops.multiplications(run.architecture, run.size.layers, run.size.width, length),
@@ -222,11 +215,24 @@ def load_plugin(file: str | Path) -> None:
 
 
 def _task(task: str | Task) -> Task:
-    return task if isinstance(task, Task) else make_task(task)
+    return _recordable(task, f"task '{task.name}'") if isinstance(task, Task) else make_task(task)
 
 
 def _architecture(architecture: str | Architecture) -> Architecture:
-    return architecture if isinstance(architecture, Architecture) else make_architecture(architecture)
+    if isinstance(architecture, Architecture):
+        return _recordable(architecture, f"architecture '{architecture.name}'")
+    return make_architecture(architecture)
+
+
+def _recordable(settings: F, name: str) -> F:
+    """Settings of a user's own class, which no suite has checked.
+
+    Raises:
+        UserError: a field cannot be recorded.
+    """
+    if fault := record_fault(settings):
+        raise UserError(f"{name} cannot be recorded: {fault}")
+    return settings
 
 
 def _size(architecture: Architecture, layers: int, width: int, heads: int) -> Size:
@@ -239,6 +245,21 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
         name: value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
         for name, value in values.items()
     }
+
+
+def _checkpoints(listed: Any, last: Any) -> list[Any]:
+    """The steps that a user lists, unchecked, and the last step, which may be listed or not.
+
+    Raises:
+        UserError: it is not a list, or contains other lists.
+    """
+    if (
+        not isinstance(listed, Sequence)
+        or isinstance(listed, str)
+        or any(isinstance(step, Iterable) and not isinstance(step, str) for step in listed)
+    ):
+        raise UserError(f"checkpoints: expected a list of steps, got {listed!r}")
+    return list(dict.fromkeys([*listed, last]))
 
 
 def _optimizer(value: Any, steps: int) -> Optimizer:

@@ -21,11 +21,11 @@ class InvalidFile(UserError):
     exit_code = 3
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = [_on_one_line(problem) for problem in problems]
+        self.problems = [_printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
-def _on_one_line(text: str) -> str:
+def _printable(text: str) -> str:
     r"""The text with `\n` for a line break, and so on. A value of the file may contain control characters."""
     return re.sub(
         r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), text
@@ -58,6 +58,11 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
     return lowered[initials[0]] if len(start) > 1 and len(initials) == 1 else None
 
 
+def on_one_line(error: BaseException) -> str:
+    """An error as `Type: message`, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def raised_in(error: BaseException, module: str) -> str:
     """Describe an error as `file:line: Type: message`, with the innermost line in `module` that raised it.
 
@@ -65,7 +70,7 @@ def raised_in(error: BaseException, module: str) -> str:
     """
     from pydantic import ValidationError
 
-    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    message = on_one_line(error)
     if isinstance(error, ValidationError):  # its own text is a page long
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         message = f"{error.title}: {'; '.join(faults)}"

@@ -49,7 +49,7 @@ def matching(
         terms: separated by spaces.
         fields: by name, the values of a candidate; a pattern may match any of them.
         whole: what all candidates are, for the message: "the suite's 12 runs".
-        words: by field, values that are right even where no candidate has them now.
+        words: by field, values that are valid even if no candidate has them now, such as states.
 
     Raises:
         UserError: for no term, an unknown field, a term without `=`, a pattern that matches nothing, or terms
@@ -77,7 +77,7 @@ def matching(
 def _parsed(
     term: str, candidates: Sequence[Candidate], fields: Mapping[str, Callable[[Candidate], list[str]]]
 ) -> tuple[str, dict[str, str]]:
-    """The field of a term, and its patterns as runs have such values, by the patterns as written.
+    """The field of a term and its patterns: by the pattern as written, the pattern in the form of results.
 
     Raises:
         UserError: the term is not of the form field=pattern, or its field is unknown.
@@ -99,7 +99,7 @@ def _parsed(
 def _example(
     term: str, candidates: Sequence[Candidate], fields: Mapping[str, Callable[[Candidate], list[str]]]
 ) -> str:
-    """For a term that is none: the term of these candidates that is nearest to it, and all fields.
+    """What a text that is not a term should be: the nearest term of these candidates, and all fields.
 
     `mamba` is near to `architecture=mamba`, `layers:2` and `layers=` are near to `layers=2`.
     """
@@ -141,7 +141,7 @@ def _matches(values: Iterable[str], patterns: Collection[str]) -> bool:
 
 
 def _canonical(key: str, pattern: str) -> str:
-    """A word as runs have it: 0.0001 finds 1e-4, 5e5 and 500_000 find 500000.
+    """A pattern in the form that values of runs have: 0.0001 becomes 1e-4, 5e5 and 500_000 become 500000.
 
     Raises:
         UserError: a fraction where only whole numbers can be.

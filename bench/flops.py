@@ -48,18 +48,17 @@ def fault(architecture: Architecture, width: int, length: int) -> str | None:
         return misfit
     D = architecture.actual_width(width)
     for block in architecture.pattern:
-        for name, method in (
-            ("multiplications", block.multiplications),
-            ("state_numbers", block.state_numbers),
-        ):
+        for name, may_be_unstated in (("multiplications", False), ("state_numbers", True)):
+            what = f"{name} of block '{block.name}'"
             try:
-                count = method(length, D)
+                count = getattr(block, name)(length, D)
             except Exception as error:  # a plugin's code can raise anything
                 message = raised_in(error, type(block).__module__)
-                return f"{name} of block '{block.name}' at {length} tokens and width {D}: {message}"
-            unstated = name == "state_numbers" and count is None
-            if not unstated and (not isinstance(count, int) or count < 0):
-                return f"{name} of block '{block.name}' must be a whole number, got {count!r}"
+                return f"{what} at {length} tokens and width {D}: {message}"
+            if count is None and may_be_unstated:
+                continue
+            if not isinstance(count, int) or count < 0:
+                return f"{what} must be a whole number, got {count!r}"
     return None
 
 
@@ -99,5 +98,5 @@ def training_flops_full_length(
     architecture: Architecture, layers: int, width: int, task: Task, batch_size: int, steps: int
 ) -> int:
     """FLOPs of `steps` steps at full length, which the hardware computes: the curriculum is a mask."""
-    length = task.length(task.n_points)
+    length = task.full_length
     return 6 * batch_size * steps * multiplications(architecture, layers, width, length)

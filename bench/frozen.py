@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -43,6 +44,19 @@ def with_fields(fields: Mapping[str, tuple[Any, Any]]) -> Callable[[type[Model]]
         return result
 
     return extended
+
+
+def record_fault(settings: Frozen) -> str | None:
+    """Why settings cannot be recorded, or None: they must be JSON data, and must not change.
+
+    Caches look settings up by their hash, which a field that can change does not have.
+    """
+    try:
+        json.dumps(identity(settings), allow_nan=False)
+        hash(settings)
+    except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
+        return f"{error}; fields must be text, numbers or tuples of them, no lists and mappings"
+    return None
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})

@@ -7,18 +7,16 @@ So task files import `torch` from this module, which loads it at the first use o
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch as torch
 else:
 
-    class _Lazy:
-        def __init__(self, name: str) -> None:
-            self._name = name
-
+    class _Torch:
         def __getattr__(self, attribute: str) -> Any:
-            return getattr(importlib.import_module(self._name), attribute)
+            import torch
 
-    torch = _Lazy("torch")
+            return getattr(torch, attribute)
+
+    torch = _Torch()

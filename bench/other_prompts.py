@@ -110,7 +110,7 @@ def misfit(run: Run, task: Task) -> str | None:
         return f"its tokens have width {_listed(own)}, those of {task.name} have {_listed(other)}"
     if task.n_outputs != trained.n_outputs:
         return f"its predictions have width {trained.n_outputs}, those of {task.name} have {task.n_outputs}"
-    length, longest = task.length(task.n_points), trained.length(trained.n_points)
+    length, longest = task.full_length, trained.full_length
     if length > longest and (why := run.architecture.length_fault):
         return f"{run.architecture.name} is not defined on {length} tokens, only up to {longest}: {why}"
     return None

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from bench.errors import UserError, raised_in
-from bench.frozen import identity
+from bench.frozen import record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.names import name_fault
@@ -254,7 +254,7 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
             raise UserError(f"{where}: task '{name}' {fault}")
         if kind == "task" and (fault := facts_fault(value.example())):
             raise UserError(f"{where}: task '{name}': {fault}")
-        if fault := _not_plain(kind, value):
+        if fault := record_fault(value if kind == "architecture" else value.example()):
             raise UserError(f"{where}: {kind} '{name}' cannot be recorded: {fault}")
         new[kind, name] = value
     for (kind, name), value in new.items():
@@ -272,15 +272,6 @@ def _no_example(task: type[Task]) -> str | None:
         if missing:
             return f"has no default for {', '.join(missing)}: give one, or a value in `example_fields`"
         return f"cannot have its own defaults: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-    return None
-
-
-def _not_plain(kind: str, value: Any) -> str | None:
-    """Why the settings of an architecture, or the defaults of a task, cannot be recorded as JSON; or None."""
-    try:
-        json.dumps(identity(value if kind == "architecture" else value.example()), allow_nan=False)
-    except (TypeError, ValueError) as error:  # pydantic's serialisation errors are ValueErrors
-        return f"{error}; its fields must be text, numbers, lists and mappings"
     return None
 
 

@@ -218,7 +218,7 @@ class Run(Frozen):
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         size = self.size
-        if self.architecture.needs_heads():
+        if self.architecture.uses_heads:
             if size.heads is None:
                 raise ValueError(f"{self.architecture.name} needs a number of heads")
             if self.architecture.actual_width(size.width) % size.heads:
@@ -229,7 +229,7 @@ class Run(Frozen):
 
     @model_validator(mode="after")
     def _blocks_state_their_cost(self) -> Self:
-        length = self.task.length(self.task.n_points)
+        length = self.task.full_length
         if fault := flops.fault(self.architecture, self.size.width, length):
             raise ValueError(fault)
         return self
@@ -281,7 +281,7 @@ class Run(Frozen):
         return self.architecture.parameters(
             self.size.layers,
             self.size.width,
-            length=task.length(task.n_points),
+            length=task.full_length,
             n_inputs=task.n_inputs,
             n_outputs=task.n_outputs,
             discrete=task.discrete,
@@ -290,7 +290,7 @@ class Run(Frozen):
     @property
     def state_numbers(self) -> int | None:
         """Numbers that the model keeps of a prompt to read the next token; None if a block states none."""
-        length = self.task.length(self.task.n_points)
+        length = self.task.full_length
         return self.architecture.state_numbers(self.size.layers, self.size.width, length)
 
     def unmeasured_bytes(self, devices: int = 1) -> float:
@@ -300,7 +300,7 @@ class Run(Frozen):
             devices: GPUs among which the prompts of each batch are divided.
         """
         width = self.architecture.actual_width(self.size.width)
-        tokens = self.batch_size * self.task.length(self.task.n_points) / devices
+        tokens = self.batch_size * self.task.full_length / devices
         activations = tokens * width * self.size.layers
         return BYTES_PER_ACTIVATION * activations + BYTES_PER_PARAMETER * self.parameters
 

@@ -1,10 +1,11 @@
-"""How a learning rate is chosen, and a size: the rule of report and claims, on plain numbers.
+"""The rule by which reports and claims choose a learning rate, and a size, on plain numbers.
 
-Among the settings (learning rate, clip) of one size, those whose runs finished for the most seeds count. Of
-these, the one with the lowest mean error on the validation prompts at the last checkpoint is chosen. Of
-equals, the lowest is chosen. Where sizes are a choice too, it is the one whose chosen setting has the lowest
-such error; of equal sizes, the first. A claim that depends on a choice among equals is undecided
-(`bench.check.verdicts`). What is then reported is measured on the test prompts, which played no part.
+A setting is a learning rate and a clip. Among the settings of one size, those with the most finished seeds
+are compared. The one with the lowest mean error on the validation prompts at the last checkpoint is chosen;
+of settings with equal errors, the one with the lowest learning rate, then the lowest clip. Where sizes are a
+choice too, the size is chosen whose chosen setting has the lowest such error; of equal sizes, the first. A
+claim that depends on a choice among equals is undecided (`bench.check.verdicts`). What is reported is then
+measured on the test prompts, which have no part in the choice.
 
 The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
 the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
@@ -23,11 +24,11 @@ from bench.results.record import SELECTION
 
 Size = TypeVar("Size")
 TunedValues = tuple[float, ...]
-"""The values of a setting: learning rate and clip. Of equal settings, the one with the lowest is chosen."""
+"""A setting: learning rate and clip."""
 Errors = Mapping[int, float | None]
 """Errors on the validation prompts by seed; None where a run did not finish. NaN counts as not finished."""
 ENOUGH_SEEDS = 3
-"""So many seeds can be divided into those that choose and those that are reported."""
+"""Smallest number of seeds from which some can choose and others be reported."""
 
 
 def selection_error(result: RunRecord) -> float | None:
@@ -44,8 +45,8 @@ def choose(
 
     Args:
         sizes: the errors of each setting by size.
-        preferred: the size to choose if it is one of several equals, and the setting; by default the first
-            of these sizes, and the lowest of these settings.
+        preferred: the size to choose if it is one of several equal ones, and the setting likewise; by
+            default the first of these sizes, and the lowest of these settings.
 
     Returns:
         None when no run finished.
@@ -75,7 +76,7 @@ def equals_of(settings: Mapping[TunedValues, Errors], chosen: TunedValues) -> li
 def seeds_to_report(
     settings: Mapping[TunedValues, Errors], chosen: TunedValues, preferred: TunedValues | None = None
 ) -> dict[int, TunedValues]:
-    """The seeds that stand for a cell, each with the setting at which its run is read.
+    """The seeds whose errors are reported for one size, each with the setting of the run that is read.
 
     - Seeds that were trained at the chosen setting only played no part in choosing it. If there are at least
       ENOUGH_SEEDS of them, they are reported alone.

@@ -77,7 +77,7 @@ def shape(run: Run) -> str:
     """What all members of a stack have in common, as text: runs with equal shapes can be stacked."""
     shared = {name: value for name, value in run.identity().items() if name not in MEMBER_FIELDS}
     task = run.task
-    prompts = [task.length(task.n_points), task.n_inputs, task.n_outputs, task.discrete]
+    prompts = [task.full_length, task.n_inputs, task.n_outputs, task.discrete]
     return json.dumps([shared, prompts], sort_keys=True)
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.dispatch.state import Folder
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, did_you_mean, on_one_line
 from bench.files import read_json
 from bench.results import STATE, path_of
 from bench.run import Run
@@ -283,7 +283,7 @@ def main() -> None:
     try:
         follow(request, ended)
     except BaseException as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(on_one_line(error), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,25 +11,26 @@ prompt means, divided by P, estimates the last two. V is the sum of both, less t
 contain.
 
 Some numbers have few possible values: a horizon is a number of positions, and a step of convergence is one at
-which the model was checked. If S seeds have the same value, other trainings may have another one
-nevertheless. Equal seeds then count as if one of them had the next value, at a distance of d. This is the
-smallest spread that S seeds can show, and the variance of their mean is
+which the model was checked. S seeds may then have equal values, although another training may give another
+value. They are treated as if one of them had the next possible value, at a distance of d. This is the
+smallest spread that S different seeds can show. It makes the standard error of their mean d / S, and its
+variance
 
     (d / S)².
 
 At the ends (no position, all positions, no error) there is no value beyond, and equal seeds have no spread.
 How far another training would fall short is unknown, so a claim rests on the number of seeds there: three of
 three say with 95 % confidence that at least 37 % of all trainings end there (0.05 to the power of 1/3). An
-accuracy between 0 and 1 needs no such rule: through prompts it varies by about one answer at least.
+accuracy between 0 and 1 needs no such rule, because prompts make it vary by at least about one answer.
 
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
 
-Resampled prompts have no error that was not seen: with them alone, a model without an error would be better
-in every draw than one with a single wrong answer. A share of n wrong answers is therefore γ/n larger in a
-draw, where γ follows a gamma distribution of shape ½, the prior of Jeffreys for a rate. This is half an
-answer in the mean, and is drawn for each model alone.
+Resampling prompts only repeats errors that were seen. With it alone, a model without an error would be better
+in every draw than a model with a single wrong answer. Where an error is a share of n answers, a draw is
+therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate: half an
+answer in the mean. It is drawn for each model alone.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class SeedErrors:
         return np.clip(values, *self.limits)
 
     def _unlimited(self, training: bool) -> Floats:
+        """Draws that may lie beyond the limits, and have no errors but those that were seen."""
         values = self._over_prompts()
         through_training = self.variances[0]
         if not training or through_training == 0:
@@ -132,7 +134,7 @@ class SeedErrors:
         deviations = _generator(self.key, "training").standard_t(freedom, DRAWS) * math.sqrt(through_training)
         if self.mean <= 0:
             return values + deviations
-        # On a log scale an error stays above 0, and a ratio of errors is a difference.
+        # On a log scale an error stays above 0, and a ratio of errors is a difference. exp(±700) is finite.
         return np.asarray(values * np.exp(np.clip(deviations / self.mean, -700, 700)))
 
     def _over_prompts(self) -> Floats:

@@ -60,10 +60,8 @@ MAY_IMPORT = {
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
-    "shard": "dispatch.stacking errors run stack",
     "tracking": "dispatch.state errors files results run",
-    "cost": "results run speed.records",
-    "plan": "cost dispatch.stacking dispatch.status filters results run stack suite",
+    "plan": "dispatch.stacking dispatch.status errors filters results run speed.records stack suite",
     "report": "check differences digits errors files frontier models.architectures models.sizes optimizers "
     "paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
@@ -72,8 +70,8 @@ MAY_IMPORT = {
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
     "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
     # The commands know everything, and nothing knows the commands.
-    "cli": "check cost differences digits dispatch docstrings environment errors files filters flops frozen "
-    "kernels models names other_prompts paper plan plugins precision report results run shard speed suite "
+    "cli": "check differences digits dispatch docstrings environment errors files filters flops frozen "
+    "kernels models names other_prompts paper plan plugins precision report results run speed suite "
     "tasks tracking train.backends_agree",
     "__main__": "cli",
 }
@@ -251,10 +249,10 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 FACE = (
-    "api check.verdicts cost environment errors files flops frontier models.sizes paper.exhibits "
-    "paper.protocol paper.sizes paper.symbols plan plugins report.write results.compare results.evaluations "
-    "results.export results.long results.reading results.record results.store results.table "
-    "results.withdrawn run"
+    "api check.verdicts environment errors files flops frontier models.sizes paper.exhibits "
+    "paper.protocol paper.sizes paper.symbols plan.memory plan.planned plan.shard plan.time plugins "
+    "report.write results.compare results.evaluations results.export results.long results.reading "
+    "results.record results.store results.table results.withdrawn run"
 )
 
 

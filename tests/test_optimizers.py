@@ -13,12 +13,12 @@ from pydantic import Field
 
 from bench import results
 from bench.check.schema import json_schema as claims_schema
-from bench.cost import Speeds
 from bench.errors import InvalidFile
 from bench.frozen import identity
 from bench.kernels.adam import Buffers
 from bench.optimizers import OPTIMIZERS, AdamW, Optimizer
-from bench.plan import plan, select
+from bench.plan.planned import plan, select
+from bench.plan.time import Speeds
 from bench.results.export import load_results, write
 from bench.suite import Suite, json_schema, load
 from bench.train.loop import TrainingOptions, train

@@ -22,6 +22,7 @@ from command import ROOT, bench
 from bench import plugins, strict_yaml
 from bench import results as pool_of
 from bench import suite as suites
+from bench.api import count_flops
 from bench.dispatch.plugin_checks import NotComparable, check_plugins
 from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES
@@ -313,13 +314,29 @@ def test_a_state_that_is_no_number_is_refused_and_one_that_is_not_stated_is_unkn
     assert Block.state_numbers(ARCHITECTURES["averaging"].layer[0], 5, 8) is None
 
 
-@pytest.mark.parametrize("field", ["what: Any = object()", "what: Any = float('nan')"])
+@pytest.mark.parametrize(
+    "field", ["what: Any = object()", "what: Any = float('nan')", "what: list[int] = []", "what: dict = {}"]
+)
 def test_settings_that_cannot_be_recorded_are_refused_when_loaded(tmp_path: Path, field: str) -> None:
     source = "from typing import Any\n" + AVERAGE.replace("window: int = 0", field)
     path = plugin(tmp_path, source)
     with pytest.raises(UserError, match=r"mine\.py:28: architecture 'averaging' cannot be recorded"):
         plugins.load([path])
     assert "averaging" not in ARCHITECTURES
+
+
+def test_a_list_among_settings_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    source = "from typing import Any\n" + AVERAGE.replace("window: int = 0", "window: Any = 0")
+    plugins.load([plugin(tmp_path, source + NOISY.replace("noise: float = 0.5", "noise: Any = 0.5"))])
+    for names, message in (
+        (("{name: averaging, window: [3]}",), "architecture 'averaging' cannot be recorded: .* no lists"),
+        (("mamba", "noisy_regression, noise: [1]"), "task 'noisy_regression' cannot be recorded"),
+    ):
+        with pytest.raises(InvalidFile, match=rf"suite\.yaml:\d+:\d+: {message}"):
+            suites.load(suite_file(tmp_path, *names))
+    architecture = ARCHITECTURES["averaging"].with_options({"window": [3]})
+    with pytest.raises(UserError, match=r"architecture 'averaging\+window=\[3\]' cannot be recorded"):
+        count_flops("linear_regression", architecture, layers=1, width=8)
 
 
 def test_an_option_that_becomes_something_else_is_refused_in_its_place(tmp_path: Path) -> None:

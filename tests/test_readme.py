@@ -22,7 +22,7 @@ from bench.check import findings as findings_of
 from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.paper import protocol
-from bench.shard import Shard
+from bench.plan.shard import Shard
 
 FILES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ class Cost:
         Raises:
             UserError: a block cannot be built, or does not state its cost.
         """
-        length = task.length(task.n_points)
+        length = task.full_length
         if fault := flops.fault(architecture, size.width, length):
             raise UserError(f"{architecture.name}: {fault}")
         parameters = architecture.parameters(
@@ -203,7 +203,7 @@ def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dic
     return {
         "pattern": _pattern(architecture),
         "options": [vars(option) for option in options_of(architecture)],
-        "heads": architecture.needs_heads(),
+        "heads": architecture.uses_heads,
         "costs": [
             {
                 "layers": cost.size.layers,
@@ -241,7 +241,7 @@ def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
 
 
 def _how_counted(task: Task) -> str:
-    tokens = task.length(task.n_points)
+    tokens = task.full_length
     return f"On {task.name} with {tokens} tokens. FLOPs are of training, forward and backward."
 
 
@@ -263,7 +263,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     columns = [*COST_COLUMNS, Column("size group")]
     rows = [(*_cells(architecture, size, task), group_of(size.layers, size.width) or "") for size in sizes]
     out.print(printing.table(out, columns, rows))
-    heads = " Attention heads are part of a size." if architecture.needs_heads() else ""
+    heads = " Attention heads are part of a size." if architecture.uses_heads else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
     out.say(STATE, "dim")
     for fault in dict.fromkeys(architecture.width_fault(size.width) for size in sizes):

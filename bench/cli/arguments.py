@@ -16,8 +16,8 @@ from bench.cli.completion import setting_words, suite_words, task_setting_words
 from bench.cli.stdout import reserve
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS
-from bench.plan import Planned, select
-from bench.shard import Shard
+from bench.plan.planned import Planned, select
+from bench.plan.shard import Shard
 from bench.suite.shipped import locate
 
 RESULTS = Path("results")
@@ -104,7 +104,7 @@ class SuiteChoice:
         """The planned runs that are in the share and match the filter.
 
         Raises:
-            UserError: the filter is wrong, or matches no run (`bench.plan.select`).
+            UserError: the filter is wrong, or matches no run (`bench.plan.planned.select`).
         """
         ids = None if self.shard is None else self.shard.ids(suite.runs)
         return select([entry for entry in planned if ids is None or entry.run.id in ids], self.terms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
-from bench.plan import Planned, Total
+from bench.plan.planned import Planned, Total
 
 
 def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int) -> str:

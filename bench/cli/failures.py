@@ -22,12 +22,12 @@ from bench.cli.arguments import (
     SuiteChoice,
     SuiteWord,
 )
-from bench.cost import Speeds
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.state import Folder
-from bench.plan import Planned, plan
+from bench.plan.planned import Planned, plan
+from bench.plan.time import Speeds
 
 MOST_NAMED = 5
 """Largest number of runs that are listed for each cause."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from bench.cli import printing
-from bench.cost import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
 from bench.dispatch.job import Machine
 from bench.dispatch.slurm.site import Site
 from bench.environment import gpu_memory_mib
 from bench.errors import UserError
-from bench.plan import Planned
+from bench.plan.memory import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
+from bench.plan.planned import Planned
 
 
 def share_gpus(

@@ -22,7 +22,7 @@ from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
 from bench.dispatch.status import WORDS, RunStatus, run_statuses
 from bench.errors import UserError
-from bench.plan import Planned
+from bench.plan.planned import Planned
 from bench.results import STATE
 from bench.run import Run
 

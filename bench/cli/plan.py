@@ -28,10 +28,10 @@ from bench.cli.arguments import (
 )
 from bench.cli.printing import Column
 from bench.cli.run_list import show_runs
-from bench.cost import Speeds
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
-from bench.plan import Planned, Total, plan, stacked
+from bench.plan.planned import Planned, Total, plan, stacked
+from bench.plan.time import Speeds
 from bench.results import withdrawn
 from bench.speed import records
 

@@ -21,7 +21,7 @@ from bench.cli.printing import Column
 from bench.cli.time_limit import Deadline, TimeUp
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
-from bench.plan import Planned
+from bench.plan.planned import Planned
 from bench.results import load_run
 
 POLL_SECONDS = 0.5

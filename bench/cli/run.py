@@ -43,7 +43,6 @@ from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
 from bench.cli.track import tracked
-from bench.cost import Memories, Speeds
 from bench.dispatch.job import Baselines, Job, Machine, is_done
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
@@ -55,7 +54,9 @@ from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned, longest_first, plan, stacked
+from bench.plan.memory import Memories
+from bench.plan.planned import Planned, longest_first, plan, stacked
+from bench.plan.time import Speeds
 from bench.run import Run
 from bench.speed import records
 from bench.suite import Suite

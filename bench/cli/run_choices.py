@@ -10,7 +10,7 @@ from bench import tracking
 from bench.cli import printing
 from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
-from bench.plan import Planned
+from bench.plan.planned import Planned
 from bench.run import Run, leaves
 
 CLUSTERS = ("local", "slurm")

@@ -12,7 +12,7 @@ from rich.text import Text
 from bench.cli import printing
 from bench.cli.printing import Column
 from bench.cli.task_names import TaskName, task_names
-from bench.plan import Planned
+from bench.plan.planned import Planned
 from bench.run import SETTINGS, Run, text_of
 
 SHORT_NAMES = {"learning_rate": "lr", "batch_size": "batch"}

@@ -37,7 +37,7 @@ from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
-from bench.plan import Planned, Total, plan
+from bench.plan.planned import Planned, Total, plan
 from bench.results.evaluations import AXIS
 
 WATCH_SECONDS = 2.0

@@ -16,7 +16,6 @@ from bench.cli.memory import check_fit
 from bench.cli.outcome import conclude, confirm, forget_failures
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
-from bench.cost import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.grouping import JobPlan, WorkItem, chunks, plan_jobs
@@ -27,7 +26,8 @@ from bench.dispatch.stacking import begun
 from bench.dispatch.state import Folder
 from bench.environment import code_identity
 from bench.errors import UserError
-from bench.plan import Planned
+from bench.plan.memory import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
+from bench.plan.planned import Planned
 from bench.results import check_writable, path_of
 from bench.run import Run
 

@@ -63,7 +63,7 @@ def _facts(task: Task) -> dict[str, object]:
     return {
         "fields": task.model_dump(mode="json"),
         "metric": task.metric,
-        "length": task.length(task.n_points),
+        "length": task.full_length,
         "n_inputs": task.n_inputs,
         "n_outputs": task.n_outputs,
         "trivial": task.trivial,
@@ -87,7 +87,7 @@ def _list(out: printing.Output) -> None:
         task = kind.example()
         mark = task.headline.replace("_", " ") if task.headline else "mean over points"
         score = f"{task.metric.replace('_', ' ')}, {mark}"
-        sizes = (str(number) for number in (task.n_dims, task.n_points, task.length(task.n_points)))
+        sizes = (str(number) for number in (task.n_dims, task.n_points, task.full_length))
         rows.append([name, *sizes, score, ", ".join(task.evaluations())])
     out.print(printing.table(out, columns, rows))
     out.say("d: coordinates of an input. Points: examples and queries in a prompt.", "dim")
@@ -115,7 +115,7 @@ def _show(out: printing.Output, kind: type[Task]) -> None:
         )
     out.print(printing.table(out, columns, rows))
     out.say(
-        f"A prompt has {task.length(task.n_points)} tokens; a predictor that has learned nothing scores "
+        f"A prompt has {task.full_length} tokens; a predictor that has learned nothing scores "
         f"{task.trivial:g} ({task.metric.replace('_', ' ')}).",
         "dim",
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.cli import printing
 from bench.errors import UserError
-from bench.plan import Planned
+from bench.plan.planned import Planned
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 UNFINISHED = 75

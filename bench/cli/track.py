@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.cli import printing
 from bench.cli.time_limit import LAST_SECONDS, Deadline
-from bench.plan import Planned
+from bench.plan.planned import Planned
 from bench.tracking import Tracking
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.errors import on_one_line
 from bench.kernels import backends, registry
 from bench.kernels.kernel import Function, Kernel, located
 from bench.kernels.product import precision
@@ -88,7 +89,7 @@ def fault(kernel: str, function: Function, device: torch.device) -> str | None:
                 outcome = _compare(tested, "foreign", length, function, device)
                 (y, gradients), (again, others) = (_outputs_and_gradients(function, values) for _ in range(2))
             except Exception as error:  # the library's code can raise anything
-                return f"it fails on {device}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                return f"it fails on {device}: {on_one_line(error)[:300]}"
             if not outcome.agrees:
                 return (
                     f"it disagrees with the reference on {device} at {length} tokens: its outputs by "

@@ -1,9 +1,9 @@
 """An architecture is a pattern of blocks, described without torch.
 
-A *layer* is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed forward
-network as 1 layer"). An architecture lists the blocks before the first layer, the blocks of a
-layer, blocks that replace the middle of the model, and whether positions are learned. Hybrids and
-ablations are patterns too, not classes of their own:
+A *layer* of the paper is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed
+forward network as 1 layer"). Hybrids since then have four or eight blocks in a layer. An architecture lists
+the blocks before the first layer, the blocks of a layer, blocks that replace the middle of the model, and
+whether positions are learned. Hybrids and ablations are patterns too, not classes of their own:
 
     mambaformer        mamba [attention mamba] × layers
     mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
@@ -103,7 +103,7 @@ class Architecture(ModelOptions):
         return self.first + self.layer + self.middle
 
     def options(self) -> Iterator[tuple[str, type[Frozen], Frozen]]:
-        """Every option that a suite may set: its name, the class that has the field, and what has the value.
+        """Every option that a suite may set: its name, the class with the field, the object with the value.
 
         Options of blocks come first, in order. An option of several blocks occurs once for each.
         """
@@ -172,7 +172,8 @@ class Architecture(ModelOptions):
         """The name without options: `s4_mamba` for `s4_mamba+dropout=0.0`."""
         return self.name.partition("+")[0]
 
-    def needs_heads(self) -> bool:
+    @property
+    def uses_heads(self) -> bool:
         """Whether a block depends on the number of heads."""
         return any(block.uses_heads for block in self.pattern)
 
@@ -238,6 +239,14 @@ class Architecture(ModelOptions):
             fields[key] = tuple(map(with_fields, fields[key]))
         own = {key: value for key, value in options.items() if key in ModelOptions.model_fields}
         variant = type(self).model_validate({**fields, **own})
+        return variant.model_copy(update={"name": self._name_of(variant)})
+
+    def _name_of(self, variant: Architecture) -> str:
+        """The name of a variant: this architecture's, and the options in which the two differ.
+
+        Raises:
+            UserError: a value cannot be part of a name.
+        """
         differing = {
             key: getattr(after, key)
             for (key, _, before), (_, _, after) in zip(self.options(), variant.options(), strict=True)
@@ -246,5 +255,4 @@ class Architecture(ModelOptions):
         for key, value in differing.items():
             if fault := option_fault(str(value)):
                 raise UserError(f"{key}: {value!r}: {fault}")
-        name = "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))
-        return variant.model_copy(update={"name": name})
+        return "+".join((self.name, *(f"{key}={value}" for key, value in sorted(differing.items()))))

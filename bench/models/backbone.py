@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from bench.kernels.normalization import norms
 from bench.models.architecture import Architecture
 from bench.models.dropout import DropoutModule
-from bench.models.embedding import STD, Embedding
-from bench.models.linear import Linear
+from bench.models.embedding import Embedding
+from bench.models.linear import GPT2_STD, Linear
 from bench.models.mixers.block import Place
 from bench.models.sizes import Size
 
@@ -60,13 +60,7 @@ class Model(nn.Module):
         width = architecture.actual_width(size.width)
         table = None if architecture.is_one_mixer else architecture.positions
         self.tied = discrete and architecture.tied
-        self.read_in: nn.Module
-        if not isinstance(n_inputs, int):
-            self.read_in = ReadIns(n_inputs, width, backend)
-        elif discrete:
-            self.read_in = Embedding(n_inputs, width, table.std if table else STD, backend)
-        else:
-            self.read_in = Linear(n_inputs, width, backend)
+        self.read_in = _read_in(n_inputs, width, discrete, table.std if table else GPT2_STD, backend)
         self.positions = (
             learned_positions(architecture.position_rows(length), width, table.std) if table else None
         )
@@ -122,6 +116,17 @@ class Model(nn.Module):
             h, normed = self.add_norm(h, block(normed), *next_weights)
         outputs: Tensor = self.norm_of_sum(h, self.blocks[-1](normed), *weights[-1])
         return outputs
+
+
+def _read_in(
+    n_inputs: int | tuple[int, ...], width: int, discrete: bool, embedding_std: float, backend: str
+) -> nn.Module:
+    """The module from tokens to (B, L, D): a linear map, one for each kind of token, or an embedding."""
+    if not isinstance(n_inputs, int):
+        return ReadIns(n_inputs, width, backend)
+    return (
+        Embedding(n_inputs, width, embedding_std, backend) if discrete else Linear(n_inputs, width, backend)
+    )
 
 
 class ReadIns(nn.Module):

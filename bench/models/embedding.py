@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from bench.kernels import product
 from bench.models.linear import GPT2_STD
 
-STD = GPT2_STD
-"""Standard deviation of the initial weight."""
-
 
 class Embedding(nn.Module):
     """A vector per token id: (B, L) int64 → (B, L, D).
@@ -20,7 +17,8 @@ class Embedding(nn.Module):
     about a hundred tokens, so it costs little.
 
     The vectors have the standard deviation of the learned positions that are added to them, so that neither
-    hides the other at first. The weight itself starts small in any case, because logits are products with it.
+    hides the other at first. The weight itself always starts from N(0, 0.02²), because logits are products
+    with it.
 
     Args:
         tokens: number of different tokens.
@@ -31,8 +29,8 @@ class Embedding(nn.Module):
 
     def __init__(self, tokens: int, width: int, std: float, backend: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(tokens, width) * STD)
-        self.scale = std / STD
+        self.weight = nn.Parameter(torch.randn(tokens, width) * GPT2_STD)
+        self.scale = std / GPT2_STD
         self.linear = product.linear(backend)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ Count = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
 class Size(Frozen):
-    """Layers of two blocks, nominal width, attention heads (8 unless a table says otherwise).
+    """Layers, nominal width, attention heads (8 unless a table says otherwise).
 
     A model without a block that uses heads has none: `heads` is None there, so that asking for Mamba
     with 4 or with 8 heads is the same run.
@@ -28,4 +28,4 @@ class Size(Frozen):
 
     def of(self, architecture: Architecture) -> Size:
         """This size as `architecture` uses it."""
-        return self if architecture.needs_heads() else self.model_copy(update={"heads": None})
+        return self if architecture.uses_heads else self.model_copy(update={"heads": None})

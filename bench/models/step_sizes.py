@@ -7,7 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 0.1, 1e-4
+STEP_MIN, STEP_MAX = 1e-3, 0.1
+
+
+def log_steps(count: int) -> Tensor:
+    """Logarithms (count,) of step sizes Δ that are log-uniform on [STEP_MIN, STEP_MAX]."""
+    low, high = math.log(STEP_MIN), math.log(STEP_MAX)
+    return torch.rand(count) * (high - low) + low
 
 
 def step_biases(count: int) -> Tensor:
@@ -15,6 +21,5 @@ def step_biases(count: int) -> Tensor:
 
     A bias is the inverse softplus, Δ + log(1 − exp(−Δ)); expm1 keeps it accurate for small Δ.
     """
-    low, high = math.log(STEP_MIN), math.log(STEP_MAX)
-    steps = torch.exp(torch.rand(count) * (high - low) + low).clamp(min=STEP_FLOOR)
+    steps = log_steps(count).exp()
     return steps + torch.log(-torch.expm1(-steps))

@@ -69,15 +69,8 @@ def fault(
         )
         if counted != stated:
             return f"it states {stated:,} parameters and has {counted:,} (read-in and read-out included)"
-        try:
-            with torch.no_grad(), _checked_blocks(model, architecture.blocks(size.layers)):
-                before = model(tokens)
-        except _WrongOutput as wrong:
-            return str(wrong)
-        if before.shape != (2, length, N_OUTPUTS):
-            return f"outputs are {tuple(before.shape)} instead of {(2, length, N_OUTPUTS)}"
-        if not bool(torch.isfinite(before).all()):
-            return "outputs are not finite when it is freshly initialised"
+        if wrong := _wrong_output(model, architecture.blocks(size.layers), tokens):
+            return wrong
         if leak := _changed_by_a_cut(model, tokens[:1], replacements[:1]):
             return leak
         with torch.no_grad():
@@ -92,13 +85,31 @@ def fault(
     return None
 
 
+def _wrong_output(model: Model, blocks: Sequence[Block], tokens: Tensor) -> str | None:
+    """What is wrong with outputs of the new model, or of a block, on prompts (B, L, n_inputs), or None."""
+    try:
+        with torch.no_grad(), _checked_blocks(model, blocks):
+            outputs = model(tokens)
+    except _WrongOutput as wrong:
+        return str(wrong)
+    expected = (*tokens.shape[:2], N_OUTPUTS)
+    if outputs.shape != expected:
+        return f"outputs are {tuple(outputs.shape)} instead of {expected}"
+    if not bool(torch.isfinite(outputs).all()):
+        return "outputs are not finite when it is freshly initialised"
+    return None
+
+
 class _WrongOutput(Exception):
     """A block's output that is no tensor (B, L, D) of the type of its input."""
 
 
 @contextmanager
 def _checked_blocks(model: Model, blocks: Sequence[Block]) -> Iterator[None]:
-    """Check the output of every block: a sum with (B, L, 1) is defined, and a kernel reads what is not there.
+    """Check the output of every block.
+
+    PyTorch would not refuse all wrong shapes: it adds (B, L, 1) to (B, L, D), and a kernel of ours would read
+    beyond the end of such a tensor.
 
     Raises:
         _WrongOutput: in the context, when a block has returned a wrong output.
@@ -124,7 +135,7 @@ def _checked_blocks(model: Model, blocks: Sequence[Block]) -> Iterator[None]:
         yield
 
 
-def _places(length: int) -> Iterator[Tensor]:
+def _groups_of_positions(length: int) -> Iterator[Tensor]:
     """Positions 0 … length − 1, in groups of at most `TOKENS_AT_ONCE` tokens of prompts."""
     yield from torch.split(torch.arange(length), max(1, TOKENS_AT_ONCE // length))
 
@@ -136,15 +147,15 @@ def _changed_by_a_cut(model: Model, tokens: Tensor, replacements: Tensor) -> str
     at = torch.arange(length, device=tokens.device)
     before = model(tokens)
     largest = float(before.abs().max())
-    for places in _places(length):
-        cuts = places.to(tokens.device)[:, None]
+    for positions in _groups_of_positions(length):
+        cuts = positions.to(tokens.device)[:, None]
         after = model(torch.where((at < cuts)[..., None], tokens, replacements))
         change = ((after - before).abs().amax(dim=2) * (at < cuts)).amax(dim=1)
         if not bool((change <= TOLERANCE * largest).all()):  # NaN is reported too
             row = int((~(change <= TOLERANCE * largest)).nonzero()[0])
             return (
-                f"it is not causal: other tokens from {int(places[row])} on (of {length}) change an output "
-                f"before them by {float(change[row]):.2g}"
+                f"it is not causal: other tokens from {int(positions[row])} on (of {length}) change an "
+                f"output before them by {float(change[row]):.2g}"
             )
     return None
 
@@ -153,19 +164,19 @@ def _gradient_from_ahead(model: Model, tokens: Tensor) -> str | None:
     """The first output of a prompt (1, L, n_inputs) that depends on later tokens, as a sentence, or None."""
     length = tokens.shape[1]
     at = torch.arange(length, device=tokens.device)
-    for places in _places(length):
-        places = places.to(tokens.device)
-        rows = tokens.expand(len(places), -1, -1).clone().requires_grad_()
+    for positions in _groups_of_positions(length):
+        positions = positions.to(tokens.device)
+        rows = tokens.expand(len(positions), -1, -1).clone().requires_grad_()
         outputs = model(rows)
         # Row i contributes the output at its own position only, so one backward pass tests all positions.
-        tested = outputs[torch.arange(len(places)), places].sum()
+        tested = outputs[torch.arange(len(positions)), positions].sum()
         (gradient,) = torch.autograd.grad(tested, rows, allow_unused=True, materialize_grads=True)
         sizes = gradient.abs().amax(dim=2)
-        ahead = (sizes * (at > places[:, None])).amax(dim=1)
+        ahead = (sizes * (at > positions[:, None])).amax(dim=1)
         if not bool((ahead <= TOLERANCE * sizes.max()).all()):
             row = int((~(ahead <= TOLERANCE * sizes.max())).nonzero()[0])
             return (
-                f"it is not causal: while it trains, output {int(places[row])} (of {length}) depends on "
+                f"it is not causal: while it trains, output {int(positions[row])} (of {length}) depends on "
                 f"tokens after it, with a gradient of {float(ahead[row]):.2g}"
             )
     return None

@@ -15,7 +15,15 @@ from bench.tasks import PROTOCOLS, TASKS, Task
 
 
 class Difference(NamedTuple):
-    """A row: the field, its value in the text, its value in the released code, and the default."""
+    """A field with one value in the paper's text and another in the released code.
+
+    Attributes:
+        where: what has the field: tasks, an architecture, or "any suite".
+        field: its name.
+        paper: its value in the text.
+        released_code: its value in the released code.
+        default: what applies if a suite does not state it, and why.
+    """
 
     where: str
     field: str

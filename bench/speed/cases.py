@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,7 +18,8 @@ from bench.speed.records import shape_of
 from bench.stack import Stack
 from bench.tasks import TASKS
 
-PAPER = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
+USUAL_ARCHITECTURES = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
+"""Those of the paper's figures against FLOPs; the default."""
 USUAL_PRECISIONS = ("fp32", "tf32")
 MEMBERS_PER_SEED = 4
 """Members of a stack that share a seed and its prompts."""
@@ -51,7 +53,7 @@ def runs_of(grid: Grid) -> list[Run]:
         _run(architecture, size, task, precision)
         for task in grid.tasks or ("linear_regression",)
         for size in _sizes(grid.sizes or ("2x128",))
-        for architecture in grid.architectures or PAPER
+        for architecture in grid.architectures or USUAL_ARCHITECTURES
         for precision in grid.precisions or USUAL_PRECISIONS
     ]
 
@@ -64,17 +66,19 @@ def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
     """
     _check(grid)
     sizes = {(size.layers, size.width) for size in _sizes(grid.sizes)} if grid.sizes else None
-    shapes = {
-        (*shape_of(run), run.task.n_inputs, run.task.n_outputs, run.task.discrete): run
-        for run in reversed(list(runs))
-        if (grid.architectures is None or run.architecture.name in grid.architectures)
-        and (grid.tasks is None or run.task.name in grid.tasks)
-        and (grid.precisions is None or run.precision in grid.precisions)
-        and (sizes is None or (run.size.layers, run.size.width) in sizes)
-    }
-    if not shapes:
+    by_shape: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        if (
+            (grid.architectures is None or run.architecture.name in grid.architectures)
+            and (grid.tasks is None or run.task.name in grid.tasks)
+            and (grid.precisions is None or run.precision in grid.precisions)
+            and (sizes is None or (run.size.layers, run.size.width) in sizes)
+        ):
+            shape = (*shape_of(run), run.task.n_inputs, run.task.n_outputs, run.task.discrete)
+            by_shape.setdefault(shape, run)
+    if not by_shape:
         raise UserError("no run of the suite has these architectures, sizes, tasks and precisions")
-    return list(shapes.values())[::-1]
+    return list(by_shape.values())
 
 
 def stack_of(run: Run, members: int) -> Stack:

@@ -15,7 +15,7 @@ from bench.kernels import backends, product
 from bench.run import Run
 from bench.speed.cases import stack_of
 from bench.speed.profile import kernel_times, launches_per_step
-from bench.speed.records import Row, flops_per_step, shape_of
+from bench.speed.records import Row, failure_of, flops_per_step, shape_of
 from bench.stack import Stack, stackable
 from bench.train.loop import TrainingOptions, prepare
 
@@ -56,14 +56,13 @@ def measure(run: Run, members: int, device: torch.device, backend: str, profile:
         return replace(row, failure=f"{run.architecture.name} has blocks that cannot be stacked")
     try:
         with warnings.catch_warnings():
-            # The warning is about operators over which vmap loops. The measured times show their cost.
+            # PyTorch warns of operators over which `torch.func.vmap` loops. The measured times show the cost.
             warnings.filterwarnings("ignore", "There is a performance drop")
             return _measured(row, stack_of(run, members), device, profile)
     except torch.OutOfMemoryError:
         failure = "out of memory"
     except Exception as error:  # a failure concerns this case only; the others are still measured
-        lines = str(error).strip().splitlines()
-        failure = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        failure = failure_of(error)
     finally:
         gc.collect()
         if device.type == "cuda":
@@ -120,10 +119,14 @@ def roofline(device: torch.device, precisions: tuple[str, ...]) -> Roofline:
     for precision in precisions:
         with product.precision(precision), torch.no_grad():
             rates[precision] = 2 * width**3 / seconds_per_call(lambda: multiply(a, b), device)
+    return Roofline(_copy_bytes_per_second(device), rates)
+
+
+def _copy_bytes_per_second(device: torch.device) -> float:
     if device.type == "cuda":
         from bench.kernels.speed import copy_bandwidth
 
-        return Roofline(copy_bandwidth(device), rates)
+        return copy_bandwidth(device)
     source = torch.zeros(COPY_BYTES, dtype=torch.uint8)
     target = torch.empty_like(source)
-    return Roofline(2 * COPY_BYTES / seconds_per_call(lambda: target.copy_(source), device), rates)
+    return 2 * COPY_BYTES / seconds_per_call(lambda: target.copy_(source), device)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from bench.optimizers import Adam
 from bench.run import Run
 from bench.speed.cases import MEMBERS_PER_SEED, RATES
+from bench.speed.records import failure_of
 
 Array: TypeAlias = Any
 Tree: TypeAlias = Any
@@ -51,7 +52,7 @@ def initial(run: Run, key: Array) -> Tree:
         }
         return {"norm_1": norm(), "norm_2": norm(), **maps}
 
-    rows = run.architecture.position_rows(task.length(task.n_points))
+    rows = run.architecture.position_rows(task.full_length)
     return {
         "read_in": linear(int(task.n_inputs), D),  # type: ignore[arg-type]
         "positions": 0.02 * jax.random.normal(next(keys), (rows, D)),
@@ -149,7 +150,7 @@ def measure(run: Run, members: int) -> Mapping[str, Any]:
         "architecture": run.architecture.name,
         "layers": run.size.layers,
         "width": run.size.width,
-        "length": run.task.length(run.task.n_points),
+        "length": run.task.full_length,
         "batch_size": run.batch_size,
         "precision": run.precision,
         "task": run.task.name,
@@ -163,8 +164,7 @@ def measure(run: Run, members: int) -> Mapping[str, Any]:
         with jax.default_matmul_precision(PRECISIONS[run.precision]):
             ms = 1e3 * _seconds_per_step(run, members)
     except Exception as error:  # a failure concerns this case only; XLA's errors have no common class
-        lines = str(error).strip().splitlines()
-        return {**row, "failure": f"{type(error).__name__}: {lines[0] if lines else ''}"}
+        return {**row, "failure": failure_of(error)}
     return {**row, "ms_per_step": ms, "ms_per_member": ms / members}
 
 

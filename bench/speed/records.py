@@ -50,7 +50,7 @@ class Shape(NamedTuple):
 
 def shape_of(run: Run) -> Shape:
     """The shape of a run's training step."""
-    length = run.task.length(run.task.n_points)
+    length = run.task.full_length
     size = run.size
     return Shape(run.architecture.name, size.layers, size.width, length, run.batch_size, run.precision)
 
@@ -58,6 +58,12 @@ def shape_of(run: Run) -> Shape:
 def flops_per_step(run: Run) -> int:
     """Full-length training FLOPs of one step of one run."""
     return run.training_flops_full_length(1)
+
+
+def failure_of(error: BaseException) -> str:
+    """Why a case failed, as rows state it: the type of the error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 @dataclass(frozen=True)

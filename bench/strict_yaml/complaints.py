@@ -10,6 +10,7 @@ import json
 import re
 import types
 import typing
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -20,6 +21,8 @@ from bench.errors import did_you_mean
 from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
+Loc = tuple[str | int, ...]
+"""Keys and indices from the root of some data to a part of it."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,16 @@ class Complaint:
     """One fault in the data.
 
     Attributes:
-        loc: keys and indices from the root to a value that exists.
+        loc: the place of a value that exists.
         message: what is wrong and what would be right.
         key: the complaint is about the key at `loc`, not its value.
     """
 
-    loc: tuple[str | int, ...]
+    loc: Loc
     message: str
     key: bool = False
 
-    def under(self, loc: Sequence[str | int]) -> Complaint:
+    def under(self, loc: Loc) -> Complaint:
         """The complaint with its location moved under `loc`, for data that is a part of other data."""
         return replace(self, loc=(*loc, *self.loc))
 
@@ -104,25 +107,30 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     A value of a wrong type is refused by every member: the complaint lists the types that are expected. If a
     member accepts the type and refuses something inside, only that is a complaint.
     """
-    expected: dict[tuple[str | int, ...], dict[str, Any]] = {}  # by place: expected types, with the value
-    deeper: set[tuple[str | int, ...]] = set()  # places that contain another complaint
+    expected: defaultdict[Loc, list[str]] = defaultdict(list)  # by place, the types that are accepted
+    explained: set[Loc] = set()  # places that have, or contain, a more specific complaint
     for error in errors:
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
-            expected.setdefault(loc, {})[_EXPECTED[error["type"]]] = value
+            expected[loc].append(_EXPECTED[error["type"]])
         else:
-            deeper.update(loc[:end] for end in range(len(loc) + 1))
+            explained.update(loc[:end] for end in range(len(loc) + 1))
             yield _complaint(error, loc, value, model)
     for loc in expected:
-        deeper.update(loc[:end] for end in range(len(loc)))
-    for loc, wanted in expected.items():
-        if loc not in deeper:
-            value = next(iter(wanted.values()))
-            if len(wanted) > 1:
-                wanted.pop("null", None)  # a key that may be left out needs no null
-            kinds = [kind for kind in wanted if "number" in kind]
-            right = _as_number(value, whole="a number" not in kinds) if kinds else ""
-            yield Complaint(loc, _about(loc, f"expected {' or '.join(wanted)}, got {shown(value)}{right}"))
+        explained.update(loc[:end] for end in range(len(loc)))
+    for loc, names in expected.items():
+        if loc not in explained:
+            yield _wrong_type(loc, list(dict.fromkeys(names)), _existing(loc, data)[1])
+
+
+def _wrong_type(loc: Loc, expected: list[str], value: Any) -> Complaint:
+    """A complaint about a value of none of the expected types."""
+    if len(expected) > 1:  # a key that may be left out needs no null
+        expected = [name for name in expected if name != "null"]
+    right = ""
+    if any("number" in name for name in expected):
+        right = _as_number(value, whole="a number" not in expected)
+    return Complaint(loc, _about(loc, f"expected {' or '.join(expected)}, got {shown(value)}{right}"))
 
 
 def _as_number(value: Any, whole: bool) -> str:
@@ -140,7 +148,7 @@ def _as_number(value: Any, whole: bool) -> str:
     return ""
 
 
-def _complaint(error: Any, loc: tuple[str | int, ...], value: Any, model: type[BaseModel]) -> Complaint:
+def _complaint(error: Any, loc: Loc, value: Any, model: type[BaseModel]) -> Complaint:
     kind, context = error["type"], error.get("ctx", {})
     match kind:
         case "extra_forbidden":
@@ -209,7 +217,7 @@ def _bound(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
-def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...], Any]:
+def _existing(loc: Loc, data: Any) -> tuple[Loc, Any]:
     """The parts of a pydantic location that exist in the data, and the value there.
 
     The other parts are names of union members, or of missing keys.
@@ -223,7 +231,7 @@ def _existing(loc: Sequence[str | int], data: Any) -> tuple[tuple[str | int, ...
     return tuple(path), data
 
 
-def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str | int, ...]:
+def _narrowed(loc: Loc, value: Any, message: str) -> Loc:
     """The location of the first key that a rule about a whole mapping names in its message."""
     if isinstance(value, Mapping):
         for word in re.findall(r"\w+", message):
@@ -232,16 +240,16 @@ def _narrowed(loc: tuple[str | int, ...], value: Any, message: str) -> tuple[str
     return loc
 
 
-def _name(loc: Sequence[str | int]) -> str | None:
+def _name(loc: Loc) -> str | None:
     return next((part for part in reversed(loc) if isinstance(part, str)), None)
 
 
-def _about(loc: Sequence[str | int], message: str) -> str:
+def _about(loc: Loc, message: str) -> str:
     """A message that begins with the key that it is about."""
     return f"{name}: {message}" if (name := _name(loc)) else message
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     """Keys that a mapping at a pydantic location may have."""
     candidates: list[Any] = [model]
     for part in loc:

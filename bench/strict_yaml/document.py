@@ -23,11 +23,10 @@ import yaml
 from pydantic import BaseModel
 
 from bench.errors import InvalidFile, did_you_mean, nearest
-from bench.strict_yaml.complaints import Complaint, validated
+from bench.strict_yaml.complaints import Complaint, Loc, validated
 from bench.strict_yaml.numbers import FRACTION, NOT_FINITE, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
-Loc = Sequence[str | int]
 _Problems = list[tuple[tuple[int, int], str]]
 
 MOST_BYTES = 16 << 20

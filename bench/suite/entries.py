@@ -6,23 +6,21 @@ them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from bench import plugins
 from bench.errors import UserError, did_you_mean
-from bench.frozen import Frozen, identity
+from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS
-from bench.strict_yaml.complaints import Complaint, shown, validated
+from bench.strict_yaml.complaints import Complaint, Loc, shown, validated
 from bench.tasks import TASKS, Task
 
-Loc = tuple[str | int, ...]
 T = TypeVar("T", bound=Frozen)
 
 
@@ -131,11 +129,20 @@ def _valid(model: type[T], data: Any, loc: Loc, complaints: list[Complaint]) -> 
         yield outcome
 
 
+def _recordable(settings: T, name: str, loc: Loc, complaints: list[Complaint]) -> Iterator[T]:
+    """The settings; nothing, and a complaint, if a field of a plugin cannot be recorded."""
+    if fault := record_fault(settings):
+        complaints.append(Complaint(loc, f"{name} cannot be recorded: {fault}"))
+    else:
+        yield settings
+
+
 def _task(entry: At, protocol: str, complaints: list[Complaint]) -> Iterator[Task]:
     for name, fields in _named(entry, TASKS, "task", complaints):
         kind = TASKS[name]
         filled = {field: choices[protocol] for field, choices in kind.protocol_fields.items()}
-        yield from _valid(kind, {"name": name, **filled, **fields}, entry.loc, complaints)
+        for task in _valid(kind, {"name": name, **filled, **fields}, entry.loc, complaints):
+            yield from _recordable(task, f"task '{name}'", entry.loc, complaints)
 
 
 def _optimizer(entry: At, complaints: list[Complaint]) -> Iterator[Optimizer]:
@@ -153,15 +160,10 @@ def _architecture(entry: At, complaints: list[Complaint]) -> Iterator[Architectu
             continue
         try:
             variant = architecture.with_options(options)
-            json.dumps(identity(variant), allow_nan=False)
         except UserError as error:
             complaints.append(Complaint(entry.loc, str(error)))
-        except (TypeError, ValueError) as error:  # a field of a plugin
-            complaints.append(
-                Complaint(entry.loc, f"architecture '{name}': its options are not plain data: {error}")
-            )
         else:
-            yield variant
+            yield from _recordable(variant, f"architecture '{name}'", entry.loc, complaints)
 
 
 def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Complaint]:

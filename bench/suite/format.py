@@ -1,7 +1,7 @@
 """The suite format as pydantic models, from which the checks and the JSON Schema follow.
 
 Every setting of a grid is optional here, because `defaults` may contain it. `bench.suite.grid` complains
-about missing settings after both are read. A single value is a list with one entry. Settings of training are
+about a setting that is missing in both. A single value is a list with one entry. Settings of training are
 those of `bench.run.SETTINGS`.
 """
 
@@ -75,8 +75,8 @@ class _OptimizerSchema:
         return {"anyOf": [{"enum": list(OPTIMIZERS), "type": "string"}, mappings]}
 
 
-# `bench.suite.grid` checks names when a suite is read, because plugins add names. Pydantic cannot refer to a
-# definition of another source, hence a mark that `json_schema` replaces.
+# `bench.suite.entries` checks names when a suite is read, because plugins add names. Pydantic cannot refer to
+# a definition of another source, hence a mark that `json_schema` replaces.
 _ENTRY = "x-entry"
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, NamedTuple
@@ -18,10 +17,8 @@ from bench.names import file_fault
 from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
 from bench.run import SETTINGS, Run, short
-from bench.strict_yaml.complaints import Complaint
+from bench.strict_yaml.complaints import Complaint, Loc
 from bench.suite.entries import (
-    At,
-    Loc,
     architectures,
     distinct,
     is_known,
@@ -30,65 +27,14 @@ from bench.suite.entries import (
     sizes,
     tasks,
 )
-from bench.suite.format import Entry, Every, Exclusion, Point, Settings
+from bench.suite.format import Entry, Every, Exclusion, Settings
+from bench.suite.settings import AXES, NEEDED, Stated, settings_of_point, unzipped
 from bench.tasks import TASKS, Task
-
-AXES = {
-    "task": "tasks",
-    "architecture": "architectures",
-    "size": "sizes",
-    "protocol": "protocol",
-    **{name: setting.key for name, setting in SETTINGS.items() if setting.listed},
-}
-"""Keys of a point, and the lists of a grid that they correspond to."""
 
 MOST_RUNS = 1_000_000
 """Largest number of grid points of one experiment."""
 MOST_CHECKPOINTS = 10_000
 """Largest number of checkpoints of one run, which is evaluated at each."""
-
-NEEDED = (
-    "tasks",
-    "architectures",
-    "sizes",
-    *(
-        setting.key
-        for name, setting in SETTINGS.items()
-        if setting.listed and Run.model_fields[name].is_required()
-    ),
-)
-"""Lists that every grid needs."""
-
-
-@dataclass(frozen=True)
-class Stated:
-    """The settings of an experiment, completed from the defaults.
-
-    Attributes:
-        places: where each setting is written; settings that are not written are absent.
-        broken: settings that were refused; complaints about them exist already.
-        changed: settings that the command line changed, in points too.
-    """
-
-    settings: Settings
-    places: Mapping[str, Loc]
-    broken: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
-
-    def listed(self, key: str) -> list[At]:
-        """The values of a list, each with its place."""
-        place = self.places.get(key, ())
-        return [At(value, (*place, index)) for index, value in enumerate(getattr(self.settings, key))]
-
-    @property
-    def steps(self) -> int | None:
-        """Steps of every run; None if they are not stated."""
-        steps: int | None = getattr(self.settings, SETTINGS["steps"].key)
-        return steps
-
-    def lacks(self, key: str) -> bool:
-        """Whether a setting without a default is missing."""
-        return not getattr(self.settings, key) and key not in self.broken
 
 
 class Cell(NamedTuple):
@@ -112,7 +58,7 @@ class Cell(NamedTuple):
     architecture_place: Loc
 
     def value(self, key: str) -> Any:
-        """The point's value of a field of an exclusion, without size and architecture."""
+        """The value with which a field of an exclusion is compared; `_matching` compares the other two."""
         match key:
             case "task":
                 return self.task.name
@@ -122,20 +68,6 @@ class Cell(NamedTuple):
                 return self.settings["optimizer"].name
             case _:
                 return self.settings[key] if key in self.settings else getattr(self.size, key)
-
-
-def matching(cells: Iterable[Cell], exclusion: Exclusion) -> list[Cell]:
-    """The points that have the value of every field of the exclusion."""
-    fields = exclusion.model_dump(exclude_none=True)
-    group, architecture = fields.pop("size", None), fields.pop("architecture", None)
-    pattern = None if architecture is None else canonical(architecture)
-    return [
-        cell
-        for cell in cells
-        if all(cell.value(key) == value for key, value in fields.items())
-        and (group is None or cell.listed_size in SIZE_GROUPS[group])
-        and (pattern is None or fnmatchcase(cell.architecture.name, pattern))
-    ]
 
 
 def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) -> tuple[Run, ...]:
@@ -158,7 +90,7 @@ def expand(stated: Stated, entry: Entry, loc: Loc, complaints: list[Complaint]) 
     runs = [] if missing and entry.points else list(_grid_runs(stated, entry.exclude, loc, complaints))
     for index, point in enumerate(entry.points):
         place = (*loc, "points", index)
-        if single := _point(stated, point, place, complaints):
+        if single := settings_of_point(stated, point, place, complaints):
             runs += _grid_runs(single, [], place, complaints)
     if not runs and len(complaints) == before and not stated.broken:
         complaints.append(Complaint(loc, "there is nothing to run: every grid point is excluded"))
@@ -173,7 +105,7 @@ def _grid_runs(
     if stated.lacks("steps"):
         complaints.append(Complaint(loc, "missing key 'steps'"))
     checkpoints = _checkpoints(stated, complaints)
-    parts = _unzipped(stated, loc, complaints)
+    parts = unzipped(stated, loc, complaints)
     if _too_many(parts, loc, complaints):
         return
     cells = [cell for part in parts for cell in _cells(part, loc, complaints)]
@@ -185,39 +117,6 @@ def _grid_runs(
         return
     for cell in remaining:
         yield from _valid_run(cell, stated.settings, checkpoints, complaints)
-
-
-def _unzipped(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated]:
-    """The settings with the first value of every zipped list, with the second of each, and so on.
-
-    Without zipped lists, the settings as they are; nothing if the lists cannot be paired.
-    """
-    keys = stated.settings.zip
-    if not keys and "zip" not in stated.broken:
-        return [stated]
-    lists = {key: stated.listed(key) for key in keys}
-    place = stated.places.get("zip", loc)
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
-            complaints.append(Complaint((*place, index), f"zip: '{key}' is listed twice"))
-    if len(lists) < len(keys) or stated.broken & {*keys, "zip"}:
-        return []
-    first, *others = keys
-    count = len(lists[first])
-    for key in others:
-        if len(lists[key]) != count:
-            unequal = f"{first} has {count} values, {key} has {len(lists[key])}"
-            at = next((stated.places[name] for name in (first, key) if name in stated.changed), place)
-            complaints.append(Complaint(at, f"zip: {unequal}; paired lists have equal lengths"))
-            return []
-    return [
-        replace(
-            stated,
-            settings=stated.settings.model_copy(update={key: [lists[key][row].value] for key in keys}),
-            places={**stated.places, **{key: lists[key][row].loc for key in keys}},
-        )
-        for row in range(count)
-    ]
 
 
 def _cells(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Cell]:
@@ -363,13 +262,30 @@ def _without_excluded(
         place = (*loc, index)
         if not _names_are_known(exclusion, place, complaints):
             continue
-        if must_match and not matching(cells, exclusion):
+        if must_match and not _matching(cells, exclusion):
             complaints.append(
                 Complaint(place, f"excludes nothing: no grid point matches{_variants(exclusion, cells)}")
             )
-        excluded = {id(cell) for cell in matching(remaining, exclusion)}
+        excluded = {id(cell) for cell in _matching(remaining, exclusion)}
         remaining = [cell for cell in remaining if id(cell) not in excluded]
     return remaining
+
+
+def _matching(cells: Iterable[Cell], exclusion: Exclusion) -> list[Cell]:
+    """The points that have the value of every field of the exclusion.
+
+    An architecture may be a pattern. A size group stands for all of its sizes.
+    """
+    fields = exclusion.model_dump(exclude_none=True)
+    group, architecture = fields.pop("size", None), fields.pop("architecture", None)
+    pattern = None if architecture is None else canonical(architecture)
+    return [
+        cell
+        for cell in cells
+        if all(cell.value(key) == value for key, value in fields.items())
+        and (group is None or cell.listed_size in SIZE_GROUPS[group])
+        and (pattern is None or fnmatchcase(cell.architecture.name, pattern))
+    ]
 
 
 def _names_are_known(exclusion: Exclusion, place: Loc, complaints: list[Complaint]) -> bool:
@@ -398,53 +314,3 @@ def _variants(exclusion: Exclusion, cells: Sequence[Cell]) -> str:
         if cell.architecture.name != exclusion.architecture
     )
     return f" (there is {', '.join(names)})" if names else ""
-
-
-def _point(stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]) -> Stated | None:
-    """The settings of a point: its own fields, completed from the experiment where that has one value.
-
-    None, and complaints, if the point leaves something open. Settings of the command line stay as they are.
-    """
-    before = len(complaints)
-    update, places = _own_settings(stated, point, loc, complaints)
-    for key, setting in AXES.items():
-        values = update.get(setting, getattr(stated.settings, setting))
-        if setting in stated.changed:
-            continue
-        if len(values) > 1:
-            complaints.append(
-                Complaint(loc, f"missing key '{key}': the experiment lists {len(values)} of them")
-            )
-        elif not values and stated.lacks(setting):
-            complaints.append(Complaint(loc, f"missing key '{key}'"))
-    if len(complaints) > before:
-        return None
-    return replace(
-        stated,
-        settings=stated.settings.model_copy(update=update),
-        places={**stated.places, **places},
-        broken=stated.broken - update.keys(),
-    )
-
-
-def _own_settings(
-    stated: Stated, point: Point, loc: Loc, complaints: list[Complaint]
-) -> tuple[dict[str, Any], dict[str, Loc]]:
-    """The settings that a point replaces, by the keys of an experiment, and where they are written."""
-    fields = {key: value for key in point.model_fields_set if (value := getattr(point, key)) is not None}
-    update: dict[str, Any] = {"zip": []}
-    places: dict[str, Loc] = {}
-    shape = {key: fields.pop(key) for key in ("layers", "width", "heads") if key in fields}
-    if shape and "size" in fields:
-        complaints.append(Complaint((*loc, "size"), "give either size or layers and width, not both"))
-    elif shape and "sizes" not in stated.changed:
-        update["sizes"], places["sizes"] = [shape], loc
-    # The experiment's checkpoints belong to the experiment's number of steps.
-    if "steps" in fields and "checkpoints" not in stated.changed:
-        update["checkpoints"] = []
-    for key, value in fields.items():
-        setting = AXES.get(key, key)
-        if setting not in stated.changed:
-            update[setting] = [value] if key in AXES else value
-            places[setting] = (*loc, key)
-    return update, places

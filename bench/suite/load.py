@@ -30,9 +30,9 @@ from bench.run import Run
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.strict_yaml.document import Document, lines, read
 from bench.suite.changes import Changes, changes
-from bench.suite.entries import Loc
 from bench.suite.format import Entry, Settings, SuiteFile, checked_name, json_schema
-from bench.suite.grid import Stated, expand
+from bench.suite.grid import expand
+from bench.suite.settings import completed
 
 __all__ = ["Experiment", "Suite", "json_schema", "load"]
 
@@ -104,7 +104,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Suite:
     """
     plugins.load_installed()
     reading = _Reading({}, set(), [], changes(settings))
-    header = reading.file(path, ())
+    header = reading.read_file(path, ())
     if reading.problems or header is None:  # a file without a header has a problem
         raise InvalidFile([*reading.problems, *reading.faults])
     if reading.faults:
@@ -118,7 +118,7 @@ class _Reading:
     """The files and experiments that were read so far, and their problems.
 
     Attributes:
-        experiments: experiments by name, each with the place where it is written.
+        experiments: by name, each with the place where it is written.
         files: the files read, as resolved paths. A file that is included twice counts once.
         problems: one line per problem of a file.
         changes: settings that replace those of every experiment.
@@ -131,7 +131,7 @@ class _Reading:
     changes: Changes
     faults: dict[str, None] = field(default_factory=dict)
 
-    def file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
+    def read_file(self, path: Path, includers: tuple[Path, ...]) -> SuiteFile | None:
         """Read one file after the files it includes. Returns its header, or None if it cannot be read."""
         self.files.add(_real(path))
         try:
@@ -143,33 +143,26 @@ class _Reading:
         data = document.data if isinstance(document.data, dict) else {}
         header = _header(document, complaints)
         for index, name in enumerate(header.include):
-            target, chain = path.parent / name, (*includers, path)
-            if _real(target) in [_real(file) for file in chain]:
-                circle = " → ".join(str(file) for file in (*chain, target))
-                complaints.append(Complaint(("include", index), f"files include each other: {circle}"))
-            elif not target.is_file():
-                complaints.append(Complaint(("include", index), f"include: no such file: {target}"))
-            elif _real(target) not in self.files:
-                self.file(target, chain)
-        defaults, broken = _usable(Settings, data.get("defaults", {}), ("defaults",), complaints)
-        experiments = data.get("experiments", {})
-        if not isinstance(experiments, dict):
-            complaints.append(
-                Complaint(("experiments",), f"experiments: expected a mapping, got {shown(experiments)}")
-            )
-            experiments = {}
-        elif not experiments and not header.include and data:
-            missing = (
-                "missing key 'experiments'" if "experiments" not in data else "experiments: there is none"
-            )
-            complaints.append(Complaint(("experiments",), missing))
-        for name, entry in experiments.items():
-            self.experiment(document, name, entry, (defaults, broken), complaints)
+            if fault := self._include(path.parent / name, (*includers, path)):
+                complaints.append(Complaint(("include", index), fault))
+        defaults = _usable(Settings, data.get("defaults", {}), ("defaults",), complaints)
+        for name, entry in _experiments(data, header, complaints).items():
+            self.read_experiment(document, name, entry, defaults, complaints)
         self.problems += lines(document, self.changes.of_file(complaints))
         self.faults |= dict.fromkeys(self.changes.lines(complaints))
         return header
 
-    def experiment(
+    def _include(self, target: Path, includers: tuple[Path, ...]) -> str | None:
+        """Read an included file if it was not read yet. Returns why it cannot be included, or None."""
+        if _real(target) in map(_real, includers):
+            return f"files include each other: {' → '.join(map(str, (*includers, target)))}"
+        if not target.is_file():
+            return f"include: no such file: {target}"
+        if _real(target) not in self.files:
+            self.read_file(target, includers)
+        return None
+
+    def read_experiment(
         self,
         document: Document,
         name: str,
@@ -190,20 +183,7 @@ class _Reading:
         if what := unknown(entry.rebuilds):
             message = f"rebuilds: there is no '{what}' to draw{did_you_mean(what, EXHIBITS)}"
             complaints.append(Complaint((*loc, "rebuilds"), message))
-        settings, refused = defaults
-        set_keys = [key for key in Settings.model_fields if key in entry.model_fields_set]
-        changed = self.changes.keys
-        update = {key: getattr(entry, key) for key in set_keys}
-        update |= {key: getattr(self.changes.settings, key) for key in changed}
-        places: dict[str, Loc] = {key: ("defaults", key) for key in settings.model_fields_set}
-        places |= {key: (*loc, key) for key in set_keys}
-        places |= {key: self.changes.location(key) for key in changed}
-        stated = Stated(
-            settings.model_copy(update=update),
-            places,
-            (broken | (refused - set(set_keys))) - changed,
-            changed,
-        )
+        stated = completed(entry, loc, broken, defaults, self.changes)
         runs = expand(stated, entry, loc, complaints)
         experiment = Experiment(name, entry.rebuilds, entry.description.strip(), runs)
         self.experiments.setdefault(name, (experiment, document.where(loc, key=True)))
@@ -221,6 +201,19 @@ def _header(document: Document, complaints: list[Complaint]) -> SuiteFile:
     include = data.get("include") if isinstance(data, dict) else None
     files = [name for name in include if isinstance(name, str)] if isinstance(include, list) else []
     return SuiteFile(name="unusable", include=files)
+
+
+def _experiments(data: dict[str, Any], header: SuiteFile, complaints: list[Complaint]) -> dict[str, Any]:
+    """The experiments of a file as data; complains about a file that is not empty and has none."""
+    experiments = data.get("experiments", {})
+    if isinstance(experiments, dict):
+        if data and not experiments and not header.include:
+            fault = "experiments: there is none" if "experiments" in data else "missing key 'experiments'"
+            complaints.append(Complaint(("experiments",), fault))
+        return experiments
+    fault = f"experiments: expected a mapping, got {shown(experiments)}"
+    complaints.append(Complaint(("experiments",), fault))
+    return {}
 
 
 def _usable(

@@ -246,9 +246,14 @@ class Task(Frozen):
         """Tokens in a prompt of `n_points` points."""
 
     @property
+    def full_length(self) -> int:
+        """Tokens in a prompt of all points."""
+        return self.length(self.n_points)
+
+    @property
     def flops_length(self) -> int:
         """Tokens per prompt that FLOPs count: those of a full prompt, or the mean if prompts differ."""
-        return self.length(self.n_points)
+        return self.full_length
 
     def points_at(self, step: int) -> int:
         """Points counted by the loss at optimisation step `step`."""
@@ -420,7 +425,7 @@ class Task(Frozen):
         The host computes it without the device, because a captured step has a graph for every length. There
         should be few different lengths.
         """
-        return self.length(self.n_points)
+        return self.full_length
 
     def cut(self, prompts: Prompts, length: int) -> Prompts:
         """The prompts without their tokens from `length` on, for a `batch_length` of this task."""

@@ -23,9 +23,9 @@ from bench.cli import printing
 from bench.cli.app import COMMANDS, load
 from bench.cli.arguments import SuiteChoice
 from bench.cli.expected_time import cautious_seconds, expected_cost
-from bench.cost import TimeEstimate
 from bench.dispatch.status import RunStatus
-from bench.plan import Planned
+from bench.plan.planned import Planned
+from bench.plan.time import TimeEstimate
 from bench.results import path_of
 
 TINY = """\

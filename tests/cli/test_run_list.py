@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from bench import suite as suites
 from bench.cli.printing import Column, Output, table
 from bench.cli.run_list import show_runs
-from bench.cost import Speeds
-from bench.plan import Planned, plan
+from bench.plan.planned import Planned, plan
+from bench.plan.time import Speeds
 from bench.results import Pool
 
 IDS = re.compile(r"^[0-9a-f]{12}\b", re.MULTILINE)

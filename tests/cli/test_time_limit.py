@@ -12,10 +12,10 @@ from command import bench, said
 
 from bench import suite as suites
 from bench.cli.time_limit import LEAVE_SECONDS, UNFINISHED, Deadline, process_age, saving_seconds, seconds_of
-from bench.cost import TimeEstimate
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
-from bench.plan import Planned
+from bench.plan.planned import Planned
+from bench.plan.time import TimeEstimate
 from bench.results import STATE
 
 SUITE = """\

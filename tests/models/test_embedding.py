@@ -8,7 +8,8 @@ from torch.func import functional_call, vmap
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
-from bench.models.embedding import STD, Embedding
+from bench.models.embedding import Embedding
+from bench.models.linear import GPT2_STD
 from bench.models.sizes import Size
 
 NAMES = ("transformer", "mamba", "standard_hybrid", "mambaformer", "lstm", "s4")
@@ -28,7 +29,7 @@ def test_the_product_is_the_lookup_and_has_its_gradient() -> None:
     ids = torch.tensor([[1, 1, 6], [0, 1, 3]])
     vectors, upstream = embedding(ids), torch.randn(2, 3, 5)
     table = embedding.weight.detach().clone().requires_grad_()
-    expected = torch.nn.functional.embedding(ids, table) / STD
+    expected = torch.nn.functional.embedding(ids, table) / GPT2_STD
     torch.testing.assert_close(vectors, expected)
     vectors.backward(upstream)
     expected.backward(upstream)

@@ -28,7 +28,7 @@ from bench.errors import UserError
 from bench.run import Run
 from bench.speed import measure as measuring
 from bench.speed import records
-from bench.speed.cases import PAPER, Grid, distinct, runs_of, stack_of
+from bench.speed.cases import USUAL_ARCHITECTURES, Grid, distinct, runs_of, stack_of
 from bench.speed.measure import measure, roofline, seconds_per_call
 from bench.speed.picture import LONGEST_NAME, draw, largest, short_name
 from bench.speed.profile import device_events, group_of, summed
@@ -49,7 +49,7 @@ def tiny(architecture: str = "transformer", **fields: Any) -> Run:
 def test_the_default_grid_is_the_papers_six_architectures_in_both_precisions() -> None:
     runs = runs_of(Grid())
     assert [(run.architecture.name, run.precision) for run in runs] == [
-        (name, precision) for name in PAPER for precision in ("fp32", "tf32")
+        (name, precision) for name in USUAL_ARCHITECTURES for precision in ("fp32", "tf32")
     ]
     assert {(run.size.layers, run.size.width, run.task.name) for run in runs} == {
         (2, 128, "linear_regression")

@@ -14,7 +14,7 @@ from bench.errors import InvalidFile, UserError
 from bench.models.architectures import ARCHITECTURES, canonical
 from bench.names import MOST_BYTES, MOST_LETTERS
 from bench.paper.exhibits import EXHIBITS, unknown
-from bench.plan import select
+from bench.plan.planned import select
 from bench.run import Run
 from bench.strict_yaml.document import read
 from bench.suite import load

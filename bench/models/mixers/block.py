@@ -118,20 +118,15 @@ def whole_product(factor: float, count: int) -> int | None:
     return round(product) if math.isclose(product, round(product), rel_tol=1e-9) else None
 
 
+@cache
 def count_parameters(block: Block, D: int) -> int:
     """Number of trainable parameters of the module that `block` builds at width D, by building it.
 
     Raises:
         UserError: the module cannot be built.
     """
-    return _count_parameters(type(block), block.model_dump_json(), D)
-
-
-@cache
-def _count_parameters(kind: type[Block], settings: str, D: int) -> int:
     import torch
 
-    block = kind.model_validate_json(settings)
     place = Place(width=D, heads=1, layers=1, blocks=1, index=0, backend="sequential")
     try:
         with torch.random.fork_rng(devices=[]):
@@ -140,5 +135,5 @@ def _count_parameters(kind: type[Block], settings: str, D: int) -> int:
             raise TypeError(f"`build` returns {type(module).__name__} instead of a torch.nn.Module")
         return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     except Exception as error:  # a plugin's code may raise anything
-        reason = raised_in(error, kind.__module__)
+        reason = raised_in(error, type(block).__module__)
         raise UserError(f"block '{block.name}' cannot be built at width {D}: {reason}") from error

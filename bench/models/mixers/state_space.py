@@ -13,7 +13,7 @@ class HeadedStateSpace(Block):
     Attributes:
         state: numbers in the state of a channel, N.
         head_dim: channels of a head, P; divides the inner width.
-        expand: inner width over D.
+        expand: the inner width E over D.
     """
 
     state: PositiveInt = 64

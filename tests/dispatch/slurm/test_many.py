@@ -12,7 +12,7 @@ import pytest
 from place import Place
 
 from bench import results as pool_of
-from bench.cost import cautious_seconds
+from bench.plan.time import cautious_seconds
 from bench.run import Run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

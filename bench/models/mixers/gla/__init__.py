@@ -36,14 +36,15 @@ class GLA(Block):
 
     def width_fault(self, D: int) -> str | None:
         keys = whole_product(self.expand_keys, D)
-        for what, width in (("its width", D), ("the width of its keys", keys or self.expand_keys * D)):
-            if width % self.heads:
-                return f"{what} {width:g} is not a multiple of {self.heads} heads"
+        if D % self.heads:
+            return f"its width {D} is not a multiple of {self.heads} heads"
+        if keys is None or keys % self.heads:
+            return f"the width of its keys {self.expand_keys * D:g} is not a multiple of {self.heads} heads"
         return None
 
     def key_width(self, D: int) -> int:
         """Width of the keys of all heads."""
-        return whole_product(self.expand_keys, D) or 0
+        return round(self.expand_keys * D)
 
     def parameters(self, D: int) -> int:
         keys = self.key_width(D)

@@ -23,7 +23,7 @@ class Mamba2(HeadedStateSpace):
     Attributes:
         state: numbers in the state of a channel, N.
         head_dim: channels of a head, P; divides the inner width.
-        expand: inner width over D.
+        expand: the inner width E over D.
         convolution: taps of the short convolution of x, B and C.
     """
 

@@ -22,7 +22,7 @@ class Mamba3(HeadedStateSpace):
     Attributes:
         state: numbers in the state of a channel, N.
         head_dim: channels of a head, P; divides the inner width.
-        expand: inner width over D.
+        expand: the inner width E over D.
         rotation: "data" rotates pairs of B's and C's coordinates by sums of Δ π tanh(map of the input) over
             all tokens so far, which lets a state count. "fixed" rotates by the position times a frequency, as
             rotary embeddings do (base 10 000). "none" rotates nothing.
@@ -48,7 +48,7 @@ class Mamba3(HeadedStateSpace):
     @property
     def pairs(self) -> int:
         """Rotated pairs of coordinates, R."""
-        return 0 if self.rotation == "none" else (whole_product(self.rotated, self.state) or 0) // 2
+        return 0 if self.rotation == "none" else round(self.rotated * self.state) // 2
 
     @property
     def angles(self) -> int:

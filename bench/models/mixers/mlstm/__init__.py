@@ -20,7 +20,7 @@ class MLSTM(Block):
 
     Attributes:
         heads: number of heads, H; divides the inner width.
-        expand: inner width over D. The authors round the inner width up to a multiple of 64.
+        expand: the inner width E over D. The authors round the inner width up to a multiple of 64.
         convolution: taps of the short convolution before queries and keys.
     """
 

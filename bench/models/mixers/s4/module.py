@@ -18,14 +18,20 @@ from torch import Tensor, nn
 from bench.kernels.activation import bias_glu, gelu
 from bench.kernels.ssm import diagonal_ssm
 from bench.models.linear import Linear
-from bench.models.step_sizes import STEP_MAX, STEP_MIN
+from bench.models.step_sizes import log_steps
 
 
 class DiagonalSSM(nn.Module):
     """An independent SSM with a skip per channel, (B, L, E) → (B, L, E).
 
-    The initialisation is S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform on
-    [STEP_MIN, STEP_MAX], skip standard normal or ones. All parameters have the run's learning rate.
+    The initialisation is S4D-Lin: A_n = −1/2 + iπn, C complex standard normal, Δ log-uniform
+    (`bench.models.step_sizes`). All parameters have the run's learning rate.
+
+    Args:
+        channels: E.
+        state: N, an even number; a channel has N/2 complex modes.
+        backend: name of the kernels' backend.
+        skip: initial values of the skip: from N(0, 1), or 1.
     """
 
     def __init__(
@@ -33,8 +39,7 @@ class DiagonalSSM(nn.Module):
     ) -> None:
         super().__init__()
         self.ssm, modes = diagonal_ssm(backend), state // 2
-        low, high = math.log(STEP_MIN), math.log(STEP_MAX)
-        self.log_step = nn.Parameter(torch.rand(channels) * (high - low) + low)
+        self.log_step = nn.Parameter(log_steps(channels))
         self.log_decay = nn.Parameter(torch.full((channels, modes), math.log(0.5)))
         self.frequency = nn.Parameter((math.pi * torch.arange(modes)).repeat(channels, 1))
         self.C = nn.Parameter(torch.randn(channels, modes, 2) * math.sqrt(0.5))  # real, imaginary
@@ -45,7 +50,14 @@ class DiagonalSSM(nn.Module):
 
 
 class S4Module(nn.Module):
-    """SSM, GELU and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D)."""
+    """SSM, GELU and a gated 1×1 mixing of channels, (B, L, D) → (B, L, D).
+
+    Args:
+        width: D.
+        backend: name of the kernels' backend.
+        state: N, an even number.
+        dropout: probability with which training zeroes a whole channel after the GELU.
+    """
 
     def __init__(self, width: int, backend: str, *, state: int, dropout: float) -> None:
         super().__init__()

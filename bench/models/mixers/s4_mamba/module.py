@@ -1,4 +1,10 @@
-"""Mamba's block around a time-invariant SSM, in PyTorch."""
+"""Mamba's block around a time-invariant SSM, in PyTorch.
+
+x, z = in(h)                    two halves of width E·D
+x = silu(conv(x))               causal, depthwise, 4 taps
+y = dropout(ssm(x))             S4D's SSM (`bench.models.mixers.s4.module`)
+out(y · z)                      or out(y · silu(z))
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,19 @@ from bench.models.mixers.s4.module import DiagonalSSM
 
 
 class S4MambaModule(nn.Module):
-    """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D)."""
+    """Mamba's block around a time-invariant SSM, (B, L, D) → (B, L, D).
+
+    Args:
+        width: D.
+        blocks: residual blocks of the model's layers; the output projection starts smaller by 1/√blocks.
+        backend: name of the kernels' backend.
+        state: N, an even number.
+        expand: E, the inner width over D.
+        taps: taps of the short convolution.
+        dropout: probability with which training zeroes a whole channel of the SSM's output.
+        gate: function of the gate z.
+        skip: initial values of the SSM's skip: from N(0, 1), or 1.
+    """
 
     def __init__(
         self,

@@ -1,8 +1,7 @@
-"""What a run will cost in hours and memory: measured on its device, scaled from that, or unknown."""
+"""How long a run will take: measured on its device, scaled from a measured shape, or unknown."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -14,22 +13,17 @@ from bench.run import Run
 from bench.speed.records import Record, Shape, flops_per_step, shape_of
 
 Basis = Literal["measured", "scaled", "unknown"]
+"""What an estimate rests on: the same shape, a similar one, or nothing."""
 
 MOST_FLOPS_FACTOR = 8.0
 """Times are scaled to shapes whose FLOPs per step are within this factor of a measured shape's."""
 MOST_LENGTH_FACTOR = 2.0
-"""And whose prompts' length is within this factor."""
+"""Times are scaled to shapes whose prompts' length is within this factor of a measured shape's."""
 LEAST_STEPS_PER_SECOND = 1e-6
 """A slower result, one step in eleven days, measured nothing: a damaged file or a stopped clock."""
 CAUTIOUS_FLOPS_PER_SECOND = {"cpu": 1e9, "gpu": 1e12}
 """Slower than devices usually are. Work of unknown duration is divided into jobs at this rate, and confirmed
 before it starts; it is never shown as a time."""
-
-CONTEXT_MIB = 700
-"""What a process takes on a GPU before it trains anything."""
-MOST_SIDE_BY_SIDE = 1
-"""Runs that share a GPU if `--workers` does not say how many. Without MPS, processes take turns on a
-GPU: on an H100, each of two small runs (4×64, captured) had 49 % of the steps per second of one alone."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +109,10 @@ class Speeds:
             candidate
             for candidate in self._times
             if (candidate.architecture, candidate.precision) == (shape.architecture, shape.precision)
-            and _factor(candidate.length, shape.length) <= MOST_LENGTH_FACTOR
-            and _factor(self._flops[candidate], per_step) <= MOST_FLOPS_FACTOR
+            and factor(candidate.length, shape.length) <= MOST_LENGTH_FACTOR
+            and factor(self._flops[candidate], per_step) <= MOST_FLOPS_FACTOR
         ]
-        return min(close, key=lambda candidate: _factor(self._flops[candidate], per_step), default=None)
+        return min(close, key=lambda candidate: factor(self._flops[candidate], per_step), default=None)
 
     def _add_result(self, result: RunRecord) -> None:
         run, last, seconds = result.run, result.last, _seconds_per_member(result)
@@ -171,71 +165,6 @@ def members_of(result: RunRecord) -> int:
     return stack.members if stack else 1
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Memory that a run is expected to take on each GPU it trains on, and what that rests on.
-
-    Where it is unknown, `mib` is that of the architecture that takes most.
-    """
-
-    mib: int
-    basis: Basis
-
-
-class Memories:
-    """Measured GPU memory of training, by architecture.
-
-    Activations grow with batch × tokens × width × layers; weights, gradients and Adam's two moments with
-    the parameters. What is scaled from another shape grows (or shrinks) as the faster of the two.
-
-    Args:
-        pool: results to learn from.
-        spread: GPUs that each run is spread over.
-    """
-
-    def __init__(self, pool: Pool, spread: int = 1) -> None:
-        self.spread = spread
-        self._peaks: dict[str, dict[tuple[float, int], float]] = {}
-        """Largest measured MiB of a member, by architecture, and then by activations and parameters."""
-        for result in pool.runs.values():
-            if (mib := result.provenance.peak_memory_mib) is not None:
-                shape = (_activations_of_record(result), result.facts.parameters)
-                peaks = self._peaks.setdefault(result.run.architecture.name, {})
-                peaks[shape] = max(mib / members_of(result), peaks.get(shape, 0.0))
-
-    def estimate(self, run: Run) -> Memory:
-        """From the nearest measured shape of the run's architecture."""
-        length, parameters = run.task.length(run.task.n_points), run.parameters
-        activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
-        if peaks := self._peaks.get(run.architecture.name):
-            shape = (activations, parameters)
-            near = min(peaks, key=lambda peak: (_factor(peak[0], activations), peak != shape, -peaks[peak]))
-            growth = max(activations / near[0], parameters / near[1])
-            basis: Basis = "measured" if near == shape else "scaled"
-            return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
-        return Memory(round(CONTEXT_MIB + run.unmeasured_bytes(self.spread) / 2**20), "unknown")
-
-
-def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int = MOST_SIDE_BY_SIDE) -> int:
-    """How many runs share each GPU if `--workers` does not say how many: at least one.
-
-    Args:
-        largest_mib: what the largest of them is expected to take.
-        gpu_mib: memory of the smallest GPU.
-        runs: how many there are.
-        gpus: GPUs to share out, or groups of them where runs are spread.
-        most: never more than this.
-    """
-    return max(1, min(most, gpu_mib // max(1, largest_mib), math.ceil(runs / gpus)))
-
-
-def _activations_of_record(result: RunRecord) -> float:
-    """Batch × tokens × width × layers on each of the devices it trained on."""
-    run, size = result.run, result.run.size
-    whole = run.batch_size * result.facts.length * size.width * size.layers
-    return whole / (result.provenance.processes or 1)
-
-
 def _seconds_per_member(result: RunRecord) -> float | None:
     """Measured seconds per step and member; None where there are none, as in made-up results."""
     speed = result.provenance.steps_per_second
@@ -244,6 +173,6 @@ def _seconds_per_member(result: RunRecord) -> float | None:
     return 1 / (speed * members_of(result))
 
 
-def _factor(a: float, b: float) -> float:
+def factor(a: float, b: float) -> float:
     """The larger of two positive numbers divided by the smaller."""
     return max(a, b) / max(min(a, b), 1e-300)

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cost import Speeds, TimeEstimate, cautious_seconds
 from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
+from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
 from bench.results.evaluations import AXIS
 from bench.results.record import RecordedRun

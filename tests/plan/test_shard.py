@@ -13,8 +13,8 @@ from synthetic import run_of, task_named
 from bench import suite as suites
 from bench.dispatch.stacking import advised_members, form
 from bench.errors import UserError
+from bench.plan.shard import Shard
 from bench.run import Run
-from bench.shard import Shard
 
 LINEAR, SPARSE = task_named(n_points=5), task_named("sparse_linear_regression", n_points=5)
 RUNS = st.builds(

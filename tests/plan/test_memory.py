@@ -19,13 +19,14 @@ from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import share_gpus
 from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
-from bench.cost import CONTEXT_MIB, Memories, Memory, TimeEstimate, side_by_side
 from bench.dispatch.job import Machine
 from bench.dispatch.stacking import MEMORY_SHARE, advised_members
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json
-from bench.plan import Planned
+from bench.plan.memory import CONTEXT_MIB, Memories, Memory, side_by_side
+from bench.plan.planned import Planned
+from bench.plan.time import TimeEstimate
 from bench.results import Pool
 from bench.run import Run
 

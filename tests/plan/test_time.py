@@ -1,0 +1,142 @@
+"""How long a run will take: measured, scaled from a shape near it, or unknown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from synthetic import pool_with, result_of, run_of, task_named
+
+from bench import flops
+from bench.plan.time import Speeds, TimeEstimate
+from bench.run import Run
+
+
+def measured(run: Run, speed: Any, device: str = "this device", **provenance: Any) -> dict[str, Any]:
+    """A result as if it had been trained here at `speed` steps a second."""
+    where = {"synthetic": False, "device": device, "steps_per_second": speed, **provenance}
+    result = result_of(run, provenance=where)
+    result["facts"]["length"] = run.task.length(run.task.n_points)
+    for checkpoint in result["checkpoints"]:
+        checkpoint["training_flops_full_length"] = flops.training_flops_full_length(
+            run.architecture, run.size.layers, run.size.width, run.task, run.batch_size, checkpoint["step"]
+        )
+    return result
+
+
+def speeds_of(*results: dict[str, Any], device: str | None = "this device") -> Speeds:
+    return Speeds(pool_with(runs={result["id"]: result for result in results}), device)
+
+
+def test_the_same_shape_costs_what_was_measured_whatever_it_is_trained_on() -> None:
+    results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate((90.0, 100.0, 400.0))]
+    wanted = run_of(learning_rate=4e-4, clip=50.0, seed=9, steps=1_000)
+    assert speeds_of(*results).estimate(wanted) == TimeEstimate(10.0, "measured")
+
+
+@pytest.mark.parametrize(
+    ("other", "basis"),
+    [
+        (run_of(batch_size=128), "scaled"),
+        (run_of(layers=8), "scaled"),
+        (run_of(width=512), "scaled"),
+        (run_of(task_named(n_points=50)), "scaled"),
+        (run_of(task_named(n_points=82)), "scaled"),
+        (run_of(task_named(n_points=83)), "unknown"),  # more than twice as long
+        (run_of(layers=32), "scaled"),
+        (run_of(layers=33), "unknown"),  # more than eight times the FLOPs
+        (run_of(batch_size=8), "scaled"),
+        (run_of(batch_size=7), "unknown"),
+        (run_of(precision="tf32"), "unknown"),
+        (run_of(architecture="s4"), "unknown"),
+    ],
+)
+def test_times_are_scaled_to_shapes_near_a_measured_one_and_unknown_for_others(
+    other: Run, basis: str
+) -> None:
+    estimate = speeds_of(measured(run_of(), 100.0)).estimate(other)
+    assert estimate.basis == basis
+    assert (estimate.seconds is None) == (basis == "unknown")
+
+
+def test_twice_the_work_a_step_takes_twice_the_time() -> None:
+    speeds = speeds_of(measured(run_of(layers=4), 100.0), measured(run_of(layers=40), 1.0))
+    assert speeds.estimate(run_of(layers=8, steps=100)).seconds == pytest.approx(2.0, rel=1e-9)
+
+
+def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
+    speeds = speeds_of(measured(run_of(), 100.0))
+    assert speeds.estimate(run_of(layers=1, steps=100)) == TimeEstimate(1.0, "scaled")
+
+
+def test_an_architecture_is_scaled_from_itself_and_never_from_others() -> None:
+    speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=4, architecture="s4"), 50.0))
+    other = run_of(layers=1, architecture="s4", steps=100)
+    assert speeds.estimate(other) == TimeEstimate(2.0, "scaled")
+
+
+def in_stack(members: int) -> dict[str, Any]:
+    return {"stack": {"id": "stack-1", "members": members, "place": 0}}
+
+
+def test_a_member_of_a_stack_costs_its_share_of_the_stacks_steps() -> None:
+    speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
+    run = run_of(seed=2, steps=800)
+    assert speeds.estimate(run, 16) == TimeEstimate(1.0, "measured", 16)
+    assert speeds.estimate(run, 1) == TimeEstimate(8.0, "measured", 1)
+
+
+def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
+    run = run_of(seed=2, steps=800)
+    alone, large = (
+        speeds_of(measured(run_of(), 100.0)),
+        speeds_of(measured(run_of(), 50.0, **in_stack(16))),
+    )
+    assert alone.estimate(run, 16) == TimeEstimate(8.0, "scaled", 16)
+    assert large.estimate(run, 32) == TimeEstimate(1.0, "scaled", 32)
+    assert large.estimate(run, 4) == TimeEstimate(
+        4.0, "scaled", 4
+    )  # its step takes no longer than that of 16
+    assert large.estimate(run, 1) == TimeEstimate(16.0, "scaled", 1)
+
+
+def test_scaling_and_stacks_go_together() -> None:
+    speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)))
+    assert speeds.estimate(run_of(layers=8, steps=800), 16).seconds == pytest.approx(2.0)
+
+
+def test_speeds_of_another_device_are_not_used() -> None:
+    speeds = speeds_of(measured(run_of(), 100.0, device="another device"))
+    assert not speeds
+    assert speeds.estimate(run_of()) == TimeEstimate(None, "unknown")
+
+
+def test_without_a_device_the_one_with_most_results_speaks() -> None:
+    results = [measured(run_of(seed=seed), 10.0, device="often") for seed in (0, 1)]
+    speeds = speeds_of(measured(run_of(seed=2), 99.0, device="once"), *results, device=None)
+    assert speeds.device == "often"
+    assert speeds.estimate(run_of(steps=10)) == TimeEstimate(1.0, "measured")
+
+
+def test_made_up_results_and_diverged_runs_have_no_speed() -> None:
+    diverged = result_of(run_of(seed=1), outcome="diverged", provenance={"synthetic": False, "device": "d"})
+    speeds = speeds_of(measured(run_of(), 100.0, synthetic=True), diverged, device=None)
+    assert not speeds
+    assert speeds.device is None
+
+
+SPEED = st.one_of(st.none(), st.integers(0, 2**53), st.floats(0, allow_infinity=False))
+
+
+@pytest.mark.slow
+@example(speeds=[5e-324], layers=1, width=768)
+@given(speeds=st.lists(SPEED, max_size=4), layers=st.integers(1, 64), width=st.sampled_from([8, 64, 768]))
+def test_no_estimate_is_ever_zero_or_negative_or_nan(speeds: list[Any], layers: int, width: int) -> None:
+    results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate(speeds)]
+    wanted = run_of(layers=layers, width=width, steps=1, checkpoints=(1,))
+    estimate = speeds_of(*results).estimate(wanted)
+    assert (estimate.seconds is None) == (estimate.basis == "unknown")
+    assert estimate.seconds is None or 0 < estimate.seconds < math.inf
