@@ -32,6 +32,8 @@ from bench.files import read_json
 NAME, OWNER = "lock", "lock.owner"
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 300.0
+READING_SECONDS = 0.02
+"""How long a lock is tried again: `is_held` of another process has a shared lock for a moment."""
 WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
 _observations: dict[Path, tuple[int, float]] = {}
@@ -40,11 +42,11 @@ _observations: dict[Path, tuple[int, float]] = {}
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Try to lock a folder, without waiting. Yields whether this process owns it."""
+    """Try to lock a folder, without waiting for its owner. Yields whether this process owns it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / NAME)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=READING_SECONDS, poll_interval=READING_SECONDS / 4)
     except Timeout:
         yield False
         return
