@@ -50,6 +50,9 @@ def held(folder: Path) -> Iterator[bool]:
     except Timeout:
         yield False
         return
+    except FileNotFoundError:  # its owner has just stored the result and removed the folder
+        yield False
+        return
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
             raise
@@ -106,7 +109,10 @@ def _create(path: Path, token: str) -> bool:
     """
     draft = path.with_name(f".{token}.draft")
     record = {"pid": os.getpid(), "host": socket.gethostname(), "token": token}
-    draft.write_text(json.dumps(record), encoding="utf-8")
+    try:
+        draft.write_text(json.dumps(record), encoding="utf-8")
+    except FileNotFoundError:  # the owner has just removed the folder
+        return False
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -114,6 +114,23 @@ def test_a_run_has_failed_when_all_that_follows_from_it_is_written(
     assert seen == [(True, False)] * (STOP_AFTER - 1) + [(True, True)]
 
 
+def test_an_order_that_ends_takes_no_folder_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(tmp_path)
+    make, above, ends = os.mkdir, order.folder.parent, iter([order.folder.parent.rmdir])
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        if Path(path) == order.folder and above.exists():
+            for end in ends:
+                end()  # as `forget` of the last other order does
+        make(path, mode)
+
+    monkeypatch.setattr("os.mkdir", mkdir)
+    order.record_result()
+    assert (order.folder / "works").exists()
+
+
 def submitted(results: Path, jobs: tuple[tuple[str, ...], ...], stamp: str = "1") -> Submission:
     folder = results / ".state" / "orders" / stamp
     found = Submission(folder, "toy", user_name(), (Array(f"bench-toy-{stamp}-0", jobs, "9"),))

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -345,6 +346,24 @@ def test_a_lock_is_not_refused_because_another_process_looks_at_it(
         monkeypatch.setattr("time.sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
         with folder.locked() as mine:
             assert mine
+
+
+def test_a_folder_that_its_owner_removes_meanwhile_is_not_free_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner has stored the result. The worker looks at the run again, and finds that."""
+    folder, opened = Folder(tmp_path / "run"), os.open
+
+    def removed(path: str, *more: int, **options: int) -> int:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return opened(path, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", removed)
+        with folder.locked() as mine:
+            assert not mine
+    with folder.locked() as mine:
+        assert mine
 
 
 # --- what a shell would expand ------------------------------------------------------------------

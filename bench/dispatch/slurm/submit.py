@@ -122,7 +122,7 @@ def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOpt
         UserError: Slurm refuses; the message is Slurm's, with the number of accepted arrays.
     """
     arrays = chunks(plans, largest_array())
-    order.folder.mkdir(parents=True)
+    order.make_folder()
     submission = Submission(
         order.folder,
         suite,
