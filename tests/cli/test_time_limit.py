@@ -103,7 +103,7 @@ def test_a_command_saves_in_time_and_the_next_one_resumes(tmp_path: Path) -> Non
     began = time.monotonic()
     assert "Done: 3 finished." in said(bench(*options, "--results", "short", cwd=tmp_path))
     short = time.monotonic() - began  # mostly the imports, beside the other tests on this machine
-    limit = round(LEAVE_SECONDS + 15 + 3 * short)
+    limit = round(LEAVE_SECONDS + 15 + 1.5 * short)
     write(tmp_path, 50_000_000, "averaging")
     saved = []
     for _ in range(2):
