@@ -22,6 +22,7 @@ from bench.dispatch.members import StackMembers
 from bench.dispatch.order import Order
 from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
 from bench.dispatch.state import Folder
+from bench.dispatch.worker import _Worker
 from bench.models.architectures import PAPER
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
@@ -280,6 +281,19 @@ def test_parts_are_few_and_even_and_keep_the_order(count: int, most: int) -> Non
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
 
 
+def test_a_run_that_ends_before_it_is_locked_for_a_stack_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [member(seed=seed) for seed in range(3)]
+    answers = {runs[1].id: iter([False, True])}  # another worker stores its result between the two questions
+    monkeypatch.setattr(
+        "bench.dispatch.stacking.is_done", lambda run, _: next(answers.get(run.id, iter([False])))
+    )
+    with companions(runs[0], runs, tmp_path, Machine(stack=3)) as stack:
+        assert stack.members == (runs[0], runs[2])
+        assert not Folder.of(tmp_path, runs[1].id).path.exists()
+
+
 def test_two_workers_share_the_runs_of_one_shape_evenly(tmp_path: Path) -> None:
     runs = [member(seed=seed) for seed in range(6)]
     machine = Machine(stack=4)  # both have all of the runs
@@ -327,6 +341,23 @@ def test_a_resumed_stack_shows_the_step_of_a_member_that_has_not_ended(tmp_path:
     beat = second.heartbeat()
     assert beat is not None
     assert beat["step"] == 7
+
+
+def test_the_log_says_where_a_run_trains_before_its_heartbeat_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees that it runs reads its log at once."""
+    run, printed = member(), []
+
+    def beat(folder: Folder, **fields: Any) -> None:
+        printed.append(capsys.readouterr().out)
+        raise InterruptedError
+
+    monkeypatch.setattr(Folder, "beat", beat)
+    worker = _Worker(Order(tmp_path, (), {}), Machine(), lambda: False, [], None)  # type: ignore[arg-type]
+    with pytest.raises(InterruptedError):
+        worker._train(Stack.of(run), 0)
+    assert run.label in printed[0]
 
 
 def test_the_log_says_that_a_run_was_asked_to_stop_before_its_heartbeat_does(

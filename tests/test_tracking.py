@@ -117,7 +117,8 @@ def test_a_tracker_that_hangs_is_ended(tmp_path: Path, fake: Any) -> None:
     tracker = Tracking.start("trackio", "hangs", [run], tmp_path / "results")
     tracker.patience = 3.0
     with tracker:
-        assert time.monotonic() - began < 2, "starting does not wait for the tracker"
+        assert time.monotonic() - began < 60, "starting does not wait for the tracker"
+        assert tracker.process.poll() is None
     assert tracker.warning == "it did not finish within 3 s"
     assert tracker.process.poll() is not None
 
@@ -125,7 +126,7 @@ def test_a_tracker_that_hangs_is_ended(tmp_path: Path, fake: Any) -> None:
 def test_a_tracker_ends_although_the_command_raises(tmp_path: Path, fake: Any) -> None:
     fake("trackio", RAISING)
     tracker = Tracking.start("trackio", "p", [run_of()], tmp_path / "results")
-    tracker.patience = 60.0
+    tracker.patience = 180.0
     with pytest.raises(KeyboardInterrupt), tracker:
         raise KeyboardInterrupt
     assert tracker.process.poll() == 0, "there was nothing to log"

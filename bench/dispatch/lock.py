@@ -32,6 +32,8 @@ from bench.files import read_json
 NAME, OWNER = "lock", "lock.owner"
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 300.0
+READING_SECONDS = 0.02
+"""How long a lock is tried again: `is_held` of another process has a shared lock for a moment."""
 WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
 _observations: dict[Path, tuple[int, float]] = {}
@@ -40,12 +42,15 @@ _observations: dict[Path, tuple[int, float]] = {}
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Try to lock a folder, without waiting. Yields whether this process owns it."""
+    """Try to lock a folder, without waiting for its owner. Yields whether this process owns it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / NAME)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=READING_SECONDS, poll_interval=READING_SECONDS / 4)
     except Timeout:
+        yield False
+        return
+    except FileNotFoundError:  # its owner has just stored the result and removed the folder
         yield False
         return
     except OSError as error:
@@ -104,7 +109,10 @@ def _create(path: Path, token: str) -> bool:
     """
     draft = path.with_name(f".{token}.draft")
     record = {"pid": os.getpid(), "host": socket.gethostname(), "token": token}
-    draft.write_text(json.dumps(record), encoding="utf-8")
+    try:
+        draft.write_text(json.dumps(record), encoding="utf-8")
+    except FileNotFoundError:  # the owner has just removed the folder
+        return False
     try:
         os.link(draft, path)
     except FileExistsError:

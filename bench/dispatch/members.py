@@ -132,8 +132,8 @@ class StackMembers:
                 raise
             self.failed(self.folders[k], error)
             return
-        self.folders[k].clear()
         self.order.record_result()
+        self.folders[k].clear()
 
 
 def no_room(error: BaseException) -> bool:

@@ -54,10 +54,19 @@ class Order:
     def folder(self) -> Path:
         return orders_folder(self.results) / self.stamp
 
+    def make_folder(self) -> None:
+        """Create the folder of the order if it does not exist."""
+        while True:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return
+            except FileNotFoundError:  # another order has just removed the folder above (`forget`)
+                continue
+
     def record_result(self) -> None:
         """Record that a run has a result. From now on, failures do not stop the order."""
         if not (self.folder / "works").exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.make_folder()
             (self.folder / "works").touch()
 
     def consider_stopping(self) -> None:
@@ -78,6 +87,7 @@ class Order:
 
     def stop(self, reason: str) -> None:
         """Stop the order: workers start no more of its runs."""
+        self.make_folder()
         write_json(self.folder / "stopped.json", {"reason": reason, "time": time.time()})
 
     def stopped(self) -> str | None:

@@ -95,10 +95,14 @@ def _new_stack(
         if len(members) == wanted:
             break
         with contextlib.ExitStack() as acquired:
-            locked = acquired.enter_context(Folder.of(results, candidate.id).locked())
-            if locked and not is_done(candidate, results):
-                locks.push(acquired.pop_all())
-                members.append(candidate)
+            folder = Folder.of(results, candidate.id)
+            if not acquired.enter_context(folder.locked()):
+                continue
+            if is_done(candidate, results):  # another worker finished it after the check above
+                folder.clear()  # the lock has made its folder again
+                continue
+            locks.push(acquired.pop_all())
+            members.append(candidate)
     return Stack.of(*members)
 
 

@@ -64,9 +64,9 @@ class Folder:
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
     def alive(self) -> bool:
-        """Whether a process trains the run, by its heartbeat."""
+        """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
         beat = self.heartbeat()
-        if beat is None or self.silence(beat) > SILENT_AFTER_SECONDS:
+        if beat is None or "ended" in beat or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
         return owner_exists(beat) is not False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
-from bench.results import Pool
+from bench.results import Pool, RunRecord, load_run, path_of
 from bench.run import Run
 
 Word = Literal["finished", "diverged", "running", "queued", "failed", "missing"]
@@ -89,14 +89,38 @@ def run_statuses(
 
 
 def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> RunStatus:
-    """The status of one run."""
+    """The status of one run.
+
+    Args:
+        run: the run.
+        results: the folder of results.
+        pool: the results that it had; one that was stored since then is added.
+        queue: the cluster's queue.
+    """
     if (result := pool.runs.get(run.id)) is not None:
-        step = result.last.step if result.last else 0
-        if result.finished:
-            early = f"stopped at step {step:,} after convergence"
-            return RunStatus("finished", step, note=early if result.last_step < result.run.steps else "")
-        return RunStatus("diverged", step, note=result.reason or "")
+        return _outcome(result)
     folder = Folder.of(results, run.id)
+    status = _without_result(run, folder, queue)
+    # A worker stores the result, then removes the folder. Perhaps it did both after the pool was read.
+    if status.word in ("missing", "queued") and not folder.path.exists():
+        stored = load_run(results, run)
+        if stored is not None:
+            pool.add(path_of(results, run), stored)
+            return _outcome(stored)
+    return status
+
+
+def _outcome(result: RunRecord) -> RunStatus:
+    """The status of a run with a result."""
+    step = result.last.step if result.last else 0
+    if result.finished:
+        early = f"stopped at step {step:,} after convergence"
+        return RunStatus("finished", step, note=early if result.last_step < result.run.steps else "")
+    return RunStatus("diverged", step, note=result.reason or "")
+
+
+def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
+    """The status of a run without a result, from its state folder and the queue."""
     exists = folder.path.exists()
     beat = (folder.heartbeat() or {}) if exists else {}
     step, job = int(beat.get("step", 0)), str(beat.get("job", ""))

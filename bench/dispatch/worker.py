@@ -188,8 +188,8 @@ class _Worker:
         """Record the failure of a run. Call it in the handler of the error, for the traceback."""
         traceback.print_exc()
         folder.fail(error)
-        folder.remove_heartbeat()
         self.order.consider_stopping()
+        folder.remove_heartbeat()  # last: from now on the run has failed, and the rest is there to be read
 
     def _baselines(self, job: Baselines, folder: Folder) -> None:
         from bench.train.baselines import baselines
@@ -230,6 +230,8 @@ class _Worker:
 
         results = self.order.results
         trust(self.kernels)
+        # Before the heartbeats, so that a run that trains has a log.
+        print(_header(stack, self.machine, self.cluster_job), flush=True)
         # Before the check, so that a death during the check counts for these runs.
         for run in stack.members:
             if not is_done(run, results):
@@ -241,7 +243,6 @@ class _Worker:
         members = StackMembers(
             stack, self.order, self.machine, self._job_field, self._provenance, self._failed
         )
-        print(_header(stack, self.machine, self.cluster_job), flush=True)
         members.begin()
         options = TrainingOptions(
             device=torch.device(self.machine.device),

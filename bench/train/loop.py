@@ -70,10 +70,12 @@ class TrainingOptions:
         kernels: name of the kernels' backend.
         save_every: seconds between checkpoints.
         report: called with the progress at every look.
-        ended: called with a member's number and its result as soon as the member finished or diverged.
+        ended: called with a member's number and its result as soon as the member finished or diverged, after
+            `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        stop: called at every look; if it returns True, the state is saved and `Interrupted` raised.
+        stop: called at every look but the last; if it returns True, the state is saved and `Interrupted`
+            raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -161,7 +163,7 @@ class _Training:
 
     def advance(self) -> None:
         """Train to the end, or until all members diverged."""
-        options, steps = self.options, self.stack.first.steps
+        options = self.options
         self._lower_rates()  # after a resumption
         step = options.step(self.state)
         done = int(self.state.step)
@@ -174,14 +176,18 @@ class _Training:
             self._work(done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
+            # Before the results: whoever sees the result of a run finds its last step in its log.
             options.report(Progress(done, self._losses(), speed))
+            self._report_ended(done)
+            if not self._goes_on(done):
+                return  # a checkpoint now would stay: the folder may be gone, because the result is stored
             # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
             # a resumed training neither repeats nor skips them.
             stop = options.stop()
-            if stop or (done < steps and time.monotonic() - saved_at >= options.save_every):
+            if stop or time.monotonic() - saved_at >= options.save_every:
                 checkpoint.save(self.folder, self.state, self.notes, options.plugins)
                 saved_at = time.monotonic()
-            if stop and self._goes_on(done):
+            if stop:
                 raise Interrupted
 
     def _goes_on(self, done: int) -> bool:
@@ -205,14 +211,13 @@ class _Training:
         return seconds
 
     def _work(self, done: int) -> None:
-        """Do what the host has to do after step `done`: read meters, evaluate, check convergence, report."""
+        """Do what the host has to do after step `done`: read meters, evaluate, check convergence."""
         if done % self.window == 0 or done == self.stack.first.steps:
             self._read_meters(done)
         if members := self._members_to_evaluate(done):
             self.scoring.evaluate(done, members)
             self._lower_rates()
         self.scoring.check_convergence(done)  # after the evaluation, whose scores it reads
-        self._report_ended(done)
 
     def _next_work(self, done: int) -> int:
         """The next step at which the host has work to do.

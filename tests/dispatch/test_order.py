@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.dispatch.failure_causes import skeleton
+from bench.dispatch.job import Machine
 from bench.dispatch.order import STOP_AFTER, Order
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
+from bench.dispatch.slurm.submit import cancel
 from bench.dispatch.state import Folder
 from bench.dispatch.status import QueuedJob
+from bench.dispatch.worker import _Worker
+from bench.errors import UserError
 
 OOM = "CUDA out of memory. Tried to allocate {} MiB. GPU {} has a total capacity of 79.1 GiB"
 
@@ -94,6 +98,39 @@ def test_failures_of_an_earlier_order_do_not_count(tmp_path: Path) -> None:
     assert later.stopped() is None
 
 
+def test_a_run_has_failed_when_all_that_follows_from_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its heartbeat is removed it is running: then its traceback is there, and why the rest stopped."""
+    order, seen = order_of(tmp_path), []
+    worker = _Worker(order, Machine(), lambda: False, [], None)  # type: ignore[arg-type]
+
+    def remove(folder: Folder) -> None:
+        seen.append((folder.failure() is not None, order.stopped() is not None))
+
+    monkeypatch.setattr(Folder, "remove_heartbeat", remove)
+    for run_id in order.runs[:STOP_AFTER]:
+        worker._failed(Folder.of(tmp_path, run_id), MemoryError("out of memory"))
+    assert seen == [(True, False)] * (STOP_AFTER - 1) + [(True, True)]
+
+
+def test_an_order_that_ends_takes_no_folder_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(tmp_path)
+    make, above, ends = os.mkdir, order.folder.parent, iter([order.folder.parent.rmdir])
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        if Path(path) == order.folder and above.exists():
+            for end in ends:
+                end()  # as `forget` of the last other order does
+        make(path, mode)
+
+    monkeypatch.setattr("os.mkdir", mkdir)
+    order.record_result()
+    assert (order.folder / "works").exists()
+
+
 def submitted(results: Path, jobs: tuple[tuple[str, ...], ...], stamp: str = "1") -> Submission:
     folder = results / ".state" / "orders" / stamp
     found = Submission(folder, "toy", user_name(), (Array(f"bench-toy-{stamp}-0", jobs, "9"),))
@@ -146,6 +183,26 @@ def test_the_last_submission_says_whether_a_run_was_cancelled(tmp_path: Path, sq
     submitted(tmp_path, (("a",),), "2")
     squeue.write_text("")
     assert ask_queue(tmp_path).gone == {"a": False, "b": True}
+
+
+@pytest.mark.parametrize(("fails", "marked"), [(False, True), (True, False)])
+def test_jobs_are_marked_as_cancelled_before_they_leave_the_queue(
+    tmp_path: Path, squeue: Path, fails: bool, marked: bool
+) -> None:
+    """Whoever sees that they are gone finds the reason. If Slurm refuses, they were not cancelled."""
+    submission, other = submitted(tmp_path, (("a",),)), submitted(tmp_path, (("b",),), "2")
+    squeue.write_text("bench-toy-1-0|77|RUNNING|None|N/A\n")
+    scancel = squeue.with_name("scancel")
+    lines = (f"echo $* > {squeue}.cancelled", f"ls {submission.folder} >> {squeue}.cancelled")
+    scancel.write_text("\n".join(("#!/bin/sh", *lines, f"exit {int(fails)}")))
+    scancel.chmod(0o755)
+    if fails:
+        with pytest.raises(UserError, match="scancel: failed"):
+            cancel(tmp_path, "toy")
+    else:
+        assert cancel(tmp_path, "toy") == 1
+    assert Path(f"{squeue}.cancelled").read_text().split() == ["77", "cancelled", "submission.json"]
+    assert (submission.cancelled, other.cancelled) == (marked, False)
 
 
 def test_a_queue_that_does_not_answer_is_a_problem_not_an_empty_queue(tmp_path: Path, squeue: Path) -> None:

@@ -36,7 +36,7 @@ from bench.cli.arguments import SuiteChoice
 from bench.cli.plan import show_plan
 from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.state import Folder
-from bench.dispatch.status import RunStatus, run_status, run_statuses
+from bench.dispatch.status import Queue, QueuedJob, RunStatus, run_status, run_statuses
 from bench.errors import UserError
 from bench.optimizers import AdamW
 from bench.plan.planned import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked
@@ -225,6 +225,15 @@ def test_a_result_counts_whatever_the_state_folder_says(tmp_path: Path) -> None:
     write_pool(tmp_path, FIRST[:1])
     Folder.of(tmp_path, FIRST[0].id).fail_with("OSError", "an earlier attempt")
     assert run_status(FIRST[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
+
+
+@pytest.mark.parametrize("outcome", ["finished", "diverged"])
+def test_a_run_that_ended_after_the_results_were_read_is_not_missing(tmp_path: Path, outcome: str) -> None:
+    pool, queue = pool_of.load(tmp_path), Queue(runs={FIRST[0].id: QueuedJob("7", "RUNNING")})
+    assert run_status(FIRST[0], tmp_path, pool).word == "missing"
+    write_pool(tmp_path, FIRST[:1], outcome=outcome)
+    assert run_status(FIRST[0], tmp_path, pool, queue).word == outcome
+    assert FIRST[0].id in pool.runs, "what the status says and what is computed from the results agree"
 
 
 def test_a_run_tried_again_is_running_not_failed(tmp_path: Path) -> None:

@@ -127,10 +127,16 @@ def spots(opened: Opened) -> Any:
     return opened.page.locator("section[aria-labelledby=figure-2] .spot")
 
 
+def settle(opened: Opened) -> None:
+    """Wait for the frame after a scroll, in which the page hears of it and hides what it tells of a point."""
+    frame = "requestAnimationFrame(() => requestAnimationFrame(done))"
+    opened.page.evaluate(f"() => new Promise(done => {frame})")
+
+
 def test_pointing_at_a_point_tells_the_run_behind_it(opened: Opened) -> None:
     spot = spots(opened).first
     spot.scroll_into_view_if_needed()
-    opened.page.wait_for_timeout(100)
+    settle(opened)
     box = spot.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tip = opened.page.locator("#tip")
@@ -147,7 +153,7 @@ def test_a_tap_tells_it_too(browser: Any, address: str) -> None:
     phone = Opened(browser, address, has_touch=True, viewport={"width": 420, "height": 800})
     spot = spots(phone).first
     spot.scroll_into_view_if_needed()
-    phone.page.wait_for_timeout(100)
+    settle(phone)
     box = spot.bounding_box()
     phone.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert phone.page.locator("#tip").is_visible()
@@ -158,6 +164,7 @@ def test_a_tap_tells_it_too(browser: Any, address: str) -> None:
 
 def test_arrow_keys_walk_the_points(opened: Opened) -> None:
     opened.page.locator("section[aria-labelledby=figure-2] .drawing").focus()
+    settle(opened)
     opened.page.keyboard.press("ArrowRight")
     first = opened.page.locator("#tip").inner_text()
     opened.page.keyboard.press("ArrowRight")
@@ -175,7 +182,7 @@ def test_an_architecture_can_be_left_out_and_brought_back(opened: Opened) -> Non
         "section[aria-labelledby=figure-2] g[data-architecture=transformer] .spot"
     ).first.is_visible()
     opened.page.get_by_role("button", name="Show all").click()
-    mamba.wait_for(state="visible", timeout=5000)
+    mamba.wait_for(state="visible")
 
 
 def choose(opened: Opened, task: str) -> None:

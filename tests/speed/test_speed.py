@@ -123,7 +123,17 @@ def test_options_are_words_and_numbers_separated_by_commas() -> None:
 
 
 def test_a_call_takes_as_long_as_it_takes() -> None:
-    assert 0.01 <= seconds_per_call(lambda: time.sleep(0.01), CPU, repeats=3) < 0.05
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(time.perf_counter())
+        time.sleep(0.01)
+
+    began = time.perf_counter()
+    seconds = seconds_per_call(call, CPU, repeats=3)
+    per_repeat = (len(calls) - 2) / 3  # two calls warm up and estimate
+    # No repeat is longer than all of them, however long other processes have this one's processor.
+    assert 0.01 <= seconds <= (time.perf_counter() - began) / per_repeat
 
 
 @pytest.mark.slow

@@ -134,10 +134,10 @@ def test_everything_a_report_draws_can_be_rebuilt() -> None:
 def test_a_few_lines_cannot_ask_for_more_than_can_be_planned(
     tmp_path: Path, lines: list[str], problem: str
 ) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     (found,) = problems(write(tmp_path, *lines))
     assert problem in found
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 # --- aliases ------------------------------------------------------------------------------------
@@ -151,12 +151,12 @@ def laughs(levels: int) -> str:
 
 @pytest.mark.parametrize("levels", [6, 9, 30])
 def test_aliases_of_aliases_are_refused_where_they_are_too_many(tmp_path: Path, levels: int) -> None:
-    path, began = tmp_path / "laughs.yaml", time.monotonic()
+    path, began = tmp_path / "laughs.yaml", time.process_time()
     path.write_text(laughs(levels), encoding="utf-8")
     for reader in (load, lambda path: claims_of.load(path, load(write(tmp_path)))):
         with pytest.raises(InvalidFile, match=r"laughs\.yaml:6:\d+: aliases stand for more than"):
             reader(path)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_aliases_that_people_write_are_read(tmp_path: Path) -> None:

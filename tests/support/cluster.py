@@ -31,6 +31,7 @@ SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 # - cred_expire is also the time a requeued job waits; less than five seconds counts as two minutes.
 # - NoInAddrAny: daemons listen on the address of the host's own name, 127.0.0.1, and nowhere else.
 # - preempt_send_user_signal: preemption warns with the signal a job asked for before it stops it.
+# - KillWait: a job that is cancelled or requeued saves within this time, also beside other tests.
 # - FirstJobId: a new cluster would count from 1 and meet files of jobs of an older one.
 CONFIGURATION = """\
 ClusterName=toy
@@ -63,7 +64,7 @@ GresTypes=gpu
 ReturnToService=2
 FirstJobId={first}
 MaxArraySize=9
-KillWait=3
+KillWait=10
 MinJobAge=300
 SlurmctldTimeout=60
 SlurmdTimeout=10
@@ -76,6 +77,10 @@ SlurmctldParameters=preempt_send_user_signal
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 State=UP
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF State=UP
 """
+
+
+PATIENCE = 180.0
+"""Seconds to wait for something that must come. Beside other tests, importing torch alone may take 20 s."""
 
 
 def missing() -> list[str]:
@@ -110,12 +115,12 @@ class Cluster:
         """Start everything and wait until both nodes can take jobs."""
         self._configure()
         self.start_daemon("munged")
-        eventually((self.root / "munge.sock").exists, 10, "munged listens")
+        eventually((self.root / "munge.sock").exists, PATIENCE, "munged listens")
         self.start_daemon("slurmctld")
-        eventually(self.answers, 30, lambda: f"slurmctld answers\n{self.log('slurmctld')}")
+        eventually(self.answers, PATIENCE, lambda: f"slurmctld answers\n{self.log('slurmctld')}")
         for node in NODES:
             self.start_daemon(node)
-        eventually(self.idle, 60, "both nodes are idle")
+        eventually(self.idle, PATIENCE, self.listed)
 
     def start_daemon(self, name: str) -> None:
         """Start one: munged, slurmctld, or a node's slurmd by the node's name."""
@@ -158,16 +163,19 @@ class Cluster:
 
     def command(self, *words: object, check: bool = True) -> str:
         """Output of one of Slurm's commands."""
-        given = list(map(str, words))
         try:
-            done = subprocess.run(
-                given, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-            )
+            done = self._run(*words)
         except subprocess.TimeoutExpired:  # a signal for a job that is just coming or going is sent ten times
             assert not check, f"{words}: no end within a minute"
             return ""
         assert not check or done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
+
+    def _run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        given = list(map(str, words))
+        return subprocess.run(
+            given, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def answers(self) -> bool:
         return "UP" in self.command("scontrol", "ping", check=False)
@@ -177,9 +185,18 @@ class Cluster:
         return states == ["idle"] * len(NODES)
 
     def queue(self) -> dict[str, str]:
-        """State of every queued job, by its number."""
-        listed = self.command("squeue", "-h", "-r", "-o", "%i %T", check=False).split()
-        return dict(zip(listed[::2], listed[1::2], strict=True))
+        """State of every queued job, by its number. A queue that does not answer is not an empty queue."""
+        answers: list[str] = []
+
+        def answered() -> bool:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = self._run("squeue", "-h", "-r", "-o", "%i %T")
+                answers.extend([done.stdout] if done.returncode == 0 else [])
+            return bool(answers)
+
+        eventually(answered, PATIENCE, lambda: f"squeue answers\n{self.log('slurmctld')}")
+        words = answers[0].split()
+        return dict(zip(words[::2], words[1::2], strict=True))
 
     def listed(self) -> str:
         """The queue and the nodes, with reasons, and what the daemons said last."""
@@ -198,7 +215,7 @@ class Cluster:
         for name in ("munged", "slurmctld", *NODES):
             if name not in self.daemons or self.daemons[name].poll() is not None:
                 self.start_daemon(name)
-        eventually(self.answers, 30, "slurmctld answers")
+        eventually(self.answers, PATIENCE, "slurmctld answers")
         self.command("scancel", "--me", "--state=PENDING", check=False)
         self.kill_tasks()
         with contextlib.suppress(AssertionError):
@@ -206,8 +223,8 @@ class Cluster:
         self.command("scancel", "--me", check=False)
         for node in NODES:
             self.command("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        eventually(lambda: not self.queue(), 120, lambda: f"the queue is empty: {self.queue()}")
-        eventually(self.idle, 60, "both nodes are idle")
+        eventually(lambda: not self.queue(), PATIENCE, lambda: f"the queue is empty: {self.queue()}")
+        eventually(self.idle, PATIENCE, self.listed)
 
     def stop(self) -> None:
         """End every daemon and every job, and remove the folder."""

@@ -13,7 +13,8 @@ import pytest
 from forking import ROOT as ROOT
 from forking import Server
 
-SECONDS = 120
+SECONDS = 300
+"""Longest duration of a command. Beside other tests, importing torch alone may take 20 s."""
 READ_LATER = {"COLUMNS", "PYTHONPATH", "BENCH_PLUGINS"}
 """Variables that a fork can get. Others may be read when Python starts, and need a Python of its own."""
 

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster, eventually
+from cluster import PATIENCE, Cluster, eventually
 from command import ROOT, server
 
 from bench import results as pool_of
@@ -39,7 +41,7 @@ experiments:
 STEPS = 600
 """A run of several seconds: long enough to be disturbed, short enough to be waited for."""
 ENDLESS = 50_000_000
-SECONDS = 150
+SECONDS = 300
 """Longest duration of a command."""
 
 
@@ -111,18 +113,29 @@ class Place:
         """A run's heartbeat; empty when there is none."""
         return Folder.of(self.results, run.id).heartbeat() or {}
 
-    def await_steps(self, run: Run, beyond: int = 0, seconds: float = 60) -> dict[str, Any]:
-        """Wait until a run has been saved beyond some step; its heartbeat then."""
+    def await_beat(
+        self, run: Run, condition: Callable[[dict[str, Any]], object], what: str
+    ) -> dict[str, Any]:
+        """Wait for a heartbeat with some property. Returns that one: the next may be another process's."""
+        beats: list[dict[str, Any]] = []
 
-        def saved() -> bool:
-            there = (self.results / STATE / run.id / "checkpoint.pt").exists()
-            return there and self.beat(run).get("step", 0) > beyond
+        def has_come() -> object:
+            beats.append(self.beat(run))
+            return beats[-1] and condition(beats[-1])
 
-        where = f"{run.label} gets beyond step {beyond}"
-        eventually(saved, seconds, lambda: f"{where}: {self.beat(run)}; queue {self.cluster.listed()}")
-        return self.beat(run)
+        eventually(has_come, PATIENCE, lambda: f"{what}: {beats[-1]}; queue {self.cluster.listed()}")
+        return beats[-1]
 
-    def await_finish(self, seconds: float = 120) -> None:
+    def await_steps(self, run: Run, beyond: int = 0) -> dict[str, Any]:
+        """Wait until a run has a checkpoint and is beyond some step; its heartbeat then."""
+        checkpoint = self.results / STATE / run.id / "checkpoint.pt"
+        return self.await_beat(
+            run,
+            lambda beat: beat.get("step", 0) > beyond and checkpoint.exists(),
+            f"{run.label} gets beyond step {beyond}",
+        )
+
+    def await_finish(self, seconds: float = SECONDS) -> None:
         """Wait until every run has a result."""
         left = {run.id: pool_of.path_of(self.results, run) for run in self.runs}
 
@@ -133,9 +146,16 @@ class Place:
 
         eventually(done, seconds, lambda: f"results of {left}; queue {self.cluster.listed()}")
 
-    def await_quiet(self, seconds: float = 60) -> None:
-        """Wait until nothing is queued."""
-        eventually(lambda: not self.cluster.queue(), seconds, "the queue is empty")
+    def await_quiet(self) -> None:
+        """Wait until nothing is queued. Asked twice: a job that is requeued is absent for a moment."""
+
+        def is_empty() -> bool:
+            if self.cluster.queue():
+                return False
+            time.sleep(0.5)
+            return not self.cluster.queue()
+
+        eventually(is_empty, PATIENCE, lambda: f"the queue is empty: {self.cluster.listed()}")
 
     def numbers(self, results: str = "results") -> dict[str, str]:
         """Every result without its provenance, as bytes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
     quiet = train(run, tmp_path / "a", TrainingOptions(CPU, save_every=1e9))
     busy = train(run, tmp_path / "b", TrainingOptions(CPU, save_every=0.0))
     assert numbers(quiet) == numbers(busy)
+
+
+@pytest.mark.parametrize("fields", [{}, {"learning_rate": 1e30, "clip": 1e30}], ids=["finishes", "diverges"])
+def test_a_run_reports_its_last_step_then_ends_and_saves_no_more(
+    fields: dict[str, float], tmp_path: Path
+) -> None:
+    """Its result is stored and its folder removed when it ends; its log must say the last step by then."""
+    run, folder = small_run("transformer", **fields), tmp_path / "run"
+    seen: list[str] = []
+
+    def stop() -> bool:
+        return "ended" in seen
+
+    def ended(member: int, result: dict[str, Any]) -> None:
+        seen.append("ended")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def report(progress: Progress) -> None:
+        seen.append(f"step {progress.step}")
+
+    result = train(run, folder, TrainingOptions(CPU, save_every=0.0, report=report, ended=ended, stop=stop))
+    assert seen[-1] == "ended"
+    assert seen.count("ended") == 1
+    if result["outcome"] == "finished":
+        assert seen[-2] == f"step {run.steps}"
+    assert not folder.exists()
 
 
 @pytest.mark.slow

@@ -78,6 +78,10 @@ class Submission:
         """Record that the user has cancelled it."""
         (self.folder / "cancelled").touch()
 
+    def unmark_cancelled(self) -> None:
+        """Take `mark_cancelled` back."""
+        (self.folder / "cancelled").unlink(missing_ok=True)
+
     def write(self) -> None:
         """Store the record."""
         arrays = [{"name": array.name, "job": array.job_id, "jobs": array.jobs} for array in self.arrays]

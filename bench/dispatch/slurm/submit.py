@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from bench.errors import UserError
 
 REQUEUES = 10_000
 """How often submitit may requeue a job. A job without progress is stopped by `SlurmJob.checkpoint`."""
+
+CANCELLED_SECONDS = 120.0
+"""Longest wait for scancel."""
 
 LAUNCHER = (
     'sh -c \'if env --block-signal=USR2 true 2>/dev/null; then exec env --block-signal=USR2 "$@"; fi; '
@@ -119,7 +122,7 @@ def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOpt
         UserError: Slurm refuses; the message is Slurm's, with the number of accepted arrays.
     """
     arrays = chunks(plans, largest_array())
-    order.folder.mkdir(parents=True)
+    order.make_folder()
     submission = Submission(
         order.folder,
         suite,
@@ -243,20 +246,26 @@ def cancel(results: Path, suite: str) -> int:
     queue = queue_of(submitted)
     if submitted and not queue.answered:
         raise UserError(f"nothing was cancelled: {queue.problem}")
-    if queue.jobs:
-        process = subprocess.run(
-            ["scancel", *sorted({job.partition("_")[0] for job in queue.jobs})],  # whole arrays
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if process.returncode:
-            raise UserError(f"scancel: {process.stderr.strip() or 'failed'}")
-    for submission in submitted:
-        if _is_queued(submission, queue):
-            submission.mark_cancelled()
+    marked = [entry for entry in submitted if _is_queued(entry, queue) and not entry.cancelled]
+    for submission in marked:
+        submission.mark_cancelled()  # first: whoever finds that the jobs are gone looks for the reason
+    if queue.jobs and (problem := _scancel({job.partition("_")[0] for job in queue.jobs})):  # whole arrays
+        for submission in marked:
+            submission.unmark_cancelled()
+        raise UserError(f"scancel: {problem}")
     return len(queue.jobs)
+
+
+def _scancel(jobs: Iterable[str]) -> str:
+    """Cancel jobs. Returns why that failed, or ""."""
+    command = ["scancel", *sorted(jobs)]
+    try:
+        process = subprocess.run(
+            command, capture_output=True, text=True, timeout=CANCELLED_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {CANCELLED_SECONDS:.0f} s"
+    return (process.stderr.strip() or "failed") if process.returncode else ""
 
 
 def tidy(results: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from averaging import AVERAGE
-from cluster import eventually
+from cluster import PATIENCE, eventually
 from place import SUITE, Place
 
 from bench import results as pool_of
@@ -48,11 +48,11 @@ def test_a_job_that_slurm_starts_again_when_all_is_done_changes_nothing(place: P
     place.await_finish()
     log = place.results / STATE / "orders"
     ended = "Exiting after successful completion"
-    eventually(lambda: count(log, ended) == 1, 10, "its function has returned")
+    eventually(lambda: count(log, ended) == 1, PATIENCE, "its function has returned")
     before = stored(place)
     assert len(before) == 3, "two runs and the baselines"
     place.cluster.command("scontrol", "requeue", job)
-    eventually(lambda: starts.read_text().count("started") == 2, 30, "the job is started again")
+    eventually(lambda: starts.read_text().count("started") == 2, PATIENCE, "the job is started again")
     may_end.touch()
     place.await_quiet()
     assert count(log, ended) == 2, "the second time to its end, too"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import eventually
+from cluster import PATIENCE, eventually
 from place import ROOT, STEPS, SUITE, Place
 
 from bench import results as pool_of
@@ -137,4 +137,4 @@ def test_arrays_are_cut_below_the_clusters_limit(place: Place) -> None:
     records = list((place.results / STATE / "orders").glob("*/submission.json"))
     jobs = [runs for array in json.loads(records[0].read_text())["arrays"] for runs in array["jobs"]]
     assert sorted(run for runs in jobs for run in runs if len(run) == 12) == sorted(r.id for r in place.runs)
-    eventually(lambda: "Cancelled 12 jobs" in place.bench("cancel", "toy.yaml"), 30, "cancelled")
+    eventually(lambda: "Cancelled 12 jobs" in place.bench("cancel", "toy.yaml"), PATIENCE, "cancelled")

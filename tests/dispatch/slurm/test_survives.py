@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from cluster import eventually
-from place import ENDLESS, REQUIRED, STEPS, Place
+from cluster import PATIENCE, eventually
+from place import ENDLESS, REQUIRED, SECONDS, STEPS, Place
 
 from bench import results as pool_of
 from bench.dispatch import state
 from bench.dispatch.slurm.queue import ask_queue
+from bench.dispatch.slurm.submission import submissions
 from bench.dispatch.status import run_status
 from bench.results import STATE, Pool
 from bench.run import Run
@@ -49,14 +50,14 @@ def test_the_time_limit_saves_and_requeues_and_the_run_goes_on(place: Place) -> 
     run = place.runs[0]
     job = place.await_steps(run)["job"]
     # Slurm looks at limits every half a minute and warns up to a minute early: perhaps after one step.
-    eventually(lambda: "ended" in place.beat(run), 90, "the job is warned and saves")
-    saved = place.beat(run)["step"]
+    saved = place.await_beat(run, lambda beat: "ended" in beat, "the job is warned and saves")["step"]
     assert "asked to stop: saved" in place.log(run)
-    eventually(lambda: place.status()["queued"], 20, "back in the queue")
+    eventually(lambda: place.status()["queued"], PATIENCE, "back in the queue")
     assert place.await_steps(run, saved)["job"] == job
-    eventually(lambda: saved_resumptions(place, run), 20, "it goes on from where it was saved")
+    eventually(lambda: saved_resumptions(place, run), PATIENCE, "it goes on from where it was saved")
     # The new limit may have been warned of already.
-    eventually(lambda: place.status()["total"]["states"]["running"] == 1, 60, "the status says that it runs")
+    running = "the status says that it runs"
+    eventually(lambda: place.status()["total"]["states"]["running"] == 1, PATIENCE, running)
 
 
 def test_a_warning_is_answered_by_a_requeue_and_the_same_numbers(
@@ -88,8 +89,8 @@ def test_a_preempted_job_gives_way_and_resumes(place: Place, undisturbed: dict[s
     script = place.folder / "urgent.sh"
     script.write_text("#!/bin/sh\ntouch urgent-was-here\nsleep 1\n")
     place.cluster.command("sbatch", "-p", "high", "--exclusive", "-N", 2, "-D", place.folder, script)
-    eventually(lambda: place.cluster.queue().get(job) != "RUNNING", 30, "the job gives way")
-    eventually((place.folder / "urgent-was-here").exists, 60, "the urgent job runs")
+    eventually(lambda: place.cluster.queue().get(job) != "RUNNING", PATIENCE, "the job gives way")
+    eventually((place.folder / "urgent-was-here").exists, PATIENCE, "the urgent job runs")
     place.await_finish()
     assert place.numbers() == undisturbed
     assert resumptions(place) >= 1
@@ -115,7 +116,7 @@ def test_a_cancelled_job_leaves_its_run_resumable_and_the_status_says_so(
 def test_bench_cancel_takes_running_and_waiting_jobs_back(place: Place) -> None:
     place.write(ENDLESS, array_parallelism=1)
     place.submit()
-    eventually(lambda: any(map(place.beat, place.runs)), 60, "one of them runs")
+    eventually(lambda: any(map(place.beat, place.runs)), PATIENCE, "one of them runs")
     assert "Cancelled 2 jobs" in place.bench("cancel", "toy.yaml")
     place.await_quiet()
     notes = sorted(one["note"] for one in place.status()["missing"])
@@ -132,7 +133,7 @@ def test_a_dead_node_costs_only_what_was_not_saved(place: Place, undisturbed: di
     job = place.await_steps(place.runs[0])["job"]
     node = place.cluster.command("squeue", "-h", "-j", job, "-o", "%N").strip()
     place.cluster.kill_node(node)
-    output, _ = waiting.communicate(timeout=120)  # the scheduler says NODE_FAIL meanwhile: no end
+    output, _ = waiting.communicate(timeout=SECONDS)  # the scheduler says NODE_FAIL meanwhile: no end
     assert waiting.returncode == 0, output
     assert "2 finished" in output
     assert place.numbers() == undisturbed
@@ -148,10 +149,10 @@ def test_the_controller_may_crash_and_restart_during_an_array(
     # At the same time, because both wait for it, and jobs that end meanwhile are reported a minute later.
     options = ("--cluster", "slurm", "--cluster-config", "site.yaml", "--results", "elsewhere")
     refused, status = place.start("run", "toy.yaml", *options), place.start("status", "toy.yaml")
-    assert "nothing was submitted" in refused.communicate(timeout=60)[0]
+    assert "nothing was submitted" in refused.communicate(timeout=SECONDS)[0]
     assert refused.returncode == 2
     assert not (place.folder / "elsewhere").exists()
-    assert "The queue did not answer" in status.communicate(timeout=60)[0]
+    assert "The queue did not answer" in status.communicate(timeout=SECONDS)[0]
     place.cluster.start_daemon("slurmctld")
     place.await_finish()
     assert place.numbers() == undisturbed
@@ -164,8 +165,8 @@ def test_a_job_that_crashes_is_seen_and_the_others_go_on(place: Place, undisturb
     beat = place.await_steps(run)
     parent = int(Path(f"/proc/{beat['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
-    eventually(lambda: beat["job"] not in place.cluster.queue(), 60, "the job is gone")
-    eventually(lambda: pool_of.path_of(place.results, other).exists(), 90, "the other run finishes")
+    eventually(lambda: beat["job"] not in place.cluster.queue(), PATIENCE, "the job is gone")
+    eventually(pool_of.path_of(place.results, other).exists, PATIENCE, "the other run finishes")
     (found,) = [one for one in place.status()["missing"] if one["id"] == run.id]
     assert "resumable" in found["note"]
     place.submit("--wait")
@@ -198,12 +199,14 @@ def test_a_job_that_hangs_is_reported(place: Place, monkeypatch: pytest.MonkeyPa
 
 
 def test_two_submissions_of_one_suite_train_no_run_twice(place: Place, undisturbed: dict[str, str]) -> None:
-    one_job(place)
+    one_job(place, sbatch={"hold": True})  # a job that ends early would leave nothing in the queue
     options = ("run", "toy.yaml", "--cluster", "slurm", "--cluster-config", "site.yaml")
     both = [place.start(*options) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0] for process in both]
+    outputs = [process.communicate(timeout=SECONDS)[0] for process in both]
     assert all(process.returncode == 0 for process in both), outputs
     assert "Nothing to submit: all missing runs are queued." in place.submit()
+    for job in place.cluster.queue():
+        place.cluster.command("scontrol", "release", job)
     place.await_finish()
     assert place.numbers() == undisturbed
     assert [place.log(run).count(run.label) for run in place.runs] == [1, 1], "begun once"
@@ -218,9 +221,13 @@ def test_the_submitting_shell_may_be_gone(place: Place, undisturbed: dict[str, s
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    eventually(place.cluster.queue, 60, "the jobs are queued")
-    orders = place.results / STATE / "orders"
-    eventually(lambda: list(orders.glob("*/*_submitted.pkl")), 10, "everything is submitted")
+
+    def is_submitted() -> bool:
+        """Submitit renames the pickle of each job after sbatch; then the record gets the job's number."""
+        records = list(submissions(place.results))
+        return bool(records) and all(array.job_id for record in records for array in record.arrays)
+
+    eventually(is_submitted, PATIENCE, "everything is submitted")
     os.killpg(shell.pid, signal.SIGKILL)
     shell.wait()
     place.await_finish()
@@ -231,12 +238,12 @@ def test_a_pending_job_that_is_cancelled_vanishes_and_nobody_waits_for_it(place:
     place.write(300, array_parallelism=1)
     options = ("--cluster", "slurm", "--cluster-config", "site.yaml", "--wait")
     waiting = place.start("run", "toy.yaml", *options)
-    eventually(lambda: any("PENDING" in one for one in place.cluster.queue().values()), 60, "one waits")
-    eventually(lambda: place.beat(place.runs[0]) or place.beat(place.runs[1]), 60, "one runs")
-    for job, word in place.cluster.queue().items():
-        if word == "PENDING":
-            place.cluster.command("scancel", job)
-    output, _ = waiting.communicate(timeout=120)
+    eventually(place.cluster.queue, PATIENCE, "the jobs are queued")
+    jobs = place.cluster.queue()
+    last = max(jobs, key=lambda job: int(job.rpartition("_")[2]))
+    assert jobs[last] == "PENDING", "it waits for two jobs that have hardly begun"
+    place.cluster.command("scancel", last)
+    output, _ = waiting.communicate(timeout=SECONDS)
     assert waiting.returncode == 1, output
     assert "1 finished, 1 missing" in output
     assert place.status()["missing"][0]["note"] == "its job left the queue before it started"
@@ -257,9 +264,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(path: Path) -> None:
-    """Write until the disk is full."""
+    """Append until the disk is full."""
     try:
-        with path.open("wb", buffering=0) as file:
+        with path.open("ab", buffering=0) as file:
             while True:
                 file.write(b"\0" * 4096)
     except OSError as error:
@@ -274,8 +281,13 @@ def test_a_full_disk_is_said_breaks_nothing_and_training_goes_on_when_there_is_r
     place.submit()
     place.await_steps(place.runs[0])
     ballast = small_disk / "ballast"
+
+    def is_over() -> bool:
+        fill(ballast)  # again and again: a checkpoint that replaces another leaves room for the next one
+        return not place.cluster.queue()
+
+    eventually(is_over, PATIENCE, "the job ends")
     fill(ballast)
-    place.await_quiet()
     output = place.bench("status", "toy.yaml")
     assert "only 0 MiB left" in output
     assert "failed" not in output
