@@ -19,6 +19,7 @@ from bench.paper.exhibits import EXHIBITS, named
 from bench.report.data import budgets, provenance
 from bench.report.data.frame import (
     counts,
+    looks_in,
     of_runs,
     references_frame,
     results_frame,
@@ -123,10 +124,10 @@ def _report(
 ) -> render.Report:
     """What the report shows: its figures, tables and texts."""
     names = {slug(name) for name in EXHIBITS}
-    architectures = sorted({run.architecture.base_name for run in suite.runs})
     results, references = results_frame(suite.runs, pool, states), references_frame(suite.runs, pool)
+    looks = looks_in(results)
     experiments = [
-        section(experiment, of_runs(results, experiment.runs), references, architectures, names)
+        section(experiment, of_runs(results, experiment.runs), references, looks, names)
         for experiment in suite.experiments
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}

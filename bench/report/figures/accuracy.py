@@ -12,7 +12,6 @@ from bench.report.data.estimates import TaskResults, level
 from bench.report.data.frame import looks_in
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
-from bench.report.figures.axes import Panel, absence_notes
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.examples import (
     TALL,
@@ -22,6 +21,7 @@ from bench.report.figures.examples import (
 )
 from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel, absence_notes, of_one_plan
 from bench.report.figures.references import Reference
 from bench.report.style import Look, in_style
 
@@ -35,15 +35,15 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     A row per protocol, if several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
-    styles = looks_in(results)
+    looks = looks_in(results)
     tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
-    panels = shared.of_one_plan([_curves_panel(task, references) for task in tasks])
-    steps = shared.of_one_plan([_steps_panel(task, references) for task in tasks])
+    panels = of_one_plan([_curves_panel(task, references) for task in tasks])
+    steps = of_one_plan([_steps_panel(task, references) for task in tasks])
     with in_style():
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
         grid = new_grid(
-            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, styles),
+            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, looks),
             notes=absence_notes(panels),
         )  # fmt: skip
         spots: list[Spot] = []
@@ -58,10 +58,10 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
                 tag(axes, "task", panel.task or panel.title)
             first.set_ylabel("accuracy")
             references_of.draw(first, grey, last_position(panel), limits[0])
-            draw_curves(first, panel, styles, limits[0])
+            draw_curves(first, panel, looks, limits[0])
             grey_means = _means(steps_panel, grey)
             references_of.draw_levels(second, grey_means)
-            _draw_steps(second, steps_panel, styles)
+            _draw_steps(second, steps_panel, looks)
             share_y([row])
             references_of.name_lines(first, grey)
             references_of.name_lines(second, grey_means, levels_only=True)
@@ -119,13 +119,13 @@ def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     return Panel(task.title, task.scale, points, own, task.series, task=task.family)
 
 
-def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
+def _draw_steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     data = panel.data.sort_values("step")
     # Runs that stop after convergence may end long before the last planned step.
     axes.set_xlim(0, float(data["step"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    for series, look in panel.styles(styles).items():
+    for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
         if rows.empty:
             continue

@@ -92,13 +92,13 @@ def _draw(
     axes: Axes,
     data: pd.DataFrame,
     order: Sequence[str],
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
     incomplete: Sequence[str],
 ) -> list[Spot]:
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
         place, architecture = order.index(str(series)), str(rows["architecture"].iloc[0])
-        look, mean = styles[architecture], float(rows["mean"].iloc[0])
+        look, mean = looks[architecture], float(rows["mean"].iloc[0])
         bars = axes.barh(
             [place], [mean], height=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
             hatch="//" if series in incomplete else None, edgecolor=look.colour,

@@ -12,10 +12,11 @@ from matplotlib.ticker import MaxNLocator
 from bench.digits import plus_minus
 from bench.report.figures import axes as shared
 from bench.report.figures import references
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes
+from bench.report.figures.axes import SMALLEST
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel, absence_notes
 from bench.report.figures.references import Reference, room_for_names
 from bench.report.style import MUTED, Look, in_style
 

@@ -14,10 +14,11 @@ from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
 from bench.report.data.frame import looks_in, tally
 from bench.report.figures import axes as shared_axes
-from bench.report.figures.axes import BUDGETS, SMALLEST, Panel, absence_notes, marker_size
+from bench.report.figures.axes import SMALLEST, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import BUDGETS, Panel, absence_notes, of_one_plan
 from bench.report.figures.references import (
     LEVELS_RULE,
     bound,
@@ -137,12 +138,12 @@ def _why(runs: pd.DataFrame, reported: set[str], evaluation: str) -> str:
 def drawing(
     name: str,
     panels: Sequence[Panel],
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
     most_columns: int = 3,
     shared: bool = False,
 ) -> Drawing:
     """Panels of error against FLOPs as one figure, with its words and numbers; looks are by architecture."""
-    figure, spots = error_against_flops(panels, styles, most_columns, shared)
+    figure, spots = error_against_flops(panels, looks, most_columns, shared)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
     return Drawing(name, figure, f"{FRONTIER_RULE} {LEVELS_RULE}", in_words(panels), numbers, spots)
 
@@ -166,13 +167,13 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
 
 
 def error_against_flops(
-    panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3, shared: bool = False
+    panels: Sequence[Panel], looks: Mapping[str, Look], most_columns: int = 3, shared: bool = False
 ) -> tuple[Figure, list[Spot]]:
     """Draw every point and the frontier of each series against the panels' budget, a panel per task.
 
     Args:
         panels: what is drawn.
-        styles: looks by architecture.
+        looks: by architecture.
         most_columns: panels in a row.
         shared: whether the panels of a row have one y axis and one range of x.
 
@@ -180,13 +181,13 @@ def error_against_flops(
         The figure and its points.
     """
     spots: list[Spot] = []
-    panels = shared_axes.of_one_plan(panels)
+    panels = of_one_plan(panels)
     with in_style():
         columns = min(most_columns, len(panels))
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
         grid = new_grid(
             [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
-            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, styles),
+            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, looks),
             notes=_notes(panels), x_labels=False,
         )  # fmt: skip
         ticks = most_ticks(grid.width)
@@ -196,7 +197,7 @@ def error_against_flops(
                 group = [other for _, other in row] if shared else [panel]
                 _limits(axes, panel, group, tall, ticks)
                 tag(axes, "task", panel.task or panel.title)
-                _draw_flops(axes, panel, styles)
+                _draw_flops(axes, panel, looks)
                 spots += _spots(axes, panel)
                 if axes is not row[0][0] and shared:
                     axes.tick_params(labelleft=False)
@@ -248,7 +249,7 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     return spots_of(axes, rows, panel.budget, text)
 
 
-def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
+def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     data, x = panel.data, panel.budget
     grey = levels(panel)
     draw_levels(axes, grey)
@@ -256,7 +257,7 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
         shared_axes.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
     lowest, highest = panel.scale.limits
-    for series, look in panel.styles(styles).items():
+    for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
         stages = _stages(rows)
         best = rows[frontier(rows[x].astype(float), rows["error"].astype(float))]

@@ -11,8 +11,9 @@ import numpy as np
 
 from bench.digits import error_text
 from bench.report.data.estimates import level
-from bench.report.figures.axes import SMALLEST, Panel, reference_look
+from bench.report.figures.axes import SMALLEST
 from bench.report.figures.layout import LINE, text_width
+from bench.report.figures.panel import Panel
 from bench.report.style import MUTED
 
 if TYPE_CHECKING:
@@ -115,10 +116,16 @@ def not_drawn(panel: Panel, drawn: Sequence[Reference]) -> str:
     return f"Other predictors at their last position: {', '.join(words)}." if words else ""
 
 
+def _look(kind: str) -> dict[str, Any]:
+    """Grey: solid for floor and reference, dotted for baselines, else (trivial) dashed."""
+    style: Any = {"floor": "-", "reference": "-", "baseline": (0, (1, 1.5))}.get(kind, (0, (6, 2)))
+    return {"color": MUTED, "linestyle": style}
+
+
 def draw_levels(axes: Axes, references: Sequence[Reference]) -> None:
     """Draw levels over the whole width of axes. Their limits must contain them."""
     for reference in references:
-        axes.axhline(reference.y[0], linewidth=0.9, **reference_look(reference.kind))
+        axes.axhline(reference.y[0], linewidth=0.9, **_look(reference.kind))
 
 
 def draw(axes: Axes, references: Sequence[Reference], last: float, foot: float = -math.inf) -> None:
@@ -129,7 +136,7 @@ def draw(axes: Axes, references: Sequence[Reference], last: float, foot: float =
             continue
         visible = [(x, max(y, foot)) for x, y in zip(reference.x, reference.y, strict=True) if x <= last]
         if visible:
-            axes.plot(*zip(*visible, strict=True), linewidth=0.9, zorder=2, **reference_look(reference.kind))
+            axes.plot(*zip(*visible, strict=True), linewidth=0.9, zorder=2, **_look(reference.kind))
 
 
 def name_lines(axes: Axes, references: Sequence[Reference], levels_only: bool = False) -> list[Text]:

@@ -6,9 +6,9 @@ import pandas as pd
 
 from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier
 from bench.report.data.frame import looks_in
-from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import error_against_flops, in_words
+from bench.report.figures.panel import Panel
 from bench.report.figures.references import LEVELS_RULE
 from bench.words import architecture_name
 

@@ -11,10 +11,10 @@ from bench.digits import error_text, plus_minus
 from bench.report.data.choices import best_sizes, chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel
 from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
 from bench.report.style import Look, in_style
 from bench.results.record import MAIN

@@ -38,13 +38,12 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     size_rows = results[results["task_id"] == sizes.idxmax()]
     tasks = results.groupby("size", sort=False)["task_id"].nunique()
     width_rows = results[results["size"] == tasks.idxmax()]
-    architecture_looks = looks_in(results)
-    styles = {architecture_name(name): architecture_looks[name] for name in results["architecture"].unique()}
+    looks = {architecture_name(name): look for name, look in looks_in(results).items()}
     field = varied_setting(results) or "hidden"
     ends = TaskResults(size_rows).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
-    panels = [panel_of("Model size", "parameters", by_size, size_rows, styles, counts)]
+    panels = [panel_of("Model size", "parameters", by_size, size_rows, looks, counts)]
     parts = []
     for task_id in width_rows["task_id"].unique():
         rows = width_rows[width_rows["task_id"] == task_id]
@@ -54,7 +53,7 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
     size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, styles, ticks))
+    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, looks, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
         f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
@@ -137,7 +136,7 @@ def panel_of(
     x_label: str,
     data: pd.DataFrame,
     rows: pd.DataFrame,
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
     ticks: Mapping[float, str],
     y_label: str = "",
 ) -> Lines:
@@ -148,7 +147,7 @@ def panel_of(
         for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
         if (architecture, size) not in drawn
     ]
-    return Lines(title, x_label, y_label or scale.label, data, styles, ticks, scale.trivial, absent)
+    return Lines(title, x_label, y_label or scale.label, data, looks, ticks, scale.trivial, absent)
 
 
 def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:
@@ -181,13 +180,13 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
             if panel.absent
         ]
         drawn = {series for panel in panels for series in panel.data["series"]}
-        styles = {series: look for panel in panels for series, look in panel.looks.items()}
+        looks = {series: look for panel in panels for series, look in panel.looks.items()}
         handles = [
             Line2D(
                 [], [], color=look.colour, marker=look.marker, markersize=marker_size(look.marker),
                 linewidth=1.4, markeredgecolor="none", label=series,
             )
-            for series, look in styles.items() if series in drawn
+            for series, look in looks.items() if series in drawn
         ]  # fmt: skip
         titles = [panel.title for panel in panels]
         left = 0.56 + LINE * (max(lines_of(wrapped(panel.y_label, TALL + 0.3)) for panel in panels) - 1)
