@@ -60,11 +60,11 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             references_of.draw(first, grey, last_position(panel), limits[0])
             draw_curves(first, panel, looks, limits[0])
             grey_means = _means(steps_panel, grey)
-            references_of.draw_levels(second, grey_means)
+            references_of.draw(second, grey_means)
             _draw_steps(second, steps_panel, looks)
             share_y([row])
             references_of.name_lines(first, grey)
-            references_of.name_lines(second, grey_means, levels_only=True)
+            references_of.name_lines(second, grey_means)
             spots += _step_spots(second, steps_panel)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
@@ -94,7 +94,7 @@ def _means(panel: Panel, grey: Sequence[Reference]) -> list[Reference]:
     for reference in grey:
         rows = panel.references[panel.references["name"] == reference.recorded]
         if mean := level(rows, reference.kind):
-            means.append(reference._replace(x=(0.0, 1.0), y=(mean[1], mean[1])))
+            means.append(reference._replace(x=None, y=(mean[1], mean[1])))
     return means or references_of.levels(panel)
 
 

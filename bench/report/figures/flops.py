@@ -21,8 +21,9 @@ from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import BUDGETS, Panel, absence_notes, of_one_plan
 from bench.report.figures.references import (
     LEVELS_RULE,
+    accuracy_limits,
     bound,
-    draw_levels,
+    draw,
     levels,
     name_lines,
     room_for_names,
@@ -227,11 +228,11 @@ def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks
     values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
     shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(budgets) if budgets else (1e15, 1e18)), ticks)
     if scale.higher_is_better:
-        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, tall, False, True, True))
+        axes.set_ylim(*accuracy_limits(values, tall))
         return
     air = [] if budgets else [scale.trivial / 100]
     low, high = shared_axes.log_limits([value for value in [*values, *air] if value > SMALLEST])
-    low, high = room_for_names(low, high, tall, True, True, len(levels(panel)) > 1)
+    low, high = room_for_names(low, high, tall, logarithmic=True, below=len(levels(panel)) > 1)
     shared_axes.logarithmic(axes, "y", low, high)
 
 
@@ -252,7 +253,7 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
 def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     data, x = panel.data, panel.budget
     grey = levels(panel)
-    draw_levels(axes, grey)
+    draw(axes, grey)
     if data.empty:
         shared_axes.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]

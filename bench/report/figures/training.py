@@ -15,7 +15,7 @@ from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import Panel
-from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
+from bench.report.figures.references import accuracy_limits, draw, levels, name_lines, room_for_names
 from bench.report.style import Look, in_style
 from bench.results.record import MAIN
 
@@ -132,11 +132,11 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
     data, scale = panel.data.sort_values("step"), panel.scale
     values = [*data["value"].astype(float), *(reference.y[0] for reference in grey)]
     if scale.higher_is_better:
-        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, TALL, False, True, True))
+        axes.set_ylim(*accuracy_limits(values, TALL))
     else:
         low, high = shared.log_limits(values)
-        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, True, True, len(grey) > 1))
-    draw_levels(axes, grey)
+        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, logarithmic=True, below=len(grey) > 1))
+    draw(axes, grey)
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
@@ -146,7 +146,7 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
             continue
         rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
         shared.draw_curve(axes, rows, "step", look, panel.series[series], scale.limits)
-    name_lines(axes, grey, levels_only=True)
+    name_lines(axes, grey)
 
 
 def _words(row: Mapping[Any, Any], task: TaskResults) -> str:

@@ -19,7 +19,7 @@ from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
-from bench.report.figures.references import Reference, draw_levels, name_lines, room_for_names
+from bench.report.figures.references import draw, name_lines, room_for_names, trivial_level
 from bench.report.style import GROUPS, PAPER, Look, in_style
 from bench.report.text import first_few, millions
 from bench.words import architecture_name
@@ -197,7 +197,7 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
         low, high = shared.log_limits(
             value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
         )
-        limits = room_for_names(low, high, TALL, True, True, False)
+        limits = room_for_names(low, high, TALL, logarithmic=True, below=False)
         spots: list[Spot] = []
         for row in rows_of(list(zip(grid.axes, panels, strict=True)), columns):
             for axes, panel in row:
@@ -213,8 +213,8 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
     axes.set_xlabel(panel.x_label)
     shared.logarithmic(axes, "y", *limits)
     shared.named_ticks(axes, panel.ticks)
-    grey = [Reference("trivial predictor", "trivial", (0.0, 1.0), (panel.trivial, panel.trivial))]
-    draw_levels(axes, grey)
+    grey = [trivial_level(panel.trivial)]
+    draw(axes, grey)
     if panel.data.empty:
         shared.nothing_here(axes, "No finished run yet")
     for series, look in panel.looks.items():
