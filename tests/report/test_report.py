@@ -165,7 +165,11 @@ points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.n
 def test_frontier_falls_strictly_and_nothing_lies_below_it(pairs: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in pairs], dtype=float)
     errors = pd.Series([y for _, y in pairs], dtype=float)
-    marked = estimates.frontier(flops, errors)
+    one = pd.DataFrame({"series": "one", "training_flops": flops, "error": errors})
+    other = one.assign(series="other", error=0.5 * errors)  # each series has a frontier of its own
+    both = estimates.on_frontier(pd.concat([one, other], ignore_index=True))
+    marked = both["on_frontier"].iloc[: len(one)]
+    assert marked.dtype == bool
     best = sorted(zip(flops[marked], errors[marked], strict=True))
     assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
     for x, y in pairs:

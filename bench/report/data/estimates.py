@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.choices import chosen, settings
-from bench.report.data.frame import ScoreScale, runs_of, tally, tuples
+from bench.report.data.frame import WITH_RESULTS, ScoreScale, runs_of, tally, tuples
 from bench.results.evaluations import mean_flops
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
@@ -76,6 +76,11 @@ class TaskResults:
         return settings(self.rows)
 
     @property
+    def has_results(self) -> bool:
+        """Whether a run has one."""
+        return bool(self.rows["state"].isin(WITH_RESULTS).any())
+
+    @property
     def series(self) -> dict[str, str]:
         """The architecture of each planned series, in the order of the plan."""
         return dict(zip(self.runs["series"], self.runs["architecture"], strict=True))
@@ -104,6 +109,11 @@ class TaskResults:
         ends = self.ends(table)
         return curves(ends[ends["curve"].notna()], self.scale)
 
+    def headline_position(self, evaluation: str = MAIN) -> int | None:
+        """The position at which the headline of an evaluation is read; None for a mean over positions."""
+        rows = self.rows.loc[self.rows["evaluation"] == evaluation, "headline_position"].dropna()
+        return None if rows.empty else int(rows.iloc[0])
+
     def references(self, references: pd.DataFrame, evaluation: str = MAIN) -> pd.DataFrame:
         """The task's rows of `references_frame` for one evaluation."""
         return references[(references["task_id"] == self.task_id) & (references["evaluation"] == evaluation)]
@@ -114,23 +124,27 @@ class TaskResults:
         return [f"{series}: {tally(runs)}" for series, runs in groups if series not in drawn]
 
 
-def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[bool]:
-    """Which points are better than every point at no more FLOPs: the lower envelope.
-
-    Along the marked points, error falls strictly as FLOPs rise. Missing errors are never marked.
-    """
-    order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
-    before = order["error"].cummin().shift(fill_value=float("inf"))
-    return (order["error"] < before).reindex(flops.index, fill_value=False)
+def tasks_of(rows: pd.DataFrame) -> list[TaskResults]:
+    """The results of each task, in the order of the plan."""
+    return [TaskResults(own) for _, own in rows.groupby("task_id", sort=False)]
 
 
 def on_frontier(points: pd.DataFrame, budget: str = "training_flops") -> pd.DataFrame:
-    """`estimates.points` with a column that marks each series' frontier over a column of budgets."""
-    points = points.assign(on_frontier=False)
-    for _, rows in points.groupby("series"):
-        marked = frontier(rows[budget].astype(float), rows["error"].astype(float))
-        points.loc[rows.index, "on_frontier"] = marked
-    return points
+    """`estimates.points` with the column `on_frontier`: better than every point at no larger budget.
+
+    Along the marked points of a series, error falls strictly as the budget rises. Missing errors are never
+    marked.
+
+    Args:
+        points: with the columns series, error and that of the budget.
+        budget: the column of budgets.
+    """
+    order = points[["series", budget, "error"]].astype({budget: float, "error": float}).dropna()
+    order = order.sort_values([budget, "error"])
+    lowest = order.groupby("series")["error"].cummin()
+    before = lowest.groupby(order["series"]).shift(fill_value=math.inf)
+    marked = (order["error"] < before).reindex(points.index, fill_value=False)
+    return points.assign(on_frontier=marked.astype(bool))
 
 
 def seeds_planned(runs: pd.DataFrame) -> dict[tuple[str, str], int]:

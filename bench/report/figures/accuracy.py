@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.digits import error_text, plus_minus
-from bench.report.data.estimates import TaskResults, level
+from bench.report.data.estimates import TaskResults, level, tasks_of
 from bench.report.data.frame import looks_in
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
@@ -36,7 +36,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """
     results = _by_size(results)
     looks = looks_in(results)
-    tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
+    tasks = tasks_of(results)
     panels = of_one_plan([_curves_panel(task, references) for task in tasks])
     steps = of_one_plan([_steps_panel(task, references) for task in tasks])
     with in_style():

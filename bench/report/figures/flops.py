@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.digits import error_text, plus_minus, scientific
 from bench.optimizers import OPTIMIZERS
-from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier, tasks_of
 from bench.report.data.frame import looks_in, tally
 from bench.report.figures import axes as shared_axes
 from bench.report.figures.axes import SMALLEST, marker_size
@@ -55,16 +55,12 @@ def figure_3(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     Many outliers stand on top, orthogonal ones below, as in the paper.
     """
     order = sorted(results["task_name"].unique(), key=lambda name: (not name.startswith("many"), name))
-    panels = []
-    for task in order:
-        rows = results[results["task_name"] == task]
-        for task_id in rows["task_id"].unique():
-            selected = rows[rows["task_id"] == task_id]
-            title = str(selected["task"].iloc[0])
-            panels.append(panel_of(selected, references, title=title))
-            panels.append(
-                panel_of(selected, references, title=title, evaluation=CLEAN, where="clean prompts")
-            )
+    panels = [
+        panel_of(task, references, evaluation=evaluation)
+        for name in order
+        for task in tasks_of(results[results["task_name"] == name])
+        for evaluation in (MAIN, CLEAN)
+    ]
     return drawing("figure-3", panels, looks_in(results), most_columns=2, shared=True)
 
 
@@ -72,8 +68,8 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Linear regression with Adam (left) and with AdamW, warm-up and cosine decay (right)."""
     results = results.assign(series=results["architecture"].map(architecture_name))
     panels = [
-        panel_of(results[results["optimizer"] == optimizer], references, title=optimizer_title(optimizer))
-        for optimizer in sorted(results["optimizer"].unique())
+        panel_of(TaskResults(rows), references, title=optimizer_title(str(optimizer)))
+        for optimizer, rows in results.groupby("optimizer")
     ]
     return drawing("figure-9", panels, looks_in(results), shared=True)
 
@@ -84,36 +80,37 @@ def optimizer_title(name: str) -> str:
 
 
 def _by_task(name: str, results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
-    panels = [
-        panel_of(results[results["task_id"] == task_id], references)
-        for task_id in results["task_id"].unique()
-    ]
+    panels = [panel_of(task, references) for task in tasks_of(results)]
     return drawing(name, panels, looks_in(results))
 
 
 def panel_of(
-    rows: pd.DataFrame,
-    references: pd.DataFrame,
-    *,
-    title: str = "",
-    evaluation: str = MAIN,
-    where: str | None = None,
+    task: TaskResults, references: pd.DataFrame, *, title: str = "", evaluation: str = MAIN
 ) -> Panel:
     """The panel of one task: every point at its chosen learning rate, and the planned models without one.
 
     The learning rate is chosen on the validation prompts, whichever evaluation is shown.
+
+    Args:
+        task: the results.
+        references: `references_frame` of the task.
+        title: in place of the task's.
+        evaluation: the evaluation that is shown.
     """
-    task = TaskResults(rows)
-    scale = task.scale
     points = task.points(evaluation)
     points = on_frontier(points[points["error"].notna()])
     drawn = set(zip(points["series"], points["size"], strict=True))
-    positions = rows.loc[rows["evaluation"] == evaluation, "headline_position"].dropna()
     return Panel(
-        title or task.title, scale, points, task.references(references, evaluation), task.series,
-        _absent(task, drawn, evaluation), int(positions.iloc[0]) if len(positions) else None,
-        scale.where if where is None else where, task.family,
-    )  # fmt: skip
+        title or task.title,
+        task.scale,
+        points,
+        task.references(references, evaluation),
+        task.series,
+        _absent(task, drawn, evaluation),
+        reference_position=task.headline_position(evaluation),
+        where=task.scale.where if evaluation == MAIN else evaluation.replace("_", " "),
+        task=task.family,
+    )
 
 
 def _absent(task: TaskResults, drawn: set[tuple[Any, Any]], evaluation: str) -> list[str]:
@@ -140,16 +137,26 @@ def drawing(
     name: str,
     panels: Sequence[Panel],
     looks: Mapping[str, Look],
+    caption: str = f"{FRONTIER_RULE} {LEVELS_RULE}",
     most_columns: int = 3,
     shared: bool = False,
 ) -> Drawing:
-    """Panels of error against FLOPs as one figure, with its words and numbers; looks are by architecture."""
+    """Panels of errors against a budget as one figure, with its words and numbers.
+
+    Args:
+        name: of the figure's files.
+        panels: what is drawn.
+        looks: by architecture.
+        caption: what is drawn and by which rule.
+        most_columns: panels in a row.
+        shared: whether the panels of a row have one y axis and one range of x.
+    """
     figure, spots = error_against_flops(panels, looks, most_columns, shared)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
-    return Drawing(name, figure, f"{FRONTIER_RULE} {LEVELS_RULE}", in_words(panels), numbers, spots)
+    return Drawing(name, figure, caption, _in_words(panels), numbers, spots)
 
 
-def in_words(panels: Iterable[Panel]) -> str:
+def _in_words(panels: Iterable[Panel]) -> str:
     """What a figure shows, for those who cannot see it: each panel's best point of each architecture."""
     best = ((panel.heading, _best(panel.data, panel.scale.higher_is_better)) for panel in panels)
     return " ".join(f"{heading}: {words}." for heading, words in best)
@@ -261,9 +268,8 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
         stages = _stages(rows)
-        best = rows[frontier(rows[x].astype(float), rows["error"].astype(float))]
+        best = rows[rows["on_frontier"]].sort_values(x)
         # A budget that did not help still has an error: the line goes on flat to the largest one.
-        best = best.sort_values(x)
         largest = best.tail(1).assign(**{x: rows[x].max()})
         if (largest[x] > best[x].max()).any():
             best = pd.concat([best, largest])

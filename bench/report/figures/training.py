@@ -44,7 +44,10 @@ def training_curves(
     points = task.points()
     points = points[points["error"].notna()].merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)
-    panel = Panel(task.title, task.scale, points, own, task.series, where=task.scale.where, task=task.family)
+    panel = Panel(
+        task.title, task.scale, points, own, task.series, reference_position=task.headline_position(),
+        where=task.scale.where, task=task.family,
+    )  # fmt: skip
     styles = panel.styles(looks)
     handles = series_handles([panel], looks, with_sizes=True)
     with in_style():

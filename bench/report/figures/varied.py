@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.digits import error_text, plus_minus
-from bench.report.data.estimates import TaskResults
+from bench.report.data.estimates import TaskResults, tasks_of
 from bench.report.data.frame import looks_in, runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size
@@ -45,10 +45,9 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     counts = {x: millions(int(x)) for x in by_size["x"]}
     panels = [panel_of("Model size", "parameters", by_size, size_rows, looks, counts)]
     parts = []
-    for task_id in width_rows["task_id"].unique():
-        rows = width_rows[width_rows["task_id"] == task_id]
-        value = rows["settings"].iloc[0].get(field, math.nan)
-        parts.append(TaskResults(rows).end_points().assign(x=float(value)))
+    for task in tasks_of(width_rows):
+        value = task.rows["settings"].iloc[0].get(field, math.nan)
+        parts.append(task.end_points().assign(x=float(value)))
     by_width = pd.concat(parts, ignore_index=True)
     ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
     size = width_rows["size"].iloc[0]

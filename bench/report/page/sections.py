@@ -15,11 +15,11 @@ import pandas as pd
 from bench.digits import error_text
 from bench.paper.exhibits import named
 from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
-from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier
-from bench.report.data.frame import WITH_RESULTS, counts, runs_of, tally, total
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, tasks_of
+from bench.report.data.frame import counts, runs_of, tally, total
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
-from bench.report.figures.flops import error_against_flops
+from bench.report.figures.flops import error_against_flops, panel_of
 from bench.report.figures.longer import longer_prompts
 from bench.report.figures.panel import Panel
 from bench.report.figures.references import CURVES_RULE, LEVELS_RULE, not_drawn
@@ -120,14 +120,12 @@ def section(
     drawn_elsewhere = any(name.startswith("Figure ") for name in named(experiment.rebuilds))
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
-    for _, rows in results.groupby("task_id", sort=False):
-        task = TaskResults(rows)
-        has_results = rows["state"].isin(WITH_RESULTS).any()
-        panel = _flops_panel(task, references) if has_results and not drawn_elsewhere else None
+    for task in tasks_of(results):
+        panel = panel_of(task, references) if task.has_results and not drawn_elsewhere else None
         if panel is not None:
             panels.append(panel)
         stem = slug(f"{anchor}-{task.short_title}", names)
-        drawings = _drawings(stem, task, references, panel, looks) if has_results else []
+        drawings = _drawings(stem, task, references, panel, looks) if task.has_results else []
         kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
         tasks.append(_task_section(stem, task, [f"{stem}-{kind}" for kind in kinds], drawings))
     runs = runs_of(results)
@@ -170,7 +168,7 @@ def _task_section(
         results_table(f"{stem}-results", task),
         rates_table(f"{stem}-learning-rates", task.settings),
         _warnings(task),
-        bool(task.rows["state"].isin(WITH_RESULTS).any()),
+        task.has_results,
     )
 
 
@@ -207,20 +205,6 @@ def _by_examples(
     last = curves.groupby("series", sort=False).tail(1)
     words = _in_words(panel, f"against {task.scale.positions}. At the last position", last)
     return Drawing(name, figure, caption, words, curves, spots)
-
-
-def _flops_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
-    points = on_frontier(task.points())
-    drawn = set(zip(points["series"], points["size"], strict=True))
-    absent = [
-        f"{series} {size}: {tally(runs)}"
-        for (series, size), runs in task.runs.groupby(["series", "size"], sort=False)
-        if (series, size) not in drawn
-    ]
-    own = task.references(references)
-    return Panel(
-        task.title, task.scale, points, own, task.series, absent, where=task.scale.where, task=task.family
-    )  # fmt: skip
 
 
 def _by_flops(name: str, panel: Panel, looks: Mapping[str, Look]) -> Drawing:
