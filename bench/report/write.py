@@ -29,6 +29,7 @@ from bench.report.data.frame import (
 from bench.report.figures.drawing import all_encoded
 from bench.report.page import findings as shown_findings
 from bench.report.page import render
+from bench.report.page.contents import Report
 from bench.report.page.exhibits import exhibits, experiments_of, runs_in
 from bench.report.page.runs import page_runs
 from bench.report.page.sections import section
@@ -121,7 +122,7 @@ def _report(
     states: Mapping[str, str],
     verdicts: Sequence[Verdict],
     findings: Findings | None,
-) -> render.Report:
+) -> Report:
     """What the report shows: its figures, tables and texts."""
     names = {slug(name) for name in EXHIBITS}
     results, references = results_frame(suite.runs, pool, states), references_frame(suite.runs, pool)
@@ -138,7 +139,7 @@ def _report(
     plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
     families = map(task_name, plan["task_name"])
-    return render.Report(
+    return Report(
         name=suite.name,
         description=suite.description,
         counts=counts(plan),

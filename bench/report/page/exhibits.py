@@ -102,11 +102,11 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     blank = replace(
         blank,
         origin=_origin(experiments),
-        notes=[*missing, *choices(rows)],
+        notes=[*missing, *_choice_warnings(rows)],
         tasks=list(dict.fromkeys(map(task_name, rows["task_name"]))),
     )
     if exhibit.is_figure and not rows["state"].isin(WITH_RESULTS).any():
-        return replace(blank, notes=[no_results(len(runs))])
+        return replace(blank, notes=[_no_results(len(runs))])
     if not exhibit.is_figure:
         own = (rows, references) if exhibit.baselines else (rows,)
         return replace(blank, tables=[function(*own)])
@@ -115,7 +115,7 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     return replace(blank, drawing=drawing, tables=[points_table(anchor, scalars(drawing.numbers))])
 
 
-def no_results(planned: int) -> str:
+def _no_results(planned: int) -> str:
     """The sentence that stands in place of what no run has a result for."""
     if planned == 1:
         return "Its run has no result yet."
@@ -151,7 +151,7 @@ def _origin(experiments: Sequence[Experiment]) -> str:
     )
 
 
-def choices(rows: pd.DataFrame) -> list[str]:
+def _choice_warnings(rows: pd.DataFrame) -> list[str]:
     """Warnings about the chosen learning rates: edges of grids, and runs that are still missing."""
     if rows.empty:
         return []

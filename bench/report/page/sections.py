@@ -38,9 +38,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """One task of one experiment. `family` is what tasks with other settings share with its title.
+    """One task of one experiment. A task without results has no drawings and shows no tables.
 
-    A task without results has no drawings and shows no tables. `figures` names all that it may have.
+    Attributes:
+        family: the name that tasks with other settings share with it.
+        state: how its runs ended, in words.
+        figures: names of all drawings that it may have.
+        results, rates: the tables of scores and of learning rates.
     """
 
     title: str
@@ -125,20 +129,32 @@ def section(
         if panel is not None:
             panels.append(panel)
         stem = slug(f"{anchor}-{task.short_title}", names)
-        drawings = _drawings(stem, task, references, panel, looks) if task.has_results else []
         kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
-        tasks.append(_task_section(stem, task, [f"{stem}-{kind}" for kind in kinds], drawings))
+        tasks.append(
+            TaskSection(
+                title=task.title,
+                family=task.family,
+                anchor=stem,
+                state=tally(task.rows),
+                figures=[f"{stem}-{kind}" for kind in kinds],
+                drawings=_drawings(stem, task, references, panel, looks) if task.has_results else [],
+                results=results_table(f"{stem}-results", task),
+                rates=rates_table(f"{stem}-learning-rates", task.settings),
+                warnings=_warnings(task),
+                has_results=task.has_results,
+            )
+        )
     runs = runs_of(results)
     return ExperimentSection(
-        experiment.name,
-        anchor,
-        experiment.rebuilds,
-        experiment.description,
-        counts(results),
-        total(runs["planned_flops"]),
-        total(runs["done_flops"]),
-        _overview(slug(f"{anchor}-flops", names), panels, looks) if len(panels) > 1 else None,
-        tasks,
+        name=experiment.name,
+        anchor=anchor,
+        rebuilds=experiment.rebuilds,
+        description=experiment.description,
+        counts=counts(results),
+        planned_flops=total(runs["planned_flops"]),
+        done_flops=total(runs["done_flops"]),
+        overview=_overview(slug(f"{anchor}-flops", names), panels, looks) if len(panels) > 1 else None,
+        tasks=tasks,
     )
 
 
@@ -153,23 +169,6 @@ def _drawings(
         longer_prompts(f"{stem}-longer", task, references, looks),
     ]
     return [drawing for drawing in drawings if drawing is not None]
-
-
-def _task_section(
-    stem: str, task: TaskResults, figures: Sequence[str], drawings: Sequence[Drawing]
-) -> TaskSection:
-    return TaskSection(
-        task.title,
-        task.family,
-        stem,
-        tally(task.rows),
-        figures,
-        drawings,
-        results_table(f"{stem}-results", task),
-        rates_table(f"{stem}-learning-rates", task.settings),
-        _warnings(task),
-        task.has_results,
-    )
 
 
 def _overview(name: str, panels: Sequence[Panel], looks: Mapping[str, Look]) -> Drawing:
