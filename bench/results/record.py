@@ -310,7 +310,7 @@ class Weights(Part):
 
 
 class Provenance(Part):
-    """Where a result comes from. Nothing here is compared between results; all of it may be absent."""
+    """Where a result comes from. All of it may be absent, and equal results may differ in it."""
 
     synthetic: bool | None = None
     device: str | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.errors import UserError, did_you_mean
 from bench.files import parse_json, try_to_write, write_atomically
-from bench.results.reading import NotARecord, read, read_baselines, read_evaluation, read_run
+from bench.results.reading import NotARecord, read, read_evaluation
 from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
 from bench.results.withdrawn import FILE as WITHDRAWN
 from bench.results.withdrawn import Withdrawal, is_withdrawn, sha256, withdrawals
@@ -245,21 +245,22 @@ def _fill(pool: Pool, results: Path) -> None:
 
 def load_run(results: Path, run: Run) -> RunRecord | None:
     """The result of `run` under its own file name; None when it is absent, unusable or withdrawn."""
-    path = path_of(results, run)
-    with contextlib.suppress(OSError, ValueError):
-        data = path.read_bytes()
-        record = read_run(parse_json(data))
-        if record.id == run.id and not is_withdrawn(run.id, data, withdrawals(results)):
-            return record
-    return None
+    record = _counting(results, path_of(results, run), run.id)
+    return record if isinstance(record, RunRecord) else None
 
 
 def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesRecord | None:
     """A task's baselines under their own file name, or None when they are absent, unusable or withdrawn."""
+    record = _counting(results, path_of_baselines(results, task_name, task_id), task_id)
+    return record if isinstance(record, BaselinesRecord) else None
+
+
+def _counting(results: Path, path: Path, key: str) -> Record | None:
+    """The record in one file; None when it is absent, unusable, withdrawn, or of another id than `key`."""
     with contextlib.suppress(OSError, ValueError):
-        data = path_of_baselines(results, task_name, task_id).read_bytes()
-        record = read_baselines(parse_json(data))
-        if record.id == task_id and not is_withdrawn(task_id, data, withdrawals(results)):
+        data = path.read_bytes()
+        record = read(parse_json(data))
+        if record.id == key and not is_withdrawn(key, data, withdrawals(results)):
             return record
     return None
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from bench.frontier import DrawnFrontiers, Point, error_at, flops_at, frontier
 from bench.report.data.estimates import OVER_BOTH, OVER_PROMPTS, seed_errors, tasks_of
-from bench.results.evaluations import AXIS_LABEL, mean_flops
+from bench.results.flops_axis import AXIS_LABEL, mean_flops
 from bench.uncertainty import DRAWS, Floats, SeedErrors, interval
 
 MOST_BUDGETS = 4

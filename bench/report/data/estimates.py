@@ -17,7 +17,7 @@ import pandas as pd
 
 from bench.report.data.choices import chosen, settings
 from bench.report.data.frame import WITH_RESULTS, ScoreScale, runs_of, tally, tuples
-from bench.results.evaluations import mean_flops
+from bench.results.flops_axis import mean_flops
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
 from bench.words import task_name

@@ -19,21 +19,19 @@ from bench.report.data.naming import named
 from bench.report.style import Look, looks
 from bench.results import Checkpoint, Pool, RunRecord
 from bench.results.evaluations import (
-    AXIS,
     NOTHING,
     Number,
-    axis_flops,
     column,
     convergence_step,
     headline_words,
-    horizon,
-    horizon_unit,
     marks,
     normalised,
     number,
     positions,
     prompt_errors,
 )
+from bench.results.flops_axis import AXIS, axis_flops
+from bench.results.horizon import horizon, horizon_unit
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run, leaves
 from bench.tasks import TASKS, Task
@@ -57,7 +55,7 @@ class ScoreScale:
     """How a task's scores are shown. The task's definition determines it, so it needs no result.
 
     Attributes:
-        metric: "squared_error" or "accuracy".
+        metric: the kind of scores (`bench.tasks.task.Metric`).
         scale: what a raw score is divided by before it is shown (1 for an accuracy).
         trivial: what a predictor that has learned nothing would show.
         n_points: points in a prompt.
@@ -127,7 +125,7 @@ class ResultRow(NamedTuple):
         learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
         planned_flops: training FLOPs of the whole run (as all FLOPs of the frame in the count that
-            `evaluations.AXIS` names); the real ones of a run that stopped after convergence.
+            `flops_axis.AXIS` names); the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
         state: one of STATES.
         reason: why the run diverged.
@@ -155,9 +153,9 @@ class ResultRow(NamedTuple):
         convergence_step: step of the first checkpoint whose accuracy counts as learned.
         loss_steps, losses: at the last checkpoint and for "report": the training loss, the mean of the window
             that ends at each step.
-        horizon: `evaluations.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
+        horizon: `horizon.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
             other evaluations, and where scores are no accuracies.
-        horizon_unit: the distance to the next larger horizon (`evaluations.horizon_unit`).
+        horizon_unit: the distance to the next larger horizon (`horizon.horizon_unit`).
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 

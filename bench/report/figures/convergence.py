@@ -15,12 +15,11 @@ from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, wrapped
 from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import first_few
+from bench.results.evaluations import CONVERGENCE_ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEARNED = 0.95
-"""Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
 NAMES, OUTCOMES = 1.45, 1.05
 """Inches left of the bars, for names, and right of them, for means."""
 
@@ -33,7 +32,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     end = _end(data, budget)
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
     notes = [
-        f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. "
+        f"Learned: mean accuracy of at least {CONVERGENCE_ACCURACY:g} at an evaluation. "
         + (
             f"Training may take {shared.steps_label(budget)} steps."
             if end < budget
@@ -73,8 +72,8 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     return Drawing(
         "figure-7",
         figure,
-        f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
-        f"mean over seeds a bar; the paper has medians. A seed that never gets there is at "
+        f"Steps until the mean accuracy first reaches {CONVERGENCE_ACCURACY:g} at an evaluation: each seed a "
+        "point, the mean over seeds a bar; the paper has medians. A seed that never gets there is at "
         f"{budget:,}. Then there is no mean, and the bar is there too.",
         f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,

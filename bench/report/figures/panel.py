@@ -11,7 +11,7 @@ import pandas as pd
 from bench.report.data.frame import ScoreScale
 from bench.report.style import LINES, LOOKS, Look
 from bench.report.text import first_few
-from bench.results.evaluations import AXIS_LABEL
+from bench.results.flops_axis import AXIS_LABEL
 from bench.words import architecture_name
 
 BUDGETS = {"training_flops": AXIS_LABEL, "state_numbers": "numbers in the state"}

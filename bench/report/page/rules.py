@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.check.claim import CONFIDENCE
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, choices, estimates
-from bench.results.evaluations import AXIS
+from bench.results.flops_axis import AXIS
 from bench.uncertainty import DRAWS
 
 MEANINGS = {

@@ -18,7 +18,8 @@ from bench.report.data.estimates import Estimate, TaskResults, at_positions, see
 from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import heading, millions
-from bench.results.evaluations import HORIZON_ACCURACY, mean_flops
+from bench.results.flops_axis import mean_flops
+from bench.results.horizon import HORIZON_ACCURACY
 from bench.run import short
 from bench.tasks.task import LONGER
 from bench.uncertainty import SeedErrors
