@@ -1,4 +1,4 @@
-"""Reading one evaluation of a result: the meaning of its columns, its headline, its scale.
+"""How scores of a result are read: columns, headline, scale, the trivial predictor, the floor, convergence.
 
 A result's `facts.evaluations` describes each evaluation: what its columns stand for (positions), which
 columns have names (marks), and what a raw score is divided by. `facts.headline` is the mark whose score is
