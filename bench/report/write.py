@@ -17,15 +17,8 @@ from bench.check import to_json
 from bench.files import write_atomically
 from bench.paper.exhibits import EXHIBITS, named
 from bench.report.data import budgets, provenance
-from bench.report.data.frame import (
-    counts,
-    looks_in,
-    of_runs,
-    references_frame,
-    results_frame,
-    runs_of,
-    total,
-)
+from bench.report.data.frame import counts, looks_in, of_runs, results_frame, runs_of, total
+from bench.report.data.references import references_frame
 from bench.report.figures.drawing import all_encoded
 from bench.report.page import findings as shown_findings
 from bench.report.page import render

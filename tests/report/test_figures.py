@@ -38,7 +38,8 @@ from bench.optimizers import AdamW
 from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures
 from bench.report.data import budgets
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures import drawing
 from bench.report.figures.convergence import convergence, figure_7
 from bench.report.figures.drawing import all_encoded

@@ -16,7 +16,8 @@ from matplotlib.text import Text
 from synthetic import experiment_of, grid, pool_of, run_of, suite_of, task_named
 
 from bench.optimizers import AdamW
-from bench.report.data.frame import looks_in, references_frame, results_frame
+from bench.report.data.frame import looks_in, results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.axes import logarithmic
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.layout import (

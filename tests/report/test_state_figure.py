@@ -9,7 +9,8 @@ from synthetic import grid, pool_with, result_of, task_named
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.state import score_by_state
 from bench.run import Run

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.choices import chosen, settings
-from bench.report.data.frame import WITH_RESULTS, ScoreScale, runs_of, tally, tuples
+from bench.report.data.frame import WITH_RESULTS, runs_of, tally, tuples
+from bench.report.data.scale import ScoreScale
 from bench.results.flops_axis import mean_flops
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
@@ -326,21 +327,3 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))
-
-
-def level(references: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
-    """Name and value of the first baseline of a kind: at a position, or its mean over positions.
-
-    None when it skipped the position, or some position of a mean.
-    """
-    if position is not None:
-        rows = references[(references["kind"] == kind) & (references["examples"] == position)]
-        return None if rows.empty else (str(rows["name"].iloc[0]), float(rows["value"].iloc[0]))
-    sizes = references.groupby("name", sort=False).size()
-    for name, group in references[references["kind"] == kind].groupby("name", sort=False):
-        if len(group) == sizes.max():
-            overall = group["overall"].iloc[0]
-            if math.isnan(overall):
-                overall = group.loc[group["in_mean"].astype(bool), "value"].mean()
-            return str(name), float(overall)
-    return None

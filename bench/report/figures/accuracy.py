@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.digits import error_text, plus_minus
-from bench.report.data.estimates import TaskResults, level, tasks_of
+from bench.report.data.estimates import TaskResults, tasks_of
 from bench.report.data.frame import looks_in
+from bench.report.data.references import level
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag

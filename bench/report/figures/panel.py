@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.data.frame import ScoreScale
+from bench.report.data.scale import ScoreScale
 from bench.report.style import LINES, LOOKS, Look
 from bench.report.text import first_few
 from bench.results.flops_axis import AXIS_LABEL

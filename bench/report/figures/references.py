@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bench.digits import error_text
-from bench.report.data.estimates import level
+from bench.report.data.references import level
 from bench.report.figures.axes import SMALLEST
 from bench.report.figures.layout import LINE, text_width
 from bench.report.figures.panel import Panel

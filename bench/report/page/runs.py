@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data.frame import ScoreScale
+from bench.report.data.scale import ScoreScale
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
 from bench.results.evaluations import headline, normalised, number

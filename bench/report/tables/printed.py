@@ -12,8 +12,9 @@ from bench.digits import error_text, plus_minus
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
 from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
-from bench.report.data.estimates import TaskResults, level
+from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
+from bench.report.data.references import level
 from bench.report.tables.table import Table, TableCell
 from bench.words import architecture_name, task_name
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from bench.digits import error_text, plus_minus, scientific
 from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
-from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
+from bench.report.data.frame import CELL, STATES, TUNED, tallied, tally
+from bench.report.data.scale import ScoreScale
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import heading, millions
 from bench.results.flops_axis import mean_flops
