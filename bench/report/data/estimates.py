@@ -309,21 +309,22 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     keys = list(CheckpointPoint._fields[:8])
     groups = selected.groupby([*(selected[name] for name in keys), moment], sort=False, dropna=False).ngroup()
     members: dict[int, list[tuple[Any, ...]]] = {}
-    values = tuples(selected, [*keys, "step", "training_flops", *OF_SEEDS])
-    for group, row in zip(groups.tolist(), values, strict=True):
-        members.setdefault(group, []).append(row)
+    names = (keys, ["step", "training_flops"], OF_SEEDS)
+    for group, *row in zip(groups.tolist(), *(tuples(selected, columns) for columns in names), strict=True):
+        members.setdefault(group, []).append(tuple(row))
     for group_rows in members.values():
-        series, architecture, size, parameters, state, learning_rate, steps, at_end = group_rows[0][:8]
-        mean, error, half, over = Estimate.of(_seed_errors([row[10:] for row in group_rows]))
+        models, moments, errors = zip(*group_rows, strict=True)
+        series, architecture, size, parameters, state, learning_rate, total_steps, at_end = models[0]
+        steps, flops = zip(*moments, strict=True)
+        mean, error, half, over = Estimate.of(_seed_errors(errors))
         value = scale.score_of(mean)
         count = len(group_rows)
         rows.append(
             CheckpointPoint(
-                series, architecture, size, parameters, state, learning_rate, steps, bool(at_end),
-                round(math.fsum(row[8] for row in group_rows) / count),
-                mean_flops([row[9] for row in group_rows]), mean, value, error, value - half, value + half,
-                count, max(count, seeds.get((series, size), 0)), over,
-                " ".join(row[10] for row in group_rows),
+                series, architecture, size, parameters, state, learning_rate, total_steps, bool(at_end),
+                round(math.fsum(steps) / count), mean_flops(flops), mean, value, error, value - half,
+                value + half, count, max(count, seeds.get((series, size), 0)), over,
+                " ".join(run_id for run_id, *_ in errors),
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))

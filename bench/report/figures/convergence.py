@@ -141,7 +141,7 @@ def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     by_series = rows.groupby("series")
     all_learned = by_series["learned"].transform("all")
     rows["mean"] = by_series["shown"].transform("mean").where(all_learned, rows["steps"].astype(float))
-    rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
+    rows["seeds"] = by_series["id"].transform("nunique").astype(int)
     planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}
     rows["seeds_planned"] = [planned[series] for series in rows["series"]]
     columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]

@@ -258,38 +258,31 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
 
 
 def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
-    data, x = panel.data, panel.budget
+    """Draw the grey levels, and for each series its frontier, its points and their intervals."""
+    x = panel.budget
     grey = levels(panel)
     draw(axes, grey)
-    if data.empty:
+    if panel.data.empty:
         shared_axes.nothing_here(axes, "No finished run yet")
-    foot = axes.get_ylim()[0]
     lowest, highest = panel.scale.limits
+    data = panel.data.assign(
+        low=panel.data["low"].astype(float).clip(lower=max(axes.get_ylim()[0], lowest)),
+        high=panel.data["high"].astype(float).clip(upper=highest),
+    ).astype({x: float})
     for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
-        stages = _stages(rows)
-        best = rows[rows["on_frontier"]].sort_values(x)
-        # A budget that did not help still has an error: the line goes on flat to the largest one.
-        largest = best.tail(1).assign(**{x: rows[x].max()})
-        if (largest[x] > best[x].max()).any():
-            best = pd.concat([best, largest])
-        band = axes.fill_between(
-            best[x].astype(float), best["low"].astype(float).clip(lower=max(foot, lowest)),
-            best["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.14, linewidth=0,
-            zorder=2,
-        )  # fmt: skip
+        line = _frontier_line(rows, x)
+        colour: Any = {"color": look["color"], "zorder": 2}
+        band = axes.fill_between(line[x], line["low"], line["high"], alpha=0.14, linewidth=0, **colour)
         # A band has no width at a single point, and none at points that the line leaves out.
-        bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(best.index) | (len(best) == 1))]
-        bars = axes.vlines(
-            bare[x].astype(float), bare["low"].astype(float).clip(lower=max(foot, lowest)),
-            bare["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.5, linewidth=1.0,
-            zorder=2,
-        )  # fmt: skip
-        line = axes.plot(
-            best[x].astype(float), best["value"], color=look["color"],
-            linestyle=look["linestyle"], linewidth=1.4, zorder=3,
-        )  # fmt: skip
-        scatters = [_scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(stages)]
+        bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(line.index) | (len(line) == 1))]
+        bars = axes.vlines(bare[x], bare["low"], bare["high"], alpha=0.5, linewidth=1.0, **colour)
+        lines = axes.plot(
+            line[x], line["value"], color=look["color"], linestyle=look["linestyle"], linewidth=1.4, zorder=3
+        )
+        scatters = [
+            _scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(_stages(rows))
+        ]
         points = [artist for scatter in scatters for artist in scatter]
         if panel.trainings is not None:
             single = panel.trainings[panel.trainings["series"] == series]
@@ -299,8 +292,18 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
                     edgecolors=look["color"], linewidths=0.7, alpha=0.8, zorder=3, clip_on=False,
                 )
             )  # fmt: skip
-        tag([band, bars, *line, *points], "architecture", panel.series[series])
+        tag([band, bars, *lines, *points], "architecture", panel.series[series])
     name_lines(axes, grey)
+
+
+def _frontier_line(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """The points of a series' frontier by rising budget, and its last one again at the largest budget.
+
+    A budget that did not help still has an error.
+    """
+    best = rows[rows["on_frontier"]].sort_values(x)
+    largest = best.tail(1).assign(**{x: rows[x].max()})
+    return pd.concat([best, largest]) if (largest[x] > best[x].max()).any() else best
 
 
 def _stages(rows: pd.DataFrame) -> pd.Series[float]:
@@ -317,10 +320,10 @@ def _scatter(axes: Axes, points: pd.DataFrame, x: str, look: Mapping[str, Any], 
     artists = []
     if len(full):
         colours = {"color": look["color"], "edgecolors": "none"}
-        artists.append(axes.scatter(full[x].astype(float), full["value"], **common, **colours))
+        artists.append(axes.scatter(full[x], full["value"], **common, **colours))
     if len(hollow):
         colours = {"facecolors": PAPER, "edgecolors": look["color"], "linewidths": 0.9}
-        artists.append(axes.scatter(hollow[x].astype(float), hollow["value"], **common, **colours))
+        artists.append(axes.scatter(hollow[x], hollow["value"], **common, **colours))
     return artists
 
 

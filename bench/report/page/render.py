@@ -24,7 +24,8 @@ from bench.report.page.runs import packed
 from bench.report.page.svg import FONTS, SharedParts, again, inline, variable
 from bench.report.style import DARK
 from bench.report.tables.table import as_markdown
-from bench.report.text import first_sentence, markdown, measured_text, share_text, unbroken
+from bench.report.text import first_sentence, markdown, unbroken
+from bench.report.verdict_text import measured_text, share_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
