@@ -92,9 +92,8 @@ class TaskResults:
         return chosen(rows, self.settings if table is None else table)
 
     def end_points(self) -> pd.DataFrame:
-        """`points` of the chosen settings at the last checkpoint, without those that have no error."""
-        ends = points(self.ends(), self.scale, seeds_planned(self.runs))
-        return ends[ends["error"].notna()]
+        """`points` of the chosen settings at the last checkpoint."""
+        return self._points(self.ends())
 
     def points(self, evaluation: str = MAIN) -> pd.DataFrame:
         """`points` of the chosen settings at every checkpoint that has the evaluation."""
@@ -103,7 +102,12 @@ class TaskResults:
         # From the first stop of a seed on, a mean over seeds would be one over those that have not converged.
         first_stop = picked.groupby(["series", "size"])["stopped_at"].transform("min")
         whole = first_stop.isna() | (picked["step"] < first_stop) | picked["at_end"]
-        return points(picked[whole], self.scale, seeds_planned(self.runs))
+        return self._points(picked[whole])
+
+    def _points(self, picked: pd.DataFrame) -> pd.DataFrame:
+        """`points` of rows of the chosen settings, without those that have no error."""
+        every = points(picked, self.scale, seeds_planned(self.runs))
+        return every[every["error"].notna()]
 
     def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
         """`curves` at the last checkpoint: of the chosen settings, or of those in `table`."""

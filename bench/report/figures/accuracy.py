@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.digits import error_text, plus_minus
+from bench.digits import error_text
 from bench.report.data.estimates import TaskResults, tasks_of
 from bench.report.data.frame import looks_in
 from bench.report.data.references import level
@@ -66,7 +66,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
             share_y([row])
             references_of.name_lines(first, grey)
             references_of.name_lines(second, grey_means)
-            spots += _step_spots(second, steps_panel)
+            spots += spots_of(second, steps_panel.data.to_dict("records"), "step", steps_panel.words)
             if panel.data.empty:
                 shared.nothing_here(first, "No finished run yet")
         figure = grid.figure
@@ -114,10 +114,8 @@ def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
 
 
 def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
-    points = task.points()
-    points = points[points["error"].notna()]
     own = task.references(references)
-    return Panel(task.title, task.scale, points, own, task.series, task=task.family)
+    return Panel(task.title, task.scale, task.points(), own, task.series, task=task.family)
 
 
 def _draw_steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -131,16 +129,6 @@ def _draw_steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         if rows.empty:
             continue
         shared.draw_curve(axes, rows, "step", look, panel.series[series], panel.scale.limits)
-
-
-def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:
-    def text(row: Mapping[Any, Any]) -> str:
-        return (
-            f"{row['series']} {row['size']}, step {row['step']:,}: accuracy "
-            f"{plus_minus(row['value'], row['standard_error'])}"
-        )
-
-    return spots_of(axes, panel.data.to_dict("records"), "step", text)
 
 
 def _last_accuracies(panel: Panel) -> str:

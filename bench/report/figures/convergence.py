@@ -31,20 +31,15 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     budget = int(results["steps"].max())
     end = _end(data, budget)
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
-    notes = [
-        f"Learned: mean accuracy of at least {CONVERGENCE_ACCURACY:g} at an evaluation. "
-        + (
-            f"Training may take {shared.steps_label(budget)} steps."
-            if end < budget
-            else f"A bar at {shared.steps_label(budget)}: some seed never got there."
-        ),
-        *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
-        *(
-            [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
-            if incomplete
-            else []
-        ),
-    ]
+    steps = shared.steps_label(budget)
+    bound = (
+        f"Training may take {steps} steps" if end < budget else f"A bar at {steps}: some seed never got there"
+    )
+    notes = [f"Learned: mean accuracy of at least {CONVERGENCE_ACCURACY:g} at an evaluation. {bound}."]
+    if absent:
+        notes.append(f"Not drawn: {'; '.join(first_few(absent))}.")
+    if incomplete:
+        notes.append(f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched).")
     sizes = results["size"].unique()
     size = f", {sizes[0]}" if len(sizes) == 1 else ""
     names = [wrapped(name, NAMES - 0.15) for name in order]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.digits import error_text, plus_minus, scientific
+from bench.digits import error_text, scientific
 from bench.optimizers import OPTIMIZERS
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier, tasks_of
 from bench.report.data.frame import looks_in, tally
@@ -97,8 +96,7 @@ def panel_of(
         title: in place of the task's.
         evaluation: the evaluation that is shown.
     """
-    points = task.points(evaluation)
-    points = on_frontier(points[points["error"].notna()])
+    points = on_frontier(task.points(evaluation))
     drawn = set(zip(points["series"], points["size"], strict=True))
     return Panel(
         title or task.title,
@@ -169,7 +167,6 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
     scores = [
         f"{series} {error_text(float(value))}"
         for series, value in zip(best["series"], best["value"], strict=True)
-        if math.isfinite(value)
     ]
     return f"best {'accuracy' if higher_is_better else 'error'}: {'; '.join(scores)}"
 
@@ -247,14 +244,9 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         flops = f"{scientific(row['training_flops'])} FLOPs"
         state = f"{row['state_numbers']:,.0f} numbers of state"
-        return (
-            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
-            f"{plus_minus(row['value'], row['standard_error'])} at "
-            f"{flops if panel.budget == 'training_flops' else state}"
-        )
+        return f"{panel.words(row)} at {flops if panel.budget == 'training_flops' else state}"
 
-    rows = [row for row in panel.data.to_dict("records") if math.isfinite(row["value"])]
-    return spots_of(axes, rows, panel.budget, text)
+    return spots_of(axes, panel.data.to_dict("records"), panel.budget, text)
 
 
 def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.digits import error_text, plus_minus
+from bench.digits import error_text
 from bench.report.data.choices import best_sizes, chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
@@ -41,8 +41,7 @@ def training_curves(
     """
     best = best_sizes(task.settings)
     losses = training_losses(task, best)
-    points = task.points()
-    points = points[points["error"].notna()].merge(best[["series", "size"]], on=["series", "size"])
+    points = task.points().merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)
     panel = Panel(
         task.title, task.scale, points, own, task.series, reference_position=task.headline_position(),
@@ -69,7 +68,7 @@ def training_curves(
         for score in others:
             score.set_ylabel(task.scale.label)
             _draw_scores(score, panel, styles)
-            spots += spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
+            spots += spots_of(score, points.to_dict("records"), "step", panel.words)
     left, right = ("Left: training", f" Right: {task.scale.label}") if scored else ("Training", "")
     rule = " on the test prompts, mean over seeds with its 90 % interval." if scored else ""
     caption = (
@@ -150,13 +149,6 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
         rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
         shared.draw_curve(axes, rows, "step", look, panel.series[series], scale.limits)
     name_lines(axes, grey)
-
-
-def _words(row: Mapping[Any, Any], task: TaskResults) -> str:
-    return (
-        f"{row['series']} {row['size']}, step {row['step']:,}: {task.scale.label} "
-        f"{plus_minus(row['value'], row['standard_error'])}"
-    )
 
 
 def _last_losses(losses: pd.DataFrame) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.digits import error_text, plus_minus
@@ -156,7 +155,6 @@ def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
         return {}, "no experiment"
     results = TaskResults(rows)
     points = results.end_points()
-    points = points[np.isfinite(points["error"].astype(float))]
     if points.empty:
         return {}, tally(rows)
     point = points.iloc[0]
