@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from bench.results.evaluations import headline, normalised, prompt_errors
+from bench.results.evaluations import error_at, prompt_errors
 from bench.results.record import MAIN, RecordedRun, RunRecord
 from bench.results.store import Pool
 from bench.run import SETTINGS, leaves, short
@@ -92,7 +92,7 @@ def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
 def _error(result: RunRecord) -> float | None:
     if not result.finished or result.last is None:
         return None
-    return normalised(result, MAIN, headline(result, result.last, MAIN))[0]
+    return error_at(result, result.last, MAIN)[0]
 
 
 def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]:

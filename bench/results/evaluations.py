@@ -121,6 +121,11 @@ def normalised(result: Scored, name: str, raw: Number) -> Number:
     return raw[0] / divisor, raw[1] / divisor
 
 
+def error_at(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int = "headline") -> Number:
+    """`number` as an error, with its standard error; NOTHING where there is none."""
+    return normalised(result, name, number(result, checkpoint, name, at) or NOTHING)
+
+
 def prompt_errors(result: RunRecord) -> np.ndarray[Any, Any] | None:
     """Normalised headline error of every test prompt at the last checkpoint, float64 (prompts,).
 

@@ -18,13 +18,11 @@ from bench.report.data.scale import ScoreScale
 from bench.report.style import Look, looks
 from bench.results import Checkpoint, Pool, RunRecord
 from bench.results.evaluations import (
-    NOTHING,
-    Number,
     column,
     convergence_step,
+    error_at,
+    headline,
     marks,
-    normalised,
-    number,
     positions,
     prompt_errors,
 )
@@ -64,7 +62,6 @@ class ResultRow(NamedTuple):
             `flops_axis.AXIS` names); the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
         state: one of STATES.
-        reason: why the run diverged.
         as_defined: whether the task has its default settings, which are the paper's.
         settings: the task's numeric fields.
         score_scale: how the task's scores are shown.
@@ -114,7 +111,6 @@ class ResultRow(NamedTuple):
     planned_flops: int
     done_flops: int
     state: str
-    reason: str | None
     as_defined: bool
     settings: Mapping[str, int]
     score_scale: ScoreScale
@@ -199,7 +195,6 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         planned_flops=int(getattr(run, AXIS)(result.last_step if result else None)),
         done_flops=axis_flops(result.last) if result and result.last else 0,
         state=result.outcome if result else "failed" if state == "failed" else "missing",
-        reason=result.reason if result else None,
         as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
         settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
@@ -218,13 +213,9 @@ def _evaluated(
     row: ResultRow, result: RunRecord, checkpoint: Checkpoint, name: str, scores: Scores
 ) -> ResultRow:
     """The row of a run with the scores of one evaluation of a checkpoint."""
-
-    def error(evaluation: str, at: str) -> Number:
-        return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
-
-    score, score_se = number(result, checkpoint, name, "headline") or NOTHING
-    headline, headline_se = error(name, "headline")
-    last, last_se = error(name, "last")
+    score, score_se = headline(result, checkpoint, name)
+    error, error_se = error_at(result, checkpoint, name)
+    last, last_se = error_at(result, checkpoint, name, "last")
     row = row._replace(
         step=checkpoint.step,
         at_end=result.finished and checkpoint is result.last,
@@ -233,14 +224,14 @@ def _evaluated(
         evaluation=name,
         score=score,
         score_se=score_se,
-        error=headline,
-        error_se=headline_se,
+        error=error,
+        error_se=error_se,
         error_last=last,
         error_last_se=last_se,
         headline_position=_headline_position(result, scores, name),
     )
     if name == MAIN:
-        row = row._replace(selection_error=error(SELECTION, "headline")[0])
+        row = row._replace(selection_error=error_at(result, checkpoint, SELECTION)[0])
         if checkpoint is result.last:
             row = row._replace(
                 prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256,

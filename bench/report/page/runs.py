@@ -17,7 +17,7 @@ import pandas as pd
 from bench.report.data.scale import ScoreScale
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
-from bench.results.evaluations import headline, normalised, number
+from bench.results.evaluations import error_at, number
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run, leaves, short
 from bench.words import task_name
@@ -140,7 +140,7 @@ def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, f
     """The headline on the test prompts at the end of a finished run, as it is shown, and its error."""
     if result is None or result.last is None or not result.finished:
         return None, None
-    error, standard_error = normalised(result, MAIN, headline(result, result.last, MAIN))
+    error, standard_error = error_at(result, result.last, MAIN)
     return _four(scale.score_of(error)), _four(standard_error)
 
 
@@ -218,11 +218,8 @@ def _scores(result: RunRecord | None, scale: ScoreScale) -> tuple[list[int], lis
     """Steps, and the headline on the test prompts there."""
     if result is None:
         return [], []
-    values = [
-        scale.score_of(normalised(result, MAIN, headline(result, checkpoint, MAIN))[0])
-        for checkpoint in result.checkpoints
-    ]
-    return _thinned([checkpoint.step for checkpoint in result.checkpoints], values)
+    errors = [error_at(result, checkpoint, MAIN)[0] for checkpoint in result.checkpoints]
+    return _thinned([checkpoint.step for checkpoint in result.checkpoints], list(map(scale.score_of, errors)))
 
 
 def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
