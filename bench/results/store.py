@@ -7,7 +7,7 @@ import errno
 import gc
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -308,25 +308,19 @@ def _files(
     for entry in entries:
         if entry.name.startswith(".") or (entry.name == WITHDRAWN and not above):
             continue
-        if _is_folder(entry):
+        if _is(entry.is_dir):
             yield from _files(folder / entry.name, problems, above | {place})
         elif entry.name.endswith(".json"):
-            if _is_file(entry):
+            if _is(entry.is_file):
                 yield folder / entry.name
             else:
                 problems.append(f"{folder / entry.name}: is no file, or a link that leads nowhere; set aside")
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind, `entry.is_dir` or `entry.is_file`. A link to itself is of none."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
+        return kind()
     except OSError:
         return False
 

@@ -145,6 +145,6 @@ def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `settings`, the rows of the cell whose chosen setting has the lowest error."""
-    best = table[table["chosen"]].sort_values("selection_error").head(1)
+    """Of `settings`, the rows of the cell whose chosen setting has the lowest error; of equals, the first."""
+    best = table[table["chosen"]].sort_values("selection_error", kind="stable").head(1)
     return table.merge(best[CELL], on=CELL, how="inner")
