@@ -215,6 +215,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _fill(pool: Pool, results: Path) -> None:
+    """Add the results under a folder, then scores on other prompts of models that have a result."""
     withdrawn = {entry.id for entry in pool.withdrawn}
     evaluations: list[tuple[Path, EvaluationRecord]] = []
     for path in _files(results, pool.problems):

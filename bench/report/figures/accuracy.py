@@ -20,7 +20,7 @@ from bench.report.figures.examples import (
     examples_axis,
     last_position,
 )
-from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
+from bench.report.figures.layout import PAGE, new_grid, rows_of
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import Panel, absence_notes, of_one_plan
 from bench.report.figures.references import Reference
@@ -49,26 +49,7 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         )  # fmt: skip
         spots: list[Spot] = []
         for row, panel, steps_panel in zip(rows_of(grid.axes, 2), panels, steps, strict=True):
-            first, second = row
-            grey = references_of.curves(panel)
-            limits, _, _ = examples_axis(panel, grey, TALL)
-            first.set_xlim(0, max(1, last_position(panel)))
-            for axes, words in ((first, "in-context examples"), (second, "training steps")):
-                axes.set_ylim(*limits)
-                axes.set_xlabel(words)
-                tag(axes, "task", panel.task or panel.title)
-            first.set_ylabel("accuracy")
-            references_of.draw(first, grey, last_position(panel), limits[0])
-            draw_curves(first, panel, looks, limits[0])
-            grey_means = _means(steps_panel, grey)
-            references_of.draw(second, grey_means)
-            _draw_steps(second, steps_panel, looks)
-            share_y([row])
-            references_of.name_lines(first, grey)
-            references_of.name_lines(second, grey_means)
-            spots += spots_of(second, steps_panel.data.to_dict("records"), "step", steps_panel.words)
-            if panel.data.empty:
-                shared.nothing_here(first, "No finished run yet")
+            spots += _draw_row(row, panel, steps_panel, looks)
         figure = grid.figure
     stopped = bool(results["stopped_at"].notna().any())
     left_out = (references_of.not_drawn(panel, references_of.curves(panel)) for panel in panels)
@@ -87,6 +68,31 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         numbers,
         spots,
     )
+
+
+def _draw_row(row: Sequence[Axes], panel: Panel, steps_panel: Panel, looks: Mapping[str, Look]) -> list[Spot]:
+    """Draw one task: accuracies by position (left) and their means by step (right), with one y axis."""
+    first, second = row
+    grey = references_of.curves(panel)
+    limits, _, _ = examples_axis(panel, grey, TALL)
+    first.set_xlim(0, max(1, last_position(panel)))
+    for axes, words in ((first, "in-context examples"), (second, "training steps")):
+        axes.set_ylim(*limits)
+        axes.set_xlabel(words)
+        tag(axes, "task", panel.task or panel.title)
+    first.set_ylabel("accuracy")
+    references_of.draw(first, grey, last_position(panel), limits[0])
+    draw_curves(first, panel, looks, limits[0])
+    grey_means = _means(steps_panel, grey)
+    references_of.draw(second, grey_means)
+    _draw_steps(second, steps_panel, looks)
+    second.yaxis.set_major_locator(first.yaxis.get_major_locator())
+    second.tick_params(labelleft=False)
+    references_of.name_lines(first, grey)
+    references_of.name_lines(second, grey_means)
+    if panel.data.empty:
+        shared.nothing_here(first, "No finished run yet")
+    return spots_of(second, steps_panel.data.to_dict("records"), "step", steps_panel.words)
 
 
 def _means(panel: Panel, grey: Sequence[Reference]) -> list[Reference]:

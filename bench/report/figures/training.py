@@ -69,18 +69,23 @@ def training_curves(
             score.set_ylabel(task.scale.label)
             _draw_scores(score, panel, styles)
             spots += spots_of(score, points.to_dict("records"), "step", panel.words)
-    left, right = ("Left: training", f" Right: {task.scale.label}") if scored else ("Training", "")
-    rule = " on the test prompts, mean over seeds with its 90 % interval." if scored else ""
-    caption = (
-        f"{left} loss of each window of steps, mean over seeds with the range of the seeds, until the "
-        f"first seed stopped.{right}{rule} Each architecture at its best size and its chosen learning rate."
-    )
     description = (
         f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
     )
     evaluated = points.assign(kind="evaluated")
     numbers = pd.concat([losses, evaluated[LOSSES]], ignore_index=True)
-    return Drawing(name, grid.figure, caption, description, numbers, spots)
+    return Drawing(name, grid.figure, _caption(task.scale.label, scored), description, numbers, spots)
+
+
+def _caption(label: str, scored: bool) -> str:
+    left, right = "Training", ""
+    if scored:
+        left = "Left: training"
+        right = f" Right: {label} on the test prompts, mean over seeds with its 90 % interval."
+    return (
+        f"{left} loss of each window of steps, mean over seeds with the range of the seeds, until the "
+        f"first seed stopped.{right} Each architecture at its best size and its chosen learning rate."
+    )
 
 
 LOSSES = ["kind", "series", "architecture", "size", "step", "value", "low", "high", "seeds", "run_ids"]
