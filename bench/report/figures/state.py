@@ -8,7 +8,7 @@ from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier, ta
 from bench.report.data.frame import looks_in
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import drawing
-from bench.report.figures.panel import Panel
+from bench.report.figures.panel import Panel, variant
 from bench.report.figures.references import LEVELS_RULE
 from bench.words import architecture_name
 
@@ -40,8 +40,9 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         for series, size in zip(ends["series"], ends["size"], strict=True)
         if series not in set(stated["series"])
     ]
+    options = map(variant, stated["series"], stated["architecture"])
     points = stated.assign(
-        size=stated["size"] + stated["series"].map(_options),
+        size=[", ".join(filter(None, parts)) for parts in zip(stated["size"], options, strict=True)],
         series=stated["architecture"].map(architecture_name),
     )
     families = {architecture_name(name): name for name in task.series.values()}
@@ -60,8 +61,3 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         reference_position=task.headline_position(), where=task.scale.where, task=task.family,
         budget=BUDGET, trainings=trainings,
     )  # fmt: skip
-
-
-def _options(series: str) -> str:
-    """What tells a series from others of its architecture: "GLA, heads 4" → ", heads 4"."""
-    return "".join(series.partition(",")[1:])
