@@ -54,6 +54,7 @@ class TaskResults:
         rows: the rows.
         task_id: the task's.
         title: its name for people.
+        short_title: its name among the selected runs, for names of files.
         family: the name that tasks with other settings share with it: "Sparse parity".
         scale: how its scores are shown.
     """

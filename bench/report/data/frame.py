@@ -55,7 +55,8 @@ class ResultRow(NamedTuple):
         size: layers × width.
         size_group: the paper's name for the size.
         layers, width, parameters: of the model.
-        state_numbers: that the model keeps of a prompt to read the next token; None if a block states none.
+        state_numbers: numbers of a prompt that the model keeps to read the next token; None if one of its
+            blocks does not state them.
         learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
         planned_flops: training FLOPs of the whole run (as all FLOPs of the frame in the count that

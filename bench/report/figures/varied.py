@@ -43,7 +43,7 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     ends = TaskResults(size_rows).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
-    panels = [panel_of("Model size", "parameters", by_size, size_rows, looks, counts)]
+    panels = [_panel("Model size", "parameters", by_size, size_rows, looks, counts)]
     parts = []
     for task in tasks_of(width_rows):
         value = task.rows["settings"].iloc[0].get(field, math.nan)
@@ -52,13 +52,13 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
     size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, looks, ticks))
+    panels.append(_panel(f"Hidden width, models of {size}", label, by_width, width_rows, looks, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
         f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
         f"{size}. The paper's text does not say what its axes count."
     )
-    return drawing("figure-4", panels, caption, 2)
+    return _drawing("figure-4", panels, caption, 2)
 
 
 def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -73,6 +73,7 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         prompt_errors=None,  # are of the headline, not of the last position
     )
     groups = parameter_groups(results)
+    widths = dict(zip(results["size"], results["width"].astype(float), strict=True))
     named = dict(zip(dict.fromkeys(groups.values()), GROUPS * len(groups), strict=False))
     panels = []
     for architecture in results["architecture"].unique():
@@ -82,18 +83,18 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
                 continue
             task = TaskResults(rows)
             ends = task.end_points()
-            ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
+            ends = ends.assign(x=ends["size"].map(widths), series=ends["size"].map(groups))
             title = f"{architecture_name(architecture)}, {optimizer_title(optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
             label = f"normalised error after {task.scale.n_points - 1} examples"
-            panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
+            panels.append(_panel(title, "width", ends, rows, named, ticks, label))
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
         "is a group of equal parameters (of the Transformer's blocks): its widest model has 2 layers, then "
         "8, 32 and 128. AdamW comes with a linear warm-up and a cosine decay. Widths are inferred "
         "from the paper's counts."
     )
-    return drawing("figure-10", panels, caption, results["optimizer"].nunique(), "parameters")
+    return _drawing("figure-10", panels, caption, results["optimizer"].nunique(), "parameters")
 
 
 def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
@@ -105,19 +106,17 @@ def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _width(size: str) -> float:
-    return float(size.partition("×")[2])
-
-
 @dataclass(frozen=True)
-class Lines:
-    """One panel: connected points of several series over a logarithmic axis.
+class VariedPanel:
+    """What is drawn for one panel: connected points of several series over a logarithmic axis.
 
     Attributes:
         x_label: what is varied.
         data: `estimates.points` at the last checkpoint with a column x.
         looks: by series.
         ticks: where the x axis is labelled, and with what.
+        trivial: the score of the trivial predictor.
+        absent: a phrase for each planned model that cannot be drawn.
     """
 
     title: str
@@ -130,7 +129,7 @@ class Lines:
     absent: Sequence[str] = ()
 
 
-def panel_of(
+def _panel(
     title: str,
     x_label: str,
     data: pd.DataFrame,
@@ -138,7 +137,11 @@ def panel_of(
     looks: Mapping[str, Look],
     ticks: Mapping[float, str],
     y_label: str = "",
-) -> Lines:
+) -> VariedPanel:
+    """The panel of `data`, points of the planned `rows`; `looks` are by series.
+
+    The label of the y axis is that of the scores unless it is given.
+    """
     scale = rows["score_scale"].iloc[0]
     drawn = set(zip(data["architecture"], data["size"], strict=True))
     absent = [
@@ -146,17 +149,20 @@ def panel_of(
         for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
         if (architecture, size) not in drawn
     ]
-    return Lines(title, x_label, y_label or scale.label, data, looks, ticks, scale.trivial, absent)
+    return VariedPanel(title, x_label, y_label or scale.label, data, looks, ticks, scale.trivial, absent)
 
 
-def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:
+def _drawing(
+    name: str, panels: Sequence[VariedPanel], caption: str, columns: int, legend: str = ""
+) -> Drawing:
+    """Panels as one figure, `columns` in a row; `legend` is the title of the legend."""
     figure, spots = _draw(panels, columns, legend)
     numbers = pd.concat([panel.data.assign(panel=panel.title) for panel in panels], ignore_index=True)
-    words = " ".join(f"{panel.title}: {_said(panel)}." for panel in panels)
+    words = " ".join(f"{panel.title}: {_in_words(panel)}." for panel in panels)
     return Drawing(name, figure, caption, words, numbers, spots)
 
 
-def _said(panel: Lines) -> str:
+def _in_words(panel: VariedPanel) -> str:
     if panel.data.empty:
         return "no finished run yet"
     parts = [
@@ -171,7 +177,7 @@ TALL = 1.5
 """Inches of a panel's axes."""
 
 
-def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
+def _draw(panels: Sequence[VariedPanel], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
     with in_style():
         notes = [
             f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
@@ -208,7 +214,7 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
         return grid.figure, spots
 
 
-def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
+def _draw_lines(axes: Axes, panel: VariedPanel, limits: tuple[float, float]) -> None:
     axes.set_xlabel(panel.x_label)
     shared.logarithmic(axes, "y", *limits)
     shared.named_ticks(axes, panel.ticks)
@@ -237,7 +243,7 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
     name_lines(axes, grey)
 
 
-def _spots(axes: Axes, panel: Lines) -> list[Spot]:
+def _spots(axes: Axes, panel: VariedPanel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         return (
             f"{architecture_name(row['architecture'])} {row['size']}: {' '.join(panel.y_label.split())} "

@@ -118,7 +118,7 @@ class Report:
 
     @property
     def exhibits(self) -> list[DrawnExhibit]:
-        """The figures and tables that depend on results, the one that comes first first."""
+        """The figures and tables that depend on results and show something; `first` comes first."""
         return [*([self.first] if self.first else []), *self.others]
 
     @cached_property
@@ -142,7 +142,7 @@ class Report:
 
     @property
     def empty(self) -> list[DrawnExhibit]:
-        """The figures and tables that have nothing to show but why."""
+        """The figures and tables that show only a note: why they are empty."""
         return [exhibit for exhibit in self.drawn if exhibit.is_empty]
 
     @property
