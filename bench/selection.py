@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from bench.results import RunRecord
-from bench.results.evaluations import headline, normalised
+from bench.results.evaluations import error_at
 from bench.results.record import SELECTION
 
 Size = TypeVar("Size")
@@ -35,7 +35,7 @@ def selection_error(result: RunRecord) -> float | None:
     """Normalised headline error of a run on the validation prompts at its end; None unless it finished."""
     if not result.finished or result.last is None:
         return None
-    return normalised(result, SELECTION, headline(result, result.last, SELECTION))[0]
+    return error_at(result, result.last, SELECTION)[0]
 
 
 def choose(

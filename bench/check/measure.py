@@ -24,7 +24,8 @@ from bench.digits import error_text
 from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord
-from bench.results.evaluations import axis_flops, checkpoint_at, mean_flops, trivial_error
+from bench.results.evaluations import checkpoint_at, trivial_error
+from bench.results.flops_axis import axis_flops, mean_flops
 from bench.run import Run, short
 from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors

@@ -13,14 +13,10 @@ from bench.results.evaluations import (
     NOTHING,
     Number,
     answers,
-    axis_flops,
     checkpoint_at,
     convergence_step,
     convergence_unit,
     floor_error,
-    horizon,
-    horizon_unit,
-    horizons,
     metric,
     normalised,
     number,
@@ -28,6 +24,8 @@ from bench.results.evaluations import (
     scale,
     trivial_error,
 )
+from bench.results.flops_axis import axis_flops
+from bench.results.horizon import horizon, horizon_unit, horizons
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors
 

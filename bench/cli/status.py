@@ -38,7 +38,7 @@ from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan.planned import Planned, Total, plan
-from bench.results.evaluations import AXIS
+from bench.results.flops_axis import AXIS
 
 WATCH_SECONDS = 2.0
 MOST_NOTES = 5

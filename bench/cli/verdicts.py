@@ -15,7 +15,8 @@ from bench.check.claim import Claim
 from bench.cli import printing
 from bench.cli.printing import Column
 from bench.digits import error_text
-from bench.report.text import first_few, value_text
+from bench.report.text import first_few
+from bench.report.verdict_text import value_text
 
 STYLES = {
     "reproduced": "green",

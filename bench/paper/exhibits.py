@@ -19,7 +19,7 @@ class Exhibit(NamedTuple):
     Attributes:
         title: what it shows.
         function: `module.function` inside `bench.report`. A figure's function takes `results` and
-            `references` (`bench.report.data.frame`) and returns a `Drawing`. A table's returns a `Table`.
+            `references` (frames of `bench.report.data`) and returns a `Drawing`. A table's returns a `Table`.
         data: what the function receives: the results of the experiments that name the exhibit, those of
             the exhibits that it sums up, or nothing.
         against_flops: whether its models are compared at equal training FLOPs.

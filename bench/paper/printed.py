@@ -54,3 +54,13 @@ TABLE_5 = {
 }
 """RegBench by epochs: perplexity in training and validation, greedy accuracy in percent (*: not measured
 by the paper, copied from Akyürek et al. 2024)."""
+
+TABLE_6 = {
+    "transformer": {"large": "86M", "medium": "25M", "small": "3M", "x-small": "420K"},
+    "mamba": {"large": "90M", "medium": "27M", "small": "3M", "x-small": "460K"},
+    "s4": {"large": "88M", "medium": "26M", "small": "3M", "x-small": "430K"},
+    "s4_mamba": {"large": "86M", "medium": "26M", "small": "3M", "x-small": "430K"},
+    "standard_hybrid": {"large": "74M", "medium": "22M", "small": "3M", "x-small": "400K"},
+    "mambaformer": {"large": "77M", "medium": "24M", "small": "3.2M", "x-small": "480K"},
+}
+"""Parameters by size group."""

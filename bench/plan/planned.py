@@ -14,7 +14,7 @@ from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
-from bench.results.evaluations import AXIS
+from bench.results.flops_axis import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run
 from bench.stack import stackable

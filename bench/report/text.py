@@ -5,54 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from bench.digits import error_text, plus_minus
-
-if TYPE_CHECKING:
-    from bench.check import Verdict
-
-
-def value_text(verdict: Verdict) -> str:
-    """The number behind a verdict with its standard error, or with its interval if it is a ratio of means.
-
-    A symbol stands in front of the number it is for.
-    """
-    if verdict.value is None:
-        return verdict.shown or "–"
-    if verdict.comparison and verdict.comparison.ratio:
-        ratio = verdict.comparison.ratio
-        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-    error = math.nan if verdict.standard_error is None else verdict.standard_error
-    number = plus_minus(verdict.value, error)
-    return f"{verdict.shown} {number}" if verdict.shown else number
 
 
 def unbroken(text: str) -> str:
     """A text whose numbers stay on one line: groups of digits, and ±, × and % with what belongs to them."""
     return re.sub(r"(?<=\d) (?=\d{3}\b|[±×%])|(?<=[±×]) (?=[\d(])", "\u00a0", text)
-
-
-def measured_text(verdict: Verdict) -> str:
-    """`value_text` with its interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
-
-    Of a claim that cannot be compared, the reason.
-    """
-    if verdict.verdict == "not comparable":
-        return verdict.reason.partition("; ")[0]
-    text = value_text(verdict)
-    if verdict.interval is not None and verdict.comparison is None:
-        text += f" [{', '.join(map(error_text, verdict.interval))}]"
-    is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
-    return f"ratio {text}" if is_ratio else text
-
-
-def share_text(verdict: Verdict) -> str:
-    """The share of draws in which a claim holds; a dash where no draws decide it.
-
-    With four digits, so that a share that does not decide is never rounded to one that does.
-    """
-    return "–" if verdict.share is None else f"{100 * verdict.share:.4g} %"
 
 
 def first_sentence(text: str) -> str:

@@ -17,17 +17,12 @@ from bench.check import to_json
 from bench.files import write_atomically
 from bench.paper.exhibits import EXHIBITS, named
 from bench.report.data import budgets, provenance
-from bench.report.data.frame import (
-    counts,
-    of_runs,
-    references_frame,
-    results_frame,
-    runs_of,
-    total,
-)
+from bench.report.data.frame import counts, looks_in, of_runs, results_frame, runs_of, total
+from bench.report.data.references import references_frame
 from bench.report.figures.drawing import all_encoded
 from bench.report.page import findings as shown_findings
 from bench.report.page import render
+from bench.report.page.contents import Report
 from bench.report.page.exhibits import exhibits, experiments_of, runs_in
 from bench.report.page.runs import page_runs
 from bench.report.page.sections import section
@@ -120,13 +115,13 @@ def _report(
     states: Mapping[str, str],
     verdicts: Sequence[Verdict],
     findings: Findings | None,
-) -> render.Report:
+) -> Report:
     """What the report shows: its figures, tables and texts."""
     names = {slug(name) for name in EXHIBITS}
-    architectures = sorted({run.architecture.base_name for run in suite.runs})
     results, references = results_frame(suite.runs, pool, states), references_frame(suite.runs, pool)
+    looks = looks_in(results)
     experiments = [
-        section(experiment, of_runs(results, experiment.runs), references, architectures, names)
+        section(experiment, of_runs(results, experiment.runs), references, looks, names)
         for experiment in suite.experiments
     ]
     cited = {number for verdict in verdicts for number in named(verdict.source or "")}
@@ -137,7 +132,7 @@ def _report(
     plan = runs_of(results)
     tasks = dict(zip(plan["task_id"], plan["task"], strict=True))
     families = map(task_name, plan["task_name"])
-    return render.Report(
+    return Report(
         name=suite.name,
         description=suite.description,
         counts=counts(plan),

@@ -1,8 +1,9 @@
 """Results on disk: one JSON file per run, one per task's baselines, in one pool whatever the suite.
 
 `record` states what a file holds; `reading` makes a record of it, or lists its faults; `store` reads and
-writes folders of them; `withdrawn` keeps what no longer counts; `evaluations` reads scores; `table` and
-`export` make data frames; `compare` holds two folders side by side. Reading never writes.
+writes folders of them; `withdrawn` lists those that no longer count. `evaluations`, `horizon` and
+`flops_axis` state how a record's numbers are read. `table`, `long` and `export` make data frames; `compare`
+compares two folders. Reading never writes.
 """
 
 from bench.results.facts import run_facts, task_facts

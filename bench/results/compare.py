@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from bench.results.evaluations import headline, normalised
-from bench.results.record import MAIN, RecordedRun, RunRecord, per_prompt
+from bench.results.evaluations import error_at, prompt_errors
+from bench.results.record import MAIN, RecordedRun, RunRecord
 from bench.results.store import Pool
 from bench.run import SETTINGS, leaves, short
 from bench.uncertainty import student_95
@@ -74,10 +74,10 @@ def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
     settings = _settings(old)
     before, after = _error(old), _error(new)
     if before is None or after is None:
-        ends = f"{old.outcome} before, {new.outcome} after"
+        outcomes = f"{old.outcome} before, {new.outcome} after"
         unchanged = before is None and after is None
         word: Word = "same" if unchanged else "worse" if after is None else "better"
-        return Comparison(old.id, settings, before, after, None, None, word, ends)
+        return Comparison(old.id, settings, before, after, None, None, word, outcomes)
     if old.prompts[MAIN].sha256 != new.prompts[MAIN].sha256:
         reason = "scored on different prompts"
         return Comparison(old.id, settings, before, after, None, None, "not comparable", reason)
@@ -85,23 +85,22 @@ def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
     if change is None:
         change = after - before
     beyond = abs(change) > tolerance * abs(before) and abs(change) > (half or 0.0)
-    verdict: Word = "same" if not beyond else "worse" if change > 0 else "better"
-    return Comparison(old.id, settings, before, after, change, half, verdict, "")
+    word = "same" if not beyond else "worse" if change > 0 else "better"
+    return Comparison(old.id, settings, before, after, change, half, word, "")
 
 
 def _error(result: RunRecord) -> float | None:
     if not result.finished or result.last is None:
         return None
-    return normalised(result, MAIN, headline(result, result.last, MAIN))[0]
+    return error_at(result, result.last, MAIN)[0]
 
 
 def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]:
     """Mean difference over prompts and half of its 90 % interval; None where the prompts differ in number."""
-    before, after = per_prompt(old), per_prompt(new)
-    if before.shape != after.shape or len(before) < 2:
+    before, after = prompt_errors(old), prompt_errors(new)
+    if before is None or after is None or len(before) != len(after) or len(before) < 2:
         return None, None
-    scale = -1.0 if old.facts.metric == "accuracy" else 1 / old.facts.error_scale
-    differences = scale * (after.astype(float) - before.astype(float))
+    differences = after - before
     standard_error = float(differences.std(ddof=1)) / math.sqrt(len(before))
     return float(differences.mean()), float(student_95(len(before) - 1)) * standard_error
 

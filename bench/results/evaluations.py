@@ -1,4 +1,4 @@
-"""Reading one evaluation of a result: the meaning of its columns, its headline, its scale.
+"""How scores of a result are read: columns, headline, scale, the trivial predictor, the floor, convergence.
 
 A result's `facts.evaluations` describes each evaluation: what its columns stand for (positions), which
 columns have names (marks), and what a raw score is divided by. `facts.headline` is the mark whose score is
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.results.record import (
     MAIN,
@@ -24,7 +24,6 @@ from bench.results.record import (
     Scores,
     per_prompt,
 )
-from bench.tasks.task import LONGER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +119,11 @@ def normalised(result: Scored, name: str, raw: Number) -> Number:
         return 1.0 - raw[0], raw[1]
     divisor = scale(result, name)
     return raw[0] / divisor, raw[1] / divisor
+
+
+def error_at(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int = "headline") -> Number:
+    """`number` as an error, with its standard error; NOTHING where there is none."""
+    return normalised(result, name, number(result, checkpoint, name, at) or NOTHING)
 
 
 def prompt_errors(result: RunRecord) -> np.ndarray[Any, Any] | None:
@@ -228,18 +232,26 @@ def headline_words(mark: str | None) -> str:
     return f"{plain} examples" if plain.startswith("after ") else f"at {plain}"
 
 
-def convergence_step(result: RunRecord, accuracy: float = 0.95) -> int | None:
-    """The first checkpoint whose mean accuracy reaches `accuracy`; None when none does.
+CONVERGENCE_ACCURACY = 0.95
+"""Mean accuracy at which reports and claims count a task as learned."""
 
-    Results store it (`convergence_step`, for `facts.convergence_accuracy`); for older ones, and for another
-    accuracy, it is read from the checkpoints. None where the metric is not an accuracy.
+
+def convergence_step(result: RunRecord) -> int | None:
+    """The step of the first checkpoint whose mean accuracy is at least CONVERGENCE_ACCURACY.
+
+    Results of tasks with this `convergence_accuracy` store it. For other results, and for those without the
+    field, it is read from the checkpoints.
+
+    Returns:
+        None where no checkpoint reaches the accuracy, or the metric is no accuracy.
     """
     if result.facts.metric != "accuracy":
         return None
-    if "convergence_step" in result.model_fields_set and result.facts.convergence_accuracy == accuracy:
+    stored = "convergence_step" in result.model_fields_set
+    if stored and result.facts.convergence_accuracy == CONVERGENCE_ACCURACY:
         return result.convergence_step
     for checkpoint in result.checkpoints:
-        if converged(checkpoint.evaluations[MAIN].overall[0], accuracy):
+        if converged(checkpoint.evaluations[MAIN].overall[0], CONVERGENCE_ACCURACY):
             return checkpoint.step
     return None
 
@@ -257,75 +269,6 @@ def convergence_unit(result: RunRecord) -> int:
 def converged(accuracy: float, threshold: float | None) -> bool:
     """Whether a mean accuracy over positions counts as convergence; never without a threshold."""
     return threshold is not None and accuracy >= threshold
-
-
-HORIZON_ACCURACY = 0.9
-"""Lowest accuracy of the position at which a horizon ends."""
-
-
-def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> int | None:
-    """The number of positions up to the last one whose accuracy is at least HORIZON_ACCURACY.
-
-    Earlier positions may be less accurate: attention without a first token does not know how often a prompt
-    has repeated its first element. On longer prompts the positions of the main evaluation come first, because
-    models are causal. Where positions were left out, the horizon ends at a position that was kept.
-
-    Returns:
-        None where the evaluation is no accuracy, or the checkpoint does not have it.
-    """
-    accuracies = _accuracies(result, checkpoint, name)
-    if accuracies is None:
-        return None
-    accurate = [position for position, accuracy in accuracies.items() if accuracy >= HORIZON_ACCURACY]
-    return 1 + max(accurate, default=-1)
-
-
-def horizons(result: RunRecord, checkpoint: Checkpoint, name: str) -> list[int]:
-    """Every value that `horizon` can have, ascending: from 0 to all positions; empty where it has none."""
-    accuracies = _accuracies(result, checkpoint, name)
-    return [] if accuracies is None else [0, *(1 + position for position in sorted(accuracies))]
-
-
-def horizon_unit(result: RunRecord, checkpoint: Checkpoint, name: str) -> int:
-    """The distance from a horizon to the next larger one; 0 at the ends, no position and all positions."""
-    values = horizons(result, checkpoint, name)
-    reached = horizon(result, checkpoint, name)
-    if reached is None or reached in (values[0], values[-1]):
-        return 0
-    return values[values.index(reached) + 1] - reached
-
-
-def _accuracies(result: RunRecord, checkpoint: Checkpoint, name: str) -> dict[int, float] | None:
-    """The accuracies of a horizon by position; None where the evaluation has none."""
-    names = (MAIN, LONGER) if name == LONGER else (name,)
-    accuracies: dict[int, float] = {}
-    for part in names:
-        scores = checkpoint.evaluations.get(part)
-        if scores is None or metric(result, part) != "accuracy":
-            return None
-        accuracies |= zip(positions(result, part, len(scores.mean)), scores.mean, strict=True)
-    return accuracies
-
-
-AXIS: Literal["training_flops_full_length", "training_flops"] = "training_flops_full_length"
-"""The count of training FLOPs at which models are compared: every step at the full prompt length, or each at
-its curriculum's. Hardware computes the full length, because the curriculum is a mask; and five times the
-steps are then five times the FLOPs. Results store both counts."""
-AXIS_LABEL = {
-    "training_flops_full_length": "training FLOPs at full length",
-    "training_flops": "training FLOPs, curriculum counted",
-}[AXIS]
-
-
-def axis_flops(checkpoint: Checkpoint) -> int:
-    """Training FLOPs up to a checkpoint, in the count at which models are compared (AXIS)."""
-    return int(getattr(checkpoint, AXIS))
-
-
-def mean_flops(flops: Iterable[int]) -> int:
-    """Mean training FLOPs of several seeds, exact for equal ones. Seeds differ if they stopped early."""
-    counts = [int(count) for count in flops]
-    return sum(counts) // len(counts)
 
 
 def _at(scores: Scores, index: int) -> Number:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.results.evaluations import Scored, marks, normalised, positions, prompt_errors
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCORE = {
     "score": "raw score: squared error, accuracy, cross-entropy or KL divergence in nats, or total variation",
     "score_se": "its standard error over prompts",
-    "error": "the score as an error: divided by what the trivial predictor scores, or 1 − accuracy",
+    "error": "the score as an error: divided by the error scale of the evaluation, or 1 − accuracy",
     "error_se": "its standard error over prompts",
 }
 POSITIONS = {
@@ -57,8 +57,6 @@ BASELINES = {
     "in_mean": "whether the mean over positions includes the position",
     "prompts": "prompts on which the predictor was scored",
 }
-
-
 EVALUATIONS = {
     "id": "the run's id",
     "task": "name of the task of the prompts",
@@ -97,7 +95,7 @@ def evaluations_frame(pool: Pool) -> pd.DataFrame:
                 rows.append(
                     (record.id, record.task.name, record.facts.task_id, settings, name, *row, prompts)
                 )
-    return _table(iter(rows), EVALUATIONS)
+    return _table(rows, EVALUATIONS)
 
 
 def _at_positions(record: Scored, name: str, scores: Scores) -> Iterator[tuple[Any, ...]]:
@@ -142,24 +140,22 @@ def baselines_frame(pool: Pool) -> pd.DataFrame:
     for record in pool.baselines.values():
         facts = record.facts
         for baseline in record.baselines:
-            name = baseline.evaluation
-            overall = (
-                normalised(record, name, (baseline.overall[0], 0.0))[0] if baseline.overall else math.nan
-            )
-            for position, *raw in zip(
-                baseline.positions, baseline.mean, baseline.standard_error, strict=True
-            ):
-                error = normalised(record, name, (raw[0], raw[1]))
+            evaluation, mean_error = baseline.evaluation, math.nan
+            if baseline.overall:
+                mean_error, _ = normalised(record, evaluation, (baseline.overall[0], 0.0))
+            scores = zip(baseline.mean, baseline.standard_error, strict=True)
+            for position, score in zip(baseline.positions, scores, strict=True):
                 rows.append(
                     (
-                        facts.task_id, record.task.name, baseline.name, baseline.kind, name, position, *raw,
-                        *error, overall, position >= facts.first_position, baseline.prompts,
+                        facts.task_id, record.task.name, baseline.name, baseline.kind, evaluation, position,
+                        *score, *normalised(record, evaluation, score), mean_error,
+                        position >= facts.first_position, baseline.prompts,
                     )
                 )  # fmt: skip
-    return _table(iter(rows), BASELINES)
+    return _table(rows, BASELINES)
 
 
-def _table(rows: Iterator[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
+def _table(rows: Iterable[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(list(rows), columns=list(columns))

@@ -21,7 +21,7 @@ def mixtures(results: Iterable[RunRecord]) -> list[str]:
     recorded: dict[str, list[str | None]] = {
         "devices": [result.provenance.device for result in results],
         "selective scan kernels": [result.provenance.scan for result in results],
-        "precisions of matrix products": [*(result.run.precision for result in results)],
+        "precisions of matrix products": [result.run.precision for result in results],
     }
     phrases = []
     for noun, values in recorded.items():

@@ -125,6 +125,7 @@ class RecordedEvaluation(Part):
         positions: the position of each column.
         marks: columns that have names.
         error_scale: divisor of raw scores; None where it is the task's.
+        axis: what positions count; None where it was not recorded.
         metric: of the scores; None where it is the task's.
         trivial: raw score of the trivial predictor by column; None where it is the task's.
     """
@@ -310,7 +311,7 @@ class Weights(Part):
 
 
 class Provenance(Part):
-    """Where a result comes from. Nothing here is compared between results; all of it may be absent."""
+    """Where a result comes from. All of it may be absent, and equal results may differ in it."""
 
     synthetic: bool | None = None
     device: str | None = None

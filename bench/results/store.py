@@ -7,14 +7,14 @@ import errno
 import gc
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, did_you_mean
 from bench.files import parse_json, try_to_write, write_atomically
-from bench.results.reading import NotARecord, read, read_baselines, read_evaluation, read_run
+from bench.results.reading import NotARecord, read, read_evaluation
 from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
 from bench.results.withdrawn import FILE as WITHDRAWN
 from bench.results.withdrawn import Withdrawal, is_withdrawn, sha256, withdrawals
@@ -215,6 +215,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _fill(pool: Pool, results: Path) -> None:
+    """Add the results under a folder, then scores on other prompts of models that have a result."""
     withdrawn = {entry.id for entry in pool.withdrawn}
     evaluations: list[tuple[Path, EvaluationRecord]] = []
     for path in _files(results, pool.problems):
@@ -245,21 +246,22 @@ def _fill(pool: Pool, results: Path) -> None:
 
 def load_run(results: Path, run: Run) -> RunRecord | None:
     """The result of `run` under its own file name; None when it is absent, unusable or withdrawn."""
-    path = path_of(results, run)
-    with contextlib.suppress(OSError, ValueError):
-        data = path.read_bytes()
-        record = read_run(parse_json(data))
-        if record.id == run.id and not is_withdrawn(run.id, data, withdrawals(results)):
-            return record
-    return None
+    record = _counting(results, path_of(results, run), run.id)
+    return record if isinstance(record, RunRecord) else None
 
 
 def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesRecord | None:
     """A task's baselines under their own file name, or None when they are absent, unusable or withdrawn."""
+    record = _counting(results, path_of_baselines(results, task_name, task_id), task_id)
+    return record if isinstance(record, BaselinesRecord) else None
+
+
+def _counting(results: Path, path: Path, key: str) -> Record | None:
+    """The record in one file; None when it is absent, unusable, withdrawn, or of another id than `key`."""
     with contextlib.suppress(OSError, ValueError):
-        data = path_of_baselines(results, task_name, task_id).read_bytes()
-        record = read_baselines(parse_json(data))
-        if record.id == task_id and not is_withdrawn(task_id, data, withdrawals(results)):
+        data = path.read_bytes()
+        record = read(parse_json(data))
+        if record.id == key and not is_withdrawn(key, data, withdrawals(results)):
             return record
     return None
 
@@ -307,25 +309,19 @@ def _files(
     for entry in entries:
         if entry.name.startswith(".") or (entry.name == WITHDRAWN and not above):
             continue
-        if _is_folder(entry):
+        if _is(entry.is_dir):
             yield from _files(folder / entry.name, problems, above | {place})
         elif entry.name.endswith(".json"):
-            if _is_file(entry):
+            if _is(entry.is_file):
                 yield folder / entry.name
             else:
                 problems.append(f"{folder / entry.name}: is no file, or a link that leads nowhere; set aside")
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind, `entry.is_dir` or `entry.is_file`. A link to itself is of none."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
+        return kind()
     except OSError:
         return False
 

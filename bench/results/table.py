@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.frozen import identity
 from bench.models.architectures import named
-from bench.results.evaluations import NOTHING, headline, normalised, number
+from bench.results.evaluations import error_at, headline
 from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord
 from bench.results.store import Pool
 from bench.run import SETTINGS, leaves, value_of
@@ -46,9 +46,9 @@ DESCRIBED = {
     "is_last": "whether the checkpoint is the last of a finished run",
     "training_flops": "training FLOPs up to the checkpoint (Appendix B), curriculum counted",
     "training_flops_full_length": "the same with every step at full length: the FLOPs axis of reports",
-    "score": "raw headline score on the test prompts: squared error or accuracy",
+    "score": "raw headline score on the test prompts; metric names its kind",
     "score_se": "its standard error over prompts",
-    "error": "the score as an error: squared error over what the trivial predictor scores, or 1 − accuracy",
+    "error": "the score as an error: divided by error_scale, or 1 − accuracy",
     "error_se": "its standard error over prompts",
     "mean_error": "the error as a mean over positions, also where the headline is a mark",
     "mean_error_se": "its standard error over prompts",
@@ -215,12 +215,11 @@ def _scores(result: RunRecord, checkpoint: Checkpoint) -> dict[str, float]:
         ("last_error", MAIN, "last"),
         ("selection_error", SELECTION, "headline"),
     ):
-        raw = number(result, checkpoint, evaluation, at) or NOTHING
-        row |= _pair(column, normalised(result, evaluation, raw))
+        row |= _pair(column, error_at(result, checkpoint, evaluation, at))
     for name in checkpoint.evaluations:
         if name not in (MAIN, SELECTION):
-            raw = headline(result, checkpoint, name)
-            row |= _pair(f"{name}.score", raw) | _pair(f"{name}.error", normalised(result, name, raw))
+            row |= _pair(f"{name}.score", headline(result, checkpoint, name))
+            row |= _pair(f"{name}.error", error_at(result, checkpoint, name))
     return row
 
 

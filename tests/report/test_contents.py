@@ -31,11 +31,12 @@ from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
 from bench.report import write
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.page import exhibits
 from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
 from bench.report.page.svg import inline
-from bench.report.text import measured_text
+from bench.report.verdict_text import measured_text
 from bench.results import Pool
 from bench.suite import Suite
 

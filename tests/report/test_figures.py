@@ -38,13 +38,16 @@ from bench.optimizers import AdamW
 from bench.paper.exhibits import EXHIBITS, Exhibit
 from bench.report import figures
 from bench.report.data import budgets
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures import drawing
 from bench.report.figures.convergence import convergence, figure_7
 from bench.report.figures.drawing import all_encoded
 from bench.report.figures.flops import figure_2, figure_3, figure_9
+from bench.report.figures.state import score_by_state
 from bench.report.figures.varied import figure_4, figure_10
 from bench.report.page.exhibits import DrawnExhibit, drawn_exhibit, exhibits
+from bench.report.page.sections import section
 from bench.report.page.svg import inline
 from bench.report.style import looks
 from bench.report.tables.equal_flops import matching_table, ranking_table
@@ -212,6 +215,26 @@ def test_figure_3_shows_the_headline_on_the_left_and_clean_prompts_on_the_right(
     assert "at the 50th clean example" in left.get_title("left").replace("\n", " ")
     assert "clean prompts" in right.get_title("left").replace("\n", " ")
     assert left.get_ylabel() == "normalised error"
+
+
+def test_the_floor_beside_a_headline_is_read_at_the_position_of_the_headline() -> None:
+    run = run_of(task_named("many_outlier_regression"))
+    baselines = baselines_of(run)
+    floor = next(baseline for baseline in baselines["baselines"] if baseline["kind"] == "floor")
+    at_headline = run.task.evaluations()["report"].positions[49]
+    floor["mean"] = [
+        run.task.error_scale * (0.1 if place == at_headline else 0.5) for place in floor["positions"]
+    ]
+    pool = pool_with({run.id: result_of(run, 0.3)}, {run.task_id: baselines})
+    results, references = results_frame([run], pool, {}), references_frame([run], pool)
+    experiment = experiment_of([run], rebuilds="")
+    drawings = section(experiment, results, references, looks(["transformer", "mamba"]), set()).drawings()
+    shown = [drawing.figure for drawing in drawings if drawing.name.endswith(("-flops", "-training"))]
+    assert len(shown) == 2
+    for figure in (*shown, score_by_state(results, references).figure):
+        lines = figure.axes[-1].get_lines()
+        levels = [line.get_ydata()[0] for line in lines if list(line.get_xdata()) == [0, 1]]
+        assert levels == pytest.approx([1.0, 0.1])
 
 
 def test_figure_3_says_which_runs_were_not_evaluated_on_clean_prompts() -> None:

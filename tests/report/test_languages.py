@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from synthetic import pool_with, result_of, run_of, task_named
 
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.tables.languages import table_4, table_5
 from bench.report.tables.table import Table
 from bench.results import Pool

@@ -16,7 +16,8 @@ from matplotlib.text import Text
 from synthetic import experiment_of, grid, pool_of, run_of, suite_of, task_named
 
 from bench.optimizers import AdamW
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import looks_in, results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.axes import logarithmic
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.layout import (
@@ -79,7 +80,7 @@ def drawings() -> dict[str, Drawing]:
     own = suite_of(experiment_of(grid(PARITY, ALL, SIZES), "own", rebuilds="")).experiments[0]
     pool = pool_of(own.runs)
     results, references = results_frame(own.runs, pool, {}), references_frame(own.runs, pool)
-    for drawing in section(own, results, references, ALL, set()).drawings():
+    for drawing in section(own, results, references, looks_in(results), set()).drawings():
         drawn[drawing.name] = drawing
     for drawing in drawn.values():
         with in_style():
@@ -195,7 +196,7 @@ def test_titles_name_the_task_the_size_and_the_evaluation(drawings: dict[str, Dr
 
 def test_the_grey_lines_are_the_best_predictor_and_the_one_nearest_to_the_worst_model() -> None:
     from bench.report.data.estimates import TaskResults
-    from bench.report.figures.axes import Panel
+    from bench.report.figures.panel import Panel
 
     run = run_of(LINEAR, "mamba")
     pool = pool_of([run], errors=0.69)

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.lines import Line2D
 
-from bench.report.data.frame import ScoreScale
-from bench.report.figures.axes import Panel, of_one_plan
+from bench.report.data.scale import ScoreScale
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel, of_one_plan
 from bench.report.style import LINES, LOOKS, MUTED, looks
 from bench.tasks import TASKS
 

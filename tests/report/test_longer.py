@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from synthetic import grid, pool_with, result_of, task_named
 
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import ScoreScale, references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
+from bench.report.data.scale import ScoreScale
 from bench.report.figures.axes import draw_curve
 from bench.report.figures.longer import longer_curves, longer_prompts
 from bench.report.style import looks

@@ -6,7 +6,7 @@ import pytest
 
 from bench.models import architectures
 from bench.paper.sizes import SIZE_GROUPS
-from bench.report.tables.parameters import PAPER, comparison, table_6
+from bench.report.tables.parameters import PRINTED, comparison, table_6
 from bench.report.tables.table import as_latex, as_markdown
 
 
@@ -26,7 +26,7 @@ def test_every_architecture_of_the_paper_stands_at_every_size_of_every_group() -
 def test_every_printed_count_is_compared_at_each_size_of_its_group() -> None:
     numbers = comparison()
     compared = numbers[numbers["paper"].notna()]
-    expected = sum(len(SIZE_GROUPS[group]) for printed in PAPER.values() for group in printed)
+    expected = sum(len(SIZE_GROUPS[group]) for printed in PRINTED.values() for group in printed)
     assert len(compared) == expected == 6 * 8 + 4 + 1
     deviation = 100 * (compared["ours"] / compared["paper"].astype(float) - 1)
     assert compared["deviation_percent"].tolist() == pytest.approx(deviation.tolist())

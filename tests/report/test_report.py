@@ -37,8 +37,9 @@ from bench.digits import error_text, plus_minus
 from bench.report.data import choices, estimates
 from bench.report.data.choices import tied_rates
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import ResultRow, counts, of_runs, references_frame, results_frame, total
+from bench.report.data.frame import ResultRow, counts, of_runs, results_frame, total
 from bench.report.data.provenance import summarise
+from bench.report.data.references import level, references_frame
 from bench.report.figures.accuracy import figure_5
 from bench.report.figures.axes import tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
@@ -165,7 +166,11 @@ points = st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1) | st.just(math.n
 def test_frontier_falls_strictly_and_nothing_lies_below_it(pairs: list[tuple[int, float]]) -> None:
     flops = pd.Series([float(x) for x, _ in pairs], dtype=float)
     errors = pd.Series([y for _, y in pairs], dtype=float)
-    marked = estimates.frontier(flops, errors)
+    one = pd.DataFrame({"series": "one", "training_flops": flops, "error": errors})
+    other = one.assign(series="other", error=0.5 * errors)  # each series has a frontier of its own
+    both = estimates.on_frontier(pd.concat([one, other], ignore_index=True))
+    marked = both["on_frontier"].iloc[: len(one)]
+    assert marked.dtype == bool
     best = sorted(zip(flops[marked], errors[marked], strict=True))
     assert all(x < u and y > v for (x, y), (u, v) in itertools.pairwise(best))
     for x, y in pairs:
@@ -278,14 +283,14 @@ def test_trivial_line_is_the_one_measured_on_the_prompts_of_the_models() -> None
     stored = baselines_of(run)
     stored["baselines"][0]["mean"] = [0.7 * value for value in stored["baselines"][0]["mean"]]
     pool = pool_with(baselines={run.task_id: stored})
-    assert estimates.level(references_frame([run], pool), "trivial") == ("zero", pytest.approx(0.7))
+    assert level(references_frame([run], pool), "trivial") == ("zero", pytest.approx(0.7))
 
 
 def test_baseline_that_skipped_positions_has_no_level() -> None:
     run = run_of(LINEAR, "mamba")
     references = references_frame([run], pool_of([run]))
-    assert estimates.level(references, "floor") is not None
-    assert estimates.level(references, "baseline") is None
+    assert level(references, "floor") is not None
+    assert level(references, "baseline") is None
 
 
 def test_the_level_of_a_mean_leaves_out_the_zero_shot_position_where_the_task_does() -> None:
@@ -296,9 +301,9 @@ def test_the_level_of_a_mean_leaves_out_the_zero_shot_position_where_the_task_do
         (floor,) = (row for row in stored["baselines"] if row["kind"] == "floor")
         floor["mean"] = [run.task.error_scale * value for value in (1.0, 0.5, 0.4, 0.3)]
         references = references_frame([run], pool_with(baselines={run.task_id: stored}))
-        level = estimates.level(references, "floor")
-        assert level is not None
-        means[choice] = level[1]
+        floor_level = level(references, "floor")
+        assert floor_level is not None
+        means[choice] = floor_level[1]
         assert stored["facts"].get("first_position") == run.task.first_position
     assert means == pytest.approx({"counted": 0.55, "left_out": 0.4})
 

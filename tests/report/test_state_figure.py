@@ -9,7 +9,8 @@ from synthetic import grid, pool_with, result_of, task_named
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.state import score_by_state
 from bench.run import Run
@@ -39,6 +40,16 @@ def test_an_architecture_is_one_line_over_the_options_that_set_its_state() -> No
     assert axes.get_xlabel() == "numbers in the state"
     assert axes.get_xscale() == "log"
     assert "at 2,048 numbers of state" in " ".join(spot.text for spot in drawing.spots)
+
+
+def test_an_option_is_named_beside_the_size_and_a_comma_in_the_name_of_an_architecture_is_no_option() -> None:
+    (base,) = grid(PARITY, ("mamba2",), ((1, 32),))
+    (hybrid,) = grid(PARITY, ("transformer_first_mamba",), ((2, 32),))
+    options = [variant(base, ARCHITECTURES["mamba2"].with_options({"state": state})) for state in (16, 32)]
+    drawing = drawing_of([*options, hybrid], [0.6, 0.7, 0.8])
+    sizes = drawing.numbers.set_index("series")["size"]
+    assert sizes["Mamba-2"].tolist() == ["1×32, state dimension 16", "1×32, state dimension 32"]
+    assert sizes["Transformer, first block Mamba"] == "2×32"
 
 
 def test_models_without_a_stated_state_are_named_and_not_drawn() -> None:

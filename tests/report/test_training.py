@@ -9,7 +9,8 @@ from synthetic import grid, pool_with, result_of, task_named
 
 from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.training import training_curves, training_losses
 from bench.report.style import looks
 from bench.results import Pool

@@ -15,7 +15,8 @@ from synthetic_paper import paper_result
 
 from bench.optimizers import AdamW
 from bench.report.data.estimates import TaskResults
-from bench.report.data.frame import references_frame, results_frame
+from bench.report.data.frame import results_frame
+from bench.report.data.references import references_frame
 from bench.report.figures.accuracy import figure_5
 from bench.report.figures.convergence import convergence
 from bench.report.figures.flops import figure_2, figure_3, figure_8, figure_9

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from bench.frontier import DrawnFrontiers, Point, error_at, flops_at, frontier
-from bench.report.data.estimates import OVER_BOTH, OVER_PROMPTS, TaskResults, seed_errors
-from bench.results.evaluations import AXIS_LABEL, mean_flops
+from bench.report.data.estimates import OVER_BOTH, OVER_PROMPTS, seed_errors, tasks_of
+from bench.results.flops_axis import AXIS_LABEL, mean_flops
 from bench.uncertainty import DRAWS, Floats, SeedErrors, interval
 
 MOST_BUDGETS = 4
@@ -136,8 +136,7 @@ class FrontierComparison:
 def comparisons(results: pd.DataFrame) -> list[FrontierComparison]:
     """The comparison of every task for which at least two series have results."""
     comparisons = []
-    for _, rows in results.groupby("task_id", sort=False):
-        task = TaskResults(rows)
+    for task in tasks_of(results):
         ends = task.ends()
         ends = ends[ends["error"].notna()]
         if ends["series"].nunique() > 1:

@@ -106,7 +106,15 @@ def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 
 
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the finished runs that are reported, one run per seed; as if at the chosen setting."""
+    """The rows of the finished runs that are reported, one run per seed.
+
+    All of a cell have its chosen learning rate and clip, also a seed that is reported at another setting
+    (`bench.selection.seeds_to_report`): they are points of one model.
+
+    Args:
+        rows: of the frame.
+        table: `settings`, or some rows of it.
+    """
     # Not by merging, which copies every column of the frame several times.
     cells, settings = tuples(table, CELL), tuples(table, TUNED)
     shown = {
@@ -137,6 +145,6 @@ def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `settings`, the rows of the cell whose chosen setting has the lowest error."""
-    best = table[table["chosen"]].sort_values("selection_error").head(1)
+    """Of `settings`, the rows of the cell whose chosen setting has the lowest error; of equals, the first."""
+    best = table[table["chosen"]].sort_values("selection_error", kind="stable").head(1)
     return table.merge(best[CELL], on=CELL, how="inner")

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from bench.report.data.choices import chosen, settings
-from bench.report.data.frame import ScoreScale, runs_of, tally, tuples
-from bench.results.evaluations import mean_flops
+from bench.report.data.frame import WITH_RESULTS, runs_of, tally, tuples
+from bench.report.data.scale import ScoreScale
+from bench.results.flops_axis import mean_flops
 from bench.results.record import MAIN
 from bench.uncertainty import Floats, SeedErrors, half_width, variances
 from bench.words import task_name
@@ -53,6 +54,7 @@ class TaskResults:
         rows: the rows.
         task_id: the task's.
         title: its name for people.
+        short_title: its name among the selected runs, for names of files.
         family: the name that tasks with other settings share with it: "Sparse parity".
         scale: how its scores are shown.
     """
@@ -76,6 +78,11 @@ class TaskResults:
         return settings(self.rows)
 
     @property
+    def has_results(self) -> bool:
+        """Whether a run has one."""
+        return bool(self.rows["state"].isin(WITH_RESULTS).any())
+
+    @property
     def series(self) -> dict[str, str]:
         """The architecture of each planned series, in the order of the plan."""
         return dict(zip(self.runs["series"], self.runs["architecture"], strict=True))
@@ -86,9 +93,8 @@ class TaskResults:
         return chosen(rows, self.settings if table is None else table)
 
     def end_points(self) -> pd.DataFrame:
-        """`points` of the chosen settings at the last checkpoint, without those that have no error."""
-        ends = points(self.ends(), self.scale, seeds_planned(self.runs))
-        return ends[ends["error"].notna()]
+        """`points` of the chosen settings at the last checkpoint."""
+        return self._points(self.ends())
 
     def points(self, evaluation: str = MAIN) -> pd.DataFrame:
         """`points` of the chosen settings at every checkpoint that has the evaluation."""
@@ -97,12 +103,22 @@ class TaskResults:
         # From the first stop of a seed on, a mean over seeds would be one over those that have not converged.
         first_stop = picked.groupby(["series", "size"])["stopped_at"].transform("min")
         whole = first_stop.isna() | (picked["step"] < first_stop) | picked["at_end"]
-        return points(picked[whole], self.scale, seeds_planned(self.runs))
+        return self._points(picked[whole])
+
+    def _points(self, picked: pd.DataFrame) -> pd.DataFrame:
+        """`points` of rows of the chosen settings, without those that have no error."""
+        every = points(picked, self.scale, seeds_planned(self.runs))
+        return every[every["error"].notna()]
 
     def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
         """`curves` at the last checkpoint: of the chosen settings, or of those in `table`."""
         ends = self.ends(table)
         return curves(ends[ends["curve"].notna()], self.scale)
+
+    def headline_position(self, evaluation: str = MAIN) -> int | None:
+        """The position at which the headline of an evaluation is read; None for a mean over positions."""
+        rows = self.rows.loc[self.rows["evaluation"] == evaluation, "headline_position"].dropna()
+        return None if rows.empty else int(rows.iloc[0])
 
     def references(self, references: pd.DataFrame, evaluation: str = MAIN) -> pd.DataFrame:
         """The task's rows of `references_frame` for one evaluation."""
@@ -114,23 +130,27 @@ class TaskResults:
         return [f"{series}: {tally(runs)}" for series, runs in groups if series not in drawn]
 
 
-def frontier(flops: pd.Series[float], errors: pd.Series[float]) -> pd.Series[bool]:
-    """Which points are better than every point at no more FLOPs: the lower envelope.
-
-    Along the marked points, error falls strictly as FLOPs rise. Missing errors are never marked.
-    """
-    order = pd.DataFrame({"flops": flops, "error": errors}).dropna().sort_values(["flops", "error"])
-    before = order["error"].cummin().shift(fill_value=float("inf"))
-    return (order["error"] < before).reindex(flops.index, fill_value=False)
+def tasks_of(rows: pd.DataFrame) -> list[TaskResults]:
+    """The results of each task, in the order of the plan."""
+    return [TaskResults(own) for _, own in rows.groupby("task_id", sort=False)]
 
 
 def on_frontier(points: pd.DataFrame, budget: str = "training_flops") -> pd.DataFrame:
-    """`estimates.points` with a column that marks each series' frontier over a column of budgets."""
-    points = points.assign(on_frontier=False)
-    for _, rows in points.groupby("series"):
-        marked = frontier(rows[budget].astype(float), rows["error"].astype(float))
-        points.loc[rows.index, "on_frontier"] = marked
-    return points
+    """`estimates.points` with the column `on_frontier`: better than every point at no larger budget.
+
+    Along the marked points of a series, error falls strictly as the budget rises. Missing errors are never
+    marked.
+
+    Args:
+        points: with the columns series, error and that of the budget.
+        budget: the column of budgets.
+    """
+    order = points[["series", budget, "error"]].astype({budget: float, "error": float}).dropna()
+    order = order.sort_values([budget, "error"])
+    lowest = order.groupby("series")["error"].cummin()
+    before = lowest.groupby(order["series"]).shift(fill_value=math.inf)
+    marked = (order["error"] < before).reindex(points.index, fill_value=False)
+    return points.assign(on_frontier=marked.astype(bool))
 
 
 def seeds_planned(runs: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -294,39 +314,22 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     keys = list(CheckpointPoint._fields[:8])
     groups = selected.groupby([*(selected[name] for name in keys), moment], sort=False, dropna=False).ngroup()
     members: dict[int, list[tuple[Any, ...]]] = {}
-    values = tuples(selected, [*keys, "step", "training_flops", *OF_SEEDS])
-    for group, row in zip(groups.tolist(), values, strict=True):
-        members.setdefault(group, []).append(row)
+    names = (keys, ["step", "training_flops"], OF_SEEDS)
+    for group, *row in zip(groups.tolist(), *(tuples(selected, columns) for columns in names), strict=True):
+        members.setdefault(group, []).append(tuple(row))
     for group_rows in members.values():
-        series, architecture, size, parameters, state, learning_rate, steps, at_end = group_rows[0][:8]
-        mean, error, half, over = Estimate.of(_seed_errors([row[10:] for row in group_rows]))
+        models, moments, errors = zip(*group_rows, strict=True)
+        series, architecture, size, parameters, state, learning_rate, total_steps, at_end = models[0]
+        steps, flops = zip(*moments, strict=True)
+        mean, error, half, over = Estimate.of(_seed_errors(errors))
         value = scale.score_of(mean)
         count = len(group_rows)
         rows.append(
             CheckpointPoint(
-                series, architecture, size, parameters, state, learning_rate, steps, bool(at_end),
-                round(math.fsum(row[8] for row in group_rows) / count),
-                mean_flops([row[9] for row in group_rows]), mean, value, error, value - half, value + half,
-                count, max(count, seeds.get((series, size), 0)), over,
-                " ".join(row[10] for row in group_rows),
+                series, architecture, size, parameters, state, learning_rate, total_steps, bool(at_end),
+                round(math.fsum(steps) / count), mean_flops(flops), mean, value, error, value - half,
+                value + half, count, max(count, seeds.get((series, size), 0)), over,
+                " ".join(run_id for run_id, *_ in errors),
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))
-
-
-def level(references: pd.DataFrame, kind: str, position: int | None = None) -> tuple[str, float] | None:
-    """Name and value of the first baseline of a kind: at a position, or its mean over positions.
-
-    None when it skipped the position, or some position of a mean.
-    """
-    if position is not None:
-        rows = references[(references["kind"] == kind) & (references["examples"] == position)]
-        return None if rows.empty else (str(rows["name"].iloc[0]), float(rows["value"].iloc[0]))
-    sizes = references.groupby("name", sort=False).size()
-    for name, group in references[references["kind"] == kind].groupby("name", sort=False):
-        if len(group) == sizes.max():
-            overall = group["overall"].iloc[0]
-            if math.isnan(overall):
-                overall = group.loc[group["in_mean"].astype(bool), "value"].mean()
-            return str(name), float(overall)
-    return None

@@ -9,38 +9,30 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bench.report.data.naming import named
+from bench.report.data.scale import ScoreScale
 from bench.report.style import Look, looks
 from bench.results import Checkpoint, Pool, RunRecord
 from bench.results.evaluations import (
-    AXIS,
-    NOTHING,
-    Number,
-    axis_flops,
     column,
     convergence_step,
-    headline_words,
-    horizon,
-    horizon_unit,
+    error_at,
+    headline,
     marks,
-    normalised,
-    number,
     positions,
     prompt_errors,
 )
+from bench.results.flops_axis import AXIS, axis_flops
+from bench.results.horizon import horizon, horizon_unit
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run, leaves
-from bench.tasks import TASKS, Task
+from bench.tasks import TASKS
 from bench.tasks.task import LONGER
 from bench.uncertainty import Floats
-
-Numbers = TypeVar("Numbers", float, "pd.Series[float]")
 
 WITH_RESULTS = ("finished", "diverged")
 STATES = (*WITH_RESULTS, "failed", "missing")
@@ -48,68 +40,8 @@ STATES = (*WITH_RESULTS, "failed", "missing")
 TUNED = ["learning_rate", "clip"]
 CELL = ["task_id", "series", "size"]
 """What a row of a table stands for: a task, a series (an architecture or a variant of one) and a size."""
-SCORES_ASIDE = (SELECTION, "hidden", "teacher_forced")
-"""Evaluations that no figure of the paper shows."""
-
-
-@dataclass(frozen=True)
-class ScoreScale:
-    """How a task's scores are shown. The task's definition determines it, so it needs no result.
-
-    Attributes:
-        metric: "squared_error" or "accuracy".
-        scale: what a raw score is divided by before it is shown (1 for an accuracy).
-        trivial: what a predictor that has learned nothing would show.
-        n_points: points in a prompt.
-        headline: the mark at which the task's headline is read; None for the mean over positions.
-        axis: what positions count.
-    """
-
-    metric: str
-    scale: float
-    trivial: float
-    n_points: int
-    headline: str | None = None
-    axis: str = "in-context examples"
-
-    @classmethod
-    def of(cls, task: Task) -> ScoreScale:
-        scale = 1.0 if task.metric == "accuracy" else task.error_scale
-        axis = task.evaluations()[MAIN].axis
-        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline, axis)
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.metric == "accuracy"
-
-    def score_of(self, error: Numbers) -> Numbers:
-        """The score that a report shows for a normalised error: 1 − error of an accuracy. And the reverse."""
-        return 1 - error if self.higher_is_better else error
-
-    @property
-    def label(self) -> str:
-        return "accuracy" if self.higher_is_better else "normalised error"
-
-    @property
-    def where(self) -> str:
-        """Where in the prompt the headline is read, in words."""
-        return headline_words(self.headline)
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The lowest and the highest score that is possible: 0 and 1 for an accuracy, and 0 for an error."""
-        return 0.0, 1.0 if self.higher_is_better else math.inf
-
-    @property
-    def positions(self) -> str:
-        """The label of an axis of positions: "in-context examples", "position (elements before it)"."""
-        plain = self.axis.replace(" before", " before it")
-        return self.axis if plain == self.axis else f"position ({plain})"
-
-    @property
-    def best_word(self) -> str:
-        """What a bound that no predictor passes is called: a floor of errors, a ceiling of accuracies."""
-        return "ceiling" if self.higher_is_better else "floor"
+LEFT_OUT = (SELECTION, "hidden", "teacher_forced")
+"""Evaluations without rows of their own: no figure of the paper shows them."""
 
 
 class ResultRow(NamedTuple):
@@ -123,14 +55,14 @@ class ResultRow(NamedTuple):
         size: layers × width.
         size_group: the paper's name for the size.
         layers, width, parameters: of the model.
-        state_numbers: that the model keeps of a prompt to read the next token; None if a block states none.
+        state_numbers: numbers of a prompt that the model keeps to read the next token; None if one of its
+            blocks does not state them.
         learning_rate, clip, batch_size, seed, steps: of the run.
         optimizer: its name.
         planned_flops: training FLOPs of the whole run (as all FLOPs of the frame in the count that
-            `evaluations.AXIS` names); the real ones of a run that stopped after convergence.
+            `flops_axis.AXIS` names); the real ones of a run that stopped after convergence.
         done_flops: training FLOPs up to the last checkpoint. What a diverged run did after it is not known.
         state: one of STATES.
-        reason: why the run diverged.
         as_defined: whether the task has its default settings, which are the paper's.
         settings: the task's numeric fields.
         score_scale: how the task's scores are shown.
@@ -155,9 +87,9 @@ class ResultRow(NamedTuple):
         convergence_step: step of the first checkpoint whose accuracy counts as learned.
         loss_steps, losses: at the last checkpoint and for "report": the training loss, the mean of the window
             that ends at each step.
-        horizon: `evaluations.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
+        horizon: `horizon.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
             other evaluations, and where scores are no accuracies.
-        horizon_unit: the distance to the next larger horizon (`evaluations.horizon_unit`).
+        horizon_unit: the distance to the next larger horizon (`horizon.horizon_unit`).
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -180,7 +112,6 @@ class ResultRow(NamedTuple):
     planned_flops: int
     done_flops: int
     state: str
-    reason: str | None
     as_defined: bool
     settings: Mapping[str, int]
     score_scale: ScoreScale
@@ -265,7 +196,6 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         planned_flops=int(getattr(run, AXIS)(result.last_step if result else None)),
         done_flops=axis_flops(result.last) if result and result.last else 0,
         state=result.outcome if result else "failed" if state == "failed" else "missing",
-        reason=result.reason if result else None,
         as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
         settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
@@ -276,7 +206,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
     row = row._replace(convergence_step=convergence_step(result))
     for checkpoint in result.checkpoints:
         for name, scores in checkpoint.evaluations.items():
-            if name not in SCORES_ASIDE:
+            if name not in LEFT_OUT:
                 yield _evaluated(row, result, checkpoint, name, scores)
 
 
@@ -284,13 +214,9 @@ def _evaluated(
     row: ResultRow, result: RunRecord, checkpoint: Checkpoint, name: str, scores: Scores
 ) -> ResultRow:
     """The row of a run with the scores of one evaluation of a checkpoint."""
-
-    def error(evaluation: str, at: str) -> Number:
-        return normalised(result, evaluation, number(result, checkpoint, evaluation, at) or NOTHING)
-
-    score, score_se = number(result, checkpoint, name, "headline") or NOTHING
-    headline, headline_se = error(name, "headline")
-    last, last_se = error(name, "last")
+    score, score_se = headline(result, checkpoint, name)
+    error, error_se = error_at(result, checkpoint, name)
+    last, last_se = error_at(result, checkpoint, name, "last")
     row = row._replace(
         step=checkpoint.step,
         at_end=result.finished and checkpoint is result.last,
@@ -299,14 +225,14 @@ def _evaluated(
         evaluation=name,
         score=score,
         score_se=score_se,
-        error=headline,
-        error_se=headline_se,
+        error=error,
+        error_se=error_se,
         error_last=last,
         error_last_se=last_se,
         headline_position=_headline_position(result, scores, name),
     )
     if name == MAIN:
-        row = row._replace(selection_error=error(SELECTION, "headline")[0])
+        row = row._replace(selection_error=error_at(result, checkpoint, SELECTION)[0])
         if checkpoint is result.last:
             row = row._replace(
                 prompt_errors=prompt_errors(result), prompts=result.prompts[MAIN].sha256,
@@ -330,40 +256,6 @@ def _headline_position(result: RunRecord, scores: Scores, name: str) -> float:
         return math.nan
     index = column(result, name, mark, columns)
     return math.nan if index is None else float(positions(result, name, columns)[index])
-
-
-REFERENCE_COLUMNS = [
-    "task_id", "evaluation", "name", "kind", "examples", "value", "standard_error", "overall", "in_mean",
-]  # fmt: skip
-
-
-def references_frame(runs: Iterable[Run], pool: Pool) -> pd.DataFrame:
-    """Floor, baselines and trivial predictor of the tasks of `runs`, with a row per position.
-
-    Columns: REFERENCE_COLUMNS. Values are on the scale on which reports show scores. `overall` is the mean
-    over all scored positions where the record has one that is not the mean of the values; else NaN.
-    `in_mean`: the mean over positions includes the position.
-    """
-    scales = {run.task_id: ScoreScale.of(run.task).scale for run in runs}
-    parts = [
-        pd.DataFrame(
-            {
-                "task_id": task_id,
-                "evaluation": baseline.evaluation,
-                "name": baseline.name,
-                "kind": baseline.kind,
-                "examples": baseline.positions,
-                "value": np.asarray(baseline.mean, dtype=float) / scale,
-                "standard_error": np.asarray(baseline.standard_error, dtype=float) / scale,
-                "overall": baseline.overall[0] / scale if baseline.overall else math.nan,
-                "in_mean": np.asarray(baseline.positions) >= pool.baselines[task_id].facts.first_position,
-            }
-        )
-        for task_id, scale in scales.items()
-        if task_id in pool.baselines
-        for baseline in pool.baselines[task_id].baselines
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=REFERENCE_COLUMNS)
 
 
 def varied_setting(results: pd.DataFrame) -> str | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.digits import error_text, plus_minus
-from bench.report.data.estimates import TaskResults, level
+from bench.digits import error_text
+from bench.report.data.estimates import TaskResults, tasks_of
 from bench.report.data.frame import looks_in
+from bench.report.data.references import level
 from bench.report.figures import axes as shared
 from bench.report.figures import references as references_of
-from bench.report.figures.axes import Panel, absence_notes
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.examples import (
     TALL,
@@ -20,8 +20,9 @@ from bench.report.figures.examples import (
     examples_axis,
     last_position,
 )
-from bench.report.figures.layout import PAGE, new_grid, rows_of, share_y
+from bench.report.figures.layout import PAGE, new_grid, rows_of
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel, absence_notes, of_one_plan
 from bench.report.figures.references import Reference
 from bench.report.style import Look, in_style
 
@@ -35,39 +36,20 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     A row per protocol, if several were planned. Models of several sizes are lines of their own.
     """
     results = _by_size(results)
-    styles = looks_in(results)
-    tasks = [TaskResults(rows) for _, rows in results.groupby("task_id", sort=False)]
-    panels = shared.of_one_plan([_curves_panel(task, references) for task in tasks])
-    steps = shared.of_one_plan([_steps_panel(task, references) for task in tasks])
+    looks = looks_in(results)
+    tasks = tasks_of(results)
+    panels = of_one_plan([_curves_panel(task, references) for task in tasks])
+    steps = of_one_plan([_steps_panel(task, references) for task in tasks])
     with in_style():
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
         grid = new_grid(
-            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, styles),
+            titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, looks),
             notes=absence_notes(panels),
         )  # fmt: skip
         spots: list[Spot] = []
         for row, panel, steps_panel in zip(rows_of(grid.axes, 2), panels, steps, strict=True):
-            first, second = row
-            grey = references_of.curves(panel)
-            limits, _, _ = examples_axis(panel, grey, TALL)
-            first.set_xlim(0, max(1, last_position(panel)))
-            for axes, words in ((first, "in-context examples"), (second, "training steps")):
-                axes.set_ylim(*limits)
-                axes.set_xlabel(words)
-                tag(axes, "task", panel.task or panel.title)
-            first.set_ylabel("accuracy")
-            references_of.draw(first, grey, last_position(panel), limits[0])
-            draw_curves(first, panel, styles, limits[0])
-            grey_means = _means(steps_panel, grey)
-            references_of.draw_levels(second, grey_means)
-            _draw_steps(second, steps_panel, styles)
-            share_y([row])
-            references_of.name_lines(first, grey)
-            references_of.name_lines(second, grey_means, levels_only=True)
-            spots += _step_spots(second, steps_panel)
-            if panel.data.empty:
-                shared.nothing_here(first, "No finished run yet")
+            spots += _draw_row(row, panel, steps_panel, looks)
         figure = grid.figure
     stopped = bool(results["stopped_at"].notna().any())
     left_out = (references_of.not_drawn(panel, references_of.curves(panel)) for panel in panels)
@@ -88,13 +70,38 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     )
 
 
+def _draw_row(row: Sequence[Axes], panel: Panel, steps_panel: Panel, looks: Mapping[str, Look]) -> list[Spot]:
+    """Draw one task: accuracies by position (left) and their means by step (right), with one y axis."""
+    first, second = row
+    grey = references_of.curves(panel)
+    limits, _, _ = examples_axis(panel, grey, TALL)
+    first.set_xlim(0, max(1, last_position(panel)))
+    for axes, words in ((first, "in-context examples"), (second, "training steps")):
+        axes.set_ylim(*limits)
+        axes.set_xlabel(words)
+        tag(axes, "task", panel.task or panel.title)
+    first.set_ylabel("accuracy")
+    references_of.draw(first, grey, last_position(panel), limits[0])
+    draw_curves(first, panel, looks, limits[0])
+    grey_means = _means(steps_panel, grey)
+    references_of.draw(second, grey_means)
+    _draw_steps(second, steps_panel, looks)
+    second.yaxis.set_major_locator(first.yaxis.get_major_locator())
+    second.tick_params(labelleft=False)
+    references_of.name_lines(first, grey)
+    references_of.name_lines(second, grey_means)
+    if panel.data.empty:
+        shared.nothing_here(first, "No finished run yet")
+    return spots_of(second, steps_panel.data.to_dict("records"), "step", steps_panel.words)
+
+
 def _means(panel: Panel, grey: Sequence[Reference]) -> list[Reference]:
     """The levels that are the means over positions of `grey`, those that have one."""
     means = []
     for reference in grey:
         rows = panel.references[panel.references["name"] == reference.recorded]
         if mean := level(rows, reference.kind):
-            means.append(reference._replace(x=(0.0, 1.0), y=(mean[1], mean[1])))
+            means.append(reference._replace(x=None, y=(mean[1], mean[1])))
     return means or references_of.levels(panel)
 
 
@@ -113,33 +120,21 @@ def _curves_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
 
 
 def _steps_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
-    points = task.points()
-    points = points[points["error"].notna()]
     own = task.references(references)
-    return Panel(task.title, task.scale, points, own, task.series, task=task.family)
+    return Panel(task.title, task.scale, task.points(), own, task.series, task=task.family)
 
 
-def _draw_steps(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
+def _draw_steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     data = panel.data.sort_values("step")
     # Runs that stop after convergence may end long before the last planned step.
     axes.set_xlim(0, float(data["step"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    for series, look in panel.styles(styles).items():
+    for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
         if rows.empty:
             continue
         shared.draw_curve(axes, rows, "step", look, panel.series[series], panel.scale.limits)
-
-
-def _step_spots(axes: Axes, panel: Panel) -> list[Spot]:
-    def text(row: Mapping[Any, Any]) -> str:
-        return (
-            f"{row['series']} {row['size']}, step {row['step']:,}: accuracy "
-            f"{plus_minus(row['value'], row['standard_error'])}"
-        )
-
-    return spots_of(axes, panel.data.to_dict("records"), "step", text)
 
 
 def _last_accuracies(panel: Panel) -> str:

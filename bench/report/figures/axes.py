@@ -1,122 +1,25 @@
-"""What figures share: panels, the looks of lines, logarithmic axes, readable ticks, and notes."""
+"""What figures draw on axes in the same way: curves with their bands, logarithmic axes, readable ticks."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.digits import superscript
-from bench.report.data.frame import ScoreScale
 from bench.report.figures.drawing import tag
-from bench.report.style import FAINT, LINES, LOOKS, MUTED, PAPER, Look
-from bench.report.text import first_few
-from bench.results.evaluations import AXIS_LABEL
-from bench.words import architecture_name
+from bench.report.style import FAINT, MUTED, PAPER
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
 SMALLEST = 1e-6
 """No logarithmic axis starts below this: it is the resolution of single precision."""
-
-
-BUDGETS = {"training_flops": AXIS_LABEL, "state_numbers": "numbers in the state"}
-"""What the score of a model is held against, by column, and the label of the axis."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What is drawn for one task.
-
-    Attributes:
-        title: the task, for people.
-        scale: how its scores are shown.
-        data: `estimates.curves` (one size per series) or `estimates.points`.
-        references: `references_frame` of the task.
-        series: every planned series and its architecture, in the order of the plan.
-        absent: a phrase for each planned model that cannot be drawn.
-        reference_position: where floor and trivial predictor are read beside a headline; None for their mean
-            over positions.
-        where: where in the prompt scores are read, in words; empty if the title says it.
-        task: the task's family, for filtering: "Sparse parity".
-        budget: the column of `data` on the x axis of a figure against a budget, a key of BUDGETS.
-        trainings: single seeds that are drawn beside their means: columns `series`, `value` and that of
-            `budget`; None to draw none.
-    """
-
-    title: str
-    scale: ScoreScale
-    data: pd.DataFrame
-    references: pd.DataFrame
-    series: Mapping[str, str]
-    absent: Sequence[str] = ()
-    reference_position: int | None = None
-    where: str = ""
-    task: str = ""
-    budget: str = "training_flops"
-    trainings: pd.DataFrame | None = None
-
-    @property
-    def heading(self) -> str:
-        """The title drawn over the panel: the task, the size if all models have one, and the evaluation."""
-        sizes = list(self.data["size"].unique()) if "size" in self.data else []
-        name = f"{self.title}, {sizes[0]}" if len(sizes) == 1 else self.title
-        return f"{name}: {self.where}" if self.where else name
-
-    def styles(self, looks: Mapping[str, Look]) -> dict[str, dict[str, Any]]:
-        """Line colour and style of each series.
-
-        A series has its architecture's colour and marker. Its dashes tell variants of the architecture apart.
-        Where architectures have no variants in common, the further variants of an architecture also have
-        colours and markers of their own: those that no architecture has, as long as there are any.
-        """
-        taken = {look.colour for look in looks.values()}
-        free = [] if common_variants(self.series) else [look for look in LOOKS if look.colour not in taken]
-        counts: dict[str, int] = {}
-        styles = {}
-        for series, architecture in self.series.items():
-            own = looks[architecture]
-            count = counts[architecture] = counts.get(architecture, -1) + 1
-            look = free.pop(0) if count and free else own
-            dashes = LINES[(own.turn + count) % len(LINES)]
-            styles[series] = {"color": look.colour, "linestyle": dashes, "marker": look.marker}
-        return styles
-
-
-def common_variants(series: Mapping[str, str]) -> list[str]:
-    """The variants that all architectures have, in the order of the plan: "precision tf32".
-
-    Empty for one architecture, where no architecture has two, and where some differ in their variants.
-    """
-    by_architecture: dict[str, list[str]] = {}
-    for name, architecture in series.items():
-        by_architecture.setdefault(architecture, []).append(variant(name, architecture))
-    first, *others = by_architecture.values() or [[]]
-    return first if others and len(first) > 1 and all(other == first for other in others) else []
-
-
-def variant(series: str, architecture: str) -> str:
-    """What a series is beside its architecture: "precision tf32"."""
-    return series.removeprefix(architecture_name(architecture)).lstrip(", ")
-
-
-def of_one_plan(panels: Sequence[Panel]) -> list[Panel]:
-    """Panels of one figure, with the series of all of them, so that a series looks the same in each."""
-    series = {name: architecture for panel in panels for name, architecture in panel.series.items()}
-    return [replace(panel, series=series) for panel in panels]
-
-
-def reference_look(kind: str) -> dict[str, Any]:
-    """Grey: solid for floor and reference, dotted for baselines, else (trivial) dashed."""
-    style: Any = {"floor": "-", "reference": "-", "baseline": (0, (1, 1.5))}.get(kind, (0, (6, 2)))
-    return {"color": MUTED, "linestyle": style}
 
 
 def marker_size(marker: str) -> float:
@@ -153,16 +56,6 @@ def draw_curve(
         markeredgewidth=0.5, zorder=3, clip_on=False, **more,
     )  # fmt: skip
     tag([band, *line], "architecture", architecture)
-
-
-def absence_notes(panels: Sequence[Panel]) -> list[str]:
-    """A footnote for each panel that cannot show every planned model."""
-    notes = []
-    for panel in panels:
-        if panel.absent:
-            prefix = f"{panel.heading}, not drawn" if len(panels) > 1 else "Not drawn"
-            notes.append(f"{prefix}: {'; '.join(first_few(panel.absent))}.")
-    return notes
 
 
 def spans_decades(values: Iterable[float]) -> bool:

@@ -15,12 +15,11 @@ from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, wrapped
 from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import first_few
+from bench.results.evaluations import CONVERGENCE_ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEARNED = 0.95
-"""Mean accuracy that counts as having learned parity: a perfect learner's mean is 0.983."""
 NAMES, OUTCOMES = 1.45, 1.05
 """Inches left of the bars, for names, and right of them, for means."""
 
@@ -32,20 +31,15 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     budget = int(results["steps"].max())
     end = _end(data, budget)
     incomplete = list(data[data["seeds"] < data["seeds_planned"]]["series"].unique())
-    notes = [
-        f"Learned: mean accuracy of at least {LEARNED:g} at an evaluation. "
-        + (
-            f"Training may take {shared.steps_label(budget)} steps."
-            if end < budget
-            else f"A bar at {shared.steps_label(budget)}: some seed never got there."
-        ),
-        *([f"Not drawn: {'; '.join(first_few(absent))}."] if absent else []),
-        *(
-            [f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched)."]
-            if incomplete
-            else []
-        ),
-    ]
+    steps = shared.steps_label(budget)
+    bound = (
+        f"Training may take {steps} steps" if end < budget else f"A bar at {steps}: some seed never got there"
+    )
+    notes = [f"Learned: mean accuracy of at least {CONVERGENCE_ACCURACY:g} at an evaluation. {bound}."]
+    if absent:
+        notes.append(f"Not drawn: {'; '.join(first_few(absent))}.")
+    if incomplete:
+        notes.append(f"Fewer seeds finished than were planned: {', '.join(incomplete)} (hatched).")
     sizes = results["size"].unique()
     size = f", {sizes[0]}" if len(sizes) == 1 else ""
     names = [wrapped(name, NAMES - 0.15) for name in order]
@@ -73,8 +67,8 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     return Drawing(
         "figure-7",
         figure,
-        f"Steps until the mean accuracy first reaches {LEARNED:g} at an evaluation: each seed a point, the "
-        f"mean over seeds a bar; the paper has medians. A seed that never gets there is at "
+        f"Steps until the mean accuracy first reaches {CONVERGENCE_ACCURACY:g} at an evaluation: each seed a "
+        "point, the mean over seeds a bar; the paper has medians. A seed that never gets there is at "
         f"{budget:,}. Then there is no mean, and the bar is there too.",
         f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
         data,
@@ -92,13 +86,13 @@ def _draw(
     axes: Axes,
     data: pd.DataFrame,
     order: Sequence[str],
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
     incomplete: Sequence[str],
 ) -> list[Spot]:
     spots: list[Spot] = []
     for series, rows in data.groupby("series", sort=False):
         place, architecture = order.index(str(series)), str(rows["architecture"].iloc[0])
-        look, mean = styles[architecture], float(rows["mean"].iloc[0])
+        look, mean = looks[architecture], float(rows["mean"].iloc[0])
         bars = axes.barh(
             [place], [mean], height=0.62, color=look.colour, alpha=0.35, zorder=2, linewidth=1.0,
             hatch="//" if series in incomplete else None, edgecolor=look.colour,
@@ -142,7 +136,7 @@ def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     by_series = rows.groupby("series")
     all_learned = by_series["learned"].transform("all")
     rows["mean"] = by_series["shown"].transform("mean").where(all_learned, rows["steps"].astype(float))
-    rows["seeds"] = rows.groupby("series")["id"].transform("nunique").astype(int)
+    rows["seeds"] = by_series["id"].transform("nunique").astype(int)
     planned = {series: count for (series, _), count in seeds_planned(task.runs).items()}
     rows["seeds_planned"] = [planned[series] for series in rows["series"]]
     columns = ["series", "architecture", "size", "learning_rate", "seed", "id", "learned", "convergence_step"]

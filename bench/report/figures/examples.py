@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from bench.digits import plus_minus
 from bench.report.figures import axes as shared
 from bench.report.figures import references
-from bench.report.figures.axes import SMALLEST, Panel, absence_notes
+from bench.report.figures.axes import SMALLEST
 from bench.report.figures.drawing import Spot, spot, tag
 from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.legend import series_handles
-from bench.report.figures.references import Reference, room_for_names
+from bench.report.figures.panel import Panel, absence_notes
+from bench.report.figures.references import Reference, accuracy_limits, room_for_names
 from bench.report.style import MUTED, Look, in_style
 
 if TYPE_CHECKING:
@@ -85,15 +86,15 @@ def examples_axis(
     trivial = panel.scale.trivial
     ends = [trivial, *(value for reference in grey for value in reference.y)]
     if panel.scale.higher_is_better:
-        lowest = min(0.48, *values, *ends) if len(values) else 0.48
-        return room_for_names(lowest, 1.005, tall, False, True, True), False, []
+        return accuracy_limits([*values, *ends] if len(values) else [], tall), False, []
     if not shared.spans_decades([*values, trivial]):
         highest = max([trivial, *values])
         bands = [min(2 * highest, high) for high in panel.data["high"].astype(float)]
-        return room_for_names(0.0, max([1.05 * highest, *bands]), tall, False, True, False), False, []
+        top = max([1.05 * highest, *bands])
+        return room_for_names(0.0, top, tall, logarithmic=False, below=False), False, []
     positive = values[values > SMALLEST]
     low, high = shared.log_limits([*(positive if len(positive) else [SMALLEST]), trivial, values.max()])
-    low, high = room_for_names(low, high, tall, True, True, False)
+    low, high = room_for_names(low, high, tall, logarithmic=True, below=False)
     below = [reference.name for reference in grey if min(reference.y) < low]
     models = panel.data[values < low]["series"].drop_duplicates()
     return (low, high), True, [*below, *models]

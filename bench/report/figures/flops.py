@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.digits import error_text, plus_minus, scientific
+from bench.digits import error_text, scientific
 from bench.optimizers import OPTIMIZERS
-from bench.report.data.estimates import FRONTIER_RULE, TaskResults, frontier, on_frontier
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier, tasks_of
 from bench.report.data.frame import looks_in, tally
 from bench.report.figures import axes as shared_axes
-from bench.report.figures.axes import BUDGETS, SMALLEST, Panel, absence_notes, marker_size
+from bench.report.figures.axes import SMALLEST, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
 from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import BUDGETS, Panel, absence_notes, of_one_plan
 from bench.report.figures.references import (
     LEVELS_RULE,
+    accuracy_limits,
     bound,
-    draw_levels,
+    draw,
     levels,
     name_lines,
     room_for_names,
@@ -53,16 +54,12 @@ def figure_3(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     Many outliers stand on top, orthogonal ones below, as in the paper.
     """
     order = sorted(results["task_name"].unique(), key=lambda name: (not name.startswith("many"), name))
-    panels = []
-    for task in order:
-        rows = results[results["task_name"] == task]
-        for task_id in rows["task_id"].unique():
-            selected = rows[rows["task_id"] == task_id]
-            title = str(selected["task"].iloc[0])
-            panels.append(panel_of(selected, references, title=title))
-            panels.append(
-                panel_of(selected, references, title=title, evaluation=CLEAN, where="clean prompts")
-            )
+    panels = [
+        panel_of(task, references, evaluation=evaluation)
+        for name in order
+        for task in tasks_of(results[results["task_name"] == name])
+        for evaluation in (MAIN, CLEAN)
+    ]
     return drawing("figure-3", panels, looks_in(results), most_columns=2, shared=True)
 
 
@@ -70,8 +67,8 @@ def figure_9(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     """Linear regression with Adam (left) and with AdamW, warm-up and cosine decay (right)."""
     results = results.assign(series=results["architecture"].map(architecture_name))
     panels = [
-        panel_of(results[results["optimizer"] == optimizer], references, title=optimizer_title(optimizer))
-        for optimizer in sorted(results["optimizer"].unique())
+        panel_of(TaskResults(rows), references, title=optimizer_title(str(optimizer)))
+        for optimizer, rows in results.groupby("optimizer")
     ]
     return drawing("figure-9", panels, looks_in(results), shared=True)
 
@@ -82,36 +79,36 @@ def optimizer_title(name: str) -> str:
 
 
 def _by_task(name: str, results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
-    panels = [
-        panel_of(results[results["task_id"] == task_id], references)
-        for task_id in results["task_id"].unique()
-    ]
+    panels = [panel_of(task, references) for task in tasks_of(results)]
     return drawing(name, panels, looks_in(results))
 
 
 def panel_of(
-    rows: pd.DataFrame,
-    references: pd.DataFrame,
-    *,
-    title: str = "",
-    evaluation: str = MAIN,
-    where: str | None = None,
+    task: TaskResults, references: pd.DataFrame, *, title: str = "", evaluation: str = MAIN
 ) -> Panel:
     """The panel of one task: every point at its chosen learning rate, and the planned models without one.
 
     The learning rate is chosen on the validation prompts, whichever evaluation is shown.
+
+    Args:
+        task: the results.
+        references: `references_frame` of the task.
+        title: in place of the task's.
+        evaluation: the evaluation that is shown.
     """
-    task = TaskResults(rows)
-    scale = task.scale
-    points = task.points(evaluation)
-    points = on_frontier(points[points["error"].notna()])
+    points = on_frontier(task.points(evaluation))
     drawn = set(zip(points["series"], points["size"], strict=True))
-    positions = rows.loc[rows["evaluation"] == evaluation, "headline_position"].dropna()
     return Panel(
-        title or task.title, scale, points, task.references(references, evaluation), task.series,
-        _absent(task, drawn, evaluation), int(positions.iloc[0]) if len(positions) else None,
-        scale.where if where is None else where, task.family,
-    )  # fmt: skip
+        title or task.title,
+        task.scale,
+        points,
+        task.references(references, evaluation),
+        task.series,
+        _absent(task, drawn, evaluation),
+        reference_position=task.headline_position(evaluation),
+        where=task.scale.where if evaluation == MAIN else evaluation.replace("_", " "),
+        task=task.family,
+    )
 
 
 def _absent(task: TaskResults, drawn: set[tuple[Any, Any]], evaluation: str) -> list[str]:
@@ -137,17 +134,27 @@ def _why(runs: pd.DataFrame, reported: set[str], evaluation: str) -> str:
 def drawing(
     name: str,
     panels: Sequence[Panel],
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
+    caption: str = f"{FRONTIER_RULE} {LEVELS_RULE}",
     most_columns: int = 3,
     shared: bool = False,
 ) -> Drawing:
-    """Panels of error against FLOPs as one figure, with its words and numbers; looks are by architecture."""
-    figure, spots = error_against_flops(panels, styles, most_columns, shared)
+    """Panels of errors against a budget as one figure, with its words and numbers.
+
+    Args:
+        name: of the figure's files.
+        panels: what is drawn.
+        looks: by architecture.
+        caption: what is drawn and by which rule.
+        most_columns: panels in a row.
+        shared: whether the panels of a row have one y axis and one range of x.
+    """
+    figure, spots = error_against_flops(panels, looks, most_columns, shared)
     numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
-    return Drawing(name, figure, f"{FRONTIER_RULE} {LEVELS_RULE}", in_words(panels), numbers, spots)
+    return Drawing(name, figure, caption, _in_words(panels), numbers, spots)
 
 
-def in_words(panels: Iterable[Panel]) -> str:
+def _in_words(panels: Iterable[Panel]) -> str:
     """What a figure shows, for those who cannot see it: each panel's best point of each architecture."""
     best = ((panel.heading, _best(panel.data, panel.scale.higher_is_better)) for panel in panels)
     return " ".join(f"{heading}: {words}." for heading, words in best)
@@ -160,19 +167,18 @@ def _best(points: pd.DataFrame, higher_is_better: bool) -> str:
     scores = [
         f"{series} {error_text(float(value))}"
         for series, value in zip(best["series"], best["value"], strict=True)
-        if math.isfinite(value)
     ]
     return f"best {'accuracy' if higher_is_better else 'error'}: {'; '.join(scores)}"
 
 
 def error_against_flops(
-    panels: Sequence[Panel], styles: Mapping[str, Look], most_columns: int = 3, shared: bool = False
+    panels: Sequence[Panel], looks: Mapping[str, Look], most_columns: int = 3, shared: bool = False
 ) -> tuple[Figure, list[Spot]]:
     """Draw every point and the frontier of each series against the panels' budget, a panel per task.
 
     Args:
         panels: what is drawn.
-        styles: looks by architecture.
+        looks: by architecture.
         most_columns: panels in a row.
         shared: whether the panels of a row have one y axis and one range of x.
 
@@ -180,13 +186,13 @@ def error_against_flops(
         The figure and its points.
     """
     spots: list[Spot] = []
-    panels = shared_axes.of_one_plan(panels)
+    panels = of_one_plan(panels)
     with in_style():
         columns = min(most_columns, len(panels))
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
         grid = new_grid(
             [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
-            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, styles),
+            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, looks),
             notes=_notes(panels), x_labels=False,
         )  # fmt: skip
         ticks = most_ticks(grid.width)
@@ -196,7 +202,7 @@ def error_against_flops(
                 group = [other for _, other in row] if shared else [panel]
                 _limits(axes, panel, group, tall, ticks)
                 tag(axes, "task", panel.task or panel.title)
-                _draw_flops(axes, panel, styles)
+                _draw_flops(axes, panel, looks)
                 spots += _spots(axes, panel)
                 if axes is not row[0][0] and shared:
                     axes.tick_params(labelleft=False)
@@ -226,11 +232,11 @@ def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks
     values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
     shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(budgets) if budgets else (1e15, 1e18)), ticks)
     if scale.higher_is_better:
-        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, tall, False, True, True))
+        axes.set_ylim(*accuracy_limits(values, tall))
         return
     air = [] if budgets else [scale.trivial / 100]
     low, high = shared_axes.log_limits([value for value in [*values, *air] if value > SMALLEST])
-    low, high = room_for_names(low, high, tall, True, True, len(levels(panel)) > 1)
+    low, high = room_for_names(low, high, tall, logarithmic=True, below=len(levels(panel)) > 1)
     shared_axes.logarithmic(axes, "y", low, high)
 
 
@@ -238,50 +244,37 @@ def _spots(axes: Axes, panel: Panel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         flops = f"{scientific(row['training_flops'])} FLOPs"
         state = f"{row['state_numbers']:,.0f} numbers of state"
-        return (
-            f"{row['series']} {row['size']}, step {row['step']:,}: {panel.scale.label} "
-            f"{plus_minus(row['value'], row['standard_error'])} at "
-            f"{flops if panel.budget == 'training_flops' else state}"
-        )
+        return f"{panel.words(row)} at {flops if panel.budget == 'training_flops' else state}"
 
-    rows = [row for row in panel.data.to_dict("records") if math.isfinite(row["value"])]
-    return spots_of(axes, rows, panel.budget, text)
+    return spots_of(axes, panel.data.to_dict("records"), panel.budget, text)
 
 
-def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
-    data, x = panel.data, panel.budget
+def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+    """Draw the grey levels, and for each series its frontier, its points and their intervals."""
+    x = panel.budget
     grey = levels(panel)
-    draw_levels(axes, grey)
-    if data.empty:
+    draw(axes, grey)
+    if panel.data.empty:
         shared_axes.nothing_here(axes, "No finished run yet")
-    foot = axes.get_ylim()[0]
     lowest, highest = panel.scale.limits
-    for series, look in panel.styles(styles).items():
+    data = panel.data.assign(
+        low=panel.data["low"].astype(float).clip(lower=max(axes.get_ylim()[0], lowest)),
+        high=panel.data["high"].astype(float).clip(upper=highest),
+    ).astype({x: float})
+    for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
-        stages = _stages(rows)
-        best = rows[frontier(rows[x].astype(float), rows["error"].astype(float))]
-        # A budget that did not help still has an error: the line goes on flat to the largest one.
-        best = best.sort_values(x)
-        largest = best.tail(1).assign(**{x: rows[x].max()})
-        if (largest[x] > best[x].max()).any():
-            best = pd.concat([best, largest])
-        band = axes.fill_between(
-            best[x].astype(float), best["low"].astype(float).clip(lower=max(foot, lowest)),
-            best["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.14, linewidth=0,
-            zorder=2,
-        )  # fmt: skip
+        line = _frontier_line(rows, x)
+        colour: Any = {"color": look["color"], "zorder": 2}
+        band = axes.fill_between(line[x], line["low"], line["high"], alpha=0.14, linewidth=0, **colour)
         # A band has no width at a single point, and none at points that the line leaves out.
-        bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(best.index) | (len(best) == 1))]
-        bars = axes.vlines(
-            bare[x].astype(float), bare["low"].astype(float).clip(lower=max(foot, lowest)),
-            bare["high"].astype(float).clip(upper=highest), color=look["color"], alpha=0.5, linewidth=1.0,
-            zorder=2,
-        )  # fmt: skip
-        line = axes.plot(
-            best[x].astype(float), best["value"], color=look["color"],
-            linestyle=look["linestyle"], linewidth=1.4, zorder=3,
-        )  # fmt: skip
-        scatters = [_scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(stages)]
+        bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(line.index) | (len(line) == 1))]
+        bars = axes.vlines(bare[x], bare["low"], bare["high"], alpha=0.5, linewidth=1.0, **colour)
+        lines = axes.plot(
+            line[x], line["value"], color=look["color"], linestyle=look["linestyle"], linewidth=1.4, zorder=3
+        )
+        scatters = [
+            _scatter(axes, group, x, look, float(stage)) for stage, group in rows.groupby(_stages(rows))
+        ]
         points = [artist for scatter in scatters for artist in scatter]
         if panel.trainings is not None:
             single = panel.trainings[panel.trainings["series"] == series]
@@ -291,8 +284,18 @@ def _draw_flops(axes: Axes, panel: Panel, styles: Mapping[str, Look]) -> None:
                     edgecolors=look["color"], linewidths=0.7, alpha=0.8, zorder=3, clip_on=False,
                 )
             )  # fmt: skip
-        tag([band, bars, *line, *points], "architecture", panel.series[series])
+        tag([band, bars, *lines, *points], "architecture", panel.series[series])
     name_lines(axes, grey)
+
+
+def _frontier_line(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """The points of a series' frontier by rising budget, and its last one again at the largest budget.
+
+    A budget that did not help still has an error.
+    """
+    best = rows[rows["on_frontier"]].sort_values(x)
+    largest = best.tail(1).assign(**{x: rows[x].max()})
+    return pd.concat([best, largest]) if (largest[x] > best[x].max()).any() else best
 
 
 def _stages(rows: pd.DataFrame) -> pd.Series[float]:
@@ -309,10 +312,10 @@ def _scatter(axes: Axes, points: pd.DataFrame, x: str, look: Mapping[str, Any], 
     artists = []
     if len(full):
         colours = {"color": look["color"], "edgecolors": "none"}
-        artists.append(axes.scatter(full[x].astype(float), full["value"], **common, **colours))
+        artists.append(axes.scatter(full[x], full["value"], **common, **colours))
     if len(hollow):
         colours = {"facecolors": PAPER, "edgecolors": look["color"], "linewidths": 0.9}
-        artists.append(axes.scatter(hollow[x].astype(float), hollow["value"], **common, **colours))
+        artists.append(axes.scatter(hollow[x], hollow["value"], **common, **colours))
     return artists
 
 

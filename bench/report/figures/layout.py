@@ -7,7 +7,7 @@ What is placed by data, such as the label of the last tick, is moved in the end 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -224,19 +224,6 @@ def keep_text_inside(figure: Figure) -> None:
 def _inwards(low: float, high: float, first: float, last: float) -> float:
     """How far an interval has to move to be between `first` and `last`, or to begin at `first`."""
     return max(min(0.0, last - high), first - low) if low < first or high > last else 0.0
-
-
-def share_y(rows: Iterable[Sequence[Axes]]) -> None:
-    """Give the panels of each row one range of y, and label its ticks on the left only."""
-    for row in rows:
-        first = row[0]
-        low = min(axes.get_ylim()[0] for axes in row)
-        high = max(axes.get_ylim()[1] for axes in row)
-        for axes in row:
-            axes.set_ylim(low, high)
-            if axes is not first:
-                axes.yaxis.set_major_locator(first.yaxis.get_major_locator())
-                axes.tick_params(labelleft=False)
 
 
 def rows_of(panels: Sequence[T], columns: int) -> list[Sequence[T]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from bench.report.figures.axes import Panel, common_variants, marker_size, of_one_plan, variant
+from bench.report.figures.axes import marker_size
+from bench.report.figures.panel import Panel, common_variants, of_one_plan, variant
 from bench.report.style import MUTED, Look
 from bench.words import architecture_name
 

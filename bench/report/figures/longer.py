@@ -9,9 +9,9 @@ import pandas as pd
 from bench.digits import plus_minus
 from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults, curves
-from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
+from bench.report.figures.panel import Panel
 from bench.report.style import Look
 from bench.report.text import first_few
 from bench.results.record import MAIN

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bench.digits import error_text
-from bench.report.data.estimates import level
-from bench.report.figures.axes import SMALLEST, Panel, reference_look
+from bench.report.data.references import level
+from bench.report.figures.axes import SMALLEST
 from bench.report.figures.layout import LINE, text_width
+from bench.report.figures.panel import Panel
 from bench.report.style import MUTED
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ class Reference(NamedTuple):
     Attributes:
         name: what is written on it.
         kind: "floor", "reference", "baseline" or "trivial".
-        x, y: its points. A level has two.
+        x: positions of its points; None for a level, which is over the whole width.
+        y: values of its points; of a level, those of its two ends, which are equal.
     """
 
     name: str
     kind: str
-    x: Sequence[float]
+    x: Sequence[float] | None
     y: Sequence[float]
 
     @property
@@ -57,30 +59,26 @@ def bound(panel: Panel) -> tuple[str, str, float] | None:
     return None
 
 
-def trivial_level(panel: Panel) -> float:
-    """The trivial predictor's score: measured on the prompts of the models if possible, else expected."""
-    measured = level(panel.references, "trivial", panel.reference_position)
-    return measured[1] if measured else panel.scale.trivial
-
-
 def levels(panel: Panel) -> list[Reference]:
-    """The trivial predictor and the best one known, as levels over the whole width (0 to 1)."""
-    references = [_level("trivial predictor", "trivial", trivial_level(panel))]
+    """The trivial predictor and the best one known, as levels."""
+    measured = level(panel.references, "trivial", panel.reference_position)
+    references = [trivial_level(measured[1] if measured else panel.scale.trivial)]
     best = bound(panel)
     if best and (panel.scale.higher_is_better or best[2] > SMALLEST):
-        references.append(_level(f"{best[0]}: {best[1]}", "floor", best[2]))
+        references.append(Reference(f"{best[0]}: {best[1]}", "floor", None, (best[2], best[2])))
     return references
 
 
-def _level(name: str, kind: str, value: float) -> Reference:
-    return Reference(name, kind, (0.0, 1.0), (value, value))
+def trivial_level(value: float) -> Reference:
+    """The level of a predictor that has learned nothing."""
+    return Reference("trivial predictor", "trivial", None, (value, value))
 
 
 def curves(panel: Panel) -> list[Reference]:
     """The two predictors that CURVES_RULE chooses, by position."""
     rows = panel.references
     if rows.empty:
-        return [_level("trivial predictor", "trivial", panel.scale.trivial)]
+        return [trivial_level(panel.scale.trivial)]
     best = next((kind for kind in ("floor", "reference") if (rows["kind"] == kind).any()), None)
     chosen = [] if best is None else [str(rows.loc[rows["kind"] == best, "name"].iloc[0])]
     others = rows[~rows["kind"].isin(("floor", "reference"))].groupby("name", sort=False)["value"].mean()
@@ -115,24 +113,33 @@ def not_drawn(panel: Panel, drawn: Sequence[Reference]) -> str:
     return f"Other predictors at their last position: {', '.join(words)}." if words else ""
 
 
-def draw_levels(axes: Axes, references: Sequence[Reference]) -> None:
-    """Draw levels over the whole width of axes. Their limits must contain them."""
-    for reference in references:
-        axes.axhline(reference.y[0], linewidth=0.9, **reference_look(reference.kind))
+def _look(kind: str) -> dict[str, Any]:
+    """Grey: solid for floor and reference, dotted for baselines, else (trivial) dashed."""
+    style: Any = {"floor": "-", "reference": "-", "baseline": (0, (1, 1.5))}.get(kind, (0, (6, 2)))
+    return {"color": MUTED, "linestyle": style}
 
 
-def draw(axes: Axes, references: Sequence[Reference], last: float, foot: float = -math.inf) -> None:
-    """Draw lines up to the position `last`; what is below `foot` is drawn there."""
+def draw(
+    axes: Axes, references: Sequence[Reference], last: float = math.inf, foot: float = -math.inf
+) -> None:
+    """Draw levels, which the limits of the axes must contain, and lines.
+
+    Args:
+        axes: where.
+        references: what is drawn.
+        last: the last position of lines.
+        foot: what is below it is drawn there, except for levels.
+    """
     for reference in references:
-        if len(reference.x) == 2 and reference.x[1] == 1.0:
-            draw_levels(axes, [reference])
+        if reference.x is None:
+            axes.axhline(reference.y[0], linewidth=0.9, **_look(reference.kind))
             continue
         visible = [(x, max(y, foot)) for x, y in zip(reference.x, reference.y, strict=True) if x <= last]
         if visible:
-            axes.plot(*zip(*visible, strict=True), linewidth=0.9, zorder=2, **reference_look(reference.kind))
+            axes.plot(*zip(*visible, strict=True), linewidth=0.9, zorder=2, **_look(reference.kind))
 
 
-def name_lines(axes: Axes, references: Sequence[Reference], levels_only: bool = False) -> list[Text]:
+def name_lines(axes: Axes, references: Sequence[Reference]) -> list[Text]:
     """Write each name on its line, where it covers neither data nor another name.
 
     Call this last: limits and scales must be final, and everything else must be drawn.
@@ -141,10 +148,8 @@ def name_lines(axes: Axes, references: Sequence[Reference], levels_only: bool = 
     low, high = axes.get_ylim()
     texts: list[Text] = []
     for reference in references:
-        x, y = reference.x, reference.y
-        if levels_only or (len(x) == 2 and x[1] == 1.0):
-            x = axes.get_xlim()
-        clipped = np.clip(np.asarray(y, float), min(low, high), max(low, high))
+        x = axes.get_xlim() if reference.x is None else reference.x
+        clipped = np.clip(np.asarray(reference.y, float), min(low, high), max(low, high))
         line = axes.transData.transform(np.column_stack([np.asarray(x, float), clipped]))
         box = _place(axes, reference.name, line, crowd)
         left, bottom = axes.transAxes.inverted().transform(box[:2])
@@ -223,11 +228,24 @@ def _filled(box: tuple[float, ...]) -> Pixels:
 
 
 def room_for_names(
-    low: float, high: float, tall: float, logarithmic: bool, above: bool, below: bool
+    low: float, high: float, tall: float, *, logarithmic: bool, below: bool
 ) -> tuple[float, float]:
-    """Limits of a y axis of a height, widened by a line of text above or below."""
+    """Limits of a y axis, widened by a line of text above the data.
+
+    Args:
+        low: the lower limit without names.
+        high: the upper limit without names.
+        tall: height of the axes in inches.
+        logarithmic: whether the axis is.
+        below: whether there is a line of text below the data too.
+    """
     share = (LINE + 0.05) / tall
     start, end = (math.log10(low), math.log10(high)) if logarithmic else (low, high)
-    span = (end - start) / (1 - share * (above + below))
-    start, end = start - span * share * below, end + span * share * above
+    span = (end - start) / (1 - share * (1 + below))
+    start, end = start - span * share * below, end + span * share
     return (10**start, 10**end) if logarithmic else (start, end)
+
+
+def accuracy_limits(values: Iterable[float], tall: float) -> tuple[float, float]:
+    """Limits of an axis of accuracies: from just below 1/2, or the lowest of `values`, to 1, and names."""
+    return room_for_names(min([0.48, *values]), 1.005, tall, logarithmic=False, below=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier
+from bench.report.data.estimates import BANDS_RULE, TaskResults, on_frontier, tasks_of
 from bench.report.data.frame import looks_in
-from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing
-from bench.report.figures.flops import error_against_flops, in_words
+from bench.report.figures.flops import drawing
+from bench.report.figures.panel import Panel, variant
 from bench.report.figures.references import LEVELS_RULE
 from bench.words import architecture_name
 
@@ -20,13 +20,7 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
 
     An architecture is one series, whichever option of its blocks sets the size of the state.
     """
-    panels = [
-        _panel(TaskResults(results[results["task_id"] == task_id]), references)
-        for task_id in results["task_id"].unique()
-    ]
-    styles = looks_in(results)
-    figure, spots = error_against_flops(panels, styles)
-    numbers = pd.concat([panel.data.assign(panel=panel.heading) for panel in panels], ignore_index=True)
+    panels = [_panel(task, references) for task in tasks_of(results)]
     caption = (
         "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
         "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
@@ -34,7 +28,7 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         "says what a state can hold. Line: for each architecture, the best of its models with no larger "
         f"state. {BANDS_RULE} {LEVELS_RULE}"
     )
-    return Drawing("score-by-state", figure, caption, in_words(panels), numbers, spots)
+    return drawing("score-by-state", panels, looks_in(results), caption)
 
 
 def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
@@ -46,8 +40,9 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
         for series, size in zip(ends["series"], ends["size"], strict=True)
         if series not in set(stated["series"])
     ]
+    options = map(variant, stated["series"], stated["architecture"])
     points = stated.assign(
-        size=stated["size"] + stated["series"].map(_options),
+        size=[", ".join(filter(None, parts)) for parts in zip(stated["size"], options, strict=True)],
         series=stated["architecture"].map(architecture_name),
     )
     families = {architecture_name(name): name for name in task.series.values()}
@@ -62,11 +57,7 @@ def _panel(task: TaskResults, references: pd.DataFrame) -> Panel:
     )
     return Panel(
         task.title, task.scale, on_frontier(points, BUDGET), task.references(references), families,
-        [*task.absent(set(ends["series"])), *unstated], where=task.scale.where, task=task.family,
+        [*task.absent(set(ends["series"])), *unstated],
+        reference_position=task.headline_position(), where=task.scale.where, task=task.family,
         budget=BUDGET, trainings=trainings,
     )  # fmt: skip
-
-
-def _options(series: str) -> str:
-    """What tells a series from others of its architecture: "GLA, heads 4" → ", heads 4"."""
-    return "".join(series.partition(",")[1:])

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.digits import error_text, plus_minus
+from bench.digits import error_text
 from bench.report.data.choices import best_sizes, chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
-from bench.report.figures.axes import Panel
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
-from bench.report.figures.references import draw_levels, levels, name_lines, room_for_names
+from bench.report.figures.panel import Panel
+from bench.report.figures.references import accuracy_limits, draw, levels, name_lines, room_for_names
 from bench.report.style import Look, in_style
 from bench.results.record import MAIN
 
@@ -41,10 +41,12 @@ def training_curves(
     """
     best = best_sizes(task.settings)
     losses = training_losses(task, best)
-    points = task.points()
-    points = points[points["error"].notna()].merge(best[["series", "size"]], on=["series", "size"])
+    points = task.points().merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)
-    panel = Panel(task.title, task.scale, points, own, task.series, where=task.scale.where, task=task.family)
+    panel = Panel(
+        task.title, task.scale, points, own, task.series, reference_position=task.headline_position(),
+        where=task.scale.where, task=task.family,
+    )  # fmt: skip
     styles = panel.styles(looks)
     handles = series_handles([panel], looks, with_sizes=True)
     with in_style():
@@ -66,19 +68,24 @@ def training_curves(
         for score in others:
             score.set_ylabel(task.scale.label)
             _draw_scores(score, panel, styles)
-            spots += spots_of(score, points.to_dict("records"), "step", lambda row: _words(row, task))
-    left, right = ("Left: training", f" Right: {task.scale.label}") if scored else ("Training", "")
-    rule = " on the test prompts, mean over seeds with its 90 % interval." if scored else ""
-    caption = (
-        f"{left} loss of each window of steps, mean over seeds with the range of the seeds, until the "
-        f"first seed stopped.{right}{rule} Each architecture at its best size and its chosen learning rate."
-    )
+            spots += spots_of(score, points.to_dict("records"), "step", panel.words)
     description = (
         f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
     )
     evaluated = points.assign(kind="evaluated")
     numbers = pd.concat([losses, evaluated[LOSSES]], ignore_index=True)
-    return Drawing(name, grid.figure, caption, description, numbers, spots)
+    return Drawing(name, grid.figure, _caption(task.scale.label, scored), description, numbers, spots)
+
+
+def _caption(label: str, scored: bool) -> str:
+    left, right = "Training", ""
+    if scored:
+        left = "Left: training"
+        right = f" Right: {label} on the test prompts, mean over seeds with its 90 % interval."
+    return (
+        f"{left} loss of each window of steps, mean over seeds with the range of the seeds, until the "
+        f"first seed stopped.{right} Each architecture at its best size and its chosen learning rate."
+    )
 
 
 LOSSES = ["kind", "series", "architecture", "size", "step", "value", "low", "high", "seeds", "run_ids"]
@@ -132,11 +139,11 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
     data, scale = panel.data.sort_values("step"), panel.scale
     values = [*data["value"].astype(float), *(reference.y[0] for reference in grey)]
     if scale.higher_is_better:
-        axes.set_ylim(*room_for_names(min(0.48, *values), 1.005, TALL, False, True, True))
+        axes.set_ylim(*accuracy_limits(values, TALL))
     else:
         low, high = shared.log_limits(values)
-        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, True, True, len(grey) > 1))
-    draw_levels(axes, grey)
+        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, logarithmic=True, below=len(grey) > 1))
+    draw(axes, grey)
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
@@ -146,14 +153,7 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
             continue
         rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
         shared.draw_curve(axes, rows, "step", look, panel.series[series], scale.limits)
-    name_lines(axes, grey, levels_only=True)
-
-
-def _words(row: Mapping[Any, Any], task: TaskResults) -> str:
-    return (
-        f"{row['series']} {row['size']}, step {row['step']:,}: {task.scale.label} "
-        f"{plus_minus(row['value'], row['standard_error'])}"
-    )
+    name_lines(axes, grey)
 
 
 def _last_losses(losses: pd.DataFrame) -> str:

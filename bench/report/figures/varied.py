@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.digits import error_text, plus_minus
-from bench.report.data.estimates import TaskResults
+from bench.report.data.estimates import TaskResults, tasks_of
 from bench.report.data.frame import looks_in, runs_of, tally, varied_setting
 from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
-from bench.report.figures.references import Reference, draw_levels, name_lines, room_for_names
+from bench.report.figures.references import draw, name_lines, room_for_names, trivial_level
 from bench.report.style import GROUPS, PAPER, Look, in_style
 from bench.report.text import first_few, millions
 from bench.words import architecture_name
@@ -38,29 +38,27 @@ def figure_4(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     size_rows = results[results["task_id"] == sizes.idxmax()]
     tasks = results.groupby("size", sort=False)["task_id"].nunique()
     width_rows = results[results["size"] == tasks.idxmax()]
-    architecture_looks = looks_in(results)
-    styles = {architecture_name(name): architecture_looks[name] for name in results["architecture"].unique()}
+    looks = {architecture_name(name): look for name, look in looks_in(results).items()}
     field = varied_setting(results) or "hidden"
     ends = TaskResults(size_rows).end_points()
     by_size = ends.assign(x=ends["parameters"].astype(float))
     counts = {x: millions(int(x)) for x in by_size["x"]}
-    panels = [panel_of("Model size", "parameters", by_size, size_rows, styles, counts)]
+    panels = [_panel("Model size", "parameters", by_size, size_rows, looks, counts)]
     parts = []
-    for task_id in width_rows["task_id"].unique():
-        rows = width_rows[width_rows["task_id"] == task_id]
-        value = rows["settings"].iloc[0].get(field, math.nan)
-        parts.append(TaskResults(rows).end_points().assign(x=float(value)))
+    for task in tasks_of(width_rows):
+        value = task.rows["settings"].iloc[0].get(field, math.nan)
+        parts.append(task.end_points().assign(x=float(value)))
     by_width = pd.concat(parts, ignore_index=True)
     ticks = {x: f"{x:g}" for x in by_width["x"].dropna()}
     size = width_rows["size"].iloc[0]
     label = "hidden width of the target network"
-    panels.append(panel_of(f"Hidden width, models of {size}", label, by_width, width_rows, styles, ticks))
+    panels.append(_panel(f"Hidden width, models of {size}", label, by_width, width_rows, looks, ticks))
     caption = (
         "Error at the last checkpoint of each model at its chosen learning rate. Left: against the number of "
         f"parameters, {size_rows['task'].iloc[0]}. Right: against the hidden width of the target network, at "
         f"{size}. The paper's text does not say what its axes count."
     )
-    return drawing("figure-4", panels, caption, 2)
+    return _drawing("figure-4", panels, caption, 2)
 
 
 def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
@@ -75,6 +73,7 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         prompt_errors=None,  # are of the headline, not of the last position
     )
     groups = parameter_groups(results)
+    widths = dict(zip(results["size"], results["width"].astype(float), strict=True))
     named = dict(zip(dict.fromkeys(groups.values()), GROUPS * len(groups), strict=False))
     panels = []
     for architecture in results["architecture"].unique():
@@ -84,18 +83,18 @@ def figure_10(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
                 continue
             task = TaskResults(rows)
             ends = task.end_points()
-            ends = ends.assign(x=ends["size"].map(_width), series=ends["size"].map(groups))
+            ends = ends.assign(x=ends["size"].map(widths), series=ends["size"].map(groups))
             title = f"{architecture_name(architecture)}, {optimizer_title(optimizer)}"
             ticks = {x: f"{x:g}" for x in results["width"].astype(float).unique()}
             label = f"normalised error after {task.scale.n_points - 1} examples"
-            panels.append(panel_of(title, "width", ends, rows, named, ticks, label))
+            panels.append(_panel(title, "width", ends, rows, named, ticks, label))
     caption = (
         "Error at the last position at the last checkpoint, each model at its chosen learning rate. A line "
         "is a group of equal parameters (of the Transformer's blocks): its widest model has 2 layers, then "
         "8, 32 and 128. AdamW comes with a linear warm-up and a cosine decay. Widths are inferred "
         "from the paper's counts."
     )
-    return drawing("figure-10", panels, caption, results["optimizer"].nunique(), "parameters")
+    return _drawing("figure-10", panels, caption, results["optimizer"].nunique(), "parameters")
 
 
 def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
@@ -107,19 +106,17 @@ def parameter_groups(results: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _width(size: str) -> float:
-    return float(size.partition("×")[2])
-
-
 @dataclass(frozen=True)
-class Lines:
-    """One panel: connected points of several series over a logarithmic axis.
+class VariedPanel:
+    """What is drawn for one panel: connected points of several series over a logarithmic axis.
 
     Attributes:
         x_label: what is varied.
         data: `estimates.points` at the last checkpoint with a column x.
         looks: by series.
         ticks: where the x axis is labelled, and with what.
+        trivial: the score of the trivial predictor.
+        absent: a phrase for each planned model that cannot be drawn.
     """
 
     title: str
@@ -132,15 +129,19 @@ class Lines:
     absent: Sequence[str] = ()
 
 
-def panel_of(
+def _panel(
     title: str,
     x_label: str,
     data: pd.DataFrame,
     rows: pd.DataFrame,
-    styles: Mapping[str, Look],
+    looks: Mapping[str, Look],
     ticks: Mapping[float, str],
     y_label: str = "",
-) -> Lines:
+) -> VariedPanel:
+    """The panel of `data`, points of the planned `rows`; `looks` are by series.
+
+    The label of the y axis is that of the scores unless it is given.
+    """
     scale = rows["score_scale"].iloc[0]
     drawn = set(zip(data["architecture"], data["size"], strict=True))
     absent = [
@@ -148,17 +149,20 @@ def panel_of(
         for (architecture, size), runs in runs_of(rows).groupby(["architecture", "size"], sort=False)
         if (architecture, size) not in drawn
     ]
-    return Lines(title, x_label, y_label or scale.label, data, styles, ticks, scale.trivial, absent)
+    return VariedPanel(title, x_label, y_label or scale.label, data, looks, ticks, scale.trivial, absent)
 
 
-def drawing(name: str, panels: Sequence[Lines], caption: str, columns: int, legend: str = "") -> Drawing:
+def _drawing(
+    name: str, panels: Sequence[VariedPanel], caption: str, columns: int, legend: str = ""
+) -> Drawing:
+    """Panels as one figure, `columns` in a row; `legend` is the title of the legend."""
     figure, spots = _draw(panels, columns, legend)
     numbers = pd.concat([panel.data.assign(panel=panel.title) for panel in panels], ignore_index=True)
-    words = " ".join(f"{panel.title}: {_said(panel)}." for panel in panels)
+    words = " ".join(f"{panel.title}: {_in_words(panel)}." for panel in panels)
     return Drawing(name, figure, caption, words, numbers, spots)
 
 
-def _said(panel: Lines) -> str:
+def _in_words(panel: VariedPanel) -> str:
     if panel.data.empty:
         return "no finished run yet"
     parts = [
@@ -173,7 +177,7 @@ TALL = 1.5
 """Inches of a panel's axes."""
 
 
-def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
+def _draw(panels: Sequence[VariedPanel], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
     with in_style():
         notes = [
             f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
@@ -181,13 +185,13 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
             if panel.absent
         ]
         drawn = {series for panel in panels for series in panel.data["series"]}
-        styles = {series: look for panel in panels for series, look in panel.looks.items()}
+        looks = {series: look for panel in panels for series, look in panel.looks.items()}
         handles = [
             Line2D(
                 [], [], color=look.colour, marker=look.marker, markersize=marker_size(look.marker),
                 linewidth=1.4, markeredgecolor="none", label=series,
             )
-            for series, look in styles.items() if series in drawn
+            for series, look in looks.items() if series in drawn
         ]  # fmt: skip
         titles = [panel.title for panel in panels]
         left = 0.56 + LINE * (max(lines_of(wrapped(panel.y_label, TALL + 0.3)) for panel in panels) - 1)
@@ -198,7 +202,7 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
         low, high = shared.log_limits(
             value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
         )
-        limits = room_for_names(low, high, TALL, True, True, False)
+        limits = room_for_names(low, high, TALL, logarithmic=True, below=False)
         spots: list[Spot] = []
         for row in rows_of(list(zip(grid.axes, panels, strict=True)), columns):
             for axes, panel in row:
@@ -210,12 +214,12 @@ def _draw(panels: Sequence[Lines], columns: int, legend: str) -> tuple[Figure, l
         return grid.figure, spots
 
 
-def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
+def _draw_lines(axes: Axes, panel: VariedPanel, limits: tuple[float, float]) -> None:
     axes.set_xlabel(panel.x_label)
     shared.logarithmic(axes, "y", *limits)
     shared.named_ticks(axes, panel.ticks)
-    grey = [Reference("trivial predictor", "trivial", (0.0, 1.0), (panel.trivial, panel.trivial))]
-    draw_levels(axes, grey)
+    grey = [trivial_level(panel.trivial)]
+    draw(axes, grey)
     if panel.data.empty:
         shared.nothing_here(axes, "No finished run yet")
     for series, look in panel.looks.items():
@@ -239,7 +243,7 @@ def _draw_lines(axes: Axes, panel: Lines, limits: tuple[float, float]) -> None:
     name_lines(axes, grey)
 
 
-def _spots(axes: Axes, panel: Lines) -> list[Spot]:
+def _spots(axes: Axes, panel: VariedPanel) -> list[Spot]:
     def text(row: Mapping[Any, Any]) -> str:
         return (
             f"{architecture_name(row['architecture'])} {row['size']}: {' '.join(panel.y_label.split())} "

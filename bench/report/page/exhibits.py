@@ -95,27 +95,24 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         return replace(blank, tables=[function(of_runs(results, runs or suite.runs), references)])
     experiments = experiments_of(suite, {name})
     runs = runs_in(experiments)
-    missing = [] if runs else [NOTHING_PLANNED]
-    if missing and exhibit.is_figure:
-        return replace(blank, notes=missing)
+    if exhibit.is_figure and not runs:
+        return replace(blank, notes=[NOTHING_PLANNED])
     rows = of_runs(results, runs)
-    blank = replace(
-        blank,
-        origin=_origin(experiments),
-        notes=[*missing, *choices(rows)],
-        tasks=list(dict.fromkeys(map(task_name, rows["task_name"]))),
-    )
+    tasks = list(dict.fromkeys(map(task_name, rows["task_name"])))
+    planned = replace(blank, origin=_origin(experiments), tasks=tasks)
     if exhibit.is_figure and not rows["state"].isin(WITH_RESULTS).any():
-        return replace(blank, notes=[no_results(len(runs))])
+        return replace(planned, notes=[_no_results(len(runs))])
+    notes = _choice_warnings(rows) if runs else [NOTHING_PLANNED]
     if not exhibit.is_figure:
         own = (rows, references) if exhibit.baselines else (rows,)
-        return replace(blank, tables=[function(*own)])
+        return replace(planned, notes=notes, tables=[function(*own)])
     # The exhibit names the files, not the function that draws it.
     drawing = replace(function(rows, references), name=anchor)
-    return replace(blank, drawing=drawing, tables=[points_table(anchor, scalars(drawing.numbers))])
+    table = points_table(anchor, scalars(drawing.numbers))
+    return replace(planned, notes=notes, drawing=drawing, tables=[table])
 
 
-def no_results(planned: int) -> str:
+def _no_results(planned: int) -> str:
     """The sentence that stands in place of what no run has a result for."""
     if planned == 1:
         return "Its run has no result yet."
@@ -151,10 +148,8 @@ def _origin(experiments: Sequence[Experiment]) -> str:
     )
 
 
-def choices(rows: pd.DataFrame) -> list[str]:
+def _choice_warnings(rows: pd.DataFrame) -> list[str]:
     """Warnings about the chosen learning rates: edges of grids, and runs that are still missing."""
-    if rows.empty:
-        return []
     table = settings(rows)
     count = int(table["chosen"].sum())
     notes = []

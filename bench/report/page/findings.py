@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.paper.exhibits import EXHIBITS
-from bench.report.text import slug, value_text
+from bench.report.text import slug
+from bench.report.verdict_text import value_text
 
 if TYPE_CHECKING:
     from bench.check import Verdict

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.data.frame import ScoreScale
+from bench.report.data.scale import ScoreScale
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
-from bench.results.evaluations import normalised, number
+from bench.results.evaluations import error_at, number
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run, leaves, short
 from bench.words import task_name
@@ -44,7 +44,7 @@ class PageRuns:
     Attributes:
         suite: the suite's file, as one types it in a shell.
         rows: a row of COLUMNS per planned run.
-        numbers: the same runs as a table without texts, for scripts.
+        numbers: the same runs for scripts: the columns before settings, the clip and the optimizer.
     """
 
     suite: str
@@ -140,10 +140,7 @@ def _score(result: RunRecord | None, scale: ScoreScale) -> tuple[float | None, f
     """The headline on the test prompts at the end of a finished run, as it is shown, and its error."""
     if result is None or result.last is None or not result.finished:
         return None, None
-    raw = number(result, result.last, MAIN, "headline")
-    if raw is None:
-        return None, None
-    error, standard_error = normalised(result, MAIN, raw)
+    error, standard_error = error_at(result, result.last, MAIN)
     return _four(scale.score_of(error)), _four(standard_error)
 
 
@@ -219,17 +216,10 @@ def _losses(result: RunRecord | None) -> tuple[list[int], list[float]]:
 
 def _scores(result: RunRecord | None, scale: ScoreScale) -> tuple[list[int], list[float]]:
     """Steps, and the headline on the test prompts there."""
-    steps: list[int] = []
-    values: list[float] = []
     if result is None:
-        return steps, values
-    for checkpoint in result.checkpoints:
-        raw = number(result, checkpoint, MAIN, "headline")
-        if raw is not None:
-            error, _ = normalised(result, MAIN, raw)
-            steps.append(checkpoint.step)
-            values.append(scale.score_of(error))
-    return _thinned(steps, values)
+        return [], []
+    errors = [error_at(result, checkpoint, MAIN)[0] for checkpoint in result.checkpoints]
+    return _thinned([checkpoint.step for checkpoint in result.checkpoints], list(map(scale.score_of, errors)))
 
 
 def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:

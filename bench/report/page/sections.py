@@ -15,17 +15,17 @@ import pandas as pd
 from bench.digits import error_text
 from bench.paper.exhibits import named
 from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
-from bench.report.data.estimates import FRONTIER_RULE, TaskResults, on_frontier
-from bench.report.data.frame import WITH_RESULTS, counts, runs_of, tally, total
-from bench.report.figures.axes import Panel
+from bench.report.data.estimates import FRONTIER_RULE, TaskResults, tasks_of
+from bench.report.data.frame import counts, runs_of, tally, total
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
-from bench.report.figures.flops import error_against_flops
+from bench.report.figures.flops import error_against_flops, panel_of
 from bench.report.figures.longer import longer_prompts
+from bench.report.figures.panel import Panel
 from bench.report.figures.references import CURVES_RULE, LEVELS_RULE, not_drawn
 from bench.report.figures.references import curves as grey_curves
 from bench.report.figures.training import training_curves
-from bench.report.style import Look, looks
+from bench.report.style import Look
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import first_few, slug
@@ -38,9 +38,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """One task of one experiment. `family` is what tasks with other settings share with its title.
+    """One task of one experiment. A task without results has no drawings and shows no tables.
 
-    A task without results has no drawings and shows no tables. `figures` names all that it may have.
+    Attributes:
+        family: the name that tasks with other settings share with it.
+        state: how its runs ended, in words.
+        figures: names of all drawings that it may have.
+        results, rates: the tables of scores and of learning rates.
     """
 
     title: str
@@ -102,7 +106,7 @@ def section(
     experiment: Experiment,
     results: pd.DataFrame,
     references: pd.DataFrame,
-    architectures: Sequence[str],
+    looks: Mapping[str, Look],
     names: set[str],
 ) -> ExperimentSection:
     """The contents of one experiment's part of the report.
@@ -113,72 +117,64 @@ def section(
         experiment: what was planned.
         results: the frame of its runs.
         references: `references_frame` of its tasks.
-        architectures: of the whole suite, so that each looks the same throughout.
+        looks: by architecture of the whole suite. A variant can have a colour that none of these has.
         names: file names in use. Those of this experiment are added.
     """
-    styles = looks(architectures)
     anchor = slug(experiment.name, names)
     drawn_elsewhere = any(name.startswith("Figure ") for name in named(experiment.rebuilds))
     tasks: list[TaskSection] = []
     panels: list[Panel] = []
-    for _, rows in results.groupby("task_id", sort=False):
-        task = TaskResults(rows)
-        has_results = rows["state"].isin(WITH_RESULTS).any()
-        panel = _flops_panel(task, references) if has_results and not drawn_elsewhere else None
+    for task in tasks_of(results):
+        panel = panel_of(task, references) if task.has_results and not drawn_elsewhere else None
         if panel is not None:
             panels.append(panel)
         stem = slug(f"{anchor}-{task.short_title}", names)
-        drawings = _drawings(stem, task, references, panel, styles) if has_results else []
         kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
-        tasks.append(_task_section(stem, task, [f"{stem}-{kind}" for kind in kinds], drawings))
+        tasks.append(
+            TaskSection(
+                title=task.title,
+                family=task.family,
+                anchor=stem,
+                state=tally(task.rows),
+                figures=[f"{stem}-{kind}" for kind in kinds],
+                drawings=_drawings(stem, task, references, panel, looks) if task.has_results else [],
+                results=results_table(f"{stem}-results", task),
+                rates=rates_table(f"{stem}-learning-rates", task.settings),
+                warnings=_warnings(task),
+                has_results=task.has_results,
+            )
+        )
     runs = runs_of(results)
     return ExperimentSection(
-        experiment.name,
-        anchor,
-        experiment.rebuilds,
-        experiment.description,
-        counts(results),
-        total(runs["planned_flops"]),
-        total(runs["done_flops"]),
-        _overview(slug(f"{anchor}-flops", names), panels, styles) if len(panels) > 1 else None,
-        tasks,
+        name=experiment.name,
+        anchor=anchor,
+        rebuilds=experiment.rebuilds,
+        description=experiment.description,
+        counts=counts(results),
+        planned_flops=total(runs["planned_flops"]),
+        done_flops=total(runs["done_flops"]),
+        overview=_overview(slug(f"{anchor}-flops", names), panels, looks) if len(panels) > 1 else None,
+        tasks=tasks,
     )
 
 
 def _drawings(
-    stem: str, task: TaskResults, references: pd.DataFrame, panel: Panel | None, styles: Mapping[str, Look]
+    stem: str, task: TaskResults, references: pd.DataFrame, panel: Panel | None, looks: Mapping[str, Look]
 ) -> list[Drawing]:
     """The figures of a task with results; error against FLOPs if there is a panel of it."""
     drawings = [
-        _by_examples(f"{stem}-examples", task, references, styles),
-        None if panel is None else _by_flops(f"{stem}-flops", panel, styles),
-        training_curves(f"{stem}-training", task, references, styles),
-        longer_prompts(f"{stem}-longer", task, references, styles),
+        _by_examples(f"{stem}-examples", task, references, looks),
+        None if panel is None else _by_flops(f"{stem}-flops", panel, looks),
+        training_curves(f"{stem}-training", task, references, looks),
+        longer_prompts(f"{stem}-longer", task, references, looks),
     ]
     return [drawing for drawing in drawings if drawing is not None]
 
 
-def _task_section(
-    stem: str, task: TaskResults, figures: Sequence[str], drawings: Sequence[Drawing]
-) -> TaskSection:
-    return TaskSection(
-        task.title,
-        task.family,
-        stem,
-        tally(task.rows),
-        figures,
-        drawings,
-        results_table(f"{stem}-results", task),
-        rates_table(f"{stem}-learning-rates", task.settings),
-        _warnings(task),
-        bool(task.rows["state"].isin(WITH_RESULTS).any()),
-    )
-
-
-def _overview(name: str, panels: Sequence[Panel], styles: Mapping[str, Look]) -> Drawing:
+def _overview(name: str, panels: Sequence[Panel], looks: Mapping[str, Look]) -> Drawing:
     numbers = pd.concat([panel.data.assign(task=panel.title) for panel in panels], ignore_index=True)
     titles = "; ".join(panel.title for panel in panels)
-    figure, spots = error_against_flops(panels, styles)
+    figure, spots = error_against_flops(panels, looks)
     return Drawing(
         name,
         figure,
@@ -191,7 +187,7 @@ def _overview(name: str, panels: Sequence[Panel], styles: Mapping[str, Look]) ->
 
 
 def _by_examples(
-    name: str, task: TaskResults, references: pd.DataFrame, styles: Mapping[str, Look]
+    name: str, task: TaskResults, references: pd.DataFrame, looks: Mapping[str, Look]
 ) -> Drawing:
     curves = task.curves(best_sizes(task.settings))
     absent = task.absent(set(curves["series"]))
@@ -199,7 +195,7 @@ def _by_examples(
     panel = Panel(
         task.title, task.scale, curves, own, task.series, absent, where="at the end", task=task.family
     )  # fmt: skip
-    figure, spots = error_against_examples(panel, styles)
+    figure, spots = error_against_examples(panel, looks)
     left_out = not_drawn(panel, grey_curves(panel))
     caption = (
         f"{task.scale.label.capitalize()} against {task.scale.positions} at the last checkpoint. {SIZE_RULE} "
@@ -210,22 +206,8 @@ def _by_examples(
     return Drawing(name, figure, caption, words, curves, spots)
 
 
-def _flops_panel(task: TaskResults, references: pd.DataFrame) -> Panel:
-    points = on_frontier(task.points())
-    drawn = set(zip(points["series"], points["size"], strict=True))
-    absent = [
-        f"{series} {size}: {tally(runs)}"
-        for (series, size), runs in task.runs.groupby(["series", "size"], sort=False)
-        if (series, size) not in drawn
-    ]
-    own = task.references(references)
-    return Panel(
-        task.title, task.scale, points, own, task.series, absent, where=task.scale.where, task=task.family
-    )  # fmt: skip
-
-
-def _by_flops(name: str, panel: Panel, styles: Mapping[str, Look]) -> Drawing:
-    figure, spots = error_against_flops([panel], styles)
+def _by_flops(name: str, panel: Panel, looks: Mapping[str, Look]) -> Drawing:
+    figure, spots = error_against_flops([panel], looks)
     label = panel.scale.label.capitalize()
     caption = f"{label}, {panel.scale.where}, against training FLOPs. {FRONTIER_RULE} {LEVELS_RULE}"
     best = panel.data[panel.data["on_frontier"]].sort_values("training_flops")

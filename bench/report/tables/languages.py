@@ -36,12 +36,12 @@ class TableColumn(NamedTuple):
     perplexity: bool
 
 
-TABLE_4 = (
+TABLE_4_COLUMNS = (
     TableColumn("train PPL", "training", True),
     TableColumn("valid PPL", "validation", True),
     TableColumn("ICL accuracy, %", MAIN, False),
 )
-TABLE_5 = (
+TABLE_5_COLUMNS = (
     TableColumn("train PPL", "training", True),
     TableColumn("valid PPL", "cross_entropy", True),
     TableColumn("accuracy, %", MAIN, False),
@@ -68,16 +68,16 @@ def table_4(results: pd.DataFrame, references: pd.DataFrame) -> Table:
         # The paper's numbers are those of one vocabulary, 100 words.
         paper = printed.TABLE_4 if task is None or task.rows["as_defined"].all() else {}
         for architecture in _architectures(task, paper):
-            parameters, *values = paper.get(architecture, ("–", *("–",) * len(TABLE_4)))
+            parameters, *values = paper.get(architecture, ("–",) * (1 + len(TABLE_4_COLUMNS)))
             head = {"vocabulary": title, "architecture": architecture}
-            cells, entry = _cells(TABLE_4, values, task, architecture, own_references)
+            cells, entry = _cells(TABLE_4_COLUMNS, values, task, architecture, own_references)
             count = TableCell(f"{parameters} / {_parameters(task, architecture)}")
             rows.append([TableCell(title), TableCell(architecture_name(architecture)), count, *cells])
             numbers.append({**head, "paper parameters": parameters, **entry})
-        for name, cells, entry in _reference_rows(TABLE_4, own_references):
+        for name, cells, entry in _reference_rows(TABLE_4_COLUMNS, own_references):
             rows.append([TableCell(title), TableCell(name), TableCell("–"), *cells])
             numbers.append({"vocabulary": title, "architecture": name, **entry})
-    heads = ["task", "architecture", "parameters", *(column.head for column in TABLE_4)]
+    heads = ["task", "architecture", "parameters", *(column.head for column in TABLE_4_COLUMNS)]
     caption = (
         "The paper's / ours on GINC; accuracies at the most examples, with 10 words each. The paper states "
         f"90 % intervals. {_notes(rows)}"
@@ -107,11 +107,11 @@ def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
         head = [TableCell(str(epochs)), TableCell(languages)]
         paper = printed.TABLE_5.get(epochs, {})
         for architecture in _architectures(task, paper):
-            values = paper.get(architecture, ("–",) * len(TABLE_5))
-            cells, entry = _cells(TABLE_5, values, task, architecture, own_references)
+            values = paper.get(architecture, ("–",) * len(TABLE_5_COLUMNS))
+            cells, entry = _cells(TABLE_5_COLUMNS, values, task, architecture, own_references)
             rows.append([*head, TableCell(architecture_name(architecture)), *cells])
             numbers.append({"epochs": epochs, "languages": languages, "architecture": architecture, **entry})
-        for name, cells, entry in _reference_rows(TABLE_5, own_references):
+        for name, cells, entry in _reference_rows(TABLE_5_COLUMNS, own_references):
             rows.append([*head, TableCell(name), *cells])
             numbers.append({"epochs": epochs, "languages": languages, "architecture": name, **entry})
     caption = (
@@ -120,7 +120,7 @@ def table_5(results: pd.DataFrame, references: pd.DataFrame) -> Table:
         "batches before the tested checkpoint, with dropout; with one seed it has no interval. "
         f"{_notes(rows)}"
     )
-    heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5)]
+    heads = ["epochs", "languages", "architecture", *(column.head for column in TABLE_5_COLUMNS)]
     return Table("table-5", caption, heads, rows, pd.DataFrame(numbers), frozenset({"architecture"}))
 
 

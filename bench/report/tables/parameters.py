@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.models import architectures
 from bench.models.sizes import Size
+from bench.paper import printed
 from bench.paper.sizes import APPENDIX_C, PARITY, TABLE_3, TABLE_4, TABLE_6, TABLE_7, TABLE_8
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import millions
@@ -45,16 +46,14 @@ SOURCES = (
     Source("Appendix C", APPENDIX_C, 82),
 )
 
-PAPER: dict[str, dict[str, str]] = {
-    "transformer": {"large": "86M", "medium": "25M", "small": "3M", "x-small": "420K", "ginc": "86M"},
-    "mamba": {"large": "90M", "medium": "27M", "small": "3M", "x-small": "460K", "ginc": "90M"},
-    "s4": {"large": "88M", "medium": "26M", "small": "3M", "x-small": "430K"},
-    "s4_mamba": {"large": "86M", "medium": "26M", "small": "3M", "x-small": "430K"},
-    "standard_hybrid": {"large": "74M", "medium": "22M", "small": "3M", "x-small": "400K", "ginc": "74M"},
-    "mambaformer": {"large": "77M", "medium": "24M", "small": "3.2M", "x-small": "480K", "ginc": "77M"},
-    "lstm": {"ginc-lstm": "29M"},
+_OF_TABLE_4 = {
+    name: {"ginc-lstm" if name == "lstm" else "ginc": count} for name, (count, *_) in printed.TABLE_4.items()
 }
-"""Tables 6 and 4, as printed."""
+PRINTED = {
+    name: printed.TABLE_6.get(name, {}) | _OF_TABLE_4.get(name, {})
+    for name in printed.TABLE_6 | printed.TABLE_4
+}
+"""By architecture and size group: the counts of Tables 6 and 4."""
 
 CAPTION = (
     "The paper's / ours: trainable parameters at every size that the paper names, and how far ours are from "
@@ -67,9 +66,9 @@ CAPTION = (
 )
 
 
-def counted(printed: str) -> int:
+def counted(text: str) -> int:
     """A printed count as a number: "3.2M" → 3 200 000."""
-    return round(float(printed[:-1]) * {"K": 1e3, "M": 1e6}[printed[-1]])
+    return round(float(text[:-1]) * {"K": 1e3, "M": 1e6}[text[-1]])
 
 
 def comparison() -> pd.DataFrame:
@@ -80,7 +79,8 @@ def comparison() -> pd.DataFrame:
             widest = max(sizes, key=lambda size: size.width)
             for size in sizes:
                 for architecture in architectures.PAPER:
-                    printed = PAPER.get(architecture.name, {}).get(group)
+                    stated = PRINTED.get(architecture.name, {}).get(group)
+                    paper = None if stated is None else counted(stated)
                     count = architecture.parameters(size.layers, size.width, length=source.length)
                     rows.append(
                         {
@@ -90,9 +90,9 @@ def comparison() -> pd.DataFrame:
                             "widest": size == widest,
                             "architecture": architecture.name,
                             "ours": count,
-                            "paper_printed": printed,
-                            "paper": counted(printed) if printed else None,
-                            "deviation_percent": 100 * (count / counted(printed) - 1) if printed else None,
+                            "paper_printed": stated,
+                            "paper": paper,
+                            "deviation_percent": None if paper is None else 100 * (count / paper - 1),
                         }
                     )
     return pd.DataFrame(rows).astype({"paper": "Int64"})

@@ -66,10 +66,7 @@ def precisions(suite: Suite, verdicts: Iterable[Verdict], titles: Mapping[str, s
     verdicts = [verdict for verdict in verdicts if verdict.run_ids]
     rows = []
     for verdict in verdicts:
-        subject, reference = (
-            runs[verdict.run_ids[0]],
-            runs[verdict.run_ids[-1]],
-        )  # subject first
+        subject, reference = runs[verdict.run_ids[0]], runs[verdict.run_ids[-1]]  # subject first
         if verdict.kind == "equivalent" and subject.precision != reference.precision:
             rows.append(_Row(verdict, subject, reference, titles[subject.task_id]))
     if not rows:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.digits import error_text, plus_minus
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
 from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
-from bench.report.data.estimates import TaskResults, level
-from bench.report.data.frame import tally, varied_setting
+from bench.report.data.estimates import TaskResults
+from bench.report.data.frame import runs_of, tally, varied_setting
+from bench.report.data.references import level
 from bench.report.tables.table import Table, TableCell
 from bench.words import architecture_name, task_name
 
@@ -27,30 +27,30 @@ def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
     settings stands for it.
     """
     rows, numbers = [], []
-    names = printed.TABLE_1_ARCHITECTURES
-    for task, symbols in printed.TABLE_1.items():
-        selected = results[(results["task_name"] == task) & results["architecture"].isin(names)]
-        best_errors = _best_errors(selected)
+    architectures = printed.TABLE_1_ARCHITECTURES
+    for name, symbols in printed.TABLE_1.items():
+        planned = results[(results["task_name"] == name) & results["architecture"].isin(architectures)]
+        task = _standing_task(planned)
+        best_errors = {} if task is None else _best_errors(task)
+        bounds = None if task is None else _bounds(task, references)
         errors = [error for error, _ in best_errors.values() if error is not None]
-        bounds = _bounds(selected, references)
-        complete = len(errors) == len(names)
-        accuracy = bool(len(selected)) and selected["score_scale"].iloc[0].higher_is_better
-        row = [TableCell(task_name(task))]
-        for name, paper_mark in zip(names, symbols, strict=True):
-            error, state = best_errors.get(name, (None, "no experiment"))
+        complete = len(errors) == len(architectures)
+        row = [TableCell(task_name(name))]
+        for architecture, paper_mark in zip(architectures, symbols, strict=True):
+            error, state = best_errors.get(architecture, (None, "no experiment"))
             mark = None
             if error is not None and complete and bounds:
                 floor, trivial = bounds
                 excesses = [(value - floor) / (trivial - floor) for value in (error, *errors)]
                 mark = symbol(excesses[0], excesses[1:])
-            cell = {"task": task, "architecture": name, "paper": paper_mark, "ours": mark}
+            cell = {"task": name, "architecture": architecture, "paper": paper_mark, "ours": mark}
             numbers.append({**cell, "error": error, "why": state})
-            if error is None or mark is None:
+            if task is None or error is None or mark is None:
                 without_mark = "compared with missing models" if bounds else "no floor is recorded"
                 reason = state if error is None else without_mark
                 row.append(TableCell(f"{paper_mark} / {ABSENT}: {reason}", absent=True))
             else:
-                score = error_text(1 - error if accuracy else error)
+                score = error_text(task.scale.score_of(error))
                 differs = "" if mark == paper_mark else " (differs)"
                 row.append(TableCell(f"{paper_mark} / {mark} {score}{differs}", best=mark == paper_mark))
         rows.append(row)
@@ -59,21 +59,26 @@ def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
         "where they agree. "
         f"The paper gives words; the rule here: {RULE} {SIZE_RULE}"
     )
-    columns = ["task", *map(architecture_name, names)]
+    columns = ["task", *map(architecture_name, architectures)]
     return Table("table-1", caption, columns, rows, pd.DataFrame(numbers), frozenset(columns))
 
 
-def _bounds(rows: pd.DataFrame, references: pd.DataFrame) -> tuple[float, float] | None:
+def _standing_task(rows: pd.DataFrame) -> TaskResults | None:
+    """The task with the paper's settings, else the task with most runs; None without rows."""
+    if rows.empty:
+        return None
+    runs = runs_of(rows)
+    own = runs[runs["as_defined"].astype(bool)]["task_id"]
+    task_id = runs["task_id"].value_counts().index[0] if own.empty else own.iloc[0]
+    return TaskResults(rows[rows["task_id"] == task_id])
+
+
+def _bounds(task: TaskResults, references: pd.DataFrame) -> tuple[float, float] | None:
     """The lowest error that any predictor can have at the task's headline, and that of the trivial one.
 
     None without a floor, or where the floor is as high as the trivial predictor's error.
     """
-    if rows.empty:
-        return None
-    task = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
-    positions = task.rows["headline_position"].dropna().unique()
-    own = task.references(references)
-    position = int(positions[0]) if len(positions) else None
+    own, position = task.references(references), task.headline_position()
     best, worst = level(own, "floor", position), level(own, "trivial", position)
     if best is None or worst is None:
         return None
@@ -81,29 +86,16 @@ def _bounds(rows: pd.DataFrame, references: pd.DataFrame) -> tuple[float, float]
     return (floor, trivial) if floor < trivial else None
 
 
-def _best_errors(rows: pd.DataFrame) -> dict[str, tuple[float | None, str]]:
+def _best_errors(task: TaskResults) -> dict[str, tuple[float | None, str]]:
     """By architecture: the error of its best size at its chosen rate, or None, and how its runs ended."""
-    if rows.empty:
-        return {}
-    results = TaskResults(rows[rows["task_id"] == _standing_task(rows)])
-    best = best_sizes(results.settings)
+    best = best_sizes(task.settings)
     best_errors: dict[str, tuple[float | None, str]] = {}
-    for architecture, runs in results.runs.groupby("architecture", sort=False):
+    for architecture, runs in task.runs.groupby("architecture", sort=False):
         # An architecture can have several series, for example with other checkpoints: the best one counts.
         candidates = best_cell(best[best["series"].isin(runs["series"])])
-        errors = results.ends(candidates)["error"]
-        error = float(errors.mean()) if len(errors) else math.nan
-        ended = tally(runs)
-        best_errors[str(architecture)] = (error, ended) if math.isfinite(error) else (None, ended)
+        error = float(task.ends(candidates)["error"].mean())
+        best_errors[str(architecture)] = (error if math.isfinite(error) else None, tally(runs))
     return best_errors
-
-
-def _standing_task(rows: pd.DataFrame) -> str:
-    """The id of the task with the paper's settings, else of the task with most runs."""
-    runs = rows.drop_duplicates("id")
-    if runs["as_defined"].any():
-        return str(runs.loc[runs["as_defined"], "task_id"].iloc[0])
-    return str(runs["task_id"].value_counts().index[0])
 
 
 def table_3(results: pd.DataFrame) -> Table:
@@ -163,7 +155,6 @@ def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
         return {}, "no experiment"
     results = TaskResults(rows)
     points = results.end_points()
-    points = points[np.isfinite(points["error"].astype(float))]
     if points.empty:
         return {}, tally(rows)
     point = points.iloc[0]

@@ -15,10 +15,12 @@ import pandas as pd
 
 from bench.digits import error_text, plus_minus, scientific
 from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
-from bench.report.data.frame import CELL, STATES, TUNED, ScoreScale, tallied, tally
+from bench.report.data.frame import CELL, STATES, TUNED, tallied, tally
+from bench.report.data.scale import ScoreScale
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import heading, millions
-from bench.results.evaluations import HORIZON_ACCURACY, mean_flops
+from bench.results.flops_axis import mean_flops
+from bench.results.horizon import HORIZON_ACCURACY
 from bench.run import short
 from bench.tasks.task import LONGER
 from bench.uncertainty import SeedErrors
@@ -27,7 +29,8 @@ from bench.uncertainty import SeedErrors
 def results_table(name: str, task: TaskResults) -> Table:
     """A row per series and size of one task: its chosen setting and its scores."""
     scale = task.scale
-    settings = {tuple(row[key] for key in CELL): row for row in _chosen_rows(task.settings)}
+    chosen = task.settings[task.settings["chosen"]].to_dict("records")
+    settings = {tuple(row[key] for key in CELL): row for row in chosen}
     ends = dict(iter(task.ends().groupby(CELL, sort=False)))
     longer = dict(iter(task.ends(evaluation=LONGER).groupby(CELL, sort=False)))
     numbers = pd.DataFrame(
@@ -40,14 +43,8 @@ def results_table(name: str, task: TaskResults) -> Table:
     horizons = bool(numbers["horizon"].notna().any())
     best = {column: _best(numbers, column, scale) for column in ("value", "value_last", "horizon")}
     clips = task.runs["clip"].nunique() > 1
-    fields = (
-        "series",
-        "size",
-        "parameters",
-        "state_numbers",
-        *(TUNED if clips else TUNED[:1]),
-        "training_flops",
-    )
+    tuned = TUNED if clips else ["learning_rate"]
+    fields = ("series", "size", "parameters", "state_numbers", *tuned, "training_flops")
     columns = [
         *map(heading, fields), scale.label, "at the last position", *(["horizon"] if horizons else []),
         "outcome", "seeds",
@@ -75,15 +72,11 @@ def results_table(name: str, task: TaskResults) -> Table:
 HORIZON_COLUMNS = ["horizon", "horizon_se", "horizon_end", "horizon_seeds_at_end"]
 """The mean horizon, its standard error over seeds (NaN for one seed), the positions of the longest prompts,
 and the seeds whose horizon has all of these."""
+MODEL_COLUMNS = ["architecture", "series", "size", "size_group", "parameters", "state_numbers"]
 SUMMARY_COLUMNS = [
-    "architecture", "series", "size", "size_group", "parameters", "state_numbers", "learning_rate", "clip",
-    "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se", *HORIZON_COLUMNS,
-    "interval", "outcome", "seeds_finished", "seeds_planned", "run_ids",
+    *MODEL_COLUMNS, *TUNED, "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se",
+    *HORIZON_COLUMNS, "interval", "outcome", "seeds_finished", "seeds_planned", "run_ids",
 ]  # fmt: skip
-
-
-def _chosen_rows(settings: pd.DataFrame) -> list[dict[Any, Any]]:
-    return settings[settings["chosen"]].to_dict("records")
 
 
 def _summary(
@@ -91,7 +84,7 @@ def _summary(
 ) -> dict[str, Any]:
     """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen setting."""
     first = runs.iloc[0]
-    summary = {key: first[key] for key in SUMMARY_COLUMNS[:6]}
+    summary = {key: first[key] for key in MODEL_COLUMNS}
     summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
     if setting is None or ends is None:
         return summary
@@ -228,8 +221,7 @@ def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
 
 READABLE = (
     "panel", "series", "size", "seed", "learning_rate", "step", "training_flops", "state_numbers", "value",
-    "standard_error",
-    "seeds", "learned", "convergence_step",
+    "standard_error", "seeds", "learned", "convergence_step",
 )  # fmt: skip
 """Columns of a figure's numbers that people read. The CSV beside the figure has all columns."""
 
