@@ -54,7 +54,7 @@ def _check_architecture(run: Run, device: str, kernels: str) -> None:
     settings = (
         run.architecture.model_dump_json(),
         run.size,
-        run.task.length(run.task.n_points),
+        run.task.full_length,
         device,
         kernels,
     )

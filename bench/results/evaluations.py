@@ -233,25 +233,26 @@ def headline_words(mark: str | None) -> str:
 
 
 CONVERGENCE_ACCURACY = 0.95
-"""Mean accuracy at which reports and claims count a task as learned."""
+"""Mean accuracy at which a task without a `convergence_accuracy` of its own counts as learned."""
 
 
 def convergence_step(result: RunRecord) -> int | None:
-    """The step of the first checkpoint whose mean accuracy is at least CONVERGENCE_ACCURACY.
+    """The step of the first checkpoint whose mean accuracy is at least the task's `convergence_accuracy`.
 
-    Results of tasks with this `convergence_accuracy` store it. For other results, and for those without the
-    field, it is read from the checkpoints.
+    Results of tasks with this accuracy store the step. For other tasks the accuracy is CONVERGENCE_ACCURACY.
+    Their steps, and those of results without the field, are read from the checkpoints.
 
     Returns:
         None where no checkpoint reaches the accuracy, or the metric is no accuracy.
     """
     if result.facts.metric != "accuracy":
         return None
-    stored = "convergence_step" in result.model_fields_set
-    if stored and result.facts.convergence_accuracy == CONVERGENCE_ACCURACY:
+    stated = result.facts.convergence_accuracy
+    if stated is not None and "convergence_step" in result.model_fields_set:
         return result.convergence_step
+    threshold = CONVERGENCE_ACCURACY if stated is None else stated
     for checkpoint in result.checkpoints:
-        if converged(checkpoint.evaluations[MAIN].overall[0], CONVERGENCE_ACCURACY):
+        if converged(checkpoint.evaluations[MAIN].overall[0], threshold):
             return checkpoint.step
     return None
 

@@ -21,7 +21,7 @@ def task_facts(task: Task, task_id: str) -> dict[str, Any]:
         "error_scale": task.error_scale,
         "trivial": task.trivial,
         "n_points": task.n_points,
-        "length": task.length(task.n_points),
+        "length": task.full_length,
         "headline": task.headline,
         "first_position": task.first_position,
         "convergence_accuracy": task.convergence_accuracy,

@@ -32,7 +32,7 @@ DESCRIBED = {
     "length": "tokens in a prompt",
     "headline": "the mark at which the headline score is read; missing for the mean over positions",
     "architecture": "the architecture's name, with its options",
-    "layers": "layers of two blocks",
+    "layers": "number of layers",
     "width": "nominal width",
     "heads": "attention heads; missing without attention",
     "size_group": "Table 6's name for the size; missing for other sizes",

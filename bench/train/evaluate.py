@@ -242,7 +242,7 @@ class LongerPrompts:
 
     def __init__(self, task: Task, name: str, longer: LongerEvaluation, count: int) -> None:
         self.name, self.longer, self.count = name, longer, count
-        trained, tokens = task.length(task.n_points), longer.task.length(longer.task.n_points)
+        trained, tokens = task.full_length, longer.task.full_length
         self.together = max(1, task.evaluated_together * trained // tokens)
         self.sha256 = ""
 

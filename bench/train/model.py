@@ -29,7 +29,7 @@ def build(run: Run, backend: str = "sequential") -> Model:
         run.size,
         n_inputs=task.n_inputs,
         n_outputs=task.n_outputs,
-        length=task.length(task.n_points),
+        length=task.full_length,
         backend=backend,
         discrete=task.discrete,
     )

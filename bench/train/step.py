@@ -57,7 +57,7 @@ def _lengths(state: State) -> Iterator[int]:
     """The length of the batch of every step from the current one on: the longest of all streams."""
     first = state.stack.first
     if not first.architecture.causal:  # such a model sees the padding
-        yield from itertools.repeat(first.task.length(first.task.n_points))
+        yield from itertools.repeat(first.task.full_length)
     streams = {(run.task_id, run.seed): run for run in state.stack.members}.values()
     for step in itertools.count(int(state.step)):
         yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)

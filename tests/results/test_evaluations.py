@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic import record_of, result_of, run_of, task_named
 
-from bench.results.evaluations import trivial_error
+from bench.results.evaluations import convergence_step, trivial_error
 from bench.results.record import MAIN, RecordedEvaluation
 from bench.tasks.word_problem import CROSS_ENTROPY, PREFIX
 
@@ -29,3 +29,15 @@ def test_a_result_from_before_trivial_scores_by_column_has_that_of_its_task() ->
 def test_trivial_scores_are_as_many_as_columns() -> None:
     with pytest.raises(ValueError, match="differ in length"):
         RecordedEvaluation(positions=[0, 1, 2], trivial=[0.5, 0.25])
+
+
+def test_a_task_counts_as_learned_at_its_own_accuracy() -> None:
+    run = run_of(task_named("word_problem", group="S3", n_points=4))
+    result = result_of(run, errors=0.9)  # of a task of accuracies, these are accuracies
+    assert result["facts"]["convergence_accuracy"] is None
+    assert convergence_step(record_of(result)) is None, "a task without one counts as learned at 0.95"
+    result["facts"]["convergence_accuracy"] = 0.85
+    result["convergence_step"] = run.steps // 2
+    assert convergence_step(record_of(result)) == run.steps // 2
+    del result["convergence_step"]  # a result from before the field
+    assert convergence_step(record_of(result)) == run.checkpoints[0]
