@@ -34,6 +34,7 @@ from bench.report import write
 from bench.report.data.frame import results_frame
 from bench.report.data.references import references_frame
 from bench.report.page import exhibits
+from bench.report.page.contents import _percent_of
 from bench.report.page.runs import COLUMNS, MOST_POINTS, PageRuns, packed, page_runs
 from bench.report.page.svg import inline
 from bench.report.verdict_text import measured_text
@@ -253,11 +254,20 @@ def test_a_figure_without_a_point_is_not_the_first(undrawn: None) -> None:
     assert "None of the" in page.partition('id="figure-2"')[2].partition("</p>")[0]
 
 
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [(0, "0 %"), (1, "0.1 %"), (10**18 // 2, "50.0 %"), (10**18 - 1, "99.9 %"), (10**18, "100 %")],
+)
+def test_a_part_is_never_shown_as_nothing_or_as_all(done: int, words: str) -> None:
+    assert _percent_of(done, 10**18) == words
+
+
 def test_an_experiment_without_results_costs_a_line(undrawn: None) -> None:
     suite, _ = small()
     first, empty = suite.experiments[:2]
     files = write.contents(suite, pool_of(first.runs), {})
     page = files["index.html"].decode()
+    assert f"{len(first.runs)} of {len(suite.runs)} planned runs finished, 0 diverged, 0 failed" in page
     assert f'<a href="#{first.name}">' in page
     assert f'<a href="experiments/{empty.name}.md">' in page
     assert f'id="{empty.name}"' not in page

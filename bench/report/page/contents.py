@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.check import WORDS, Verdict
+from bench.digits import scientific
 from bench.paper.exhibits import named
 from bench.report.data.provenance import ProvenanceSummary
 from bench.report.figures.drawing import Drawing
@@ -65,9 +66,21 @@ class Report:
         return sum(self.counts.values())
 
     @property
+    def progress(self) -> str:
+        """How many runs have ended, and how, and which part of the training FLOPs is done."""
+        ended = f"{self.counts['finished']:,} of {self.planned:,} planned runs finished"
+        others = [f"{count:,} {state}" for state, count in self.counts.items() if state != "finished"]
+        flops = f"{scientific(self.done_flops)} of {scientific(self.planned_flops)} training FLOPs done"
+        return f"{', '.join([ended, *others])}. {flops} ({_percent_of(self.done_flops, self.planned_flops)})."
+
+    @property
     def verdict_counts(self) -> dict[str, int]:
         """Verdicts by word, in the order of `bench.check`."""
-        return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
+        return _by_word(self.verdicts)
+
+    def tally(self, verdicts: Sequence[Verdict]) -> str:
+        """How many verdicts have each word: "4 reproduced, 1 undecided"."""
+        return ", ".join(f"{count} {word}" for word, count in _by_word(verdicts).items() if count)
 
     @property
     def verdict_meanings(self) -> list[tuple[str, str]]:
@@ -164,3 +177,16 @@ class Report:
 
 def _place(architecture: str) -> tuple[int, str]:
     return FIXED.get(architecture, len(FIXED)), architecture
+
+
+def _by_word(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    return {word: sum(verdict.verdict == word for verdict in verdicts) for word in WORDS}
+
+
+def _percent_of(done: float, planned: float) -> str:
+    """`done` as a percentage of `planned`: 0 or 100 only where it is exactly that."""
+    if planned <= 0 or done <= 0:
+        return "0 %"
+    if done >= planned:
+        return "100 %"
+    return f"{min(99.9, max(0.1, 100 * done / planned)):.1f} %"

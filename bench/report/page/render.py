@@ -99,7 +99,6 @@ def _environment() -> jinja2.Environment:
         first_sentence=first_sentence,
         md=markdown,
         measured=measured_text,
-        percent_of=_percent_of,
         scientific=scientific,
         share_of_draws=share_text,
         table=lambda table: Markup(as_markdown(table)),
@@ -107,12 +106,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals["draws_rule"] = DRAWS_RULE
     return environment
-
-
-def _percent_of(done: float, planned: float) -> str:
-    """`done` as a percentage of `planned`: 0 or 100 only where it is exactly that."""
-    if planned <= 0 or done <= 0:
-        return "0 %"
-    if done >= planned:
-        return "100 %"
-    return f"{min(99.9, max(0.1, 100 * done / planned)):.1f} %"
