@@ -26,7 +26,7 @@ from bench.check.quantity import Quantity
 from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
-from bench.strict_yaml.complaints import Complaint
+from bench.strict_yaml.complaints import Complaint, Loc
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from bench.suite import Suite
 
 Text = Annotated[str, Field(min_length=1)]
-Place = tuple[str | int, ...]
-"""Keys and indices from a claim to a part of it in the file."""
 Holds = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 ROUNDING = 1e-9
@@ -91,7 +89,7 @@ class Member(NamedTuple):
     """
 
     quantity: Quantity
-    place: Place | None = None
+    place: Loc | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ class Claim(Frozen):
         return tuple(in_words(member.quantity) or in_words(self.measure) for member in self.members)
 
     @property
-    def other_claims(self) -> Mapping[Place, str]:
+    def other_claims(self) -> Mapping[Loc, str]:
         """Ids of other claims of the file, by place, for a claim about claims, which has no members."""
         return {}
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from bench.plan.time import Basis, factor, members_of
-from bench.results import Pool, RunRecord
+from bench.results import Pool
+from bench.results.record import RecordedRun
 from bench.run import Run
 
 CONTEXT_MIB = 700
@@ -47,15 +48,15 @@ class Memories:
         """Largest measured MiB of a member, by architecture, and then by activations and parameters."""
         for result in pool.runs.values():
             if (mib := result.provenance.peak_memory_mib) is not None:
-                shape = (_activations_of_record(result), result.facts.parameters)
+                devices = result.provenance.processes or 1
+                shape = (_activations(result.run, result.facts.length, devices), result.facts.parameters)
                 peaks = self._peaks.setdefault(result.run.architecture.name, {})
                 peaks[shape] = max(mib / members_of(result), peaks.get(shape, 0.0))
 
     def estimate(self, run: Run) -> Memory:
         """From the nearest measured shape of the run's architecture."""
-        length, parameters = run.task.full_length, run.parameters
-        activations = run.batch_size * length * run.size.width * run.size.layers / self.spread
         if peaks := self._peaks.get(run.architecture.name):
+            activations, parameters = _activations(run, run.task.full_length, self.spread), run.parameters
             shape = (activations, parameters)
             near = min(peaks, key=lambda peak: (factor(peak[0], activations), peak != shape, -peaks[peak]))
             growth = max(activations / near[0], parameters / near[1])
@@ -77,8 +78,6 @@ def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int
     return max(1, min(most, gpu_mib // max(1, largest_mib), math.ceil(runs / gpus)))
 
 
-def _activations_of_record(result: RunRecord) -> float:
-    """Batch × tokens × width × layers on each of the devices it trained on."""
-    run, size = result.run, result.run.size
-    whole = run.batch_size * result.facts.length * size.width * size.layers
-    return whole / (result.provenance.processes or 1)
+def _activations(run: Run | RecordedRun, tokens: int, devices: int) -> float:
+    """Batch × tokens × width × layers on each of the devices that a run is spread over."""
+    return run.batch_size * tokens * run.size.width * run.size.layers / devices

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import ROOT, said
+from command import PATIENCE, ROOT, said
 from command import bench as undisturbed_command
 from small_runs import small_run
 from toy import TWO_RUNS, toy_suite
@@ -32,9 +32,6 @@ from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import run_status
 from bench.errors import UserError
 from bench.results import STATE, Pool
-
-PATIENCE = 180.0
-"""Seconds to wait for something that must come. Beside other tests, importing torch alone may take 20 s."""
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from averaging import AVERAGE
-from command import ROOT, bench
+from command import PATIENCE, ROOT, bench
 
 from bench import results as pool_of
 from bench.cli import signals
@@ -53,8 +53,6 @@ def write(folder: Path, steps: int = 100_000, architectures: str = "mamba") -> N
     (folder / "tiny.yaml").write_text(text, encoding="utf-8")
 
 
-PATIENCE = 180.0
-"""Seconds to wait for something that must come. Beside other tests, importing torch alone may take 20 s."""
 STARTED: list[subprocess.Popen[str]] = []
 
 

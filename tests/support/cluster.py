@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from command import PATIENCE
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 NODES = ("alpha", "beta")
 GPUS_A_NODE = 2
@@ -77,10 +79,6 @@ SlurmctldParameters=preempt_send_user_signal
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 State=UP
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF State=UP
 """
-
-
-PATIENCE = 180.0
-"""Seconds to wait for something that must come. Beside other tests, importing torch alone may take 20 s."""
 
 
 def missing() -> list[str]:

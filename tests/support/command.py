@@ -15,6 +15,8 @@ from forking import Server
 
 SECONDS = 300
 """Longest duration of a command. Beside other tests, importing torch alone may take 20 s."""
+PATIENCE = 180.0
+"""Seconds to wait for something that must come, for the same reason."""
 READ_LATER = {"COLUMNS", "PYTHONPATH", "BENCH_PLUGINS"}
 """Variables that a fork can get. Others may be read when Python starts, and need a Python of its own."""
 

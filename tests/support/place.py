@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import PATIENCE, Cluster, eventually
-from command import ROOT, server
+from cluster import Cluster, eventually
+from command import PATIENCE, ROOT, SECONDS, server
 
 from bench import results as pool_of
 from bench import suite as suites
@@ -41,8 +41,6 @@ experiments:
 STEPS = 600
 """A run of several seconds: long enough to be disturbed, short enough to be waited for."""
 ENDLESS = 50_000_000
-SECONDS = 300
-"""Longest duration of a command."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import SECONDS
 from small_runs import small_run
 
 from bench import results as pool_of
@@ -43,12 +44,8 @@ def pool_over(runs: list[Run], results: Path, processes: int, **machine: Any) ->
     return LocalPool(list(runs), order, [Machine(devices=("cpu",) * processes, **machine)])
 
 
-PATIENCE = 300.0
-"""Seconds to wait for something that must come. Beside other tests, importing torch alone may take 20 s."""
-
-
 def finish(pool: LocalPool) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SECONDS
     try:
         while pool.busy():
             assert time.monotonic() < deadline
@@ -84,7 +81,7 @@ def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path)
     run = spread_run("transformer", steps=200, checkpoints=(200,))
     pool = pool_over([run], tmp_path, 2, save_every=0.0)
     pool.start()
-    folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + PATIENCE
+    folder, deadline = Folder.of(tmp_path, run.id), time.monotonic() + SECONDS
     while not folder.has_checkpoint():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from bench.check.claim import Holds, Judgement, Member, Place
+from bench.check.claim import Holds, Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.check.slack import SlackClaim
 from bench.frozen import Frozen
+from bench.strict_yaml.complaints import Loc
 from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CountClaim(SlackClaim):
         )
 
     @property
-    def other_claims(self) -> Mapping[Place, str]:
+    def other_claims(self) -> Mapping[Loc, str]:
         return {("count", "claims", index): claim for index, claim in enumerate(self.count.claims or ())}
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from averaging import AVERAGE
-from cluster import PATIENCE, eventually
+from cluster import eventually
+from command import PATIENCE
 from place import SUITE, Place
 
 from bench import results as pool_of

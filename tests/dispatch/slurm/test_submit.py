@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import PATIENCE, eventually
+from cluster import eventually
+from command import PATIENCE
 from place import ROOT, STEPS, SUITE, Place
 
 from bench import results as pool_of

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cluster import PATIENCE, eventually
-from place import ENDLESS, REQUIRED, SECONDS, STEPS, Place
+from cluster import eventually
+from command import PATIENCE, SECONDS
+from place import ENDLESS, REQUIRED, STEPS, Place
 
 from bench import results as pool_of
 from bench.dispatch import state
