@@ -4,8 +4,9 @@ A setting is a learning rate and a clip. Among the settings of one size, those w
 are compared. The one with the lowest mean error on the validation prompts at the last checkpoint is chosen;
 of settings with equal errors, the one with the lowest learning rate, then the lowest clip. Where sizes are a
 choice too, the size is chosen whose chosen setting has the lowest such error; of equal sizes, the first. A
-claim that depends on a choice among equals is undecided (`bench.check.verdicts`). What is reported is then
-measured on the test prompts, which have no part in the choice.
+claim that depends on a choice among equals, or on a choice that is another one without one of the seeds, is
+undecided (`bench.check.verdicts`). What is reported is then measured on the test prompts, which have no part
+in the choice.
 
 The best of several trainings is partly luck. A training that helped to choose its own setting therefore makes
 the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
@@ -97,16 +98,42 @@ def seeds_to_report(
         return dict.fromkeys(settings[chosen], chosen)
     reported = {}
     for seed in settings[chosen]:
-        others = {
-            setting: {other: error for other, error in errors.items() if other != seed}
-            for setting, errors in settings.items()
-            if seed in errors
-        }
+        others = _without(seed, {setting: errors for setting, errors in settings.items() if seed in errors})
         choice = choose({None: others}, None if preferred is None else (None, preferred))
         reported[seed] = chosen if choice is None else choice[1]
     if not any(_finished(settings[setting][seed]) for seed, setting in reported.items()):
         return dict.fromkeys(settings[chosen], chosen)
     return reported
+
+
+def one_seed_less(
+    sizes: Mapping[Size, Mapping[TunedValues, Errors]], chosen: tuple[Size, TunedValues]
+) -> tuple[tuple[Size, TunedValues], ...]:
+    """The other sizes and settings that are chosen if one of the seeds is left out.
+
+    Nothing unless at least ENOUGH_SEEDS seeds were trained at every setting of every size.
+
+    Args:
+        sizes: the errors of each setting by size.
+        chosen: what `choose` has chosen.
+    """
+    trained = [set(errors) for settings in sizes.values() for errors in settings.values()]
+    seeds = set.intersection(*trained)
+    if len(seeds) < ENOUGH_SEEDS:
+        return ()
+    choices = []
+    for seed in sorted(seeds):
+        rest = {size: _without(seed, settings) for size, settings in sizes.items()}
+        choices.append(choose(rest, chosen))
+    return tuple(dict.fromkeys(choice for choice in choices if choice is not None and choice != chosen))
+
+
+def _without(seed: int, settings: Mapping[TunedValues, Errors]) -> dict[TunedValues, Errors]:
+    """The errors of each setting, without those of a seed."""
+    return {
+        setting: {other: error for other, error in errors.items() if other != seed}
+        for setting, errors in settings.items()
+    }
 
 
 def _finished(error: float | None) -> TypeGuard[float]:

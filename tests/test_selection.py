@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.selection import choose, equals_of, seeds_to_report
+from bench.selection import choose, equals_of, one_seed_less, seeds_to_report
 
 LOW, MIDDLE, HIGH = (1e-4, 10.0), (1e-3, 10.0), (1e-2, 10.0)
 
@@ -50,6 +50,27 @@ def test_a_seed_is_reported_at_the_setting_that_the_others_choose() -> None:
     errors = {LOW: {0: 0.1, 1: 0.3, 2: 0.3}, HIGH: {0: 0.5, 1: 0.25, 2: 0.2}}
     assert choose({None: errors}) == (None, LOW)  # 0.233 < 0.317, by seed 0
     assert seeds_to_report(errors, LOW) == {0: HIGH, 1: LOW, 2: LOW}
+
+
+def test_choices_without_one_of_the_seeds_are_those_that_a_single_seed_prevents() -> None:
+    small = {LOW: {0: 0.1, 1: 0.3, 2: 0.3}, HIGH: {0: 0.5, 1: 0.25, 2: 0.2}}
+    assert one_seed_less({"s": small}, ("s", LOW)) == (("s", HIGH),)
+    assert (
+        one_seed_less({"s": {HIGH: {0: 0.3, 1: 0.3, 2: 0.3}, LOW: {0: 0.1, 1: 0.1, 2: 0.2}}}, ("s", LOW))
+        == ()
+    )
+    # Without seed 2, t is the better size.
+    large = {MIDDLE: {0: 0.15, 1: 0.15, 2: 0.9}}
+    assert one_seed_less({"s": small, "t": large}, ("s", LOW)) == (("s", HIGH), ("t", MIDDLE))
+    diverged = {LOW: {0: 0.3, 1: 0.3, 2: 0.3}, HIGH: {0: None, 1: 0.1, 2: 0.1}}
+    assert one_seed_less({"s": diverged}, ("s", LOW)) == (("s", HIGH),)
+
+
+def test_a_choice_by_one_seed_or_two_has_no_choice_without_one_of_them() -> None:
+    two = {LOW: {0: 0.1, 1: 0.3}, HIGH: {0: 0.5, 1: 0.2}}
+    assert one_seed_less({"s": two}, ("s", LOW)) == ()
+    # Seed 0 chose, the others were trained at its choice.
+    assert one_seed_less({"s": {LOW: {0: 0.1, 1: 0.3, 2: 0.3, 3: 0.3}, HIGH: {0: 0.5}}}, ("s", LOW)) == ()
 
 
 def test_a_seed_that_diverged_where_the_others_send_it_counts_as_diverged() -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.check.measurement import Measurement, Preferred, drawn, finite, spread
+from bench.check.measurement import Alternative, Measurement, drawn, finite, spread
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
 from bench.check.readiness import count_of
@@ -27,7 +27,7 @@ from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at, trivial_error
 from bench.results.flops_axis import axis_flops, mean_flops
 from bench.run import Run, short
-from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
+from bench.selection import Errors, TunedValues, choose, one_seed_less, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors
 
 MOST_LISTED = 10
@@ -35,7 +35,7 @@ MOST_LISTED = 10
 
 
 def measure(
-    quantity: Quantity, runs: Sequence[Run], pool: Pool, preferred: Preferred | None = None
+    quantity: Quantity, runs: Sequence[Run], pool: Pool, alternative: Alternative | None = None
 ) -> Measurement | str:
     """The measured number, or the reason why no run has one.
 
@@ -43,7 +43,7 @@ def measure(
         quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
-        preferred: the size and the setting to choose where they are among equals.
+        alternative: what is read instead of the choice, where these runs have it.
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -58,7 +58,7 @@ def measure(
         for size, of_size in settings.items()
     }
     on_frontier = quantity.at_flops is not None
-    chosen = _choices(errors, preferred, on_frontier)
+    chosen = _choices(errors, alternative, on_frontier)
     diverged = {run.id for run in runs if not results[run.id].finished}
     if not chosen:
         if len(diverged) == len(runs):
@@ -72,10 +72,11 @@ def measure(
         words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
         words += _other_settings_text(finished[0], chosen[0].setting)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
-    every = [(size, setting) for size, of_size in errors.items() for setting in of_size]
-    others = {_choices(errors, choice, on_frontier): choice for choice in every}
-    others.pop(chosen, None)
-    return replace(measurement, equals=tuple(others.values()))
+    return replace(measurement, alternatives=_alternatives(errors, chosen, on_frontier))
+
+
+_Errors = Mapping[Size, Mapping[TunedValues, Errors]]
+"""Errors on the validation prompts by size and setting."""
 
 
 class _Choice(NamedTuple):
@@ -90,17 +91,44 @@ class _Choice(NamedTuple):
     seeds: tuple[tuple[int, TunedValues], ...]
 
 
-def _choices(
-    errors: Mapping[Size, Mapping[TunedValues, Errors]], preferred: Preferred | None, of_each_size: bool
-) -> tuple[_Choice, ...]:
-    """The choice among all settings; or that of each size, because a frontier needs every size."""
-    groups = [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
-    chosen = filter(None, (choose(group, preferred) for group in groups))
-    among_equals = preferred and preferred[1]
-    return tuple(
-        _Choice(size, setting, tuple(seeds_to_report(errors[size], setting, among_equals).items()))
-        for size, setting in chosen
-    )
+def _groups(errors: _Errors, of_each_size: bool) -> list[_Errors]:
+    """The sizes among which one is chosen; a frontier needs the choice of each size."""
+    return [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
+
+
+def _choices(errors: _Errors, alternative: Alternative | None, of_each_size: bool) -> tuple[_Choice, ...]:
+    """The choice of each group of sizes, with an alternative in its place where the group has it."""
+    choices = []
+    for group in _groups(errors, of_each_size):
+        if (
+            alternative
+            and not alternative.is_equal
+            and alternative.setting in group.get(alternative.size, {})
+        ):
+            size, setting, _ = alternative
+            choices.append(_Choice(size, setting, tuple((seed, setting) for seed in group[size][setting])))
+            continue
+        preferred = alternative[:2] if alternative and alternative.is_equal else None
+        if chosen := choose(group, preferred):
+            size, setting = chosen
+            seeds = seeds_to_report(group[size], setting, preferred and preferred[1])
+            choices.append(_Choice(size, setting, tuple(seeds.items())))
+    return tuple(choices)
+
+
+def _alternatives(
+    errors: _Errors, chosen: tuple[_Choice, ...], of_each_size: bool
+) -> tuple[Alternative, ...]:
+    """The sizes and settings that might as well have been chosen, equals first."""
+    every = [Alternative(size, setting, True) for size, of_size in errors.items() for setting in of_size]
+    equals = {_choices(errors, equal, of_each_size): equal for equal in every}
+    equals.pop(chosen, None)
+    others = [
+        Alternative(size, setting, False)
+        for group, choice in zip(_groups(errors, of_each_size), chosen, strict=False)
+        for size, setting in one_seed_less(group, (choice.size, choice.setting))
+    ]
+    return (*equals.values(), *others)
 
 
 def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:

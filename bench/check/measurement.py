@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,18 @@ from bench.models.sizes import Size
 from bench.selection import TunedValues
 from bench.uncertainty import DRAWS, Floats, SeedErrors
 
-Preferred = tuple[Size, TunedValues]
-"""A size and a setting that are read where they are among equals (`bench.selection.choose`)."""
+
+class Alternative(NamedTuple):
+    """A size and a setting that might as well have been chosen.
+
+    Attributes:
+        is_equal: the validation prompts cannot tell it from the chosen one. Otherwise it is the choice
+            without one of the seeds.
+    """
+
+    size: Size
+    setting: TunedValues
+    is_equal: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +49,8 @@ class Measurement:
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
         without_error: whether none of the models makes an error on its prompts, so that none can be better.
-        equals: sizes and settings that the validation prompts cannot tell from those that are read, for the
-            choice, or for a seed at the setting that the other seeds choose.
+        alternatives: sizes and settings that might as well have been chosen, for all seeds, or for a seed
+            at the setting that the other seeds choose.
         infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
         undefined: why two numbers have no ratio or no difference; None if they have one.
     """
@@ -56,7 +67,7 @@ class Measurement:
     diverged: int = 0
     not_learned: float | None = None
     without_error: bool = False
-    equals: tuple[Preferred, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     infinite: str = "never"
     undefined: str | None = None
 
@@ -101,7 +112,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
         without_error=all(part.without_error for part in parts),
-        equals=tuple(dict.fromkeys((*subject.equals, *reference.equals))),
+        alternatives=tuple(dict.fromkeys((*subject.alternatives, *reference.alternatives))),
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),
     )

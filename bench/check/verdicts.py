@@ -25,7 +25,7 @@ from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.equivalence import MeanComparison
 from bench.check.measure import measure
-from bench.check.measurement import Measurement, Preferred, combine, finite
+from bench.check.measurement import Alternative, Measurement, combine, finite
 from bench.check.numbers import NotMeasured
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
@@ -214,25 +214,30 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Wo
 def _depends_on_choice(
     claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
 ) -> str | None:
-    """Why the verdict depends on a choice between sizes or settings that the validation prompts rank equal.
+    """Why the verdict depends on a choice of size or setting that might as well have been another one.
 
-    None if each of them, read in place of the chosen one, decides the claim alike.
+    None if each alternative, read in place of the chosen one, decides the claim alike.
     """
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
-        for preferred in sorted(measurements[place].equals, key=lambda choice: choice[1]):
+        for alternative in sorted(
+            measurements[place].alternatives, key=lambda one: (not one.is_equal, one.setting)
+        ):
             try:
-                other = _measured(quantity, results, preferred)
+                other = _measured(quantity, results, alternative)
             except NotMeasured as error:  # its frontier may span other FLOPs
                 other = str(error)
             if isinstance(other, Measurement) and not math.isnan(other.value):
                 replaced = [*measurements[:place], other, *measurements[place + 1 :]]
                 if claim.judge(replaced).holds is judgement.holds:
                     continue
-            return (
-                "the validation prompts cannot tell several learning rates or sizes apart, and the claim "
-                f"depends on which of them is read: {other if isinstance(other, str) else other.text(member)}"
+            why = (
+                "the validation prompts cannot tell several learning rates or sizes apart"
+                if alternative.is_equal
+                else "without one of the seeds, another learning rate or size is chosen"
             )
+            read = other if isinstance(other, str) else other.text(member)
+            return f"{why}, and the claim depends on which of them is read: {read}"
     return None
 
 
@@ -256,9 +261,13 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
     )
 
 
-def _measured(quantity: Quantity, results: _Results, preferred: Preferred | None = None) -> Measurement | str:
+def _measured(
+    quantity: Quantity, results: _Results, alternative: Alternative | None = None
+) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
-    parts = [measure(part, runs_of(part, results.suite), results.pool, preferred) for part in quantity.parts]
+    parts = [
+        measure(part, runs_of(part, results.suite), results.pool, alternative) for part in quantity.parts
+    ]
     reason = next((part for part in parts if isinstance(part, str)), None)
     return reason or combine(quantity, [part for part in parts if isinstance(part, Measurement)])
 

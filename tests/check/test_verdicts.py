@@ -292,6 +292,35 @@ def test_a_claim_holds_at_every_rate_that_the_other_seeds_cannot_tell_apart(othe
     assert "learning rate 1e-3, clip 10, best of 2 settings, seed 0 at 1e-4" in verdict.reason
 
 
+@pytest.mark.parametrize(("other", "word"), [(0.25, "reproduced"), (0.9, "undecided")])
+def test_a_claim_holds_at_the_rate_that_is_chosen_without_one_of_the_seeds(other: float, word: str) -> None:
+    """Seed 3 alone makes 1e-4 the better rate, as one failure among trainings at 1e-3."""
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2, 3))
+    selection = (0.12, 0.12, 0.12, 0.12, 0.1, 0.1, 0.1, 0.3)
+    results = [
+        finished(run, 0.2 if run.learning_rate == 1e-4 else other, selection=choosing)
+        for run, choosing in zip(runs, selection, strict=True)
+    ]
+    verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)
+    assert verdict.verdict == word
+    assert ("without one of the seeds" in verdict.reason) == (word == "undecided")
+
+
+def test_a_frontier_is_read_with_each_size_at_the_rate_that_is_chosen_without_one_of_the_seeds() -> None:
+    """At 4×256 seed 3 alone makes 1e-4 the better rate; at 2×128 all seeds agree."""
+    runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2, 3))
+    results = []
+    for run in runs:
+        low = run.learning_rate == 1e-4
+        agreed = 0.12 if low else 0.3 if run.seed == 3 or run.size.width == 128 else 0.1
+        error = 0.8 if run.size.width == 128 else 0.2 if low else 0.5
+        results.append(finished(run, error, selection=agreed))
+    budget = max(result["checkpoints"][-1]["training_flops"] for result in results)
+    for bounds, word in ((bound(at_most=0.4), "undecided"), (bound(at_most=0.7), "reproduced")):
+        claim = {**TRAINING, **bounds, "measure": {"at_flops": budget}}
+        assert verdict_on(claim, runs, results).verdict == word
+
+
 @pytest.mark.parametrize(("other", "word"), [(0.3, "reproduced"), (0.9, "undecided")])
 def test_a_claim_holds_at_every_size_that_the_validation_prompts_cannot_tell_apart(
     other: float, word: str

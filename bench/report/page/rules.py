@@ -13,7 +13,8 @@ MEANINGS = {
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or a run that it needs diverged",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or the "
-    "answer depends on which of several equally good learning rates or sizes is read",
+    "answer depends on which of several equally good learning rates or sizes is read, or on a choice of rate "
+    "or size that is another one without one of the seeds",
     "not comparable": "the models that are compared have learned too little, or none of them makes an error, "
     "or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
