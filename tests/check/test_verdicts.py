@@ -298,7 +298,7 @@ def test_a_claim_holds_at_the_rate_that_is_chosen_without_one_of_the_seeds(other
     runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2, 3))
     selection = (0.12, 0.12, 0.12, 0.12, 0.1, 0.1, 0.1, 0.3)
     results = [
-        finished(run, 0.2 if run.learning_rate == 1e-4 else other, selection=choosing)
+        finished(run, 0.2 if run.learning_rate == 1e-4 or run.seed == 3 else other, selection=choosing)
         for run, choosing in zip(runs, selection, strict=True)
     ]
     verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)

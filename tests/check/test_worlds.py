@@ -70,6 +70,7 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
         "shared_subset_transformer_fails": FAILURE,
         "shared_subset_transformer_never": FAILURE,
         "figure10_shallow_transformer_fails": FAILURE,
+        "one_seed_transformer_fails_after_40_examples": FAILURE,
         **{f"table3_mamba_struggles_{queries}": FAILURE for queries in (4, 16)},
     },
     ("reproduction", "reversed"): {
@@ -77,8 +78,6 @@ PASSING: dict[tuple[str, str], dict[str, str]] = {
         "figure7_transformer_never": FAILURE,
         "figure5_s4_mamba_of_the_code_learns_parity": LEARNED,
         "figure5_s4_mamba_of_the_text_learns_parity": LEARNED,
-        "figure5_s4_mamba_of_the_code_like_mamba": EQUAL,
-        "figure5_s4_mamba_of_the_text_like_mamba": EQUAL,
         "default_rate_s4_mamba_learns_parity": LEARNED,
         "default_rate_standard_hybrid_learns": LEARNED,
         "default_rate_transformer_never": FAILURE,
