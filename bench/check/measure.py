@@ -142,8 +142,21 @@ def _of_seeds(
         unit=model.unit,
         diverged=diverged,
         not_learned=share,
-        without_error=share == 0 and quantity.of != "convergence_step",
+        at_best=_is_best(quantity, model, share),
     )
+
+
+def _is_best(quantity: Quantity, model: SeedErrors, not_learned: float | None) -> bool:
+    """`Measurement.at_best` of one setting.
+
+    Args:
+        quantity: which number.
+        model: the number of each seed.
+        not_learned: as in `Measurement`.
+    """
+    if quantity.of == "horizon":
+        return model.mean == model.limits[1]
+    return not_learned == 0 and quantity.of != "convergence_step"
 
 
 def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
@@ -191,7 +204,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         standard_error=spread(draws),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
-        without_error=value == 0,
+        at_best=value == 0,
     )
 
 

@@ -37,7 +37,8 @@ class Measurement:
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
-        without_error: whether none of the models makes an error on its prompts, so that none can be better.
+        at_best: whether none of the models can be better on its prompts: none makes an error, or each has a
+            horizon of all positions.
         equals: sizes and settings that the validation prompts cannot tell from those that are read, for the
             choice, or for a seed at the setting that the other seeds choose.
         infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
@@ -55,7 +56,7 @@ class Measurement:
     unit: float = 0.0
     diverged: int = 0
     not_learned: float | None = None
-    without_error: bool = False
+    at_best: bool = False
     equals: tuple[Preferred, ...] = ()
     infinite: str = "never"
     undefined: str | None = None
@@ -100,7 +101,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
-        without_error=all(part.without_error for part in parts),
+        at_best=all(part.at_best for part in parts),
         equals=tuple(dict.fromkeys((*subject.equals, *reference.equals))),
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),

@@ -5,12 +5,12 @@ A claim is decided from all of its runs or not at all:
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
-  or are synthetic; or models are compared of which none has learned enough, or none makes an error; or two
-  numbers have no ratio (0 and 0).
+  or are synthetic; or models are compared of which none has learned enough, none can be better on these
+  prompts, or none finished; or two numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
   on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart.
-* *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
-  number reproduces nothing.
+* *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
+  and a claim that states one is contradicted. An equivalence is then undecided.
 """
 
 from __future__ import annotations
@@ -172,6 +172,9 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     for _, runs in planned:
         if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
             return _unjudged(name, claim, "not comparable", reason, run_ids)
+    if claim.compares and not any(pool.runs[run_id].finished for run_id in run_ids):
+        reason = f"there is nothing to compare: all {len(run_ids)} runs diverged"
+        return _unjudged(name, claim, "not comparable", reason, run_ids)
     measurements: list[Measurement] = []
     for member, quantity in zip(claim.names, claim.quantities, strict=True):
         prefix = f"{member}: " if member else ""
@@ -237,13 +240,15 @@ def _depends_on_choice(
 
 
 def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why models cannot be compared: none has learned enough, none makes an error, or there is no ratio.
+    """Why models cannot be compared: none has learned enough, none can be better, or there is no ratio.
 
     None if they can be, or if the claim compares no models.
     """
     if not claim.compares:
         return None
-    if all(measurement.without_error for measurement in measurements):
+    if all(measurement.at_best for measurement in measurements):
+        if all(quantity.of == "horizon" for quantity in claim.quantities):
+            return "all compared models reach the last position: longer prompts may tell them apart"
         return "no compared model makes an error: a harder task or fewer steps may tell them apart"
     shares = [part.not_learned for part in measurements if part.not_learned is not None]
     if not shares or (best := min(shares)) <= claim.requires.learned:

@@ -382,6 +382,20 @@ def test_models_without_an_error_are_not_compared() -> None:
     assert verdict(alone, {runs[0]: 1.0}).verdict == "reproduced"
 
 
+@pytest.mark.parametrize(
+    ("reached", "word"), [((8, 8), "not comparable"), ((4, 8), "reproduced"), ((8, 4), "contradicted")]
+)
+def test_models_that_reach_the_last_position_are_not_compared(reached: tuple[int, int], word: str) -> None:
+    """Their accuracies are 0.95: they make errors, but no horizon can be longer."""
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba", "s4"))
+    pair = [{"architecture": "mamba"}, {"architecture": "s4"}]
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "trend": {"rising": pair}, "slack": -0.2}
+    accuracies = [[0.95] * horizon + [0.5] * (8 - horizon) for horizon in reached]
+    one = verdict(claim, dict(zip(runs, accuracies, strict=True)))
+    assert one.verdict == word
+    assert ("longer prompts may tell them apart" in one.reason) == (word == "not comparable")
+
+
 def test_a_claim_about_training_takes_three_seeds_and_one_about_the_runs_takes_none() -> None:
     claim = {"measure": {"rebuilds": "Figure 2"}, "bound": {"at_most": 0.5}}
     about = {"requires": {"about": "training"}}

@@ -381,6 +381,20 @@ def test_an_order_with_a_member_that_diverged_is_not_reproduced(broken: str, wor
     assert (verdict.verdict, verdict.reason) == ("contradicted", f"{words}: the run diverged")
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]},
+        {**bound(at_least=2), "measure": {"architecture": "s4", "relative_to": {"architecture": "mamba"}}},
+    ],
+)
+def test_where_all_compared_runs_diverged_nothing_is_compared(claim: dict[str, Any]) -> None:
+    runs = grid(LINEAR, ("mamba", "s4"), seeds=(0, 1))
+    verdict = verdict_on(claim, runs, [diverged(run) for run in runs])
+    assert (verdict.verdict, verdict.value) == ("not comparable", None)
+    assert verdict.reason == "there is nothing to compare: all 4 runs diverged"
+
+
 def test_a_learning_rate_that_diverged_is_passed_over() -> None:
     runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3))
     verdict = verdict_on(bound(at_most=0.4), runs, [finished(runs[0], 0.3), diverged(runs[1])])
