@@ -20,6 +20,7 @@ from bench.results.evaluations import (
     metric,
     normalised,
     number,
+    perplexity,
     prompt_errors,
     scale,
     trivial_error,
@@ -143,8 +144,8 @@ def _score(quantity: Quantity, result: RunRecord) -> Number | None:
     if score is None or quantity.of == "score":
         return score
     if quantity.of == "perplexity":
-        perplexity = math.exp(score[0])
-        return perplexity, perplexity * score[1]
+        value = perplexity(score[0])
+        return value, value * score[1]
     return normalised(result, quantity.evaluation, score)
 
 

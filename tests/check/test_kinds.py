@@ -678,6 +678,18 @@ def test_a_perplexity_is_the_exponential_of_a_cross_entropy() -> None:
         assert said.standard_error == pytest.approx(error)
 
 
+def test_a_model_that_is_confidently_wrong_has_a_perplexity() -> None:
+    run = run_of(task_named("regbench", languages=5), steps=100)
+    result = result_of(run, 0.2, provenance=REAL)
+    result["checkpoints"][-1]["evaluations"]["cross_entropy"]["overall"] = [1000.0, 0.01]
+    measure = {"experiment": "all", "evaluation": "cross_entropy", "of": "perplexity"}
+    claim = claim_of({"statement": "s", "measure": measure, "bound": {"at_most": 9}})
+    suite = suite_of(experiment_of([run], "all"))
+    (said,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs={run.id: result}))
+    assert said.verdict == "contradicted"
+    json.dumps(to_json([said]), allow_nan=False)
+
+
 # --- what changed, and files for others -------------------------------------------------------
 
 
