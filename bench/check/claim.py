@@ -255,7 +255,7 @@ class Claim(Frozen):
     @property
     def compares(self) -> bool:
         """Whether the claim compares models, some of which must have learned something."""
-        return self.relative or any(len(quantity.parts) > 1 for quantity in self.quantities)
+        return self.relative or any(len(quantity.operands) > 1 for quantity in self.quantities)
 
     @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:

@@ -26,8 +26,8 @@ def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
     """Why no results of the suite could decide a claim, with locations relative to the claim."""
     measurable = True
     for member, quantity in zip(claim.members, claim.quantities, strict=True):
-        for part in quantity.parts:
-            for problem in problems_of(part, suite):
+        for operand in quantity.operands:
+            for problem in problems_of(operand, suite):
                 measurable = False
                 yield _placed(member, problem)
     if measurable:  # else a quantity may have no runs, and the kind's own checks compare runs

@@ -69,20 +69,24 @@ class Measurement:
         return f"{name}: {value}" if name else value
 
 
-def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
+def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
     """A measurement divided by its reference, or minus its reference.
 
     Numbers of the same models are combined seed by seed. Others share their prompts at most.
+
+    Args:
+        quantity: states the operation, by `relative_to` or `minus`.
+        operands: the measurements of its `operands`. A single one has no reference and is returned.
     """
-    if len(parts) == 1:
-        return parts[0]
-    subject, reference = parts
+    if len(operands) == 1:
+        return operands[0]
+    subject, reference = operands
     operation = _difference if quantity.minus else ratios
     value = float(operation(np.array(subject.value), np.array(reference.value)))
     draws = operation(subject.draws, reference.draws)
     draws_of_runs = operation(subject.draws_of_runs, reference.draws_of_runs)
     if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
-        sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in parts)
+        sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in operands)
         values = operation(*sides)
         if np.isfinite(values).all():
             errors = np.full(len(values), np.std(draws_of_runs))
@@ -90,7 +94,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
             draws = drawn(SeedErrors(" ".join(subject.run_ids), values, errors, unit=unit), training=True)
             draws = draws - values.mean() + value
     word = "less" if quantity.minus else "over"
-    shares = [part.not_learned for part in parts if part.not_learned is not None]
+    shares = [side.not_learned for side in operands if side.not_learned is not None]
     return Measurement(
         value=value,
         draws=draws,
@@ -101,7 +105,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
-        at_best=all(part.at_best for part in parts),
+        at_best=all(side.at_best for side in operands),
         equals=tuple(dict.fromkeys((*subject.equals, *reference.equals))),
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),

@@ -149,7 +149,7 @@ class Quantity(_Runs):
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @property
-    def parts(self) -> tuple[Quantity, ...]:
+    def operands(self) -> tuple[Quantity, ...]:
         """The quantity alone, then its reference (`relative_to` or `minus`), completed from it."""
         reference = self.relative_to or self.minus
         own = self.model_copy(update={"relative_to": None, "minus": None})
@@ -241,11 +241,11 @@ def fitting(runs: Iterable[Run], field: str, value: Any) -> list[Run]:
     Runs of a grid share their tasks and architectures, and each of these is compared once.
     """
     fits, _ = FILTERS[field]
-    part = "task" if field == "protocol" else field
-    answers: dict[int, bool] = {}  # by the identity of a part, which its run keeps alive
+    name = "task" if field == "protocol" else field
+    answers: dict[int, bool] = {}  # by the identity of a value, which its run keeps alive
     chosen = []
     for run in runs:
-        key = id(getattr(run, part))
+        key = id(getattr(run, name))
         if key not in answers:
             answers[key] = fits(run, value)
         if answers[key]:

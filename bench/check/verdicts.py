@@ -154,7 +154,7 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
     if awaits:
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     verdict = _verdict_on_runs(name, claim, results)
-    runs = runs_of(claim.quantities[0].parts[0], results.suite)
+    runs = runs_of(claim.quantities[0].operands[0], results.suite)
     return replace(verdict, quantity=claim.number_in_words(runs))
 
 
@@ -162,7 +162,9 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     """The verdict on a claim whose runs are planned."""
     pool = results.pool
     planned = [
-        (part, runs_of(part, results.suite)) for quantity in claim.quantities for part in quantity.parts
+        (operand, runs_of(operand, results.suite))
+        for quantity in claim.quantities
+        for operand in quantity.operands
     ]
     run_ids = tuple(dict.fromkeys(run.id for _, runs in planned for run in runs))
     if reason := missing(planned, pool, results.states):
@@ -250,9 +252,9 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
         if all(quantity.of == "horizon" for quantity in claim.quantities):
             return "all compared models reach the last position: longer prompts may tell them apart"
         return "no compared model makes an error: a harder task or fewer steps may tell them apart"
-    shares = [part.not_learned for part in measurements if part.not_learned is not None]
+    shares = [side.not_learned for side in measurements if side.not_learned is not None]
     if not shares or (best := min(shares)) <= claim.requires.learned:
-        return next((part.undefined for part in measurements if part.undefined), None)
+        return next((side.undefined for side in measurements if side.undefined), None)
     if all(quantity.of == "convergence_step" for quantity in claim.quantities):
         return "too little was learned: in no compared model did every seed converge"
     return (
@@ -263,9 +265,12 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
 
 def _measured(quantity: Quantity, results: _Results, preferred: Preferred | None = None) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
-    parts = [measure(part, runs_of(part, results.suite), results.pool, preferred) for part in quantity.parts]
-    reason = next((part for part in parts if isinstance(part, str)), None)
-    return reason or combine(quantity, [part for part in parts if isinstance(part, Measurement)])
+    measured = [
+        measure(operand, runs_of(operand, results.suite), results.pool, preferred)
+        for operand in quantity.operands
+    ]
+    reason = next((outcome for outcome in measured if isinstance(outcome, str)), None)
+    return reason or combine(quantity, [outcome for outcome in measured if isinstance(outcome, Measurement)])
 
 
 def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict]) -> Verdict:

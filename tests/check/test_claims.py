@@ -76,7 +76,7 @@ def test_models_that_a_statement_says_to_have_equal_states_have_them() -> None:
     }
     assert len(stated) >= 3
     for name, (state, claim) in stated.items():
-        compared = [side for quantity in claim.quantities for side in quantity.parts]
+        compared = [side for quantity in claim.quantities for side in quantity.operands]
         assert len(compared) == 2, name
         assert {run.state_numbers for side in compared for run in runs_of(side, suite)} == {state}, name
 

@@ -67,5 +67,5 @@ class OrderClaim(RatioClaim):
 
 def _number(quantity: Quantity, suite: Suite) -> tuple[Any, ...]:
     """A key that is equal for two quantities if they are the same number of the same runs."""
-    runs = tuple(tuple(run.id for run in runs_of(part, suite)) for part in quantity.parts)
+    runs = tuple(tuple(run.id for run in runs_of(operand, suite)) for operand in quantity.operands)
     return runs, quantity.model_dump(include=set(NUMBER_FIELDS))
