@@ -89,10 +89,12 @@ def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
         sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in operands)
         values = operation(*sides)
         if np.isfinite(values).all():
-            errors = np.full(len(values), np.std(draws_of_runs))
+            has_value = np.isfinite(draws_of_runs)
+            errors = np.full(len(values), np.std(draws_of_runs[has_value]))
             unit = _combined_unit(operation, subject, reference)
             draws = drawn(SeedErrors(" ".join(subject.run_ids), values, errors, unit=unit), training=True)
-            draws = draws - values.mean() + value
+            # Prompts on which these models have no ratio give none after other trainings either.
+            draws = np.where(has_value, draws - values.mean() + value, draws_of_runs)
     word = "less" if quantity.minus else "over"
     shares = [side.not_learned for side in operands if side.not_learned is not None]
     return Measurement(

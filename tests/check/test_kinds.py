@@ -305,6 +305,24 @@ def test_a_ratio_of_equal_horizons_of_the_same_models_has_a_spread() -> None:
     assert one.verdict == "undecided"
 
 
+def test_a_draw_without_a_ratio_leaves_the_others() -> None:
+    """With standard errors of 40 %, the reference is below 0 in some draws, which then have no ratio."""
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    results = {
+        run.id: result_of(run, [0.5] * 39 + [0.2 + 0.001 * run.seed, 0.1], provenance=REAL, noise=10)
+        for run in runs
+    }
+    measure = {"rebuilds": "Figure 2", "at": 39, "relative_to": {"at": "last"}}
+    for about in ("training", "these runs"):
+        fields = {"statement": "s", "measure": measure, "requires": {"about": about}}
+        claim = claim_of({**fields, "bound": {"at_most": 50}})
+        suite = suite_of(experiment_of(runs, "all"))
+        (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs=results))
+        assert one.verdict == "reproduced"
+        assert one.share is not None
+        assert 0.98 < one.share < 1
+
+
 def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() -> None:
     suite = suite_of(experiment_of(grid(GROUP, ("mamba", "s4"))))
     measure = {"rebuilds": "Figure 2", "of": "horizon"}
