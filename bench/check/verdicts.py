@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
@@ -33,6 +33,7 @@ from bench.results import Pool
 from bench.results.mixtures import mixtures
 
 if TYPE_CHECKING:
+    from bench.run import Run
     from bench.suite import Suite
 
 Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
@@ -147,6 +148,13 @@ class _Results:
     allow_synthetic: bool
 
 
+class _Obstacle(NamedTuple):
+    """The verdict on a claim that cannot be judged, and one sentence why."""
+
+    verdict: Word
+    reason: str
+
+
 def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> Verdict:
     """The verdict on a claim about runs. `awaits` states what the suite lacks to decide it, if anything."""
     if claim.unreachable:
@@ -160,37 +168,21 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
 
 def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     """The verdict on a claim whose runs are planned."""
-    pool = results.pool
     planned = [
         (operand, runs_of(operand, results.suite))
         for quantity in claim.quantities
         for operand in quantity.operands
     ]
     run_ids = tuple(dict.fromkeys(run.id for _, runs in planned for run in runs))
-    if reason := missing(planned, pool, results.states):
-        return _unjudged(name, claim, "missing", reason, run_ids)
-    if reason := incomparable([pool.runs[run_id] for run_id in run_ids], results.allow_synthetic):
-        return _unjudged(name, claim, "not comparable", reason, run_ids)
-    for _, runs in planned:
-        if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
-            return _unjudged(name, claim, "not comparable", reason, run_ids)
-    if claim.compares and not any(pool.runs[run_id].finished for run_id in run_ids):
-        reason = f"there is nothing to compare: all {len(run_ids)} runs diverged"
-        return _unjudged(name, claim, "not comparable", reason, run_ids)
-    measurements: list[Measurement] = []
-    for member, quantity in zip(claim.names, claim.quantities, strict=True):
-        prefix = f"{member}: " if member else ""
-        try:
-            measurement = _measured(quantity, results)
-        except NotMeasured as error:
-            return _unjudged(name, claim, "not comparable", f"{prefix}{error}", run_ids)
-        if isinstance(measurement, str):
-            return _unjudged(name, claim, claim.without_number, f"{prefix}{measurement}", run_ids)
-        measurements.append(measurement)
+    if obstacle := _unmeasurable(claim, planned, results):
+        return _unjudged(name, claim, *obstacle, run_ids)
+    measurements = _measurements(claim, results)
+    if isinstance(measurements, _Obstacle):
+        return _unjudged(name, claim, *measurements, run_ids)
     if reason := _beyond_comparison(claim, measurements):
         return _unjudged(name, claim, "not comparable", reason, run_ids)
-    if doubt := _insufficient(claim, measurements):
-        return _unjudged(name, claim, *doubt, run_ids)
+    if obstacle := _insufficient(claim, measurements):
+        return _unjudged(name, claim, *obstacle, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     seeds = min(measurement.seeds for measurement in measurements)
     judgement = claim.judge(measurements)
@@ -199,20 +191,58 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
         why := _depends_on_choice(claim, measurements, judgement, results)
     ):
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
-    mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
+    mixed = mixtures(results.pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
 
-def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Word, str] | None:
+def _unmeasurable(
+    claim: Claim, planned: Sequence[tuple[Quantity, list[Run]]], results: _Results
+) -> _Obstacle | None:
+    """Why the results of the planned runs are not measured; None if they can be.
+
+    Args:
+        claim: the claim.
+        planned: its quantities and their references, each with its planned runs.
+        results: the results.
+    """
+    if reason := missing(planned, results.pool, results.states):
+        return _Obstacle("missing", reason)
+    runs = list(dict.fromkeys(run for _, of_quantity in planned for run in of_quantity))
+    records = [results.pool.runs[run.id] for run in runs]
+    if reason := incomparable(records, results.allow_synthetic):
+        return _Obstacle("not comparable", reason)
+    if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
+        return _Obstacle("not comparable", reason)
+    if claim.compares and not any(record.finished for record in records):
+        return _Obstacle("not comparable", f"there is nothing to compare: all {len(runs)} runs diverged")
+    return None
+
+
+def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obstacle:
+    """A measurement for each member; or the obstacle of the first member that has none."""
+    measurements: list[Measurement] = []
+    for member, quantity in zip(claim.names, claim.quantities, strict=True):
+        prefix = f"{member}: " if member else ""
+        try:
+            measurement = _measured(quantity, results)
+        except NotMeasured as error:
+            return _Obstacle("not comparable", f"{prefix}{error}")
+        if isinstance(measurement, str):
+            return _Obstacle(claim.without_number, f"{prefix}{measurement}")
+        measurements.append(measurement)
+    return measurements
+
+
+def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacle | None:
     """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
     seeds = claim.requires.least_seeds
     for member, measurement in zip(claim.names, measurements, strict=True):
         if math.isnan(measurement.value):
-            return claim.without_number, f"{measurement.text(member)}: the value is not a number"
+            return _Obstacle(claim.without_number, f"{measurement.text(member)}: the value is not a number")
         if measurement.seeds < seeds and measurement.not_learned is not None:
             prefix = f"{member}: " if member else ""
             reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
-            return "undecided", reason
+            return _Obstacle("undecided", reason)
     return None
 
 
