@@ -72,10 +72,11 @@ def measure(
         words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
         words += _other_settings_text(finished[0], chosen[0].setting)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
-    every = [(size, setting) for size, of_size in errors.items() for setting in of_size]
-    others = {_choices(errors, choice, on_frontier): choice for choice in every}
-    others.pop(chosen, None)
-    return replace(measurement, equals=tuple(others.values()))
+    # A size and a setting that change the choice when they are preferred are equals of what is chosen.
+    preferences = [(size, setting) for size, of_size in errors.items() for setting in of_size]
+    equals = {_choices(errors, preference, on_frontier): preference for preference in preferences}
+    equals.pop(chosen, None)
+    return replace(measurement, equals=tuple(equals.values()))
 
 
 class _Choice(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.check.quantity import Quantity
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at
+from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 
 
@@ -54,7 +55,7 @@ def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | N
     by_task: dict[str, list[RunRecord]] = {}
     for result in results:
         by_task.setdefault(result.facts.task_id, []).append(result)
-    for kind in ("report", "selection"):
+    for kind in (MAIN, SELECTION):
         for group in by_task.values():
             digests = Counter(result.prompts[kind].sha256 for result in group)
             if len(digests) > 1:
