@@ -48,7 +48,9 @@ class SlackClaim(Claim):
         """Whether each first value is the lower, up to the slack. Without slack, equal values are not."""
         # A share of a value below 0 (an excess can be) would narrow the slack instead of widening it.
         allowance = self.slack * np.abs(high, out=np.zeros_like(high), where=np.isfinite(high))
-        return np.asarray(low < high + allowance)
+        # A share of 0 is 0, and 0 is within any slack of 0.
+        both_are_zero = (low == 0) & (high == 0)
+        return np.asarray((low < high + allowance) | (both_are_zero & (self.slack > 0)))
 
 
 class RatioClaim(SlackClaim):

@@ -144,6 +144,15 @@ def test_a_count_of_orders_counts_pairs_whose_first_is_lower() -> None:
     assert verdict(claim, errors).verdict == "reproduced"
 
 
+@pytest.mark.parametrize(("slack", "word"), [(0.0, "contradicted"), (0.1, "reproduced")])
+def test_equal_errors_are_within_a_slack_also_if_they_are_0(slack: float, word: str) -> None:
+    pairs = [[{"architecture": "mamba"}, {"architecture": other}] for other in ("transformer", "s4")]
+    count = {"orders": pairs, "at_least": 2}
+    claim = {"measure": {"rebuilds": "Figure 2"}, "count": count, "slack": slack}
+    for equal in (0.1, 0.0):
+        assert verdict(claim, dict(zip(MODELS, (0.2, equal, equal), strict=True))).verdict == word
+
+
 @pytest.mark.parametrize(("at_least", "word"), [(1, "reproduced"), (2, "contradicted")])
 def test_a_count_of_claims_counts_those_that_are_reproduced(at_least: int, word: str) -> None:
     measure = {"rebuilds": "Figure 2", "architecture": "mamba"}
