@@ -251,6 +251,22 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
             "5:64",
             "of: unknown value 'erorr', did you mean 'error'?",
         ),
+        (
+            "{experiment: regression, architecture: mamba, of: convergence_step}",
+            "5:64",
+            "task 'linear_regression' is not scored by accuracy: it has no step of convergence",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: convergence_step, at: last, step: 100_000}",
+            "5:98",
+            "a step of convergence is read over all checkpoints of the main evaluation: "
+            "leave out at and step",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: training_flops, at: last}",
+            "5:84",
+            "training FLOPs do not depend on what is scored: leave out at",
+        ),
     ],
 )
 def test_a_measure_no_result_could_satisfy_is_refused(
