@@ -19,8 +19,7 @@ import numpy as np
 from bench.check.measurement import Measurement, Preferred, drawn, finite, spread
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
-from bench.check.readiness import count_of
-from bench.digits import error_text
+from bench.digits import count_of, error_text
 from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord

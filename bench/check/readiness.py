@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.check.quantity import Quantity
+from bench.digits import count_of
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at
 from bench.results.record import MAIN, SELECTION
@@ -30,8 +31,8 @@ def missing(
         counts = Counter(run_states.values())
         lacking = len(run_states) - counts.pop("finished", 0) - counts["diverged"]
         if lacking:
-            listed = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
-            reasons.append(f"{experiment} lacks {lacking} of {count_of(len(run_states), 'run')} ({listed})")
+            listed = ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items()) if count)
+            reasons.append(f"{experiment} lacks {lacking:,} of {count_of(len(run_states), 'run')} ({listed})")
     return "; ".join(reasons) or None
 
 
@@ -62,8 +63,3 @@ def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | N
                 groups = " and ".join(str(count) for count in digests.values())
                 return f"the runs were not scored on the same {kind} prompts (groups of {groups})"
     return None
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number and a noun, `1 run` or `3 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -27,8 +27,7 @@ from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member
 from bench.check.equivalence import MeanComparison, Ratio, Side, compare
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
-from bench.check.readiness import count_of
-from bench.digits import error_text, plus_minus
+from bench.digits import count_of, error_text, plus_minus
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Complaint
 from bench.uncertainty import Floats
