@@ -144,13 +144,24 @@ def test_a_count_of_orders_counts_pairs_whose_first_is_lower() -> None:
     assert verdict(claim, errors).verdict == "reproduced"
 
 
-@pytest.mark.parametrize(("slack", "word"), [(0.0, "contradicted"), (0.1, "reproduced")])
-def test_equal_errors_are_within_a_slack_also_if_they_are_0(slack: float, word: str) -> None:
-    pairs = [[{"architecture": "mamba"}, {"architecture": other}] for other in ("transformer", "s4")]
-    count = {"orders": pairs, "at_least": 2}
-    claim = {"measure": {"rebuilds": "Figure 2"}, "count": count, "slack": slack}
-    for equal in (0.1, 0.0):
-        assert verdict(claim, dict(zip(MODELS, (0.2, equal, equal), strict=True))).verdict == word
+@pytest.mark.parametrize("alike", [0.99, 0.0])
+def test_a_pair_that_cannot_be_compared_neither_holds_nor_fails(alike: float) -> None:
+    """The Transformer has an error of 0.2; Mamba and S4 have learned nothing, or everything."""
+    of_mamba = [{"architecture": "mamba"}, {"architecture": "s4"}]
+    learned = {"architecture": "transformer"}
+    other = [of_mamba[0], learned] if alike == 0 else [learned, of_mamba[0]]
+    measure = {"rebuilds": "Figure 2"}
+    errors = dict(zip(MODELS, (0.2, alike, alike), strict=True))
+    for at_least, word in ((1, "reproduced"), (2, "undecided")):
+        count = {"orders": [of_mamba, other], "at_least": at_least}
+        one = verdict({"measure": measure, "count": count}, errors)
+        assert (one.verdict, one.value) == (word, 1)
+        assert "(not comparable); " in one.reason
+    order = [*of_mamba, learned] if alike == 0 else [learned, *of_mamba]
+    one = verdict({"measure": measure, "order": order}, errors)
+    assert one.verdict == "undecided"
+    assert "1 pair has too little learned, or no errors, to be compared" in one.reason
+    assert verdict({"measure": measure, "order": order[::-1]}, errors).verdict == "contradicted"
 
 
 @pytest.mark.parametrize(("at_least", "word"), [(1, "reproduced"), (2, "contradicted")])
