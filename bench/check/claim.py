@@ -24,6 +24,7 @@ from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
+from bench.digits import count_of
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint, Loc
@@ -142,8 +143,8 @@ class Decision:
         """
         text = ""
         if self.incomparable:
-            pairs = "1 pair has" if self.incomparable == 1 else f"{self.incomparable} pairs have"
-            text = f"; {pairs} too little learned, or no errors, to be compared"
+            pairs = count_of(self.incomparable, "pair")
+            text = f"; {pairs} cannot be compared (too little was learned, or no model can be better)"
         if self.share is not None:
             text += f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
         return text
