@@ -1,4 +1,4 @@
-"""Numbers as people read them: significant digits, standard errors, powers of ten."""
+"""Numbers as people read them: counts, significant digits, standard errors, powers of ten."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def superscript(number: int) -> str:
 def with_minus(text: str) -> str:
     """A number of Python's with the minus sign that people read: −0.5."""
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number and a noun: `1 run`, `3 runs`, `1,074 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def scientific(number: float, digits: int = 2) -> str:

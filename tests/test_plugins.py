@@ -440,6 +440,7 @@ FACTS = """
     [
         ("error_scale", "0.0", "error_scale: input should be greater than 0, not 0.0"),
         ("trivial", "float('nan')", "trivial: input should be a finite number, not nan"),
+        ("metric", "'accuracy'", "trivial: the accuracy of a predictor that has learned nothing is below 1"),
         ("metric", "'fun'", "metric: input should be 'squared_error', 'accuracy'"),
         ("trivial", "1 // 0", r".*mine\.py:16: ZeroDivisionError"),
     ],

@@ -24,6 +24,7 @@ from bench.check.equivalence import MeanComparison
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
+from bench.digits import count_of
 from bench.frozen import Frozen
 from bench.paper.protocol import departure
 from bench.strict_yaml.complaints import Complaint, Loc
@@ -126,11 +127,13 @@ class Decision:
         holds: whether it holds in enough of them (`Claim.decided`); None if they leave both answers open.
         share: the part of the draws in which it holds; None if every draw is the same.
         drawn: what varies between draws.
+        incomparable: number of pairs that neither hold nor fail (`Claim.incomparable_parts`).
     """
 
     holds: bool | None
     share: float | None
     drawn: str
+    incomparable: int = 0
 
     @property
     def text(self) -> str:
@@ -138,9 +141,13 @@ class Decision:
 
         A share has four digits, so that one that does not decide is never rounded to one that does.
         """
-        if self.share is None:
-            return ""
-        return f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
+        text = ""
+        if self.incomparable:
+            pairs = count_of(self.incomparable, "pair")
+            text = f"; {pairs} cannot be compared (too little was learned, or no model can be better)"
+        if self.share is not None:
+            text += f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
+        return text
 
 
 def deciding_interval(draws: Floats) -> Interval | None:
@@ -255,7 +262,7 @@ class Claim(Frozen):
     @property
     def compares(self) -> bool:
         """Whether the claim compares models, some of which must have learned something."""
-        return self.relative or any(len(quantity.parts) > 1 for quantity in self.quantities)
+        return self.relative or any(len(quantity.operands) > 1 for quantity in self.quantities)
 
     @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
@@ -268,6 +275,14 @@ class Claim(Frozen):
         another one.
         """
         raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
+
+    def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
+        """Parts whose two models cannot be compared, (parts,), or (1,) if there are none.
+
+        They neither hold nor fail. Alone, each would be a claim that is not comparable: both models have
+        learned too little, or none of them can be better.
+        """
+        return np.zeros(1, dtype=bool)
 
     @property
     def dispensable(self) -> int:
@@ -285,16 +300,18 @@ class Claim(Frozen):
         narrower than their spread. Of four equal models, 23 of 24 draws do not have the claimed order.
         """
         values = np.stack([self.draws_of(measurement) for measurement in measurements], axis=1)
-        parts = self.parts(values)
-        holds = (~parts).sum(axis=0) <= self.dispensable
-        drawn = "prompts and trainings" if self.requires.about == "training" else "prompts"
-        if (values == values[0]).all():  # nothing was drawn: FLOPs, steps that were never reached
-            return Decision(bool(holds[0]), None, drawn)
-        numbers = ~np.isnan(values).any(axis=1)
+        incomparable = self.incomparable_parts(measurements)[:, np.newaxis]
+        parts, numbers = self.parts(values), ~np.isnan(values).any(axis=1)
+        holds = (~parts | incomparable).sum(axis=0) <= self.dispensable
         holding = float((holds & numbers).mean())
-        failed = (~parts & numbers).mean(axis=1) >= CONFIDENCE
-        decision = True if holding >= CONFIDENCE else False if failed.sum() > self.dispensable else None
-        return Decision(decision, holding, drawn)
+        failed = (~parts & ~incomparable & numbers).mean(axis=1) >= CONFIDENCE
+        return Decision(
+            holds=True if holding >= CONFIDENCE else False if failed.sum() > self.dispensable else None,
+            # FLOPs and steps that were never reached are the same in every draw.
+            share=None if (values == values[0]).all() else holding,
+            drawn="prompts and trainings" if self.requires.about == "training" else "prompts",
+            incomparable=int(incomparable.sum()),
+        )
 
     def judged(
         self,

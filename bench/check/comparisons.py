@@ -115,13 +115,13 @@ Sides = tuple[Quantity, ...]
 
 def _pairs(claim: Claim) -> Iterator[tuple[Sides, Sides]]:
     """Pairs of which the claim states that the first is the lower."""
-    parts = [quantity.parts for quantity in claim.quantities]
+    operands = [quantity.operands for quantity in claim.quantities]
     if isinstance(claim, OrderClaim | TrendClaim):
-        yield from itertools.combinations(parts, 2)
+        yield from itertools.combinations(operands, 2)
     elif isinstance(claim, CountClaim):
-        yield from zip(parts[::2], parts[1::2], strict=True)
-    elif isinstance(claim, BoundClaim | ValueClaim) and len(parts[0]) == 2:
-        subject, reference = ((part,) for part in parts[0])
+        yield from zip(operands[::2], operands[1::2], strict=True)
+    elif isinstance(claim, BoundClaim | ValueClaim) and len(operands[0]) == 2:
+        subject, reference = ((operand,) for operand in operands[0])
         if is_lower := _states_lower(claim):
             yield subject, reference
         elif is_lower is not None:
@@ -144,18 +144,21 @@ def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComp
         *zip((1, -1), low, strict=False),
         *zip((-1, 1), high, strict=False),
     ]
-    parts = [part for _, part in signed]
-    differing = tuple(name for name in FIELDS if len({repr(getattr(part, name)) for part in parts}) > 1)
-    sides = tuple(
-        ComparedSide(sign, tuple(runs_of(part, suite)), part.step, part.evaluation) for sign, part in signed
+    quantities = [quantity for _, quantity in signed]
+    differing = tuple(
+        name for name in FIELDS if len({repr(getattr(quantity, name)) for quantity in quantities}) > 1
     )
-    counts_flops = any(part.of == "training_flops" for part in parts)
+    sides = tuple(
+        ComparedSide(sign, tuple(runs_of(quantity, suite)), quantity.step, quantity.evaluation)
+        for sign, quantity in signed
+    )
+    counts_flops = any(quantity.of == "training_flops" for quantity in quantities)
     if not differing or counts_flops or not all(side.runs for side in sides):
         return None
-    is_accuracy = parts[0].of == "score" and sides[0].runs[0].task.metric == "accuracy"
-    if is_accuracy or parts[0].of == "horizon":  # the higher one is better
+    is_accuracy = quantities[0].of == "score" and sides[0].runs[0].task.metric == "accuracy"
+    if is_accuracy or quantities[0].of == "horizon":  # the higher one is better
         sides = tuple(side._replace(sign=-side.sign) for side in sides)
-    ranked = len(parts) == 2
+    ranked = len(quantities) == 2
     # Two plain numbers of different architectures are about the architectures, whatever else differs.
     fields = ("architecture",) if ranked and "architecture" in differing else differing
     return StatedComparison(claim, fields, ranked, sides)

@@ -26,8 +26,8 @@ def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
     """Why no results of the suite could decide a claim, with locations relative to the claim."""
     measurable = True
     for member, quantity in zip(claim.members, claim.quantities, strict=True):
-        for part in quantity.parts:
-            for problem in problems_of(part, suite):
+        for operand in quantity.operands:
+            for problem in problems_of(operand, suite):
                 measurable = False
                 yield _placed(member, problem)
     if measurable:  # else a quantity may have no runs, and the kind's own checks compare runs
@@ -175,6 +175,10 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
                 f"evaluation '{quantity.evaluation}' of task '{task.name}' is no accuracy: it has no horizon"
             )
             yield Problem("of", text)
+        if quantity.of == "convergence_step" and task.metric != "accuracy":
+            yield Problem(
+                "of", f"task '{task.name}' is not scored by accuracy: it has no step of convergence"
+            )
         if isinstance(quantity.at, int) and quantity.at not in evaluation.positions:
             first, last = evaluation.positions[0], evaluation.positions[-1]
             available = f"the task has {len(evaluation.positions)}, {first} to {last}"

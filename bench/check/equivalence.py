@@ -1,4 +1,9 @@
-"""The ratio of two mean errors over seeds, and its bootstrap interval."""
+"""The ratio of two mean errors over seeds, and its bootstrap interval.
+
+`bench.uncertainty` draws the training of each model alone. Here the two sides may be runs of the same seeds,
+which start from the same weights and see the same prompts. Seeds are then resampled in pairs, and what a pair
+has in common cancels in the ratio.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ import numpy as np
 from bench.check.measurement import Alternative, Measurement, drawn, finite, spread
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
-from bench.check.readiness import count_of
-from bench.digits import error_text
+from bench.digits import count_of, error_text
 from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord
@@ -170,8 +169,21 @@ def _of_seeds(
         unit=model.unit,
         diverged=diverged,
         not_learned=share,
-        without_error=share == 0 and quantity.of != "convergence_step",
+        at_best=_is_best(quantity, model, share),
     )
+
+
+def _is_best(quantity: Quantity, model: SeedErrors, not_learned: float | None) -> bool:
+    """`Measurement.at_best` of one setting.
+
+    Args:
+        quantity: which number.
+        model: the number of each seed.
+        not_learned: as in `Measurement`.
+    """
+    if quantity.of == "horizon":
+        return model.mean == model.limits[1]
+    return not_learned == 0 and quantity.of != "convergence_step"
 
 
 def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
@@ -219,7 +231,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         standard_error=spread(draws),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
-        without_error=value == 0,
+        at_best=value == 0,
     )
 
 

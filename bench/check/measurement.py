@@ -48,7 +48,8 @@ class Measurement:
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
-        without_error: whether none of the models makes an error on its prompts, so that none can be better.
+        at_best: whether none of the models can be better on its prompts: none makes an error, or each has a
+            horizon of all positions.
         alternatives: sizes and settings that might as well have been chosen, for all seeds, or for a seed
             at the setting that the other seeds choose.
         infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
@@ -66,7 +67,7 @@ class Measurement:
     unit: float = 0.0
     diverged: int = 0
     not_learned: float | None = None
-    without_error: bool = False
+    at_best: bool = False
     alternatives: tuple[Alternative, ...] = ()
     infinite: str = "never"
     undefined: str | None = None
@@ -79,28 +80,34 @@ class Measurement:
         return f"{name}: {value}" if name else value
 
 
-def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
+def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
     """A measurement divided by its reference, or minus its reference.
 
     Numbers of the same models are combined seed by seed. Others share their prompts at most.
+
+    Args:
+        quantity: states the operation, by `relative_to` or `minus`.
+        operands: the measurements of its `operands`. A single one has no reference and is returned.
     """
-    if len(parts) == 1:
-        return parts[0]
-    subject, reference = parts
+    if len(operands) == 1:
+        return operands[0]
+    subject, reference = operands
     operation = _difference if quantity.minus else ratios
     value = float(operation(np.array(subject.value), np.array(reference.value)))
     draws = operation(subject.draws, reference.draws)
     draws_of_runs = operation(subject.draws_of_runs, reference.draws_of_runs)
     if subject.run_ids == reference.run_ids and subject.by_seed.keys() == reference.by_seed.keys():
-        sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in parts)
+        sides = (np.array([side.by_seed[seed] for seed in subject.by_seed]) for side in operands)
         values = operation(*sides)
         if np.isfinite(values).all():
-            errors = np.full(len(values), np.std(draws_of_runs))
+            has_value = np.isfinite(draws_of_runs)
+            errors = np.full(len(values), np.std(draws_of_runs[has_value]))
             unit = _combined_unit(operation, subject, reference)
             draws = drawn(SeedErrors(" ".join(subject.run_ids), values, errors, unit=unit), training=True)
-            draws = draws - values.mean() + value
+            # Prompts on which these models have no ratio give none after other trainings either.
+            draws = np.where(has_value, draws - values.mean() + value, draws_of_runs)
     word = "less" if quantity.minus else "over"
-    shares = [part.not_learned for part in parts if part.not_learned is not None]
+    shares = [side.not_learned for side in operands if side.not_learned is not None]
     return Measurement(
         value=value,
         draws=draws,
@@ -111,7 +118,7 @@ def combine(quantity: Quantity, parts: Sequence[Measurement]) -> Measurement:
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
         not_learned=min(shares, default=None),
-        without_error=all(part.without_error for part in parts),
+        at_best=all(side.at_best for side in operands),
         alternatives=tuple(dict.fromkeys((*subject.alternatives, *reference.alternatives))),
         infinite="never" if quantity.minus or reference.value else "infinite",
         undefined=_undefined(value, subject, reference, "difference" if quantity.minus else "ratio"),

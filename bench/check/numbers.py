@@ -20,6 +20,7 @@ from bench.results.evaluations import (
     metric,
     normalised,
     number,
+    perplexity,
     prompt_errors,
     scale,
     trivial_error,
@@ -71,8 +72,8 @@ def _answer(quantity: Quantity, result: RunRecord) -> float:
     checkpoint = checkpoint_at(result, quantity.step)
     if checkpoint is None or not _is_accuracy(quantity, result):
         return 0.0
-    one = 1 / answers(result, checkpoint, quantity.evaluation, quantity.at)
-    return one if quantity.of == "error" else -one
+    share = 1 / answers(result, checkpoint, quantity.evaluation, quantity.at)
+    return share if quantity.of == "error" else -share
 
 
 def _unit(quantity: Quantity, result: RunRecord) -> float:
@@ -126,7 +127,7 @@ def number_of(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
         return float(reached), 0.0
     score = _score(quantity, result)
     if score is None:
-        evaluation = "" if quantity.evaluation == "report" else f"{quantity.evaluation}, "
+        evaluation = "" if quantity.evaluation == MAIN else f"{quantity.evaluation}, "
         raise NotMeasured(f"result {result.id} has no score at '{evaluation}{quantity.at}'")
     if quantity.of != "excess":
         return score
@@ -143,8 +144,8 @@ def _score(quantity: Quantity, result: RunRecord) -> Number | None:
     if score is None or quantity.of == "score":
         return score
     if quantity.of == "perplexity":
-        perplexity = math.exp(score[0])
-        return perplexity, perplexity * score[1]
+        value = perplexity(score[0])
+        return value, value * score[1]
     return normalised(result, quantity.evaluation, score)
 
 

@@ -62,6 +62,17 @@ class LayersAndWidth(Frozen):
     width: PositiveInt
 
 
+WITHOUT: dict[str, tuple[tuple[str, ...], str]] = {
+    "horizon": (("at",), "a horizon is read over all positions"),
+    "convergence_step": (
+        ("at", "evaluation", "step"),
+        "a step of convergence is read over all checkpoints of the main evaluation",
+    ),
+    "training_flops": (("at", "evaluation"), "training FLOPs do not depend on what is scored"),
+}
+"""By value of `of`: the fields that select nothing there, and why."""
+
+
 PLAIN = tuple(name for name in SETTINGS if name != "optimizer")
 """Settings of training that a quantity fixes by their value."""
 
@@ -131,15 +142,16 @@ class Quantity(_Runs):
     over_seeds: Literal["mean", "lowest"] = "mean"
 
     @model_validator(mode="after")
-    def _one_reference(self) -> Self:
+    def _fields_agree(self) -> Self:
         if self.relative_to and self.minus:
             raise ValueError("give one of relative_to and minus")
         if self.at_flops and (self.step or self.of not in ("error", "excess")):
             raise ValueError(
                 "at_flops reads errors over all checkpoints: leave out step, and of unless excess"
             )
-        if self.of == "horizon" and "at" in self.model_fields_set:
-            raise ValueError("a horizon is read over all positions: leave out at")
+        without, why = WITHOUT.get(self.of, ((), ""))
+        if extra := [field for field in without if field in self.model_fields_set]:
+            raise ValueError(f"{why}: leave out {' and '.join(extra)}")
         if self.at_flops and self.over_seeds != "mean":
             raise ValueError("at_flops reads means over seeds: leave out over_seeds")
         return self
@@ -149,7 +161,7 @@ class Quantity(_Runs):
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @property
-    def parts(self) -> tuple[Quantity, ...]:
+    def operands(self) -> tuple[Quantity, ...]:
         """The quantity alone, then its reference (`relative_to` or `minus`), completed from it."""
         reference = self.relative_to or self.minus
         own = self.model_copy(update={"relative_to": None, "minus": None})
@@ -241,11 +253,11 @@ def fitting(runs: Iterable[Run], field: str, value: Any) -> list[Run]:
     Runs of a grid share their tasks and architectures, and each of these is compared once.
     """
     fits, _ = FILTERS[field]
-    part = "task" if field == "protocol" else field
-    answers: dict[int, bool] = {}  # by the identity of a part, which its run keeps alive
+    name = "task" if field == "protocol" else field
+    answers: dict[int, bool] = {}  # by the identity of a value, which its run keeps alive
     chosen = []
     for run in runs:
-        key = id(getattr(run, part))
+        key = id(getattr(run, name))
         if key not in answers:
             answers[key] = fits(run, value)
         if answers[key]:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.check.quantity import Quantity
+from bench.digits import count_of
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at
+from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 
 
@@ -29,8 +31,8 @@ def missing(
         counts = Counter(run_states.values())
         lacking = len(run_states) - counts.pop("finished", 0) - counts["diverged"]
         if lacking:
-            listed = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
-            reasons.append(f"{experiment} lacks {lacking} of {count_of(len(run_states), 'run')} ({listed})")
+            listed = ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items()) if count)
+            reasons.append(f"{experiment} lacks {lacking:,} of {count_of(len(run_states), 'run')} ({listed})")
     return "; ".join(reasons) or None
 
 
@@ -54,15 +56,10 @@ def incomparable(results: Sequence[RunRecord], allow_synthetic: bool) -> str | N
     by_task: dict[str, list[RunRecord]] = {}
     for result in results:
         by_task.setdefault(result.facts.task_id, []).append(result)
-    for kind in ("report", "selection"):
+    for kind in (MAIN, SELECTION):
         for group in by_task.values():
             digests = Counter(result.prompts[kind].sha256 for result in group)
             if len(digests) > 1:
                 groups = " and ".join(str(count) for count in digests.values())
                 return f"the runs were not scored on the same {kind} prompts (groups of {groups})"
     return None
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number and a noun, `1 run` or `3 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -75,7 +75,7 @@ def findings_schema() -> dict[str, Any]:
 
 
 def _named(names: Iterable[str], *alternatives: dict[str, Any]) -> dict[str, Any]:
-    """A name (one of `names`, or as `others` allow), or a mapping of a name and other fields."""
+    """A name (one of `names`, or what `alternatives` allow), or a mapping of a name and other fields."""
     name = [{"enum": list(names)}, *alternatives]
     mapping = {"type": "object", "properties": {"name": {"anyOf": name}}, "required": ["name"]}
     return {"anyOf": [*name, mapping]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[Measurement, Measurement]
 """Two measurements of which the first is claimed to be the lower."""
+T = TypeVar("T")
 
 
 class SlackClaim(Claim):
@@ -50,18 +51,30 @@ class SlackClaim(Claim):
         allowance = self.slack * np.abs(high, out=np.zeros_like(high), where=np.isfinite(high))
         return np.asarray(low < high + allowance)
 
+    @abstractmethod
+    def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
+        """The pairs of members that are compared; the first of a pair is claimed to be the lower."""
+
+    def parts(self, values: Floats) -> Holds:
+        return np.stack([self.below(low, high) for low, high in self.pairs(values.T)])
+
+    def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
+        return np.array([not self._are_comparable(*pair) for pair in self.pairs(measurements)])
+
+    def _are_comparable(self, low: Measurement, high: Measurement) -> bool:
+        """Whether one of two models has learned enough (`Requires.learned`), and one can be better."""
+        shares = [side.not_learned for side in (low, high) if side.not_learned is not None]
+        has_learned = not shares or min(shares) <= self.requires.learned
+        return has_learned and not (low.at_best and high.at_best)
+
 
 class RatioClaim(SlackClaim):
     """A claim whose value is the largest ratio of a lower member to a higher one."""
 
-    @abstractmethod
-    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
-        """The pairs of measurements that are compared."""
-
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         decision = self.decided(measurements)
         # Of equal ratios, the first.
-        ratio = max(map(self._ratio, self.compared(measurements)), key=lambda ratio: ratio.value)
+        ratio = max(map(self._ratio, self.pairs(measurements)), key=lambda ratio: ratio.value)
         texts = (measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True))
         return Judgement(
             decision.holds,

@@ -5,12 +5,12 @@ A claim is decided from all of its runs or not at all:
 * *unreachable*: the claims file states that no model can have the number. Results do not matter.
 * *missing*: a run has no result, or is not planned yet.
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
-  or are synthetic; or models are compared of which none has learned enough, or none makes an error; or two
-  numbers have no ratio (0 and 0).
+  or are synthetic; or models are compared of which none has learned enough, none can be better on these
+  prompts, or none finished; or two numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
   on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart.
-* *reproduced* or *contradicted*: otherwise. A run that diverged has no number, and a quantity without a
-  number reproduces nothing.
+* *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
+  and a claim that states one is contradicted. An equivalence is then undecided.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
@@ -33,6 +33,7 @@ from bench.results import Pool
 from bench.results.mixtures import mixtures
 
 if TYPE_CHECKING:
+    from bench.run import Run
     from bench.suite import Suite
 
 Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
@@ -147,6 +148,13 @@ class _Results:
     allow_synthetic: bool
 
 
+class _Obstacle(NamedTuple):
+    """The verdict on a claim that cannot be judged, and one sentence why."""
+
+    verdict: Word
+    reason: str
+
+
 def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> Verdict:
     """The verdict on a claim about runs. `awaits` states what the suite lacks to decide it, if anything."""
     if claim.unreachable:
@@ -154,38 +162,27 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
     if awaits:
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     verdict = _verdict_on_runs(name, claim, results)
-    runs = runs_of(claim.quantities[0].parts[0], results.suite)
+    runs = runs_of(claim.quantities[0].operands[0], results.suite)
     return replace(verdict, quantity=claim.number_in_words(runs))
 
 
 def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     """The verdict on a claim whose runs are planned."""
-    pool = results.pool
     planned = [
-        (part, runs_of(part, results.suite)) for quantity in claim.quantities for part in quantity.parts
+        (operand, runs_of(operand, results.suite))
+        for quantity in claim.quantities
+        for operand in quantity.operands
     ]
     run_ids = tuple(dict.fromkeys(run.id for _, runs in planned for run in runs))
-    if reason := missing(planned, pool, results.states):
-        return _unjudged(name, claim, "missing", reason, run_ids)
-    if reason := incomparable([pool.runs[run_id] for run_id in run_ids], results.allow_synthetic):
-        return _unjudged(name, claim, "not comparable", reason, run_ids)
-    for _, runs in planned:
-        if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
-            return _unjudged(name, claim, "not comparable", reason, run_ids)
-    measurements: list[Measurement] = []
-    for member, quantity in zip(claim.names, claim.quantities, strict=True):
-        prefix = f"{member}: " if member else ""
-        try:
-            measurement = _measured(quantity, results)
-        except NotMeasured as error:
-            return _unjudged(name, claim, "not comparable", f"{prefix}{error}", run_ids)
-        if isinstance(measurement, str):
-            return _unjudged(name, claim, claim.without_number, f"{prefix}{measurement}", run_ids)
-        measurements.append(measurement)
+    if obstacle := _unmeasurable(claim, planned, results):
+        return _unjudged(name, claim, *obstacle, run_ids)
+    measurements = _measurements(claim, results)
+    if isinstance(measurements, _Obstacle):
+        return _unjudged(name, claim, *measurements, run_ids)
     if reason := _beyond_comparison(claim, measurements):
         return _unjudged(name, claim, "not comparable", reason, run_ids)
-    if doubt := _insufficient(claim, measurements):
-        return _unjudged(name, claim, *doubt, run_ids)
+    if obstacle := _insufficient(claim, measurements):
+        return _unjudged(name, claim, *obstacle, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     seeds = min(measurement.seeds for measurement in measurements)
     judgement = claim.judge(measurements)
@@ -194,20 +191,58 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
         why := _depends_on_choice(claim, measurements, judgement, results)
     ):
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
-    mixed = mixtures(pool.runs[run_id] for run_id in run_ids)
+    mixed = mixtures(results.pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
 
 
-def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Word, str] | None:
+def _unmeasurable(
+    claim: Claim, planned: Sequence[tuple[Quantity, list[Run]]], results: _Results
+) -> _Obstacle | None:
+    """Why the results of the planned runs are not measured; None if they can be.
+
+    Args:
+        claim: the claim.
+        planned: its quantities and their references, each with its planned runs.
+        results: the results.
+    """
+    if reason := missing(planned, results.pool, results.states):
+        return _Obstacle("missing", reason)
+    runs = list(dict.fromkeys(run for _, of_quantity in planned for run in of_quantity))
+    records = [results.pool.runs[run.id] for run in runs]
+    if reason := incomparable(records, results.allow_synthetic):
+        return _Obstacle("not comparable", reason)
+    if reason := next(filter(None, map(claim.requires.unmet_by, runs)), None):
+        return _Obstacle("not comparable", reason)
+    if claim.compares and not any(record.finished for record in records):
+        return _Obstacle("not comparable", f"there is nothing to compare: all {len(runs)} runs diverged")
+    return None
+
+
+def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obstacle:
+    """A measurement for each member; or the obstacle of the first member that has none."""
+    measurements: list[Measurement] = []
+    for member, quantity in zip(claim.names, claim.quantities, strict=True):
+        prefix = f"{member}: " if member else ""
+        try:
+            measurement = _measured(quantity, results)
+        except NotMeasured as error:
+            return _Obstacle("not comparable", f"{prefix}{error}")
+        if isinstance(measurement, str):
+            return _Obstacle(claim.without_number, f"{prefix}{measurement}")
+        measurements.append(measurement)
+    return measurements
+
+
+def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacle | None:
     """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
     seeds = claim.requires.least_seeds
     for member, measurement in zip(claim.names, measurements, strict=True):
         if math.isnan(measurement.value):
-            return claim.without_number, f"{measurement.text(member)}: the value is not a number"
+            return _Obstacle(claim.without_number, f"{measurement.text(member)}: the value is not a number")
         if measurement.seeds < seeds and measurement.not_learned is not None:
             prefix = f"{member}: " if member else ""
             reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
-            return "undecided", reason
+            return _Obstacle("undecided", reason)
     return None
 
 
@@ -242,17 +277,19 @@ def _depends_on_choice(
 
 
 def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
-    """Why models cannot be compared: none has learned enough, none makes an error, or there is no ratio.
+    """Why models cannot be compared: none has learned enough, none can be better, or there is no ratio.
 
     None if they can be, or if the claim compares no models.
     """
     if not claim.compares:
         return None
-    if all(measurement.without_error for measurement in measurements):
+    if all(measurement.at_best for measurement in measurements):
+        if all(quantity.of == "horizon" for quantity in claim.quantities):
+            return "all compared models reach the last position: longer prompts may tell them apart"
         return "no compared model makes an error: a harder task or fewer steps may tell them apart"
-    shares = [part.not_learned for part in measurements if part.not_learned is not None]
+    shares = [side.not_learned for side in measurements if side.not_learned is not None]
     if not shares or (best := min(shares)) <= claim.requires.learned:
-        return next((part.undefined for part in measurements if part.undefined), None)
+        return next((side.undefined for side in measurements if side.undefined), None)
     if all(quantity.of == "convergence_step" for quantity in claim.quantities):
         return "too little was learned: in no compared model did every seed converge"
     return (
@@ -265,11 +302,12 @@ def _measured(
     quantity: Quantity, results: _Results, alternative: Alternative | None = None
 ) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number."""
-    parts = [
-        measure(part, runs_of(part, results.suite), results.pool, alternative) for part in quantity.parts
+    measured = [
+        measure(operand, runs_of(operand, results.suite), results.pool, alternative)
+        for operand in quantity.operands
     ]
-    reason = next((part for part in parts if isinstance(part, str)), None)
-    return reason or combine(quantity, [part for part in parts if isinstance(part, Measurement)])
+    reason = next((outcome for outcome in measured if isinstance(outcome, str)), None)
+    return reason or combine(quantity, [outcome for outcome in measured if isinstance(outcome, Measurement)])
 
 
 def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict]) -> Verdict:

@@ -70,13 +70,13 @@ class World:
 
     def of(self, claims: Claims) -> World:
         """The same world, with results of those runs alone that claims read: a suite may have many others."""
-        parts = (
-            part
+        operands = (
+            operand
             for claim in claims.claims.values()
             for quantity in claim.quantities
-            for part in quantity.parts
+            for operand in quantity.operands
         )
-        runs = dict.fromkeys(run for part in parts for run in runs_of(part, self.suite))
+        runs = dict.fromkeys(run for operand in operands for run in runs_of(operand, self.suite))
         return replace(self, runs=tuple(runs))
 
     @cached_property

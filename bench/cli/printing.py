@@ -16,6 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cli.stdout import READER_LEFT, abandon, data_stream, speaks_utf8
+from bench.digits import count_of
+
+count = count_of
+"""`printing.count`, for the commands."""
 
 STATE_STYLES = {
     "finished": "green",
@@ -214,8 +218,3 @@ def expected(seconds: float | None, unknown: int) -> str:
     if seconds is None or (unknown and not seconds):
         return "unknown"
     return f"≥ {duration(seconds)}, {count(unknown, 'run')} unknown" if unknown else duration(seconds)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 run`, `3 runs`, `1,074 runs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -121,6 +121,14 @@ def normalised(result: Scored, name: str, raw: Number) -> Number:
     return raw[0] / divisor, raw[1] / divisor
 
 
+def perplexity(cross_entropy: float) -> float:
+    """The exponential of a cross-entropy in nats; from 300 nats on, where a model is far off, exp(300).
+
+    A float ends at exp(709), and the error of a perplexity is a multiple of it.
+    """
+    return math.exp(min(cross_entropy, 300.0))
+
+
 def error_at(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int = "headline") -> Number:
     """`number` as an error, with its standard error; NOTHING where there is none."""
     return normalised(result, name, number(result, checkpoint, name, at) or NOTHING)

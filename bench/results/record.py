@@ -173,6 +173,17 @@ class TaskFacts(Part):
             raise ValueError(f"the headline '{self.headline}' is not a mark of the evaluation '{MAIN}'")
         return self
 
+    @model_validator(mode="after")
+    def _trivial_predictor_makes_errors(self) -> Self:
+        # Errors are compared with those of the trivial predictor, so its own may not be 0.
+        accuracies = [self.trivial] if self.metric == "accuracy" else []
+        for described in self.evaluations.values():
+            if (described.metric or self.metric) == "accuracy":
+                accuracies += described.trivial or []
+        if any(accuracy >= 1 for accuracy in accuracies):
+            raise ValueError("trivial: the accuracy of a predictor that has learned nothing is below 1")
+        return self
+
 
 class RunFacts(TaskFacts):
     """`TaskFacts`, the parameters with and without read-in and read-out, and the size's name."""

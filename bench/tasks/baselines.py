@@ -190,13 +190,14 @@ def on_first(limit: int, predictor: Callable[[Prompts], Baseline], prompts: Prom
 
 
 def trivial(task: Task, prompts: Prompts) -> Baseline:
-    """Predict zero at the points that count. For accuracy, flip a coin; its expected score is one half."""
+    """Predict zero at the points that count. For accuracy, guess; the expected score is `Task.trivial`."""
     started = time.perf_counter()
     positions = counted_positions(prompts)
     _, targets = examples(prompts)
     targets = targets[:, positions]
     if task.metric == "accuracy":
-        return summarise("coin flip", "trivial", torch.full_like(targets, 0.5), started, positions)
+        name = "coin flip" if task.trivial == 0.5 else "guess"
+        return summarise(name, "trivial", torch.full_like(targets, task.trivial), started, positions)
     scores = squared_errors(torch.zeros_like(targets), targets)
     return summarise("zero", "trivial", scores, started, positions)
 

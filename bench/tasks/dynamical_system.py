@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from bench.lazy import torch
+from bench.tasks import baselines as predictors
 from bench.tasks import system_baselines as systems
 from bench.tasks.draws import Draws
 from bench.tasks.longer import longer_by_position
@@ -101,7 +102,7 @@ class LinearDynamicalSystem(Task):
     def baselines(self, prompts: Prompts) -> list[Baseline]:
         variances = self.state_variance, self.process_noise, self.output_noise
         return [
-            systems.zero(prompts),
+            predictors.trivial(self, prompts),
             systems.kalman_filter(prompts, *variances),
             systems.last_output(prompts),
             *(systems.autoregression(prompts, order) for order in ORDERS if order < self.n_points),

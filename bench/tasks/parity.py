@@ -14,7 +14,7 @@ from bench.tasks import parity_baselines as parities
 from bench.tasks.curriculum import Curriculum
 from bench.tasks.draws import Draws, mask_beyond
 from bench.tasks.in_context import InContext, Sparse, interleave
-from bench.tasks.task import MAIN, Prompts
+from bench.tasks.task import MAIN, Metric, Prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class SparseParity(InContext, Sparse):
     threshold.
     """
 
-    metric: ClassVar[Literal["squared_error", "accuracy"]] = "accuracy"
+    metric: ClassVar[Metric] = "accuracy"
     convergence_accuracy: ClassVar[float | None] = 0.95
     protocol_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "subset": {"paper": "per_prompt", "released_code": "per_batch"},

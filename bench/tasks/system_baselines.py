@@ -20,13 +20,6 @@ PENALTY = 1.0
 """λ of the autoregressions. It keeps them stable while there are few equations."""
 
 
-def zero(prompts: Prompts) -> Baseline:
-    """Predict zero, the mean of all outputs."""
-    started = time.perf_counter()
-    _, targets = examples(prompts)
-    return summarise("zero", "trivial", targets**2, started)
-
-
 def last_output(prompts: Prompts) -> Baseline:
     """Repeat the last output."""
     started = time.perf_counter()

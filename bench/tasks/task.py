@@ -225,7 +225,7 @@ class Task(Frozen):
 
     @property
     def trivial(self) -> float:
-        """Expected raw score of a predictor that has learned nothing."""
+        """Expected raw score of a predictor that has learned nothing. A task scored by accuracy states it."""
         return self.error_scale
 
     @property

@@ -76,7 +76,7 @@ def test_models_that_a_statement_says_to_have_equal_states_have_them() -> None:
     }
     assert len(stated) >= 3
     for name, (state, claim) in stated.items():
-        compared = [side for quantity in claim.quantities for side in quantity.parts]
+        compared = [side for quantity in claim.quantities for side in quantity.operands]
         assert len(compared) == 2, name
         assert {run.state_numbers for side in compared for run in runs_of(side, suite)} == {state}, name
 
@@ -250,6 +250,22 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
             "{experiment: regression, architecture: mamba, of: erorr}",
             "5:64",
             "of: unknown value 'erorr', did you mean 'error'?",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: convergence_step}",
+            "5:64",
+            "task 'linear_regression' is not scored by accuracy: it has no step of convergence",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: convergence_step, at: last, step: 100_000}",
+            "5:98",
+            "a step of convergence is read over all checkpoints of the main evaluation: "
+            "leave out at and step",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, of: training_flops, at: last}",
+            "5:84",
+            "training FLOPs do not depend on what is scored: leave out at",
         ),
     ],
 )

@@ -174,12 +174,41 @@ def test_different_seeds_are_resampled_each_on_their_own() -> None:
     assert found.verdict == "reproduced"
 
 
-def test_errors_of_zero_have_no_ratio() -> None:
-    zero = dict.fromkeys(range(8), 0.0)
-    found = verdict(zero, zero)
-    assert (found.verdict, found.value) == ("undecided", None)
-    assert "there is no ratio" in found.reason
+ZERO = dict.fromkeys(range(8), 0.0)
+
+
+@pytest.mark.parametrize("task", ["linear_regression", "sparse_parity"])
+@pytest.mark.parametrize("count", [8, 7])
+def test_where_everything_was_learned_nothing_is_equivalent(task: str, count: int) -> None:
+    zero = dict.fromkeys(range(count), 0.0)
+    found = verdict(zero, zero, task)
+    assert (found.verdict, found.value) == ("not comparable", None)
+    assert found.reason.startswith("no seed of either side makes an error")
     json.dumps(to_json([found]), allow_nan=False)
+
+
+def test_a_seed_that_diverged_is_no_seed_without_an_error() -> None:
+    assert verdict({**ZERO, 0: DIVERGED}, ZERO).verdict == "undecided"
+
+
+@pytest.mark.parametrize("task", ["linear_regression", "sparse_parity"])
+def test_a_subject_that_fails_where_the_reference_makes_no_error_is_not_equivalent(task: str) -> None:
+    found = verdict(LEARNED, ZERO, task)
+    assert (found.verdict, found.value, found.shown) == ("contradicted", None, "infinite")
+    assert "no interval of the ratio" in found.reason
+    json.dumps(to_json([found]), allow_nan=False)
+    some = {**ZERO, 7: 0.001}
+    assert verdict(LEARNED, some, task).verdict == "contradicted"
+
+
+def test_one_wrong_answer_is_not_worse_than_none() -> None:
+    """Of 1 280 prompts with 140 positions each, one seed of eight has a single wrong answer."""
+    one = {**ZERO, 0: 1 / (1280 * 140)}
+    for subject, reference in ((one, ZERO), (ZERO, one), (one, one)):
+        found = verdict(subject, reference, "sparse_parity")
+        assert found.verdict == "undecided"
+        assert "no interval of the ratio" in found.reason
+        json.dumps(to_json([found]), allow_nan=False)
 
 
 def test_pairs_narrow_the_interval_where_seeds_decide_the_error() -> None:

@@ -144,6 +144,26 @@ def test_a_count_of_orders_counts_pairs_whose_first_is_lower() -> None:
     assert verdict(claim, errors).verdict == "reproduced"
 
 
+@pytest.mark.parametrize("alike", [0.99, 0.0])
+def test_a_pair_that_cannot_be_compared_neither_holds_nor_fails(alike: float) -> None:
+    """The Transformer has an error of 0.2; Mamba and S4 have learned nothing, or everything."""
+    of_mamba = [{"architecture": "mamba"}, {"architecture": "s4"}]
+    learned = {"architecture": "transformer"}
+    other = [of_mamba[0], learned] if alike == 0 else [learned, of_mamba[0]]
+    measure = {"rebuilds": "Figure 2"}
+    errors = dict(zip(MODELS, (0.2, alike, alike), strict=True))
+    for at_least, word in ((1, "reproduced"), (2, "undecided")):
+        count = {"orders": [of_mamba, other], "at_least": at_least}
+        one = verdict({"measure": measure, "count": count}, errors)
+        assert (one.verdict, one.value) == (word, 1)
+        assert "(not comparable); " in one.reason
+    order = [*of_mamba, learned] if alike == 0 else [learned, *of_mamba]
+    one = verdict({"measure": measure, "order": order}, errors)
+    assert one.verdict == "undecided"
+    assert "1 pair cannot be compared" in one.reason
+    assert verdict({"measure": measure, "order": order[::-1]}, errors).verdict == "contradicted"
+
+
 @pytest.mark.parametrize(("at_least", "word"), [(1, "reproduced"), (2, "contradicted")])
 def test_a_count_of_claims_counts_those_that_are_reproduced(at_least: int, word: str) -> None:
     measure = {"rebuilds": "Figure 2", "architecture": "mamba"}
@@ -305,6 +325,24 @@ def test_a_ratio_of_equal_horizons_of_the_same_models_has_a_spread() -> None:
     assert one.verdict == "undecided"
 
 
+def test_a_draw_without_a_ratio_leaves_the_others() -> None:
+    """With standard errors of 40 %, the reference is below 0 in some draws, which then have no ratio."""
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
+    results = {
+        run.id: result_of(run, [0.5] * 39 + [0.2 + 0.001 * run.seed, 0.1], provenance=REAL, noise=10)
+        for run in runs
+    }
+    measure = {"rebuilds": "Figure 2", "at": 39, "relative_to": {"at": "last"}}
+    for about in ("training", "these runs"):
+        fields = {"statement": "s", "measure": measure, "requires": {"about": about}}
+        claim = claim_of({**fields, "bound": {"at_most": 50}})
+        suite = suite_of(experiment_of(runs, "all"))
+        (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs=results))
+        assert one.verdict == "reproduced"
+        assert one.share is not None
+        assert 0.98 < one.share < 1
+
+
 def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() -> None:
     suite = suite_of(experiment_of(grid(GROUP, ("mamba", "s4"))))
     measure = {"rebuilds": "Figure 2", "of": "horizon"}
@@ -380,6 +418,20 @@ def test_models_without_an_error_are_not_compared() -> None:
         assert verdict(claim, dict(zip(runs, (1.0, 0.99), strict=True))).verdict == "reproduced"
     alone = {"measure": {"rebuilds": "Figure 2", "architecture": "mamba"}, "bound": {"at_most": 0.1}}
     assert verdict(alone, {runs[0]: 1.0}).verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("reached", "word"), [((8, 8), "not comparable"), ((4, 8), "reproduced"), ((8, 4), "contradicted")]
+)
+def test_models_that_reach_the_last_position_are_not_compared(reached: tuple[int, int], word: str) -> None:
+    """Their accuracies are 0.95: they make errors, but no horizon can be longer."""
+    runs = grid(task_named("word_problem", group="S3", n_points=8), ("mamba", "s4"))
+    pair = [{"architecture": "mamba"}, {"architecture": "s4"}]
+    claim = {"measure": {"rebuilds": "Figure 2", "of": "horizon"}, "trend": {"rising": pair}, "slack": -0.2}
+    accuracies = [[0.95] * horizon + [0.5] * (8 - horizon) for horizon in reached]
+    one = verdict(claim, dict(zip(runs, accuracies, strict=True)))
+    assert one.verdict == word
+    assert ("longer prompts may tell them apart" in one.reason) == (word == "not comparable")
 
 
 def test_a_claim_about_training_takes_three_seeds_and_one_about_the_runs_takes_none() -> None:
@@ -662,6 +714,18 @@ def test_a_perplexity_is_the_exponential_of_a_cross_entropy() -> None:
         (said,) = check(Claims(Path("x"), {"c": claim}), suite, pool)
         assert said.value == pytest.approx(number)
         assert said.standard_error == pytest.approx(error)
+
+
+def test_a_model_that_is_confidently_wrong_has_a_perplexity() -> None:
+    run = run_of(task_named("regbench", languages=5), steps=100)
+    result = result_of(run, 0.2, provenance=REAL)
+    result["checkpoints"][-1]["evaluations"]["cross_entropy"]["overall"] = [1000.0, 0.01]
+    measure = {"experiment": "all", "evaluation": "cross_entropy", "of": "perplexity"}
+    claim = claim_of({"statement": "s", "measure": measure, "bound": {"at_most": 9}})
+    suite = suite_of(experiment_of([run], "all"))
+    (said,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs={run.id: result}))
+    assert said.verdict == "contradicted"
+    json.dumps(to_json([said]), allow_nan=False)
 
 
 # --- what changed, and files for others -------------------------------------------------------

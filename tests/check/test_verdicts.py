@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic import PROMPTS, claim_of, grid, pool_with, record_of, result_of, run_of, task_named
 
@@ -193,6 +193,8 @@ def test_the_interval_of_an_accuracy_ends_at_0_and_1(of: str) -> None:
 
 
 @settings(max_examples=30)
+@example([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 0.5, 0.5]])  # the first two have learned nothing
+@example([[0.3, 0.3, 0.3], [0.9, 0.9, 0.9], [0.95, 0.95, 0.95]])
 @given(st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=3, max_size=3))
 def test_an_order_is_contradicted_by_one_of_its_pairs(errors: list[list[float]]) -> None:
     pairs = [on_seeds({"order": [ORDER[i], ORDER[j]]}, errors).verdict for i, j in ((0, 1), (0, 2), (1, 2))]
@@ -408,6 +410,20 @@ def test_an_order_with_a_member_that_diverged_is_not_reproduced(broken: str, wor
     claim = {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]}
     verdict = verdict_on(claim, runs, results)
     assert (verdict.verdict, verdict.reason) == ("contradicted", f"{words}: the run diverged")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"order": [{"architecture": "mamba"}, {"architecture": "s4"}]},
+        {**bound(at_least=2), "measure": {"architecture": "s4", "relative_to": {"architecture": "mamba"}}},
+    ],
+)
+def test_where_all_compared_runs_diverged_nothing_is_compared(claim: dict[str, Any]) -> None:
+    runs = grid(LINEAR, ("mamba", "s4"), seeds=(0, 1))
+    verdict = verdict_on(claim, runs, [diverged(run) for run in runs])
+    assert (verdict.verdict, verdict.value) == ("not comparable", None)
+    assert verdict.reason == "there is nothing to compare: all 4 runs diverged"
 
 
 def test_a_learning_rate_that_diverged_is_passed_over() -> None:

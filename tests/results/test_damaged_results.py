@@ -75,6 +75,7 @@ def setting(*path: str | int, to: Any) -> Any:
         (setting("checkpoints", 1, "step", to=True), "checkpoints[1].step: input should be a valid integer"),
         (setting("checkpoints", 1, "step", to=100_000), "checkpoints do not rise"),
         (setting("facts", "error_scale", to=0.0), "facts.error_scale: input should be greater than 0"),
+        (setting("facts", "metric", to="accuracy"), "trivial: the accuracy of a predictor that has learned"),
         (setting("facts", "task_id", to="0" * 12), "task id 000000000000 is not that of the task it records"),
         (
             setting("checkpoints", 0, "evaluations", "report", "overall", to=[1.0]),

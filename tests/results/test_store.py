@@ -157,7 +157,8 @@ def test_a_run_that_diverged_at_once_has_a_row_without_scores(tmp_path: Path) ->
 
 def test_accuracy_becomes_an_error() -> None:
     result = a_result(a_run())
-    record = results.read_run({**result, "facts": {**result["facts"], "metric": "accuracy"}})  # type: ignore[dict-item]
+    facts = {**result["facts"], "metric": "accuracy", "trivial": 0.5}  # type: ignore[dict-item]
+    record = results.read_run({**result, "facts": facts})
     error, standard_error = evaluations.normalised(record, "report", (0.9, 0.01))
     assert (round(error, 12), standard_error) == (0.1, 0.01)
 

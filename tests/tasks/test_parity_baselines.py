@@ -134,3 +134,13 @@ def test_neighbours_of_parity_copy_when_they_can(parity_prompts: Prompts) -> Non
 def test_a_coin_flip_is_right_half_of_the_time(parity_prompts: Prompts) -> None:
     result = known.trivial(SparseParity(), parity_prompts)
     assert (set(result.mean), set(result.standard_error), result.name) == ({0.5}, {0.0}, "coin flip")
+
+
+def test_a_guess_is_right_as_often_as_the_task_states(parity_prompts: Prompts) -> None:
+    class FourAnswers(SparseParity):
+        @property
+        def trivial(self) -> float:
+            return 1 / 4
+
+    result = known.trivial(FourAnswers(), parity_prompts)
+    assert (set(result.mean), result.name) == ({0.25}, "guess")

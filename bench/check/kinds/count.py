@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from bench.check.claim import Holds, Judgement, Member
+from bench.check.claim import Judgement, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import SlackClaim
+from bench.check.slack import SlackClaim, T
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Loc
-from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.run import Run
@@ -85,19 +84,26 @@ class CountClaim(SlackClaim):
         return f"{self.bound_text}, each with {super().bound_text}" if self.slack else self.bound_text
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        pairs = zip(measurements[::2], measurements[1::2], strict=True)
-        holding = [bool(self.below(np.array(low.value), np.array(high.value))) for low, high in pairs]
+        words = [
+            "not comparable" if incomparable else "holds" if holds else "does not hold"
+            for holds, incomparable in zip(
+                self.parts(np.array([[measurement.value for measurement in measurements]]))[:, 0],
+                self.incomparable_parts(measurements),
+                strict=True,
+            )
+        ]
         texts = [measurement.text(name) for name, measurement in zip(self.names, measurements, strict=True)]
         statements = [
-            f"{low} against {high} ({'holds' if holds else 'does not hold'})"
-            for low, high, holds in zip(texts[::2], texts[1::2], holding, strict=True)
+            f"{low} against {high} ({word})"
+            for (low, high), word in zip(self.pairs(texts), words, strict=True)
         ]
-        decision = self.decided(measurements)
-        reason = f"{self._counted(sum(holding))}: {'; '.join(statements)}{decision.text}"
-        return Judgement(decision.holds, sum(holding), None, reason, share=decision.share)
+        holding, decision = words.count("holds"), self.decided(measurements)
+        reason = f"{self._counted(holding)}: {'; '.join(statements)}{decision.text}"
+        return Judgement(decision.holds, holding, None, reason, share=decision.share)
 
-    def parts(self, values: Floats) -> Holds:
-        return self.below(values.T[::2], values.T[1::2])
+    def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
+        listed = list(members)
+        return list(zip(listed[::2], listed[1::2], strict=True))
 
     @property
     def dispensable(self) -> int:

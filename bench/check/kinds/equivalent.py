@@ -1,26 +1,36 @@
 """Claims that two mean errors over seeds are equal: `equivalent: {subject: …, reference: …, learned: 0.5}`.
 
 The 90 % interval of their ratio (`bench.check.equivalence`) decides. The claim holds if the interval is
-within the range of ratios, fails if it is outside on one side, and is undecided otherwise. It is not
-comparable if the reference has learned too little.
+within the range of ratios, fails if it is outside on one side, and is undecided otherwise.
+
+It is not comparable if the reference has learned too little, because all models that have learned nothing
+have equal errors. Nor is it if no seed of either side makes an error, because all models that have learned
+everything have equal errors too: 0 and 0 have no ratio, and further seeds without an error would not give
+one. What such seeds do show is how small the errors are, which a `bound` on each side states.
+
+If only some seeds of the reference are without an error, some of the resampled ratios do not exist. The draws
+of both errors then decide whether the claim fails, as in other kinds. In these draws a model without an error
+may have errors that were not seen (`bench.uncertainty`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
-from bench.check.claim import ROUNDING, Claim, Judgement, Member
+from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member
 from bench.check.equivalence import MeanComparison, Ratio, Side, compare
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
-from bench.check.readiness import count_of
-from bench.digits import error_text, plus_minus
+from bench.digits import count_of, error_text, plus_minus
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Complaint
+from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.run import Run
@@ -106,35 +116,67 @@ class EquivalentClaim(Claim):
         comparison = compare(subject.by_seed, reference.by_seed)
         sides = zip(self.names, (comparison.subject, comparison.reference), strict=True)
         means = "; ".join(f"{name}: {_mean_text(side)}" for name, side in sides)
-        too_little = self._too_little_learned(comparison)
-        doubts = [*filter(None, [too_little]), *self._doubts(measurements, comparison)]
-        comparable = too_little is None
-        ratio = comparison.ratio
-        if ratio is None:
-            reason = "; ".join([*doubts, means])
-            return Judgement(None, math.nan, None, reason, None, comparison, comparable=comparable)
-        ends = (ratio.low, ratio.high)
+        incomparable = self._incomparable(measurements, comparison)
+        doubts = [*filter(None, [incomparable]), *self._doubts(measurements)]
+        if comparison.ratio is not None:
+            judgement = self._by_interval(comparison.ratio)
+        elif doubts:
+            judgement = Judgement(None, math.nan, None, "")
+        else:
+            judgement = self._by_draws(measurements, comparison)
+        return replace(
+            judgement,
+            holds=None if doubts else judgement.holds,
+            reason="; ".join(filter(None, [*doubts, judgement.reason, means])),
+            comparison=comparison,
+            comparable=incomparable is None,
+        )
+
+    def _by_interval(self, ratio: Ratio) -> Judgement:
+        """Whether the interval of the ratio is within the range, or outside of it on one side."""
+        low, high = self._ends
+        # An interval that crosses an end of the range, or contains the range, decides nothing.
+        holds = True if low <= ratio.low and ratio.high <= high else None
+        if ratio.high < low or ratio.low > high:
+            holds = False
         interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
-        resampled = "the same seeds" if ratio.paired else "different seeds"
-        reason = "; ".join([*doubts, f"{interval} ({resampled})", means])
-        holds = None if doubts else self._holds(ratio)
+        reason = f"{interval} ({'the same seeds' if ratio.paired else 'different seeds'})"
+        return Judgement(holds, ratio.value, ratio.standard_error, reason, interval=(ratio.low, ratio.high))
+
+    def _by_draws(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> Judgement:
+        """Whether the claim fails in the draws, where the reference makes no error for some choice of seeds.
+
+        It never holds there, because that takes an interval of the ratio.
+        """
+        decision = self.decided(measurements)
+        mean, reference = comparison.subject.mean, comparison.reference.mean
         return Judgement(
-            holds, ratio.value, ratio.standard_error, reason, None, comparison, ends, comparable=comparable
+            holds=None if decision.holds else decision.holds,
+            value=mean / reference if reference > 0 else math.inf,
+            standard_error=None,
+            reason=f"no interval of the ratio: no error in seeds of {self.names[1]}{decision.text}",
+            share=decision.share,
         )
 
     def number_in_words(self, runs: Sequence[Run]) -> str:
         return f"{self._of_members('ratio of means over seeds', runs)}; {' / '.join(self.names)}"
 
-    def _holds(self, ratio: Ratio) -> bool | None:
-        low, high = self.equivalent.low * (1 - ROUNDING), self.equivalent.high * (1 + ROUNDING)
-        if low <= ratio.low and ratio.high <= high:
-            return True
-        # The interval crosses an end of the range, or contains the range: more seeds could decide.
-        return False if ratio.high < low or ratio.low > high else None
+    def parts(self, values: Floats) -> Holds:
+        # As products, because drawn errors may be 0.
+        subject, reference = values.T
+        low, high = self._ends
+        return np.stack([subject >= low * reference, subject <= high * reference])
 
-    def _too_little_learned(self, comparison: MeanComparison) -> str | None:
-        """Why the sides cannot be compared: how little the reference has learned. None if it is enough."""
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """The smallest and the largest ratio that counts as equal, widened by the rounding of decimals."""
+        return self.equivalent.low * (1 - ROUNDING), self.equivalent.high * (1 + ROUNDING)
+
+    def _incomparable(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> str | None:
+        """Why the sides cannot be compared: too little was learned, or everything. None if they can be."""
         mean = comparison.reference.mean
+        if comparison.subject.mean == mean == 0 and not any(side.diverged for side in measurements):
+            return "no seed of either side makes an error: a harder task or fewer steps may tell them apart"
         if mean <= self.equivalent.learned:
             return None
         return (
@@ -142,8 +184,8 @@ class EquivalentClaim(Claim):
             f"learned is at most {self.equivalent.learned:g}"
         )
 
-    def _doubts(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> list[str]:
-        """Reasons why the ratio decides nothing, whatever its value."""
+    def _doubts(self, measurements: Sequence[Measurement]) -> list[str]:
+        """Reasons why the seeds decide nothing, whatever their errors."""
         doubts = []
         for name, measurement in zip(self.names, measurements, strict=True):
             # Seeds that diverged have no error. Without them the mean would be that of the better seeds.
@@ -153,8 +195,6 @@ class EquivalentClaim(Claim):
             elif measurement.seeds < self.equivalent.seeds:
                 required = self.equivalent.seeds
                 doubts.append(f"{name}: {measurement.seeds} of the {required} seeds it takes finished")
-        if comparison.ratio is None and not doubts:
-            doubts.append("there is no ratio: the reference's mean error is 0 for some choice of seeds")
         return doubts
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:

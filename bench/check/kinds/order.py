@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Holds, Member
-from bench.check.measurement import Measurement
+from bench.check.claim import Member
 from bench.check.quantity import Quantity, runs_of
-from bench.check.slack import Pair, RatioClaim
+from bench.check.slack import RatioClaim, T
 from bench.strict_yaml.complaints import Complaint
-from bench.uncertainty import Floats
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -41,12 +38,9 @@ class OrderClaim(RatioClaim):
     def expected(self) -> str:
         return " < ".join(self.names)
 
-    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
-        return itertools.combinations(measurements, 2)
-
-    def parts(self, values: Floats) -> Holds:
+    def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
         # All pairs, not only neighbours: otherwise the slack of several steps would add up.
-        return np.stack([self.below(low, high) for low, high in itertools.combinations(values.T, 2)])
+        return list(itertools.combinations(members, 2))
 
     def undecidable(self, suite: Suite) -> Iterator[Complaint]:
         first = self.quantities[0]
@@ -67,5 +61,5 @@ class OrderClaim(RatioClaim):
 
 def _number(quantity: Quantity, suite: Suite) -> tuple[Any, ...]:
     """A key that is equal for two quantities if they are the same number of the same runs."""
-    runs = tuple(tuple(run.id for run in runs_of(part, suite)) for part in quantity.parts)
+    runs = tuple(tuple(run.id for run in runs_of(operand, suite)) for operand in quantity.operands)
     return runs, quantity.model_dump(include=set(NUMBER_FIELDS))

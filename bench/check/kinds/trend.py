@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from bench.check.claim import Holds, Member
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
-from bench.check.slack import Pair, RatioClaim
+from bench.check.slack import RatioClaim, T
 from bench.frozen import Frozen
 from bench.uncertainty import Floats
 
@@ -54,13 +54,16 @@ class TrendClaim(RatioClaim):
             return f"rising: {' < '.join(self.names)}"
         return f"falling: {' > '.join(reversed(self.names))}"
 
-    def compared(self, measurements: Sequence[Measurement]) -> Iterable[Pair]:
-        return itertools.pairwise(measurements)
+    def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
+        return list(itertools.pairwise(members))
 
     def parts(self, values: Floats) -> Holds:
         # Equal neighbours are allowed unless there is a margin, but the whole list must rise.
         steps = [
-            self.below(low, high) | ((low == high) & (self.slack >= 0))
-            for low, high in itertools.pairwise(values.T)
+            self.below(low, high) | ((low == high) & (self.slack >= 0)) for low, high in self.pairs(values.T)
         ]
         return np.stack([*steps, values[:, 0] < values[:, -1]])
+
+    def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
+        # A trend may be flat where nothing was learned, so its steps count there too.
+        return np.zeros(1, dtype=bool)

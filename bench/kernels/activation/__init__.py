@@ -25,7 +25,7 @@ from bench.kernels.kernel import Kernel
 if TYPE_CHECKING:
     from torch import Tensor
 
-Function: TypeAlias = "Callable[[Tensor], Tensor]"
+Elementwise: TypeAlias = "Callable[[Tensor], Tensor]"
 WithBias: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 Gate: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 CUBIC = 0.044715
@@ -37,7 +37,7 @@ def bias_gelu(name: str) -> WithBias:
     return BIAS_GELU.load(name)
 
 
-def gelu(name: str) -> Function:
+def gelu(name: str) -> Elementwise:
     """The function u → u Φ(u) with the normal distribution's Φ, as the backend `name` computes it."""
     return GELU.load(name)
 

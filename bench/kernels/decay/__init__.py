@@ -1,4 +1,5 @@
-"""Linear attention with decay: the recurrence of Mamba-2, Mamba-3, GLA and RetNet.
+"""Linear attention with decay: the recurrence of Mamba-2 (Dao & Gu 2024), Mamba-3, GLA (Yang et al. 2023) and
+RetNet (Sun et al. 2023).
 
 For every prompt and head, with a state S of K×V numbers that starts at zero:
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.digits import error_text
+from bench.digits import count_of, error_text
 from bench.paper.exhibits import named
 from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, tasks_of
@@ -262,4 +262,4 @@ def _lost_warnings(task: TaskResults, state: str) -> Iterator[str]:
         settings = zip(runs["series"], runs["size"], runs["learning_rate"], strict=True)
         cells = [f"{series} {size} at {short(rate)}" for series, size, rate in settings]
         listed = ", ".join(first_few(list(dict.fromkeys(cells))))
-        yield f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state}: {listed}."
+        yield f"{count_of(len(runs), 'run')} {state}: {listed}."

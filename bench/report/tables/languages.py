@@ -15,6 +15,7 @@ from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions
 from bench.report.data.frame import tally
 from bench.report.tables.table import Table, TableCell
 from bench.report.text import millions
+from bench.results.evaluations import perplexity
 from bench.results.record import MAIN
 from bench.words import architecture_name
 
@@ -197,7 +198,7 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     (score,) = at_positions(*([[value] for value in rows[name]] for name in ("score", "score_se")))
     run_ids = " ".join(rows["id"])
     if column.perplexity:
-        value = math.exp(score.mean)
+        value = perplexity(score.mean)
         # A perplexity in training is one number a run: with one seed, nothing tells its spread.
         return Ours(value, value * score.half_width or None, run_ids), state
     return Ours(100 * score.mean, 100 * score.half_width, run_ids), state
@@ -259,7 +260,7 @@ def _reference(rows: pd.DataFrame, column: TableColumn) -> float | None:
         return None
     overall = float(rows["overall"].iloc[0])
     value = float(rows["value"].iloc[-1]) if math.isnan(overall) else overall
-    return math.exp(value) if column.perplexity else 100 * value
+    return perplexity(value) if column.perplexity else 100 * value
 
 
 def _beyond(column: TableColumn, paper: str, references: pd.DataFrame) -> bool:

@@ -101,6 +101,8 @@ class RegBench(NextToken, Sizes):
             raise ValueError(
                 f"{self.max_edges} edges with different letters need min_letters {self.max_edges}"
             )
+        if self.max_letters < 2:
+            raise ValueError("max_letters must be at least 2: a single letter is always the right answer")
         if self.max_letters > MOST_LETTERS:
             raise ValueError(f"max_letters is at most {MOST_LETTERS}")
         if self.max_string_length < 2:

@@ -142,6 +142,7 @@ def test_a_batch_has_the_prompts_of_its_languages(stored: int, monkeypatch: pyte
         ({"languages": 5, "max_states": 3}, "min_states"),
         ({"languages": 5, "max_edges": 4}, "max_edges|edges"),
         ({"languages": 5, "max_letters": 61}, "max_letters"),
+        ({"languages": 5, "max_letters": 1, "min_letters": 1, "max_edges": 1}, "max_letters"),
         ({"languages": 5, "max_string_length": 1}, "max_string_length"),
         ({"languages": 5, "max_string_length": 5000}, "tokens"),
     ],
