@@ -8,7 +8,8 @@ A claim is decided from all of its runs or not at all:
   or are synthetic; or models are compared of which none has learned enough, none can be better on these
   prompts, or none finished; or two numbers have no ratio (0 and 0).
 * *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
-  on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart.
+  on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart,
+  or on a choice that would be another one without one of the seeds.
 * *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
   and a claim that states one is contradicted. An equivalence is then undecided.
 """
