@@ -17,10 +17,11 @@ from bench import environment
 from bench.api import make_task
 from bench.errors import UserError
 from bench.files import as_read
+from bench.json_data import digest
 from bench.results import FORMAT, task_facts
 from bench.results.record import MAIN, EvaluationRecord
 from bench.results.store import path_of_evaluation, store_evaluation
-from bench.run import MOST_PROMPTS, Run, digest
+from bench.run import MOST_PROMPTS, Run
 from bench.tasks import Task
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ that trains with it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -17,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 
 from bench import flops
+from bench.digits import short
 from bench.frozen import Frozen, identity
+from bench.json_data import digest
 from bench.models.architecture import Architecture
 from bench.models.sizes import Size
 from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
@@ -345,36 +345,3 @@ def text_of(run: object, name: str) -> str:
     if value is None:
         return "none"
     return short(value) if isinstance(value, float) else str(value)
-
-
-def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that identify a JSON value."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """Yield every scalar (or list of scalars) inside nested dicts and lists, with its path of keys."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, dict | list | tuple | Mapping):
-                yield from leaves(inner, (*path, str(key)))
-            else:
-                yield (*path, str(key)), inner
-    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, (*path, str(index)))
-    else:
-        yield path, json.dumps(value) if isinstance(value, list | tuple) else value
-
-
-def short(number: float) -> str:
-    """A number as people write it: 1e-4, 0.5, 10."""
-    text = f"{number:g}"
-    if "e" not in text and 0 < abs(number) < 0.01:
-        text = f"{number:.3e}"
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}"
-    return text

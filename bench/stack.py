@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.run import Run, digest
+from bench.json_data import digest
+from bench.run import Run
 
 MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
 """What may differ between the members of a stack."""

@@ -16,12 +16,13 @@ from bench import suite as suites
 from bench.check.quantity import FILTERS, Quantity
 from bench.filters import RUN_FIELDS
 from bench.frozen import Frozen, identity
+from bench.json_data import digest
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba, S4Mamba
 from bench.results.record import RecordedRun
 from bench.results.table import DESCRIBED
-from bench.run import SETTINGS, digest
+from bench.run import SETTINGS
 from bench.suite.format import Point, Settings
 from bench.suite.shipped import is_suite
 

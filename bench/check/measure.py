@@ -20,13 +20,13 @@ from bench.check.measurement import Measurement, Preferred, drawn, finite, sprea
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
 from bench.check.readiness import count_of
-from bench.digits import error_text
+from bench.digits import error_text, short
 from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at, trivial_error
 from bench.results.flops_axis import axis_flops, mean_flops
-from bench.run import Run, short
+from bench.run import Run
 from bench.selection import Errors, TunedValues, choose, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors
 

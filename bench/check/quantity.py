@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from bench.digits import short
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen, with_fields
 from bench.paper.exhibits import named
 from bench.paper.protocol import departure
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import SETTINGS, Run, short, text_of
+from bench.run import SETTINGS, Run, text_of
 
 if TYPE_CHECKING:
     from bench.suite import Experiment, Suite

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.check.quantity import LayersAndWidth, Quantity
-from bench.digits import scientific
+from bench.digits import scientific, short
 from bench.results.evaluations import headline_words
 from bench.results.horizon import HORIZON_ACCURACY
 from bench.results.record import MAIN
-from bench.run import Run, short
+from bench.run import Run
 from bench.words import architecture_name, options_in_words, setting_in_words, task_name, title_of
 
 _METRICS = {

@@ -10,8 +10,9 @@ from bench import tracking
 from bench.cli import printing
 from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
+from bench.json_data import leaves
 from bench.plan.planned import Planned
-from bench.run import Run, leaves
+from bench.run import Run
 
 CLUSTERS = ("local", "slurm")
 

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from bench.digits import short
+from bench.json_data import leaves
 from bench.results.evaluations import error_at, prompt_errors
 from bench.results.record import MAIN, RecordedRun, RunRecord
 from bench.results.store import Pool
-from bench.run import SETTINGS, leaves, short
+from bench.run import SETTINGS
 from bench.uncertainty import student_95
 
 Word = Literal["same", "better", "worse", "not comparable"]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.json_data import leaves
 from bench.report.data.naming import named
 from bench.report.data.scale import ScoreScale
 from bench.report.style import Look, looks
@@ -29,7 +30,7 @@ from bench.results.evaluations import (
 from bench.results.flops_axis import AXIS, axis_flops
 from bench.results.horizon import horizon, horizon_unit
 from bench.results.record import MAIN, SELECTION, Scores
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.tasks import TASKS
 from bench.tasks.task import LONGER
 from bench.uncertainty import Floats
