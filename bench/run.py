@@ -19,7 +19,7 @@ from bench.digits import short
 from bench.frozen import Frozen, identity
 from bench.json_data import digest
 from bench.models.architecture import Architecture
-from bench.models.sizes import Size
+from bench.models.sizes import Size, size_key
 from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
@@ -265,7 +265,7 @@ class Run(Frozen):
     def label(self) -> str:
         """A name for people; never parsed."""
         return (
-            f"{self.architecture.name}-{self.size.layers}x{self.size.width}"
+            f"{self.architecture.name}-{size_key(self.size)}"
             f"-lr{short(self.learning_rate)}-clip{short(self.clip)}-s{self.seed}-{self.id}"
         )
 

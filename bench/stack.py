@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.json_data import digest
+from bench.models.sizes import size_key
 from bench.run import Run
 
 MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
@@ -70,8 +71,7 @@ class Stack:
         """A name for people."""
         if len(self) == 1:
             return self.first.label
-        size = self.first.size
-        return f"{len(self)} x {self.first.architecture.name}-{size.layers}x{size.width}"
+        return f"{len(self)} x {self.first.architecture.name}-{size_key(self.first.size)}"
 
 
 def shape(run: Run) -> str:

@@ -48,9 +48,9 @@ MAY_IMPORT = {
     "optimizers": "errors frozen kernels lazy",
     "run": "digits flops frozen json_data models.architecture models.sizes optimizers paper.sizes "
     "precision tasks",
-    "stack": "json_data run",
+    "stack": "json_data models.sizes run",
     "filters": "digits errors models.architectures results run",
-    "results": "digits errors files frozen json_data models.architectures run tasks uncertainty",
+    "results": "digits errors files frozen json_data models.architectures models.sizes run tasks uncertainty",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
@@ -63,7 +63,8 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "tracking": "dispatch.state errors files results run",
-    "plan": "dispatch.stacking dispatch.status errors filters results run speed.records stack suite",
+    "plan": "dispatch.stacking dispatch.status errors filters models.sizes results run speed.records "
+    "stack suite",
     "report": "check differences digits errors files frontier json_data models.architectures models.sizes "
     "optimizers paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "

@@ -22,7 +22,7 @@ from bench.check.quantity import Quantity
 from bench.check.readiness import count_of
 from bench.digits import error_text, short
 from bench.frontier import all_interpolated, error_at, frontier
-from bench.models.sizes import Size
+from bench.models.sizes import Size, size_text
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at, trivial_error
 from bench.results.flops_axis import axis_flops, mean_flops
@@ -231,7 +231,7 @@ def _between(left: float, before: Floats, right: float, after: Floats, budget: f
 def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     """A setting in words; with its number among several settings."""
     rate, clip = setting
-    words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
+    words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
     return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.check.quantity import LayersAndWidth, Quantity
 from bench.digits import scientific, short
+from bench.models.sizes import size_text
 from bench.results.evaluations import headline_words
 from bench.results.horizon import HORIZON_ACCURACY
 from bench.results.record import MAIN
@@ -102,7 +103,7 @@ def _field(field: str, value: Any, others: Iterable[str]) -> str:
     if isinstance(value, Quantity):
         return f"{'less' if field == 'minus' else 'over'} {in_words(value)}"
     if isinstance(value, LayersAndWidth):
-        return f"{value.layers}×{value.width}"
+        return size_text(value)
     if isinstance(value, dict):
         return ", ".join(_named(field, value))
     if field == "experiment":

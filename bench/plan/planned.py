@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.dispatch.stacking import advised_members, begun, form
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
+from bench.models.sizes import size_key
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
 from bench.results.flops_axis import AXIS
@@ -174,10 +175,7 @@ def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], li
 FILTER_FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
     **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
-    "size": lambda planned: [
-        planned.run.size_group or "",
-        f"{planned.run.size.layers}x{planned.run.size.width}",
-    ],
+    "size": lambda planned: [planned.run.size_group or "", size_key(planned.run.size)],
     "id": lambda planned: [planned.run.id],
     "state": lambda planned: [planned.status.word],
 }
