@@ -110,7 +110,7 @@ class Group:
         first = self.rank * share + min(self.rank, remainder)
         return prompts.part(slice(first, first + share + (self.rank < remainder)))
 
-    def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> Tensor:
+    def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Replace gradients of this process's sum by gradients of the mean over all processes.
 
         Args:
@@ -119,17 +119,18 @@ class Group:
             count: number of these losses, scalar.
 
         Returns:
-            The mean loss over all processes, scalar.
+            The sum of the losses of all processes, and their number, scalars.
         """
         # One collective operation instead of one per parameter: every operation has a latency of its own.
         sums = torch.stack((total.detach(), count.to(total.dtype)))
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), sums])
         self._collective(distributed.all_reduce, flat)
-        flat /= flat[-1].clamp(min=1.0)
+        all_total, all_count = flat[-2].clone(), flat[-1].clone()
+        flat /= all_count.clamp(min=1.0)
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
             gradient.copy_(mean.view_as(gradient))
-        return flat[-2]
+        return all_total, all_count
 
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite the tensors of all processes with the leader's."""

@@ -119,13 +119,13 @@ class _Pass(NamedTuple):
 
 
 def _spread_pass(state: State, group: Group, length: int) -> _Pass:
-    """A run that is spread over processes: this one's rows, and the mean over all processes."""
+    """A run that is spread over processes: this one's rows, then sums and means over all processes."""
     run = state.stack.first
     rows = group.rows(_batch(run, Draws(run.seed, "train", state.step), length))
     total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
     gradients = _gradients(total, state)
-    losses = group.average(gradients, total, count).view(1)
-    return _Pass(losses, losses, torch.ones_like(losses), gradients)
+    sums, counts = (value.view(1) for value in group.average(gradients, total, count))
+    return _Pass(sums / counts.clamp(min=1.0), sums, counts, gradients)
 
 
 def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:

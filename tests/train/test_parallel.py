@@ -172,9 +172,26 @@ def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.Mon
     # Two shares of unequal counts, as a task that masks positions has them: 3 losses here, 1 there.
     gradient = torch.tensor([6.0])  # of w(1 + 2 + 3)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(torch.tensor([10.0, 10, 1])))
-    mean = Group(0, 2, None, lambda: False).average([gradient], torch.tensor(6.0), torch.tensor(3.0))
-    assert float(mean) == (6 + 10) / 4
+    total, count = Group(0, 2, None, lambda: False).average([gradient], torch.tensor(6.0), torch.tensor(3.0))
+    assert (float(total), float(count)) == (6 + 10, 3 + 1)
     assert float(gradient) == (6 + 10) / 4
+
+
+def test_the_training_score_weighs_all_letters_alike_in_a_group_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of RegBench differ in their numbers of letters, so a mean of their means is another number."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat)  # a group of one process
+    run = spread_run("transformer", task=TASKS["regbench"](languages=30))
+    point_losses = []
+    for group in (None, Group(0, 1, None, lambda: False)):
+        state = initial_state(Stack.of(run), CPU, "sequential")
+        step = eager_step(state, group)
+        for _ in range(3):
+            step()
+        point_losses.append(state.point_losses)
+    alone, together = point_losses
+    assert alone is not None
+    assert torch.equal(alone[1], together[1])
+    assert torch.allclose(alone[0], together[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
