@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, is_done
 from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
 from bench.dispatch.order import Order
+from bench.dispatch.slurm.commands import NoAnswer, NoCommand, output_of
 from bench.dispatch.slurm.environment import cluster_job
 from bench.dispatch.state import Folder
 from bench.environment import gpu_memory_mib
@@ -34,6 +34,8 @@ PATIENCE_SECONDS = 180.0
 """How long a job waits for runs that other processes hold, such as a predecessor on another node."""
 LAST_SECONDS = 3600.0
 """How long a job that got SIGTERM waits for its end. Preemption may grant it so much time."""
+COMMAND_SECONDS = 60.0
+"""Longest wait for a command of Slurm."""
 MOST_FRUITLESS = 3
 """A job that reaches its time limit so many times in a row without a step is not requeued."""
 
@@ -187,9 +189,14 @@ class SlurmJob:
         """Requeue the job if runs are left, because one of the tasks that train a run together has died."""
         remaining = [job for job in self.jobs if not is_done(job, self.order.results)]
         if any(not Folder.of(self.order.results, job.id).failure() for job in remaining):
-            command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
-            subprocess.run(command, check=False, timeout=60)  # another task may have been faster
-            time.sleep(LAST_SECONDS)
+            try:
+                output_of("scontrol", "requeue", os.environ["SLURM_JOB_ID"], seconds=COMMAND_SECONDS)
+            except NoCommand as problem:
+                print(f"not requeued: {problem}; the same bench run command resumes the runs", flush=True)
+                raise SystemExit(1) from None
+            except NoAnswer as problem:  # another task may have been faster
+                print(f"scontrol requeue: {problem}", flush=True)
+            time.sleep(LAST_SECONDS)  # until Slurm ends this job
         raise SystemExit(1)
 
     def _record(self, error: Exception) -> None:
@@ -217,4 +224,7 @@ def _clear_half_written() -> None:
 def _cancel_pending() -> None:
     """Cancel the pending jobs of this array. Those that start nevertheless end at once."""
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
-        subprocess.run(["scancel", "--state=PENDING", array], check=False, timeout=60)
+        try:
+            output_of("scancel", "--state=PENDING", array, seconds=COMMAND_SECONDS)
+        except NoAnswer as problem:
+            print(f"pending jobs of the array were not cancelled: {problem}", flush=True)
