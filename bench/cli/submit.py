@@ -72,6 +72,7 @@ def submit_order(
     """
     check_slurm()
     _check_precision(todo, options)
+    _check_gpus(options)
     kind = "gpu" if options.site.wants_gpus else "cpu"
     check_fit(options.site, todo, memories, out)
     items = _work_items(jobs, todo, results, memories, options)
@@ -155,6 +156,15 @@ def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
     if not options.site.wants_gpus and precisions:
         names = ", ".join(sorted(precisions))
         raise UserError(f"precision {names} needs GPUs, and the site file requests none")
+
+
+def _check_gpus(options: SlurmOptions) -> None:
+    site = options.site
+    if site.gres is not None and 0 < site.gpus < options.spread:
+        raise UserError(
+            f"--gpus-per-run {options.spread}: jobs have {printing.count(site.gpus, 'GPU')} "
+            f"(gres: {site.gres} in the site file)"
+        )
 
 
 @dataclass
