@@ -306,16 +306,16 @@ class Run(Frozen):
 
     def training_flops(self, steps: int | None = None) -> int:
         """Training FLOPs of the first `steps` steps (default: all), with the curriculum counted."""
-        size = self.size
+        size, steps = self.size, self.steps if steps is None else steps
         return flops.training_flops(
-            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps
         )
 
     def training_flops_full_length(self, steps: int | None = None) -> int:
         """Training FLOPs of the first `steps` steps (default: all), each at the full prompt length."""
-        size = self.size
+        size, steps = self.size, self.steps if steps is None else steps
         return flops.training_flops_full_length(
-            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps
         )
 
 

@@ -25,6 +25,7 @@ from bench.results.table import DESCRIBED
 from bench.run import SETTINGS
 from bench.suite.format import Point, Settings
 from bench.suite.shipped import is_suite
+from bench.tasks import TASKS
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
@@ -161,3 +162,10 @@ def test_no_two_architectures_are_the_same_but_for_their_names() -> None:
 def test_every_later_field_names_a_field() -> None:
     for model in (Architecture, *{type(block) for each in ARCHITECTURES.values() for block in each.pattern}):
         assert model.later_fields.keys() <= model.model_fields.keys()
+
+
+@pytest.mark.parametrize("task", ["linear_regression", "sparse_parity"])
+def test_no_steps_cost_nothing(task: str) -> None:
+    run = small_run(task=TASKS[task].example())
+    assert run.training_flops(0) == run.training_flops_full_length(0) == 0
+    assert run.training_flops() == run.training_flops(run.steps) > 0
