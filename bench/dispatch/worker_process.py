@@ -40,13 +40,13 @@ def prepare(machine: Machine) -> Tested:
     return [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
 
 
-def trust(kernels: Tested) -> None:
+def trust(tested: Tested) -> None:
     """Check the outcomes of the self-test.
 
     Raises:
         KernelDisagrees: a kernel disagrees with its reference on this device.
     """
-    for outcome in kernels:
+    for outcome in tested:
         if not outcome["agrees"]:
             raise KernelDisagrees(
                 f"{outcome['kernel']} ({outcome['backend']}) differs from its reference: outputs by "

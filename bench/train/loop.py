@@ -115,7 +115,7 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
         return _train(stack, folder, options)
     finally:
         if options.group is not None:
-            options.group.tell(0)  # also after an exception: the followers must not wait for more steps
+            options.group.end_run()  # also after an exception: the followers must not wait for more steps
 
 
 def prepare(stack: Stack, options: TrainingOptions) -> State:

@@ -5,10 +5,14 @@ The processes add up sums and counts, never means, so that all prompts and posit
 
     (∇ Σ losses, Σ losses, number of losses)  →  all-reduce (sum)  →  divide by the number
 
-Clipping therefore uses the true gradient of the batch, and all processes take the same step. The process of
-rank 0 leads: it evaluates, saves, reports, and tells the followers how many steps to take. Losses equal those
-of a single device up to the order of additions. A run with dropout is refused: a process would number the
-rows of its masks from 0, so the masks would differ from those of a single device.
+Clipping therefore uses the true gradient of the batch, and all processes take the same step. Losses equal
+those of a single device up to the order of additions. A run with dropout is refused: a process would number
+the rows of its masks from 0, so the masks would differ from those of a single device.
+
+The process of rank 0 leads: it evaluates, saves and reports. It tells the followers what to do in numbers:
+
+    place of a run in the list of jobs, number of steps, number of steps, …, 0      for each run
+    −1                                                                              after the last run
 """
 
 from __future__ import annotations
@@ -35,13 +39,15 @@ PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others to join, or in a collective operation."""
 LAST_MESSAGE_SECONDS = 60.0
 """How long a follower that is asked to stop waits for the leader, which saves and sends its last message."""
+END_OF_RUN, END_OF_RUNS = 0, -1
+"""The messages after the steps of a run, and after the last run."""
 KEPT_MESSAGES = 100
 """Messages that stay in the store. No follower is this many messages behind: every step needs all
 processes."""
 
 
 class Abandoned(Exception):
-    """The leader ended, or this process was asked to stop while it waited for the leader."""
+    """This process was asked to stop, and the leader has sent no message for `LAST_MESSAGE_SECONDS`."""
 
 
 @dataclass
@@ -53,7 +59,8 @@ class Group:
         size: number of processes.
         store: key-value store for the leader's messages.
         stopped: returns whether this process was asked to stop.
-        lost: whether a collective operation failed because another process ended.
+        lost: whether another process has ended too early: a collective operation failed, or the leader is
+            silent.
     """
 
     rank: int
@@ -86,11 +93,16 @@ class Group:
             self.store.delete_key(f"told/{self._messages - KEPT_MESSAGES}")
         self._messages += 1
 
+    def end_run(self) -> None:
+        """Leader: tell all followers that the run has no more steps."""
+        self.tell(END_OF_RUN)
+
     def hear(self) -> int:
         """Follower: wait for the leader's next number.
 
         Raises:
             Abandoned: this process was asked to stop and no number came within `LAST_MESSAGE_SECONDS` of it.
+                The leader then counts as lost.
         """
         key, began = f"told/{self._messages}", time.monotonic()
         asked = math.inf
@@ -99,6 +111,7 @@ class Group:
             if self.stopped():
                 asked = min(asked, now)
             if now - asked > LAST_MESSAGE_SECONDS:
+                self.lost = True
                 raise Abandoned
             time.sleep(0.001 if now - began < 5 else 0.05)
         self._messages += 1
@@ -150,7 +163,7 @@ class Group:
         if self.lost:
             return
         if self.rank == 0:
-            self.tell(-1)
+            self.tell(END_OF_RUNS)
             deadline = time.monotonic() + 10
             while self.store.add("left", 0) < self.size - 1 and time.monotonic() < deadline:
                 time.sleep(0.01)

@@ -21,6 +21,7 @@ from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool, machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
+from bench.dispatch.worker import _Worker
 from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.run import Run
 from bench.stack import Stack
@@ -127,6 +128,17 @@ def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
     with pytest.raises(Abandoned):
         group.hear()
     assert 640 < now < 720
+
+
+def test_a_follower_whose_leader_is_silent_leaves_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.train.parallel.LAST_MESSAGE_SECONDS", 0.0)
+    group = Group(1, 2, SimpleNamespace(check=lambda keys: False), stopped=lambda: True)
+    worker = _Worker(Order(tmp_path, (), {}), Machine(), group.stopped, [], group)  # type: ignore[arg-type]
+    worker.follow([])
+    assert "the leading process is silent" in capsys.readouterr().out
+    group.leave()  # asks nothing of the store, whose process may be gone
 
 
 def test_a_model_that_carries_its_state_is_not_spread() -> None:
