@@ -61,7 +61,7 @@ class StackMembers:
         """
         from bench.train.loop import Progress
 
-        step = max(int((folder.heartbeat() or {}).get("step", 0)) for folder in self.folders)
+        step = max(folder.last_step() for folder in self.folders)
         self.report(Progress(step, (None,) * len(self.stack), 0.0))
 
     def report(self, progress: Progress) -> None:

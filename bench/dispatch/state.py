@@ -63,6 +63,10 @@ class Folder:
         """The last heartbeat, whose process may be dead; None if there is none or it is damaged."""
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
+    def last_step(self) -> int:
+        """The step of the last heartbeat, whose process may be dead; 0 without one."""
+        return int((self.heartbeat() or {}).get("step", 0))
+
     def alive(self) -> bool:
         """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
         beat = self.heartbeat()
@@ -97,7 +101,7 @@ class Folder:
 
     def record_death(self) -> int:
         """Record that the run's process died. Returns the number of deaths since the last progress."""
-        step = int((self.heartbeat() or {}).get("step", 0))
+        step = self.last_step()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
         count = 1 + (int(record.get("deaths", 0)) if record.get("step") == step else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step})

@@ -27,7 +27,7 @@ from bench import results as pool
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
-from bench.dispatch.plugin_checks import announce, check_plugins, record_plugins
+from bench.dispatch.plugin_checks import check_plugins, record_plugins
 from bench.dispatch.stacking import begin, companions
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
@@ -236,18 +236,14 @@ class _Worker:
         trust(self.tested)
         # Before the heartbeats, so that a run that trains has a log.
         print(_header(stack, self.machine, self.cluster_job), flush=True)
-        # Before the check, so that a death during the check counts for these runs.
-        for run in stack.members:
-            if not is_done(run, results):
-                announce(run, Folder.of(results, run.id), self.machine.device, **self._job_field)
+        members = StackMembers(
+            stack, self.order, self.machine, self._job_field, self._provenance, self._failed
+        )
+        members.begin()  # before the check, so that a death during the check counts for these runs
         with self.stop.at_once():
             check_plugins(stack.first, self.machine.device, self.machine.kernels)
         if self.group is not None:
             self.group.tell(place)
-        members = StackMembers(
-            stack, self.order, self.machine, self._job_field, self._provenance, self._failed
-        )
-        members.begin()
         options = TrainingOptions(
             device=torch.device(self.machine.device),
             kernels=self.machine.kernels,

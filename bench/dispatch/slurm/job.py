@@ -173,7 +173,7 @@ class SlurmJob:
             if is_done(job, self.order.results):
                 steps += job.steps if isinstance(job, Run) else 1
             else:
-                steps += int((Folder.of(self.order.results, job.id).heartbeat() or {}).get("step", 0))
+                steps += Folder.of(self.order.results, job.id).last_step()
         return steps
 
     def _end(self, pool: LocalPool) -> None:
