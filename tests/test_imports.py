@@ -63,8 +63,8 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "tracking": "dispatch.state errors files results run",
-    "plan": "dispatch.stacking dispatch.status errors filters models.sizes results run speed.records "
-    "stack suite",
+    "plan": "dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes results run "
+    "speed.records stack suite",
     "report": "check differences digits errors files frontier json_data models.architectures models.sizes "
     "optimizers paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
@@ -76,7 +76,7 @@ MAY_IMPORT = {
     # The commands know everything, and nothing knows the commands.
     "cli": "check differences digits dispatch docstrings environment errors files filters flops frozen "
     "json_data kernels models names other_prompts paper plan plugins precision report results run speed "
-    "suite tasks tracking train.backends_agree",
+    "stack suite tasks tracking train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""

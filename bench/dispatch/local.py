@@ -32,7 +32,7 @@ from bench.environment import local_device
 from bench.errors import UserError
 from bench.results import STATE
 from bench.run import Run
-from bench.stack import shape
+from bench.stack import stack_shape
 
 MOST_DEATHS = 3
 """A run whose process dies so often without progress has failed."""
@@ -134,7 +134,7 @@ class LocalPool:
         earlier: Counter[str] = Counter()
         ranks = []
         for job in self.jobs:
-            own = shape(job) if isinstance(job, Run) else job.id
+            own = stack_shape(job) if isinstance(job, Run) else job.id
             ranks.append(earlier[own])
             earlier[own] += 1
         return sorted(range(len(ranks)), key=ranks.__getitem__)

@@ -28,7 +28,7 @@ from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import check_plugins, record_plugins
-from bench.dispatch.stacking import begin, companions
+from bench.dispatch.stacking import locked_stack, record_members
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
 from bench.environment import code_identity
@@ -162,7 +162,7 @@ class _Worker:
                     if isinstance(job, Baselines):
                         self._do(folder, lambda: self._baselines(job, folder))
                     else:
-                        with companions(job, jobs, results, self.machine) as stack:
+                        with locked_stack(job, jobs, results, self.machine) as stack:
                             self._train_all(stack, jobs.index(job))
         except OSError as error:  # the failure cannot be recorded, for example if the folder is a file
             if no_room(error):
@@ -256,7 +256,8 @@ class _Worker:
             plugins=plugins.version_of((run.task, run.architecture) for run in stack.members),
         )
         try:
-            train_stack(stack, begin(stack, results), options)
+            record_members(stack, results)
+            train_stack(stack, Folder.of(results, stack.id).path, options)
         except Interrupted:
             members.interrupted()
             return

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.dispatch.stacking import advised_members, begun, form
+from bench.dispatch.stack_sizes import advised_members
+from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
 from bench.models.sizes import size_key
@@ -18,7 +19,7 @@ from bench.results import Pool
 from bench.results.flops_axis import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run
-from bench.stack import stackable
+from bench.stack import form_stacks, stackable
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -144,7 +145,7 @@ def stacked(
 
     ended = [entry.run for entry in planned if entry.has_ended]
     missing = [entry.run for entry in planned if not entry.has_ended]
-    stacks = [*form(missing, size, begun(results)), *form(ended, size)]
+    stacks = [*form_stacks(missing, size, interrupted_stacks(results)), *form_stacks(ended, size)]
     places = {run.id: (number, len(stack)) for number, stack in enumerate(stacks) for run in stack}
     return [
         replace(entry, estimate=speeds.estimate(entry.run, members), stack=number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from dataclasses import replace
@@ -19,6 +18,7 @@ from synthetic import (
     experiment_of,
     grid,
     run_of,
+    speed_record,
     suite_of,
     task_named,
 )
@@ -27,16 +27,14 @@ from bench import suite as suites
 from bench.cli import arguments, withdraw
 from bench.cli.arguments import SuiteChoice
 from bench.cli.plan import show_plan
-from bench.dispatch.stacking import advised_members, form
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.optimizers import AdamW
 from bench.plan.planned import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
-from bench.run import Run
 from bench.speed import records
-from bench.speed.records import Record, Row, flops_per_step, shape_of
+from bench.speed.records import shape_of
 
 LINEAR, PARITY = task_named("linear_regression"), task_named("sparse_parity")
 FIRST = grid(LINEAR, ("transformer", "mamba"), ((4, 256), (2, 128)), (1e-4, 5e-5), (0, 1))
@@ -214,67 +212,19 @@ def test_a_total_adds_what_is_known_and_counts_the_rest(values: list[float | Non
 # Stacks
 
 
-def record_of(run: Run, *times: tuple[int, float], device: str = "this device", **fields: Any) -> Record:
-    """What `bench speed` would have measured: milliseconds per step by members."""
-    rows = [
-        Row(shape_of(run), run.task.name, run.size.heads, members, "triton", flops_per_step(run), ms, 9.0, 99)
-        for members, ms in times
-    ]
-    return Record(device, "gpu", 80_000, rows=tuple(rows), **fields)
-
-
 def test_records_of_bench_speed_count_as_measurements_of_each_stack() -> None:
-    speeds = Speeds(Pool(), "this device", "cpu", [record_of(run_of(), (1, 10.0), (16, 32.0))])
+    speeds = Speeds(Pool(), "this device", "cpu", [speed_record(run_of(), (1, 10.0), (16, 32.0))])
     assert speeds.kind == "gpu"
     run = run_of(seed=3, steps=1000)
     assert speeds.estimate(run, 1) == TimeEstimate(10.0, "measured", 1)
     assert speeds.estimate(run, 16) == TimeEstimate(2.0, "measured", 16)
-    other = Speeds(Pool(), "another device", "gpu", [record_of(run_of(), (1, 10.0))])
+    other = Speeds(Pool(), "another device", "gpu", [speed_record(run_of(), (1, 10.0))])
     assert not other
-    assert Speeds(Pool(), None, "cpu", [record_of(run_of(), (1, 10.0))]).device == "this device"
-
-
-def test_the_smallest_stack_close_to_the_best_time_per_member_is_advised() -> None:
-    run = run_of()
-    record = record_of(run, (1, 10.0), (2, 12.0), (4, 16.0), (8, 31.0), (16, 62.0))
-    assert advised_members(run, "gpu", record, None) == 4  # 4 ms a member, the best is 3.875
-    assert advised_members(run, "gpu", record, 100 << 20) == 3  # 24.75 MiB a member
-    assert advised_members(run, "gpu", record_of(run, (1, 10.0), (16, 200.0)), None) == 1
-    assert advised_members(run, "cpu", record, None) == 1
-
-
-def test_without_a_comparison_of_stacks_width_and_memory_decide() -> None:
-    run = run_of(width=128)
-    assert advised_members(run, "gpu", None, None) == advised_members(run_of(width=64), "gpu", None, None)
-    assert advised_members(run, "gpu", record_of(run, (1, 10.0)), None) == 16
-    assert advised_members(run_of(width=768), "gpu", None, None) == 1
-    assert advised_members(run, "gpu", None, 1.0) == 1
-    assert advised_members(run_of(architecture="lstm", width=128), "gpu", None, None) == 1
-
-
-@given(
-    seeds=st.lists(st.integers(0, 50), unique=True, max_size=12),
-    wide=st.lists(st.integers(0, 50), unique=True, max_size=5),
-    size=st.integers(1, 6),
-)
-def test_stacks_hold_every_run_once_with_its_like(seeds: list[int], wide: list[int], size: int) -> None:
-    runs = [run_of(seed=seed) for seed in seeds] + [run_of(seed=seed, width=512) for seed in wide]
-    stacks = form(runs, lambda run: size if run.size.width == 256 else 1)
-    assert sorted(run.id for stack in stacks for run in stack) == sorted(run.id for run in runs)
-    assert all(len({run.size.width for run in stack}) == 1 for stack in stacks)
-    assert len(stacks) == math.ceil(len(seeds) / size) + len(wide)
-    assert all(len(stack) <= size for stack in stacks)
-
-
-def test_a_stack_that_was_begun_stays_together() -> None:
-    runs = [run_of(seed=seed) for seed in range(6)]
-    begun = [[runs[1].id, runs[4].id]]
-    stacks = {frozenset(run.seed for run in stack) for stack in form(runs, lambda run: 2, begun)}
-    assert stacks == {frozenset({1, 4}), frozenset({0, 2}), frozenset({3, 5})}
+    assert Speeds(Pool(), None, "cpu", [speed_record(run_of(), (1, 10.0))]).device == "this device"
 
 
 def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
-    record = record_of(FIRST[0], (1, 10.0), (2, 10.0))
+    record = speed_record(FIRST[0], (1, 10.0), (2, 10.0))
     speeds = Speeds(Pool(), "this device", "gpu", [record])
     runs = plan(SUITE, NOWHERE, Pool(), speeds)
     alike = [entry for entry in runs if shape_of(entry.run) == shape_of(FIRST[0])]
@@ -318,7 +268,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     totals = printed[printed.index("By experiment") :]
     assert re.search(rf"all, each run once +{len(runs)} +· +· +· +{len(runs)} ", totals), "no time is known"
     records.store(
-        records.path_of(tmp_path, "this device"), replace(record_of(runs[0], (1, 3.6)), device_kind="cpu")
+        records.path_of(tmp_path, "this device"), replace(speed_record(runs[0], (1, 3.6)), device_kind="cpu")
     )
     show_plan(SuiteChoice.of(suite), tmp_path, as_json=True)
     first, *others = json.loads(capsys.readouterr().out)["runs"]

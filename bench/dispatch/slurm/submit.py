@@ -13,13 +13,14 @@ from typing import Any
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.commands import NoAnswer, output_of
-from bench.dispatch.slurm.grouping import Capacity, JobPlan, chunks
+from bench.dispatch.slurm.grouping import Capacity, JobPlan
 from bench.dispatch.slurm.job import SlurmJob
 from bench.dispatch.slurm.queue import queue_of
 from bench.dispatch.slurm.site import Site
 from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
 from bench.dispatch.status import Queue
 from bench.errors import UserError
+from bench.stack import even_parts
 
 REQUEUES = 10_000
 """How often submitit may requeue a job. A job without progress is stopped by `SlurmJob.checkpoint`."""
@@ -121,7 +122,7 @@ def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOpt
     Raises:
         UserError: Slurm refuses; the message is Slurm's, with the number of accepted arrays.
     """
-    arrays = chunks(plans, largest_array())
+    arrays = even_parts(plans, largest_array())
     order.make_folder()
     submission = Submission(
         order.folder,

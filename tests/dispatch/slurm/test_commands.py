@@ -95,6 +95,8 @@ def test_a_configuration_without_a_size_of_arrays_is_an_error(command: Command) 
         largest_array()
     command("scontrol", "echo 'MaxArraySize            = 1001'")
     assert largest_array() == 1001
+    command("scontrol", "echo 'MaxArraySize            = 0'")
+    assert largest_array() == 1, "a cluster without arrays gets single jobs"
     command("scontrol", "echo ClusterName=x")
     with pytest.raises(UserError, match="no MaxArraySize"):
         largest_array()
