@@ -167,7 +167,9 @@ def _scored(kept: KeptModel, task: Task, count: int, device: str) -> dict[str, A
     """
     import torch
 
-    from bench.train.evaluate import evaluation_set, headline, member_scores, summary
+    from bench.train.evaluate import member_scores
+    from bench.train.evaluation_prompts import evaluation_set
+    from bench.train.summaries import headline, summary
 
     run = kept.run
     model = kept.model.to(device)

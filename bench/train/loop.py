@@ -25,12 +25,13 @@ from bench.results.evaluations import converged
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
-from bench.train.evaluate import rounded
+from bench.train.capture import captured_step
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.randomness import seed_random
 from bench.train.scoring import StackScoring
 from bench.train.state import State, initial_state
-from bench.train.step import captured_step, eager_step
+from bench.train.step import eager_step
+from bench.train.summaries import rounded
 from bench.train.weights import state_of
 
 if TYPE_CHECKING:

@@ -24,12 +24,14 @@ from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.train import checkpoint
-from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
+from bench.train.evaluate import member_scores
+from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
+from bench.train.summaries import packed, rounded
 
 CPU = torch.device("cpu")
 NAMES = list(ARCHITECTURES)

@@ -22,8 +22,10 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import Task
 from bench.tasks.task import MAIN
-from bench.train.evaluate import ModelScores, evaluation_set, headline
+from bench.train.evaluate import ModelScores
+from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import TrainingOptions, train_stack
+from bench.train.summaries import headline
 from bench.train.weights import load_model, save, state_of
 
 pytest.importorskip("safetensors", reason="needs the extra weights")
