@@ -159,7 +159,7 @@ def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path
     stack = Stack.of(*(member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
     straight = train_stack(stack, tmp_path / "straight", TrainingOptions(CPU))
     seen: list[Progress] = []
-    options = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
+    options = TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= 5)
     with pytest.raises(Interrupted):
         train_stack(stack, tmp_path / "resumed", options)
     resumed = train_stack(stack, tmp_path / "resumed", TrainingOptions(CPU))

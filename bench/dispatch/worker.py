@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
-from bench import results as pool
+from bench import results as pool_of
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import check_plugins, record_plugins
 from bench.dispatch.stacking import locked_stack, record_members
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
+from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare_process, redirect_output, trust
 from bench.environment import code_identity
 from bench.run import Run
 from bench.stack import Stack
@@ -65,7 +65,7 @@ def work(
     """
     redirect_output(log)
     machine = machine.resolved()
-    tested = prepare(machine)
+    tested = prepare_process(machine)
     stop = StopFlag()  # until now a signal ends the process, because there is nothing to save
     worker = _Worker(order, machine, stop, tested, _join(seat, machine, stop), cluster_job)
     try:
@@ -200,7 +200,7 @@ class _Worker:
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record_plugins(value, job.task)
-        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
+        pool_of.store(pool_of.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
     def _train_all(self, stack: Stack, place: int) -> None:
@@ -251,7 +251,7 @@ class _Worker:
             report=members.report,
             ended=members.store,
             keep_weights=members.keep_weights if self.machine.keep_weights else None,
-            stop=self.stop,
+            asked_to_stop=self.stop,
             group=self.group,
             plugins=plugins.version_of((run.task, run.architecture) for run in stack.members),
         )

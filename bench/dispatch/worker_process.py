@@ -23,7 +23,7 @@ class KernelDisagrees(Exception):
     """A kernel does not compute what its reference computes."""
 
 
-def prepare(machine: Machine) -> Tested:
+def prepare_process(machine: Machine) -> Tested:
     """Apply settings that must precede the first use of torch; run the kernels' self-test."""
     code_identity()  # cached now: the files may change before the first result is stored
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products

@@ -21,7 +21,7 @@ from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
-from bench.train.loop import TrainingOptions, prepare
+from bench.train.loop import TrainingOptions, prepared_state
 from bench.train.state import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
@@ -141,7 +141,7 @@ def stack_losses(
         For each member the training loss of every step, and steps per second.
     """
     options = TrainingOptions(device, backend)
-    state = prepare(stack, options)
+    state = prepared_state(stack, options)
     if perturbed:
         _perturb(state)
     step = options.step(state)

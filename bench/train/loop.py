@@ -32,7 +32,7 @@ from bench.train.scoring import StackScoring
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
 from bench.train.summaries import rounded
-from bench.train.weights import state_of
+from bench.train.weights import state_dict_of
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
@@ -75,8 +75,8 @@ class TrainingOptions:
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        stop: called at every look but the last; if it returns True, the state is saved and `Interrupted`
-            raised.
+        asked_to_stop: called at every look but the last; if it returns True, the state is saved and
+            `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -88,7 +88,7 @@ class TrainingOptions:
     report: Callable[[Progress], None] = lambda progress: None
     ended: Callable[[int, dict[str, Any]], None] = lambda member, result: None
     keep_weights: Callable[[int, dict[str, Tensor]], dict[str, str] | None] | None = None
-    stop: Callable[[], bool] = lambda: False
+    asked_to_stop: Callable[[], bool] = lambda: False
     group: Group | None = None
     plugins: str = ""
 
@@ -110,7 +110,7 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
     those parts of `provenance` that do not come from training.
 
     Raises:
-        Interrupted: `options.stop` returned True; the state is saved in `folder`.
+        Interrupted: `options.asked_to_stop` returned True; the state is saved in `folder`.
     """
     try:
         return _train(stack, folder, options)
@@ -119,7 +119,7 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
             options.group.end_run()  # also after an exception: the followers must not wait for more steps
 
 
-def prepare(stack: Stack, options: TrainingOptions) -> State:
+def prepared_state(stack: Stack, options: TrainingOptions) -> State:
     """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
     # For dropout of whole channels and for draws of a user's model. A checkpoint has the generators' states.
@@ -128,7 +128,7 @@ def prepare(stack: Stack, options: TrainingOptions) -> State:
 
 
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
-    state = prepare(stack, options)
+    state = prepared_state(stack, options)
     saved = checkpoint.restore(folder, state, options.plugins)
     notes = saved or StackNotes([MemberNotes() for _ in stack.members])
     notes.resumptions += saved is not None
@@ -184,11 +184,11 @@ class _Training:
                 return  # a checkpoint now would stay: the folder may be gone, because the result is stored
             # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
             # a resumed training neither repeats nor skips them.
-            stop = options.stop()
-            if stop or time.monotonic() - saved_at >= options.save_every:
+            asked_to_stop = options.asked_to_stop()
+            if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
                 checkpoint.save(self.folder, self.state, self.notes, options.plugins)
                 saved_at = time.monotonic()
-            if stop:
+            if asked_to_stop:
                 raise Interrupted
 
     def _goes_on(self, done: int) -> bool:
@@ -297,7 +297,8 @@ class _Training:
             return None
         if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
             return None  # the tested model is that of an earlier checkpoint
-        return self.options.keep_weights(k, state_of(self.state.model, self.state.parameters.of_member(k)))
+        parameters = self.state.parameters.of_member(k)
+        return self.options.keep_weights(k, state_dict_of(self.state.model, parameters))
 
     def _losses(self) -> tuple[float | None, ...]:
         curves = (member.curve["loss"] for member in self.notes.members)

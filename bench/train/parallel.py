@@ -58,7 +58,7 @@ class Group:
         rank: number of this process; 0 leads.
         size: number of processes.
         store: key-value store for the leader's messages.
-        stopped: returns whether this process was asked to stop.
+        asked_to_stop: returns whether this process was asked to stop.
         lost: whether another process has ended too early: a collective operation failed, or the leader is
             silent.
     """
@@ -66,13 +66,13 @@ class Group:
     rank: int
     size: int
     store: Any
-    stopped: Callable[[], bool]
+    asked_to_stop: Callable[[], bool]
     lost: bool = False
     _messages: int = 0
 
     @classmethod
     def join(
-        cls, rank: int, size: int, address: str, device: torch.device, stopped: Callable[[], bool]
+        cls, rank: int, size: int, address: str, device: torch.device, asked_to_stop: Callable[[], bool]
     ) -> Group:
         """Join the group at `address` (host:port); it communicates by NCCL on GPUs, by gloo on CPUs."""
         host, _, port = address.rpartition(":")
@@ -84,7 +84,7 @@ class Group:
             world_size=size,
             timeout=PATIENCE,
         )
-        return cls(rank, size, store, stopped)
+        return cls(rank, size, store, asked_to_stop)
 
     def tell(self, message: int) -> None:
         """Leader: send a number to all followers."""
@@ -108,7 +108,7 @@ class Group:
         asked = math.inf
         while not self.store.check([key]):
             now = time.monotonic()
-            if self.stopped():
+            if self.asked_to_stop():
                 asked = min(asked, now)
             if now - asked > LAST_MESSAGE_SECONDS:
                 self.lost = True
@@ -180,11 +180,11 @@ def follow(run: Run, options: TrainingOptions) -> None:
     Raises:
         Abandoned: see `Group.hear`.
     """
-    from bench.train.loop import prepare
+    from bench.train.loop import prepared_state
 
     group = options.group
     assert group is not None
-    state = prepare(Stack.of(run), options)
+    state = prepared_state(Stack.of(run), options)
     group.share(list(state.tensors().values()))
     step = options.step(state)
     while (count := group.hear()) > 0:

@@ -168,7 +168,7 @@ def test_a_case_that_fails_is_a_row_that_says_why(monkeypatch: pytest.MonkeyPatc
         def raise_it(*_: Any) -> Any:
             raise error
 
-        monkeypatch.setattr(measuring, "prepare", raise_it)
+        monkeypatch.setattr(measuring, "prepared_state", raise_it)
         return measure(tiny(), 1, CPU, "sequential")
 
     assert fail(torch.OutOfMemoryError("of many MiB")).failure == "out of memory"

@@ -49,7 +49,11 @@ def numbers(result: dict[str, Any]) -> str:
 def interrupted_after(steps: int, run: Run, folder: Path) -> None:
     seen: list[Progress] = []
     with pytest.raises(Interrupted):
-        train(run, folder, TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= steps))
+        train(
+            run,
+            folder,
+            TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= steps),
+        )
 
 
 @pytest.mark.slow
@@ -90,7 +94,9 @@ def test_a_run_reports_its_last_step_then_ends_and_saves_no_more(
     def report(progress: Progress) -> None:
         seen.append(f"step {progress.step}")
 
-    result = train(run, folder, TrainingOptions(CPU, save_every=0.0, report=report, ended=ended, stop=stop))
+    result = train(
+        run, folder, TrainingOptions(CPU, save_every=0.0, report=report, ended=ended, asked_to_stop=stop)
+    )
     assert seen[-1] == "ended"
     assert seen.count("ended") == 1
     if result["outcome"] == "finished":

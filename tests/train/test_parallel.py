@@ -122,7 +122,7 @@ def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
     monkeypatch.setattr("bench.train.parallel.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     answers_at = 640.0
     store = SimpleNamespace(check=lambda keys: now >= answers_at, get=lambda key: b"7")
-    group = Group(1, 2, store, stopped=lambda: now >= 600)
+    group = Group(1, 2, store, asked_to_stop=lambda: now >= 600)
     assert group.hear() == 7
     answers_at = 10_000.0
     with pytest.raises(Abandoned):
@@ -134,8 +134,8 @@ def test_a_follower_whose_leader_is_silent_leaves_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("bench.train.parallel.LAST_MESSAGE_SECONDS", 0.0)
-    group = Group(1, 2, SimpleNamespace(check=lambda keys: False), stopped=lambda: True)
-    worker = _Worker(Order(tmp_path, (), {}), Machine(), group.stopped, [], group)  # type: ignore[arg-type]
+    group = Group(1, 2, SimpleNamespace(check=lambda keys: False), asked_to_stop=lambda: True)
+    worker = _Worker(Order(tmp_path, (), {}), Machine(), group.asked_to_stop, [], group)  # type: ignore[arg-type]
     worker.follow([])
     assert "the leading process is silent" in capsys.readouterr().out
     group.leave()  # asks nothing of the store, whose process may be gone

@@ -166,7 +166,7 @@ def test_the_rate_falls_to_a_quarter_at_every_checkpoint_without_a_new_best(
     assert len(set(expected)) > 1
     rates.clear()
     seen: list[Progress] = []
-    stop = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 45)
+    stop = TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= 45)
     with pytest.raises(Interrupted):
         train(plateau_run(), tmp_path / "resumed", stop)
     resumed = train(plateau_run(), tmp_path / "resumed", TrainingOptions(CPU))
