@@ -14,7 +14,7 @@ from bench.tasks import Task
 
 @dataclass(frozen=True)
 class Baselines:
-    """The baselines of one task on its report prompts, to be computed once."""
+    """The baselines of one task on its test prompts, to be computed once."""
 
     task: Task
     task_id: str

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
 from bench.results import Pool, RunRecord, load_run, path_of
 from bench.run import Run
 
 Word = Literal["finished", "diverged", "running", "queued", "failed", "missing"]
-WORDS: tuple[Word, ...] = ("finished", "diverged", "running", "queued", "failed", "missing")
+WORDS: tuple[Word, ...] = get_args(Word)
+"""The states of runs, in the order in which they are counted."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from small_runs import small_run
 from bench import results as pool_of
 from bench.cli.run_choices import has_dropout
 from bench.dispatch.job import Machine
-from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.local import LocalPool
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import _Worker
@@ -223,7 +224,7 @@ def test_only_dropout_keeps_a_run_from_being_spread() -> None:
 
 
 def test_machines_are_crews_of_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 5)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 5)
     crews = [one.devices for one in machines("auto", None, Machine(), spread=2)]
     assert crews == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
     with pytest.raises(ValueError, match="spread over 8 GPUs: 5 can be used"):

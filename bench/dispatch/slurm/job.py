@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, is_done
-from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
+from bench.dispatch.local import CrewLost, LocalPool, NoRoom
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.commands import NoAnswer, NoCommand, output_of
 from bench.dispatch.slurm.environment import cluster_job
@@ -93,12 +94,12 @@ class SlurmJob:
             return "abandoned"
         try:
             pool = self._pool()
-            _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())
-            signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(terminated=True))
+            _PROCESS.begin(pool, self._steps())
+            signal.signal(signal.SIGTERM, _PROCESS.terminate)
             pool.start()
-            while pool.busy() and not _RUNNING.get("terminated"):
+            while pool.busy() and not _PROCESS.terminated:
                 time.sleep(0.2)
-            if _RUNNING.get("terminated"):
+            if _PROCESS.terminated:
                 self._end(pool)
         except NoRoom:
             raise
@@ -115,16 +116,15 @@ class SlurmJob:
         """The job to requeue after USR2; None for none. Submitit calls this."""
         from submitit.helpers import DelayedSubmission
 
-        if (pool := _RUNNING.get("pool")) is not None:
-            pool.stop(patience=self.save_seconds)
-        began = _RUNNING.get("began", time.monotonic())
+        if _PROCESS.pool is not None:
+            _PROCESS.pool.stop(patience=self.save_seconds)
         fruitless = self.fruitless
         # The warning of the time limit comes after this time. That of a preemption may come earlier; in
         # the first half it does not count as fruitless.
         warned_after = self.limit_seconds - self.save_seconds
-        if self._steps() > _RUNNING.get("before", math.inf):
+        if self._steps() > _PROCESS.steps_before:
             fruitless = 0
-        elif time.monotonic() - began > warned_after / 2:
+        elif _PROCESS.seconds > warned_after / 2:
             fruitless += 1
         if fruitless >= MOST_FRUITLESS:
             self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))
@@ -209,8 +209,37 @@ class SlurmJob:
                 return
 
 
-_RUNNING: dict[str, Any] = {}
-"""State that the signal handlers need. A process is one job."""
+@dataclass
+class _Process:
+    """What signal handlers need to know of this process, which is one job.
+
+    Attributes:
+        pool: its workers; None before they start.
+        steps_before: optimisation steps of all runs when it began.
+        began: `time.monotonic()` at that time; None before.
+        terminated: whether SIGTERM has arrived.
+    """
+
+    pool: LocalPool | None = None
+    steps_before: float = math.inf
+    began: float | None = None
+    terminated: bool = False
+
+    def begin(self, pool: LocalPool, steps: int) -> None:
+        """Record that the workers start, with the steps that the runs have by now."""
+        self.pool, self.steps_before, self.began = pool, steps, time.monotonic()
+
+    def terminate(self, number: int, frame: object) -> None:
+        """Handle SIGTERM."""
+        self.terminated = True
+
+    @property
+    def seconds(self) -> float:
+        """Time since the workers started; 0 before."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
+
+
+_PROCESS = _Process()
 
 
 def _clear_half_written() -> None:
