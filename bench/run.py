@@ -200,9 +200,18 @@ class Run(Frozen):
 
     @model_validator(mode="after")
     def _streams_exist(self) -> Self:
-        if self.architecture.carries and not self.task.windows_per_stream(self.batch_size):
+        if not self.architecture.carries:
+            return self
+        name, windows = self.architecture.name, self.task.windows_per_stream(self.batch_size)
+        if windows is None:
             raise ValueError(
-                f"{self.architecture.name}: the task '{self.task.name}' has no {self.batch_size} streams"
+                f"{name} carries a state from step to step, and the task '{self.task.name}' has no streams "
+                "to carry it along"
+            )
+        if windows == 0:
+            raise ValueError(
+                f"batch_size: {name} reads {self.batch_size} streams side by side, and the task "
+                f"'{self.task.name}' has too little text for so many"
             )
         return self
 

@@ -200,10 +200,16 @@ class SlurmJob:
         raise SystemExit(1)
 
     def _record(self, error: Exception) -> None:
-        """Record an error that ended the whole job as the failure of its first run that is not done."""
+        """Record an error that ended the whole job as the failure of its first run that is not done.
+
+        Every task of a run on several GPUs has the same error. Only the first of them records it.
+        """
         for job in sorted(self.jobs, key=lambda job: not isinstance(job, Run)):
             folder = Folder.of(self.order.results, job.id)
-            if not is_done(job, self.order.results) and not folder.failure():
+            failure = folder.failure()
+            if failure is not None and self.spread > 1 and _is_of_this_order(failure, error, self.order):
+                return
+            if failure is None and not is_done(job, self.order.results):
                 folder.fail(error)
                 self.order.consider_stopping()
                 return
@@ -240,6 +246,11 @@ class _Process:
 
 
 _PROCESS = _Process()
+
+
+def _is_of_this_order(failure: dict[str, Any], error: Exception, order: Order) -> bool:
+    """Whether a recorded failure has the class of an error and is younger than an order."""
+    return failure.get("class") == type(error).__name__ and failure.get("time", 0.0) >= order.began
 
 
 def _clear_half_written() -> None:

@@ -175,3 +175,17 @@ def test_on_smaller_gpus_than_were_expected_fewer_runs_share_one(
     ids = tuple(run.id for run in runs)
     job = job_of(tmp_path, ids=ids, jobs=runs, device="cuda", workers=6, memory_mib=largest)
     assert [one.device for one in job._pool().machines] == places
+
+
+@pytest.mark.parametrize(("spread", "failed"), [(1, 2), (2, 1)])
+def test_an_error_that_all_tasks_of_a_job_have_is_the_failure_of_one_run(
+    tmp_path: Path, spread: int, failed: int
+) -> None:
+    """Without tasks, a second error is another one: the job was requeued."""
+    runs = tuple(run_of(seed=seed) for seed in range(3))
+    order = Order(tmp_path, tuple(run.id for run in runs), {})
+    job = job_of(tmp_path, ids=order.runs, jobs=runs, order=order, spread=spread)
+    for _ in range(2):
+        job._record(UserError("no CUDA device"))
+    failures = [Folder.of(tmp_path, run.id).failure() for run in runs]
+    assert [failure is not None for failure in failures] == [True] * failed + [False] * (3 - failed)
