@@ -38,9 +38,10 @@ from bench.train.backends_agree import (  # noqa: E402
     training_losses,
 )
 from bench.train.capture import captured_step  # noqa: E402
-from bench.train.loop import Interrupted, Progress, TrainingOptions, configure, train  # noqa: E402
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train  # noqa: E402
 from bench.train.state import State, initial_state  # noqa: E402
 from bench.train.step import eager_step  # noqa: E402
+from bench.train.torch_settings import configure  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NAMES = list(ARCHITECTURES)

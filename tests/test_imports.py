@@ -91,7 +91,7 @@ TORCH_AT_IMPORT = {
     "speed": "measure profile",
     "train": (
         "backends_agree batches capture checkpoint evaluate evaluation_prompts loop meters model optimizer "
-        "parallel parameters predictions randomness scoring state step weights"
+        "parallel parameters predictions randomness scoring state step torch_settings weights"
     ),
 }
 """The modules that may need torch to be imported at all: `*.*` is every file of a folder but its

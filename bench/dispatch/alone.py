@@ -6,10 +6,9 @@ not trained again, and an interrupted one resumes.
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,10 +111,11 @@ def _train(
     import torch
 
     from bench.train.loop import TrainingOptions, train
+    from bench.train.torch_settings import restoring_settings
 
     kernels = resolve(kernels, device)[0]
     began, kept = time.time(), _KeptWeights(run, weights_of)
-    with _restoring_settings(device):
+    with restoring_settings(torch.device(device)):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
         tested = prepare_process(machine)
         trust(tested)
@@ -204,32 +204,6 @@ def checked_device(device: str | torch.device, kernels: str) -> str:
     if fault := unavailable(kernels, device):
         raise UserError(f"kernels '{kernels}' cannot run on {device}: {fault}")
     return device
-
-
-@contextlib.contextmanager
-def _restoring_settings(device: str) -> Iterator[None]:
-    """Leave the settings of PyTorch that training changes as they were, and every random generator.
-
-    Training seeds the generators of Python and NumPy too. A search that draws learning rates from them would
-    otherwise draw the same one after every run.
-    """
-    import torch
-
-    from bench.kernels import product
-    from bench.train.randomness import random_states, restore_random_states
-
-    settings: Any = torch.utils.deterministic
-    mode, filled = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
-    tf32 = torch.backends.cudnn.allow_tf32
-    states = random_states(torch.device(device))
-    with product.precision(product.current().name):
-        try:
-            yield
-        finally:
-            restore_random_states(states, torch.device(device))
-            torch.set_deterministic_debug_mode(mode)
-            settings.fill_uninitialized_memory = filled
-            torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _kept_model(run: Run, results: Path, record: RunRecord) -> Model | None:

@@ -19,19 +19,18 @@ import torch
 from torch import Tensor
 
 from bench.environment import device_name
-from bench.kernels import product
-from bench.results import FORMAT, run_facts
-from bench.results.evaluations import converged
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
 from bench.train.capture import captured_step
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.randomness import seed_random
+from bench.train.results import run_result
 from bench.train.scoring import StackScoring
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
 from bench.train.summaries import rounded
+from bench.train.torch_settings import configure
 from bench.train.weights import state_dict_of
 
 if TYPE_CHECKING:
@@ -240,28 +239,7 @@ class _Training:
     def result(self, k: int) -> dict[str, Any]:
         """The result of member `k`, which finished or diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
-        stop = None
-        if run.stop is not None and notes.diverged is None:
-            stop = {"step": notes.end(run), "converged_step": notes.converged}
-        entries = {
-            "format": FORMAT,
-            "kind": "run",
-            "id": run.id,
-            "outcome": "finished" if notes.diverged is None else "diverged",
-            "reason": notes.diverged,
-            "run": run.identity(),
-            "facts": run_facts(run),
-            "checkpoints": notes.checkpoints,
-            "not_evaluated": notes.not_evaluated,
-            "convergence_step": notes.converged if run.stop else _convergence_step(run, notes.checkpoints),
-            "stop": stop,
-            "per_prompt": {"report": notes.per_prompt},
-            "prompts": self.scoring.prompts(k),
-            "curve": notes.curve,
-            "provenance": self._provenance(k),
-        }
-        optional = ("not_evaluated", "stop")
-        return {name: value for name, value in entries.items() if value or name not in optional}
+        return run_result(run, notes, self.scoring.prompts(k), self._provenance(k))
 
     def _provenance(self, k: int) -> dict[str, Any]:
         """The part of member `k`'s provenance that comes from training."""
@@ -332,21 +310,3 @@ class _Training:
             plateaus = sum(loss >= min(losses[:index], default=math.inf) for index, loss in enumerate(losses))
             factors.append(factor**plateaus)
         self.state.optimizer.scale_rates(factors)
-
-
-def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
-    """Step of the first checkpoint whose mean accuracy reaches the task's threshold; None without one."""
-    threshold = run.task.convergence_accuracy
-    accuracies = ((c["step"], c["evaluations"]["report"]["overall"][0]) for c in checkpoints)
-    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
-
-
-def configure(run: Run, device: torch.device) -> None:
-    """Set precision and determinism for the whole process."""
-    product.use(run.precision)
-    torch.backends.cudnn.allow_tf32 = False
-    # `torch.use_deterministic_algorithms` does the same but imports the compiler, which takes seconds.
-    torch.set_deterministic_debug_mode("error" if device.type == "cuda" else "default")
-    # In deterministic mode PyTorch fills every new tensor by default. No kernel reads memory that was not
-    # written, so the fills would only add launches to every step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
