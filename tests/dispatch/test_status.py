@@ -102,3 +102,14 @@ def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
     folder.path.mkdir(parents=True)
     (folder.path / "heartbeat.json").write_text(text)
     assert run_status(RUNS[0], tmp_path, Pool()) == RunStatus("missing")
+
+
+def test_a_run_that_a_process_holds_is_running_with_or_without_a_heartbeat(tmp_path: Path) -> None:
+    """A notebook trains without heartbeats (`bench.train_run`)."""
+    folder = Folder.of(tmp_path, RUNS[0].id)
+    with folder.locked() as free:
+        assert free
+        assert run_status(RUNS[0], tmp_path, Pool()) == RunStatus("running")
+        folder.beat(step=5, ended="asked to stop")  # by an earlier process
+        assert run_status(RUNS[0], tmp_path, Pool()) == RunStatus("running", 5)
+    assert run_status(RUNS[0], tmp_path, Pool()).word == "missing"
