@@ -69,12 +69,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class Seat:
-    """The rank of a process among those that train one run together."""
+    """The place of a process among those that train one run together.
+
+    Attributes:
+        rank: its number; 0 leads.
+        size: number of these processes.
+        address: where rank 0 listens, host:port; "" for a process that trains alone.
+    """
 
     rank: int = 0
-    of: int = 1
+    size: int = 1
     address: str = ""
-    """Where rank 0 listens, host:port."""
 
 
 def is_done(job: Job, results: Path) -> bool:

@@ -154,7 +154,7 @@ class LocalPool:
         crew: list[BaseProcess] = []
         self._crews[index] = crew  # before a worker starts, so that `stop` always knows all of them
         for seat in seats:
-            name = f"{self._name}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            name = f"{self._name}-{index}" + (f"-{seat.rank}" if seat.size > 1 else "")
             settings = replace(machine, workers=len(self.machines))
             if seat.rank:
                 settings = replace(settings, devices=machine.devices[seat.rank :])

@@ -21,6 +21,7 @@ from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
 from bench.stack import STACK_PREFIX, Stack, even_parts, stack_shape, stackable
+from bench.train import CHECKPOINT
 
 
 @contextlib.contextmanager
@@ -121,7 +122,7 @@ def interrupted_stacks(results: Path) -> list[list[str]]:
     stacks, and only if none of them has it.
     """
     stacks, alone = [], []
-    for path in sorted((results / STATE).glob("*/checkpoint.pt")):
+    for path in sorted((results / STATE).glob(f"*/{CHECKPOINT}")):
         record = path.with_name("stack.json")
         if record.exists():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

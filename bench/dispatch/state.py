@@ -30,6 +30,7 @@ from bench.dispatch import lock
 from bench.dispatch.lock import process_exists
 from bench.files import read_json, write_json
 from bench.results import STATE
+from bench.train import CHECKPOINT
 
 _Types = Mapping[str, type | tuple[type | None, ...]]
 
@@ -133,7 +134,7 @@ class Folder:
 
     def has_checkpoint(self) -> bool:
         """Whether the run has a checkpoint of its own. A member of a stack has none."""
-        return (self.path / "checkpoint.pt").exists()
+        return (self.path / CHECKPOINT).exists()
 
     def remove_heartbeat(self) -> None:
         """Remove the heartbeat, because no process trains the run any more."""

@@ -308,10 +308,10 @@ def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
 
 def _join(seat: Seat, machine: Machine, stop: StopFlag) -> Group | None:
     """The group of processes that train one run together; None if this process trains alone."""
-    if seat.of == 1:
+    if seat.size == 1:
         return None
     import torch
 
     from bench.train.parallel import Group
 
-    return Group.join(seat.rank, seat.of, seat.address, torch.device(machine.device), stop)
+    return Group.join(seat.rank, seat.size, seat.address, torch.device(machine.device), stop)

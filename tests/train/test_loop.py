@@ -23,7 +23,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
-from bench.train import checkpoint
+from bench.train import CHECKPOINT, checkpoint
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
     straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
     folder = tmp_path / "damaged"
     interrupted_after(12, run, folder)
-    path = folder / checkpoint.NAME
+    path = folder / CHECKPOINT
     path.write_bytes(
         path.read_bytes()[:1000]
         if damage == "truncate"
@@ -219,7 +219,7 @@ def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any
     run = small_run()
     state = fresh(run)
     checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
-    path = tmp_path / checkpoint.NAME
+    path = tmp_path / CHECKPOINT
     if isinstance(other, dict):
         other = {**torch.load(path, weights_only=True), **other}
     torch.save(other, path)
@@ -259,7 +259,7 @@ def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None
             return (Path.touch, (tmp_path / "executed",))  # type: ignore[return-value]
 
     run = small_run()
-    torch.save({"runs": [run.id], "tensors": Evil()}, tmp_path / checkpoint.NAME)
+    torch.save({"runs": [run.id], "tensors": Evil()}, tmp_path / CHECKPOINT)
     assert checkpoint.restore(tmp_path, fresh(run)) is None
     assert not (tmp_path / "executed").exists()
 
