@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -14,7 +15,7 @@ from torch import Tensor
 from bench.kernels import product
 from bench.models.backbone import Model
 from bench.tasks import weighted
-from bench.tasks.task import SELECTION, Task
+from bench.tasks.task import SELECTION, Prompts, Task
 from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -98,7 +99,6 @@ class _Predictions:
         return torch.full_like(scores, torch.nan) if any(self._nan) else scores
 
 
-@torch.no_grad()
 def member_scores(
     predictor: Predictor,
     members: Sequence[int],
@@ -120,31 +120,22 @@ def member_scores(
         drawn: its prompts.
         device: device of the evaluation.
     """
-    parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
-    with _evaluation_mode(model):
-        for begin in range(0, drawn.count, task.evaluated_together):
-            prompts = drawn.prompts.part(slice(begin, begin + task.evaluated_together), device)
-            if model.causal:  # otherwise it sees the padding
-                prompts = task.trimmed(prompts)
-            predictor.share(prompts.tokens)
-            for member, own_parts in zip(members, parts, strict=True):
-                predict = _Predictions(predictor, member)
-                if drawn.purpose == SELECTION:
-                    measured = task.measure_selection(predict, prompts)
-                else:
-                    measured = task.measure(predict, prompts, drawn.evaluation)
-                own_parts.append({name: predict.checked(values) for name, values in measured.items()})
-    counts = {name: task.positions_per_column(drawn.prompts, name) for name in parts[0][0]} if parts else {}
+
+    def measure(predict: _Predictions, prompts: Prompts) -> Mapping[str, Tensor]:
+        if drawn.purpose == SELECTION:
+            return task.measure_selection(predict, prompts)
+        return task.measure(predict, prompts, drawn.evaluation)
+
+    size = task.evaluated_together
+    parts = (drawn.prompts.part(slice(begin, begin + size), device) for begin in range(0, drawn.count, size))
+    values = _measured(predictor, members, model, task, parts, measure)
+    counts = {name: task.positions_per_column(drawn.prompts, name) for name in values[0]} if values else {}
     return [
-        {
-            name: ModelScores.of(task, name, torch.cat([part[name] for part in own_parts]), counts[name])
-            for name in counts
-        }
-        for own_parts in parts
+        {name: ModelScores.of(task, name, scores, counts[name]) for name, scores in by_name.items()}
+        for by_name in values
     ]
 
 
-@torch.no_grad()
 def longer_scores(
     predictor: Predictor,
     members: Sequence[int],
@@ -157,20 +148,38 @@ def longer_scores(
     The rest is as in `member_scores`.
     """
     task, columns = prompts.longer.task, prompts.longer.columns
-    parts: list[list[Tensor]] = [[] for _ in members]
-    with _evaluation_mode(model):
-        for part in prompts:
-            shown = part.part(slice(None), device)
-            if model.causal:
-                shown = task.trimmed(shown)
-            predictor.share(shown.tokens)
-            for member, own_parts in zip(members, parts, strict=True):
-                predict = _Predictions(predictor, member)
-                own_parts.append(predict.checked(task.measure_columns(predict, shown, columns)))
+
+    def measure(predict: _Predictions, shown: Prompts) -> Mapping[str, Tensor]:
+        return {prompts.name: task.measure_columns(predict, shown, columns)}
+
+    parts = (part.part(slice(None), device) for part in prompts)
+    values = _measured(predictor, members, model, task, parts, measure)
     # Prompts of two parts never depend on each other.
     group = min(task.dependent_prompts, prompts.together)
-    scores = [_independent(torch.cat(own_parts).numpy(), group) for own_parts in parts]
-    return [ModelScores(values, values.mean(axis=1)) for values in scores]
+    scores = [_independent(by_name[prompts.name].numpy(), group) for by_name in values]
+    return [ModelScores(own, own.mean(axis=1)) for own in scores]
+
+
+@torch.no_grad()
+def _measured(
+    predictor: Predictor,
+    members: Sequence[int],
+    model: Model,
+    task: Task,
+    parts: Iterable[Prompts],
+    measure: Callable[[_Predictions, Prompts], Mapping[str, Tensor]],
+) -> list[dict[str, Tensor]]:
+    """What `measure` returns for the predictions of each member, by name: (prompts, columns) of all parts."""
+    measured: list[defaultdict[str, list[Tensor]]] = [defaultdict(list) for _ in members]
+    with _evaluation_mode(model):
+        for part in parts:
+            prompts = task.trimmed(part) if model.causal else part  # other models see the padding
+            predictor.share(prompts.tokens)
+            for member, own in zip(members, measured, strict=True):
+                predict = _Predictions(predictor, member)
+                for name, values in measure(predict, prompts).items():
+                    own[name].append(predict.checked(values))
+    return [{name: torch.cat(values) for name, values in own.items()} for own in measured]
 
 
 @contextmanager
