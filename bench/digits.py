@@ -1,4 +1,4 @@
-"""Numbers as people read them: counts, significant digits, standard errors, powers of ten."""
+"""Numbers as people read and write them: counts, significant digits, standard errors, powers of ten."""
 
 from __future__ import annotations
 
@@ -62,3 +62,15 @@ def error_text(value: float) -> str:
         return with_minus(f"{float(f'{value:.3g}'):g}")
     exponent = int(f"{abs(value):.2e}".partition("e")[2])
     return f"{with_minus(f'{value / 10.0**exponent:.2f}')} × 10{superscript(exponent)}"
+
+
+def short(number: float) -> str:
+    """A number as people write it: 1e-4, 0.5, 10."""
+    text = f"{number:g}"
+    if "e" not in text and 0 < abs(number) < 0.01:
+        text = f"{number:.3e}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(exponent)}"
+    return text

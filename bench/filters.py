@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from bench.digits import short
 from bench.errors import UserError, did_you_mean, nearest
 from bench.models.architectures import canonical
 from bench.results.record import RecordedRun
-from bench.run import SETTINGS, Run, short, text_of
+from bench.run import SETTINGS, Run, text_of
 
 MOST_LISTED = 30
 """An error lists no more values than this."""

@@ -23,7 +23,9 @@ multiplications): 3N per token and channel. S4 adds its skip and its GLU gate, 2
 convolution D → 2D costs 2LD² at S4's own width (×1.75). S4-Mamba keeps Mamba's projections and 4LED.
 
 Training FLOPs = 6 × multiplications × batch × steps: a factor of 2 for multiply and add, and of 3 for
-forward and backward. With a curriculum, each step counts at its current length.
+forward and backward. They are counted twice. `training_flops` counts each step at the curriculum's length, or
+at the mean length of prompts that differ in length. `training_flops_full_length` counts every step at full
+length: models are compared at that count.
 """
 
 from __future__ import annotations

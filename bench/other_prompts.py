@@ -17,10 +17,11 @@ from bench import environment
 from bench.api import make_task
 from bench.errors import UserError
 from bench.files import as_read
+from bench.json_data import digest
 from bench.results import FORMAT, task_facts
 from bench.results.record import MAIN, EvaluationRecord
 from bench.results.store import path_of_evaluation, store_evaluation
-from bench.run import MOST_PROMPTS, Run, digest
+from bench.run import MOST_PROMPTS, Run
 from bench.tasks import Task
 
 if TYPE_CHECKING:
@@ -166,7 +167,9 @@ def _scored(kept: KeptModel, task: Task, count: int, device: str) -> dict[str, A
     """
     import torch
 
-    from bench.train.evaluate import evaluation_set, headline, member_scores, summary
+    from bench.train.evaluate import member_scores
+    from bench.train.evaluation_prompts import evaluation_set
+    from bench.train.summaries import headline, summary
 
     run = kept.run
     model = kept.model.to(device)

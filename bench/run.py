@@ -7,9 +7,7 @@ that trains with it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -17,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, SerializeAsAny, model_validator
 
 from bench import flops
+from bench.digits import short
 from bench.frozen import Frozen, identity
+from bench.json_data import digest
 from bench.models.architecture import Architecture
-from bench.models.sizes import Size
+from bench.models.sizes import Size, size_key
 from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
@@ -200,9 +200,18 @@ class Run(Frozen):
 
     @model_validator(mode="after")
     def _streams_exist(self) -> Self:
-        if self.architecture.carries and not self.task.windows_per_stream(self.batch_size):
+        if not self.architecture.carries:
+            return self
+        name, windows = self.architecture.name, self.task.windows_per_stream(self.batch_size)
+        if windows is None:
             raise ValueError(
-                f"{self.architecture.name}: the task '{self.task.name}' has no {self.batch_size} streams"
+                f"{name} carries a state from step to step, and the task '{self.task.name}' has no streams "
+                "to carry it along"
+            )
+        if windows == 0:
+            raise ValueError(
+                f"batch_size: {name} reads {self.batch_size} streams side by side, and the task "
+                f"'{self.task.name}' has too little text for so many"
             )
         return self
 
@@ -265,7 +274,7 @@ class Run(Frozen):
     def label(self) -> str:
         """A name for people; never parsed."""
         return (
-            f"{self.architecture.name}-{self.size.layers}x{self.size.width}"
+            f"{self.architecture.name}-{size_key(self.size)}"
             f"-lr{short(self.learning_rate)}-clip{short(self.clip)}-s{self.seed}-{self.id}"
         )
 
@@ -306,16 +315,16 @@ class Run(Frozen):
 
     def training_flops(self, steps: int | None = None) -> int:
         """Training FLOPs of the first `steps` steps (default: all), with the curriculum counted."""
-        size = self.size
+        size, steps = self.size, self.steps if steps is None else steps
         return flops.training_flops(
-            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps
         )
 
     def training_flops_full_length(self, steps: int | None = None) -> int:
         """Training FLOPs of the first `steps` steps (default: all), each at the full prompt length."""
-        size = self.size
+        size, steps = self.size, self.steps if steps is None else steps
         return flops.training_flops_full_length(
-            self.architecture, size.layers, size.width, self.task, self.batch_size, steps or self.steps
+            self.architecture, size.layers, size.width, self.task, self.batch_size, steps
         )
 
 
@@ -345,36 +354,3 @@ def text_of(run: object, name: str) -> str:
     if value is None:
         return "none"
     return short(value) if isinstance(value, float) else str(value)
-
-
-def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that identify a JSON value."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """Yield every scalar (or list of scalars) inside nested dicts and lists, with its path of keys."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, dict | list | tuple | Mapping):
-                yield from leaves(inner, (*path, str(key)))
-            else:
-                yield (*path, str(key)), inner
-    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, (*path, str(index)))
-    else:
-        yield path, json.dumps(value) if isinstance(value, list | tuple) else value
-
-
-def short(number: float) -> str:
-    """A number as people write it: 1e-4, 0.5, 10."""
-    text = f"{number:g}"
-    if "e" not in text and 0 < abs(number) < 0.01:
-        text = f"{number:.3e}"
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}"
-    return text

@@ -10,10 +10,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
-from bench.run import Run, digest
+from bench.json_data import digest
+from bench.models.sizes import size_key
+from bench.run import Run
+
+T = TypeVar("T")
 
 MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
 """What may differ between the members of a stack."""
@@ -26,7 +32,7 @@ class Stack:
     """Runs that train together, those of one task and one seed side by side.
 
     Attributes:
-        members: the runs, all of one `shape`, in the order of `Stack.of`.
+        members: the runs, all of one `stack_shape`, in the order of `Stack.of`.
     """
 
     members: tuple[Run, ...]
@@ -38,7 +44,7 @@ class Stack:
         Raises:
             ValueError: when their shapes differ, or when a run comes twice.
         """
-        if len({shape(run) for run in runs}) != 1:
+        if len({stack_shape(run) for run in runs}) != 1:
             raise ValueError("the runs of a stack must have one shape")
         if len({run.id for run in runs}) != len(runs):
             raise ValueError("a run can be only once in a stack")
@@ -69,11 +75,10 @@ class Stack:
         """A name for people."""
         if len(self) == 1:
             return self.first.label
-        size = self.first.size
-        return f"{len(self)} x {self.first.architecture.name}-{size.layers}x{size.width}"
+        return f"{len(self)} x {self.first.architecture.name}-{size_key(self.first.size)}"
 
 
-def shape(run: Run) -> str:
+def stack_shape(run: Run) -> str:
     """What all members of a stack have in common, as text: runs with equal shapes can be stacked."""
     shared = {name: value for name, value in run.identity().items() if name not in MEMBER_FIELDS}
     task = run.task
@@ -81,15 +86,35 @@ def shape(run: Run) -> str:
     return json.dumps([shared, prompts], sort_keys=True)
 
 
-def even_parts(runs: list[Run], most: int) -> list[list[Run]]:
-    """Runs in their order, split into as few parts of at most `most` runs as there can be.
+def even_parts(items: Sequence[T], most: int) -> list[list[T]]:
+    """Items in their order, split into as few parts of at most `most` items as there can be.
 
     Sizes differ by one at most. A stack takes time for each of its members, so workers end their stacks
     sooner than with full ones and a small rest.
     """
-    parts = math.ceil(len(runs) / most)
-    ends = [len(runs) * part // parts for part in range(parts + 1)] if runs else []
-    return [runs[begin:end] for begin, end in itertools.pairwise(ends)]
+    parts = math.ceil(len(items) / most)
+    ends = [len(items) * part // parts for part in range(parts + 1)] if items else []
+    return [list(items[begin:end]) for begin, end in itertools.pairwise(ends)]
+
+
+def form_stacks(
+    runs: Sequence[Run], most: Callable[[Run], int], interrupted: Sequence[Sequence[str]] = ()
+) -> list[list[Run]]:
+    """The stacks that one worker forms: interrupted stacks, and the other runs by shape, in order.
+
+    Args:
+        runs: the runs to train.
+        most: largest number of members of a stack with a given run.
+        interrupted: ids of the members of interrupted stacks (`bench.dispatch.stacking`).
+    """
+    places = {identifier: number for number, ids in enumerate(interrupted) for identifier in ids}
+    groups: dict[int | str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(places.get(run.id, stack_shape(run)), []).append(run)
+    stacks = []
+    for key, group in groups.items():
+        stacks += even_parts(group, len(group) if isinstance(key, int) else max(1, most(group[0])))
+    return stacks
 
 
 def stackable(run: Run) -> bool:

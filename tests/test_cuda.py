@@ -37,9 +37,11 @@ from bench.train.backends_agree import (  # noqa: E402
     stack_with_companions,
     training_losses,
 )
-from bench.train.loop import Interrupted, Progress, TrainingOptions, configure, train  # noqa: E402
+from bench.train.capture import captured_step  # noqa: E402
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train  # noqa: E402
 from bench.train.state import State, initial_state  # noqa: E402
-from bench.train.step import captured_step, eager_step  # noqa: E402
+from bench.train.step import eager_step  # noqa: E402
+from bench.train.torch_settings import configure  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NAMES = list(ARCHITECTURES)
@@ -201,7 +203,7 @@ def test_a_resumed_run_captures_the_lengths_of_its_steps_anew(tmp_path: Path) ->
     run = gpu_run("transformer", task=REGBENCH).model_copy(update={"architecture": architecture})
     straight = train(run, tmp_path / "a", TrainingOptions(device, "triton"))
     last: list[Progress] = []
-    stop = TrainingOptions(device, "triton", report=last.append, stop=lambda: last[-1].step >= 7)
+    stop = TrainingOptions(device, "triton", report=last.append, asked_to_stop=lambda: last[-1].step >= 7)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "b", stop)
     resumed = train(run, tmp_path / "b", TrainingOptions(device, "triton"))
@@ -260,7 +262,9 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
     last: list[Progress] = []
     with pytest.raises(Interrupted):
         train(
-            run, tmp_path / "b", TrainingOptions(device, report=last.append, stop=lambda: last[-1].step >= 7)
+            run,
+            tmp_path / "b",
+            TrainingOptions(device, report=last.append, asked_to_stop=lambda: last[-1].step >= 7),
         )
     resumed = train(run, tmp_path / "b", TrainingOptions(device))
     assert resumed["provenance"]["resumptions"] == 1

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "names": "",
     "differences": "",
     "digits": "",
+    "json_data": "",
     "environment": "",
     "precision": "",
     "kernels": "errors lazy precision",
@@ -45,15 +46,16 @@ MAY_IMPORT = {
     "flops": "errors models.architecture tasks.task",
     "paper": "models.sizes tasks",
     "optimizers": "errors frozen kernels lazy",
-    "run": "flops frozen models.architecture models.sizes optimizers paper.sizes precision tasks",
-    "stack": "run",
-    "filters": "errors models.architectures results run",
-    "results": "errors files frozen models.architectures run tasks uncertainty",
+    "run": "digits flops frozen json_data models.architecture models.sizes optimizers paper.sizes "
+    "precision tasks",
+    "stack": "json_data models.sizes run",
+    "filters": "digits errors models.architectures results run",
+    "results": "digits errors files frozen json_data models.architectures models.sizes run tasks uncertainty",
     "selection": "results",
     # From a file to runs.
     "strict_yaml": "errors",
-    "suite": "errors frozen models.architecture models.architectures models.sizes names optimizers "
-    "paper.exhibits paper.sizes plugins run strict_yaml tasks",
+    "suite": "digits errors frozen json_data models.architecture models.architectures models.sizes names "
+    "optimizers paper.exhibits paper.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment errors files kernels models results run stack tasks",
     "speed": "errors files kernels models optimizers paper.sizes precision results run stack tasks train",
@@ -61,18 +63,20 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "tracking": "dispatch.state errors files results run",
-    "plan": "dispatch.stacking dispatch.status errors filters results run speed.records stack suite",
-    "report": "check differences digits errors files frontier models.architectures models.sizes optimizers "
-    "paper results run selection suite tasks uncertainty words",
+    "plan": "dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes results run "
+    "speed.records stack suite",
+    "report": "check differences digits errors files frontier json_data models.architectures models.sizes "
+    "optimizers paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "
     "optimizers paper results run selection strict_yaml suite tasks.task uncertainty words",
     # For notebooks: names and values checked as in a suite.
     "api": "dispatch.alone errors flops frozen models optimizers plugins run strict_yaml suite tasks train",
-    "other_prompts": "api dispatch.alone environment errors files kernels.backends results run tasks train",
+    "other_prompts": "api dispatch.alone environment errors files json_data kernels.backends results run "
+    "tasks train",
     # The commands know everything, and nothing knows the commands.
     "cli": "check differences digits dispatch docstrings environment errors files filters flops frozen "
-    "kernels models names other_prompts paper plan plugins precision report results run speed suite "
-    "tasks tracking train.backends_agree",
+    "json_data kernels models names other_prompts paper plan plugins precision report results run speed "
+    "stack suite tasks tracking train.backends_agree",
     "__main__": "cli",
 }
 """What each package or module of bench may import, beside itself. A name includes what lies under it."""
@@ -86,8 +90,8 @@ TORCH_AT_IMPORT = {
     ),
     "speed": "measure profile",
     "train": (
-        "backends_agree checkpoint evaluate loop meters model optimizer parallel parameters predictions "
-        "randomness scoring state step weights"
+        "backends_agree batches capture checkpoint evaluate evaluation_prompts loop meters model optimizer "
+        "parallel parameters predictions randomness scoring state step torch_settings weights"
     ),
 }
 """The modules that may need torch to be imported at all: `*.*` is every file of a folder but its

@@ -22,7 +22,7 @@ from bench.results.export import load_table
 from bench.results.record import MAIN, EvaluationRecord
 from bench.run import Run
 from bench.tasks import TASKS
-from bench.train.evaluate import evaluation_set
+from bench.train.evaluation_prompts import evaluation_set
 
 pytest.importorskip("safetensors", reason="needs the extra weights")
 

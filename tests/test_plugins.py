@@ -764,7 +764,9 @@ def test_an_interrupted_run_starts_over_with_an_edited_plugin_and_resumes_with_t
         (run,) = suites.load(suite).runs
         version = plugins.version_of([(run.task, run.architecture)])
         steps: list[Progress] = []
-        options = TrainingOptions(CPU, report=steps.append, stop=lambda: len(steps) > 0, plugins=version)
+        options = TrainingOptions(
+            CPU, report=steps.append, asked_to_stop=lambda: len(steps) > 0, plugins=version
+        )
         with pytest.raises(Interrupted):
             train(run, tmp_path / "state", options)
         return steps[0].step

@@ -16,14 +16,16 @@ from bench import suite as suites
 from bench.check.quantity import FILTERS, Quantity
 from bench.filters import RUN_FIELDS
 from bench.frozen import Frozen, identity
+from bench.json_data import digest
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba, S4Mamba
 from bench.results.record import RecordedRun
 from bench.results.table import DESCRIBED
-from bench.run import SETTINGS, digest
+from bench.run import SETTINGS
 from bench.suite.format import Point, Settings
 from bench.suite.shipped import is_suite
+from bench.tasks import TASKS
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
@@ -160,3 +162,10 @@ def test_no_two_architectures_are_the_same_but_for_their_names() -> None:
 def test_every_later_field_names_a_field() -> None:
     for model in (Architecture, *{type(block) for each in ARCHITECTURES.values() for block in each.pattern}):
         assert model.later_fields.keys() <= model.model_fields.keys()
+
+
+@pytest.mark.parametrize("task", ["linear_regression", "sparse_parity"])
+def test_no_steps_cost_nothing(task: str) -> None:
+    run = small_run(task=TASKS[task].example())
+    assert run.training_flops(0) == run.training_flops_full_length(0) == 0
+    assert run.training_flops() == run.training_flops(run.steps) > 0

@@ -20,14 +20,14 @@ from bench import suite as suites
 from bench.dispatch.job import Machine
 from bench.dispatch.members import StackMembers
 from bench.dispatch.order import Order
-from bench.dispatch.stacking import begin, begun, companions, companions_in_stacks
+from bench.dispatch.stacking import record_members
 from bench.dispatch.state import Folder
 from bench.dispatch.worker import _Worker
 from bench.models.architectures import PAPER
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
 from bench.run import Run
-from bench.stack import Stack, even_parts, shape, stackable
+from bench.stack import Stack, even_parts, stack_shape, stackable
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.tasks.regression import LinearRegression
@@ -47,6 +47,12 @@ def member(name: str = "mamba", **fields: Any) -> Run:
     """A run that trains alone as in a stack."""
     usual = {"steps": 12, "checkpoints": (6, 12), "evaluation_prompts": 16}
     return without_dropout(small_run(name, **{**usual, **fields}))
+
+
+def begun(stack: Stack, results: Path) -> Path:
+    """The folder of a stack that has begun."""
+    record_members(stack, results)
+    return Folder.of(results, stack.id).path
 
 
 def numbers(result: dict[str, Any]) -> str:
@@ -153,7 +159,7 @@ def test_a_stack_interrupted_and_resumed_ends_with_the_same_bytes(tmp_path: Path
     stack = Stack.of(*(member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3)))
     straight = train_stack(stack, tmp_path / "straight", TrainingOptions(CPU))
     seen: list[Progress] = []
-    options = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
+    options = TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= 5)
     with pytest.raises(Interrupted):
         train_stack(stack, tmp_path / "resumed", options)
     resumed = train_stack(stack, tmp_path / "resumed", TrainingOptions(CPU))
@@ -236,7 +242,7 @@ def test_a_stack_has_one_id_whatever_the_order_and_keeps_streams_together(fields
 )
 def test_runs_of_other_shapes_are_refused(other: dict[str, Any]) -> None:
     run, stranger = member(), member(**other)
-    assert shape(run) != shape(stranger)
+    assert stack_shape(run) != stack_shape(stranger)
     with pytest.raises(ValueError, match="one shape"):
         Stack.of(run, stranger)
 
@@ -249,27 +255,6 @@ def test_runs_with_a_block_that_does_not_say_so_are_not_stacked(monkeypatch: pyt
     assert not stackable(member("lstm"))
 
 
-def test_a_worker_takes_free_runs_of_one_shape_up_to_its_share(tmp_path: Path) -> None:
-    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
-    others = [member("s4"), member(batch_size=4)]
-    jobs = [*others, *runs]
-    with companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack:
-        assert set(stack.members) == set(runs)
-        with Folder.of(tmp_path, runs[1].id).locked() as free:
-            assert not free
-    with companions(runs[0], jobs, tmp_path, Machine(stack=16, workers=3)) as stack:  # 6 runs in all
-        assert len(stack) == 2
-    with companions(runs[0], jobs, tmp_path, Machine(stack=3)) as stack:
-        assert len(stack) == 2  # two stacks of two, not three and one
-    with companions(runs[0], jobs, tmp_path, Machine(stack=1)) as stack:
-        assert stack.members == (runs[0],)
-    with (
-        Folder.of(tmp_path, runs[1].id).locked(),
-        companions(runs[0], jobs, tmp_path, Machine(stack=16)) as stack,
-    ):
-        assert set(stack.members) == {runs[0], runs[2], runs[3]}
-
-
 @given(st.integers(0, 60), st.integers(1, 20))
 def test_parts_are_few_and_even_and_keep_the_order(count: int, most: int) -> None:
     runs = [member(seed=seed) for seed in range(count)]
@@ -279,56 +264,6 @@ def test_parts_are_few_and_even_and_keep_the_order(count: int, most: int) -> Non
     sizes = {len(part) for part in parts}
     assert max(sizes, default=0) <= most
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
-
-
-def test_a_run_that_ends_before_it_is_locked_for_a_stack_leaves_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = [member(seed=seed) for seed in range(3)]
-    answers = {runs[1].id: iter([False, True])}  # another worker stores its result between the two questions
-    monkeypatch.setattr(
-        "bench.dispatch.stacking.is_done", lambda run, _: next(answers.get(run.id, iter([False])))
-    )
-    with companions(runs[0], runs, tmp_path, Machine(stack=3)) as stack:
-        assert stack.members == (runs[0], runs[2])
-        assert not Folder.of(tmp_path, runs[1].id).path.exists()
-
-
-def test_two_workers_share_the_runs_of_one_shape_evenly(tmp_path: Path) -> None:
-    runs = [member(seed=seed) for seed in range(6)]
-    machine = Machine(stack=4)  # both have all of the runs
-    with companions(runs[0], runs, tmp_path, machine) as first:
-        left = [run for run in runs if run not in first.members]
-        with companions(left[0], runs, tmp_path, machine) as second:
-            assert len(first) == len(second) == 3
-
-
-def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
-    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
-    stack = Stack.of(*runs[:3])
-    folder = begin(stack, tmp_path)
-    assert begun(tmp_path) == []  # nothing to go on from yet
-    (folder / "checkpoint.pt").write_bytes(b"something")
-    assert begun(tmp_path) == [[run.id for run in stack.members]]
-    with companions(runs[1], runs, tmp_path, Machine(stack=16)) as resumed:
-        assert resumed == stack
-    with companions(runs[3], runs, tmp_path, Machine(stack=16)) as alone:  # it does not join what has begun
-        assert alone.members == (runs[3],)
-    assert set(companions_in_stacks(runs[:2], runs, tmp_path)) == {runs[2]}
-
-
-def test_a_run_that_was_begun_alone_is_resumed_alone(tmp_path: Path) -> None:
-    """In a stack it would start over: its checkpoint is its own."""
-    runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
-    (begin(Stack.of(runs[0]), tmp_path) / "checkpoint.pt").parent.mkdir(parents=True)
-    (begin(Stack.of(runs[0]), tmp_path) / "checkpoint.pt").write_bytes(b"something")
-    assert begun(tmp_path) == [[runs[0].id]]
-    with companions(runs[0], runs, tmp_path, Machine(stack=16)) as resumed:
-        assert resumed.members == (runs[0],)
-    with companions(runs[1], runs, tmp_path, Machine(stack=16)) as others:
-        assert set(others.members) == set(runs[1:])
-    (begin(Stack.of(*runs[:2]), tmp_path) / "checkpoint.pt").write_bytes(b"something")
-    assert begun(tmp_path) == [[run.id for run in Stack.of(*runs[:2]).members]]
 
 
 def test_a_resumed_stack_shows_the_step_of_a_member_that_has_not_ended(tmp_path: Path) -> None:
@@ -385,7 +320,7 @@ def test_a_filter_that_leaves_out_members_of_a_begun_stack_resumes_it_whole(tmp_
     path = tmp_path / "tiny.yaml"
     path.write_text(toy_suite(seeds=[0, 1, 2], steps=12))
     runs = suites.load(path).runs
-    (begin(Stack.of(*runs[:2]), tmp_path / "results") / "checkpoint.pt").write_bytes(b"something")
+    (begun(Stack.of(*runs[:2]), tmp_path / "results") / "checkpoint.pt").write_bytes(b"something")
     options = ("--dry-run", "--device", "cpu", "--filter", f"seed={runs[0].seed}")
     output = said(bench("run", path, *options, cwd=tmp_path))
     assert "1 run more will train" in output

@@ -19,13 +19,13 @@ import numpy as np
 from bench.check.measurement import Alternative, Measurement, drawn, finite, spread
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
 from bench.check.quantity import Quantity
-from bench.digits import count_of, error_text
+from bench.digits import count_of, error_text, short
 from bench.frontier import all_interpolated, error_at, frontier
-from bench.models.sizes import Size
+from bench.models.sizes import Size, size_text
 from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at, trivial_error
 from bench.results.flops_axis import axis_flops, mean_flops
-from bench.run import Run, short
+from bench.run import Run
 from bench.selection import Errors, TunedValues, choose, one_seed_less, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors
 
@@ -271,7 +271,7 @@ def _between(left: float, before: Floats, right: float, after: Floats, budget: f
 def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
     """A setting in words; with its number among several settings."""
     rate, clip = setting
-    words = [f"{size.layers}×{size.width}", f"learning rate {short(rate)}", f"clip {short(clip)}"]
+    words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
     return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
 
 

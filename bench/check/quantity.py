@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from bench.digits import short
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen, with_fields
+from bench.models.sizes import size_key
 from bench.paper.exhibits import named
 from bench.paper.protocol import departure
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import SETTINGS, Run, short, text_of
+from bench.run import SETTINGS, Run, text_of
 
 if TYPE_CHECKING:
     from bench.suite import Experiment, Suite
@@ -184,7 +186,7 @@ class Quantity(_Runs):
 def field_text(field: str, value: Any) -> str:
     """A field of a quantity with its keys, for complaints about a claims file."""
     if isinstance(value, LayersAndWidth):
-        return f"{value.layers}x{value.width}"
+        return size_key(value)
     if isinstance(value, dict):
         options = ", ".join(f"{key} {option}" for key, option in value.items() if key != "name")
         return f"{value['name']} ({options})" if options else str(value["name"])
@@ -229,7 +231,7 @@ def _equal(field: str) -> tuple[Callable[[Run, Any], bool], Callable[[Run], str]
 FILTERS: dict[str, tuple[Callable[[Run, Any], bool], Callable[[Run], str]]] = {
     "task": (_fields_fit("task"), lambda run: run.task.name),
     "architecture": (_architecture_fits, lambda run: run.architecture.name),
-    "size": (_size_fits, lambda run: run.size_group or f"{run.size.layers}x{run.size.width}"),
+    "size": (_size_fits, lambda run: run.size_group or size_key(run.size)),
     "optimizer": (_fields_fit("optimizer"), lambda run: run.optimizer.name),
     "protocol": (follows, lambda run: "paper" if follows(run, "paper") else "released_code"),
     **{field: _equal(field) for field in PLAIN},

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.check.quantity import LayersAndWidth, Quantity
-from bench.digits import scientific
+from bench.digits import scientific, short
+from bench.models.sizes import size_text
 from bench.results.evaluations import headline_words
 from bench.results.horizon import HORIZON_ACCURACY
 from bench.results.record import MAIN
-from bench.run import Run, short
+from bench.run import Run
 from bench.words import architecture_name, options_in_words, setting_in_words, task_name, title_of
 
 _METRICS = {
@@ -102,7 +103,7 @@ def _field(field: str, value: Any, others: Iterable[str]) -> str:
     if isinstance(value, Quantity):
         return f"{'less' if field == 'minus' else 'over'} {in_words(value)}"
     if isinstance(value, LayersAndWidth):
-        return f"{value.layers}×{value.width}"
+        return size_text(value)
     if isinstance(value, dict):
         return ", ".join(_named(field, value))
     if field == "experiment":

@@ -22,7 +22,7 @@ from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.mixers.block import Block
-from bench.models.sizes import LARGEST, Size
+from bench.models.sizes import LARGEST, Size, size_text
 from bench.paper.sizes import SIZE_GROUPS, TABLE_6, group_of, sizes_of
 from bench.tasks import TASKS, Task
 
@@ -99,7 +99,7 @@ class Cost:
     def cells(self) -> tuple[str, str, str, str]:
         """The size, the parameters, the FLOPs and the state as text."""
         return (
-            _text(self.size),
+            size_text(self.size),
             printing.parameters(self.parameters),
             printing.flops(self.flops_per_token),
             "–" if self.state is None else f"{self.state:,}",
@@ -109,7 +109,7 @@ class Cost:
 def _cells(architecture: Architecture, size: Size, task: Task) -> tuple[str, str, str, str]:
     """A size and its cost as text, without the cost if there is no model of this width."""
     if architecture.width_fault(size.width):
-        return _text(size), "–", "–", "–"
+        return size_text(size), "–", "–", "–"
     return Cost.of(architecture, size, task).cells
 
 
@@ -294,7 +294,3 @@ def _in_words(schema: dict[str, Any]) -> str:
     }
     limits = [f"{words} {schema[key]:g}" for key, words in bounds.items() if key in schema]
     return ", ".join([str(schema.get("type", "")), *limits]).strip(", ")
-
-
-def _text(size: Size) -> str:
-    return f"{size.layers}×{size.width}"

@@ -18,7 +18,7 @@ from bench.cli.time_limit import UNFINISHED
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.queue import ask_queue
-from bench.dispatch.stacking import begun
+from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.state import Folder
 from bench.dispatch.status import WORDS, RunStatus, run_statuses
 from bench.errors import UserError
@@ -171,7 +171,7 @@ def _say_why(todo: Iterable[Planned], statuses: Mapping[str, RunStatus], out: pr
 def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
     """In words: the stacks that were saved, with their steps, and those that did not save in time."""
     runs = {job.id: job for job in jobs if isinstance(job, Run)}
-    compositions = [ids for ids in begun(results) if any(identifier in runs for identifier in ids)]
+    compositions = [ids for ids in interrupted_stacks(results) if not runs.keys().isdisjoint(ids)]
     in_stacks = {identifier for ids in compositions for identifier in ids}
     alone = [[run.id] for run in runs.values() if run.id not in in_stacks]
     saved: dict[int, list[int]] = {}

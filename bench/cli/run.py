@@ -44,7 +44,8 @@ from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
 from bench.cli.track import tracked
 from bench.dispatch.job import Baselines, Job, Machine, is_done
-from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.local import LocalPool
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.environment import cluster_job
 from bench.dispatch.slurm.queue import ask_queue

@@ -10,8 +10,9 @@ from bench import tracking
 from bench.cli import printing
 from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
+from bench.json_data import leaves
 from bench.plan.planned import Planned
-from bench.run import Run, leaves
+from bench.run import Run
 
 CLUSTERS = ("local", "slurm")
 
@@ -100,7 +101,11 @@ def check_spread(spread: int, todo: list[Planned]) -> None:
                 "plateaus, which one device must do; exclude it with --filter"
             )
     if small := [entry for entry in todo if entry.run.batch_size < spread]:
-        raise UserError(f"--gpus-per-run {spread}: a batch of {small[0].run.batch_size} prompts is smaller")
+        run = small[0].run
+        raise UserError(
+            f"--gpus-per-run {spread}: {run.label} has batches of {run.batch_size} prompts, fewer than GPUs; "
+            "exclude it with --filter"
+        )
 
 
 def has_dropout(run: Run) -> bool:

@@ -12,6 +12,7 @@ from rich.text import Text
 from bench.cli import printing
 from bench.cli.printing import Column
 from bench.cli.task_names import TaskName, task_names
+from bench.models.sizes import size_text
 from bench.plan.planned import Planned
 from bench.run import SETTINGS, Run, text_of
 
@@ -109,7 +110,7 @@ def _settings(names: Mapping[str, TaskName]) -> dict[str, _Setting]:
         "architecture": _Setting(
             Column("architecture", folds=True), lambda entry: entry.run.architecture.name
         ),
-        "size": _Setting(Column("size"), lambda entry: f"{entry.run.size.layers}×{entry.run.size.width}"),
+        "size": _Setting(Column("size"), lambda entry: size_text(entry.run.size)),
         **{name: training(name) for name in SETTINGS},
     }
 

@@ -20,6 +20,7 @@ from bench.cli.printing import Column
 from bench.environment import code_identity, device_name
 from bench.errors import UserError, did_you_mean
 from bench.files import check_can_write
+from bench.models.sizes import size_key, size_text
 from bench.precision import PRECISIONS
 from bench.run import Run
 from bench.speed import records
@@ -217,8 +218,8 @@ def _measured(
         )
         for run in cases:
             for members in stacks:
-                size = f"{run.size.layers}x{run.size.width}"
-                case = f"{run.architecture.name} {size} {run.task.name} {run.precision}, stack {members}"
+                model = f"{run.architecture.name} {size_key(run.size)}"
+                case = f"{model} {run.task.name} {run.precision}, stack {members}"
                 status.update(case)
                 row = replace(measure(run, members, device, backend, choices.profile), **about)
                 record = replace(record, rows=(*record.rows, row))
@@ -267,7 +268,7 @@ def _rows(record: Record) -> Iterator[tuple[str, ...]]:
     for row in record.rows:
         shape = row.shape
         names = (row.task, shape.precision, str(row.stack))
-        size = f"{shape.layers}×{shape.width}"
+        size = size_text(shape)
         fraction = record.product_fraction(row)
         yield (
             shape.architecture,

@@ -18,11 +18,11 @@ from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
-from bench.dispatch.slurm.grouping import JobPlan, WorkItem, chunks, plan_jobs
+from bench.dispatch.slurm.grouping import JobPlan, WorkItem, plan_jobs
 from bench.dispatch.slurm.queue import queue_of
 from bench.dispatch.slurm.submission import Submission
 from bench.dispatch.slurm.submit import SlurmOptions, check_slurm, largest_array, submit, tidy
-from bench.dispatch.stacking import begun
+from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.state import Folder
 from bench.environment import code_identity
 from bench.errors import UserError
@@ -30,6 +30,7 @@ from bench.plan.memory import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
 from bench.plan.planned import Planned
 from bench.results import check_writable, path_of
 from bench.run import Run
+from bench.stack import even_parts
 
 if TYPE_CHECKING:
     from bench.cli.run_choices import RunChoices
@@ -72,11 +73,12 @@ def submit_order(
     """
     check_slurm()
     _check_precision(todo, options)
+    _check_gpus(options)
     kind = "gpu" if options.site.wants_gpus else "cpu"
     check_fit(options.site, todo, memories, out)
     items = _work_items(jobs, todo, results, memories, options)
     plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
-    arrays = len(chunks(plans, largest_array()))
+    arrays = len(even_parts(plans, largest_array()))
     out.say(f"{_job_count(plans)} in {printing.count(arrays, 'array')}; {cost}.")
     if choices.dry_run:
         for number, plan in enumerate(plans):
@@ -109,7 +111,7 @@ def _work_items(
     """Jobs as items: an item per stack, with its ended members, and an item per baseline."""
     kind = "gpu" if options.site.wants_gpus else "cpu"
     planned = {entry.run.id: entry for entry in todo}
-    together = {identifier: ids[0] for ids in begun(results) for identifier in ids}
+    together = {identifier: ids[0] for ids in interrupted_stacks(results) for identifier in ids}
     items: dict[str, list[Job]] = {}
     for job in jobs:
         stack = f"stack {planned[job.id].stack}" if job.id in planned else job.id
@@ -155,6 +157,15 @@ def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
     if not options.site.wants_gpus and precisions:
         names = ", ".join(sorted(precisions))
         raise UserError(f"precision {names} needs GPUs, and the site file requests none")
+
+
+def _check_gpus(options: SlurmOptions) -> None:
+    site = options.site
+    if site.gres is not None and 0 < site.gpus < options.spread:
+        raise UserError(
+            f"--gpus-per-run {options.spread}: jobs have {printing.count(site.gpus, 'GPU')} "
+            f"(gres: {site.gres} in the site file)"
+        )
 
 
 @dataclass

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bench.differences import telling_fields
-from bench.run import Run, leaves
+from bench.json_data import leaves
+from bench.run import Run
 from bench.tasks import PROTOCOLS, Task
 
 

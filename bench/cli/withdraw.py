@@ -15,6 +15,7 @@ from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, optional_suite
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
+from bench.models.sizes import size_key
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
 from bench.results.record import RecordedRun
 from bench.run import Run
@@ -174,8 +175,7 @@ def _task(candidate: _Candidate) -> list[str]:
 def _size(candidate: _Candidate) -> list[str]:
     if not isinstance(candidate.record, RunRecord):
         return []
-    size = candidate.record.run.size
-    return [candidate.record.facts.size_group or "", f"{size.layers}x{size.width}"]
+    return [candidate.record.facts.size_group or "", size_key(candidate.record.run.size)]
 
 
 _FIELDS: dict[str, Callable[[_Candidate], list[str]]] = {

@@ -1,0 +1,1 @@
+"""Who trains what where: workers, locks and states of runs, on this machine or on a cluster."""

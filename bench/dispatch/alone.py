@@ -6,20 +6,19 @@ not trained again, and an interrupted one resumes.
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import environment, plugins
-from bench import results as pool
+from bench import results as pool_of
 from bench.dispatch.job import Machine
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
-from bench.dispatch.worker_process import prepare, trust
+from bench.dispatch.worker_process import prepare_process, trust
 from bench.errors import UserError, did_you_mean
 from bench.files import as_read
 from bench.kernels.backends import CHOICES, resolve, unavailable
@@ -81,23 +80,23 @@ def train_run(
             raise UserError("keep_weights needs a folder of results")
         with tempfile.TemporaryDirectory() as scratch:
             result, model = _train(run, Path(scratch), device, kernels, None, progress)
-        return TrainedRun(pool.read_run(as_read(result)), model)
+        return TrainedRun(pool_of.read_run(as_read(result)), model)
     place = Path(results)
-    pool.check_writable(place)
-    if (record := pool.load_run(place, run)) is not None:
+    pool_of.check_writable(place)
+    if (record := pool_of.load_run(place, run)) is not None:
         return TrainedRun(record, _kept_model(run, place, record))
     folder = Folder.of(place, run.id)
     with folder.locked() as free:
         if not free:
             raise UserError(f"run {run.id}: {folder.held_by() or 'another process'} trains it")
-        if (record := pool.load_run(place, run)) is not None:  # another process finished it meanwhile
+        if (record := pool_of.load_run(place, run)) is not None:  # another process finished it meanwhile
             folder.clear()
             return TrainedRun(record, _kept_model(run, place, record))
-        weights_of = pool.path_of(place, run) if keep_weights else None
+        weights_of = pool_of.path_of(place, run) if keep_weights else None
         result, model = _train(run, folder.path, device, kernels, weights_of, progress)
-        pool.store(pool.path_of(place, run), result, folder.path)
+        pool_of.store(pool_of.path_of(place, run), result, folder.path)
         folder.clear()
-    return TrainedRun(pool.read_run(as_read(result)), model)
+    return TrainedRun(pool_of.read_run(as_read(result)), model)
 
 
 def _train(
@@ -112,12 +111,13 @@ def _train(
     import torch
 
     from bench.train.loop import TrainingOptions, train
+    from bench.train.torch_settings import restoring_settings
 
     kernels = resolve(kernels, device)[0]
     began, kept = time.time(), _KeptWeights(run, weights_of)
-    with _restoring_settings(device):
+    with restoring_settings(torch.device(device)):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
-        tested = prepare(machine)
+        tested = prepare_process(machine)
         trust(tested)
         try:
             check_plugins(run, device, kernels)
@@ -206,33 +206,7 @@ def checked_device(device: str | torch.device, kernels: str) -> str:
     return device
 
 
-@contextlib.contextmanager
-def _restoring_settings(device: str) -> Iterator[None]:
-    """Leave the settings of PyTorch that training changes as they were, and every random generator.
-
-    Training seeds the generators of Python and NumPy too. A search that draws learning rates from them would
-    otherwise draw the same one after every run.
-    """
-    import torch
-
-    from bench.kernels import product
-    from bench.train.randomness import random_states, restore_random_states
-
-    settings: Any = torch.utils.deterministic
-    mode, filled = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
-    tf32 = torch.backends.cudnn.allow_tf32
-    states = random_states(torch.device(device))
-    with product.precision(product.current().name):
-        try:
-            yield
-        finally:
-            restore_random_states(states, torch.device(device))
-            torch.set_deterministic_debug_mode(mode)
-            settings.fill_uninitialized_memory = filled
-            torch.backends.cudnn.allow_tf32 = tf32
-
-
 def _kept_model(run: Run, results: Path, record: RunRecord) -> Model | None:
     from bench.train.weights import load_model
 
-    return load_model(pool.path_of(results, run)) if record.provenance.weights else None
+    return load_model(pool_of.path_of(results, run)) if record.provenance.weights else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import results as pool
+from bench import results as pool_of
 from bench.kernels.backends import resolve
 from bench.run import Run
 from bench.tasks import Task
@@ -14,7 +14,7 @@ from bench.tasks import Task
 
 @dataclass(frozen=True)
 class Baselines:
-    """The baselines of one task on its report prompts, to be computed once."""
+    """The baselines of one task on its test prompts, to be computed once."""
 
     task: Task
     task_id: str
@@ -69,16 +69,21 @@ class Machine:
 
 @dataclass(frozen=True)
 class Seat:
-    """The rank of a process among those that train one run together."""
+    """The place of a process among those that train one run together.
+
+    Attributes:
+        rank: its number; 0 leads.
+        size: number of these processes.
+        address: where rank 0 listens, host:port; "" for a process that trains alone.
+    """
 
     rank: int = 0
-    of: int = 1
+    size: int = 1
     address: str = ""
-    """Where rank 0 listens, host:port."""
 
 
 def is_done(job: Job, results: Path) -> bool:
     """Whether the result of a job is on disk."""
     if isinstance(job, Run):
-        return pool.load_run(results, job) is not None
-    return pool.load_baselines(results, job.task.name, job.task_id) is not None
+        return pool_of.load_run(results, job) is not None
+    return pool_of.load_baselines(results, job.task.name, job.task_id) is not None

@@ -28,11 +28,10 @@ from bench.dispatch.job import Job, Machine, Seat
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
-from bench.environment import local_device
 from bench.errors import UserError
 from bench.results import STATE
 from bench.run import Run
-from bench.stack import shape
+from bench.stack import stack_shape
 
 MOST_DEATHS = 3
 """A run whose process dies so often without progress has failed."""
@@ -134,7 +133,7 @@ class LocalPool:
         earlier: Counter[str] = Counter()
         ranks = []
         for job in self.jobs:
-            own = shape(job) if isinstance(job, Run) else job.id
+            own = stack_shape(job) if isinstance(job, Run) else job.id
             ranks.append(earlier[own])
             earlier[own] += 1
         return sorted(range(len(ranks)), key=ranks.__getitem__)
@@ -155,7 +154,7 @@ class LocalPool:
         crew: list[BaseProcess] = []
         self._crews[index] = crew  # before a worker starts, so that `stop` always knows all of them
         for seat in seats:
-            name = f"{self._name}-{index}" + (f"-{seat.rank}" if seat.of > 1 else "")
+            name = f"{self._name}-{index}" + (f"-{seat.rank}" if seat.size > 1 else "")
             settings = replace(machine, workers=len(self.machines))
             if seat.rank:
                 settings = replace(settings, devices=machine.devices[seat.rank :])
@@ -283,47 +282,3 @@ def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
-
-
-def machines(
-    device: str, workers: int | None, base: Machine, spread: int = 1, side_by_side: int | None = None
-) -> list[Machine]:
-    """The workers to start.
-
-    Args:
-        device: "auto" (GPUs if there are any), "cpu" or "cuda".
-        workers: number of workers; by default one for every `spread` GPUs, or for every `spread` times
-            `base.threads` processor cores.
-        base: settings of all workers.
-        spread: devices that share each run.
-        side_by_side: largest number of workers on a GPU; None if only `workers` limits it.
-
-    Raises:
-        ValueError: `device` is "cuda" and there is no GPU, or there are fewer GPUs than `spread`.
-    """
-    gpus = 0 if device == "cpu" else visible_gpus()
-    if device == "cuda" and not gpus:
-        raise ValueError("no CUDA device that this PyTorch can use; see `bench doctor`")
-    if gpus:
-        if spread > gpus:
-            raise ValueError(f"a run cannot be spread over {spread} GPUs: {gpus} can be used here")
-        crews = gpus // spread
-        count = workers or crews
-        if side_by_side is not None:
-            count = min(count, crews * side_by_side)
-        return [
-            replace(base, devices=tuple(f"cuda:{index % crews * spread + rank}" for rank in range(spread)))
-            for index in range(count)
-        ]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = workers or max(1, cores // (base.threads * spread))
-    return [replace(base, devices=("cpu",) * spread)] * count
-
-
-def visible_gpus() -> int:
-    """Number of CUDA devices that PyTorch can use. Torch is imported only if a driver is installed."""
-    if local_device()[1] == "cpu":
-        return 0
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0

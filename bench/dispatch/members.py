@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import results as pool
+from bench import results as pool_of
 from bench.dispatch.job import Machine, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import record_plugins
@@ -61,7 +61,7 @@ class StackMembers:
         """
         from bench.train.loop import Progress
 
-        step = max(int((folder.heartbeat() or {}).get("step", 0)) for folder in self.folders)
+        step = max(folder.last_step() for folder in self.folders)
         self.report(Progress(step, (None,) * len(self.stack), 0.0))
 
     def report(self, progress: Progress) -> None:
@@ -106,7 +106,7 @@ class StackMembers:
             return None
         run = self.stack.members[k]
         try:
-            return weights.save(pool.path_of(self.order.results, run), run.id, tensors)
+            return weights.save(pool_of.path_of(self.order.results, run), run.id, tensors)
         except Exception as error:  # this member fails in `store`; the others continue
             if no_room(error):
                 raise
@@ -126,7 +126,7 @@ class StackMembers:
         try:
             if k in self._faults:
                 raise self._faults[k]
-            pool.store(pool.path_of(self.order.results, run), result, self.folders[k].path)
+            pool_of.store(pool_of.path_of(self.order.results, run), result, self.folders[k].path)
         except Exception as error:  # this member has failed; the others continue
             if no_room(error):
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bench import plugins
-from bench.dispatch.state import Folder
 from bench.models.architecture import Architecture
 from bench.models.sizes import Size
 from bench.results.facts import facts_fault
@@ -15,19 +14,6 @@ from bench.tasks import Task
 
 class NotComparable(Exception):
     """A plugin's architecture is not causal or has another size than it states, or a task has wrong facts."""
-
-
-def announce(run: Run, folder: Folder, device: str, **facts: Any) -> None:
-    """Write a run's heartbeat before any plugin code is called. The step stays as it was.
-
-    Args:
-        run: the run that this process holds.
-        folder: the run's state folder.
-        device: where the run trains.
-        facts: further fields of the heartbeat.
-    """
-    step = int((folder.heartbeat() or {}).get("step", 0))
-    folder.beat(label=run.label, device=device, step=step, steps=run.steps, **facts)
 
 
 _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}

@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.dispatch.job import Job, Machine, is_done
+from bench.dispatch.stack_sizes import advised_members_on
 from bench.dispatch.state import Folder
-from bench.environment import device_name
 from bench.files import read_json, write_json
 from bench.results import STATE
 from bench.run import Run
-from bench.speed.records import Record, of_device, shape_of
-from bench.stack import STACK_PREFIX, Stack, even_parts, shape, stackable
+from bench.stack import STACK_PREFIX, Stack, even_parts, stack_shape, stackable
+from bench.train import CHECKPOINT
 
 
 @contextlib.contextmanager
-def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -> Iterator[Stack]:
+def locked_stack(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -> Iterator[Stack]:
     """The stack in which `run` trains. Its members are locked within the context.
 
     Args:
@@ -35,7 +35,7 @@ def companions(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -
         machine: limits the size of a stack, and states how many workers share the jobs.
     """
     runs = [job for job in jobs if isinstance(job, Run)]
-    compositions = begun(results)
+    compositions = interrupted_stacks(results)
     with contextlib.ExitStack() as locks:
         yield _interrupted_stack(run, runs, results, compositions, locks) or _new_stack(
             run, runs, results, machine, compositions, locks
@@ -74,10 +74,11 @@ def _new_stack(
     locks: contextlib.ExitStack,
 ) -> Stack:
     """The stack of `run` and free runs of its shape: as large as allowed, but at most this worker's share."""
-    size = advised_size(run, machine.device, results) if machine.stack is None else machine.stack
-    if size == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
+    most = advised_members_on(machine.device, run, results) if machine.stack is None else machine.stack
+    # A run whose process keeps dying trains alone, so that it takes no other run with it.
+    if most == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
-    own_shape = shape(run)
+    own_shape = stack_shape(run)
     reserved_ids = {identifier for ids in compositions for identifier in ids}
 
     def is_free(candidate: Run) -> bool:
@@ -86,9 +87,10 @@ def _new_stack(
         folder = Folder.of(results, candidate.id)
         return folder.failure() is None and folder.deaths() <= 1
 
-    candidates = [other for other in runs if shape(other) == own_shape and other != run and is_free(other)]
+    alike = [other for other in runs if stack_shape(other) == own_shape and other != run]
+    candidates = [other for other in alike if is_free(other)]
     # At most a share of the runs, so that no other worker is left without work.
-    largest = min(size, math.ceil(len(runs) / machine.workers))
+    largest = min(most, math.ceil(len(runs) / machine.workers))
     wanted = max(map(len, even_parts([run, *candidates], largest)))
     members = [run]
     for candidate in candidates:
@@ -106,81 +108,21 @@ def _new_stack(
     return Stack.of(*members)
 
 
-ADVISED = ((128, 16), (256, 8), (512, 2))
-"""Up to this width, so many members of a stack are advised if `bench speed` has not compared sizes."""
-MEMORY_SHARE = 0.8
-"""Largest part of the memory that a stack is planned to use."""
-
-
-def advised_members(run: Run, kind: str, record: Record | None, memory_bytes: float | None) -> int:
-    """The advised number of members of a stack: the fastest size that fits into memory.
-
-    Args:
-        run: a member.
-        kind: of the device, "gpu" or "cpu". On a CPU runs train alone.
-        record: measurements of `bench speed` on the device.
-        memory_bytes: memory of the device; None if unknown.
-    """
-    if kind != "gpu" or not stackable(run):
-        return 1
-    width = run.architecture.actual_width(run.size.width)
-    size = next((members for largest, members in ADVISED if width <= largest), 1)
-    per_member = run.unmeasured_bytes()
-    if record is not None and (best := record.best_stack(shape_of(run))) is not None:
-        size, row = best, record.times(shape_of(run))[best]
-        per_member = (row.peak_memory_mib << 20) / best if row.peak_memory_mib else per_member
-    if memory_bytes is None:
-        return size
-    return max(1, min(size, int(MEMORY_SHARE * memory_bytes / per_member)))
-
-
-def advised_size(run: Run, device: str, results: Path) -> int:
-    """`advised_members` for the device of this process, with its record in `results`."""
-    if not device.startswith("cuda"):
-        return 1
-    import torch
-
-    free, _ = torch.cuda.mem_get_info(device)
-    return advised_members(run, "gpu", of_device(results, device_name(device)), free)
-
-
-def form(
-    runs: Sequence[Run], size: Callable[[Run], int], begun: Sequence[Sequence[str]] = ()
-) -> list[list[Run]]:
-    """The stacks that one worker forms: interrupted stacks, and the other runs by shape, in order.
-
-    Args:
-        runs: the runs to train.
-        size: largest number of members of a stack with a given run.
-        begun: ids of the members of interrupted stacks.
-    """
-    places = {identifier: number for number, ids in enumerate(begun) for identifier in ids}
-    groups: dict[int | str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(places.get(run.id, shape(run)), []).append(run)
-    stacks = []
-    for key, group in groups.items():
-        largest = len(group) if isinstance(key, int) else max(1, size(group[0]))
-        stacks += even_parts(group, largest)
-    return stacks
-
-
-def begin(stack: Stack, results: Path) -> Path:
-    """Create and return the folder of a stack's checkpoint. Several members are recorded in it."""
-    folder = Folder.of(results, stack.id).path
+def record_members(stack: Stack, results: Path) -> None:
+    """Record which runs the checkpoint of a stack is of. That of a run alone needs no record."""
     if len(stack) > 1:
-        write_json(folder / "stack.json", {"members": [run.id for run in stack.members]})
-    return folder
+        path = Folder.of(results, stack.id).path / "stack.json"
+        write_json(path, {"members": [run.id for run in stack.members]})
 
 
-def begun(results: Path) -> list[list[str]]:
+def interrupted_stacks(results: Path) -> list[list[str]]:
     """The ids of the members of every stack that has a checkpoint.
 
     A run that began alone is a stack of one: in a larger stack it would start over. It comes after the larger
     stacks, and only if none of them has it.
     """
     stacks, alone = [], []
-    for path in sorted((results / STATE).glob("*/checkpoint.pt")):
+    for path in sorted((results / STATE).glob(f"*/{CHECKPOINT}")):
         record = path.with_name("stack.json")
         if record.exists():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -198,5 +140,6 @@ def companions_in_stacks(runs: Iterable[Run], others: Iterable[Run], results: Pa
     left out.
     """
     ids = {run.id for run in runs}
-    together = {identifier for members in begun(results) if ids & set(members) for identifier in members}
-    return [run for run in others if run.id in together - ids]
+    stacks = [members for members in interrupted_stacks(results) if not ids.isdisjoint(members)]
+    companions = {identifier for members in stacks for identifier in members} - ids
+    return [run for run in others if run.id in companions]

@@ -30,6 +30,7 @@ from bench.dispatch import lock
 from bench.dispatch.lock import process_exists
 from bench.files import read_json, write_json
 from bench.results import STATE
+from bench.train import CHECKPOINT
 
 _Types = Mapping[str, type | tuple[type | None, ...]]
 
@@ -62,6 +63,10 @@ class Folder:
     def heartbeat(self) -> dict[str, Any] | None:
         """The last heartbeat, whose process may be dead; None if there is none or it is damaged."""
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
+
+    def last_step(self) -> int:
+        """The step of the last heartbeat, whose process may be dead; 0 without one."""
+        return int((self.heartbeat() or {}).get("step", 0))
 
     def alive(self) -> bool:
         """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
@@ -97,7 +102,7 @@ class Folder:
 
     def record_death(self) -> int:
         """Record that the run's process died. Returns the number of deaths since the last progress."""
-        step = int((self.heartbeat() or {}).get("step", 0))
+        step = self.last_step()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
         count = 1 + (int(record.get("deaths", 0)) if record.get("step") == step else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step})
@@ -129,7 +134,7 @@ class Folder:
 
     def has_checkpoint(self) -> bool:
         """Whether the run has a checkpoint of its own. A member of a stack has none."""
-        return (self.path / "checkpoint.pt").exists()
+        return (self.path / CHECKPOINT).exists()
 
     def remove_heartbeat(self) -> None:
         """Remove the heartbeat, because no process trains the run any more."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
 from bench.results import Pool, RunRecord, load_run, path_of
 from bench.run import Run
 
 Word = Literal["finished", "diverged", "running", "queued", "failed", "missing"]
-WORDS: tuple[Word, ...] = ("finished", "diverged", "running", "queued", "failed", "missing")
+WORDS: tuple[Word, ...] = get_args(Word)
+"""The states of runs, in the order in which they are counted."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,9 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
         speed = float(beat.get("steps_per_second", 0.0))
         members = max(1, int(beat.get("stack", 1)))
         return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members)
+    # A process that has just locked the run, or `bench.train_run`, which writes no heartbeats.
+    if exists and not job and (not beat or "ended" in beat) and folder.is_locked():
+        return RunStatus("running", step)
     if exists and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         note = f"{failure.get('class')}: {message[0] if message else ''}"

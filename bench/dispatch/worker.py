@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
-from bench import results as pool
+from bench import results as pool_of
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
-from bench.dispatch.plugin_checks import announce, check_plugins, record_plugins
-from bench.dispatch.stacking import begin, companions
+from bench.dispatch.plugin_checks import check_plugins, record_plugins
+from bench.dispatch.stacking import locked_stack, record_members
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare, redirect_output, trust
+from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare_process, redirect_output, trust
 from bench.environment import code_identity
 from bench.run import Run
 from bench.stack import Stack
@@ -65,9 +65,9 @@ def work(
     """
     redirect_output(log)
     machine = machine.resolved()
-    kernels = prepare(machine)
+    tested = prepare_process(machine)
     stop = StopFlag()  # until now a signal ends the process, because there is nothing to save
-    worker = _Worker(order, machine, stop, kernels, _join(seat, machine, stop), cluster_job)
+    worker = _Worker(order, machine, stop, tested, _join(seat, machine, stop), cluster_job)
     try:
         if worker.group is not None and worker.group.rank:
             worker.follow(jobs)
@@ -92,7 +92,7 @@ class _Worker:
         order: the order that its jobs belong to.
         machine: its settings.
         stop: whether it must stop.
-        kernels: outcomes of the kernels' self-test.
+        tested: outcomes of the kernels' self-test.
         group: the processes that train each run together; None if it trains alone.
         cluster_job: number of the cluster job that it is part of; "" if there is none.
     """
@@ -100,7 +100,7 @@ class _Worker:
     order: Order
     machine: Machine
     stop: StopFlag
-    kernels: Tested
+    tested: Tested
     group: Group | None
     cluster_job: str = ""
 
@@ -128,16 +128,17 @@ class _Worker:
         import torch
 
         from bench.train.loop import TrainingOptions
-        from bench.train.parallel import follow
+        from bench.train.parallel import END_OF_RUNS, Abandoned, follow
 
         assert self.group is not None
-        while (index := self.group.hear()) >= 0:
-            job = jobs[index]
-            assert isinstance(job, Run)
-            options = TrainingOptions(
-                torch.device(self.machine.device), self.machine.kernels, group=self.group
-            )
-            follow(job, options)
+        options = TrainingOptions(torch.device(self.machine.device), self.machine.kernels, group=self.group)
+        try:
+            while (place := self.group.hear()) != END_OF_RUNS:
+                job = jobs[place]
+                assert isinstance(job, Run)
+                follow(job, options)
+        except Abandoned:
+            print("asked to stop, and the leading process is silent: leaving", flush=True)
 
     def _halted(self) -> bool:
         return self.stop() or self.order.stopped() is not None
@@ -159,9 +160,9 @@ class _Worker:
                     return True
                 with output_to(log_of(results, job.id)):
                     if isinstance(job, Baselines):
-                        self._do(job, folder, lambda: self._baselines(job, folder))
+                        self._do(folder, lambda: self._baselines(job, folder))
                     else:
-                        with companions(job, jobs, results, self.machine) as stack:
+                        with locked_stack(job, jobs, results, self.machine) as stack:
                             self._train_all(stack, jobs.index(job))
         except OSError as error:  # the failure cannot be recorded, for example if the folder is a file
             if no_room(error):
@@ -171,10 +172,10 @@ class _Worker:
                 raise SystemExit(REGROUP) from None
         return True
 
-    def _do(self, job: Job, folder: Folder, work: Callable[[], None]) -> None:
-        """Do the work of one job. A failure is recorded for this job, and the others continue."""
+    def _do(self, folder: Folder, job: Callable[[], None]) -> None:
+        """Do the job whose state is in `folder`. A failure is recorded there, and other jobs continue."""
         try:
-            work()
+            job()
         except Exception as error:
             if no_room(error):
                 raise
@@ -199,17 +200,20 @@ class _Worker:
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record_plugins(value, job.task)
-        pool.store(pool.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
+        pool_of.store(pool_of.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
-    def _train_all(self, stack: Stack, index: int) -> None:
-        """Train a stack. If it fails, train its halves separately, so that only the faulty run fails."""
+    def _train_all(self, stack: Stack, place: int) -> None:
+        """Train a stack. If it fails, train its halves separately, so that only the faulty run fails.
+
+        `place` is that of the run in the list of jobs, by which a group's followers know it.
+        """
         if len(stack) == 1:
             run = stack.first
-            self._do(run, Folder.of(self.order.results, run.id), lambda: self._train(stack, index))
+            self._do(Folder.of(self.order.results, run.id), lambda: self._train(stack, place))
             return
         try:
-            self._train(stack, index)
+            self._train(stack, place)
             return
         except Exception as error:
             if no_room(error):
@@ -220,30 +224,26 @@ class _Worker:
         release_memory(self.machine.device)
         for half in stack.halves():
             if not self._halted():
-                self._train_all(half, index)
+                self._train_all(half, place)
 
-    def _train(self, stack: Stack, index: int) -> None:
+    def _train(self, stack: Stack, place: int) -> None:
         """Train a stack and store the result of every member that ended."""
         import torch
 
         from bench.train.loop import Interrupted, TrainingOptions, train_stack
 
         results = self.order.results
-        trust(self.kernels)
+        trust(self.tested)
         # Before the heartbeats, so that a run that trains has a log.
         print(_header(stack, self.machine, self.cluster_job), flush=True)
-        # Before the check, so that a death during the check counts for these runs.
-        for run in stack.members:
-            if not is_done(run, results):
-                announce(run, Folder.of(results, run.id), self.machine.device, **self._job_field)
-        with self.stop.at_once():
-            check_plugins(stack.first, self.machine.device, self.machine.kernels)
-        if self.group is not None:
-            self.group.tell(index)
         members = StackMembers(
             stack, self.order, self.machine, self._job_field, self._provenance, self._failed
         )
-        members.begin()
+        members.begin()  # before the check, so that a death during the check counts for these runs
+        with self.stop.at_once():
+            check_plugins(stack.first, self.machine.device, self.machine.kernels)
+        if self.group is not None:
+            self.group.tell(place)
         options = TrainingOptions(
             device=torch.device(self.machine.device),
             kernels=self.machine.kernels,
@@ -251,12 +251,13 @@ class _Worker:
             report=members.report,
             ended=members.store,
             keep_weights=members.keep_weights if self.machine.keep_weights else None,
-            stop=self.stop,
+            asked_to_stop=self.stop,
             group=self.group,
             plugins=plugins.version_of((run.task, run.architecture) for run in stack.members),
         )
         try:
-            train_stack(stack, begin(stack, results), options)
+            record_members(stack, results)
+            train_stack(stack, Folder.of(results, stack.id).path, options)
         except Interrupted:
             members.interrupted()
             return
@@ -282,7 +283,7 @@ class _Worker:
             **self._job_field,
             "submitted_code": self.order.code,
             "code_changed": self.order.code != code_identity(),
-            "self_test": self.kernels,
+            "self_test": self.tested,
         }
 
 
@@ -307,10 +308,10 @@ def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
 
 def _join(seat: Seat, machine: Machine, stop: StopFlag) -> Group | None:
     """The group of processes that train one run together; None if this process trains alone."""
-    if seat.of == 1:
+    if seat.size == 1:
         return None
     import torch
 
     from bench.train.parallel import Group
 
-    return Group.join(seat.rank, seat.of, seat.address, torch.device(machine.device), stop)
+    return Group.join(seat.rank, seat.size, seat.address, torch.device(machine.device), stop)

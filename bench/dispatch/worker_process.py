@@ -23,7 +23,7 @@ class KernelDisagrees(Exception):
     """A kernel does not compute what its reference computes."""
 
 
-def prepare(machine: Machine) -> Tested:
+def prepare_process(machine: Machine) -> Tested:
     """Apply settings that must precede the first use of torch; run the kernels' self-test."""
     code_identity()  # cached now: the files may change before the first result is stored
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
@@ -40,13 +40,13 @@ def prepare(machine: Machine) -> Tested:
     return [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
 
 
-def trust(kernels: Tested) -> None:
+def trust(tested: Tested) -> None:
     """Check the outcomes of the self-test.
 
     Raises:
         KernelDisagrees: a kernel disagrees with its reference on this device.
     """
-    for outcome in kernels:
+    for outcome in tested:
         if not outcome["agrees"]:
             raise KernelDisagrees(
                 f"{outcome['kernel']} ({outcome['backend']}) differs from its reference: outputs by "

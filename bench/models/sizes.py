@@ -1,8 +1,11 @@
-"""The size of a model: layers, width and attention heads. `bench.paper.sizes` has the paper's groups."""
+"""The size of a model: layers, width and attention heads, and how sizes are written.
+
+`bench.paper.sizes` has the paper's groups.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -29,3 +32,23 @@ class Size(Frozen):
     def of(self, architecture: Architecture) -> Size:
         """This size as `architecture` uses it."""
         return self if architecture.uses_heads else self.model_copy(update={"heads": None})
+
+
+class LayersByWidth(Protocol):
+    """A planned or recorded size, or anything else with layers and a nominal width."""
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+def size_key(size: LayersByWidth) -> str:
+    """A size as suites, filters and file names have it: 2x128."""
+    return f"{size.layers}x{size.width}"
+
+
+def size_text(size: LayersByWidth) -> str:
+    """A size for people: 2×128."""
+    return f"{size.layers}×{size.width}"

@@ -9,15 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.dispatch.stacking import advised_members, begun, form
+from bench.dispatch.stack_sizes import advised_members
+from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
 from bench.filters import RUN_FIELDS, matching
+from bench.models.sizes import size_key
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
 from bench.results.flops_axis import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run
-from bench.stack import stackable
+from bench.stack import form_stacks, stackable
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -143,7 +145,7 @@ def stacked(
 
     ended = [entry.run for entry in planned if entry.has_ended]
     missing = [entry.run for entry in planned if not entry.has_ended]
-    stacks = [*form(missing, size, begun(results)), *form(ended, size)]
+    stacks = [*form_stacks(missing, size, interrupted_stacks(results)), *form_stacks(ended, size)]
     places = {run.id: (number, len(stack)) for number, stack in enumerate(stacks) for run in stack}
     return [
         replace(entry, estimate=speeds.estimate(entry.run, members), stack=number)
@@ -174,10 +176,7 @@ def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[Planned], li
 FILTER_FIELDS: dict[str, Callable[[Planned], list[str]]] = {
     "experiment": lambda planned: list(planned.experiments),
     **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
-    "size": lambda planned: [
-        planned.run.size_group or "",
-        f"{planned.run.size.layers}x{planned.run.size.width}",
-    ],
+    "size": lambda planned: [planned.run.size_group or "", size_key(planned.run.size)],
     "id": lambda planned: [planned.run.id],
     "state": lambda planned: [planned.status.word],
 }

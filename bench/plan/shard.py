@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.dispatch.stacking import advised_members
+from bench.dispatch.stack_sizes import advised_members
 from bench.errors import UserError
 from bench.run import Run
-from bench.stack import even_parts, shape
+from bench.stack import even_parts, stack_shape
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _groups(runs: Iterable[Run]) -> list[list[Run]]:
     """The stacks that runs form if no speed was measured."""
     by_shape: dict[str, list[Run]] = {}
     for run in {run.id: run for run in runs}.values():
-        by_shape.setdefault(shape(run), []).append(run)
+        by_shape.setdefault(stack_shape(run), []).append(run)
     groups = []
     for members in by_shape.values():
         members.sort(key=lambda run: (run.task_id, run.seed, run.id))  # one stream of prompts side by side

@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from bench.digits import short
+from bench.json_data import leaves
+from bench.models.sizes import size_key
 from bench.results.evaluations import error_at, prompt_errors
 from bench.results.record import MAIN, RecordedRun, RunRecord
 from bench.results.store import Pool
-from bench.run import SETTINGS, leaves, short
+from bench.run import SETTINGS
 from bench.uncertainty import student_95
 
 Word = Literal["same", "better", "worse", "not comparable"]
@@ -108,8 +111,11 @@ def _paired(old: RunRecord, new: RunRecord) -> tuple[float | None, float | None]
 def _settings(result: RunRecord) -> dict[str, str]:
     """Every setting of a run as text: first those that every run has, then the fields of its task."""
     run = result.run
-    size = f"{run.size.layers}x{run.size.width}"
-    settings = {"task": run.task.name, "architecture": run.architecture.name, "size": size}
+    settings = {
+        "task": run.task.name,
+        "architecture": run.architecture.name,
+        "size": size_key(run.size),
+    }
     if run.size.heads is not None:
         settings["heads"] = str(run.size.heads)
     for name in SETTINGS:

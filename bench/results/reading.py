@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bench.json_data import digest
 from bench.results.record import FORMAT, MAIN, BaselinesRecord, EvaluationRecord, Record, RunRecord
-from bench.run import digest
 
 KINDS: dict[str, type[RunRecord] | type[BaselinesRecord]] = {"run": RunRecord, "baselines": BaselinesRecord}
 

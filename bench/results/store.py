@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import UserError, did_you_mean
 from bench.files import parse_json, try_to_write, write_atomically
+from bench.models.sizes import size_key
 from bench.results.reading import NotARecord, read, read_evaluation
 from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
 from bench.results.withdrawn import FILE as WITHDRAWN
@@ -269,8 +270,8 @@ def _counting(results: Path, path: Path, key: str) -> Record | None:
 def _has_own_name(path: Path, record: Record) -> bool:
     """Whether a file has the name and folder that its result is written to."""
     if isinstance(record, RunRecord):
-        run, size = record.run, record.run.size
-        begin = f"{run.architecture.name}-{size.layers}x{size.width}-"  # copies often keep the ending
+        run = record.run
+        begin = f"{run.architecture.name}-{size_key(run.size)}-"  # copies often keep the ending
         in_place = path.parent.name == run.task.name
         return in_place and path.stem.startswith(begin) and path.stem.endswith(f"-{record.id}")
     return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.frozen import identity
+from bench.json_data import leaves
 from bench.models.architectures import named
 from bench.results.evaluations import error_at, headline
 from bench.results.record import MAIN, SELECTION, Checkpoint, RunRecord
 from bench.results.store import Pool
-from bench.run import SETTINGS, leaves, value_of
+from bench.run import SETTINGS, value_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES
-from bench.models.sizes import LARGEST, Size
+from bench.models.sizes import LARGEST, Size, size_key
 from bench.paper.sizes import sizes_of
 from bench.precision import PRECISIONS
 from bench.run import Run
@@ -103,7 +103,7 @@ def _run(architecture: str, size: Size, task: str, precision: str) -> Run:
         )
     except ValidationError as error:
         reasons = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
-        raise UserError(f"{architecture} {size.layers}x{size.width} on {task}: {reasons}") from None
+        raise UserError(f"{architecture} {size_key(size)} on {task}: {reasons}") from None
 
 
 def _check(grid: Grid) -> None:

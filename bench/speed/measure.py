@@ -17,7 +17,7 @@ from bench.speed.cases import stack_of
 from bench.speed.profile import kernel_times, launches_per_step
 from bench.speed.records import Row, failure_of, flops_per_step, shape_of
 from bench.stack import Stack, stackable
-from bench.train.loop import TrainingOptions, prepare
+from bench.train.loop import TrainingOptions, prepared_state
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
@@ -75,7 +75,7 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     options = TrainingOptions(device, row.backend)
-    step = options.step(prepare(stack, options))
+    step = options.step(prepared_state(stack, options))
     seconds = seconds_per_call(step, device)
     return replace(
         row,

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.files import read_json, write_json
+from bench.models.sizes import size_key
 from bench.results import STATE
 from bench.run import Run
 
@@ -138,7 +139,7 @@ class Row:
     def label(self) -> str:
         """A name for people and files: model, task, batch × tokens, precision, stack."""
         shape = self.shape
-        model = f"{shape.architecture}-{shape.layers}x{shape.width}"
+        model = f"{shape.architecture}-{size_key(shape)}"
         return f"{model}-{self.task}-{shape.batch_size}x{shape.length}-{shape.precision}-stack{self.stack}"
 
     def plain(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InvalidFile, UserError, did_you_mean
-from bench.run import digest
+from bench.json_data import digest
 from bench.strict_yaml.complaints import Complaint, validated
 from bench.strict_yaml.document import parse
 from bench.suite.format import LISTED, Settings

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from bench.digits import short
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES, canonical
 from bench.models.sizes import Size
 from bench.names import file_fault
 from bench.optimizers import OPTIMIZERS
 from bench.paper.sizes import SIZE_GROUPS
-from bench.run import SETTINGS, Run, short
+from bench.run import SETTINGS, Run
 from bench.strict_yaml.complaints import Complaint, Loc
 from bench.suite.entries import (
     architectures,

@@ -1,0 +1,4 @@
+"""Training: from a stack of runs to their results."""
+
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file from which a stack resumes, in its state folder."""

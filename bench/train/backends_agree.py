@@ -21,14 +21,17 @@ from bench.models.sizes import Size
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
-from bench.train.loop import TrainingOptions, prepare
+from bench.train.loop import TrainingOptions, prepared_state
 from bench.train.state import State
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
 """Architectures and their options. Together they use every sequence kernel. No dropout: its draws differ."""
 BATCH = {"cuda": 64, "cpu": 4}
+"""Prompts per step, by the kind of the device."""
 COMPARED_STEPS = 100
+"""Differences count in the first so many steps. Later, rounding errors have grown into other trainings."""
 SLACK = 10.0
+"""Yardsticks by which a backend may differ."""
 HALF_ULP = 2.0**-24
 """Half a unit in the last place (ulp) of a float32 in [1, 2)."""
 COMPANIONS: tuple[dict[str, float], ...] = ({"learning_rate": 5e-4}, {"seed": 1}, {"seed": 1, "clip": 1.0})
@@ -41,8 +44,8 @@ class Agreement:
 
     Attributes:
         architecture: name of the architecture.
-        backend: name of the backend; "reference, moved" is the yardstick. "…, stack of 4" compares a member
-            of such a stack.
+        backend: name of the backend; "reference, perturbed" is the yardstick. "…, stack of 4" compares a
+            member of such a stack.
         difference: largest relative difference of a step's loss over the first `COMPARED_STEPS` steps.
         loss: mean training loss of the last `COMPARED_STEPS` steps; None for the yardstick, which ends early.
         steps_per_second: speed of the whole training.
@@ -68,7 +71,7 @@ def compare(device: torch.device, steps: int) -> Iterator[Agreement]:
         yield Agreement(name, "reference", None, _final_loss(expected), speed)
         perturbed, speed = training_losses(run, device, "reference", perturbed=True)
         yardstick = largest_difference(perturbed, expected)
-        yield Agreement(name, "reference, moved", yardstick, None, speed)
+        yield Agreement(name, "reference, perturbed", yardstick, None, speed)
         for backend in backends.NAMES:
             if backend == "reference":
                 continue
@@ -141,7 +144,7 @@ def stack_losses(
         For each member the training loss of every step, and steps per second.
     """
     options = TrainingOptions(device, backend)
-    state = prepare(stack, options)
+    state = prepared_state(stack, options)
     if perturbed:
         _perturb(state)
     step = options.step(state)

@@ -9,7 +9,7 @@ from typing import Any
 from bench import environment
 from bench.results import FORMAT, task_facts
 from bench.tasks.task import MAIN, Task
-from bench.train.evaluate import evaluation_set
+from bench.train.evaluation_prompts import evaluation_set
 
 
 def baselines(task: Task, task_id: str, count: int) -> dict[str, Any]:

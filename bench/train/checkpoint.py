@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 
 from bench.files import write_atomically
+from bench.train import CHECKPOINT
 from bench.train.notes import StackNotes
 from bench.train.randomness import random_states, restore_random_states, seed_random
 from bench.train.state import State
-
-NAME = "checkpoint.pt"
 
 
 def save(folder: Path, state: State, notes: StackNotes, plugins: str = "") -> None:
@@ -40,7 +39,7 @@ def save(folder: Path, state: State, notes: StackNotes, plugins: str = "") -> No
         },
         buffer,
     )
-    write_atomically(folder / NAME, buffer.getvalue())
+    write_atomically(folder / CHECKPOINT, buffer.getvalue())
 
 
 def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
@@ -58,7 +57,7 @@ def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
     Raises:
         OSError: the file cannot be read. It may be whole, so it stays.
     """
-    path = folder / NAME
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
     data = io.BytesIO(path.read_bytes())

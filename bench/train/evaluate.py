@@ -1,13 +1,11 @@
-"""Scores on fixed prompts. All models, machines and checkpoints of a task use the same bits of prompts."""
+"""Scores of models on the prompts of an evaluation (`bench.train.evaluation_prompts`)."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,61 +15,10 @@ from torch import Tensor
 from bench.kernels import product
 from bench.models.backbone import Model
 from bench.tasks import weighted
-from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, SELECTION, LongerEvaluation, Prompts, Task
+from bench.tasks.task import SELECTION, Prompts, Task
+from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-EVALUATION_SEED = 20_240_206
-PURPOSES = (SELECTION, MAIN)
-"""Learning rates are chosen on the validation prompts. All reported numbers are measured on the test
-prompts."""
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Prompts of an evaluation, on the CPU.
-
-    Attributes:
-        purpose: one of `PURPOSES`, or one of the task's other evaluations.
-        prompts: the prompts.
-        sha256: digest of the bits of their tokens and targets.
-    """
-
-    purpose: str
-    prompts: Prompts
-    sha256: str
-
-    @property
-    def evaluation(self) -> str:
-        """Name of the task's evaluation that scores the prompts."""
-        return MAIN if self.purpose in PURPOSES else self.purpose
-
-    @property
-    def count(self) -> int:
-        return len(self.prompts.targets)
-
-
-@lru_cache(maxsize=8)
-def evaluation_set(task: Task, purpose: str, count: int) -> EvaluationSet:
-    """Draw `count` prompts of a task at full size.
-
-    The purpose is part of the random generator's key, so no prompt is drawn from the stream of training.
-    The cache holds the last sets, because the next run of a worker often has the same task.
-
-    Args:
-        task: the task.
-        purpose: one of `PURPOSES`, or one of the task's other evaluations.
-        count: number of prompts.
-    """
-    draws = Draws(EVALUATION_SEED, purpose, torch.zeros((), dtype=torch.int64))
-    prompts = task.sample_evaluation(draws, count, MAIN if purpose in PURPOSES else purpose)
-    return EvaluationSet(purpose, prompts, hashlib.sha256(_bits(prompts)).hexdigest())
-
-
-def evaluation_sets(task: Task, count: int) -> dict[str, EvaluationSet]:
-    """All sets on which a run of `task` is evaluated, by purpose."""
-    return {purpose: evaluation_set(task, purpose, count) for purpose in (*PURPOSES, *task.other_evaluations)}
 
 
 @dataclass(frozen=True)
@@ -152,7 +99,6 @@ class _Predictions:
         return torch.full_like(scores, torch.nan) if any(self._nan) else scores
 
 
-@torch.no_grad()
 def member_scores(
     predictor: Predictor,
     members: Sequence[int],
@@ -174,31 +120,22 @@ def member_scores(
         drawn: its prompts.
         device: device of the evaluation.
     """
-    parts: list[list[dict[str, Tensor]]] = [[] for _ in members]
-    with _evaluation_mode(model):
-        for begin in range(0, drawn.count, task.evaluated_together):
-            prompts = drawn.prompts.part(slice(begin, begin + task.evaluated_together), device)
-            if model.causal:  # otherwise it sees the padding
-                prompts = task.trimmed(prompts)
-            predictor.share(prompts.tokens)
-            for member, own_parts in zip(members, parts, strict=True):
-                predict = _Predictions(predictor, member)
-                if drawn.purpose == SELECTION:
-                    measured = task.measure_selection(predict, prompts)
-                else:
-                    measured = task.measure(predict, prompts, drawn.evaluation)
-                own_parts.append({name: predict.checked(values) for name, values in measured.items()})
-    counts = {name: task.positions_per_column(drawn.prompts, name) for name in parts[0][0]} if parts else {}
+
+    def measure(predict: _Predictions, prompts: Prompts) -> Mapping[str, Tensor]:
+        if drawn.purpose == SELECTION:
+            return task.measure_selection(predict, prompts)
+        return task.measure(predict, prompts, drawn.evaluation)
+
+    size = task.evaluated_together
+    parts = (drawn.prompts.part(slice(begin, begin + size), device) for begin in range(0, drawn.count, size))
+    values = _measured(predictor, members, model, task, parts, measure)
+    counts = {name: task.positions_per_column(drawn.prompts, name) for name in values[0]} if values else {}
     return [
-        {
-            name: ModelScores.of(task, name, torch.cat([part[name] for part in own_parts]), counts[name])
-            for name in counts
-        }
-        for own_parts in parts
+        {name: ModelScores.of(task, name, scores, counts[name]) for name, scores in by_name.items()}
+        for by_name in values
     ]
 
 
-@torch.no_grad()
 def longer_scores(
     predictor: Predictor,
     members: Sequence[int],
@@ -211,53 +148,38 @@ def longer_scores(
     The rest is as in `member_scores`.
     """
     task, columns = prompts.longer.task, prompts.longer.columns
-    parts: list[list[Tensor]] = [[] for _ in members]
-    with _evaluation_mode(model):
-        for part in prompts:
-            shown = part.part(slice(None), device)
-            if model.causal:
-                shown = task.trimmed(shown)
-            predictor.share(shown.tokens)
-            for member, own_parts in zip(members, parts, strict=True):
-                predict = _Predictions(predictor, member)
-                own_parts.append(predict.checked(task.measure_columns(predict, shown, columns)))
+
+    def measure(predict: _Predictions, shown: Prompts) -> Mapping[str, Tensor]:
+        return {prompts.name: task.measure_columns(predict, shown, columns)}
+
+    parts = (part.part(slice(None), device) for part in prompts)
+    values = _measured(predictor, members, model, task, parts, measure)
     # Prompts of two parts never depend on each other.
     group = min(task.dependent_prompts, prompts.together)
-    scores = [_independent(torch.cat(own_parts).numpy(), group) for own_parts in parts]
-    return [ModelScores(values, values.mean(axis=1)) for values in scores]
+    scores = [_independent(by_name[prompts.name].numpy(), group) for by_name in values]
+    return [ModelScores(own, own.mean(axis=1)) for own in scores]
 
 
-class LongerPrompts:
-    """The prompts of an evaluation on longer prompts, drawn in parts: all at once could need gigabytes.
-
-    A part has about as many tokens as the training prompts that are evaluated together. After an iteration,
-    `sha256` is the digest of the bits of all tokens and targets.
-
-    Args:
-        task: the task in training.
-        name: name of the evaluation.
-        longer: the evaluation.
-        count: number of prompts.
-    """
-
-    def __init__(self, task: Task, name: str, longer: LongerEvaluation, count: int) -> None:
-        self.name, self.longer, self.count = name, longer, count
-        trained, tokens = task.full_length, longer.task.full_length
-        self.together = max(1, task.evaluated_together * trained // tokens)
-        self.sha256 = ""
-
-    def __iter__(self) -> Iterator[Prompts]:
-        digest = hashlib.sha256()
-        for part, begin in enumerate(range(0, self.count, self.together)):
-            draws = Draws(EVALUATION_SEED, self.name, torch.tensor(part))
-            prompts = self.longer.task.sample_evaluation(draws, min(self.together, self.count - begin))
-            digest.update(_bits(prompts))
-            yield prompts
-        self.sha256 = digest.hexdigest()
-
-
-def _bits(prompts: Prompts) -> bytes:
-    return prompts.tokens.numpy().tobytes() + prompts.targets.numpy().tobytes()
+@torch.no_grad()
+def _measured(
+    predictor: Predictor,
+    members: Sequence[int],
+    model: Model,
+    task: Task,
+    parts: Iterable[Prompts],
+    measure: Callable[[_Predictions, Prompts], Mapping[str, Tensor]],
+) -> list[dict[str, Tensor]]:
+    """What `measure` returns for the predictions of each member, by name: (prompts, columns) of all parts."""
+    measured: list[defaultdict[str, list[Tensor]]] = [defaultdict(list) for _ in members]
+    with _evaluation_mode(model):
+        for part in parts:
+            prompts = task.trimmed(part) if model.causal else part  # other models see the padding
+            predictor.share(prompts.tokens)
+            for member, own in zip(members, measured, strict=True):
+                predict = _Predictions(predictor, member)
+                for name, values in measure(predict, prompts).items():
+                    own[name].append(predict.checked(values))
+    return [{name: torch.cat(values) for name, values in own.items()} for own in measured]
 
 
 @contextmanager
@@ -270,48 +192,3 @@ def _evaluation_mode(model: Model) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def summary(scores: ModelScores, headline: Array, positions: bool) -> dict[str, Any]:
-    """Means and standard errors over prompts, as [mean, standard error].
-
-    Args:
-        scores: scores of all prompts.
-        headline: headline score of each prompt, (prompts,).
-        positions: whether to add the mean and the standard error at every position.
-    """
-    statistics: dict[str, Any] = {
-        "overall": _mean_and_error(scores.overall),
-        "headline": _mean_and_error(headline),
-    }
-    if positions:
-        mean, error = _mean_and_error(scores.columns)
-        statistics = {"mean": mean, "standard_error": error, **statistics}
-    return statistics
-
-
-def headline(task: Task, evaluation: str, scores: ModelScores) -> Array:
-    """Headline score of each prompt, (prompts,): at the task's headline mark, or the mean over positions."""
-    mark, described = task.headline, task.evaluations()[evaluation]
-    # A mark is chosen for the task's own metric. Another metric of the same model is shown as a mean.
-    if mark is None or described.metric is not None:
-        return scores.overall
-    return np.asarray(scores.columns[:, described.marks[mark]])
-
-
-def packed(values: Array) -> str:
-    """A number per prompt, as base64 of little-endian float32."""
-    return base64.b64encode(values.astype("<f4").tobytes()).decode()
-
-
-def rounded(values: Any, digits: int = 5) -> Any:
-    """Numbers rounded to `digits` significant digits, as a float or nested lists of floats."""
-    if isinstance(values, list | np.ndarray):
-        return [rounded(value, digits) for value in values]
-    return float(f"{float(values):.{digits}g}")
-
-
-def _mean_and_error(values: Array) -> list[Any]:
-    count = len(values)
-    spread = values.std(axis=0, ddof=1) if count > 1 else np.zeros(values.shape[1:])
-    return [rounded(values.mean(axis=0)), rounded(spread / np.sqrt(count))]

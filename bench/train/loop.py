@@ -19,19 +19,19 @@ import torch
 from torch import Tensor
 
 from bench.environment import device_name
-from bench.kernels import product
-from bench.results import FORMAT, run_facts
-from bench.results.evaluations import converged
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
-from bench.train.evaluate import rounded
+from bench.train.capture import captured_step
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.randomness import seed_random
+from bench.train.results import run_result
 from bench.train.scoring import StackScoring
 from bench.train.state import State, initial_state
-from bench.train.step import captured_step, eager_step
-from bench.train.weights import state_of
+from bench.train.step import eager_step
+from bench.train.summaries import rounded
+from bench.train.torch_settings import configure
+from bench.train.weights import state_dict_of
 
 if TYPE_CHECKING:
     from bench.train.parallel import Group
@@ -74,8 +74,8 @@ class TrainingOptions:
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        stop: called at every look but the last; if it returns True, the state is saved and `Interrupted`
-            raised.
+        asked_to_stop: called at every look but the last; if it returns True, the state is saved and
+            `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -87,7 +87,7 @@ class TrainingOptions:
     report: Callable[[Progress], None] = lambda progress: None
     ended: Callable[[int, dict[str, Any]], None] = lambda member, result: None
     keep_weights: Callable[[int, dict[str, Tensor]], dict[str, str] | None] | None = None
-    stop: Callable[[], bool] = lambda: False
+    asked_to_stop: Callable[[], bool] = lambda: False
     group: Group | None = None
     plugins: str = ""
 
@@ -109,16 +109,16 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
     those parts of `provenance` that do not come from training.
 
     Raises:
-        Interrupted: `options.stop` returned True; the state is saved in `folder`.
+        Interrupted: `options.asked_to_stop` returned True; the state is saved in `folder`.
     """
     try:
         return _train(stack, folder, options)
     finally:
         if options.group is not None:
-            options.group.tell(0)  # also after an exception: the followers must not wait for more steps
+            options.group.end_run()  # also after an exception: the followers must not wait for more steps
 
 
-def prepare(stack: Stack, options: TrainingOptions) -> State:
+def prepared_state(stack: Stack, options: TrainingOptions) -> State:
     """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
     # For dropout of whole channels and for draws of a user's model. A checkpoint has the generators' states.
@@ -127,7 +127,7 @@ def prepare(stack: Stack, options: TrainingOptions) -> State:
 
 
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
-    state = prepare(stack, options)
+    state = prepared_state(stack, options)
     saved = checkpoint.restore(folder, state, options.plugins)
     notes = saved or StackNotes([MemberNotes() for _ in stack.members])
     notes.resumptions += saved is not None
@@ -183,11 +183,11 @@ class _Training:
                 return  # a checkpoint now would stay: the folder may be gone, because the result is stored
             # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
             # a resumed training neither repeats nor skips them.
-            stop = options.stop()
-            if stop or time.monotonic() - saved_at >= options.save_every:
+            asked_to_stop = options.asked_to_stop()
+            if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
                 checkpoint.save(self.folder, self.state, self.notes, options.plugins)
                 saved_at = time.monotonic()
-            if stop:
+            if asked_to_stop:
                 raise Interrupted
 
     def _goes_on(self, done: int) -> bool:
@@ -239,28 +239,7 @@ class _Training:
     def result(self, k: int) -> dict[str, Any]:
         """The result of member `k`, which finished or diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
-        stop = None
-        if run.stop is not None and notes.diverged is None:
-            stop = {"step": notes.end(run), "converged_step": notes.converged}
-        entries = {
-            "format": FORMAT,
-            "kind": "run",
-            "id": run.id,
-            "outcome": "finished" if notes.diverged is None else "diverged",
-            "reason": notes.diverged,
-            "run": run.identity(),
-            "facts": run_facts(run),
-            "checkpoints": notes.checkpoints,
-            "not_evaluated": notes.not_evaluated,
-            "convergence_step": notes.converged if run.stop else _convergence_step(run, notes.checkpoints),
-            "stop": stop,
-            "per_prompt": {"report": notes.per_prompt},
-            "prompts": self.scoring.prompts(k),
-            "curve": notes.curve,
-            "provenance": self._provenance(k),
-        }
-        optional = ("not_evaluated", "stop")
-        return {name: value for name, value in entries.items() if value or name not in optional}
+        return run_result(run, notes, self.scoring.prompts(k), self._provenance(k))
 
     def _provenance(self, k: int) -> dict[str, Any]:
         """The part of member `k`'s provenance that comes from training."""
@@ -296,7 +275,8 @@ class _Training:
             return None
         if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
             return None  # the tested model is that of an earlier checkpoint
-        return self.options.keep_weights(k, state_of(self.state.model, self.state.parameters.of_member(k)))
+        parameters = self.state.parameters.of_member(k)
+        return self.options.keep_weights(k, state_dict_of(self.state.model, parameters))
 
     def _losses(self) -> tuple[float | None, ...]:
         curves = (member.curve["loss"] for member in self.notes.members)
@@ -330,21 +310,3 @@ class _Training:
             plateaus = sum(loss >= min(losses[:index], default=math.inf) for index, loss in enumerate(losses))
             factors.append(factor**plateaus)
         self.state.optimizer.scale_rates(factors)
-
-
-def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
-    """Step of the first checkpoint whose mean accuracy reaches the task's threshold; None without one."""
-    threshold = run.task.convergence_accuracy
-    accuracies = ((c["step"], c["evaluations"]["report"]["overall"][0]) for c in checkpoints)
-    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
-
-
-def configure(run: Run, device: torch.device) -> None:
-    """Set precision and determinism for the whole process."""
-    product.use(run.precision)
-    torch.backends.cudnn.allow_tf32 = False
-    # `torch.use_deterministic_algorithms` does the same but imports the compiler, which takes seconds.
-    torch.set_deterministic_debug_mode("error" if device.type == "cuda" else "default")
-    # In deterministic mode PyTorch fills every new tensor by default. No kernel reads memory that was not
-    # written, so the fills would only add launches to every step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

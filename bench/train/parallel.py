@@ -5,10 +5,14 @@ The processes add up sums and counts, never means, so that all prompts and posit
 
     (∇ Σ losses, Σ losses, number of losses)  →  all-reduce (sum)  →  divide by the number
 
-Clipping therefore uses the true gradient of the batch, and all processes take the same step. The process of
-rank 0 leads: it evaluates, saves, reports, and tells the followers how many steps to take. Losses equal those
-of a single device up to the order of additions. A run with dropout is refused: a process would number the
-rows of its masks from 0, so the masks would differ from those of a single device.
+Clipping therefore uses the true gradient of the batch, and all processes take the same step. Losses equal
+those of a single device up to the order of additions. A run with dropout is refused: a process would number
+the rows of its masks from 0, so the masks would differ from those of a single device.
+
+The process of rank 0 leads: it evaluates, saves and reports. It tells the followers what to do in numbers:
+
+    place of a run in the list of jobs, number of steps, number of steps, …, 0      for each run
+    −1                                                                              after the last run
 """
 
 from __future__ import annotations
@@ -35,13 +39,15 @@ PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others to join, or in a collective operation."""
 LAST_MESSAGE_SECONDS = 60.0
 """How long a follower that is asked to stop waits for the leader, which saves and sends its last message."""
+END_OF_RUN, END_OF_RUNS = 0, -1
+"""The messages after the steps of a run, and after the last run."""
 KEPT_MESSAGES = 100
 """Messages that stay in the store. No follower is this many messages behind: every step needs all
 processes."""
 
 
 class Abandoned(Exception):
-    """The leader ended, or this process was asked to stop while it waited for the leader."""
+    """This process was asked to stop, and the leader has sent no message for `LAST_MESSAGE_SECONDS`."""
 
 
 @dataclass
@@ -52,20 +58,21 @@ class Group:
         rank: number of this process; 0 leads.
         size: number of processes.
         store: key-value store for the leader's messages.
-        stopped: returns whether this process was asked to stop.
-        lost: whether a collective operation failed because another process ended.
+        asked_to_stop: returns whether this process was asked to stop.
+        lost: whether another process has ended too early: a collective operation failed, or the leader is
+            silent.
     """
 
     rank: int
     size: int
     store: Any
-    stopped: Callable[[], bool]
+    asked_to_stop: Callable[[], bool]
     lost: bool = False
     _messages: int = 0
 
     @classmethod
     def join(
-        cls, rank: int, size: int, address: str, device: torch.device, stopped: Callable[[], bool]
+        cls, rank: int, size: int, address: str, device: torch.device, asked_to_stop: Callable[[], bool]
     ) -> Group:
         """Join the group at `address` (host:port); it communicates by NCCL on GPUs, by gloo on CPUs."""
         host, _, port = address.rpartition(":")
@@ -77,7 +84,7 @@ class Group:
             world_size=size,
             timeout=PATIENCE,
         )
-        return cls(rank, size, store, stopped)
+        return cls(rank, size, store, asked_to_stop)
 
     def tell(self, message: int) -> None:
         """Leader: send a number to all followers."""
@@ -86,19 +93,25 @@ class Group:
             self.store.delete_key(f"told/{self._messages - KEPT_MESSAGES}")
         self._messages += 1
 
+    def end_run(self) -> None:
+        """Leader: tell all followers that the run has no more steps."""
+        self.tell(END_OF_RUN)
+
     def hear(self) -> int:
         """Follower: wait for the leader's next number.
 
         Raises:
             Abandoned: this process was asked to stop and no number came within `LAST_MESSAGE_SECONDS` of it.
+                The leader then counts as lost.
         """
         key, began = f"told/{self._messages}", time.monotonic()
         asked = math.inf
         while not self.store.check([key]):
             now = time.monotonic()
-            if self.stopped():
+            if self.asked_to_stop():
                 asked = min(asked, now)
             if now - asked > LAST_MESSAGE_SECONDS:
+                self.lost = True
                 raise Abandoned
             time.sleep(0.001 if now - began < 5 else 0.05)
         self._messages += 1
@@ -110,7 +123,7 @@ class Group:
         first = self.rank * share + min(self.rank, remainder)
         return prompts.part(slice(first, first + share + (self.rank < remainder)))
 
-    def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> Tensor:
+    def average(self, gradients: Sequence[Tensor], total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Replace gradients of this process's sum by gradients of the mean over all processes.
 
         Args:
@@ -119,17 +132,18 @@ class Group:
             count: number of these losses, scalar.
 
         Returns:
-            The mean loss over all processes, scalar.
+            The sum of the losses of all processes, and their number, scalars.
         """
         # One collective operation instead of one per parameter: every operation has a latency of its own.
         sums = torch.stack((total.detach(), count.to(total.dtype)))
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), sums])
         self._collective(distributed.all_reduce, flat)
-        flat /= flat[-1].clamp(min=1.0)
+        all_total, all_count = flat[-2].clone(), flat[-1].clone()
+        flat /= all_count.clamp(min=1.0)
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, mean in zip(gradients, torch.split(flat[:-2], sizes), strict=True):
             gradient.copy_(mean.view_as(gradient))
-        return flat[-2]
+        return all_total, all_count
 
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite the tensors of all processes with the leader's."""
@@ -149,7 +163,7 @@ class Group:
         if self.lost:
             return
         if self.rank == 0:
-            self.tell(-1)
+            self.tell(END_OF_RUNS)
             deadline = time.monotonic() + 10
             while self.store.add("left", 0) < self.size - 1 and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -166,11 +180,11 @@ def follow(run: Run, options: TrainingOptions) -> None:
     Raises:
         Abandoned: see `Group.hear`.
     """
-    from bench.train.loop import prepare
+    from bench.train.loop import prepared_state
 
     group = options.group
     assert group is not None
-    state = prepare(Stack.of(run), options)
+    state = prepared_state(Stack.of(run), options)
     group.share(list(state.tensors().values()))
     step = options.step(state)
     while (count := group.hear()) > 0:

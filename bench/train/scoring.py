@@ -14,20 +14,12 @@ import torch
 from bench.results.evaluations import converged
 from bench.stack import Stack
 from bench.tasks.task import MAIN, SELECTION
-from bench.train.evaluate import (
-    LongerPrompts,
-    ModelScores,
-    evaluation_sets,
-    headline,
-    longer_scores,
-    member_scores,
-    packed,
-    rounded,
-    summary,
-)
+from bench.train.evaluate import ModelScores, longer_scores, member_scores
+from bench.train.evaluation_prompts import LongerPrompts, evaluation_sets
 from bench.train.notes import StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State
+from bench.train.summaries import headline, packed, rounded, summary
 
 
 @dataclass

@@ -1,26 +1,17 @@
-"""The optimisation step of a stack, eager or captured. All of it runs on the device.
+"""The optimisation step of a stack. All of it runs on the device.
 
     draw a batch → forward → loss of each member → backward → clip, Adam, meters, step + 1
 
 A stack of one runs its model as it is. For a larger stack, `torch.func.vmap` runs the model over the
 parameters of all members at once; the operators of `bench.kernels` take the stack as a leading dimension.
-Members with the same task and the same seed share their prompts. Those of all seeds of a task are drawn
-together.
 
 The host never waits within a step: the meters are device tensors, which `bench.train.loop` reads every few
-hundred steps. On CUDA the whole step is captured and replayed (`captured_step`). This works because shapes
-are static and everything that changes from step to step depends on a step counter on the device. The
-exception is the length of a batch: prompts of some tasks differ in length, and a batch is cut to one of a few
-lengths (`Task.batch_length`). The host knows the length of every step, and there is a graph for each.
+hundred steps. On CUDA the whole step is captured and replayed (`bench.train.capture`).
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -33,6 +24,7 @@ from bench.models.dropout import DropoutModule, masks
 from bench.run import Run
 from bench.tasks.draws import Draws
 from bench.tasks.task import Prompts
+from bench.train.batches import TaskMembers, batch_lengths, members_by_task, training_batch
 from bench.train.predictions import predict_all
 from bench.train.state import State
 
@@ -45,25 +37,11 @@ COUNTING = 2
 
 def eager_step(state: State, group: Group | None = None) -> Callable[[], None]:
     """The step as ordinary PyTorch. With a group, this process computes its rows of the batch only."""
-    step_of_length, lengths = _step(state, group), _lengths(state)
-
-    def step() -> None:
-        step_of_length(next(lengths))
-
-    return step
+    step, lengths = step_by_length(state, group), batch_lengths(state)
+    return lambda: step(next(lengths))
 
 
-def _lengths(state: State) -> Iterator[int]:
-    """The length of the batch of every step from the current one on: the longest of all streams."""
-    first = state.stack.first
-    if not first.architecture.causal:  # such a model sees the padding
-        yield from itertools.repeat(first.task.full_length)
-    streams = {(run.task_id, run.seed): run for run in state.stack.members}.values()
-    for step in itertools.count(int(state.step)):
-        yield max(run.task.batch_length(run.seed, step, run.batch_size) for run in streams)
-
-
-def _step(state: State, group: Group | None) -> Callable[[int], None]:
+def step_by_length(state: State, group: Group | None) -> Callable[[int], None]:
     """The step as a function of the length of its batch.
 
     Raises:
@@ -71,7 +49,7 @@ def _step(state: State, group: Group | None) -> Callable[[int], None]:
     """
     if group is not None and state.carried:  # the states are those of all rows, in one process
         raise ValueError("a model that carries its state from step to step trains in one process")
-    by_task, mask_keys = _members_by_task(state), _mask_keys(state)
+    by_task, mask_keys = members_by_task(state), _mask_keys(state)
 
     def step(length: int) -> None:
         if group is not None:
@@ -119,19 +97,19 @@ class _Pass(NamedTuple):
 
 
 def _spread_pass(state: State, group: Group, length: int) -> _Pass:
-    """A run that is spread over processes: this one's rows, and the mean over all processes."""
+    """A run that is spread over processes: this one's rows, then sums and means over all processes."""
     run = state.stack.first
-    rows = group.rows(_batch(run, Draws(run.seed, "train", state.step), length))
+    rows = group.rows(training_batch(run, Draws(run.seed, "train", state.step), length))
     total, count = run.task.loss_sum(state.model(rows.tokens), rows, state.step)
     gradients = _gradients(total, state)
-    losses = group.average(gradients, total, count).view(1)
-    return _Pass(losses, losses, torch.ones_like(losses), gradients)
+    sums, counts = (value.view(1) for value in group.average(gradients, total, count))
+    return _Pass(sums / counts.clamp(min=1.0), sums, counts, gradients)
 
 
 def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
     """A stack of one."""
     run = state.stack.first
-    prompts = _batch(run, Draws(run.seed, "train", state.step), length)
+    prompts = training_batch(run, Draws(run.seed, "train", state.step), length)
     if state.carried:
         goes_on = state.step % (run.task.windows_per_stream(run.batch_size) or 1) != 0
         for carried in state.carried:
@@ -147,7 +125,7 @@ def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
     return _Pass(losses, sums, counts, _gradients(losses, state))
 
 
-def _stacked_pass(state: State, by_task: list[_Members], mask_keys: Tensor | None, length: int) -> _Pass:
+def _stacked_pass(state: State, by_task: list[TaskMembers], mask_keys: Tensor | None, length: int) -> _Pass:
     """All members of a larger stack at once."""
     sums, counts = _stacked_losses(state, by_task, length, mask_keys)
     losses = sums / counts.clamp(min=1.0)
@@ -167,72 +145,8 @@ def _gradients(loss: Tensor, state: State) -> list[Tensor]:
     return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in pairs]
 
 
-def _batch(run: Run, draws: Draws, length: int) -> Prompts:
-    """The training batch of a run's task and of every seed of `draws`, cut to `length` tokens."""
-    if run.architecture.carries:
-        return run.task.windows(draws, run.batch_size)
-    return run.task.cut(run.task.batch(draws, len(draws.seeds) * run.batch_size), length)
-
-
-@dataclass(frozen=True)
-class _Members:
-    """The members of a stack that have one task. Those that have one seed as well have the same prompts.
-
-    Attributes:
-        run: one of them.
-        count: number of them.
-        draws: the random numbers of their S seeds: all in one pass, or of one seed after the other.
-        places: (count,) int64, the number of each member's seed among the S; None if no two have one seed.
-    """
-
-    run: Run
-    count: int
-    draws: list[Draws]
-    places: Tensor | None
-
-    @classmethod
-    def of(cls, runs: list[Run], step: Tensor) -> _Members:
-        """The members `runs`, before a capture, in which nothing may be copied from the host."""
-        run, seeds = runs[0], tuple(dict.fromkeys(run.seed for run in runs))
-        if len(seeds) > 1 and run.task.joins_seeds and not run.architecture.carries:
-            draws = [Draws(seeds, "train", step, batch=run.batch_size)]
-        else:
-            draws = [Draws(seed, "train", step) for seed in seeds]
-        places = [seeds.index(run.seed) for run in runs]
-        is_own = len(seeds) == len(runs)
-        return cls(run, len(runs), draws, None if is_own else torch.tensor(places, device=step.device))
-
-    @property
-    def seeds(self) -> int:
-        """S, the number of different seeds."""
-        return sum(len(draws.seeds) for draws in self.draws)
-
-    @property
-    def share_prompts(self) -> bool:
-        """Whether all members have the same prompts."""
-        return self.seeds == 1
-
-    def prompts(self, length: int) -> Prompts:
-        """The batches of all members, with a dimension of members in front; without it, if they share one."""
-        batches = [_batch(self.run, draws, length) for draws in self.draws]
-        return batches[0] if self.share_prompts else batches[0].combined(self._by_member, *batches[1:])
-
-    def _by_member(self, *values: Tensor) -> Tensor:
-        """A tensor of all batches, with S·B rows in total → its rows by member, (count, B, …)."""
-        rows = values[0] if len(values) == 1 else torch.cat(values)
-        by_seed = torch.unflatten(rows, 0, (self.seeds, -1))
-        # Contiguous either way: a product with a matrix of another layout can have other bits.
-        return by_seed.contiguous() if self.places is None else by_seed.index_select(0, self.places)
-
-
-def _members_by_task(state: State) -> list[_Members]:
-    # `groupby` joins neighbours only; a stack orders its members by task and seed.
-    by_task = groupby(state.stack.members, key=lambda run: run.task_id)
-    return [_Members.of(list(runs), state.step) for _, runs in by_task]
-
-
 def _stacked_losses(
-    state: State, by_task: list[_Members], length: int, mask_keys: Tensor | None
+    state: State, by_task: list[TaskMembers], length: int, mask_keys: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
     batches = [members.prompts(length) for members in by_task]
@@ -274,64 +188,3 @@ def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Ten
         outputs, prompts.tokens, prompts.targets, prompts.inputs, prompts.counted, more
     )
     return sums, counts
-
-
-def captured_step(state: State, group: Group | None = None) -> Callable[[], None]:
-    """The step as a CUDA graph for each length of a batch; returns the function that replays the next one.
-
-    The graph of the first step is captured now, any other when a step first needs it. The graphs share their
-    memory: none reads what another left there.
-    """
-    step_of_length, lengths = _step(state, group), _lengths(state)
-    pool = torch.cuda.graph_pool_handle()
-    first = next(lengths)
-    graphs = {first: _captured(state, lambda: step_of_length(first), group, pool)}
-    ahead = itertools.chain((first,), lengths)
-
-    def step() -> None:
-        length = next(ahead)
-        if length not in graphs:
-            graphs[length] = _captured(state, lambda: step_of_length(length), group, pool)
-        graphs[length].replay()
-
-    return step
-
-
-def _captured(state: State, step: Callable[[], None], group: Group | None, pool: Any) -> torch.cuda.CUDAGraph:
-    """A graph of one step.
-
-    Capture needs a few warm-up steps, in which libraries choose kernels and allocate workspaces. These steps
-    train, so the state and the device's random generator are restored afterwards.
-    """
-    device = state.step.device
-    # Copies of the values: the graph reads and writes the tensors at their addresses, which must not change.
-    before = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
-    generator = torch.cuda.get_rng_state(device)
-    side = _side_stream(device)
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    # NCCL's threads query the device during capture, which "global" forbids to all threads.
-    mode = "global" if group is None else "thread_local"
-    with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode=mode):
-        step()
-    # After the capture, because only now the addresses of the graph's gradients are known.
-    state.optimizer.update.bind()
-    with torch.no_grad():
-        for name, tensor in state.tensors().items():
-            tensor.copy_(before[name])
-    torch.cuda.set_rng_state(generator, device)
-    return graph
-
-
-@functools.cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream for captures, one per process: cuBLAS keeps a workspace for every stream it used.
-
-    Its kernels go before those of branches (`bench.kernels.branches`), because only the end of the step
-    waits for branches. A graph keeps the priorities of the streams that it was captured from.
-    """
-    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

@@ -160,7 +160,7 @@ def _recorded(path: Path) -> tuple[RunRecord, Run]:
     return record, run
 
 
-def state_of(model: Model, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+def state_dict_of(model: Model, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a member of a stack: its own parameters, and what all members share, such as buffers.
 
     Args:

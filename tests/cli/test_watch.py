@@ -230,7 +230,7 @@ def choose(**fields: Any) -> RunChoices:
         (choose(snapshot=True), "belong to --cluster slurm"),
         (choose(cluster="slurm", cluster_config=Path("nowhere.yaml")), "no such file"),
         (choose(cluster="slurm"), "no sbatch on this machine"),
-        (choose(gpus_per_run=65), "a batch of 64 prompts is smaller"),
+        (choose(gpus_per_run=65), "has batches of 64 prompts, fewer than GPUs"),
     ],
 )
 def test_clusters_that_cannot_be_meant_are_refused(

@@ -26,7 +26,8 @@ from toy import TWO_RUNS, toy_suite
 from bench import results as pool_of
 from bench import suite as suites
 from bench.dispatch.job import Machine, is_done
-from bench.dispatch.local import MOST_DEATHS, LocalPool, machines
+from bench.dispatch.local import MOST_DEATHS, LocalPool
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import run_status
@@ -291,7 +292,7 @@ def test_workers_that_cannot_start_are_an_error_that_names_their_logs(tmp_path: 
 
 
 def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 2)
     assert [one.device for one in machines("auto", None, Machine())] == ["cuda:0", "cuda:1"]
     assert [one.device for one in machines("cuda", 3, Machine())] == ["cuda:0", "cuda:1", "cuda:0"]
     one_each = machines("cuda", 6, Machine(), side_by_side=1)
@@ -301,7 +302,7 @@ def test_workers_are_one_a_core_or_as_many_as_asked(monkeypatch: pytest.MonkeyPa
     assert len(machines("cpu", 4, Machine())) == 4
     cores = len(os.sched_getaffinity(0))
     assert len(machines("cpu", None, Machine(threads=cores))) == 1
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 0)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 0)
     assert machines("auto", 1, Machine())[0].device == "cpu"
     with pytest.raises(ValueError, match="no CUDA device"):
         machines("cuda", None, Machine())

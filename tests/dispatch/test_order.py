@@ -197,7 +197,7 @@ def test_jobs_are_marked_as_cancelled_before_they_leave_the_queue(
     scancel.write_text("\n".join(("#!/bin/sh", *lines, f"exit {int(fails)}")))
     scancel.chmod(0o755)
     if fails:
-        with pytest.raises(UserError, match="scancel: failed"):
+        with pytest.raises(UserError, match="scancel failed"):
             cancel(tmp_path, "toy")
     else:
         assert cancel(tmp_path, "toy") == 1

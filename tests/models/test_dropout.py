@@ -53,7 +53,7 @@ def test_a_resumed_run_has_the_masks_of_an_uninterrupted_one(architecture: Any, 
     run = run_of(architecture)
     straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
     seen: list[Progress] = []
-    stop = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 3)
+    stop = TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= 3)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "resumed", stop)
     resumed = train(run, tmp_path / "resumed", TrainingOptions(CPU))

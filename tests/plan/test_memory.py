@@ -20,7 +20,7 @@ from bench.cli.memory import share_gpus
 from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
 from bench.dispatch.job import Machine
-from bench.dispatch.stacking import MEMORY_SHARE, advised_members
+from bench.dispatch.stack_sizes import MEMORY_SHARE, advised_members
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json

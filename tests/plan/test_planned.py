@@ -1,15 +1,9 @@
-"""What is planned: which runs are meant, where they stand, what they cost."""
+"""What is planned: which runs are meant, what is left of them, what they cost."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
@@ -24,27 +18,23 @@ from synthetic import (
     experiment_of,
     grid,
     run_of,
+    speed_record,
     suite_of,
     task_named,
-    write_pool,
 )
 
-from bench import results as pool_of
 from bench import suite as suites
 from bench.cli import arguments, withdraw
 from bench.cli.arguments import SuiteChoice
 from bench.cli.plan import show_plan
-from bench.dispatch.stacking import advised_members, form
-from bench.dispatch.state import Folder
-from bench.dispatch.status import Queue, QueuedJob, RunStatus, run_status, run_statuses
+from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.optimizers import AdamW
 from bench.plan.planned import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
-from bench.run import Run
 from bench.speed import records
-from bench.speed.records import Record, Row, flops_per_step, shape_of
+from bench.speed.records import shape_of
 
 LINEAR, PARITY = task_named("linear_regression"), task_named("sparse_parity")
 FIRST = grid(LINEAR, ("transformer", "mamba"), ((4, 256), (2, 128)), (1e-4, 5e-5), (0, 1))
@@ -178,89 +168,7 @@ def test_a_refused_filter_suggests_only_what_is_accepted(terms: str) -> None:
             assert chosen(suggested[1])
 
 
-# Where they stand
-
-
-def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
-    finished, diverged, running, killed, failed, untouched = FIRST[:6]
-    write_pool(tmp_path, [finished])
-    write_pool(tmp_path, [diverged], outcome="diverged")
-    Folder.of(tmp_path, running.id).beat(step=7, steps_per_second=3.5, loss=1.5)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    beat(Folder.of(tmp_path, killed.id), pid=dead.pid, step=9_000)
-    (Folder.of(tmp_path, killed.id).path / "checkpoint.pt").write_bytes(b"")
-    Folder.of(tmp_path, failed.id).fail_with("MemoryError", "out of memory\nsomewhere")
-    found = run_statuses(FIRST[:6], tmp_path, pool_of.load(tmp_path))
-    assert [found[run.id] for run in FIRST[:6]] == [
-        RunStatus("finished", finished.steps),
-        RunStatus("diverged", 0, note="the loss was not finite at step 1 234"),
-        RunStatus("running", 7, 3.5, 1.5),
-        RunStatus("missing", 9_000, note="interrupted; resumable"),
-        RunStatus("failed", 0, note="MemoryError: out of memory"),
-        RunStatus("missing"),
-    ]
-    assert untouched.id in found
-
-
-def beat(folder: Folder, **fields: Any) -> None:
-    """A heartbeat with other fields than this process would write."""
-    folder.beat(step=fields.get("step", 0))
-    path = folder.path / "heartbeat.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
-
-
-def test_a_run_is_not_running_when_its_heartbeat_is_old(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path, FIRST[0].id)
-    beat(folder, time=0.0)
-    assert run_status(FIRST[0], tmp_path, Pool()).word == "missing"
-
-
-def test_a_run_elsewhere_is_believed_to_be_running(tmp_path: Path) -> None:
-    beat(Folder.of(tmp_path, FIRST[0].id), host="another machine", pid=2**22 + 1, step=3)
-    assert run_status(FIRST[0], tmp_path, Pool()) == RunStatus("running", 3)
-
-
-def test_a_result_counts_whatever_the_state_folder_says(tmp_path: Path) -> None:
-    write_pool(tmp_path, FIRST[:1])
-    Folder.of(tmp_path, FIRST[0].id).fail_with("OSError", "an earlier attempt")
-    assert run_status(FIRST[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
-
-
-@pytest.mark.parametrize("outcome", ["finished", "diverged"])
-def test_a_run_that_ended_after_the_results_were_read_is_not_missing(tmp_path: Path, outcome: str) -> None:
-    pool, queue = pool_of.load(tmp_path), Queue(runs={FIRST[0].id: QueuedJob("7", "RUNNING")})
-    assert run_status(FIRST[0], tmp_path, pool).word == "missing"
-    write_pool(tmp_path, FIRST[:1], outcome=outcome)
-    assert run_status(FIRST[0], tmp_path, pool, queue).word == outcome
-    assert FIRST[0].id in pool.runs, "what the status says and what is computed from the results agree"
-
-
-def test_a_run_tried_again_is_running_not_failed(tmp_path: Path) -> None:
-    folder = Folder.of(tmp_path, FIRST[0].id)
-    folder.fail_with("OSError", "an earlier attempt")
-    folder.beat(step=1)
-    assert run_status(FIRST[0], tmp_path, Pool()).word == "running"
-
-
-HERE = f'"pid": {os.getpid()}, "host": "{socket.gethostname()}"'
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "{", "[]", "null", '"running"', '{"pid": 1, "host": "h", "time": "now"}',
-        f'{{{HERE}, "time": 1e999}}', f'{{{HERE}, "time": 0, "step": "7"}}',
-        f'{{{HERE}, "time": {time.time()}, "step": [7]}}',
-        f'{{{HERE}, "time": {time.time()}, "steps_per_second": "fast"}}',
-    ],
-    ids=range(10),
-)  # fmt: skip
-def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
-    folder = Folder.of(tmp_path, FIRST[0].id)
-    folder.path.mkdir(parents=True)
-    (folder.path / "heartbeat.json").write_text(text)
-    assert run_status(FIRST[0], tmp_path, Pool()) == RunStatus("missing")
+# What is left
 
 
 @pytest.mark.parametrize(
@@ -304,67 +212,19 @@ def test_a_total_adds_what_is_known_and_counts_the_rest(values: list[float | Non
 # Stacks
 
 
-def record_of(run: Run, *times: tuple[int, float], device: str = "this device", **fields: Any) -> Record:
-    """What `bench speed` would have measured: milliseconds per step by members."""
-    rows = [
-        Row(shape_of(run), run.task.name, run.size.heads, members, "triton", flops_per_step(run), ms, 9.0, 99)
-        for members, ms in times
-    ]
-    return Record(device, "gpu", 80_000, rows=tuple(rows), **fields)
-
-
 def test_records_of_bench_speed_count_as_measurements_of_each_stack() -> None:
-    speeds = Speeds(Pool(), "this device", "cpu", [record_of(run_of(), (1, 10.0), (16, 32.0))])
+    speeds = Speeds(Pool(), "this device", "cpu", [speed_record(run_of(), (1, 10.0), (16, 32.0))])
     assert speeds.kind == "gpu"
     run = run_of(seed=3, steps=1000)
     assert speeds.estimate(run, 1) == TimeEstimate(10.0, "measured", 1)
     assert speeds.estimate(run, 16) == TimeEstimate(2.0, "measured", 16)
-    other = Speeds(Pool(), "another device", "gpu", [record_of(run_of(), (1, 10.0))])
+    other = Speeds(Pool(), "another device", "gpu", [speed_record(run_of(), (1, 10.0))])
     assert not other
-    assert Speeds(Pool(), None, "cpu", [record_of(run_of(), (1, 10.0))]).device == "this device"
-
-
-def test_the_smallest_stack_close_to_the_best_time_per_member_is_advised() -> None:
-    run = run_of()
-    record = record_of(run, (1, 10.0), (2, 12.0), (4, 16.0), (8, 31.0), (16, 62.0))
-    assert advised_members(run, "gpu", record, None) == 4  # 4 ms a member, the best is 3.875
-    assert advised_members(run, "gpu", record, 100 << 20) == 3  # 24.75 MiB a member
-    assert advised_members(run, "gpu", record_of(run, (1, 10.0), (16, 200.0)), None) == 1
-    assert advised_members(run, "cpu", record, None) == 1
-
-
-def test_without_a_comparison_of_stacks_width_and_memory_decide() -> None:
-    run = run_of(width=128)
-    assert advised_members(run, "gpu", None, None) == advised_members(run_of(width=64), "gpu", None, None)
-    assert advised_members(run, "gpu", record_of(run, (1, 10.0)), None) == 16
-    assert advised_members(run_of(width=768), "gpu", None, None) == 1
-    assert advised_members(run, "gpu", None, 1.0) == 1
-    assert advised_members(run_of(architecture="lstm", width=128), "gpu", None, None) == 1
-
-
-@given(
-    seeds=st.lists(st.integers(0, 50), unique=True, max_size=12),
-    wide=st.lists(st.integers(0, 50), unique=True, max_size=5),
-    size=st.integers(1, 6),
-)
-def test_stacks_hold_every_run_once_with_its_like(seeds: list[int], wide: list[int], size: int) -> None:
-    runs = [run_of(seed=seed) for seed in seeds] + [run_of(seed=seed, width=512) for seed in wide]
-    stacks = form(runs, lambda run: size if run.size.width == 256 else 1)
-    assert sorted(run.id for stack in stacks for run in stack) == sorted(run.id for run in runs)
-    assert all(len({run.size.width for run in stack}) == 1 for stack in stacks)
-    assert len(stacks) == math.ceil(len(seeds) / size) + len(wide)
-    assert all(len(stack) <= size for stack in stacks)
-
-
-def test_a_stack_that_was_begun_stays_together() -> None:
-    runs = [run_of(seed=seed) for seed in range(6)]
-    begun = [[runs[1].id, runs[4].id]]
-    stacks = {frozenset(run.seed for run in stack) for stack in form(runs, lambda run: 2, begun)}
-    assert stacks == {frozenset({1, 4}), frozenset({0, 2}), frozenset({3, 5})}
+    assert Speeds(Pool(), None, "cpu", [speed_record(run_of(), (1, 10.0))]).device == "this device"
 
 
 def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
-    record = record_of(FIRST[0], (1, 10.0), (2, 10.0))
+    record = speed_record(FIRST[0], (1, 10.0), (2, 10.0))
     speeds = Speeds(Pool(), "this device", "gpu", [record])
     runs = plan(SUITE, NOWHERE, Pool(), speeds)
     alike = [entry for entry in runs if shape_of(entry.run) == shape_of(FIRST[0])]
@@ -408,7 +268,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     totals = printed[printed.index("By experiment") :]
     assert re.search(rf"all, each run once +{len(runs)} +· +· +· +{len(runs)} ", totals), "no time is known"
     records.store(
-        records.path_of(tmp_path, "this device"), replace(record_of(runs[0], (1, 3.6)), device_kind="cpu")
+        records.path_of(tmp_path, "this device"), replace(speed_record(runs[0], (1, 3.6)), device_kind="cpu")
     )
     show_plan(SuiteChoice.of(suite), tmp_path, as_json=True)
     first, *others = json.loads(capsys.readouterr().out)["runs"]

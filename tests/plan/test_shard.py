@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from synthetic import run_of, task_named
 
 from bench import suite as suites
-from bench.dispatch.stacking import advised_members, form
+from bench.dispatch.stack_sizes import advised_members
 from bench.errors import UserError
 from bench.plan.shard import Shard
 from bench.run import Run
+from bench.stack import form_stacks
 
 LINEAR, SPARSE = task_named(n_points=5), task_named("sparse_linear_regression", n_points=5)
 RUNS = st.builds(
@@ -45,7 +46,7 @@ def test_every_run_is_in_exactly_one_share_whatever_the_order(
 @given(st.lists(RUNS, max_size=60, unique_by=lambda run: run.id), st.integers(1, 9))
 def test_shares_form_as_many_stacks_as_the_whole(runs: list[Run], count: int) -> None:
     def stacks(some: list[Run]) -> int:
-        return len(form(some, lambda run: advised_members(run, "gpu", None, None)))
+        return len(form_stacks(some, lambda run: advised_members(run, "gpu", None, None)))
 
     shares = [Shard(index, count).ids(runs) for index in range(1, count + 1)]
     parts = sum(stacks([run for run in runs if run.id in share]) for share in shares)

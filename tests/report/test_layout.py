@@ -16,19 +16,23 @@ from matplotlib.text import Text
 from synthetic import experiment_of, grid, pool_of, run_of, suite_of, task_named
 
 from bench.optimizers import AdamW
+from bench.report.data.estimates import tasks_of
 from bench.report.data.frame import looks_in, results_frame
 from bench.report.data.references import references_frame
 from bench.report.figures.axes import logarithmic
 from bench.report.figures.drawing import Drawing
+from bench.report.figures.flops import panel_of
 from bench.report.figures.layout import (
     COLUMN,
     PAGE,
     keep_text_inside,
+    most_ticks,
     new_grid,
     shown_texts,
     text_width,
     wrapped,
 )
+from bench.report.figures.panel import absence_notes
 from bench.report.figures.references import curves, levels
 from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
@@ -270,6 +274,31 @@ def test_whatever_names_and_limits_are_no_text_is_cut(
         axes.set_xlabel("training FLOPs")
         keep_text_inside(grid.figure)
         assert cut_texts(grid.figure) == []
+
+
+@given(low=st.floats(1e12, 1e20), decades=st.floats(0.2, 9), width=st.floats(1.3, COLUMN - 0.7))
+def test_labels_of_a_logarithmic_axis_do_not_touch(low: float, decades: float, width: float) -> None:
+    with in_style():
+        grid = new_grid([""], width=width + 0.7, tall=1.5, left=0.6, right=0.1)
+        (axes,) = grid.axes
+        logarithmic(axes, "x", low, low * 10**decades, most_ticks(grid.width))
+        canvas = FigureCanvasAgg(grid.figure)
+        grid.figure.draw_without_rendering()
+        labels = [text for text in shown_texts(grid.figure) if text in axes.get_xticklabels()]
+        boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def test_panels_without_any_result_share_one_note() -> None:
+    tasks = [task_named(name) for name in ("linear_regression", "decision_tree")]
+    runs = [run for task in tasks for run in grid(task, ALL[:2], SIZES)]
+    pool = pool_of([run for run in runs if run.task.name == "linear_regression" and run.size.width == 128])
+    results, references = results_frame(runs, pool, {}), references_frame(runs, pool)
+    notes = absence_notes([panel_of(task, references) for task in tasks_of(results)])
+    assert len(notes) == 2
+    assert notes[0].startswith("Linear regression")
+    assert "Mamba 4×256: missing (1 of 1 run)" in notes[0]
+    assert notes[1] == "All runs are missing: Decision tree."
 
 
 def test_the_label_of_a_tick_at_the_end_of_an_axis_is_moved_inside() -> None:

@@ -15,7 +15,7 @@ from bench.files import read_json, write_atomically, write_json
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.results import evaluations
-from bench.run import Run, short
+from bench.run import Run
 from bench.tasks import TASKS
 
 
@@ -230,11 +230,3 @@ def test_attention_free_models_are_the_same_with_any_number_of_heads() -> None:
         a_run(size=size)
     with pytest.raises(ValueError, match="width 100 is not divisible by 8 heads"):
         a_run(architecture=ARCHITECTURES["transformer"], size=Size(layers=2, width=100))
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(1e-4, "1e-4"), (4.64e-4, "4.64e-4"), (0.01, "0.01"), (0.5, "0.5"), (10.0, "10"), (2e-3, "2e-3")],
-)
-def test_numbers_are_written_as_people_write_them(number: float, text: str) -> None:
-    assert short(number) == text

@@ -13,6 +13,7 @@ from command import bench as bench_command
 from synthetic import baselines_of, grid, pool_with, run_of, task_named
 from synthetic_paper import paper_result
 
+from bench.json_data import digest, leaves
 from bench.optimizers import AdamW
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import results_frame
@@ -26,7 +27,7 @@ from bench.results import Pool, path_of, path_of_baselines, store
 from bench.results.export import TABLES, load_table, write
 from bench.results.long import POSITIONS
 from bench.results.table import DESCRIBED, FURTHER, frame
-from bench.run import Run, Stop, digest, leaves
+from bench.run import Run, Stop
 from bench.uncertainty import SeedErrors
 from bench.words import architecture_name
 

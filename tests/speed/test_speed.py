@@ -33,7 +33,7 @@ from bench.speed.measure import measure, roofline, seconds_per_call
 from bench.speed.picture import LONGEST_NAME, draw, largest, short_name
 from bench.speed.profile import device_events, group_of, summed
 from bench.speed.records import KernelTime, Record, Row, flops_per_step, shape_of
-from bench.stack import shape
+from bench.stack import stack_shape
 
 CPU = torch.device("cpu")
 TINY = task_named(n_dims=2, n_points=3)
@@ -62,7 +62,7 @@ def test_a_stack_has_four_learning_rates_for_each_seed(members: int) -> None:
     assert run.id  # is cached; a copy must not keep it
     stack = stack_of(run, members)
     assert len(stack) == members
-    assert {shape(member) for member in stack.members} == {shape(run)}
+    assert {stack_shape(member) for member in stack.members} == {stack_shape(run)}
     seeds = [member.seed for member in stack.members]
     assert [seeds.count(seed) for seed in sorted(set(seeds))] == [4] * (members // 4) + [members % 4] * (
         members % 4 > 0
@@ -168,7 +168,7 @@ def test_a_case_that_fails_is_a_row_that_says_why(monkeypatch: pytest.MonkeyPatc
         def raise_it(*_: Any) -> Any:
             raise error
 
-        monkeypatch.setattr(measuring, "prepare", raise_it)
+        monkeypatch.setattr(measuring, "prepared_state", raise_it)
         return measure(tiny(), 1, CPU, "sequential")
 
     assert fail(torch.OutOfMemoryError("of many MiB")).failure == "out of memory"

@@ -32,6 +32,7 @@ from bench.results import (
     task_facts,
 )
 from bench.run import Run
+from bench.speed.records import Record, Row, flops_per_step, shape_of
 from bench.suite import Experiment, Suite
 from bench.tasks import TASKS
 from bench.tasks.task import Task
@@ -335,3 +336,12 @@ _SKILL = {
     "standard_hybrid": 1.5,
     "mambaformer": 1.7,
 }
+
+
+def speed_record(run: Run, *times: tuple[int, float], device: str = "this device", **fields: Any) -> Record:
+    """What `bench speed` would have measured: milliseconds per step by members."""
+    rows = [
+        Row(shape_of(run), run.task.name, run.size.heads, members, "triton", flops_per_step(run), ms, 9.0, 99)
+        for members, ms in times
+    ]
+    return Record(device, "gpu", 80_000, rows=tuple(rows), **fields)

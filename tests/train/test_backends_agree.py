@@ -24,7 +24,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, steps: int = 4) -> dict[str, Agreem
 @pytest.mark.slow
 def test_a_correct_backend_trains_as_the_reference_does(monkeypatch: pytest.MonkeyPatch) -> None:
     found = trained(monkeypatch)
-    yardstick, sequential = found["reference, moved"], found["sequential"]
+    yardstick, sequential = found["reference, perturbed"], found["sequential"]
     assert yardstick.difference is not None
     assert 0 < yardstick.difference < 1e-5, "the last bits of weights, seen in the loss"
     assert sequential.agrees is True

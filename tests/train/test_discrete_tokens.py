@@ -132,7 +132,7 @@ def test_a_resumed_run_cuts_its_batches_as_before(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(RegBench, "batch_length", watched)
     seen: list[Progress] = []
-    stop = TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= 5)
+    stop = TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= 5)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "resumed", stop)
     resumed = train(run, tmp_path / "resumed", TrainingOptions(CPU))

@@ -14,17 +14,12 @@ from bench.tasks import Task
 from bench.tasks.parity import SparseParity
 from bench.tasks.task import MAIN
 from bench.tasks.token_recall import TokenMQAR
-from bench.train.evaluate import (
-    LongerPrompts,
-    ModelScores,
-    evaluation_set,
-    longer_scores,
-    member_scores,
-    summary,
-)
+from bench.train.evaluate import ModelScores, longer_scores, member_scores
+from bench.train.evaluation_prompts import LongerPrompts, evaluation_set
 from bench.train.loop import TrainingOptions, train
 from bench.train.predictions import StackPredictor
 from bench.train.state import initial_state
+from bench.train.summaries import summary
 
 
 def standard_errors(task: SparseParity, values: np.ndarray) -> tuple[float, float]:

@@ -21,7 +21,8 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS
 from bench.tasks.task import LONGER, MAIN
-from bench.train.evaluate import LongerPrompts, longer_scores
+from bench.train.evaluate import longer_scores
+from bench.train.evaluation_prompts import LongerPrompts
 from bench.train.loop import TrainingOptions, train, train_stack
 from bench.train.predictions import StackPredictor
 from bench.train.state import initial_state

@@ -23,13 +23,15 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
-from bench.train import checkpoint
-from bench.train.evaluate import evaluation_set, member_scores, packed, rounded
+from bench.train import CHECKPOINT, checkpoint
+from bench.train.evaluate import member_scores
+from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
+from bench.train.summaries import packed, rounded
 
 CPU = torch.device("cpu")
 NAMES = list(ARCHITECTURES)
@@ -47,7 +49,11 @@ def numbers(result: dict[str, Any]) -> str:
 def interrupted_after(steps: int, run: Run, folder: Path) -> None:
     seen: list[Progress] = []
     with pytest.raises(Interrupted):
-        train(run, folder, TrainingOptions(CPU, report=seen.append, stop=lambda: seen[-1].step >= steps))
+        train(
+            run,
+            folder,
+            TrainingOptions(CPU, report=seen.append, asked_to_stop=lambda: seen[-1].step >= steps),
+        )
 
 
 @pytest.mark.slow
@@ -88,7 +94,9 @@ def test_a_run_reports_its_last_step_then_ends_and_saves_no_more(
     def report(progress: Progress) -> None:
         seen.append(f"step {progress.step}")
 
-    result = train(run, folder, TrainingOptions(CPU, save_every=0.0, report=report, ended=ended, stop=stop))
+    result = train(
+        run, folder, TrainingOptions(CPU, save_every=0.0, report=report, ended=ended, asked_to_stop=stop)
+    )
     assert seen[-1] == "ended"
     assert seen.count("ended") == 1
     if result["outcome"] == "finished":
@@ -175,7 +183,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(
     straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
     folder = tmp_path / "damaged"
     interrupted_after(12, run, folder)
-    path = folder / checkpoint.NAME
+    path = folder / CHECKPOINT
     path.write_bytes(
         path.read_bytes()[:1000]
         if damage == "truncate"
@@ -211,7 +219,7 @@ def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any
     run = small_run()
     state = fresh(run)
     checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
-    path = tmp_path / checkpoint.NAME
+    path = tmp_path / CHECKPOINT
     if isinstance(other, dict):
         other = {**torch.load(path, weights_only=True), **other}
     torch.save(other, path)
@@ -251,7 +259,7 @@ def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path: Path) -> None
             return (Path.touch, (tmp_path / "executed",))  # type: ignore[return-value]
 
     run = small_run()
-    torch.save({"runs": [run.id], "tensors": Evil()}, tmp_path / checkpoint.NAME)
+    torch.save({"runs": [run.id], "tensors": Evil()}, tmp_path / CHECKPOINT)
     assert checkpoint.restore(tmp_path, fresh(run)) is None
     assert not (tmp_path / "executed").exists()
 

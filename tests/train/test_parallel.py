@@ -18,9 +18,11 @@ from small_runs import small_run
 from bench import results as pool_of
 from bench.cli.run_choices import has_dropout
 from bench.dispatch.job import Machine
-from bench.dispatch.local import LocalPool, machines
+from bench.dispatch.local import LocalPool
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
 from bench.dispatch.state import Folder
+from bench.dispatch.worker import _Worker
 from bench.models.architectures import ARCHITECTURES, PAPER
 from bench.run import Run
 from bench.stack import Stack
@@ -121,12 +123,23 @@ def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
     monkeypatch.setattr("bench.train.parallel.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     answers_at = 640.0
     store = SimpleNamespace(check=lambda keys: now >= answers_at, get=lambda key: b"7")
-    group = Group(1, 2, store, stopped=lambda: now >= 600)
+    group = Group(1, 2, store, asked_to_stop=lambda: now >= 600)
     assert group.hear() == 7
     answers_at = 10_000.0
     with pytest.raises(Abandoned):
         group.hear()
     assert 640 < now < 720
+
+
+def test_a_follower_whose_leader_is_silent_leaves_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.train.parallel.LAST_MESSAGE_SECONDS", 0.0)
+    group = Group(1, 2, SimpleNamespace(check=lambda keys: False), asked_to_stop=lambda: True)
+    worker = _Worker(Order(tmp_path, (), {}), Machine(), group.asked_to_stop, [], group)  # type: ignore[arg-type]
+    worker.follow([])
+    assert "the leading process is silent" in capsys.readouterr().out
+    group.leave()  # asks nothing of the store, whose process may be gone
 
 
 def test_a_model_that_carries_its_state_is_not_spread() -> None:
@@ -172,9 +185,26 @@ def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.Mon
     # Two shares of unequal counts, as a task that masks positions has them: 3 losses here, 1 there.
     gradient = torch.tensor([6.0])  # of w(1 + 2 + 3)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(torch.tensor([10.0, 10, 1])))
-    mean = Group(0, 2, None, lambda: False).average([gradient], torch.tensor(6.0), torch.tensor(3.0))
-    assert float(mean) == (6 + 10) / 4
+    total, count = Group(0, 2, None, lambda: False).average([gradient], torch.tensor(6.0), torch.tensor(3.0))
+    assert (float(total), float(count)) == (6 + 10, 3 + 1)
     assert float(gradient) == (6 + 10) / 4
+
+
+def test_the_training_score_weighs_all_letters_alike_in_a_group_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of RegBench differ in their numbers of letters, so a mean of their means is another number."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat)  # a group of one process
+    run = spread_run("transformer", task=TASKS["regbench"](languages=30))
+    point_losses = []
+    for group in (None, Group(0, 1, None, lambda: False)):
+        state = initial_state(Stack.of(run), CPU, "sequential")
+        step = eager_step(state, group)
+        for _ in range(3):
+            step()
+        point_losses.append(state.point_losses)
+    alone, together = point_losses
+    assert alone is not None
+    assert torch.equal(alone[1], together[1])
+    assert torch.allclose(alone[0], together[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
@@ -194,7 +224,7 @@ def test_only_dropout_keeps_a_run_from_being_spread() -> None:
 
 
 def test_machines_are_crews_of_neighbouring_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 5)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 5)
     crews = [one.devices for one in machines("auto", None, Machine(), spread=2)]
     assert crews == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
     with pytest.raises(ValueError, match="spread over 8 GPUs: 5 can be used"):

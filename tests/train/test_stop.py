@@ -135,7 +135,9 @@ def test_resumed_it_stops_at_the_same_step_with_the_same_bits(stack: Stack, tmp_
         seen: list[Progress] = []
         folder = tmp_path / f"resumed-{place}"
         with pytest.raises(Interrupted):
-            trained(stack, folder, report=seen.append, stop=lambda seen=seen, at=at: seen[-1].step >= at)
+            trained(
+                stack, folder, report=seen.append, asked_to_stop=lambda seen=seen, at=at: seen[-1].step >= at
+            )
         resumed = trained(stack, folder)
         for rate, result in straight.items():
             assert numbers(resumed[rate]) == numbers(result), f"stopped at step {at}"

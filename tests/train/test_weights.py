@@ -22,9 +22,11 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import Task
 from bench.tasks.task import MAIN
-from bench.train.evaluate import ModelScores, evaluation_set, headline
+from bench.train.evaluate import ModelScores
+from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import TrainingOptions, train_stack
-from bench.train.weights import load_model, save, state_of
+from bench.train.summaries import headline
+from bench.train.weights import load_model, save, state_dict_of
 
 pytest.importorskip("safetensors", reason="needs the extra weights")
 
@@ -161,7 +163,7 @@ def test_a_member_that_diverged_keeps_no_weights(tmp_path: Path) -> None:
 def test_a_member_has_what_all_members_share() -> None:
     model = torch.nn.BatchNorm1d(2)
     own = {"weight": torch.zeros(2)}
-    state = state_of(model, own)  # type: ignore[arg-type]
+    state = state_dict_of(model, own)  # type: ignore[arg-type]
     assert list(state) == list(model.state_dict())
     assert state["weight"] is own["weight"]
 

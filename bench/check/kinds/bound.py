@@ -10,8 +10,8 @@ from pydantic import model_validator
 
 from bench.check.claim import Claim, Holds, Judgement
 from bench.check.measurement import Measurement
+from bench.digits import short
 from bench.frozen import Frozen
-from bench.run import short
 from bench.uncertainty import Floats
 
 

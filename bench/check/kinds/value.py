@@ -11,9 +11,8 @@ from pydantic import PositiveFloat, model_validator
 
 from bench.check.claim import ROUNDING, Claim, Holds, Judgement
 from bench.check.measurement import Measurement
-from bench.digits import with_minus
+from bench.digits import short, with_minus
 from bench.frozen import Frozen
-from bench.run import short
 from bench.uncertainty import Floats
 
 

@@ -1,4 +1,4 @@
-"""From work to jobs: which work each Slurm job gets, and how many jobs make an array.
+"""From work to jobs: which work each Slurm job gets, and how much of it at a time.
 
 The unit is a work item: work that stays together, such as the runs of a stack or the baselines of a task.
 """
@@ -9,11 +9,8 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from bench.dispatch.job import Job
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,10 +124,3 @@ def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int
         heapq.heappush(bins, (load + seconds, number, members))
     jobs += [members for _, _, members in bins if members]
     return [sorted(members) for members in jobs]
-
-
-def chunks(items: Sequence[T], largest: int) -> list[list[T]]:
-    """Cut a list into parts of at most `largest`, as evenly as possible."""
-    count = math.ceil(len(items) / max(1, largest))
-    size = math.ceil(len(items) / count) if count else 1
-    return [list(items[begin : begin + size]) for begin in range(0, len(items), size)]

@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, is_done
-from bench.dispatch.local import CrewLost, LocalPool, NoRoom, machines
+from bench.dispatch.local import CrewLost, LocalPool, NoRoom
+from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
+from bench.dispatch.slurm.commands import NoAnswer, NoCommand, output_of
 from bench.dispatch.slurm.environment import cluster_job
 from bench.dispatch.state import Folder
 from bench.environment import gpu_memory_mib
@@ -34,6 +35,8 @@ PATIENCE_SECONDS = 180.0
 """How long a job waits for runs that other processes hold, such as a predecessor on another node."""
 LAST_SECONDS = 3600.0
 """How long a job that got SIGTERM waits for its end. Preemption may grant it so much time."""
+COMMAND_SECONDS = 60.0
+"""Longest wait for a command of Slurm."""
 MOST_FRUITLESS = 3
 """A job that reaches its time limit so many times in a row without a step is not requeued."""
 
@@ -91,12 +94,12 @@ class SlurmJob:
             return "abandoned"
         try:
             pool = self._pool()
-            _RUNNING.update(pool=pool, before=self._steps(), began=time.monotonic())
-            signal.signal(signal.SIGTERM, lambda number, frame: _RUNNING.update(terminated=True))
+            _PROCESS.begin(pool, self._steps())
+            signal.signal(signal.SIGTERM, _PROCESS.terminate)
             pool.start()
-            while pool.busy() and not _RUNNING.get("terminated"):
+            while pool.busy() and not _PROCESS.terminated:
                 time.sleep(0.2)
-            if _RUNNING.get("terminated"):
+            if _PROCESS.terminated:
                 self._end(pool)
         except NoRoom:
             raise
@@ -113,16 +116,15 @@ class SlurmJob:
         """The job to requeue after USR2; None for none. Submitit calls this."""
         from submitit.helpers import DelayedSubmission
 
-        if (pool := _RUNNING.get("pool")) is not None:
-            pool.stop(patience=self.save_seconds)
-        began = _RUNNING.get("began", time.monotonic())
+        if _PROCESS.pool is not None:
+            _PROCESS.pool.stop(patience=self.save_seconds)
         fruitless = self.fruitless
         # The warning of the time limit comes after this time. That of a preemption may come earlier; in
         # the first half it does not count as fruitless.
         warned_after = self.limit_seconds - self.save_seconds
-        if self._steps() > _RUNNING.get("before", math.inf):
+        if self._steps() > _PROCESS.steps_before:
             fruitless = 0
-        elif time.monotonic() - began > warned_after / 2:
+        elif _PROCESS.seconds > warned_after / 2:
             fruitless += 1
         if fruitless >= MOST_FRUITLESS:
             self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))
@@ -171,7 +173,7 @@ class SlurmJob:
             if is_done(job, self.order.results):
                 steps += job.steps if isinstance(job, Run) else 1
             else:
-                steps += int((Folder.of(self.order.results, job.id).heartbeat() or {}).get("step", 0))
+                steps += Folder.of(self.order.results, job.id).last_step()
         return steps
 
     def _end(self, pool: LocalPool) -> None:
@@ -187,23 +189,68 @@ class SlurmJob:
         """Requeue the job if runs are left, because one of the tasks that train a run together has died."""
         remaining = [job for job in self.jobs if not is_done(job, self.order.results)]
         if any(not Folder.of(self.order.results, job.id).failure() for job in remaining):
-            command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
-            subprocess.run(command, check=False, timeout=60)  # another task may have been faster
-            time.sleep(LAST_SECONDS)
+            try:
+                output_of("scontrol", "requeue", os.environ["SLURM_JOB_ID"], seconds=COMMAND_SECONDS)
+            except NoCommand as problem:
+                print(f"not requeued: {problem}; the same bench run command resumes the runs", flush=True)
+                raise SystemExit(1) from None
+            except NoAnswer as problem:  # another task may have been faster
+                print(f"scontrol requeue: {problem}", flush=True)
+            time.sleep(LAST_SECONDS)  # until Slurm ends this job
         raise SystemExit(1)
 
     def _record(self, error: Exception) -> None:
-        """Record an error that ended the whole job as the failure of its first run that is not done."""
+        """Record an error that ended the whole job as the failure of its first run that is not done.
+
+        Every task of a run on several GPUs has the same error. Only the first of them records it.
+        """
         for job in sorted(self.jobs, key=lambda job: not isinstance(job, Run)):
             folder = Folder.of(self.order.results, job.id)
-            if not is_done(job, self.order.results) and not folder.failure():
+            failure = folder.failure()
+            if failure is not None and self.spread > 1 and _is_of_this_order(failure, error, self.order):
+                return
+            if failure is None and not is_done(job, self.order.results):
                 folder.fail(error)
                 self.order.consider_stopping()
                 return
 
 
-_RUNNING: dict[str, Any] = {}
-"""State that the signal handlers need. A process is one job."""
+@dataclass
+class _Process:
+    """What signal handlers need to know of this process, which is one job.
+
+    Attributes:
+        pool: its workers; None before they start.
+        steps_before: optimisation steps of all runs when it began.
+        began: `time.monotonic()` at that time; None before.
+        terminated: whether SIGTERM has arrived.
+    """
+
+    pool: LocalPool | None = None
+    steps_before: float = math.inf
+    began: float | None = None
+    terminated: bool = False
+
+    def begin(self, pool: LocalPool, steps: int) -> None:
+        """Record that the workers start, with the steps that the runs have by now."""
+        self.pool, self.steps_before, self.began = pool, steps, time.monotonic()
+
+    def terminate(self, number: int, frame: object) -> None:
+        """Handle SIGTERM."""
+        self.terminated = True
+
+    @property
+    def seconds(self) -> float:
+        """Time since the workers started; 0 before."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
+
+
+_PROCESS = _Process()
+
+
+def _is_of_this_order(failure: dict[str, Any], error: Exception, order: Order) -> bool:
+    """Whether a recorded failure has the class of an error and is younger than an order."""
+    return failure.get("class") == type(error).__name__ and failure.get("time", 0.0) >= order.began
 
 
 def _clear_half_written() -> None:
@@ -217,4 +264,7 @@ def _clear_half_written() -> None:
 def _cancel_pending() -> None:
     """Cancel the pending jobs of this array. Those that start nevertheless end at once."""
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
-        subprocess.run(["scancel", "--state=PENDING", array], check=False, timeout=60)
+        try:
+            output_of("scancel", "--state=PENDING", array, seconds=COMMAND_SECONDS)
+        except NoAnswer as problem:
+            print(f"pending jobs of the array were not cancelled: {problem}", flush=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.dispatch.slurm.commands import NoAnswer, output_of
 from bench.dispatch.slurm.submission import Submission, submissions
 from bench.dispatch.status import Queue, QueuedJob
 
 ASKED_SECONDS = 15.0
-"""Longest wait for squeue. Without a controller, Slurm's commands wait about nine seconds."""
+"""Longest wait for squeue."""
 
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 """States of a job that has not started, or must start again."""
@@ -26,12 +25,15 @@ def queue_of(submitted: Sequence[Submission]) -> Queue:
     """The queue of some submissions. `squeue` is called once."""
     if not submitted:
         return Queue()
-    listed, problem = _squeue({submission.user for submission in submitted})
-    queue = Queue(answered=listed is not None, problem=problem)
+    try:
+        listed = _squeue({submission.user for submission in submitted})
+        queue = Queue(answered=True)
+    except NoAnswer as problem:
+        listed, queue = {}, Queue(problem=str(problem))
     for submission in submitted:
         for array in submission.arrays:
             for index, runs in enumerate(array.jobs):
-                job = (listed or {}).get((array.name, index))
+                job = listed.get((array.name, index))
                 if job is not None:
                     queue.jobs[job.job] = job
                 for run_id in runs:
@@ -44,19 +46,15 @@ def queue_of(submitted: Sequence[Submission]) -> Queue:
     return queue
 
 
-def _squeue(users: set[str]) -> tuple[dict[tuple[str, int], QueuedJob] | None, str]:
-    """Jobs by name and index; None, with the reason, if there is no answer."""
-    if shutil.which("squeue") is None:
-        return None, "there is no squeue on this machine"
+def _squeue(users: set[str]) -> dict[tuple[str, int], QueuedJob]:
+    """The queued jobs of some users, by name and index in their array.
+
+    Raises:
+        NoAnswer: squeue does not answer.
+    """
     command = ["squeue", "-h", "-r", "-o", "%j|%i|%T|%r|%K", "-u", ",".join(sorted(users))]
-    try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None, f"squeue did not answer within {ASKED_SECONDS:.0f} s"
-    if process.returncode:
-        return None, (process.stderr.strip().splitlines() or ["squeue failed"])[-1]
     jobs = {}
-    for line in process.stdout.splitlines():
+    for line in output_of(*command, seconds=ASKED_SECONDS).splitlines():
         name, job, state, reason, index = (line.split("|") + [""] * 4)[:5]
         jobs[name, int(index) if index.isdigit() else 0] = QueuedJob(job, state, reason, state in WAITING)
-    return jobs, ""
+    return jobs

@@ -16,13 +16,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from bench.errors import UserError
 from bench.frozen import Frozen
 from bench.strict_yaml.document import read, validate
+
+SET_BY_BENCH: Mapping[str, str] = {
+    "array": "array_parallelism limits how many jobs run at a time",
+    "error": "bench logs reads this file",
+    "job-name": "bench status and bench cancel find jobs by their names",
+    "nodes": "a job runs on one node",
+    "ntasks": "--gpus-per-run sets the number of tasks",
+    "ntasks-per-node": "--gpus-per-run sets the number of tasks",
+    "open-mode": "a job that is requeued appends to its output",
+    "output": "bench logs reads this file",
+    "signal": "use signal_delay_s",
+    "time": "use timeout_min",
+}
+"""Options of sbatch that `sbatch` must not change, and why, or what to use instead."""
 
 
 class Site(Frozen):
@@ -30,7 +44,8 @@ class Site(Frozen):
 
     `job_hours` is the expected duration of a job, for which runs are gathered. `timeout_min` is its time
     limit (by default an hour more) and may be shorter than a run: at the limit a job saves, is requeued, and
-    resumes. `sbatch` takes any further option of sbatch by its long name.
+    resumes. `sbatch` takes any further option of sbatch by its long name: true is an option without a value,
+    and false leaves an option out, such as `requeue`, which bench sets.
 
     `gpu_memory_gb` is the memory of one GPU of the cluster, which a login node cannot measure. It limits how
     many runs share a GPU. `workers` is the number of runs that a job trains at a time (by default one per
@@ -59,6 +74,34 @@ class Site(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: PositiveInt | None = None
 
+    @field_validator("sbatch")
+    @classmethod
+    def _options_are_free(cls, options: Mapping[str, str | int | bool]) -> Mapping[str, str | int | bool]:
+        for option in options:
+            if reason := SET_BY_BENCH.get(option.replace("_", "-")):
+                raise ValueError(f"sbatch option {option} is set by bench: {reason}")
+        return options
+
+    @model_validator(mode="after")
+    def _gpus_are_requested_once(self) -> Self:
+        if self.device == "cuda" and self.gpus_per_node == 0:
+            raise ValueError("device cuda needs a GPU, but gpus_per_node is 0: leave out one of them")
+        if self.gpus_per_node and self._gpus_in_gres:
+            raise ValueError(f"gres {self.gres} and gpus_per_node both request GPUs: leave out one of them")
+        return self
+
+    @property
+    def _gpus_in_gres(self) -> int:
+        """GPUs that `gres` requests: `gpu`, `gpu:2` or `gpu:h100:8(S:0)`, among others such as `nvme:3`.
+
+        `mps:50` and `shard:2` are parts of one GPU.
+        """
+        for entry in (self.gres or "").split(","):
+            name, *rest = entry.partition("(")[0].split(":")
+            if name in ("gpu", "mps", "shard"):
+                return int(rest[-1]) if name == "gpu" and rest and rest[-1].isdigit() else 1
+        return 0
+
     @property
     def wants_gpus(self) -> bool:
         """Whether jobs train on GPUs. They do unless `device` is cpu or `gpus_per_node` is 0."""
@@ -66,11 +109,8 @@ class Site(Frozen):
 
     @property
     def gpus(self) -> int:
-        """GPUs of a job, from `gpus_per_node` or the number at the end of `gres`; 0 if it trains on none."""
-        if not self.wants_gpus:
-            return 0
-        count = (self.gres or "").partition(",")[0].partition("(")[0].rpartition(":")[2]
-        return self.gpus_per_node or (int(count) if count.isdigit() else 1)
+        """GPUs of a job, from `gres` or `gpus_per_node`; 0 if it trains on none."""
+        return (self._gpus_in_gres or self.gpus_per_node or 1) if self.wants_gpus else 0
 
     @property
     def gpu_memory_mib(self) -> int | None:
@@ -95,7 +135,7 @@ class Site(Frozen):
         }
         if self.mem_gb is not None:
             parameters["mem"] = f"{round(1024 * self.mem_gb)}MB"
-        if self.wants_gpus and self.gres is None:
+        if self.wants_gpus and not self._gpus_in_gres:
             parameters["gpus_per_node"] = max(self.gpus_per_node or 1, spread)
         if spread > 1:
             parameters["ntasks_per_node"] = spread
@@ -108,7 +148,11 @@ class Site(Frozen):
             "setup": list(self.setup),
             # When a rank dies, the job ends: the other ranks would wait for it forever.
             "srun_args": ["--kill-on-bad-exit=1", *self.srun_args],
-            "additional_parameters": {"requeue": True, **self.sbatch},
+            "additional_parameters": {
+                option: value
+                for option, value in {"requeue": True, **self.sbatch}.items()
+                if value is not False
+            },
         }
 
 

@@ -106,7 +106,7 @@ def submissions(results: Path) -> Iterator[Submission]:
             continue  # damaged, or an older format; the files of the runs suffice
 
 
-def why_abandoned(results: Path, suite: str) -> str | None:
+def why_stopped(results: Path, suite: str) -> str | None:
     """Why the order of a suite's last submission was stopped; None if it was not, or if there is none."""
     submitted = [submission for submission in submissions(results) if submission.suite == suite]
     return stopped(submitted[-1].folder) if submitted else None

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
-from bench.dispatch.slurm.grouping import Capacity, JobPlan, chunks
+from bench.dispatch.slurm.commands import NoAnswer, output_of
+from bench.dispatch.slurm.grouping import Capacity, JobPlan
 from bench.dispatch.slurm.job import SlurmJob
 from bench.dispatch.slurm.queue import queue_of
 from bench.dispatch.slurm.site import Site
 from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
 from bench.dispatch.status import Queue
 from bench.errors import UserError
+from bench.stack import even_parts
 
 REQUEUES = 10_000
 """How often submitit may requeue a job. A job without progress is stopped by `SlurmJob.checkpoint`."""
+
+CONFIGURATION_SECONDS = 60.0
+"""Longest wait for scontrol."""
 
 CANCELLED_SECONDS = 120.0
 """Longest wait for scancel."""
@@ -93,20 +97,17 @@ def largest_array() -> int:
     """Largest number of jobs in an array: the cluster's MaxArraySize, which bounds indices from 0.
 
     Raises:
-        UserError: the controller does not answer.
+        UserError: the controller does not answer, or its configuration has no such entry.
     """
     try:
-        process = subprocess.run(
-            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError("Slurm's controller does not answer; nothing was submitted") from None
-    for line in process.stdout.splitlines():
+        configuration = output_of("scontrol", "show", "config", seconds=CONFIGURATION_SECONDS)
+    except NoAnswer as problem:
+        raise UserError(f"Slurm's controller does not answer: {problem}; nothing was submitted") from None
+    for line in configuration.splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "MaxArraySize" and value.strip().isdigit():
             return max(1, int(value))
-    reason = (process.stderr.strip().splitlines() or ["no MaxArraySize in its configuration"])[-1]
-    raise UserError(f"Slurm's controller does not answer: {reason}; nothing was submitted")
+    raise UserError("scontrol show config: no MaxArraySize in the configuration; nothing was submitted")
 
 
 def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOptions) -> Submission:
@@ -121,7 +122,7 @@ def submit(order: Order, suite: str, plans: Sequence[JobPlan], options: SlurmOpt
     Raises:
         UserError: Slurm refuses; the message is Slurm's, with the number of accepted arrays.
     """
-    arrays = chunks(plans, largest_array())
+    arrays = even_parts(plans, largest_array())
     order.make_folder()
     submission = Submission(
         order.folder,
@@ -249,23 +250,14 @@ def cancel(results: Path, suite: str) -> int:
     marked = [entry for entry in submitted if _is_queued(entry, queue) and not entry.cancelled]
     for submission in marked:
         submission.mark_cancelled()  # first: whoever finds that the jobs are gone looks for the reason
-    if queue.jobs and (problem := _scancel({job.partition("_")[0] for job in queue.jobs})):  # whole arrays
-        for submission in marked:
-            submission.unmark_cancelled()
-        raise UserError(f"scancel: {problem}")
+    if arrays := {job.partition("_")[0] for job in queue.jobs}:
+        try:
+            output_of("scancel", *sorted(arrays), seconds=CANCELLED_SECONDS)
+        except NoAnswer as problem:
+            for submission in marked:
+                submission.unmark_cancelled()
+            raise UserError(f"jobs may still be queued: {problem}; see squeue, and try again") from None
     return len(queue.jobs)
-
-
-def _scancel(jobs: Iterable[str]) -> str:
-    """Cancel jobs. Returns why that failed, or ""."""
-    command = ["scancel", *sorted(jobs)]
-    try:
-        process = subprocess.run(
-            command, capture_output=True, text=True, timeout=CANCELLED_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {CANCELLED_SECONDS:.0f} s"
-    return (process.stderr.strip() or "failed") if process.returncode else ""
 
 
 def tidy(results: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.json_data import leaves
+from bench.models.sizes import size_text
 from bench.report.data.naming import named
 from bench.report.data.scale import ScoreScale
 from bench.report.style import Look, looks
@@ -29,7 +31,7 @@ from bench.results.evaluations import (
 from bench.results.flops_axis import AXIS, axis_flops
 from bench.results.horizon import horizon, horizon_unit
 from bench.results.record import MAIN, SELECTION, Scores
-from bench.run import Run, leaves
+from bench.run import Run
 from bench.tasks import TASKS
 from bench.tasks.task import LONGER
 from bench.uncertainty import Floats
@@ -181,7 +183,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         task_id=run.task_id,
         task_name=run.task.name,
         architecture=run.architecture.base_name,
-        size=f"{run.size.layers}×{run.size.width}",
+        size=size_text(run.size),
         size_group=run.size_group,
         layers=run.size.layers,
         width=run.size.width,

@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from bench.differences import telling_fields
+from bench.digits import short
+from bench.json_data import leaves
 from bench.paper.protocol import followed
-from bench.run import Run, leaves, short
+from bench.run import Run
 from bench.words import architecture_name, options_in_words, setting_in_words, task_name
 
 _FIRST, _LAST = ("group", "alphabet", "steps"), ("curriculum", "checkpoints")

@@ -95,6 +95,8 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float, m
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), tuple(range(1, 10))):
         ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
         inside = [tick for tick in ticks if low <= tick <= high]
+        if which == "x":
+            inside = _apart(inside, (high / low) ** (1 / most))
         if len(chosen) < 3 and len(chosen) < len(inside) <= most:
             chosen = inside
     if not chosen:  # more powers of ten than have room
@@ -103,6 +105,15 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float, m
     axis.set_major_locator(FixedLocator(chosen))
     axis.set_minor_locator(FixedLocator([]))
     axis.set_major_formatter(FuncFormatter(tick_label))
+
+
+def _apart(ticks: Iterable[float], ratio: float) -> list[float]:
+    """Rising ticks without those that are less than `ratio` times the one before: labels would touch."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or tick >= ratio * kept[-1]:
+            kept.append(tick)
+    return kept
 
 
 def tick_label(value: float, _: object = None) -> str:

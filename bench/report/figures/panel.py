@@ -109,10 +109,14 @@ def of_one_plan(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def absence_notes(panels: Sequence[Panel]) -> list[str]:
-    """A footnote for each panel that cannot show every planned model."""
-    notes = []
+    """A footnote for each panel that lacks planned models, and one for all that wait for results."""
+    notes, waiting = [], []
     for panel in panels:
-        if panel.absent:
+        if len(panels) > 1 and panel.data.empty and all(": missing (" in phrase for phrase in panel.absent):
+            waiting.append(panel.title)
+        elif panel.absent:
             prefix = f"{panel.heading}, not drawn" if len(panels) > 1 else "Not drawn"
             notes.append(f"{prefix}: {'; '.join(first_few(panel.absent))}.")
+    if waiting:
+        notes.append(f"All runs are missing: {', '.join(first_few(waiting))}.")
     return notes

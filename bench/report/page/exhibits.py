@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.digits import short
 from bench.paper.exhibits import EXHIBITS, Exhibit, named
 from bench.report.data.choices import settings
 from bench.report.data.frame import CELL, WITH_RESULTS, of_runs
@@ -19,7 +20,7 @@ from bench.report.figures.drawing import Drawing
 from bench.report.tables.results import points_table
 from bench.report.tables.table import Table, scalars
 from bench.report.text import first_few, slug
-from bench.run import Run, short
+from bench.run import Run
 from bench.words import task_name, title_of
 
 if TYPE_CHECKING:

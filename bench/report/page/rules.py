@@ -11,12 +11,12 @@ from bench.uncertainty import DRAWS
 MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
-    "counts pairs, too many pairs fail), or a run that it needs diverged",
+    "counts pairs, too many pairs fail), or all runs of one of its numbers diverged",
     "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or the "
     "answer depends on which of several equally good learning rates or sizes is read, or on a choice of rate "
     "or size that is another one without one of the seeds",
-    "not comparable": "the models that are compared have learned too little, or none of them makes an error, "
-    "or two numbers have no ratio, or the runs are not those that the claim is about",
+    "not comparable": "the models that are compared have learned too little, or none of them can be better, "
+    "or none finished, or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
     "unreachable": "no model can have the claimed number",
 }

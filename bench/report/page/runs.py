@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.digits import short
+from bench.json_data import leaves
 from bench.report.data.scale import ScoreScale
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
 from bench.results.evaluations import error_at, number
 from bench.results.record import MAIN, SELECTION
-from bench.run import Run, leaves, short
+from bench.run import Run
 from bench.words import task_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.digits import count_of, error_text
+from bench.digits import count_of, error_text, short
 from bench.paper.exhibits import named
 from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, tasks_of
@@ -29,7 +29,6 @@ from bench.report.style import Look
 from bench.report.tables.results import rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import first_few, slug
-from bench.run import short
 from bench.words import title_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.models import architectures
-from bench.models.sizes import Size
+from bench.models.sizes import Size, size_text
 from bench.paper import printed
 from bench.paper.sizes import APPENDIX_C, PARITY, TABLE_3, TABLE_4, TABLE_6, TABLE_7, TABLE_8
 from bench.report.tables.table import Table, TableCell
@@ -112,7 +112,11 @@ def table_6() -> Table:
     for _, group in numbers.groupby(keys, sort=False):
         cells = group.to_dict("records")
         first = cells[0]
-        names = first["source"], first["size_group"], f"{first['layers']}×{first['width']}"
+        names = (
+            first["source"],
+            first["size_group"],
+            size_text(Size(layers=first["layers"], width=first["width"])),
+        )
         rows.append([*map(TableCell, names), *map(_cell, cells)])
     return Table("table-6-parameters", CAPTION, columns, rows, numbers, frozenset(columns[:2]))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.digits import error_text, plus_minus, scientific
+from bench.digits import error_text, plus_minus, scientific, short
 from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
 from bench.report.data.frame import CELL, STATES, TUNED, tallied, tally
 from bench.report.data.scale import ScoreScale
@@ -21,7 +21,6 @@ from bench.report.tables.table import Table, TableCell
 from bench.report.text import heading, millions
 from bench.results.flops_axis import mean_flops
 from bench.results.horizon import HORIZON_ACCURACY
-from bench.run import short
 from bench.tasks.task import LONGER
 from bench.uncertainty import SeedErrors
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.dispatch.job import Baselines
-from bench.dispatch.slurm.grouping import Capacity, JobPlan, WorkItem, chunks, plan_jobs
+from bench.dispatch.slurm.grouping import Capacity, JobPlan, WorkItem, plan_jobs
 from bench.tasks import TASKS
 
 TASK = TASKS["linear_regression"]()
@@ -107,16 +106,3 @@ def test_two_gpus_hold_twice_as_many_and_each_holds_one_however_large() -> None:
     room = Capacity(workers=8, gpus=2, memory_mib=40_000)
     each = {taken: room.workers_for(WorkItem((), 1.0, taken)) for taken in (50_000, 30_000, 20_000, 10_000)}
     assert each == {50_000: 2, 30_000: 2, 20_000: 4, 10_000: 8}
-
-
-@given(st.lists(st.integers(), max_size=100), st.integers(1, 30))
-def test_chunks_keep_everything_in_order_below_the_limit(items: list[int], largest: int) -> None:
-    parts = chunks(items, largest)
-    assert [item for part in parts for item in part] == items
-    assert all(0 < len(part) <= largest for part in parts)
-    assert len(parts) == math.ceil(len(items) / largest)
-
-
-@pytest.mark.parametrize("largest", [0, -1])
-def test_a_cluster_without_arrays_gets_single_jobs(largest: int) -> None:
-    assert chunks([1, 2], largest) == [[1], [2]]

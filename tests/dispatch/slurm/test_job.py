@@ -17,18 +17,18 @@ from synthetic import run_of
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
 from bench.dispatch.slurm import job as slurm_job
-from bench.dispatch.slurm.job import MOST_FRUITLESS, SlurmJob
+from bench.dispatch.slurm.job import MOST_FRUITLESS, SlurmJob, _Process
 from bench.dispatch.slurm.submit import LAUNCHER
 from bench.dispatch.state import Folder
 from bench.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def nothing_running(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The state of a process that has just become a job."""
-    running: dict[str, Any] = {}
-    monkeypatch.setattr(slurm_job, "_RUNNING", running)
-    return running
+def process(monkeypatch: pytest.MonkeyPatch) -> _Process:
+    """A process that has just become a job."""
+    process = _Process()
+    monkeypatch.setattr(slurm_job, "_PROCESS", process)
+    return process
 
 
 def job_of(results: Path, **fields: Any) -> SlurmJob:
@@ -74,37 +74,37 @@ def test_a_run_that_the_code_takes_for_another_is_not_trained(tmp_path: Path) ->
     assert "it changed after it was submitted" in failure["message"]
 
 
-def at_the_limit(running: dict[str, Any], job: SlurmJob, before: int = 0) -> None:
-    running.update(before=before, began=time.monotonic() - job.limit_seconds)
+def at_the_limit(process: _Process, job: SlurmJob, before: int = 0) -> None:
+    process.steps_before, process.began = before, time.monotonic() - job.limit_seconds
 
 
-def test_time_limits_without_a_step_end_and_say_why(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+def test_time_limits_without_a_step_end_and_say_why(tmp_path: Path, process: _Process) -> None:
     job = job_of(tmp_path)
     for count in range(1, MOST_FRUITLESS):
-        at_the_limit(nothing_running, job)
+        at_the_limit(process, job)
         again = job.checkpoint()
         assert again is not None
         job = again.function
         assert job.fruitless == count
-    at_the_limit(nothing_running, job)
+    at_the_limit(process, job)
     assert job.checkpoint() is None
     failure = Folder.of(tmp_path, job.ids[0]).failure()
     assert failure is not None
     assert failure["class"] == "NoProgress"
 
 
-def test_one_step_makes_up_for_all_before(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+def test_one_step_makes_up_for_all_before(tmp_path: Path, process: _Process) -> None:
     job = job_of(tmp_path, fruitless=MOST_FRUITLESS - 1)
     Folder.of(tmp_path, job.ids[0]).beat(step=7)
-    at_the_limit(nothing_running, job, before=6)
+    at_the_limit(process, job, before=6)
     again = job.checkpoint()
     assert again is not None
     assert again.function.fruitless == 0
 
 
-def test_being_preempted_early_is_nobodys_fault(tmp_path: Path, nothing_running: dict[str, Any]) -> None:
+def test_being_preempted_early_is_nobodys_fault(tmp_path: Path, process: _Process) -> None:
     job = job_of(tmp_path, fruitless=MOST_FRUITLESS - 1)
-    nothing_running.update(before=0, began=time.monotonic() - 5)
+    process.steps_before, process.began = 0, time.monotonic() - 5
     again = job.checkpoint()
     assert again is not None
     assert again.function.fruitless == MOST_FRUITLESS - 1
@@ -149,7 +149,7 @@ def test_a_node_without_a_gpu_is_said_by_the_first_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm_job, "_clear_half_written", lambda: None)
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 0)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 0)
     job = job_of(tmp_path, device="cuda")
     with pytest.raises(UserError, match="no CUDA device"):
         job()
@@ -169,9 +169,23 @@ def test_a_node_without_a_gpu_is_said_by_the_first_run(
 def test_on_smaller_gpus_than_were_expected_fewer_runs_share_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: list[int], largest: int, places: list[str]
 ) -> None:
-    monkeypatch.setattr("bench.dispatch.local.visible_gpus", lambda: 2)
+    monkeypatch.setattr("bench.dispatch.machines.visible_gpus", lambda: 2)
     monkeypatch.setattr(slurm_job, "gpu_memory_mib", lambda: memory)
     runs = tuple(run_of(learning_rate=1e-4 * number) for number in range(1, 9))
     ids = tuple(run.id for run in runs)
     job = job_of(tmp_path, ids=ids, jobs=runs, device="cuda", workers=6, memory_mib=largest)
     assert [one.device for one in job._pool().machines] == places
+
+
+@pytest.mark.parametrize(("spread", "failed"), [(1, 2), (2, 1)])
+def test_an_error_that_all_tasks_of_a_job_have_is_the_failure_of_one_run(
+    tmp_path: Path, spread: int, failed: int
+) -> None:
+    """Without tasks, a second error is another one: the job was requeued."""
+    runs = tuple(run_of(seed=seed) for seed in range(3))
+    order = Order(tmp_path, tuple(run.id for run in runs), {})
+    job = job_of(tmp_path, ids=order.runs, jobs=runs, order=order, spread=spread)
+    for _ in range(2):
+        job._record(UserError("no CUDA device"))
+    failures = [Folder.of(tmp_path, run.id).failure() for run in runs]
+    assert [failure is not None for failure in failures] == [True] * failed + [False] * (3 - failed)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.cli.submit import _check_gpus
 from bench.dispatch.job import Machine
 from bench.dispatch.slurm.grouping import Capacity
 from bench.dispatch.slurm.site import Site, default_path, load_site
@@ -60,6 +61,42 @@ def test_a_user_without_a_home_has_the_defaults(monkeypatch: pytest.MonkeyPatch,
     assert load_site(None) == Site()
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     assert _cache_folder().is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ("sbatch: {job-name: mine}", "1:9", "bench cancel find jobs by their names"),
+        ("account: x\nsbatch: {nice: 1, time: 60}", "2:25", "use timeout_min"),
+        ("sbatch: {ntasks_per_node: 2}", "1:27", "--gpus-per-run"),
+        ("device: cuda\ngpus_per_node: 0", "1:9", "gpus_per_node is 0"),
+        ("gres: gpu:h100:2\ngpus_per_node: 4", "1:7", "both request GPUs"),
+    ],
+)
+def test_settings_that_contradict_bench_or_each_other_are_refused(
+    tmp_path: Path, text: str, place: str, reason: str
+) -> None:
+    with pytest.raises(InvalidFile) as refused:
+        load_site(site_file(tmp_path, text))
+    (problem,) = refused.value.problems
+    assert f"cluster.yaml:{place}: " in problem
+    assert reason in problem
+
+
+def test_an_option_that_is_false_is_left_out() -> None:
+    script = sbatch_script(Site(sbatch={"requeue": False, "hold": True}))
+    assert "requeue" not in script
+    assert "#SBATCH --hold\n" in script
+
+
+def test_a_resource_that_is_no_gpu_does_not_stand_for_one() -> None:
+    script = sbatch_script(Site(gres="nvme:3", gpus_per_node=2))
+    assert "--gres=nvme:3" in script
+    assert "--gpus-per-node=2" in script
+    assert Site(gres="nvme:3").gpus == 1
+    assert Site(gres="mps:50").gpus == 1
+    assert "gpus-per-node" not in sbatch_script(Site(gres="mps:50"))
+    assert Site(gres="nvme:3,gpu:a100:4").gpus == 4
 
 
 def test_nothing_has_to_be_said(tmp_path: Path) -> None:
@@ -148,3 +185,11 @@ def test_the_room_of_a_job_is_what_the_site_says_of_it() -> None:
     assert room(spread=2, gpus_per_node=4, gpu_memory_gb=80, workers=8) == Capacity(1, 1, 81_920)
     assert room(device="cpu", gpu_memory_gb=80, cpus_per_task=4) == Capacity(4, 1, None)
     assert room(device="cpu", workers=3) == Capacity(3, 1, None)
+
+
+def test_a_run_is_not_spread_over_more_gpus_than_the_site_requests() -> None:
+    _check_gpus(SlurmOptions(Site(gres="gpu:h100:2"), Machine(), 2))
+    _check_gpus(SlurmOptions(Site(), Machine(), 2))  # requests as many as are needed
+    _check_gpus(SlurmOptions(Site(device="cpu", gres="gpu:h100:1"), Machine(), 2))
+    with pytest.raises(UserError, match=r"gpus-per-run 4: jobs have 2 GPUs \(gres: gpu:h100:2"):
+        _check_gpus(SlurmOptions(Site(gres="gpu:h100:2"), Machine(), 4))
