@@ -22,6 +22,7 @@ from bench.report.figures.examples import error_against_examples
 from bench.report.figures.flops import error_against_flops, panel_of
 from bench.report.figures.longer import longer_prompts
 from bench.report.figures.panel import Panel
+from bench.report.figures.rates import score_by_rate
 from bench.report.figures.references import CURVES_RULE, LEVELS_RULE, not_drawn
 from bench.report.figures.references import curves as grey_curves
 from bench.report.figures.training import training_curves
@@ -128,7 +129,7 @@ def section(
         if panel is not None:
             panels.append(panel)
         stem = slug(f"{anchor}-{task.short_title}", names)
-        kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "longer")
+        kinds = ("examples", *(() if drawn_elsewhere else ("flops",)), "training", "rates", "longer")
         tasks.append(
             TaskSection(
                 title=task.title,
@@ -165,6 +166,7 @@ def _drawings(
         _by_examples(f"{stem}-examples", task, references, looks),
         None if panel is None else _by_flops(f"{stem}-flops", panel, looks),
         training_curves(f"{stem}-training", task, references, looks),
+        score_by_rate(f"{stem}-rates", task, references, looks),
         longer_prompts(f"{stem}-longer", task, references, looks),
     ]
     return [drawing for drawing in drawings if drawing is not None]
