@@ -81,7 +81,8 @@ def drawings() -> dict[str, Drawing]:
     named = {f"Figure {n}": drawn_exhibit(f"Figure {n}", plan, results, references).drawing for n in numbers}
     drawn = {name: drawing for name, drawing in named.items() if drawing is not None}
     assert len(drawn) == len(numbers)
-    own = suite_of(experiment_of(grid(PARITY, ALL, SIZES), "own", rebuilds="")).experiments[0]
+    runs = grid(PARITY, ALL, SIZES, learning_rates=(1e-4, 3e-4, 1e-3))
+    own = suite_of(experiment_of(runs, "own", rebuilds="")).experiments[0]
     pool = pool_of(own.runs)
     results, references = results_frame(own.runs, pool, {}), references_frame(own.runs, pool)
     for drawing in section(own, results, references, looks_in(results), set()).drawings():
@@ -94,7 +95,7 @@ def drawings() -> dict[str, Drawing]:
 
 NAMES = [
     *(f"Figure {n}" for n in (2, 3, 4, 5, 7, 9, 10)),
-    *(f"own-sparse-parity-{kind}" for kind in ("examples", "flops", "training")),
+    *(f"own-sparse-parity-{kind}" for kind in ("examples", "flops", "training", "rates")),
 ]
 
 
