@@ -41,13 +41,13 @@ class Planned:
 
     @cached_property
     def training_flops(self) -> int:
-        """Training FLOPs of the whole run, curriculum counted; with a stop rule the most there can be."""
-        return self.run.training_flops(self._last_step)
+        """Training FLOPs of the whole run, curriculum counted; before its end, with a stop rule, the most."""
+        return self.run.training_flops(self.last_step)
 
     @cached_property
     def training_flops_full_length(self) -> int:
         """The same with every step at full length: the count at which models are compared."""
-        return self.run.training_flops_full_length(self._last_step)
+        return self.run.training_flops_full_length(self.last_step)
 
     @property
     def axis_flops(self) -> int:
@@ -55,7 +55,8 @@ class Planned:
         return int(getattr(self, AXIS))
 
     @property
-    def _last_step(self) -> int | None:
+    def last_step(self) -> int | None:
+        """The step at which it ended: `run.steps`, or earlier by its stop rule. None unless it finished."""
         finished = self.status.word == "finished" and self.status.step
         return self.status.step if finished else None
 
@@ -148,7 +149,7 @@ def stacked(
     stacks = [*form_stacks(missing, size, interrupted_stacks(results)), *form_stacks(ended, size)]
     places = {run.id: (number, len(stack)) for number, stack in enumerate(stacks) for run in stack}
     return [
-        replace(entry, estimate=speeds.estimate(entry.run, members), stack=number)
+        replace(entry, estimate=speeds.estimate(entry.run, members, entry.last_step), stack=number)
         for entry in planned
         for number, members in [places[entry.run.id]]
     ]

@@ -88,19 +88,19 @@ class Speeds:
     def __bool__(self) -> bool:
         return bool(self._times)
 
-    def estimate(self, run: Run, members: int = 1) -> TimeEstimate:
-        """Seconds for the whole of `run` as one of `members` of a stack."""
-        shape = shape_of(run)
+    def estimate(self, run: Run, members: int = 1, last_step: int | None = None) -> TimeEstimate:
+        """Seconds for a run as one of `members` of a stack: for its first `last_step` steps, or for all."""
+        shape, steps = shape_of(run), run.steps if last_step is None else last_step
         if by_stack := self._times.get(shape):
             basis: Basis = "measured" if members in by_stack else "scaled"
-            return TimeEstimate(run.steps * _seconds_in_stack(by_stack, members), basis, members)
+            return TimeEstimate(steps * _seconds_in_stack(by_stack, members), basis, members)
         per_step = flops_per_step(run)
         near = self._nearest(shape, per_step)
         if near is None:
             return TimeEstimate(None, "unknown", members)
         # Less work per step need not be faster: small steps are mostly overhead.
         growth = max(1.0, per_step / self._flops[near])
-        seconds = run.steps * growth * _seconds_in_stack(self._times[near], members)
+        seconds = steps * growth * _seconds_in_stack(self._times[near], members)
         return TimeEstimate(seconds, "scaled", members)
 
     def _nearest(self, shape: Shape, per_step: float) -> Shape | None:

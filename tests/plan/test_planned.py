@@ -33,6 +33,7 @@ from bench.optimizers import AdamW
 from bench.plan.planned import FILTER_FIELDS, Planned, Total, longest_first, plan, select, stacked
 from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
+from bench.run import Stop
 from bench.speed import records
 from bench.speed.records import shape_of
 
@@ -234,6 +235,15 @@ def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
     assert alone.estimate == TimeEstimate(5000.0, "measured", 1)
     members = [entry.estimate.members for entry in stacked(alike, NOWHERE, speeds, largest=3)]
     assert members == [2, 2, 2, 2], "evenly, not three and one"
+
+
+def test_a_run_that_stopped_early_took_the_time_of_its_steps() -> None:
+    run = run_of(PARITY, "mamba", steps=1000, stop=Stop(after_convergence=100, every=50))
+    speeds = Speeds(Pool(), "this device", "gpu", [speed_record(run, (1, 10.0))])
+    for status, seconds in ((RunStatus("finished", 200), 2.0), (RunStatus("missing", 200), 10.0)):
+        entry = Planned(run, (), status, TimeEstimate(None, "unknown"))
+        (entry,) = stacked([entry], NOWHERE, speeds)
+        assert entry.estimate == TimeEstimate(seconds, "measured", 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=12))
