@@ -90,29 +90,31 @@ class _Choice(NamedTuple):
     seeds: tuple[tuple[int, TunedValues], ...]
 
 
-def _groups(errors: _Errors, of_each_size: bool) -> list[_Errors]:
-    """The sizes among which one is chosen; a frontier needs the choice of each size."""
-    return [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
-
-
 def _choices(errors: _Errors, alternative: Alternative | None, of_each_size: bool) -> tuple[_Choice, ...]:
-    """The choice of each group of sizes, with an alternative in its place where the group has it."""
-    choices = []
-    for group in _groups(errors, of_each_size):
-        if (
-            alternative
-            and not alternative.is_equal
-            and alternative.setting in group.get(alternative.size, {})
-        ):
-            size, setting, _ = alternative
-            choices.append(_Choice(size, setting, tuple((seed, setting) for seed in group[size][setting])))
-            continue
-        preferred = alternative[:2] if alternative and alternative.is_equal else None
-        if chosen := choose(group, preferred):
-            size, setting = chosen
-            seeds = seeds_to_report(group[size], setting, preferred and preferred[1])
-            choices.append(_Choice(size, setting, tuple(seeds.items())))
-    return tuple(choices)
+    """The choice among all sizes, or that of each size, because a frontier needs every size.
+
+    Args:
+        errors: of every size and setting.
+        alternative: what is read instead of a choice.
+        of_each_size: whether each size has a choice.
+    """
+    groups = [{size: of_size} for size, of_size in errors.items()] if of_each_size else [errors]
+    choices = (_choice(group, alternative) for group in groups)
+    return tuple(choice for choice in choices if choice is not None)
+
+
+def _choice(sizes: _Errors, alternative: Alternative | None) -> _Choice | None:
+    """What is read of some sizes; None if no run finished."""
+    if alternative and not alternative.is_equal and alternative.size in sizes:
+        size, setting, _ = alternative
+        return _Choice(size, setting, tuple((seed, setting) for seed in sizes[size][setting]))
+    preferred = alternative[:2] if alternative and alternative.is_equal else None
+    chosen = choose(sizes, preferred)
+    if chosen is None:
+        return None
+    size, setting = chosen
+    seeds = seeds_to_report(sizes[size], setting, preferred and preferred[1])
+    return _Choice(size, setting, tuple(seeds.items()))
 
 
 def _alternatives(
@@ -124,8 +126,9 @@ def _alternatives(
     equals.pop(chosen, None)
     others = [
         Alternative(size, setting, False)
-        for group, choice in zip(_groups(errors, of_each_size), chosen, strict=False)
-        for size, setting in one_seed_less(group, (choice.size, choice.setting))
+        for choice in chosen
+        for sizes in [{choice.size: errors[choice.size]} if of_each_size else errors]
+        for size, setting in one_seed_less(sizes, (choice.size, choice.setting))
     ]
     return (*equals.values(), *others)
 

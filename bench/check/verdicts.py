@@ -302,11 +302,17 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
 def _measured(
     quantity: Quantity, results: _Results, alternative: Alternative | None = None
 ) -> Measurement | str:
-    """The measurement of a quantity with its reference, or why there is no number."""
-    measured = [
-        measure(operand, runs_of(operand, results.suite), results.pool, alternative)
-        for operand in quantity.operands
-    ]
+    """The measurement of a quantity with its reference, or why there is no number.
+
+    An alternative is read on the side of which it is one; on both, where both are of the same runs.
+    """
+    measured = []
+    for operand in quantity.operands:
+        runs = runs_of(operand, results.suite)
+        outcome = measure(operand, runs, results.pool)
+        if isinstance(outcome, Measurement) and alternative in outcome.alternatives:
+            outcome = measure(operand, runs, results.pool, alternative)
+        measured.append(outcome)
     reason = next((outcome for outcome in measured if isinstance(outcome, str)), None)
     return reason or combine(quantity, [outcome for outcome in measured if isinstance(outcome, Measurement)])
 

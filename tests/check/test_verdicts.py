@@ -308,6 +308,20 @@ def test_a_claim_holds_at_the_rate_that_is_chosen_without_one_of_the_seeds(other
     assert ("without one of the seeds" in verdict.reason) == (word == "undecided")
 
 
+def test_a_rate_that_is_chosen_without_one_of_the_seeds_is_read_on_its_own_side_only() -> None:
+    """Seed 3 decides Mamba's rate, on which its error hardly depends. S4's rate is certain."""
+    runs = grid(LINEAR, ("mamba", "s4"), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2, 3))
+    results = []
+    for run in runs:
+        low, is_mamba = run.learning_rate == 1e-4, run.architecture.name == "mamba"
+        error = 0.2 if is_mamba else 0.5 if low else 0.1
+        worse = 0.3 if run.seed == 3 or not is_mamba else 0.1
+        results.append(finished(run, error, selection=0.12 if low else worse))
+    measure = {"architecture": "mamba", "minus": {"architecture": "s4"}}
+    claim = {**TRAINING, **bound(at_most=-0.2), "measure": measure}
+    assert verdict_on(claim, runs, results).verdict == "reproduced"
+
+
 def test_a_frontier_is_read_with_each_size_at_the_rate_that_is_chosen_without_one_of_the_seeds() -> None:
     """At 4×256 seed 3 alone makes 1e-4 the better rate; at 2×128 all seeds agree."""
     runs = grid(LINEAR, ("mamba",), ((2, 128), (4, 256)), learning_rates=(1e-4, 1e-3), seeds=(0, 1, 2, 3))
