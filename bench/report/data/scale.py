@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from bench.results.evaluations import headline_words
+from bench.results.evaluations import CONVERGENCE_ACCURACY, headline_words
 from bench.results.record import MAIN
 from bench.tasks import Task
 
@@ -26,6 +26,7 @@ class ScoreScale:
         n_points: points in a prompt.
         headline: the mark at which the task's headline is read; None for the mean over positions.
         axis: what positions count.
+        learned: the mean accuracy at which the task counts as learned.
     """
 
     metric: str
@@ -34,12 +35,14 @@ class ScoreScale:
     n_points: int
     headline: str | None = None
     axis: str = "in-context examples"
+    learned: float = CONVERGENCE_ACCURACY
 
     @classmethod
     def of(cls, task: Task) -> ScoreScale:
         scale = 1.0 if task.metric == "accuracy" else task.error_scale
         axis = task.evaluations()[MAIN].axis
-        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline, axis)
+        learned = CONVERGENCE_ACCURACY if task.convergence_accuracy is None else task.convergence_accuracy
+        return cls(task.metric, scale, task.trivial / scale, task.n_points, task.headline, axis, learned)
 
     @property
     def higher_is_better(self) -> bool:

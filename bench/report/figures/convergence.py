@@ -15,7 +15,6 @@ from bench.report.figures.drawing import Drawing, Spot, spot, tag
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, wrapped
 from bench.report.style import MUTED, PAPER, Look, in_style
 from bench.report.text import first_few
-from bench.results.evaluations import CONVERGENCE_ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +34,8 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     bound = (
         f"Training may take {steps} steps" if end < budget else f"A bar at {steps}: some seed never got there"
     )
-    notes = [f"Learned: mean accuracy of at least {CONVERGENCE_ACCURACY:g} at an evaluation. {bound}."]
+    learned = results["score_scale"].iloc[0].learned
+    notes = [f"Learned: mean accuracy of at least {learned:g} at an evaluation. {bound}."]
     if absent:
         notes.append(f"Not drawn: {'; '.join(first_few(absent))}.")
     if incomplete:
@@ -67,7 +67,7 @@ def figure_7(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     return Drawing(
         "figure-7",
         figure,
-        f"Steps until the mean accuracy first reaches {CONVERGENCE_ACCURACY:g} at an evaluation: each seed a "
+        f"Steps until the mean accuracy first reaches {learned:g} at an evaluation: each seed a "
         "point, the mean over seeds a bar; the paper has medians. A seed that never gets there is at "
         f"{budget:,}. Then there is no mean, and the bar is there too.",
         f"Mean training steps until sparse parity is learned: {words or 'no finished run yet'}.",
