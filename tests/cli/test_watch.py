@@ -18,6 +18,8 @@ from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
 from bench.cli.status import show_status
 from bench.dispatch.job import Machine
+from bench.dispatch.order import Order
+from bench.dispatch.slurm.submission import Array, Submission, user_name
 from bench.dispatch.state import Folder, log_of
 from bench.errors import UserError
 from bench.results import path_of, store
@@ -159,6 +161,22 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     assert (len(first["runs"]), second["class"]) == (4, "ValueError")
     show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
     assert "bench failures" in capsys.readouterr().out
+
+
+def test_an_abandoned_order_has_one_word_in_every_output(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    order = Order(results, tuple(run.id for run in runs), {})
+    order.abandon("the first 5 runs failed alike")
+    jobs = tuple((run.id,) for run in runs)
+    Submission(order.folder, "watched", user_name(), (Array("watched-0", jobs),)).write()
+    show_status(SuiteChoice.of(suite), results)
+    show_failures(SuiteChoice.of(suite), results)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("abandoned: the first 5 runs failed alike") == 2
+    show_failures(SuiteChoice.of(suite), results, as_json=True)
+    assert json.loads(capsys.readouterr().out)["abandoned"] == "the first 5 runs failed alike"
 
 
 def test_a_command_that_is_printed_names_the_folder_of_results_if_it_is_another(suite: Path) -> None:
