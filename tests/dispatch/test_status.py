@@ -105,7 +105,7 @@ def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
 
 
 def test_a_run_that_a_process_holds_is_running_with_or_without_a_heartbeat(tmp_path: Path) -> None:
-    """A notebook trains without heartbeats (`bench.train_run`)."""
+    """A process that has just locked a run has not written its first heartbeat yet."""
     folder = Folder.of(tmp_path, RUNS[0].id)
     with folder.locked() as free:
         assert free
