@@ -266,3 +266,36 @@ def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
     suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
     with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
         run_suite(SuiteChoice.of(suite), results, choose(gpus_per_run=2), Machine())
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        ("gpus_per_node: 1", "about 10 s on 1 worker with a GPU"),
+        ("device: cpu", "about 17 min on 1 worker with a CPU"),
+    ],
+)
+def test_times_of_jobs_are_those_of_a_device_of_the_kind_that_they_ask_for(
+    suite: Path,
+    results: Path,
+    site: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for run, device, speed in zip(
+        runs_of(suite), ("a CPU", "a CPU", "a GPU"), (1.0, 1.0, 100.0), strict=False
+    ):
+        where = {"device": device, "captured": device == "a GPU", "steps_per_second": speed}
+        write_pool(results, [run], provenance={"synthetic": False, **where})
+    commands = suite.parent / "commands"
+    commands.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol"):
+        (commands / name).write_text("#!/bin/sh\necho 'MaxArraySize = 1001'\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands))
+    (suite.parent / "site.yaml").write_text(site)
+    terms = "architecture=transformer"
+    choices = choose(cluster="slurm", cluster_config=suite.parent / "site.yaml", dry_run=True)
+    run_suite(SuiteChoice.of(suite, terms=terms), results, choices, Machine())
+    assert expected in capsys.readouterr().out
