@@ -35,7 +35,7 @@ def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
     found = run_statuses(RUNS[:6], tmp_path, pool_of.load(tmp_path))
     assert [found[run.id] for run in RUNS[:6]] == [
         RunStatus("finished", finished.steps),
-        RunStatus("diverged", 0, note="the loss was not finite at step 1 234"),
+        RunStatus("diverged", 0, note="the loss was not finite at step 1,234"),
         RunStatus("running", 7, 3.5, 1.5),
         RunStatus("missing", 9_000, note="interrupted; resumable"),
         RunStatus("failed", 0, note="MemoryError: out of memory"),
