@@ -32,7 +32,7 @@ def scientific(number: float, digits: int = 2) -> str:
 def plus_minus(value: float, error: float) -> str:
     """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
 
-    Below 0.001 and from 10 000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
+    Below 0.001 and from 10,000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
     """
     if not math.isfinite(error):
         return error_text(value)

@@ -14,7 +14,7 @@ Blocks since the paper count every linear map, the convolution (a multiplication
 (one per channel), and one multiplication per entry of the state for each of: its decay, a read at a key, a
 correction or outer product, a read at the query. Table 10's 7 per entry of Mamba's state is not that rule.
 
-L counts tokens, two per point (A.4: 512 points have a context length of 1 024). As in the paper's tables,
+L counts tokens, two per point (A.4: 512 points have a context length of 1,024). As in the paper's tables,
 L² is not halved for causality, and read-in, read-out, positions, norms and activations are not counted.
 
 The S4 formulas count the recurrence as Table 10 counts Mamba's. Each of the N/2 complex modes costs one

@@ -22,11 +22,13 @@ from command import bench as bench_command
 import bench
 from bench import flops, results
 from bench.dispatch.state import Folder
+from bench.dispatch.status import run_status
 from bench.models.architectures import ARCHITECTURES
 from bench.results import read_run
 from bench.run import Run
 from bench.stack import Stack
 from bench.suite import load as load_suite
+from bench.train.loop import Progress
 from bench.train.state import initial_state
 
 PAGE = (ROOT / "bench/guide/api.md").read_text(encoding="utf-8")
@@ -315,6 +317,25 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path: Path) -> None:
         assert free
         with pytest.raises(bench.UserError, match=run.id):
             bench.train_run(run, tmp_path)
+
+
+def test_a_run_in_training_shows_its_step_and_an_interrupted_one_is_not_running(tmp_path: Path) -> None:
+    run, statuses = small_run(), []
+
+    def look(progress: Progress) -> None:
+        statuses.append((progress, run_status(run, tmp_path, results.Pool())))
+        if progress.step == run.steps:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.train_run(run, tmp_path, progress=look)
+    assert statuses
+    for progress, status in statuses:
+        assert (status.word, status.step, status.loss) == ("running", progress.step, progress.losses[0])
+        assert status.steps_per_second == progress.steps_per_second
+    assert run_status(run, tmp_path, results.Pool()).word == "missing"  # though this process lives on
+    assert bench.train_run(run, tmp_path).result.finished
+    assert not Folder.of(tmp_path, run.id).path.exists()
 
 
 @pytest.mark.parametrize(

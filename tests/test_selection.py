@@ -80,14 +80,14 @@ def test_a_seed_that_diverged_where_the_others_send_it_counts_as_diverged() -> N
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_one_or_two_seeds_are_reported_at_the_chosen_setting(seeds: int) -> None:
+def test_one_or_two_seeds_are_reported_at_the_chosen_candidate(seeds: int) -> None:
     errors = {LOW: dict.fromkeys(range(seeds), 0.2), HIGH: dict.fromkeys(range(seeds), 0.3)}
     assert seeds_to_report(errors, LOW) == dict.fromkeys(range(seeds), LOW)
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_reported_error_is_not_too_low(seeds: int) -> None:
-    """Four settings that are equally good, trainings that vary by 10 %."""
+    """Four candidates that are equally good, trainings that vary by 10 %."""
     random, rates = np.random.default_rng(0), [(rate, 10.0) for rate in (1e-4, 2e-4, 4e-4, 8e-4)]
     naive, reported = [], []
     for _ in range(2000):
@@ -99,7 +99,7 @@ def test_the_reported_error_is_not_too_low(seeds: int) -> None:
         assert choice is not None
         naive.append(np.mean(list(errors[choice[1]].values())))
         places = seeds_to_report(errors, choice[1])
-        reported.append(np.mean([errors[setting][seed] for seed, setting in places.items()]))
+        reported.append(np.mean([errors[candidate][seed] for seed, candidate in places.items()]))
     noise = np.std(reported) / math.sqrt(2000)
     assert abs(np.mean(reported) - 1) < 4 * noise
     assert np.mean(naive) < 1 - 10 * noise

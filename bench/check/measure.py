@@ -26,7 +26,7 @@ from bench.results import Pool, RunRecord
 from bench.results.evaluations import checkpoint_at, trivial_error
 from bench.results.flops_axis import axis_flops, mean_flops
 from bench.run import Run
-from bench.selection import Errors, TunedValues, choose, one_seed_less, seeds_to_report, selection_error
+from bench.selection import Candidate, Errors, choose, one_seed_less, seeds_to_report, selection_error
 from bench.uncertainty import Floats, SeedErrors
 
 MOST_LISTED = 10
@@ -47,14 +47,14 @@ def measure(
     Raises:
         NotMeasured: when the results do not contain such a number.
     """
-    settings = _by_setting(runs)
+    candidates = _by_candidate(runs)
     results = {run.id: pool.runs[run.id] for run in runs}
     errors = {
         size: {
-            setting: {run.seed: selection_error(results[run.id]) for run in seeds}
-            for setting, seeds in of_size.items()
+            candidate: {run.seed: selection_error(results[run.id]) for run in seeds}
+            for candidate, seeds in of_size.items()
         }
-        for size, of_size in settings.items()
+        for size, of_size in candidates.items()
     }
     on_frontier = quantity.at_flops is not None
     chosen = _choices(errors, alternative, on_frontier)
@@ -63,38 +63,38 @@ def measure(
         if len(diverged) == len(runs):
             return "the run diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"no run that finished has a number ({len(diverged)} of {count_of(len(runs), 'run')} diverged)"
-    reported = [_reported(settings[choice.size], choice) for choice in chosen]
+    reported = [_reported(candidates[choice.size], choice) for choice in chosen]
     finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
     if on_frontier:
         measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
     else:
-        words = _setting_text(chosen[0].size, chosen[0].setting, sum(map(len, settings.values())))
-        words += _other_settings_text(finished[0], chosen[0].setting)
+        words = _candidate_text(chosen[0].size, chosen[0].candidate, sum(map(len, candidates.values())))
+        words += _other_candidates_text(finished[0], chosen[0].candidate)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
     return replace(measurement, alternatives=_alternatives(errors, chosen, on_frontier))
 
 
-_Errors = Mapping[Size, Mapping[TunedValues, Errors]]
-"""Errors on the validation prompts by size and setting."""
+_Errors = Mapping[Size, Mapping[Candidate, Errors]]
+"""Errors on the validation prompts by size and candidate."""
 
 
 class _Choice(NamedTuple):
-    """The size and the setting that are chosen.
+    """The size and the candidate that are chosen.
 
     Attributes:
-        seeds: each reported seed with the setting at which its run is read (`seeds_to_report`).
+        seeds: each reported seed with the candidate at which its run is read (`seeds_to_report`).
     """
 
     size: Size
-    setting: TunedValues
-    seeds: tuple[tuple[int, TunedValues], ...]
+    candidate: Candidate
+    seeds: tuple[tuple[int, Candidate], ...]
 
 
 def _choices(errors: _Errors, alternative: Alternative | None, of_each_size: bool) -> tuple[_Choice, ...]:
     """The choice among all sizes, or that of each size, because a frontier needs every size.
 
     Args:
-        errors: of every size and setting.
+        errors: of every size and candidate.
         alternative: what is read instead of a choice.
         of_each_size: whether each size has a choice.
     """
@@ -106,51 +106,51 @@ def _choices(errors: _Errors, alternative: Alternative | None, of_each_size: boo
 def _choice(sizes: _Errors, alternative: Alternative | None) -> _Choice | None:
     """What is read of some sizes; None if no run finished."""
     if alternative and not alternative.is_equal and alternative.size in sizes:
-        size, setting, _ = alternative
-        return _Choice(size, setting, tuple((seed, setting) for seed in sizes[size][setting]))
+        size, candidate, _ = alternative
+        return _Choice(size, candidate, tuple((seed, candidate) for seed in sizes[size][candidate]))
     preferred = alternative[:2] if alternative and alternative.is_equal else None
     chosen = choose(sizes, preferred)
     if chosen is None:
         return None
-    size, setting = chosen
-    seeds = seeds_to_report(sizes[size], setting, preferred and preferred[1])
-    return _Choice(size, setting, tuple(seeds.items()))
+    size, candidate = chosen
+    seeds = seeds_to_report(sizes[size], candidate, preferred and preferred[1])
+    return _Choice(size, candidate, tuple(seeds.items()))
 
 
 def _alternatives(
     errors: _Errors, chosen: tuple[_Choice, ...], of_each_size: bool
 ) -> tuple[Alternative, ...]:
-    """The sizes and settings that might as well have been chosen, equals first."""
-    every = [Alternative(size, setting, True) for size, of_size in errors.items() for setting in of_size]
+    """The sizes and candidates that might as well have been chosen, equals first."""
+    every = [Alternative(size, candidate, True) for size, of_size in errors.items() for candidate in of_size]
     equals = {_choices(errors, equal, of_each_size): equal for equal in every}
     equals.pop(chosen, None)
     others = [
-        Alternative(size, setting, False)
+        Alternative(size, candidate, False)
         for choice in chosen
         for sizes in [{choice.size: errors[choice.size]} if of_each_size else errors]
-        for size, setting in one_seed_less(sizes, (choice.size, choice.setting))
+        for size, candidate in one_seed_less(sizes, (choice.size, choice.candidate))
     ]
     return (*equals.values(), *others)
 
 
-def _by_setting(runs: Sequence[Run]) -> dict[Size, dict[TunedValues, list[Run]]]:
-    """The runs, one per seed, of every setting of every size."""
-    settings: dict[Size, dict[TunedValues, list[Run]]] = {}
+def _by_candidate(runs: Sequence[Run]) -> dict[Size, dict[Candidate, list[Run]]]:
+    """The runs, one per seed, of every candidate of every size."""
+    candidates: dict[Size, dict[Candidate, list[Run]]] = {}
     for run in runs:
-        settings.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
-    return settings
+        candidates.setdefault(run.size, {}).setdefault((run.learning_rate, run.clip), []).append(run)
+    return candidates
 
 
 def _of_seeds(
     quantity: Quantity, finished: Sequence[Run], diverged: int, choice: Sequence[str], pool: Pool
 ) -> Measurement:
-    """The measurement of one setting.
+    """The measurement of one candidate.
 
     Args:
         quantity: which number.
         finished: the runs that finished, one per seed.
         diverged: number of seeds that diverged.
-        choice: the setting and how it was chosen, in words.
+        choice: the candidate and how it was chosen, in words.
         pool: the results.
     """
     scored = [pool.runs[run.id] for run in finished]
@@ -177,7 +177,7 @@ def _of_seeds(
 
 
 def _is_best(quantity: Quantity, model: SeedErrors, not_learned: float | None) -> bool:
-    """`Measurement.at_best` of one setting.
+    """`Measurement.at_best` of one candidate.
 
     Args:
         quantity: which number.
@@ -189,10 +189,10 @@ def _is_best(quantity: Quantity, model: SeedErrors, not_learned: float | None) -
     return not_learned == 0 and quantity.of != "convergence_step"
 
 
-def _reported(settings: Mapping[TunedValues, Sequence[Run]], choice: _Choice) -> list[Run]:
+def _reported(candidates: Mapping[Candidate, Sequence[Run]], choice: _Choice) -> list[Run]:
     """The reported runs of one size, one per seed."""
-    runs = {(setting, run.seed): run for setting, seeds in settings.items() for run in seeds}
-    return [runs[setting, seed] for seed, setting in choice.seeds]
+    runs = {(candidate, run.seed): run for candidate, seeds in candidates.items() for run in seeds}
+    return [runs[candidate, seed] for seed, candidate in choice.seeds]
 
 
 def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool) -> Measurement:
@@ -200,7 +200,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
 
     Args:
         quantity: with `at_flops`, the budget.
-        chosen: for each size, the finished runs of its chosen setting, one per seed.
+        chosen: for each size, the finished runs of its chosen candidate, one per seed.
         pool: the results.
 
     Raises:
@@ -271,15 +271,15 @@ def _between(left: float, before: Floats, right: float, after: Floats, budget: f
     return np.where(has_line, line, before if budget < right else after)
 
 
-def _setting_text(size: Size, setting: TunedValues, settings: int) -> list[str]:
-    """A setting in words; with its number among several settings."""
-    rate, clip = setting
+def _candidate_text(size: Size, candidate: Candidate, count: int) -> list[str]:
+    """A size and a candidate in words; with the number of candidates if there are several."""
+    rate, clip = candidate
     words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
-    return [*words, *([f"best of {settings} settings"] if settings > 1 else [])]
+    return [*words, *([f"best of {count} settings"] if count > 1 else [])]
 
 
-def _other_settings_text(reported: Sequence[Run], chosen: TunedValues) -> list[str]:
-    """The seeds that are read at another setting than the chosen one (`seeds_to_report`), in words."""
+def _other_candidates_text(reported: Sequence[Run], chosen: Candidate) -> list[str]:
+    """The seeds that are read at another candidate than the chosen one (`seeds_to_report`), in words."""
     words = []
     for run in reported:
         rate, clip = run.learning_rate, run.clip
@@ -292,7 +292,7 @@ def _other_settings_text(reported: Sequence[Run], chosen: TunedValues) -> list[s
 def _choice_text(
     quantity: Quantity, choice: Sequence[str], by_seed: Mapping[int, float], diverged: int
 ) -> str:
-    """The setting in words, and the value of each seed where they are not too many to read."""
+    """The candidate in words, and the value of each seed where they are not too many to read."""
     words = list(choice)
     if diverged:
         words.append(f"{diverged} of {count_of(len(by_seed) + diverged, 'seed')} diverged")

@@ -12,12 +12,12 @@ import numpy as np
 from bench.check.quantity import Quantity
 from bench.digits import plus_minus
 from bench.models.sizes import Size
-from bench.selection import TunedValues
+from bench.selection import Candidate
 from bench.uncertainty import DRAWS, Floats, SeedErrors
 
 
 class Alternative(NamedTuple):
-    """A size and a setting that might as well have been chosen.
+    """A size and a candidate that might as well have been chosen.
 
     Attributes:
         is_equal: the validation prompts cannot tell it from the chosen one. Otherwise it is the choice
@@ -25,7 +25,7 @@ class Alternative(NamedTuple):
     """
 
     size: Size
-    setting: TunedValues
+    candidate: Candidate
     is_equal: bool
 
 
@@ -38,20 +38,20 @@ class Measurement:
         draws: what the value might have been on other prompts, after other trainings, (DRAWS,). A step of
             convergence that was never reached is infinite.
         draws_of_runs: the same for these very models: on other prompts only.
-        chosen: the setting and how it was chosen, in words.
+        chosen: the candidate and how it was chosen, in words.
         run_ids: the runs from which the value was read.
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
-        seeds: number of seeds of the chosen setting that finished.
-        by_seed: the value of each seed that finished; empty if several settings were combined.
+        seeds: number of seeds of the chosen candidate that finished.
+        by_seed: the value of each seed that finished; empty if several candidates were combined.
         unit: as in `SeedErrors`.
-        diverged: number of seeds of the chosen setting that diverged.
+        diverged: number of seeds of the chosen candidate that diverged.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
         at_best: whether none of the models can be better on its prompts: none makes an error, or each has a
             horizon of all positions.
-        alternatives: sizes and settings that might as well have been chosen, for all seeds, or for a seed
-            at the setting that the other seeds choose.
+        alternatives: sizes and candidates that might as well have been chosen, for all seeds, or for a seed
+            at the candidate that the other seeds choose.
         infinite: a word for an infinite value: a step that was never reached, or a ratio to 0.
         undefined: why two numbers have no ratio or no difference; None if they have one.
     """
@@ -73,7 +73,7 @@ class Measurement:
     undefined: str | None = None
 
     def text(self, name: str = "") -> str:
-        """The value, its standard error and its setting in words, after a name if there is one."""
+        """The value, its standard error and its candidate in words, after a name if there is one."""
         error = math.nan if self.standard_error is None else self.standard_error
         number = plus_minus(self.value, error) if math.isfinite(self.value) else self.infinite
         value = f"{number} {self.chosen}"

@@ -167,7 +167,7 @@ def learnable(quantity: Quantity, result: RunRecord, pool: Pool) -> tuple[float,
 
 
 def not_learned(quantity: Quantity, results: Sequence[RunRecord]) -> float | None:
-    """`Measurement.not_learned` of runs of one setting."""
+    """`Measurement.not_learned` of runs of one candidate."""
     if quantity.of == "training_flops":
         return None
     if quantity.of == "convergence_step":

@@ -250,14 +250,14 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacl
 def _depends_on_choice(
     claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
 ) -> str | None:
-    """Why the verdict depends on a choice of size or setting that might as well have been another one.
+    """Why the verdict depends on a choice of size or candidate that might as well have been another one.
 
     None if each alternative, read in place of the chosen one, decides the claim alike.
     """
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
         for alternative in sorted(
-            measurements[place].alternatives, key=lambda one: (not one.is_equal, one.setting)
+            measurements[place].alternatives, key=lambda one: (not one.is_equal, one.candidate)
         ):
             try:
                 other = _measured(quantity, results, alternative)

@@ -44,7 +44,7 @@ NOISE = 0.003
 PROMPT_SPREAD = 0.3
 """Standard deviation over prompts, relative to the mean error, that all runs of a task share."""
 RUN_SPREAD = 0.1
-"""The same, of a run alone. With 1 280 prompts the 90 % interval of the ratio of two errors is ± 0.65 %, so
+"""The same, of a run alone. With 1,280 prompts the 90 % interval of the ratio of two errors is ± 0.65 %, so
 that the difference of two runs by `NOISE` is within it."""
 
 

@@ -7,14 +7,17 @@ from bench.cli.arguments import SuiteChoice
 from bench.plan.planned import Planned, Total
 
 
-def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int) -> str:
-    """The expected time as text, with its basis and the command that measures an unknown time."""
+def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int, device: str | None = None) -> str:
+    """The expected time as text, with its basis and the command that measures an unknown time.
+
+    The text names `device`, the one that was measured, where other devices train.
+    """
     total = Total.of(entry.remaining_seconds for entry in todo)
     how_to = f"no similar run was measured; measure on the device that trains: bench speed {choice}"
     if total.seconds is None:
         return f"an unknown time ({how_to})"
     estimated = [entry for entry in todo if entry.remaining_seconds is not None]
-    used = printing.count(min(len(todo), workers), "worker")
+    used = printing.count(min(len(todo), workers), "worker") + (f" with {device}" if device else "")
     seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
     time = f"{printing.duration(seconds)} on {used}"
     if total.unknown:

@@ -24,7 +24,7 @@ from bench.cli.arguments import (
 )
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
-from bench.dispatch.slurm.submission import why_stopped
+from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.state import Folder
 from bench.plan.planned import Planned, plan
 from bench.plan.time import Speeds
@@ -71,14 +71,14 @@ def show_failures(choice: SuiteChoice, results: Path, as_json: bool = False) -> 
             record = Folder.of(results, entry.run.id).failure() or {}
             causes[cause(record)].append(_Failed(entry, record))
     groups = sorted(causes.items(), key=lambda reason: -len(reason[1]))
-    abandoned = why_stopped(results, suite.name)
+    abandoned = why_abandoned(results, suite.name)
     out = printing.Output()
     if as_json:
         out.json(
             {
                 "suite": suite.name,
                 "causes": [_as_json(reason, failed, choice) for reason, failed in groups],
-                "called_off": abandoned,
+                "abandoned": abandoned,
             }
         )
         return sum(map(len, causes.values()))

@@ -94,7 +94,7 @@ def conclude(
         out.say(
             f"  {name_of(job)}: failed: {failure.get('class', 'no result')}: {failure.get('message', '')}"
         )
-    if reason := order.stopped():
+    if reason := order.abandoned():
         out.say(f"Abandoned: {reason}. {printing.count(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
         out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
@@ -112,7 +112,7 @@ def _say_why_missing(
     out: printing.Output,
 ) -> int:
     """Print why runs have neither a result nor a failure, and how to go on. Returns the exit code."""
-    if order.stopped():
+    if order.abandoned():
         out.say(f"Start the remaining runs with: bench run {choice.to_run}")
     elif any(statuses[entry.run.id].job for entry in todo):
         out.say(f"Interrupted. Run the same command again to resume. See bench status {choice}")

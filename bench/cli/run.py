@@ -57,7 +57,7 @@ from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_dev
 from bench.errors import UserError, did_you_mean
 from bench.plan.memory import Memories
 from bench.plan.planned import Planned, longest_first, plan, stacked
-from bench.plan.time import Speeds
+from bench.plan.time import Speeds, most_measured
 from bench.run import Run
 from bench.speed import records
 from bench.suite import Suite
@@ -223,7 +223,7 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         _run_here(work, choice, results, choices, machine, memories, out)
         return
     how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
-    cost = expected_cost(work.todo, choice, 1)
+    cost = expected_cost(work.todo, choice, 1, work.speeds.device)
     submit_order(
         choice, work.suite.name, results.absolute(), work.todo, work.jobs, memories, how, choices, cost, out
     )
@@ -329,11 +329,14 @@ def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
 
 
 def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site | None) -> Speeds:
-    """Speeds of the device that will train; for a cluster, of the device that was measured most."""
+    """Speeds of the device that will train.
+
+    For a cluster this is the device that was measured most, if possible of the kind that its jobs ask for.
+    """
     measured = records.load(results, pool.problems)
     if site is not None:
         kind = "gpu" if site.wants_gpus else "cpu"
-        return Speeds(pool, None, kind, measured, site.gpu_memory_mib)
+        return Speeds(pool, most_measured(pool, measured, kind), kind, measured, site.gpu_memory_mib)
     name, kind = (cpu_name(), "cpu") if choices.device == "cpu" else local_device()
     memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
     return Speeds(pool, name, kind, measured, memory)

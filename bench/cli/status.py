@@ -34,7 +34,7 @@ from bench.cli.arguments import (
 from bench.cli.plan import known_speeds, withdrawn_lines
 from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
-from bench.dispatch.slurm.submission import why_stopped
+from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
 from bench.files import room_left
 from bench.plan.planned import Planned, Total, plan
@@ -143,7 +143,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
         yield f"queued, {printing.count(count, 'run')}: {note}", "dim"
-    if reason := why_stopped(view.results, view.suite.name):
+    if reason := why_abandoned(view.results, view.suite.name):
         yield f"abandoned: {reason}", "red"
     if view.queue.problem:
         yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"

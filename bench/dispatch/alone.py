@@ -6,9 +6,10 @@ not trained again, and an interrupted one resumes.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench import environment, plugins
 from bench import results as pool_of
 from bench.dispatch.job import Machine
+from bench.dispatch.members import heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare_process, trust
@@ -93,10 +95,41 @@ def train_run(
             folder.clear()
             return TrainedRun(record, _kept_model(run, place, record))
         weights_of = pool_of.path_of(place, run) if keep_weights else None
-        result, model = _train(run, folder.path, device, kernels, weights_of, progress)
-        pool_of.store(pool_of.path_of(place, run), result, folder.path)
+        with _heartbeats(folder, run, device) as beat:
+
+            def report(now: Progress) -> None:
+                beat(now)
+                progress(now)
+
+            result, model = _train(run, folder.path, device, kernels, weights_of, report)
+            pool_of.store(pool_of.path_of(place, run), result, folder.path)
         folder.clear()
     return TrainedRun(pool_of.read_run(as_read(result)), model)
+
+
+@contextlib.contextmanager
+def _heartbeats(folder: Folder, run: Run, device: str) -> Iterator[Callable[[Progress], None]]:
+    """A function that writes a heartbeat with the progress of a run that trains in this process.
+
+    After an exception the last heartbeat states the end, because this process may live on.
+    """
+    from bench.train.loop import Progress
+
+    began = time.time()
+    last = Progress(folder.last_step(), (None,), 0.0)
+
+    def beat(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        folder.beat(**heartbeat_fields(run, device, began, progress))
+
+    beat(last)
+    try:
+        yield beat
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            folder.beat(**heartbeat_fields(run, device, began, last), ended=type(error).__name__)
+        raise
 
 
 def _train(

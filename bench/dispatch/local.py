@@ -202,7 +202,7 @@ class LocalPool:
             _note(log_of(self.order.results, job.id), ending)
             if folder.record_death() >= MOST_DEATHS:
                 folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
-                self.order.consider_stopping()
+                self.order.consider_abandoning()
             folder.remove_heartbeat()
         if had_run:
             return

@@ -89,7 +89,7 @@ def owner(folder: Path) -> str | None:
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[bool]:
     token = uuid.uuid4().hex
-    if not _create(path, token) and not (_abandoned(path) and _remove(path) and _create(path, token)):
+    if not _create(path, token) and not (_is_stale(path) and _remove(path) and _create(path, token)):
         yield False
         return
     end = threading.Event()
@@ -134,7 +134,7 @@ def _renew(path: Path, end: threading.Event) -> None:
             os.utime(path)
 
 
-def _abandoned(path: Path) -> bool:
+def _is_stale(path: Path) -> bool:
     """Whether the owner of a file is dead, or has not renewed it for `STALE_SECONDS`."""
     record = _record(path)
     is_local = record.get("host") == socket.gethostname()
@@ -150,23 +150,23 @@ def _abandoned(path: Path) -> bool:
 
 
 def _owner_lives(path: Path) -> bool:
-    return path.exists() and not _abandoned(path)
+    return path.exists() and not _is_stale(path)
 
 
 def _remove(path: Path) -> bool:
-    """Remove an abandoned file. Only one of several processes succeeds."""
+    """Remove a stale file. Only one of several processes succeeds."""
     stale = path.with_name(f".{uuid.uuid4().hex}.stale")
     token = _record(path).get("token")
     try:
         os.rename(path, stale)
     except OSError:
         return False
-    is_abandoned = _record(stale).get("token") == token
-    if not is_abandoned:  # another process was faster and owns the file: put it back
+    is_stale = _record(stale).get("token") == token
+    if not is_stale:  # another process was faster and owns the file: put it back
         with contextlib.suppress(OSError):
             os.link(stale, path)
     stale.unlink(missing_ok=True)
-    return is_abandoned
+    return is_stale
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bench.dispatch.job import Machine, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import record_plugins
 from bench.dispatch.state import Folder
+from bench.run import Run
 from bench.stack import Stack
 
 if TYPE_CHECKING:
@@ -85,18 +86,8 @@ class StackMembers:
         """Write a heartbeat for every member in training."""
         for k, (run, folder) in enumerate(zip(self.stack.members, self.folders, strict=True)):
             if k not in self._ended:
-                folder.beat(
-                    label=run.label,
-                    device=self.machine.device,
-                    started=self.began,
-                    steps=run.steps,
-                    stack=len(self.stack),
-                    step=progress.step,
-                    loss=progress.losses[k],
-                    steps_per_second=progress.steps_per_second,
-                    **self.job_field,
-                    **more,
-                )
+                fields = heartbeat_fields(run, self.machine.device, self.began, progress, k)
+                folder.beat(**fields, **self.job_field, **more)
 
     def keep_weights(self, k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
         """Write the weights of member number `k`. Returns their entry in its result."""
@@ -134,6 +125,22 @@ class StackMembers:
             return
         self.order.record_result()
         self.folders[k].clear()
+
+
+def heartbeat_fields(
+    run: Run, device: str, began: float, progress: Progress, member: int = 0
+) -> dict[str, Any]:
+    """The fields of a heartbeat of a member of a stack, by its number. `began`: when the work began."""
+    return {
+        "label": run.label,
+        "device": device,
+        "started": began,
+        "steps": run.steps,
+        "stack": len(progress.losses),
+        "step": progress.step,
+        "loss": progress.losses[member],
+        "steps_per_second": progress.steps_per_second,
+    }
 
 
 def no_room(error: BaseException) -> bool:

@@ -1,10 +1,10 @@
 """An order: the runs that one `bench run` asks for, on any machines.
 
-    results/.state/orders/<stamp>/  works         exists once a run of the order has a result
-                                    stopped.json  why the order was stopped
+    results/.state/orders/<stamp>/  works           exists once a run of the order has a result
+                                    abandoned.json  why the order was abandoned: its other runs do not start
 
 Every worker gets the order. It records the submitted code, so that a result can state whether other code
-computed it. It also lists all runs: if the first ones all fail with one cause, the order is stopped before
+computed it. It also lists all runs: if the first ones all fail with one cause, the order is abandoned before
 thousands fail.
 """
 
@@ -23,8 +23,11 @@ from bench.dispatch.state import Folder
 from bench.files import read_json, write_json
 from bench.results import STATE
 
-STOP_AFTER = 5
-"""The order is stopped if so many runs fail with one cause before any run has a result."""
+ABANDON_AFTER = 5
+"""The order is abandoned if so many runs fail with one cause before any run has a result."""
+ABANDONED = "abandoned.json"
+FORMER_ABANDONED = "stopped.json"
+"""The name of this file in orders of earlier versions."""
 
 
 def new_stamp() -> str:
@@ -64,35 +67,35 @@ class Order:
                 continue
 
     def record_result(self) -> None:
-        """Record that a run has a result. From now on, failures do not stop the order."""
+        """Record that a run has a result. From now on, the order is not abandoned."""
         if not (self.folder / "works").exists():
             self.make_folder()
             (self.folder / "works").touch()
 
-    def consider_stopping(self) -> None:
-        """Stop the order if its first runs all failed with one cause."""
-        if (self.folder / "works").exists() or self.stopped():
+    def consider_abandoning(self) -> None:
+        """Abandon the order if its first runs all failed with one cause."""
+        if (self.folder / "works").exists() or self.abandoned():
             return
         failures = [
             failure
             for run_id in self.runs
             if (failure := Folder.of(self.results, run_id).failure()) and failure.get("time", 0) >= self.began
         ]
-        if len(failures) >= STOP_AFTER and len({cause(failure) for failure in failures}) == 1:
+        if len(failures) >= ABANDON_AFTER and len({cause(failure) for failure in failures}) == 1:
             last = failures[-1]
             reason = (
                 f"the first {len(failures)} runs failed alike: {last.get('class')}: {last.get('message')}"
             )
-            self.stop(reason)
+            self.abandon(reason)
 
-    def stop(self, reason: str) -> None:
-        """Stop the order: workers start no more of its runs."""
+    def abandon(self, reason: str) -> None:
+        """Abandon the order: workers start no more of its runs."""
         self.make_folder()
-        write_json(self.folder / "stopped.json", {"reason": reason, "time": time.time()})
+        write_json(self.folder / ABANDONED, {"reason": reason, "time": time.time()})
 
-    def stopped(self) -> str | None:
-        """Why the order was stopped; None if it was not."""
-        return stopped(self.folder)
+    def abandoned(self) -> str | None:
+        """Why the order was abandoned; None if it was not."""
+        return abandoned(self.folder)
 
     def forget(self) -> None:
         """Remove the files of the order."""
@@ -106,11 +109,13 @@ def orders_folder(results: Path) -> Path:
     return results / STATE / "orders"
 
 
-def stopped(folder: Path) -> str | None:
-    """Why the order of a folder was stopped; None if it was not."""
-    try:
-        return str(read_json(folder / "stopped.json")["reason"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return "stopped.json cannot be read"
+def abandoned(folder: Path) -> str | None:
+    """Why the order of a folder was abandoned; None if it was not."""
+    for name in (ABANDONED, FORMER_ABANDONED):
+        try:
+            return str(read_json(folder / name)["reason"])
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{name} cannot be read"
+    return None

@@ -132,7 +132,7 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
         speed = float(beat.get("steps_per_second", 0.0))
         members = max(1, int(beat.get("stack", 1)))
         return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members)
-    # A process that has just locked the run, or `bench.train_run`, which writes no heartbeats.
+    # A process that has just locked the run has not written its first heartbeat yet.
     if exists and not job and (not beat or "ended" in beat) and folder.is_locked():
         return RunStatus("running", step)
     if exists and (failure := folder.failure()) is not None:

@@ -55,7 +55,7 @@ def work(
 ) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
 
-    Returns when every job has a result or a failure, when the order is stopped, or when other workers have
+    Returns when every job has a result or a failure, when the order is abandoned, or when other workers have
     held all remaining jobs for `patience` seconds. At SIGINT, SIGTERM or the death of its parent it saves the
     state of its run and returns.
 
@@ -128,7 +128,7 @@ class _Worker:
         import torch
 
         from bench.train.loop import TrainingOptions
-        from bench.train.parallel import END_OF_RUNS, Abandoned, follow
+        from bench.train.parallel import END_OF_RUNS, LeaderSilent, follow
 
         assert self.group is not None
         options = TrainingOptions(torch.device(self.machine.device), self.machine.kernels, group=self.group)
@@ -137,11 +137,11 @@ class _Worker:
                 job = jobs[place]
                 assert isinstance(job, Run)
                 follow(job, options)
-        except Abandoned:
+        except LeaderSilent:
             print("asked to stop, and the leading process is silent: leaving", flush=True)
 
     def _halted(self) -> bool:
-        return self.stop() or self.order.stopped() is not None
+        return self.stop() or self.order.abandoned() is not None
 
     def _attempt(self, job: Job, jobs: list[Job]) -> bool:
         """Do a job if it is free. Returns whether it is done or has failed; False if a worker has it."""
@@ -189,7 +189,7 @@ class _Worker:
         """Record the failure of a run. Call it in the handler of the error, for the traceback."""
         traceback.print_exc()
         folder.fail(error)
-        self.order.consider_stopping()
+        self.order.consider_abandoning()
         folder.remove_heartbeat()  # last: from now on the run has failed, and the rest is there to be read
 
     def _baselines(self, job: Baselines, folder: Folder) -> None:

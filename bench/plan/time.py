@@ -46,7 +46,7 @@ class Speeds:
 
     Args:
         pool: results.
-        device: the device's name; None takes the device that was measured most.
+        device: the device's name; None takes the device that was measured most (`most_measured`).
         kind: "cpu" or "gpu": the kind of the device if no measurement shows it.
         records: of `bench speed`, of any devices.
         memory_mib: of the GPU; None takes what the record says.
@@ -67,7 +67,7 @@ class Speeds:
         memory_mib: int | None = None,
     ) -> None:
         results = [result for result in pool.runs.values() if _seconds_per_member(result) is not None]
-        self.device = _most_measured(results, records) if device is None else device
+        self.device = most_measured(pool, records) if device is None else device
         results = [result for result in results if result.provenance.device == self.device]
         self.kind = kind
         self.record = next((record for record in records if record.device == self.device), None)
@@ -139,11 +139,22 @@ def cautious_seconds(run: Run, kind: str) -> float:
     return run.steps * flops_per_step(run) / CAUTIOUS_FLOPS_PER_SECOND[kind]
 
 
-def _most_measured(results: Sequence[RunRecord], records: Sequence[Record]) -> str | None:
-    """The name of the device with the most measurements; None without any."""
+def most_measured(pool: Pool, records: Sequence[Record], preferred: str | None = None) -> str | None:
+    """The name of the device with the most measurements; None without any.
+
+    Args:
+        pool: results.
+        records: of `bench speed`.
+        preferred: "cpu" or "gpu": if a device of this kind was measured, only those of this kind count.
+    """
+    results = [result for result in pool.runs.values() if _seconds_per_member(result) is not None]
     names = Counter(result.provenance.device for result in results)
     names.update(record.device for record in records for row in record.rows if row.ms_per_step is not None)
-    return names.most_common(1)[0][0] if names else None
+    gpus = {result.provenance.device for result in results if result.provenance.captured}
+    gpus |= {record.device for record in records if record.device_kind == "gpu"}
+    of_kind = Counter({name: names[name] for name in names if (name in gpus) == (preferred == "gpu")})
+    counts = of_kind if preferred and of_kind else names
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def _seconds_in_stack(by_stack: dict[int, list[float]], members: int) -> float:

@@ -55,7 +55,7 @@ class Examples(Task):
         """Garg et al.'s ramps: every 2000 steps one more dimension, from 5, and more points.
 
         Prompts of up to 41 points begin with 11 and grow by 2, longer prompts begin with 26 and grow by 5.
-        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30 000. A task whose
+        For the paper's tasks (20 dimensions, 41 or 101 points) both are full at step 30,000. A task whose
         field has a default keeps it.
         """
         has_none = isinstance(values, Mapping) and "curriculum" not in values

@@ -217,8 +217,8 @@ class ManyOutlierRegression(OutlierRegression):
 
         x₁ = (2, 1)   y₁ = (1, 0)   (1, 1)   (1, 0)   x₃ = (1, 4)   y₃ = (−3, 0)
 
-    c clean pairs leave max(0, 1 − c/d) of the variance. The released configuration trains for 1 000 000
-    steps, the text for 500 000; a suite chooses.
+    c clean pairs leave max(0, 1 − c/d) of the variance. The released configuration trains for 1,000,000
+    steps, the text for 500,000; a suite chooses.
     """
 
     title: ClassVar[str] = "Many-outlier regression"
@@ -232,8 +232,8 @@ class ManyOutlierRegression(OutlierRegression):
     def _default_curriculum(cls, values: Any) -> Any:
         """The released configuration's ramps, of which the one of points is faster than in other tasks.
 
-        One more dimension every 2000 steps, from 4: all 20 at step 32 000. Two more points every 200 steps,
-        from 12: all 512 at step 50 000.
+        One more dimension every 2000 steps, from 4: all 20 at step 32,000. Two more points every 200 steps,
+        from 12: all 512 at step 50,000.
         """
         if isinstance(values, Mapping) and "curriculum" not in values:
             points = {"start": 12, "increment": 2, "every": 200}

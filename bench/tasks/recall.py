@@ -41,7 +41,7 @@ class VectorMQAR(Task):
     summed over coordinates: zero scores 1, the mean of the values scores 1 − 1/pairs, a lookup scores 0.
 
     The paper contradicts itself on data: §4.3 draws new vectors for each batch (`training_prompts: null`, the
-    default), A.5 has 300 000 prompts for 64 epochs. With `training_prompts: n`, batch t takes the prompts
+    default), A.5 has 300,000 prompts for 64 epochs. With `training_prompts: n`, batch t takes the prompts
     t·B … t·B + B − 1 of an order that is shuffled for each epoch.
     """
 

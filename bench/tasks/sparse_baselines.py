@@ -62,7 +62,7 @@ def lasso_weights(grams: Tensor, moments: Tensor, penalties: Sequence[float]) ->
     `violations` are at most `LASSO_TOLERANCE` of max |m|.
 
     Raises:
-        ArithmeticError: they are larger after 100 000 passes of coordinate descent.
+        ArithmeticError: they are larger after 100,000 passes of coordinate descent.
     """
     solutions = _lasso_path(grams, moments, penalties)
     allowed = LASSO_TOLERANCE * moments.abs().amax(dim=1)
@@ -151,7 +151,7 @@ def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, allowed: T
         allowed: largest `violations`, (B,).
 
     Raises:
-        ArithmeticError: 100 000 passes over the coordinates are not enough.
+        ArithmeticError: 100,000 passes over the coordinates are not enough.
     """
     weights = torch.zeros_like(moments)
     active = torch.arange(len(moments))  # the problems that are not solved

@@ -38,7 +38,7 @@ class TokenMQAR(Answers):
     probability ∝ gap^(a−1), a = 0.01, so most queries come soon. Fillers are random tokens of all symbols, or
     zero.
 
-    Zoology has 8 192 symbols and the (L, pairs) (64, 4), (128, 8) and (256, 16). The study of Based also has
+    Zoology has 8,192 symbols and the (L, pairs) (64, 4), (128, 8) and (256, 16). The study of Based also has
     (256, 64) (Arora et al. 2024). The default is smaller, because an embedding is computed here as a matrix
     product, whose cost grows with the symbols.
 

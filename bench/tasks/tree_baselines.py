@@ -1,7 +1,7 @@
 """Baselines for decision trees: an oracle, and scikit-learn's trees, alone and boosted.
 
 Each prompt and position needs a fit of scikit-learn's trees, at no more than nine positions. A single tree
-takes about one millisecond, so 1 280 prompts of the paper's task take about 10 s. A hundred boosted trees
+takes about one millisecond, so 1,280 prompts of the paper's task take about 10 s. A hundred boosted trees
 take about 60 ms; therefore boosting uses only `BOOSTED_PROMPTS` prompts, about 30 s. Without scikit-learn
 (the extra `baselines`), these trees are left out.
 

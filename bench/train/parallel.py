@@ -46,7 +46,7 @@ KEPT_MESSAGES = 100
 processes."""
 
 
-class Abandoned(Exception):
+class LeaderSilent(Exception):
     """This process was asked to stop, and the leader has sent no message for `LAST_MESSAGE_SECONDS`."""
 
 
@@ -101,8 +101,8 @@ class Group:
         """Follower: wait for the leader's next number.
 
         Raises:
-            Abandoned: this process was asked to stop and no number came within `LAST_MESSAGE_SECONDS` of it.
-                The leader then counts as lost.
+            LeaderSilent: this process was asked to stop and no number came within `LAST_MESSAGE_SECONDS` of
+                it. The leader then counts as lost.
         """
         key, began = f"told/{self._messages}", time.monotonic()
         asked = math.inf
@@ -112,7 +112,7 @@ class Group:
                 asked = min(asked, now)
             if now - asked > LAST_MESSAGE_SECONDS:
                 self.lost = True
-                raise Abandoned
+                raise LeaderSilent
             time.sleep(0.001 if now - began < 5 else 0.05)
         self._messages += 1
         return int(self.store.get(key))
@@ -178,7 +178,7 @@ def follow(run: Run, options: TrainingOptions) -> None:
     """Compute this process's rows of every batch of a run that another process leads.
 
     Raises:
-        Abandoned: see `Group.hear`.
+        LeaderSilent: see `Group.hear`.
     """
     from bench.train.loop import prepared_state
 

@@ -202,7 +202,7 @@ def test_a_subject_that_fails_where_the_reference_makes_no_error_is_not_equivale
 
 
 def test_one_wrong_answer_is_not_worse_than_none() -> None:
-    """Of 1 280 prompts with 140 positions each, one seed of eight has a single wrong answer."""
+    """Of 1,280 prompts with 140 positions each, one seed of eight has a single wrong answer."""
     one = {**ZERO, 0: 1 / (1280 * 140)}
     for subject, reference in ((one, ZERO), (ZERO, one), (one, one)):
         found = verdict(subject, reference, "sparse_parity")

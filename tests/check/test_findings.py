@@ -125,7 +125,7 @@ def test_all_mistakes_are_reported_in_one_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Figure 5 and §4.3.", "30 000 steps, 2 layers, width 128.", "S4-Mamba, 3-gram."]
+    "text", ["Figure 5 and §4.3.", "30,000 steps, 2 layers, width 128.", "S4-Mamba, 3-gram."]
 )
 def test_numbers_that_are_no_results_may_be_written(tmp_path: Path, text: str) -> None:
     (read,) = load(tmp_path, GOOD.replace("S4 has {s4_fails}.", text)).findings.values()

@@ -307,7 +307,7 @@ def test_no_horizon_is_drawn_beyond_the_last_position() -> None:
 
 
 def test_equal_steps_of_convergence_are_known_to_about_a_check() -> None:
-    """All converge between the start and the first checkpoint, at step 100 000."""
+    """All converge between the start and the first checkpoint, at step 100,000."""
     runs = grid(PARITY, ("mamba",), seeds=(0, 1, 2))
     measure = {"rebuilds": "Figure 2", "of": "convergence_step"}
     for about, word in (("training", "undecided"), ("these runs", "reproduced")):
@@ -464,7 +464,7 @@ def test_the_error_of_a_ratio_and_of_a_difference_follows_from_both_sides(
     claim = claim_of({"statement": "s", "measure": {**measure, "at": "last"}, "bound": {"at_most": 1.0}})
     suite = suite_of(experiment_of(runs, "all"))
     (one,) = check(Claims(Path("x"), {"c": claim}), suite, pool_with(runs=results))
-    # 2 000 draws estimate a standard deviation to 2 %.
+    # 2,000 draws estimate a standard deviation to 2 %.
     assert one.standard_error == pytest.approx(expected, rel=0.08)
 
 

@@ -639,7 +639,7 @@ def test_claims_and_the_report_choose_alike(outcomes: list[float | None]) -> Non
         for run, error in zip(runs, outcomes, strict=True)
     ]
     task = TaskResults(results_frame(runs, pool_of(results), {}))
-    shown = task.ends(best_sizes(task.settings))
+    shown = task.ends(best_sizes(task.candidates))
     verdict = verdict_on(bound(at_least=0), runs, results)
     if verdict.verdict == "reproduced":
         assert set(verdict.run_ids) == set(shown["id"])

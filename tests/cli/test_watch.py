@@ -18,6 +18,8 @@ from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
 from bench.cli.status import show_status
 from bench.dispatch.job import Machine
+from bench.dispatch.order import Order
+from bench.dispatch.slurm.submission import Array, Submission, user_name
 from bench.dispatch.state import Folder, log_of
 from bench.errors import UserError
 from bench.results import path_of, store
@@ -161,6 +163,22 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     assert "bench failures" in capsys.readouterr().out
 
 
+def test_an_abandoned_order_has_one_word_in_every_output(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(suite)
+    order = Order(results, tuple(run.id for run in runs), {})
+    order.abandon("the first 5 runs failed alike")
+    jobs = tuple((run.id,) for run in runs)
+    Submission(order.folder, "watched", user_name(), (Array("watched-0", jobs),)).write()
+    show_status(SuiteChoice.of(suite), results)
+    show_failures(SuiteChoice.of(suite), results)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("abandoned: the first 5 runs failed alike") == 2
+    show_failures(SuiteChoice.of(suite), results, as_json=True)
+    assert json.loads(capsys.readouterr().out)["abandoned"] == "the first 5 runs failed alike"
+
+
 def test_a_command_that_is_printed_names_the_folder_of_results_if_it_is_another(suite: Path) -> None:
     elsewhere = Path("my results")
     assert str(SuiteChoice.of(suite)) == str(suite)
@@ -248,3 +266,36 @@ def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
     suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
     with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
         run_suite(SuiteChoice.of(suite), results, choose(gpus_per_run=2), Machine())
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        ("gpus_per_node: 1", "about 10 s on 1 worker with a GPU"),
+        ("device: cpu", "about 17 min on 1 worker with a CPU"),
+    ],
+)
+def test_times_of_jobs_are_those_of_a_device_of_the_kind_that_they_ask_for(
+    suite: Path,
+    results: Path,
+    site: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for run, device, speed in zip(
+        runs_of(suite), ("a CPU", "a CPU", "a GPU"), (1.0, 1.0, 100.0), strict=False
+    ):
+        where = {"device": device, "captured": device == "a GPU", "steps_per_second": speed}
+        write_pool(results, [run], provenance={"synthetic": False, **where})
+    commands = suite.parent / "commands"
+    commands.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol"):
+        (commands / name).write_text("#!/bin/sh\necho 'MaxArraySize = 1001'\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands))
+    (suite.parent / "site.yaml").write_text(site)
+    terms = "architecture=transformer"
+    choices = choose(cluster="slurm", cluster_config=suite.parent / "site.yaml", dry_run=True)
+    run_suite(SuiteChoice.of(suite, terms=terms), results, choices, Machine())
+    assert expected in capsys.readouterr().out

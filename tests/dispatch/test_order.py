@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.dispatch.failure_causes import skeleton
 from bench.dispatch.job import Machine
-from bench.dispatch.order import STOP_AFTER, Order
+from bench.dispatch.order import ABANDON_AFTER, Order
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import Array, Submission, submissions, user_name
 from bench.dispatch.slurm.submit import cancel
@@ -53,65 +53,72 @@ def test_any_message_has_a_skeleton_of_one_line(message: str) -> None:
     assert len(found) <= 300
 
 
-def order_of(results: Path, count: int = 2 * STOP_AFTER) -> Order:
+def order_of(results: Path, count: int = 2 * ABANDON_AFTER) -> Order:
     return Order(results, tuple(f"run{number}" for number in range(count)), {}, began=0.0)
 
 
 def fail(order: Order, count: int, message: str = "out of memory: {} MiB") -> None:
     for number, run_id in enumerate(order.runs[:count]):
         Folder.of(order.results, run_id).fail_with("MemoryError", message.format(number))
-        order.consider_stopping()
+        order.consider_abandoning()
 
 
-def test_the_first_failures_of_one_cause_call_the_order_off(tmp_path: Path) -> None:
+def test_the_first_failures_of_one_cause_abandon_the_order(tmp_path: Path) -> None:
     order = order_of(tmp_path)
-    fail(order, STOP_AFTER - 1)
-    assert order.stopped() is None
-    fail(order, STOP_AFTER)
-    reason = order.stopped()
+    fail(order, ABANDON_AFTER - 1)
+    assert order.abandoned() is None
+    fail(order, ABANDON_AFTER)
+    reason = order.abandoned()
     assert reason is not None
-    assert f"the first {STOP_AFTER} runs failed alike: MemoryError: out of memory" in reason
+    assert f"the first {ABANDON_AFTER} runs failed alike: MemoryError: out of memory" in reason
     order.forget()
-    assert order.stopped() is None
+    assert order.abandoned() is None
     assert not order.folder.parent.exists()
+
+
+def test_an_order_that_an_earlier_version_abandoned_is_abandoned(tmp_path: Path) -> None:
+    order = order_of(tmp_path)
+    order.make_folder()
+    (order.folder / "stopped.json").write_text('{"reason": "the first 5 runs failed alike", "time": 1.0}')
+    assert order.abandoned() == "the first 5 runs failed alike"
 
 
 def test_an_order_of_which_anything_works_goes_on(tmp_path: Path) -> None:
     order = order_of(tmp_path)
     order.record_result()
     fail(order, len(order.runs))
-    assert order.stopped() is None
+    assert order.abandoned() is None
 
 
-def test_different_causes_call_nothing_off(tmp_path: Path) -> None:
+def test_different_causes_abandon_nothing(tmp_path: Path) -> None:
     order = order_of(tmp_path)
     Folder.of(tmp_path, order.runs[-1]).fail_with("ValueError", "something else")
     fail(order, len(order.runs) - 1)
-    assert order.stopped() is None
+    assert order.abandoned() is None
 
 
 def test_failures_of_an_earlier_order_do_not_count(tmp_path: Path) -> None:
     earlier = order_of(tmp_path)
-    fail(earlier, STOP_AFTER)
+    fail(earlier, ABANDON_AFTER)
     later = Order(tmp_path, earlier.runs, {})
-    later.consider_stopping()
-    assert later.stopped() is None
+    later.consider_abandoning()
+    assert later.abandoned() is None
 
 
 def test_a_run_has_failed_when_all_that_follows_from_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until its heartbeat is removed it is running: then its traceback is there, and why the rest stopped."""
+    """Until its heartbeat is removed it is running: then its traceback is there, and the order abandoned."""
     order, seen = order_of(tmp_path), []
     worker = _Worker(order, Machine(), lambda: False, [], None)  # type: ignore[arg-type]
 
     def remove(folder: Folder) -> None:
-        seen.append((folder.failure() is not None, order.stopped() is not None))
+        seen.append((folder.failure() is not None, order.abandoned() is not None))
 
     monkeypatch.setattr(Folder, "remove_heartbeat", remove)
-    for run_id in order.runs[:STOP_AFTER]:
+    for run_id in order.runs[:ABANDON_AFTER]:
         worker._failed(Folder.of(tmp_path, run_id), MemoryError("out of memory"))
-    assert seen == [(True, False)] * (STOP_AFTER - 1) + [(True, True)]
+    assert seen == [(True, False)] * (ABANDON_AFTER - 1) + [(True, True)]
 
 
 def test_an_order_that_ends_takes_no_folder_from_another(

@@ -35,7 +35,7 @@ def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
     found = run_statuses(RUNS[:6], tmp_path, pool_of.load(tmp_path))
     assert [found[run.id] for run in RUNS[:6]] == [
         RunStatus("finished", finished.steps),
-        RunStatus("diverged", 0, note="the loss was not finite at step 1 234"),
+        RunStatus("diverged", 0, note="the loss was not finite at step 1,234"),
         RunStatus("running", 7, 3.5, 1.5),
         RunStatus("missing", 9_000, note="interrupted; resumable"),
         RunStatus("failed", 0, note="MemoryError: out of memory"),
@@ -105,7 +105,7 @@ def test_a_broken_heartbeat_is_no_heartbeat(tmp_path: Path, text: str) -> None:
 
 
 def test_a_run_that_a_process_holds_is_running_with_or_without_a_heartbeat(tmp_path: Path) -> None:
-    """A notebook trains without heartbeats (`bench.train_run`)."""
+    """A process that has just locked a run has not written its first heartbeat yet."""
     folder = Folder.of(tmp_path, RUNS[0].id)
     with folder.locked() as free:
         assert free

@@ -46,7 +46,7 @@ def test_stated_parameters_are_those_of_the_model(name: str) -> None:
 
 
 def test_parameters_of_the_papers_table_4() -> None:
-    """86, 90, 74, 77 and 29 million with 101 tokens and 1 024 positions."""
+    """86, 90, 74, 77 and 29 million with 101 tokens and 1,024 positions."""
     million = {
         name: ARCHITECTURES[name].parameters(
             6 if name == "lstm" else 12, 768, length=1024, n_inputs=101, n_outputs=101, discrete=True

@@ -56,7 +56,7 @@ def test_memory_is_measured_or_scaled_or_unknown() -> None:
 
 
 def test_plans_and_stacks_have_one_bound_of_memory_above_what_was_measured() -> None:
-    # On an H200, nine members of a stack took 6 447 MiB.
+    # On an H200, nine members of a stack took 6,447 MiB.
     run = run_of(task_named("memorisation"), layers=2, width=128, batch_size=128)
     unknown = Memories(Pool()).estimate(run).mib - CONTEXT_MIB
     assert unknown == round(run.unmeasured_bytes() / 2**20) > 6447 / 9

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from synthetic import pool_with, result_of, run_of, task_named
+from synthetic import pool_with, result_of, run_of, speed_record, task_named
 
 from bench import flops
-from bench.plan.time import Speeds, TimeEstimate
+from bench.plan.time import Speeds, TimeEstimate, most_measured
 from bench.run import Run
 
 
@@ -119,6 +119,22 @@ def test_without_a_device_the_one_with_most_results_speaks() -> None:
     speeds = speeds_of(measured(run_of(seed=2), 99.0, device="once"), *results, device=None)
     assert speeds.device == "often"
     assert speeds.estimate(run_of(steps=10)) == TimeEstimate(1.0, "measured")
+
+
+def test_the_device_of_the_preferred_kind_that_was_measured_most_counts_if_there_is_one() -> None:
+    cpus = [measured(run_of(seed=seed), 10.0, device="cpu", captured=False) for seed in range(3)]
+    gpus = [
+        measured(run_of(seed=3 + seed), 90.0, device=name, captured=True)
+        for seed, name in enumerate(("small gpu", "large gpu", "large gpu"))
+    ]
+    pool = pool_with(runs={result["id"]: result for result in cpus + gpus})
+    devices = [most_measured(pool, [], kind) for kind in (None, "gpu", "cpu")]
+    assert devices == ["cpu", "large gpu", "cpu"]
+    record = speed_record(run_of(), (1, 10.0), (2, 12.0), (4, 14.0), device="third gpu")
+    assert most_measured(pool, [record], "gpu") == "third gpu"
+    alone = pool_with(runs={result["id"]: result for result in cpus})
+    assert most_measured(alone, [], "gpu") == "cpu", "a time of another kind of device, which is named"
+    assert most_measured(pool_with(), [], "gpu") is None
 
 
 def test_made_up_results_and_diverged_runs_have_no_speed() -> None:

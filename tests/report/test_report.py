@@ -60,7 +60,7 @@ def task_of(runs: Sequence[Run], pool: Pool, states: dict[str, str] | None = Non
 
 
 def chosen_rates(runs: Sequence[Run], pool: Pool) -> list[float]:
-    table = task_of(runs, pool).settings
+    table = task_of(runs, pool).candidates
     return table.loc[table["chosen"], "learning_rate"].tolist()
 
 
@@ -94,7 +94,7 @@ def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:
     broken.update(outcome="diverged", reason="too steep")  # excellent checkpoints do not help it
     pool = pool_with(runs={low.id: result_of(low, 0.9), high.id: broken})
     assert chosen_rates([low, high], pool) == [1e-4]
-    table = task_of([low, high], pool).settings
+    table = task_of([low, high], pool).candidates
     assert texts(rates_table("rates", table)) == [["Mamba", "4×256", "0.9", "diverged (1 of 1 run)"]]
 
 
@@ -127,7 +127,7 @@ def test_choice_at_the_edge_of_several_rates_is_marked(
 ) -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=rates)
     pool = pool_with(runs={run.id: result_of(run, 0.1 if run.learning_rate == best else 0.5) for run in runs})
-    table = task_of(runs, pool).settings
+    table = task_of(runs, pool).candidates
     assert table["at_edge"].any() == edge
     assert ("edge of its grid" in texts(results_of(runs, pool))[0][4]) == edge
 
@@ -141,7 +141,7 @@ def test_learning_rates_that_the_validation_prompts_cannot_tell_apart_are_named(
 ) -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(1e-4, 2e-4, 4e-4))
     pool = pool_with(runs={run.id: result_of(run, error) for run, error in zip(runs, errors, strict=True)})
-    table = task_of(runs, pool).settings
+    table = task_of(runs, pool).candidates
     assert tied_rates(table) == ({("Mamba", "4×256"): tied} if tied else {})
     if tied:
         assert table.loc[table["chosen"], "learning_rate"].tolist() == tied[:1]
@@ -155,7 +155,7 @@ def test_size_that_stands_for_an_architecture_is_chosen_on_selection_prompts() -
             large.id: result_of(large, 0.1, selection=0.9),
         }
     )
-    table = task_of([small, large], pool).settings
+    table = task_of([small, large], pool).candidates
     assert choices.best_sizes(table)["size"].tolist() == ["2×128"]
 
 
@@ -420,7 +420,7 @@ def test_runs_that_differ_in_more_than_rate_and_seed_are_never_pooled() -> None:
     )
     task = task_of([adam, adamw], pool_of([adam, adamw]))
     assert list(task.series) == ["Mamba, adam", "Mamba, adamw"]
-    assert task.settings["chosen"].tolist() == [True, True]
+    assert task.candidates["chosen"].tolist() == [True, True]
 
 
 def test_variants_are_named_by_their_options_in_words_and_the_plain_one_by_its_name() -> None:

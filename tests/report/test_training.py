@@ -34,7 +34,7 @@ def results_of(*losses: list[float]) -> tuple[TaskResults, Pool]:
 
 def test_losses_are_means_over_seeds_until_the_first_seed_stopped() -> None:
     task, _ = results_of([4.0, 2.0, 1.0], [2.0, 1.0])
-    losses = training_losses(task, best_sizes(task.settings))
+    losses = training_losses(task, best_sizes(task.candidates))
     assert losses["step"].tolist() == [1000, 2000]
     assert losses["value"].tolist() == pytest.approx([3.0, 1.5])
     assert losses[["low", "high"]].to_numpy().tolist() == [[2.0, 4.0], [1.0, 2.0]]

@@ -67,7 +67,7 @@ def run_of(
     learning_rate: float = 1e-4,
     **fields: Any,
 ) -> Run:
-    """One run of 500 000 steps with the paper's three checkpoints, unless told otherwise."""
+    """One run of 500,000 steps with the paper's three checkpoints, unless told otherwise."""
     steps = fields.pop("steps", 500_000)
     size = Size(layers=layers, width=width).of(ARCHITECTURES[architecture])
     return Run(
@@ -157,7 +157,7 @@ def result_of(
         "kind": "run",
         "id": run.id,
         "outcome": outcome,
-        "reason": None if outcome == "finished" else "the loss was not finite at step 1 234",
+        "reason": None if outcome == "finished" else "the loss was not finite at step 1,234",
         "run": run.identity(),
         "facts": run_facts(run),
         "checkpoints": checkpoints,
@@ -209,7 +209,7 @@ def per_prompt_of(run: Run, checkpoints: Sequence[Mapping[str, Any]], noise: flo
 
 
 PER_PROMPT = 64
-"""Prompts in made-up results; real ones have 1 280."""
+"""Prompts in made-up results; real ones have 1,280."""
 
 
 def baselines_of(run: Run) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_a_system_without_noise_in_its_outputs_is_possible() -> None:
 
 
 def test_the_kalman_filter_has_the_known_errors() -> None:
-    """Innovation variances of an independent simulation of 20 000 systems, known to 1 %."""
+    """Innovation variances of an independent simulation of 20,000 systems, known to 1 %."""
     floor = rows()[KALMAN]
     assert floor.kind == "floor"
     # The first prediction, of y₂, is at position 0.

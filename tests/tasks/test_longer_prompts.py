@@ -76,7 +76,7 @@ def test_a_prompt_with_more_pairs_has_more_queries() -> None:
 
 def test_a_task_whose_longer_prompts_are_impossible_has_no_such_evaluation() -> None:
     assert LONGER in LinearRegression(n_points=25_000).longer_evaluations()
-    assert not LinearRegression(n_points=25_001).longer_evaluations()  # 100 000 points are the most
+    assert not LinearRegression(n_points=25_001).longer_evaluations()  # 100,000 points are the most
 
 
 @pytest.mark.parametrize("name", [*EXAMPLES, "vector_mqar", "token_mqar", "selective_copying"])

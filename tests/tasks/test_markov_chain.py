@@ -79,7 +79,7 @@ def test_states_follow_each_other_with_the_probabilities_of_the_matrix() -> None
 def test_rules_have_the_known_cross_entropies(
     states: int, length: int, chain: float, bayes: float, bayes_at_end: float, counted: float
 ) -> None:
-    """Values of an independent simulation of 4 000 chains, with standard errors of up to 0.003."""
+    """Values of an independent simulation of 4,000 chains, with standard errors of up to 0.003."""
     _, prompts = chains(states, length)
     task, found = chains(states, length)[0], rows(states, length)
     known = task.chain(prompts).gather(2, prompts.targets.unsqueeze(2)).log().mean()

@@ -29,7 +29,7 @@ from bench.stack import Stack
 from bench.tasks import TASKS
 from bench.tasks.draws import Draws
 from bench.train.loop import TrainingOptions, train
-from bench.train.parallel import Abandoned, Group
+from bench.train.parallel import Group, LeaderSilent
 from bench.train.state import initial_state
 from bench.train.step import eager_step
 
@@ -126,7 +126,7 @@ def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(
     group = Group(1, 2, store, asked_to_stop=lambda: now >= 600)
     assert group.hear() == 7
     answers_at = 10_000.0
-    with pytest.raises(Abandoned):
+    with pytest.raises(LeaderSilent):
         group.hear()
     assert 640 < now < 720
 

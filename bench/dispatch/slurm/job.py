@@ -89,7 +89,7 @@ class SlurmJob:
         # which gets a pending warning here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         _clear_half_written()
-        if self.order.stopped():
+        if self.order.abandoned():
             _cancel_pending()
             return "abandoned"
         try:
@@ -108,7 +108,7 @@ class SlurmJob:
         except UserError as error:  # no GPU on the node, workers that die at start: nothing ran
             self._record(error)
             raise
-        if self.order.stopped():
+        if self.order.abandoned():
             _cancel_pending()
         return "done"
 
@@ -211,7 +211,7 @@ class SlurmJob:
                 return
             if failure is None and not is_done(job, self.order.results):
                 folder.fail(error)
-                self.order.consider_stopping()
+                self.order.consider_abandoning()
                 return
 
 

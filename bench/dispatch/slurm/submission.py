@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch.order import orders_folder, stopped
+from bench.dispatch.order import abandoned, orders_folder
 from bench.files import read_json, write_json
 
 SUBMITTING_SECONDS = 3600.0
@@ -106,10 +106,10 @@ def submissions(results: Path) -> Iterator[Submission]:
             continue  # damaged, or an older format; the files of the runs suffice
 
 
-def why_stopped(results: Path, suite: str) -> str | None:
-    """Why the order of a suite's last submission was stopped; None if it was not, or if there is none."""
+def why_abandoned(results: Path, suite: str) -> str | None:
+    """Why the order of a suite's last submission was abandoned; None if it was not, or if there is none."""
     submitted = [submission for submission in submissions(results) if submission.suite == suite]
-    return stopped(submitted[-1].folder) if submitted else None
+    return abandoned(submitted[-1].folder) if submitted else None
 
 
 def _parse(folder: Path, value: dict[str, Any]) -> Submission:

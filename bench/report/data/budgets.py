@@ -34,7 +34,7 @@ Lines = Mapping[str, Sequence[Point]]
 
 
 class TrainedModel(NamedTuple):
-    """One size of a series at its chosen setting, trained to its last step."""
+    """One size of a series at its chosen candidate, trained to its last step."""
 
     series: str
     flops: float

@@ -32,18 +32,20 @@ SIZE_RULE = (
 )
 
 
-def settings(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per cell and tuned setting: how its seeds ended, and the error by which it is chosen.
+def candidates(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell and candidate: how its seeds ended, and the error by which it is chosen.
+
+    A candidate is a learning rate and a clip.
 
     Args:
         rows: of the frame.
 
     Returns:
-        SETTING_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
+        CANDIDATE_COLUMNS, in the order of the plan. planned, finished, diverged, failed and missing count
         runs. selection_error is the mean over finished seeds at the last checkpoint; NaN when none
-        finished. At most one setting of a cell is chosen. seeds: those that are reported at this setting, a
-        tuple (`bench.selection.seeds_to_report`). tied: the setting is the chosen one or equal to it
-        (`bench.selection.equals_of`). at_edge: the chosen learning rate is the lowest or highest
+        finished. At most one candidate of a cell is chosen. seeds: those that are reported at this
+        candidate, a tuple (`bench.selection.seeds_to_report`). tied: the candidate is the chosen one or
+        equal to it (`bench.selection.equals_of`). at_edge: the chosen learning rate is the lowest or highest
         of several that were planned.
     """
     last = rows[(rows["evaluation"] == MAIN) & rows["at_end"]]
@@ -54,37 +56,39 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
     for task_id, series, size, rate, clip, *run in zip(*columns, strict=True):
         cells.setdefault((task_id, series, size), {}).setdefault((rate, clip), []).append(tuple(run))
     table = []
-    for cell, runs_by_setting in cells.items():
+    for cell, runs_by_candidate in cells.items():
         errors_by_seed = {
-            setting: {seed: errors.get(run_id) for seed, run_id, _ in runs}
-            for setting, runs in runs_by_setting.items()
+            candidate: {seed: errors.get(run_id) for seed, run_id, _ in runs}
+            for candidate, runs in runs_by_candidate.items()
         }
         best = choose({None: errors_by_seed})
         reported = {} if best is None else seeds_to_report(errors_by_seed, best[1])
         tied = [] if best is None else [best[1], *equals_of(errors_by_seed, best[1])]
-        for setting, runs in runs_by_setting.items():
+        for candidate, runs in runs_by_candidate.items():
             finished = [
                 error for _, run_id, _ in runs if math.isfinite(error := errors.get(run_id, math.nan))
             ]
             ended = Counter(state for *_, state in runs)
             table.append(
                 (
-                    *cell, *setting, len(runs), *(ended[state] for state in STATES),
+                    *cell, *candidate, len(runs), *(ended[state] for state in STATES),
                     math.fsum(finished) / len(finished) if finished else math.nan,
-                    best is not None and setting == best[1],
-                    tuple(seed for seed, place in reported.items() if place == setting),
-                    setting in tied,
+                    best is not None and candidate == best[1],
+                    tuple(seed for seed, place in reported.items() if place == candidate),
+                    candidate in tied,
                 )
             )  # fmt: skip
-    return _with_edges(pd.DataFrame(table, columns=SETTING_COLUMNS))
+    return _with_edges(pd.DataFrame(table, columns=CANDIDATE_COLUMNS))
 
 
-SETTING_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds", "tied"]
-"""Columns of `settings`, before at_edge."""
+settings = candidates
+"""The name of `candidates` in `bench.report.page` and `bench.report.figures`."""
+CANDIDATE_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds", "tied"]
+"""Columns of `candidates`, before at_edge."""
 
 
 def _with_edges(table: pd.DataFrame) -> pd.DataFrame:
-    """The settings with the column at_edge."""
+    """The candidates with the column at_edge."""
     rates = table.groupby(CELL)["learning_rate"]
     extreme = (table["learning_rate"] == rates.transform("min")) | (
         table["learning_rate"] == rates.transform("max")
@@ -97,7 +101,7 @@ def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
     """The learning rates among which the validation prompts do not choose, by series and size.
 
     Args:
-        table: `settings` of one task.
+        table: `candidates` of one task.
     """
     rates = table[table["tied"]].groupby(["series", "size"], sort=False)["learning_rate"]
     return {
@@ -108,33 +112,33 @@ def tied_rates(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 def chosen(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the finished runs that are reported, one run per seed.
 
-    All of a cell have its chosen learning rate and clip, also a seed that is reported at another setting
+    All of a cell have its chosen learning rate and clip, also a seed that is reported at another candidate
     (`bench.selection.seeds_to_report`): they are points of one model.
 
     Args:
         rows: of the frame.
-        table: `settings`, or some rows of it.
+        table: `candidates`, or some rows of it.
     """
     # Not by merging, which copies every column of the frame several times.
-    cells, settings = tuples(table, CELL), tuples(table, TUNED)
+    cells, candidates = tuples(table, CELL), tuples(table, TUNED)
     shown = {
-        cell: setting
-        for cell, setting, is_chosen in zip(cells, settings, table["chosen"], strict=True) if is_chosen
+        cell: candidate
+        for cell, candidate, is_chosen in zip(cells, candidates, table["chosen"], strict=True) if is_chosen
     }  # fmt: skip
     reported = {
-        (*cell, *setting, seed): shown[cell]
-        for cell, setting, seeds in zip(cells, settings, table["seeds"], strict=True) if cell in shown
+        (*cell, *candidate, seed): shown[cell]
+        for cell, candidate, seeds in zip(cells, candidates, table["seeds"], strict=True) if cell in shown
         for seed in seeds
     }  # fmt: skip
     finished = rows[rows["state"] == "finished"]
-    shown_settings = [reported.get(key) for key in tuples(finished, [*CELL, *TUNED, "seed"])]
-    picked = finished[np.array([setting is not None for setting in shown_settings], bool)]
-    values = np.array([setting for setting in shown_settings if setting], float).reshape(-1, len(TUNED))
+    places = [reported.get(key) for key in tuples(finished, [*CELL, *TUNED, "seed"])]
+    picked = finished[np.array([candidate is not None for candidate in places], bool)]
+    values = np.array([candidate for candidate in places if candidate], float).reshape(-1, len(TUNED))
     return picked.reset_index(drop=True).assign(**dict(zip(TUNED, values.T, strict=True)))
 
 
 def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """Settings of the best size for each task and series (SIZE_RULE)."""
+    """Candidates of the best size for each task and series (SIZE_RULE)."""
     picked = table[table["chosen"]]
     best = []
     for _, group in picked.groupby(["task_id", "series"], sort=False):
@@ -145,6 +149,6 @@ def best_sizes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `settings`, the rows of the cell whose chosen setting has the lowest error; of equals, the first."""
+    """Of `candidates`, the rows of the cell whose chosen one has the lowest error; of equals, the first."""
     best = table[table["chosen"]].sort_values("selection_error", kind="stable").head(1)
     return table.merge(best[CELL], on=CELL, how="inner")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.report.data.choices import chosen, settings
+from bench.report.data.choices import candidates, chosen
 from bench.report.data.frame import WITH_RESULTS, runs_of, tally, tuples
 from bench.report.data.scale import ScoreScale
 from bench.results.flops_axis import mean_flops
@@ -73,9 +73,14 @@ class TaskResults:
         return runs_of(self.rows)
 
     @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """`candidates` of the task."""
+        return candidates(self.rows)
+
+    @property
     def settings(self) -> pd.DataFrame:
-        """`settings` of the task."""
-        return settings(self.rows)
+        """The name of `candidates` in `bench.report.page` and `bench.report.figures`."""
+        return self.candidates
 
     @property
     def has_results(self) -> bool:
@@ -88,30 +93,30 @@ class TaskResults:
         return dict(zip(self.runs["series"], self.runs["architecture"], strict=True))
 
     def ends(self, table: pd.DataFrame | None = None, evaluation: str = MAIN) -> pd.DataFrame:
-        """Rows of finished runs at the last checkpoint: of the chosen settings, or of those in `table`."""
+        """Rows of finished runs at the last checkpoint: of the chosen candidates, or of those in `table`."""
         rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["at_end"]]
-        return chosen(rows, self.settings if table is None else table)
+        return chosen(rows, self.candidates if table is None else table)
 
     def end_points(self) -> pd.DataFrame:
-        """`points` of the chosen settings at the last checkpoint."""
+        """`points` of the chosen candidates at the last checkpoint."""
         return self._points(self.ends())
 
     def points(self, evaluation: str = MAIN) -> pd.DataFrame:
-        """`points` of the chosen settings at every checkpoint that has the evaluation."""
+        """`points` of the chosen candidates at every checkpoint that has the evaluation."""
         rows = self.rows[(self.rows["evaluation"] == evaluation) & self.rows["step"].notna()]
-        picked = chosen(rows, self.settings)
+        picked = chosen(rows, self.candidates)
         # From the first stop of a seed on, a mean over seeds would be one over those that have not converged.
         first_stop = picked.groupby(["series", "size"])["stopped_at"].transform("min")
         whole = first_stop.isna() | (picked["step"] < first_stop) | picked["at_end"]
         return self._points(picked[whole])
 
     def _points(self, picked: pd.DataFrame) -> pd.DataFrame:
-        """`points` of rows of the chosen settings, without those that have no error."""
+        """`points` of rows of the chosen candidates, without those that have no error."""
         every = points(picked, self.scale, seeds_planned(self.runs))
         return every[every["error"].notna()]
 
     def curves(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
-        """`curves` at the last checkpoint: of the chosen settings, or of those in `table`."""
+        """`curves` at the last checkpoint: of the chosen candidates, or of those in `table`."""
         ends = self.ends(table)
         return curves(ends[ends["curve"].notna()], self.scale)
 
@@ -304,7 +309,7 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     """Score against training FLOPs: a row per `CheckpointPoint`.
 
     Args:
-        selected: rows of finished runs of the chosen settings (`chosen`).
+        selected: rows of finished runs of the chosen candidates (`chosen`).
         scale: how the task's scores are shown.
         seeds: the number of seeds with which each (series, size) was planned.
     """

@@ -1,7 +1,7 @@
 """Names for people in a report: of tasks, and of series.
 
 A series is an architecture or a variant of one. Names tell apart tasks of one name, and runs of one
-architecture that differ in more than the size, the seed and the tuned settings. A task and an architecture
+architecture that differ in more than the size, the seed and the tuned values. A task and an architecture
 have one name in the whole report.
 
 Plans name tasks by the settings that a suite has to state: `bench.cli.task_names` says how its rule differs.

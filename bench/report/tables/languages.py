@@ -182,11 +182,11 @@ def _cells(
 
 
 def _measured(task: TaskResults | None, architecture: str, column: TableColumn) -> tuple[Ours | None, str]:
-    """The number of an architecture's best size at its chosen settings, or None and the reason."""
+    """The number of an architecture's best size at its chosen candidate, or None and the reason."""
     if task is None or architecture not in set(task.runs["architecture"]):
         return None, "no experiment"
     runs = task.runs[task.runs["architecture"] == architecture]
-    table = task.settings[task.settings["series"].isin(runs["series"])]
+    table = task.candidates[task.candidates["series"].isin(runs["series"])]
     state = tally(runs)
     if not table["chosen"].any():
         return None, state

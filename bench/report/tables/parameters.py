@@ -2,7 +2,7 @@
 
 Table 6 prints one count per size group, Table 4 one per model. Ours, at the widest size of each of Table 6's
 groups and without read-in and read-out, agree with 23 of its 24 under rounding or truncation; the
-Transformer of the large group has 85.2M against 86M, which is GPT-2's own positional table of 1 024 rows
+Transformer of the large group has 85.2M against 86M, which is GPT-2's own positional table of 1,024 rows
 (Table 4's model, whose prompts are that long).
 """
 
@@ -67,7 +67,7 @@ CAPTION = (
 
 
 def counted(text: str) -> int:
-    """A printed count as a number: "3.2M" → 3 200 000."""
+    """A printed count as a number: "3.2M" → 3,200,000."""
     return round(float(text[:-1]) * {"K": 1e3, "M": 1e6}[text[-1]])
 
 

@@ -88,12 +88,12 @@ def _bounds(task: TaskResults, references: pd.DataFrame) -> tuple[float, float] 
 
 def _best_errors(task: TaskResults) -> dict[str, tuple[float | None, str]]:
     """By architecture: the error of its best size at its chosen rate, or None, and how its runs ended."""
-    best = best_sizes(task.settings)
+    best = best_sizes(task.candidates)
     best_errors: dict[str, tuple[float | None, str]] = {}
     for architecture, runs in task.runs.groupby("architecture", sort=False):
         # An architecture can have several series, for example with other checkpoints: the best one counts.
-        candidates = best_cell(best[best["series"].isin(runs["series"])])
-        error = float(task.ends(candidates)["error"].mean())
+        of_series = best_cell(best[best["series"].isin(runs["series"])])
+        error = float(task.ends(of_series)["error"].mean())
         best_errors[str(architecture)] = (error if math.isfinite(error) else None, tally(runs))
     return best_errors
 
@@ -162,6 +162,6 @@ def _chosen_error(rows: pd.DataFrame) -> tuple[dict[str, Any], str]:
         "ours": float(point["value"]),
         "standard_error": float(point["standard_error"]),
         "learning_rate": float(point["learning_rate"]),
-        "at_edge": bool(results.settings["at_edge"].any()),
+        "at_edge": bool(results.candidates["at_edge"].any()),
         "run_ids": point["run_ids"],
     }, tally(rows)

@@ -26,15 +26,15 @@ from bench.uncertainty import SeedErrors
 
 
 def results_table(name: str, task: TaskResults) -> Table:
-    """A row per series and size of one task: its chosen setting and its scores."""
+    """A row per series and size of one task: its chosen candidate and its scores."""
     scale = task.scale
-    chosen = task.settings[task.settings["chosen"]].to_dict("records")
-    settings = {tuple(row[key] for key in CELL): row for row in chosen}
+    chosen = task.candidates[task.candidates["chosen"]].to_dict("records")
+    candidates = {tuple(row[key] for key in CELL): row for row in chosen}
     ends = dict(iter(task.ends().groupby(CELL, sort=False)))
     longer = dict(iter(task.ends(evaluation=LONGER).groupby(CELL, sort=False)))
     numbers = pd.DataFrame(
         [
-            _summary(runs, settings.get(cell), ends.get(cell), scale) | _horizon(longer.get(cell))
+            _summary(runs, candidates.get(cell), ends.get(cell), scale) | _horizon(longer.get(cell))
             for cell, runs in task.runs.groupby(CELL, sort=False)
         ],
         columns=SUMMARY_COLUMNS,
@@ -79,20 +79,20 @@ SUMMARY_COLUMNS = [
 
 
 def _summary(
-    runs: pd.DataFrame, setting: Mapping[Any, Any] | None, ends: pd.DataFrame | None, scale: ScoreScale
+    runs: pd.DataFrame, candidate: Mapping[Any, Any] | None, ends: pd.DataFrame | None, scale: ScoreScale
 ) -> dict[str, Any]:
-    """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen setting."""
+    """A cell's row of numbers. `ends` has the last checkpoints of its runs at the chosen candidate."""
     first = runs.iloc[0]
     summary = {key: first[key] for key in MODEL_COLUMNS}
     summary |= {"outcome": tally(runs), "seeds_finished": 0, "seeds_planned": runs["seed"].nunique()}
-    if setting is None or ends is None:
+    if candidate is None or ends is None:
         return summary
     headline = Estimate.of(seed_errors(ends))
     lasts = ([[numbers[-1] / scale.scale] for numbers in ends[column]] for column in ("curve", "curve_se"))
     (last,) = at_positions(*lasts)
     return {
         **summary,
-        **{key: setting[key] for key in (*TUNED, "at_edge")},
+        **{key: candidate[key] for key in (*TUNED, "at_edge")},
         "training_flops": mean_flops(ends["training_flops"]),
         "value": scale.score_of(headline.mean),
         "value_se": headline.standard_error,
@@ -100,7 +100,7 @@ def _summary(
         "value_last_se": last.standard_error,
         "interval": headline.interval,
         "seeds_finished": len(ends),
-        "seeds_planned": setting["planned"],
+        "seeds_planned": candidate["planned"],
         "run_ids": " ".join(ends["id"]),
     }
 
@@ -183,18 +183,18 @@ def _row(
     ]
 
 
-def rates_table(name: str, settings: pd.DataFrame) -> Table:
+def rates_table(name: str, candidates: pd.DataFrame) -> Table:
     """A row per series and size, a column per learning rate: its error on the validation prompts."""
-    keys = sorted({tuple(key) for key in settings[TUNED].itertuples(index=False)})
-    clips = settings["clip"].nunique() > 1
+    keys = sorted({tuple(key) for key in candidates[TUNED].itertuples(index=False)})
+    clips = candidates["clip"].nunique() > 1
     columns = [f"{short(rate)}, clip {short(clip)}" if clips else short(rate) for rate, clip in keys]
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Any, Any]]] = {}
-    for row in settings.to_dict("records"):
+    for row in candidates.to_dict("records"):
         cell = tuple(row[name] for name in CELL)
         cells.setdefault(cell, {})[tuple(row[name] for name in TUNED)] = row
     rows = [
-        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(by_setting.get(key)) for key in keys)]
-        for cell, by_setting in cells.items()
+        [TableCell(str(cell[1])), TableCell(str(cell[2])), *(_rate_cell(of_cell.get(key)) for key in keys)]
+        for cell, of_cell in cells.items()
     ]
     caption = (
         "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
@@ -202,20 +202,20 @@ def rates_table(name: str, settings: pd.DataFrame) -> Table:
         "and are not the ones reported."
     )
     text = frozenset({"architecture", "size"})
-    numbers = settings.drop(columns=["task_id", "tied"]).assign(
-        seeds=[" ".join(map(str, of)) for of in settings["seeds"]]
+    numbers = candidates.drop(columns=["task_id", "tied"]).assign(
+        seeds=[" ".join(map(str, of)) for of in candidates["seeds"]]
     )
     return Table(name, caption, ["architecture", "size", *columns], rows, numbers, text)
 
 
-def _rate_cell(setting: Mapping[Any, Any] | None) -> TableCell:
-    if setting is None:
+def _rate_cell(candidate: Mapping[Any, Any] | None) -> TableCell:
+    if candidate is None:
         return TableCell("not planned", absent=True)
-    ended = tallied({state: setting[state] for state in STATES})
-    if pd.isna(setting["selection_error"]):
+    ended = tallied({state: candidate[state] for state in STATES})
+    if pd.isna(candidate["selection_error"]):
         return TableCell(ended, absent=True)
-    text = error_text(float(setting["selection_error"]))
-    return TableCell(text if ended == "finished" else f"{text}; {ended}", best=bool(setting["chosen"]))
+    text = error_text(float(candidate["selection_error"]))
+    return TableCell(text if ended == "finished" else f"{text}; {ended}", best=bool(candidate["chosen"]))
 
 
 READABLE = (

@@ -49,8 +49,8 @@ class GINC(NextToken):
     property moves. All examples of a prompt have one concept and one start property. The right output is the
     word that is most likely given both. Every number of examples n has prompts of its own.
 
-    Documents and prompts are those of the published instance with `symbols` words: 1 000 training documents
-    of 10 240 words, 100 validation documents of 1 024 words, 2 500 prompts for each k and n. Training takes
+    Documents and prompts are those of the published instance with `symbols` words: 1,000 training documents
+    of 10,240 words, 100 validation documents of 1,024 words, 2,500 prompts for each k and n. Training takes
     blocks of `block` words in an order that is shuffled for each epoch; no block has words of two documents.
     A model that carries its state from step to step takes consecutive blocks of streams instead.
     The evaluation sets have the first of the published prompts.

@@ -73,7 +73,7 @@ class RegBench(NextToken, Sizes):
     The validation loss is the cross-entropy of the languages on which learning rates are chosen.
 
     `languages` is the number of training languages, with one prompt each, which every epoch repeats in
-    another order. The paper does not state its number: Akyürek et al. have 1 000 to 40 000.
+    another order. The paper does not state its number: Akyürek et al. have 1,000 to 40,000.
 
     Text is drawn at the length of the longest prompt. A training batch is computed at one of a few lengths
     (`padded_lengths`), an evaluation at the length of its prompts. FLOPs count the mean length.

@@ -137,7 +137,7 @@ def test_a_warning_before_its_handler_is_pending_until_the_job_begins() -> None:
 def test_a_job_lets_its_warning_through(tmp_path: Path) -> None:
     """A job whose order was abandoned returns at once; by then the signal is no longer blocked."""
     job = job_of(tmp_path)
-    job.order.stop("a reason")
+    job.order.abandon("a reason")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slurm_job, "_clear_half_written", lambda: None)

@@ -102,13 +102,13 @@ def test_a_configuration_without_a_size_of_arrays_is_an_error(command: Command) 
         largest_array()
 
 
-def test_a_stopped_order_ends_in_a_container_without_slurm_too(
+def test_an_abandoned_order_ends_in_a_container_without_slurm_too(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(slurm_job, "_clear_half_written", lambda: None)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "96")
     job = job_of(tmp_path)
-    job.order.stop("a reason")
+    job.order.abandon("a reason")
     assert job() == "abandoned"
     assert "there is no scancel" in capsys.readouterr().out
 

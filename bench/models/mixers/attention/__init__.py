@@ -29,7 +29,7 @@ class Attention(Block):
             only for a control that shows what this looks like.
         bias: whether the projections have biases.
         rotary: whether queries and keys are rotated by their positions, in pairs of dimensions i and
-            i + Dh/2 with base 10 000. This defines positions beyond those of training too.
+            i + Dh/2 with base 10,000. This defines positions beyond those of training too.
         qk_norm: whether every head's queries and keys are divided by their root mean squares, before the
             rotation. All heads share their weights, two for each number of a head, which start at 1. It needs
             `attention_heads`, because the number of parameters may not depend on the heads of a size.

@@ -25,7 +25,7 @@ class Mamba3(HeadedStateSpace):
         expand: the inner width E over D.
         rotation: "data" rotates pairs of B's and C's coordinates by sums of Δ π tanh(map of the input) over
             all tokens so far, which lets a state count. "fixed" rotates by the position times a frequency, as
-            rotary embeddings do (base 10 000). "none" rotates nothing.
+            rotary embeddings do (base 10,000). "none" rotates nothing.
         rotated: share of the N coordinates that are rotated.
     """
 
