@@ -81,8 +81,6 @@ def candidates(rows: pd.DataFrame) -> pd.DataFrame:
     return _with_edges(pd.DataFrame(table, columns=CANDIDATE_COLUMNS))
 
 
-settings = candidates
-"""The name of `candidates` in `bench.report.page` and `bench.report.figures`."""
 CANDIDATE_COLUMNS = [*CELL, *TUNED, "planned", *STATES, "selection_error", "chosen", "seeds", "tied"]
 """Columns of `candidates`, before at_edge."""
 

@@ -78,11 +78,6 @@ class TaskResults:
         return candidates(self.rows)
 
     @property
-    def settings(self) -> pd.DataFrame:
-        """The name of `candidates` in `bench.report.page` and `bench.report.figures`."""
-        return self.candidates
-
-    @property
     def has_results(self) -> bool:
         """Whether a run has one."""
         return bool(self.rows["state"].isin(WITH_RESULTS).any())

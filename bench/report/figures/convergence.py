@@ -122,7 +122,7 @@ def _failures(rows: pd.DataFrame) -> str:
 
 
 def convergence(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """A row per finished run of the chosen settings with the step at which it learned, and absent series.
+    """A row per finished run of the chosen candidates with the step at which it learned, and absent series.
 
     `shown` is the step, or the whole budget for a run that never learned. `mean` is that of its series, or
     the whole budget if some seed never learned: then there is no mean. A run that diverged has learned

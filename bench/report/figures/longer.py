@@ -25,7 +25,7 @@ def longer_prompts(
 
     Args:
         name: of the figure's files.
-        task: the results. Each architecture is shown by its best size at its chosen setting.
+        task: the results. Each architecture is shown by its best size at its chosen candidate.
         references: `references_frame` of the task.
         looks: by architecture.
 
@@ -60,7 +60,7 @@ def longer_prompts(
 
 def longer_curves(task: TaskResults) -> pd.DataFrame:
     """`estimates.curves` of the best sizes over all positions, from the runs with longer prompts only."""
-    best = best_sizes(task.settings)
+    best = best_sizes(task.candidates)
     beyond = task.ends(best, LONGER)
     within = task.ends(best, MAIN)
     within = within[within["id"].isin(beyond["id"])]
@@ -72,6 +72,6 @@ def longer_curves(task: TaskResults) -> pd.DataFrame:
 def _lacking(task: TaskResults, data: pd.DataFrame) -> list[tuple[str, str]]:
     """Series and sizes with a result, of which none has longer prompts."""
     shown = set(zip(data["series"], data["size"], strict=True))
-    ends = task.ends(best_sizes(task.settings))
+    ends = task.ends(best_sizes(task.candidates))
     pairs = dict.fromkeys(zip(ends["series"], ends["size"], strict=True))
     return [pair for pair in pairs if pair not in shown]

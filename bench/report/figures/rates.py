@@ -88,7 +88,7 @@ def scores_by_rate(task: TaskResults) -> pd.DataFrame:
     value is the headline's score on the test prompts at the end; NaN for a run that diverged. chosen says
     whether the run has the learning rate that the validation prompts choose.
     """
-    best = best_sizes(task.settings)
+    best = best_sizes(task.candidates)
     clips = best.loc[best["chosen"], [*CELL, "clip"]]
     tuned = best.merge(clips, on=[*CELL, "clip"])[[*CELL, *TUNED, "chosen"]]
     ends = task.rows[(task.rows["evaluation"] == MAIN) & task.rows["at_end"]]

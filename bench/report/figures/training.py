@@ -35,11 +35,11 @@ def training_curves(
 
     Args:
         name: of the figure's files.
-        task: the results. Each architecture is shown by its best size at its chosen setting.
+        task: the results. Each architecture is shown by its best size at its chosen candidate.
         references: `references_frame` of the task.
         looks: by architecture.
     """
-    best = best_sizes(task.settings)
+    best = best_sizes(task.candidates)
     losses = training_losses(task, best)
     points = task.points().merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)
@@ -91,15 +91,15 @@ def _caption(label: str, scored: bool) -> str:
 LOSSES = ["kind", "series", "architecture", "size", "step", "value", "low", "high", "seeds", "run_ids"]
 
 
-def training_losses(task: TaskResults, settings: pd.DataFrame) -> pd.DataFrame:
-    """A row per series of the chosen `settings` and window of steps: LOSSES.
+def training_losses(task: TaskResults, candidates: pd.DataFrame) -> pd.DataFrame:
+    """A row per series of the chosen `candidates` and window of steps: LOSSES.
 
     value is the mean loss over seeds, low and high are those of the lowest and highest seed. Windows after
     the first stop of a seed are left out: their mean would be one over the seeds that trained longer.
     """
     rows = task.rows[(task.rows["evaluation"] == MAIN) & task.rows["at_end"]]
     parts: list[dict[str, Any]] = []
-    for key, seeds in chosen(rows, settings).groupby(["series", "architecture", "size"], sort=False):
+    for key, seeds in chosen(rows, candidates).groupby(["series", "architecture", "size"], sort=False):
         series, architecture, size = key
         head = {"kind": "loss", "series": series, "architecture": architecture, "size": size}
         count = len(seeds)

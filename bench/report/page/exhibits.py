@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.digits import short
 from bench.paper.exhibits import EXHIBITS, Exhibit, named
-from bench.report.data.choices import settings
+from bench.report.data.choices import candidates
 from bench.report.data.frame import CELL, WITH_RESULTS, of_runs
 from bench.report.figures.drawing import Drawing
 from bench.report.tables.results import points_table
@@ -151,7 +151,7 @@ def _origin(experiments: Sequence[Experiment]) -> str:
 
 def _choice_warnings(rows: pd.DataFrame) -> list[str]:
     """Warnings about the chosen learning rates: edges of grids, and runs that are still missing."""
-    table = settings(rows)
+    table = candidates(rows)
     count = int(table["chosen"].sum())
     notes = []
     incomplete = table[table["missing"] + table["failed"] > 0][CELL].drop_duplicates()
@@ -171,6 +171,6 @@ def _choice_warnings(rows: pd.DataFrame) -> list[str]:
 
 
 def _in_words(table: pd.DataFrame) -> str:
-    settings = zip(table["series"], table["size"], table["learning_rate"], strict=True)
-    phrases = [f"{series} {size} ({short(rate)})" for series, size, rate in settings]
+    chosen = zip(table["series"], table["size"], table["learning_rate"], strict=True)
+    phrases = [f"{series} {size} ({short(rate)})" for series, size, rate in chosen]
     return ", ".join(first_few(list(dict.fromkeys(phrases))))

@@ -139,7 +139,7 @@ def section(
                 figures=[f"{stem}-{kind}" for kind in kinds],
                 drawings=_drawings(stem, task, references, panel, looks) if task.has_results else [],
                 results=results_table(f"{stem}-results", task),
-                rates=rates_table(f"{stem}-learning-rates", task.settings),
+                rates=rates_table(f"{stem}-learning-rates", task.candidates),
                 warnings=_warnings(task),
                 has_results=task.has_results,
             )
@@ -190,7 +190,7 @@ def _overview(name: str, panels: Sequence[Panel], looks: Mapping[str, Look]) -> 
 def _by_examples(
     name: str, task: TaskResults, references: pd.DataFrame, looks: Mapping[str, Look]
 ) -> Drawing:
-    curves = task.curves(best_sizes(task.settings))
+    curves = task.curves(best_sizes(task.candidates))
     absent = task.absent(set(curves["series"]))
     own = task.references(references)
     panel = Panel(
@@ -239,7 +239,7 @@ def _warnings(task: TaskResults) -> list[str]:
 
 
 def _tied_warnings(task: TaskResults) -> Iterator[str]:
-    for (series, size), rates in tied_rates(task.settings).items():
+    for (series, size), rates in tied_rates(task.candidates).items():
         yield (
             f"{series}: the learning rates {', '.join(map(short, rates))} have the same error on the "
             f"validation prompts for {size}; the lowest of them is reported."
@@ -247,7 +247,7 @@ def _tied_warnings(task: TaskResults) -> Iterator[str]:
 
 
 def _edge_warnings(task: TaskResults) -> Iterator[str]:
-    edge = task.settings[task.settings["at_edge"]]
+    edge = task.candidates[task.candidates["at_edge"]]
     for series, rows in edge.groupby("series", sort=False):
         chosen = zip(rows["size"], rows["learning_rate"], strict=True)
         listed = ", ".join(first_few([f"{size} ({short(rate)})" for size, rate in chosen]))
