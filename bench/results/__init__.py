@@ -28,6 +28,7 @@ from bench.results.store import (
     path_of,
     path_of_baselines,
     require,
+    result_files,
     store,
 )
 from bench.results.table import COLUMNS, frame
@@ -57,6 +58,7 @@ __all__ = [
     "read_baselines",
     "read_run",
     "require",
+    "result_files",
     "run_facts",
     "store",
     "task_facts",

@@ -7,7 +7,7 @@ import errno
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,40 @@ def _counting(results: Path, path: Path, key: str) -> Record | None:
         if record.id == key and not is_withdrawn(key, data, withdrawals(results)):
             return record
     return None
+
+
+def result_files(names: Iterable[str | Path], results: str | Path) -> list[Path]:
+    """Find the result files of runs, each once. The folder of results is read once, and only for ids.
+
+    Args:
+        names: ids of runs, beginnings of ids, or paths of result files.
+        results: the folder of results, where ids are looked up.
+
+    Raises:
+        UserError: there is no such file, or no run or more than one run whose id begins so.
+    """
+    files = {name: Path(name) for name in map(str, names)}
+    ids = [name for name in files if not name.endswith(".json")]
+    if ids:
+        pool = load(require(Path(results)))
+        files |= {name: _path_in(name, Path(results), pool) for name in ids}
+    if absent := [path for path in files.values() if not path.exists()]:
+        raise UserError(f"{absent[0]}: no such file")
+    return list(files.values())
+
+
+def _path_in(beginning: str, results: Path, pool: Pool) -> Path:
+    """The result file of the run whose id begins so."""
+    matches = [whole for kind, whole in pool.paths if kind == "run" and whole.startswith(beginning)]
+    if len(matches) == 1:
+        return pool.paths["run", matches[0]]
+    if matches:
+        raise UserError(f"{results}: {len(matches)} runs begin with {beginning}; give more of the id")
+    if any(entry.id.startswith(beginning) for entry in pool.withdrawn):
+        raise UserError(f"{beginning}: was withdrawn; give the path of its result file to load it anyway")
+    if os.path.exists(beginning):
+        raise UserError(f"{beginning}: expected the id of a run, or the path of its result file (.json)")
+    raise UserError(f"{results}: no result of a run {beginning}; bench plan SUITE lists ids and states")
 
 
 def _has_own_name(path: Path, record: Record) -> bool:
