@@ -24,7 +24,8 @@ ROWS = 8
 def command(
     plugin: Plugins,
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, or result files.")
+        list[str],
+        typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, labels, or result files."),
     ],
     settings: TaskSettings,
     task: Annotated[

@@ -51,7 +51,7 @@ def load_model(which: str | Path, results: str | Path = "results") -> Model:
     needs `bench.plugins.load` first.
 
     Args:
-        which: the id of a run, its beginning, or the path of its result file.
+        which: the id of a run, its beginning, its label, or the path of its result file.
         results: the folder of results, where an id is looked up.
 
     Returns:
@@ -85,7 +85,7 @@ def load_trained(
     """Load a trained model with its result and its run.
 
     Args:
-        which: the id of a run, its beginning, or the path of its result file.
+        which: the id of a run, its beginning, its label, or the path of its result file.
         results: the folder of results, where an id is looked up.
         kernels: the kernels' backend of the model.
 
