@@ -287,7 +287,7 @@ def result_files(names: Iterable[str | Path], results: str | Path) -> list[Path]
         files |= {name: _path_in(name, Path(results), pool) for name in ids}
     if absent := [path for path in files.values() if not path.exists()]:
         raise UserError(f"{absent[0]}: no such file")
-    return list(files.values())
+    return list(dict.fromkeys(files.values()))
 
 
 def id_in(name: str) -> str:
