@@ -72,6 +72,8 @@ def withdraw_results(
             )
         _list(results, ids, out)
     elif undo:
+        if reason is not None:
+            raise UserError("--undo takes no --reason: the withdrawals are removed with theirs")
         _undo(results, ids, terms, out)
     else:
         if not (reason or "").strip():

@@ -142,6 +142,7 @@ def test_a_pattern_of_kinds_means_every_kind_that_it_matches(suite: Path) -> Non
         (["--filter", "commit=bad*"], "--reason is missing"),
         (["--filter", "comit=bad*", "--reason", "r"], "unknown filter field 'comit', did you mean 'commit'?"),
         (["--filter", "commit=c*", "--reason", "r"], "matches none of the 5 results under results"),
+        (["--filter", "id=*", "--undo", "--reason", "r"], "--undo takes no --reason"),
         (["--filter", "id=*", "--undo"], "results: no result is withdrawn"),
     ],
 )
