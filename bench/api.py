@@ -259,7 +259,7 @@ def _checkpoints(listed: Any, last: Any) -> list[Any]:
         or any(isinstance(step, Iterable) and not isinstance(step, str) for step in listed)
     ):
         raise UserError(f"checkpoints: expected a list of steps, got {listed!r}")
-    return list(dict.fromkeys([*listed, last]))
+    return [*dict.fromkeys(listed), *([] if last in listed else [last])]  # `last` may be anything
 
 
 def _optimizer(value: Any, steps: int) -> Optimizer:

@@ -8,6 +8,9 @@ import sys
 import traceback
 from collections.abc import Iterable
 
+OR_A_PLUGIN = "; one of your own is loaded by --plugin FILE"
+"""What a message adds to the names of the architectures or tasks that would be right."""
+
 
 class UserError(Exception):
     """A mistake that the user can correct. The message says what is wrong, where, and what would be right."""
@@ -60,7 +63,11 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 
 def on_one_line(error: BaseException) -> str:
     """An error as `Type: message`, without line breaks."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    try:
+        message = " ".join(str(error).split())
+    except Exception as fault:  # of a plugin's own class
+        message = f"its message cannot be shown ({type(fault).__name__})"
+    return f"{type(error).__name__}: {message}"
 
 
 def raised_in(error: BaseException, module: str) -> str:

@@ -63,12 +63,15 @@ def matching(
         key, wanted = _parsed(term, candidates, fields)
         valid = list((words or {}).get(key, ()))
         if len(wanted) > 1:
-            _refuse_strays(key, wanted, [*_values(candidates, fields[key]), *valid], whole)
+            _refuse_strays(
+                key, wanted, list(dict.fromkeys([*_values(candidates, fields[key]), *valid])), whole
+            )
         before = chosen
         chosen = [candidate for candidate in before if _matches(fields[key](candidate), wanted.values())]
         if not chosen:
             values = _values(before, fields[key])
-            suggestion = did_you_mean(",".join(wanted), values) if len(values) <= MOST_LISTED else ""
+            right = valid or values
+            suggestion = did_you_mean(",".join(wanted), right) if len(right) <= MOST_LISTED else ""
             if values and set(wanted) <= set(valid):
                 suggestion = f"; {key} is now {' or '.join(values)}"
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
@@ -84,7 +87,7 @@ def _parsed(
         UserError: the term is not of the form field=pattern, or its field is unknown.
     """
     key, equals, patterns = term.partition("=")
-    if not equals or not patterns:
+    if not key or not equals or not patterns:
         example = _example(term, candidates, fields)
         raise UserError(f"filter term '{term}' is not of the form field=pattern{example}")
     if not all(patterns.split(",")):

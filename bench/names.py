@@ -16,6 +16,8 @@ def name_fault(name: str) -> str | None:
     """What is wrong with a name, or None."""
     if not re.fullmatch(PATTERN, name):
         shown = name if len(name) <= 60 else f"{name[:57]}…"
+        if re.fullmatch("[A-Za-z0-9_.-]+", name):
+            return f"'{shown}' does not begin with a letter or a digit"
         return f"'{shown}' is not made of letters, digits, dots, dashes and underscores only"
     if len(name) > MOST_LETTERS:
         return f"'{name[:57]}…' has {len(name)} letters: a name has at most {MOST_LETTERS}"

@@ -44,7 +44,7 @@ def evaluate_model(
     """Score a kept model on other prompts.
 
     Args:
-        which: the id of a run, its beginning, or the path of its result file.
+        which: the id of a run, its beginning, its label, or the path of its result file.
         results: the folder of results, where an id is looked up.
         task: another task, or its name; None for the run's.
         prompts: number of prompts of each evaluation; None for the run's.

@@ -205,6 +205,7 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         (f"make_model('mamba', {SIZE}, device=None)", "unknown device 'None'"),
         ("make_architecture('s4', dropuot=0.1)", "unknown option 'dropuot', did you mean 'dropout'?"),
         (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps='many')", "steps: expected"),
+        (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps={{}})", "steps: expected"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=5)", "checkpoints: expected a list of steps, got 5"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=[[1], 5])", "checkpoints: expected a list of steps"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=[0])", "checkpoints: must be greater than 0, got 0"),

@@ -177,8 +177,13 @@ def test_without_weights_or_with_others_nothing_is_scored(folder: Path, tmp_path
     place.with_suffix(".safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     with pytest.raises(bench.UserError, match="SHA-256 differs"):
         bench.evaluate_model(run.id, tmp_path)
-    with pytest.raises(bench.UserError, match="no result of a run"):
-        bench.evaluate_model("0123456789ab", tmp_path)
+    for named, message in (
+        ("0123456789ab", "no result of a run"),
+        (str(tmp_path), r"expected the id of a run, or the path of its result file \(\.json\)"),
+        (tmp_path / "absent.json", "no such file"),
+    ):
+        with pytest.raises(bench.UserError, match=message):
+            bench.evaluate_model(named, tmp_path)
 
 
 # --- stored scores and the command ------------------------------------------------------------
@@ -231,6 +236,10 @@ def test_the_command_prints_and_stores_scores(folder: Path) -> None:
     assert "8 rows of 1 run" in table
     (folder / "x.csv").unlink()
     _stored(results.path_of(folder, run)).unlink()
+    mistyped = bench_command("evaluate", run.id, "0123456789ab", *options)
+    assert said(mistyped, 2) == ""  # before the first model is scored
+    failing = bench_command("evaluate", run.id, RUNS["recall"].id, *options)
+    assert f"{run.id} on linear_regression" in said(failing, 2)
     for arguments, words in (
         (("--set", "n_points"), "expected KEY=VALUE, such as --set n_points=82"),
         (("--set", "prompts=3"), "unknown key 'prompts'"),

@@ -186,6 +186,10 @@ def test_the_example_shares_its_mamba_run_with_the_quick_suite() -> None:
         ("import missing_package\n", "{file}:1: ModuleNotFoundError: No module named"),
         ("def broken(:\n    pass\n", "{file}:1:12: "),
         ("import sys\nsys.exit(3)\n", "{file}:2: SystemExit: 3"),
+        (
+            "class Silent(Exception):\n    def __str__(self):\n        raise OSError\n\n\nraise Silent\n",
+            "{file}:6: Silent: its message cannot be shown (OSError)",
+        ),
         ("x = 1\n", "{file}: defines no architecture and no task: assign an Architecture to a name"),
         ("\0", "{file}"),
         (

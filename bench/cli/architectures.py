@@ -17,7 +17,7 @@ from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import architecture_names, task_names
 from bench.cli.printing import Column
 from bench.docstrings import attributes, description, paragraphs
-from bench.errors import UserError, did_you_mean
+from bench.errors import OR_A_PLUGIN, UserError, did_you_mean
 from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
@@ -131,9 +131,9 @@ def show_architectures(name: str | None, size: str, task: str, as_json: bool) ->
     """
     plugins.load_installed()
     if name is not None and name not in ARCHITECTURES:
-        raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}")
+        raise UserError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES, OR_A_PLUGIN)}")
     if task not in TASKS:
-        raise UserError(f"--task {task}{did_you_mean(task, TASKS)}")
+        raise UserError(f"--task {task}{did_you_mean(task, TASKS, OR_A_PLUGIN)}")
     example, sizes, out = TASKS[task].example(), _sizes(size), printing.Output()
     if as_json:
         chosen = {key: value for key, value in ARCHITECTURES.items() if name in (None, key)}

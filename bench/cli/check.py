@@ -1,6 +1,6 @@
 """`bench check`: print the verdict on every claim of a suite, and what changed since the last check.
 
-With `--null` or `--reversed` it tries the claims themselves, on made-up results.
+With `--null` or `--reversed` it tries the claims themselves (`bench.cli.try_claims`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from bench import check as checks
 from bench import results as pool_of
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
-from bench.check import worlds
 from bench.check.junit import junit as junit_xml
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
-from bench.cli.verdicts import counts, show_changes, show_counts, show_in_full, show_lines
+from bench.cli.try_claims import try_claims
+from bench.cli.verdicts import show_changes, show_counts, show_in_full, show_lines
 from bench.dispatch.status import run_statuses
 from bench.errors import UserError
 from bench.files import write_atomically, write_json
@@ -38,8 +38,6 @@ class CheckOptions:
         junit: a file to write for continuous integration.
         against: the file of an earlier check. The exit code is 1 if a claim that passed there fails now.
         allow_synthetic: judge synthetic results as if they were measured (tests).
-        null: judge made-up results in which nothing was learned, instead of results.
-        reverse: judge made-up results in which every stated order is reversed, instead of results.
         verbose: print each claim with its statement, source, reason and runs.
     """
 
@@ -47,8 +45,6 @@ class CheckOptions:
     junit: Path | None = None
     against: Path | None = None
     allow_synthetic: bool = False
-    null: bool = False
-    reverse: bool = False
     verbose: bool = False
 
 
@@ -99,11 +95,15 @@ def command(
     are missing, undecided or not comparable. 3: the suite or its claims file is wrong. With --null
     or --reversed: 0, whatever passes.
     """
-    options = CheckOptions(as_json, junit, against, allow_synthetic, null, reverse, verbose)
     choice = SuiteChoice.of(suite, changes)
-    raise typer.Exit(
-        try_claims(choice, options) if null or reverse else check_suite(choice, results, options)
-    )
+    if not (null or reverse):
+        options = CheckOptions(as_json, junit, against, allow_synthetic, verbose)
+        raise typer.Exit(check_suite(choice, results, options))
+    if null and reverse:
+        raise UserError("check: --null and --reversed are two worlds: give only one of them")
+    if junit or against:
+        raise UserError("check: --junit and --against are about results, --null and --reversed are not")
+    try_claims(choice, null=null, as_json=as_json, verbose=verbose)
 
 
 def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> int:
@@ -140,32 +140,6 @@ def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> in
     return code
 
 
-def try_claims(choice: SuiteChoice, options: CheckOptions) -> int:
-    """Print the claims that pass on made-up results; return the exit code 0. No result is read or written.
-
-    Raises:
-        UserError: options do not go together.
-    """
-    if options.null and options.reverse:
-        raise UserError("check: --null and --reversed are two worlds: give only one of them")
-    if options.junit or options.against:
-        raise UserError("check: --junit and --against are about results, --null and --reversed are not")
-    suite = choice.load()
-    claims = claims_of.load(claims_of.path_for(suite.path), suite)
-    world = worlds.null_world(suite) if options.null else worlds.reversed_world(claims, suite)
-    world = world.of(claims)
-    out = printing.Output()
-    if options.reverse and not world.reversed_claims and not options.as_json:
-        out.say(f"No claim of suite {suite.name} states an order: --reversed has nothing to reverse.")
-        return 0
-    verdicts = checks.check(claims, suite, world.pool, {}, allow_synthetic=True)
-    if options.as_json:
-        out.json(_trial_data(world, verdicts))
-    else:
-        _show_trial(suite, claims, world, verdicts, options.verbose, out)
-    return 0
-
-
 def _show(
     claims: claims_of.Claims,
     verdicts: Sequence[checks.Verdict],
@@ -193,48 +167,6 @@ def _show(
     show_counts(verdicts, out)
     if not options.verbose and any(verdict.verdict != "reproduced" for verdict in verdicts):
         out.say("--verbose gives the reason of each verdict, and the runs behind it.", style="dim")
-
-
-def _trial_data(world: worlds.World, verdicts: Sequence[checks.Verdict]) -> dict[str, Any]:
-    """The claims that pass on made-up results, for scripts."""
-    passing = [
-        {
-            "claim": verdict.claim,
-            "kind": verdict.kind,
-            "statement": verdict.statement,
-            "expected": verdict.expected,
-            "turned_round": verdict.claim in world.reversed_claims,
-            "reason": verdict.reason,
-        }
-        for verdict in verdicts
-        if verdict.verdict == "reproduced"
-    ]
-    counts = checks.to_json(verdicts)["counts"]
-    return {"world": world.name, "turned_round": world.reversed_claims, "passing": passing, "counts": counts}
-
-
-def _show_trial(
-    suite: Suite,
-    claims: claims_of.Claims,
-    world: worlds.World,
-    verdicts: Sequence[checks.Verdict],
-    verbose: bool,
-    out: printing.Output,
-) -> None:
-    turned = (
-        f" These are the orders of {printing.count(len(world.reversed_claims), 'claim')}."
-        if world.reversed_claims
-        else ""
-    )
-    out.say(f"Made-up results of suite {suite.name}: {world.description}.{turned}")
-    passing = [verdict for verdict in verdicts if verdict.verdict == "reproduced"]
-    if passing:
-        (show_in_full if verbose else show_lines)(passing, claims.claims, out)
-    if also := [verdict.claim for verdict in passing if verdict.claim in world.reversed_claims]:
-        out.say(f"Their order is reversed: {', '.join(also)}.")
-    others = counts(verdicts, without=["reproduced"])
-    rest = f" Verdicts on the others: {others}." if others else ""
-    out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")
 
 
 def verdicts_on(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench import plugins
+from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import KERNELS_HELP, RESULTS, Json, Plugins, Results, TaskSettings
 from bench.cli.printing import Column
@@ -23,7 +24,8 @@ ROWS = 8
 def command(
     plugin: Plugins,
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, or result files.")
+        list[str],
+        typer.Argument(metavar="RUN", help="Ids of runs, their beginnings, labels, or result files."),
     ],
     settings: TaskSettings,
     task: Annotated[
@@ -54,19 +56,18 @@ def command(
 
     plugins.load_installed()
     changed = task_settings(settings)
-    records = [
-        evaluate_model(
-            run, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **changed
-        )
-        for run in runs
-    ]
     out = printing.Output()
+    records = []
+    for file in pool_of.result_files(runs, results):  # all are found before the first is scored
+        record = evaluate_model(
+            file, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **changed
+        )
+        records.append(record)
+        if not as_json:  # at once: a later model may fail
+            show(out, record)
     if as_json:
         out.json([record.model_dump(mode="json") for record in records])
-        return
-    for record in records:
-        show(out, record)
-    if store:
+    elif store:
         out.say("Stored beside the results; bench export --table evaluations lists them.", "dim")
 
 

@@ -49,12 +49,18 @@ def init(target: str, plugin: bool, claims: bool) -> None:
         claims: also write claims.
 
     Raises:
-        UserError: a file exists, or the name is not possible.
+        UserError: a file exists, the name is not possible, or the target is the name of a file.
     """
+    if not Path(target).is_dir() and Path(target).suffix in (".yaml", ".yml"):
+        stem = Path(target).stem
+        raise UserError(
+            f"{target}: expected a folder, or a name without an ending: "
+            f"bench init {stem} writes suites/{stem}.yaml"
+        )
     is_folder = Path(target).is_dir() or any(mark and mark in target for mark in ("/", os.sep, os.altsep))
     folder, name = (Path(target), NAME) if is_folder else (Path(), target)
     if fault := name_fault(name):
-        raise UserError(f"{name}: {fault}")
+        raise UserError(f"name of the suite: {fault}")
     if name in shipped.paths():
         raise UserError(f"{name}: a suite of this name ships with bench; give another name")
     suite = folder / "suites" / f"{name}.yaml"

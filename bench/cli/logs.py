@@ -79,7 +79,7 @@ def _find(name: str, results: Path) -> str:
     Raises:
         UserError: no run of that name was started, or several ids begin with it.
     """
-    beginning = name.rsplit("-", 1)[-1]
+    beginning = pool_of.id_in(name)
     logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
     submitted = {
         run

@@ -62,6 +62,8 @@ def follow(
 
 @dataclass
 class _Active:
+    """A run that trains: its last heartbeat. `loss` is None before the first window of steps has ended."""
+
     step: int
     steps_per_second: float
     loss: float | None
@@ -69,6 +71,22 @@ class _Active:
 
 @dataclass
 class _View:
+    """What is on the screen while runs train.
+
+    Attributes:
+        todo: the runs that the command trains.
+        results: the pool of results.
+        workers: the local pool or the cluster.
+        out: the terminal.
+        began: when this command began to train, as `time.monotonic()`.
+        ended: outcomes of the runs that have ended, by id: finished, diverged or failed.
+        active: the runs that train now, by id.
+        first_steps: the step at which each run was seen first, by id; earlier steps are no work of this call.
+        last_active: when a run trained last, or waiting was last mentioned, as `time.monotonic()`.
+        named_holders: processes that a message has named already.
+        live: the live table; None if the output is no terminal.
+    """
+
     todo: list[Planned]
     results: Path
     workers: Workers
@@ -77,8 +95,8 @@ class _View:
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
     first_steps: dict[str, int] = field(default_factory=dict)
-    moved: float = field(default_factory=time.monotonic)
-    holders: set[str] = field(default_factory=set)
+    last_active: float = field(default_factory=time.monotonic)
+    named_holders: set[str] = field(default_factory=set)
     live: Live | None = None
 
     def __post_init__(self) -> None:
@@ -122,14 +140,14 @@ class _View:
         """Name the processes that hold the remaining runs, once, if nothing has happened for a while."""
         now = time.monotonic()
         if self.active or len(self.ended) == len(self.todo):
-            self.moved = now
-        elif now - self.moved > WAITING_SECONDS:
-            self.moved = now
+            self.last_active = now
+        elif now - self.last_active > WAITING_SECONDS:
+            self.last_active = now
             remaining = [entry for entry in self.todo if entry.run.id not in self.ended]
             holders = Counter(Folder.of(self.results, entry.run.id).held_by() for entry in remaining)
             for holder, count in holders.items():
-                if holder is not None and holder not in self.holders:
-                    self.holders.add(holder)
+                if holder is not None and holder not in self.named_holders:
+                    self.named_holders.add(holder)
                     runs = f"{printing.count(count, 'run')} held by {holder}"
                     self.out.say(f"Waiting for {runs}; taken over when that process ends.", style="yellow")
 

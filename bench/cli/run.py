@@ -54,7 +54,7 @@ from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError
 from bench.plan.memory import Memories
 from bench.plan.planned import Planned, longest_first, plan, stacked
 from bench.plan.time import Speeds, most_measured
@@ -367,10 +367,6 @@ def _workers(
     """The workers to start, each able to do every run of `todo`."""
     from bench.kernels import backends, product
 
-    if choices.device not in ("auto", "cpu", "cuda"):
-        devices = ("auto", "cpu", "cuda")  # by its letters, "gpu" is closer to cpu than to cuda
-        nearest = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
-        raise UserError(f"--device {choices.device}{nearest or did_you_mean(choices.device, devices)}")
     try:
         workers = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
     except ValueError as error:

@@ -15,6 +15,7 @@ from bench.plan.planned import Planned
 from bench.run import Run
 
 CLUSTERS = ("local", "slurm")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ def check_choices(choices: RunChoices, machine: Machine) -> None:
     """
     if choices.retry not in (None, "failed"):
         raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
+    if choices.device not in DEVICES:
+        # By its letters, "gpu" is closer to cpu than to cuda.
+        nearest = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
+        raise UserError(f"--device {choices.device}{nearest or did_you_mean(choices.device, DEVICES)}")
     if choices.cluster not in CLUSTERS:
         raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
     if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):

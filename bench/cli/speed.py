@@ -80,7 +80,11 @@ def command(
 ) -> None:
     """Time whole training steps on this machine's device, alone and in stacks. Plans use the times."""
     grid = Grid(
-        words(architectures), words(sizes), words(tasks), words(precisions), numbers(stacks, "--stacks")
+        words(architectures, "--architectures"),
+        words(sizes, "--sizes"),
+        words(tasks, "--tasks"),
+        words(precisions, "--precisions"),
+        numbers(stacks, "--stacks"),
     )
     show_speed(grid, SpeedChoices(SuiteChoice.optional(suite, changes), results, output, profile, peer, json))
 
@@ -97,7 +101,7 @@ class SpeedChoices:
     as_json: bool
 
 
-def words(text: str | None) -> tuple[str, ...] | None:
+def words(text: str | None, option: str) -> tuple[str, ...] | None:
     """The words of an option, separated by commas; None if the option is missing.
 
     Raises:
@@ -106,7 +110,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     if not (names := tuple(word.strip() for word in text.split(",") if word.strip())):
-        raise UserError(f"'{text}' contains no name: expected names separated by commas")
+        raise UserError(f"{option} {text}: contains no value: expected values separated by commas")
     return tuple(dict.fromkeys(names))
 
 
@@ -116,7 +120,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     Raises:
         UserError: a value is not a whole number.
     """
-    values = words(text) or ()
+    values = words(text, option) or ()
     if wrong := [value for value in values if not value.isdecimal()]:
         raise UserError(f"{option} {wrong[0]}: expected whole numbers separated by commas, such as 1,16")
     return tuple(int(value) for value in values)

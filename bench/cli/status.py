@@ -36,6 +36,7 @@ from bench.cli.printing import Column
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
+from bench.errors import UserError
 from bench.files import room_left
 from bench.plan.planned import Planned, Total, plan
 from bench.results.flops_axis import AXIS
@@ -64,10 +65,16 @@ def command(
 
 
 def show_status(choice: SuiteChoice, results: Path, watch: bool = False, as_json: bool = False) -> None:
-    """Print the progress of a suite, once or until interrupted."""
+    """Print the progress of a suite, once or until interrupted.
+
+    Raises:
+        UserError: options do not go together.
+    """
+    if watch and as_json:
+        raise UserError("status: --watch is for people and --json for scripts: give only one of them")
     suite = choice.load()
     out = printing.Output()
-    if watch and not as_json:
+    if watch:
         _watch(suite, choice, results, out)
         return
     view = _View.of(suite, choice, results)

@@ -14,7 +14,7 @@ from bench.cli.arguments import Json, Plugins
 from bench.cli.completion import task_names
 from bench.cli.printing import Column
 from bench.docstrings import paragraphs
-from bench.errors import UserError, did_you_mean
+from bench.errors import OR_A_PLUGIN, UserError, did_you_mean
 from bench.paper import protocol
 from bench.tasks import TASKS, Task
 
@@ -38,11 +38,17 @@ def command(
 
 
 def show_tasks(name: str | None, differences: bool, as_json: bool) -> None:
-    """Print all tasks, or one by name, or the table of differences as Markdown."""
+    """Print all tasks, or one by name, or the table of differences as Markdown.
+
+    Raises:
+        UserError: the task is unknown, or options do not go together.
+    """
+    if differences and (name is not None or as_json):
+        raise UserError("tasks: --differences is a table of all tasks: leave out TASK and --json")
     plugins.load_installed()
     out = printing.Output()
     if name is not None and name not in TASKS:
-        raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS)}")
+        raise UserError(f"unknown task '{name}'{did_you_mean(name, TASKS, OR_A_PLUGIN)}")
     if as_json:
         out.json(
             {

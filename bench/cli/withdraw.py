@@ -72,6 +72,8 @@ def withdraw_results(
             )
         _list(results, ids, out)
     elif undo:
+        if reason is not None:
+            raise UserError("--undo takes no --reason: the withdrawals are removed with theirs")
         _undo(results, ids, terms, out)
     else:
         if not (reason or "").strip():
@@ -112,6 +114,8 @@ def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out:
 
 def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output) -> None:
     entries = withdrawn.withdrawals(results)
+    if not entries:
+        raise UserError(f"{results}: no result is withdrawn, so there is nothing to undo")
     pool = pool_of.load(results)
     candidates = [
         _Candidate(entry.id, pool.withdrawn_records.get((entry.id, entry.sha256)), entry=entry)

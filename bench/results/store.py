@@ -7,7 +7,8 @@ import errno
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,8 @@ def require(results: Path) -> Path:
         return results
     if problems:  # for example a folder that cannot be read
         raise UserError(f"{results}: no result that can be read; {'; '.join(problems[:MOST_PROBLEMS])}")
+    if results.exists() and not results.is_dir():
+        raise UserError(f"{results}: is a file, expected a folder of results")
     way = "`bench run SUITE` trains and writes some, and --results names another folder"
     if results.is_dir():
         raise UserError(f"{results}: no result in this folder; {way}")
@@ -267,6 +270,48 @@ def _counting(results: Path, path: Path, key: str) -> Record | None:
     return None
 
 
+def result_files(names: Iterable[str | Path], results: str | Path) -> list[Path]:
+    """Find the result files of runs, each once. The folder of results is read once, and only for ids.
+
+    Args:
+        names: ids of runs, beginnings of ids, labels, or paths of result files.
+        results: the folder of results, where ids are looked up.
+
+    Raises:
+        UserError: there is no such file, or no run or more than one run whose id begins so.
+    """
+    files = {name: Path(name) for name in map(str, names)}
+    ids = [name for name in files if not name.endswith(".json")]
+    if ids:
+        pool = load(require(Path(results)))
+        files |= {name: _path_in(name, Path(results), pool) for name in ids}
+    if absent := [path for path in files.values() if not path.exists()]:
+        raise UserError(f"{absent[0]}: no such file")
+    return list(dict.fromkeys(files.values()))
+
+
+def id_in(name: str) -> str:
+    """The id in a name that commands print, `linear_regression/mamba-2x32-…-<id>`. An id is its own."""
+    return name.rsplit("-", 1)[-1]
+
+
+def _path_in(name: str, results: Path, pool: Pool) -> Path:
+    """The result file of the run that a name means (`result_files`)."""
+    beginning = id_in(name)
+    matches = [whole for kind, whole in pool.paths if kind == "run" and whole.startswith(beginning)]
+    if len(matches) == 1:
+        return pool.paths["run", matches[0]]
+    if matches:
+        raise UserError(
+            f"{results}: the ids of {len(matches)} runs begin with '{beginning}'; give more of it"
+        )
+    if any(entry.id.startswith(beginning) for entry in pool.withdrawn):
+        raise UserError(f"{beginning}: was withdrawn; give the path of its result file to load it anyway")
+    if os.path.exists(name):
+        raise UserError(f"{name}: expected the id of a run, or the path of its result file (.json)")
+    raise UserError(f"{results}: no result of a run {name}; bench plan SUITE lists ids and states")
+
+
 def _has_own_name(path: Path, record: Record) -> bool:
     """Whether a file has the name and folder that its result is written to."""
     if isinstance(record, RunRecord):
@@ -327,6 +372,10 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
+_USUAL_NAME = re.compile(r"-[0-9a-f]{12}\.json$")
+"""How the name of a result file ends, if nobody has renamed it. Folders of reports have other JSON files."""
+
+
 def _siblings(folder: Path) -> list[str]:
     """Names of folders with results beside a folder that does not exist."""
     try:
@@ -336,5 +385,8 @@ def _siblings(folder: Path) -> list[str]:
     return [
         path.name
         for path in sorted(beside)
-        if not path.name.startswith(".") and (any(path.glob("*/*.json")) or any(path.glob("*.json")))
+        if not path.name.startswith(".")
+        and any(
+            _USUAL_NAME.search(file.name) for pattern in ("*.json", "*/*.json") for file in path.glob(pattern)
+        )
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import UserError, did_you_mean
+from bench.errors import OR_A_PLUGIN, UserError, did_you_mean
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import LARGEST, Size, size_key
 from bench.paper.sizes import sizes_of
@@ -107,14 +107,14 @@ def _run(architecture: str, size: Size, task: str, precision: str) -> Run:
 
 
 def _check(grid: Grid) -> None:
-    for option, words, valid in (
-        ("--architectures", grid.architectures, ARCHITECTURES),
-        ("--tasks", grid.tasks, TASKS),
-        ("--precisions", grid.precisions, PRECISIONS),
+    for option, words, valid, otherwise in (
+        ("--architectures", grid.architectures, ARCHITECTURES, OR_A_PLUGIN),
+        ("--tasks", grid.tasks, TASKS, OR_A_PLUGIN),
+        ("--precisions", grid.precisions, PRECISIONS, ""),
     ):
         for word in words or ():
             if word not in valid:
-                raise UserError(f"{option} {word}{did_you_mean(word, valid)}")
+                raise UserError(f"{option} {word}{did_you_mean(word, valid, otherwise)}")
     if any(stack < 1 for stack in grid.stacks):
         raise UserError(f"--stacks {min(grid.stacks)}: a stack has at least one member")
     if any(stack > MOST_MEMBERS for stack in grid.stacks):

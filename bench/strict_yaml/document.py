@@ -142,6 +142,8 @@ def read(path: Path) -> Document:
     except FileNotFoundError:
         fault = "is a link that leads nowhere" if path.is_symlink() else f"no such file{_near(path)}"
         raise InvalidFile([f"{path}: {fault}"]) from None
+    except IsADirectoryError:
+        raise InvalidFile([f"{path}: is a folder, expected a YAML file"]) from None
     except OSError as error:
         raise InvalidFile([f"{path}: cannot be read: {error.strerror}"]) from None
     if len(data) > MOST_BYTES:
@@ -250,6 +252,7 @@ _IN_PLAIN_WORDS = (
     ("while scanning a quoted scalar", True, "a quotation mark is not closed"),
     ("but found another document", False, "a file has one document: leave out '---' between two"),
     ("cannot start any token", False, "no value begins with this character: put text in quotes"),
+    ("expected the node content", False, "a value is missing before this place, or a comma is too many"),
     ("while scanning an alias", True, "an alias (*) without a name: put text in quotes"),
     ("found undefined alias", False, "an alias (*) of a name that no anchor (&) gives: put text in quotes"),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from bench import plugins
-from bench.errors import UserError, did_you_mean
+from bench.errors import OR_A_PLUGIN, UserError, did_you_mean
 from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
@@ -86,7 +86,7 @@ def is_known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints:
     if isinstance(word, str) and word in valid:
         return True
     if isinstance(word, str):
-        own = "; one of your own is loaded by --plugin FILE" if noun in plugins.KINDS else ""
+        own = OR_A_PLUGIN if noun in plugins.KINDS else ""
         right = _as_suites_write(word, valid) or did_you_mean(word, valid, own)
         complaints.append(Complaint(loc, f"unknown {noun} '{word}'{right}"))
     else:

@@ -51,7 +51,7 @@ def load_model(which: str | Path, results: str | Path = "results") -> Model:
     needs `bench.plugins.load` first.
 
     Args:
-        which: the id of a run, its beginning, or the path of its result file.
+        which: the id of a run, its beginning, its label, or the path of its result file.
         results: the folder of results, where an id is looked up.
 
     Returns:
@@ -85,7 +85,7 @@ def load_trained(
     """Load a trained model with its result and its run.
 
     Args:
-        which: the id of a run, its beginning, or the path of its result file.
+        which: the id of a run, its beginning, its label, or the path of its result file.
         results: the folder of results, where an id is looked up.
         kernels: the kernels' backend of the model.
 
@@ -98,7 +98,7 @@ def load_trained(
     except ImportError:
         raise UserError("kept weights need safetensors: pip install 'icl-bench[weights]'") from None
 
-    path = Path(which) if str(which).endswith(".json") else _path_of(str(which), Path(results))
+    (path,) = pool_of.result_files([which], results)
     record, run = _recorded(path)
     weights = record.provenance.weights
     if weights is None:
@@ -117,19 +117,6 @@ def load_trained(
     return KeptModel(path, record, run, model.eval())
 
 
-def _path_of(beginning: str, results: Path) -> Path:
-    """The result file of the run whose id begins so."""
-    pool = pool_of.load(pool_of.require(results))
-    matches = [whole for kind, whole in pool.paths if kind == "run" and whole.startswith(beginning)]
-    if len(matches) == 1:
-        return pool.paths["run", matches[0]]
-    if matches:
-        raise UserError(f"{results}: {len(matches)} runs begin with {beginning}; give more of the id")
-    if any(entry.id == beginning for entry in pool.withdrawn):
-        raise UserError(f"{beginning}: was withdrawn; give the path of its result file to load it anyway")
-    raise UserError(f"{results}: no result of a run {beginning}; bench plan SUITE lists ids and states")
-
-
 def _recorded(path: Path) -> tuple[RunRecord, Run]:
     """The result at `path` and the run that it records."""
     try:
@@ -146,7 +133,10 @@ def _recorded(path: Path) -> tuple[RunRecord, Run]:
         ("architecture", record.run.architecture.name, architecture),
     ):
         if definition is None:
-            raise UserError(f"{path}: unknown {kind} '{name}'; load the plugin that defines it first")
+            raise UserError(
+                f"{path}: unknown {kind} '{name}'; load the plugin that defines it first "
+                "(--plugin FILE, or bench.load_plugin)"
+            )
     assert task is not None
     settings = {name: field for name, field in recorded["task"].items() if name != "version"}
     try:

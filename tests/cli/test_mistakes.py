@@ -202,3 +202,59 @@ def test_a_number_beyond_every_machine_is_refused(place: Path, words: list[str])
     assert said(done, 2) == ""
     assert "Traceback" not in done.stderr
     assert words[-2] in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["status", "small.yaml", "--watch", "--json"], "--watch is for people and --json for scripts"),
+        (["tasks", "sparse_parity", "--differences"], "--differences is a table of all tasks"),
+        (["tasks", "--differences", "--json"], "--differences is a table of all tasks"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(place: Path, words: list[str], message: str) -> None:
+    done = bench(*words, cwd=place)
+    assert said(done, 2) == ""
+    assert message in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["mine.yaml", "suites/mine.yml"])
+def test_a_file_is_no_name_of_a_new_suite(tmp_path: Path, target: str) -> None:
+    done = bench("init", target, cwd=tmp_path)
+    assert said(done, 2) == ""
+    assert "bench init mine writes suites/mine.yaml" in done.stderr
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--device", "gpu"], "--device gpu, did you mean 'cuda'?"),
+        (["--cluster", "slurm", "--cluster-config", "results"], "results: is a folder, expected a YAML file"),
+    ],
+)
+def test_options_of_a_run_are_checked_also_where_nothing_is_left_to_run(
+    place: Path, words: list[str], message: str
+) -> None:
+    done = bench("run", "small.yaml", *words, cwd=place)
+    assert said(done, 2) == ""
+    assert message in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tasks", "mine"],
+        ["architectures", "mine"],
+        ["architectures", "--task", "mine"],
+        ["speed", "--tasks", "mine"],
+    ],
+)
+def test_a_name_that_is_unknown_may_be_one_of_a_plugin(place: Path, words: list[str]) -> None:
+    done = bench(*words, cwd=place)
+    assert said(done, 2) == ""
+    assert "one of your own is loaded by --plugin FILE" in done.stderr

@@ -148,6 +148,15 @@ def test_a_large_clip_is_found_by_its_digits(written: str) -> None:
         ("task=linear_regresion", "no task=linear_regresion, did you mean 'linear_regression'?"),
         ("clip=7", "no clip=7, expected one of: 10, 50"),
         ("state=failed", "no state=failed; state is now missing"),
+        (
+            "state=done",
+            "no state=done, expected one of: finished, diverged, running, queued, failed, missing",
+        ),
+        (
+            "state=missing,done",
+            "has state=done, expected one of: missing, finished, diverged, running, queued",
+        ),
+        ("=mamba", "filter term '=mamba' is not of the form field=pattern"),
         ("task=sparse_parity seed=1", "matches none of the suite's 18 runs: no seed=1, expected one of: 0"),
     ],
 )

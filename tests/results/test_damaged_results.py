@@ -218,6 +218,18 @@ def test_a_folder_without_results_is_refused_where_results_are_needed(tmp_path: 
         assert done.stderr.startswith("bench: empty: no result in this folder; `bench run SUITE` trains")
 
 
+@pytest.mark.slow
+def test_only_folders_with_results_are_suggested_and_a_file_is_none(tmp_path: Path) -> None:
+    suite = damaged_pools.pool_in(tmp_path)
+    said(bench("report", suite, cwd=tmp_path))  # reports have JSON files too
+    done = bench("export", "x.csv", "--results", "elsewhere", cwd=tmp_path)
+    assert said(done, 2) == ""
+    assert done.stderr == "bench: elsewhere: no such folder of results, expected one of: results\n"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file: is a file, expected a folder of results"):
+        results.require(tmp_path / "file")
+
+
 # Storing
 
 

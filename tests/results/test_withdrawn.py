@@ -142,7 +142,8 @@ def test_a_pattern_of_kinds_means_every_kind_that_it_matches(suite: Path) -> Non
         (["--filter", "commit=bad*"], "--reason is missing"),
         (["--filter", "comit=bad*", "--reason", "r"], "unknown filter field 'comit', did you mean 'commit'?"),
         (["--filter", "commit=c*", "--reason", "r"], "matches none of the 5 results under results"),
-        (["--filter", "id=*", "--undo"], "matches none of the 0 withdrawn results"),
+        (["--filter", "id=*", "--undo", "--reason", "r"], "--undo takes no --reason"),
+        (["--filter", "id=*", "--undo"], "results: no result is withdrawn"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(suite: Path, options: list[str], words: str) -> None:

@@ -109,14 +109,14 @@ def test_a_grid_that_cannot_be_meant_is_refused(grid: Grid, message: str) -> Non
 
 
 def test_options_are_words_and_numbers_separated_by_commas() -> None:
-    assert words(None) is None
-    assert words(" a, b,a,") == ("a", "b")
+    assert words(None, "--tasks") is None
+    assert words(" a, b,a,", "--tasks") == ("a", "b")
     assert numbers("1,16", "--stacks") == (1, 16)
     for text in ("1,x", "-1", "1.5"):
         with pytest.raises(UserError, match="--stacks"):
             numbers(text, "--stacks")
-    with pytest.raises(UserError, match="contains no name"):
-        words(",")
+    with pytest.raises(UserError, match="--tasks ,: contains no value"):
+        words(",", "--tasks")
 
 
 # Measuring

@@ -125,6 +125,7 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
         ("a: @b", "x.yaml:1:4: not valid YAML: no value begins with this character: put text in quotes"),
         ("a: *csv", "x.yaml:1:4: not valid YAML: an alias (*) of a name that no anchor (&) gives"),
         ("a: *.csv", "x.yaml:1:4: not valid YAML: an alias (*) without a name"),
+        ("a: [0,,1]", "x.yaml:1:7: not valid YAML: a value is missing before this place"),
         ("# nothing\n", "x.yaml:1:1: is empty"),
         ("[" * 3000, "x.yaml:1:101: is nested too deeply, more than 100 levels"),
     ],
@@ -164,7 +165,7 @@ def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(InvalidFile, match="cannot be read: Is a directory"):
+    with pytest.raises(InvalidFile, match="is a folder, expected a YAML file"):
         read(tmp_path)
 
 

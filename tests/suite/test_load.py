@@ -410,6 +410,7 @@ def test_a_point_cannot_choose_among_several_values(tmp_path: Path) -> None:
         ("name: x\nexperiments: {}\n", "x.yaml:2:14: experiments: there is none"),
         ("experiments: {a: {points: [3]}}\n", "x.yaml:1:1: missing key 'name'"),
         ("name: a b\n", "x.yaml:1:7: name: 'a b' is not made of letters"),
+        ("name: _x\n", "x.yaml:1:7: name: '_x' does not begin with a letter or a digit"),
         ("name: x\nexperiments:\n  a b: {}\n", "x.yaml:3:3: 'a b' is not made of letters"),
         ("name: x\nexperiments:\n  a: 3\n", "x.yaml:3:6: expected a mapping, got 3"),
         ("name: x\nexperiment: {}\n", "x.yaml:2:1: unknown key 'experiment', did you mean 'experiments'?"),

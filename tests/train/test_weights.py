@@ -60,6 +60,8 @@ def test_a_loaded_model_predicts_what_was_measured(trained: Path) -> None:
     for run, result in runs_of(trained):
         model = package.load_model(run.id[:8], results=trained / "results")
         assert not model.training
+        named = [f"{run.task.name}/{run.label}", run.id]
+        assert pool_of.result_files(named, trained / "results") == [pool_of.path_of(trained / "results", run)]
         assert sum(value.numel() for value in model.parameters()) == run.parameters
         assert result.provenance.stack
         assert result.provenance.stack.members == 2

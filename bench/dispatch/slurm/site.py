@@ -174,5 +174,6 @@ def load_site(path: Path | None) -> Site:
         if not path.is_file():
             return Site()
     elif not path.is_file():
-        raise UserError(f"--cluster-config {path}: no such file")
+        fault = "is a folder, expected a YAML file" if path.is_dir() else "no such file"
+        raise UserError(f"--cluster-config {path}: {fault}")
     return validate(read(path), Site)
