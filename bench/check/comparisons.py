@@ -116,10 +116,10 @@ Sides = tuple[Quantity, ...]
 def _pairs(claim: Claim) -> Iterator[tuple[Sides, Sides]]:
     """Pairs of which the claim states that the first is the lower."""
     operands = [quantity.operands for quantity in claim.quantities]
-    if isinstance(claim, OrderClaim | TrendClaim):
+    if isinstance(claim, TrendClaim):
         yield from itertools.combinations(operands, 2)
-    elif isinstance(claim, CountClaim):
-        yield from zip(operands[::2], operands[1::2], strict=True)
+    elif isinstance(claim, OrderClaim | CountClaim):
+        yield from claim.pairs(operands)
     elif isinstance(claim, BoundClaim | ValueClaim) and len(operands[0]) == 2:
         subject, reference = ((operand,) for operand in operands[0])
         if is_lower := _states_lower(claim):
