@@ -42,7 +42,7 @@ def measure(
         quantity: which number. Its reference (`relative_to`, `minus`) is ignored; see `combine`.
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
-        alternative: what is read instead of the choice, where these runs have it.
+        alternative: what is read instead of the choice, where it might as well have been chosen.
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -57,7 +57,10 @@ def measure(
         for size, of_size in candidates.items()
     }
     on_frontier = quantity.at_flops is not None
-    chosen = _choices(errors, alternative, on_frontier)
+    chosen = _choices(errors, None, on_frontier)
+    alternatives = _alternatives(errors, chosen, on_frontier)
+    if alternative in alternatives:
+        chosen = _choices(errors, alternative, on_frontier)
     diverged = {run.id for run in runs if not results[run.id].finished}
     if not chosen:
         if len(diverged) == len(runs):
@@ -71,7 +74,7 @@ def measure(
         words = _candidate_text(chosen[0].size, chosen[0].candidate, sum(map(len, candidates.values())))
         words += _other_candidates_text(finished[0], chosen[0].candidate)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
-    return replace(measurement, alternatives=_alternatives(errors, chosen, on_frontier))
+    return replace(measurement, alternatives=alternatives)
 
 
 _Errors = Mapping[Size, Mapping[Candidate, Errors]]

@@ -306,13 +306,10 @@ def _measured(
 
     An alternative is read on the side of which it is one; on both, where both are of the same runs.
     """
-    measured = []
-    for operand in quantity.operands:
-        runs = runs_of(operand, results.suite)
-        outcome = measure(operand, runs, results.pool)
-        if isinstance(outcome, Measurement) and alternative in outcome.alternatives:
-            outcome = measure(operand, runs, results.pool, alternative)
-        measured.append(outcome)
+    measured = [
+        measure(operand, runs_of(operand, results.suite), results.pool, alternative)
+        for operand in quantity.operands
+    ]
     reason = next((outcome for outcome in measured if isinstance(outcome, str)), None)
     return reason or combine(quantity, [outcome for outcome in measured if isinstance(outcome, Measurement)])
 
