@@ -20,12 +20,11 @@ from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import BUDGETS, Panel, absence_notes, of_one_plan
 from bench.report.figures.references import (
     LEVELS_RULE,
-    accuracy_limits,
     bound,
     draw,
     levels,
+    limit_scores,
     name_lines,
-    room_for_names,
 )
 from bench.report.style import PAPER, Look, in_style
 from bench.results.record import MAIN
@@ -231,13 +230,8 @@ def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks
     levels_shown = [reference.y[0] for other in group for reference in levels(other)]
     values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
     shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(budgets) if budgets else (1e15, 1e18)), ticks)
-    if scale.higher_is_better:
-        axes.set_ylim(*accuracy_limits(values, tall))
-        return
-    air = [] if budgets else [scale.trivial / 100]
-    low, high = shared_axes.log_limits([value for value in [*values, *air] if value > SMALLEST])
-    low, high = room_for_names(low, high, tall, logarithmic=True, below=len(levels(panel)) > 1)
-    shared_axes.logarithmic(axes, "y", low, high)
+    air = [] if budgets or scale.higher_is_better else [scale.trivial / 100]
+    limit_scores(axes, panel, [*values, *air], tall)
 
 
 def _spots(axes: Axes, panel: Panel) -> list[Spot]:

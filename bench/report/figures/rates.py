@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +18,7 @@ from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import Panel
-from bench.report.figures.references import accuracy_limits, draw, levels, name_lines, room_for_names
+from bench.report.figures.references import draw, levels, limit_scores, name_lines
 from bench.report.style import INK, Look, in_style
 from bench.results.record import MAIN
 
@@ -102,7 +102,7 @@ def _draw(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[Spot]:
     """Draw grey levels and every series; returns the spots of all seeds that finished."""
     grey, scale = levels(panel), panel.scale
     data = panel.data[panel.data["value"].notna()].assign(value=panel.data["value"].astype(float))
-    _limit(axes, panel, [*data["value"], *(level.y[0] for level in grey)])
+    limit_scores(axes, panel, [*data["value"], *(level.y[0] for level in grey)], TALL)
     draw(axes, grey)
     for series, look in panel.styles(looks).items():
         artists = _draw_series(axes, data[data["series"] == series], look)
@@ -131,16 +131,6 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, look: Mapping[str, Any]) -> lis
             zorder=5, **common,
         ),
     ]  # fmt: skip
-
-
-def _limit(axes: Axes, panel: Panel, values: Sequence[float]) -> None:
-    """Set the limits of the y axis: of accuracies, or of errors on a logarithmic axis."""
-    if panel.scale.higher_is_better:
-        axes.set_ylim(*accuracy_limits(values, TALL))
-        return
-    low, high = shared.log_limits([value for value in values if value > shared.SMALLEST])
-    below = len(levels(panel)) > 1
-    shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, logarithmic=True, below=below))
 
 
 def _caption(task: TaskResults) -> str:

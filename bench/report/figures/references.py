@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.digits import error_text
 from bench.report.data.references import level
-from bench.report.figures.axes import SMALLEST
+from bench.report.figures.axes import SMALLEST, log_limits, logarithmic
 from bench.report.figures.layout import LINE, text_width
 from bench.report.figures.panel import Panel
 from bench.report.style import MUTED
@@ -249,3 +249,22 @@ def room_for_names(
 def accuracy_limits(values: Iterable[float], tall: float) -> tuple[float, float]:
     """Limits of an axis of accuracies: from just below 1/2, or the lowest of `values`, to 1, and names."""
     return room_for_names(min([0.48, *values]), 1.005, tall, logarithmic=False, below=True)
+
+
+def limit_scores(
+    axes: Axes, panel: Panel, values: Iterable[float], tall: float, least: float = SMALLEST
+) -> None:
+    """Set the y axis of scores, with room for names: of accuracies, or of errors on a logarithmic axis.
+
+    Args:
+        axes: the axes.
+        panel: what is drawn; its `levels` are named.
+        values: what the axis must contain.
+        tall: height of the axes in inches.
+        least: errors up to this are below the axis.
+    """
+    if panel.scale.higher_is_better:
+        axes.set_ylim(*accuracy_limits(values, tall))
+        return
+    low, high = log_limits(value for value in values if value > least)
+    logarithmic(axes, "y", *room_for_names(low, high, tall, logarithmic=True, below=len(levels(panel)) > 1))

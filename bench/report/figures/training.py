@@ -15,7 +15,7 @@ from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import Panel
-from bench.report.figures.references import accuracy_limits, draw, levels, name_lines, room_for_names
+from bench.report.figures.references import draw, levels, limit_scores, name_lines
 from bench.report.style import Look, in_style
 from bench.results.record import MAIN
 
@@ -138,11 +138,7 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
     grey = levels(panel)
     data, scale = panel.data.sort_values("step"), panel.scale
     values = [*data["value"].astype(float), *(reference.y[0] for reference in grey)]
-    if scale.higher_is_better:
-        axes.set_ylim(*accuracy_limits(values, TALL))
-    else:
-        low, high = shared.log_limits(values)
-        shared.logarithmic(axes, "y", *room_for_names(low, high, TALL, logarithmic=True, below=len(grey) > 1))
+    limit_scores(axes, panel, values, TALL, least=0.0)
     draw(axes, grey)
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
