@@ -7,6 +7,7 @@ from pathlib import Path
 from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, SuiteWord
+from bench.digits import count_of
 from bench.dispatch.slurm.submit import cancel
 from bench.dispatch.status import run_statuses
 
@@ -28,13 +29,11 @@ def cancel_suite(choice: SuiteChoice, results: Path) -> None:
     suite = choice.load()
     out = printing.Output()
     if count := cancel(results, suite.name):
-        out.say(f"Cancelled {printing.count(count, 'job')} of suite {suite.name}. Running jobs save first.")
+        out.say(f"Cancelled {count_of(count, 'job')} of suite {suite.name}. Running jobs save first.")
         out.say("To resume, give the same bench run command again.")
     else:
         out.say(f"Suite {suite.name} has no job in the queue.")
     statuses = run_statuses(suite.runs, results, pool_of.load(results))
     running = sum(status.word == "running" and not status.job for status in statuses.values())
     if running:
-        out.say(
-            f"To stop {printing.count(running, 'run')} of a local `bench run`, press Ctrl-C in its terminal."
-        )
+        out.say(f"To stop {count_of(running, 'run')} of a local `bench run`, press Ctrl-C in its terminal.")

@@ -23,6 +23,7 @@ from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Json, Plugins, Results, SuiteChoice, SuiteWord
 from bench.cli.try_claims import try_claims
 from bench.cli.verdicts import show_changes, show_counts, show_in_full, show_lines
+from bench.digits import count_of
 from bench.dispatch.status import run_statuses
 from bench.errors import UserError
 from bench.files import write_atomically, write_json
@@ -162,7 +163,7 @@ def _show(
     show_changes(changes, "the last check" if options.against is None else str(options.against), out)
     if mixed := sum(verdict.note is not None for verdict in verdicts):
         named = "" if options.verbose else " (--verbose names them)"
-        claimed = printing.count(mixed, "claim")
+        claimed = count_of(mixed, "claim")
         out.say(f"{claimed} read from runs of several devices, kernels or precisions{named}.", style="yellow")
     show_counts(verdicts, out)
     if not options.verbose and any(verdict.verdict != "reproduced" for verdict in verdicts):

@@ -15,6 +15,7 @@ from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import Json
 from bench.cli.printing import Column
+from bench.digits import count_of
 from bench.results import compare as comparing
 
 STYLES = {"same": "dim", "better": "green", "worse": "red", "not comparable": "yellow"}
@@ -80,10 +81,10 @@ def compare_folders(before: Path, after: Path, tolerance: float, every: bool, as
         out.print(printing.table(out, columns, rows))
         out.print()
     words = ", ".join(f"{counts[word]} {word}" for word in STYLES if counts[word])
-    out.say(f"{printing.count(len(comparisons), 'run')} in both: {words or 'nothing to compare'}.")
+    out.say(f"{count_of(len(comparisons), 'run')} in both: {words or 'nothing to compare'}.")
     for folder, count in zip((before, after), only, strict=True):
         if count:
-            out.say(f"{printing.count(count, 'run')} only in {folder}.")
+            out.say(f"{count_of(count, 'run')} only in {folder}.")
     for pool in pools:
         for problem in pool.problems:
             out.say(problem, style="yellow")

@@ -12,6 +12,7 @@ from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import KERNELS_HELP, RESULTS, Json, Plugins, Results, TaskSettings
 from bench.cli.printing import Column
+from bench.digits import count_of
 from bench.results.evaluations import marks, metric, normalised, positions
 from bench.results.record import EvaluationRecord
 from bench.run import MOST_PROMPTS
@@ -89,7 +90,7 @@ def show(out: printing.Output, record: EvaluationRecord) -> None:
             Column(kind, number=True),
             Column("error", number=True),
         ]
-        out.say(f"{record.id} on {record.task.name}, {name}: {printing.count(count, 'prompt')}")
+        out.say(f"{record.id} on {record.task.name}, {name}: {count_of(count, 'prompt')}")
         out.print(printing.table(out, columns, rows))
         out.print()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
+from bench.digits import count_of
 from bench.plan.planned import Planned, Total
 
 
@@ -17,11 +18,11 @@ def expected_cost(todo: list[Planned], choice: SuiteChoice, workers: int, device
     if total.seconds is None:
         return f"an unknown time ({how_to})"
     estimated = [entry for entry in todo if entry.remaining_seconds is not None]
-    used = printing.count(min(len(todo), workers), "worker") + (f" with {device}" if device else "")
+    used = count_of(min(len(todo), workers), "worker") + (f" with {device}" if device else "")
     seconds = _seconds([entry.remaining_seconds or 0.0 for entry in estimated], workers)
     time = f"{printing.duration(seconds)} on {used}"
     if total.unknown:
-        return f"at least {time}, with {printing.count(total.unknown, 'run')} unknown ({how_to})"
+        return f"at least {time}, with {count_of(total.unknown, 'run')} unknown ({how_to})"
     measured = all(entry.estimate.basis == "measured" for entry in todo)
     return f"about {time} ({'at' if measured else 'scaled from'} measured speeds)"
 

@@ -10,6 +10,7 @@ import typer
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Results
 from bench.cli.printing import Column
+from bench.digits import count_of
 from bench.errors import UserError, did_you_mean
 
 
@@ -62,7 +63,7 @@ def export_results(path: Path | None, results: Path, table: str = "results") -> 
     for problem in frame.attrs["problems"]:
         out.say(problem, style="yellow")
     key, noun = ("id", "run") if "id" in frame else ("task_id", "task")
-    out.say(f"{printing.count(len(frame), 'row')} of {printing.count(frame[key].nunique(), noun)} in {path}.")
+    out.say(f"{count_of(len(frame), 'row')} of {count_of(frame[key].nunique(), noun)} in {path}.")
 
 
 def describe_columns(table: str = "results") -> None:

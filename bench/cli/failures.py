@@ -22,6 +22,7 @@ from bench.cli.arguments import (
     SuiteChoice,
     SuiteWord,
 )
+from bench.digits import count_of
 from bench.dispatch.failure_causes import Cause, cause
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
@@ -96,14 +97,14 @@ def show_failures(choice: SuiteChoice, results: Path, as_json: bool = False) -> 
 
 def _show(reason: Cause, failed: list[_Failed], choice: SuiteChoice, out: printing.Output) -> None:
     kind, message = reason
-    out.say(f"{printing.count(len(failed), 'run')}: {kind}: {message}", style="bold red")
+    out.say(f"{count_of(len(failed), 'run')}: {kind}: {message}", style="bold red")
     for line in _traceback(failed[-1].record):
         out.say(f"  {line}", style="dim")
     for entry in failed[:MOST_NAMED]:
         run = entry.planned.run
         out.say(f"  {run.task.name}/{run.label}")
     if len(failed) > MOST_NAMED:
-        out.say(f"  … and {printing.count(len(failed) - MOST_NAMED, 'run')} more")
+        out.say(f"  … and {count_of(len(failed) - MOST_NAMED, 'run')} more")
     out.say(f"  try again: {_retry(failed, choice)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from bench.cli import printing
+from bench.digits import count_of
 from bench.dispatch.job import Machine
 from bench.dispatch.slurm.site import Site
 from bench.environment import gpu_memory_mib
@@ -87,6 +88,6 @@ def _described(large: list[tuple[Planned, Memory]], where: str) -> str:
     verb = "is" if len(large) == 1 else "are"
     basis = "at most; unknown" if need.basis == "unknown" else need.basis
     return (
-        f"{printing.count(len(large), 'run')} {verb} too large for {where}: "
+        f"{count_of(len(large), 'run')} {verb} too large for {where}: "
         f"{entry.run.task.name}/{entry.run.label} is expected to take {need.mib:,} MiB ({basis})"
     )

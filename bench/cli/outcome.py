@@ -15,6 +15,7 @@ from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.signals import exit_code
 from bench.cli.time_limit import UNFINISHED
+from bench.digits import count_of
 from bench.dispatch.job import Baselines, Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.queue import ask_queue
@@ -35,8 +36,8 @@ def say_states(name: str, chosen: list[Planned], todo: list[Planned], out: print
     words = Counter(entry.status.word for entry in chosen)
     states = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
     flops = printing.flops(sum(entry.axis_flops for entry in todo))
-    ahead = f" {printing.count(len(todo), 'run')} to train, {flops} {printing.FLOPS}." if todo else ""
-    out.say(f"Suite {name}: {printing.count(len(chosen), 'run')} ({states}).{ahead}")
+    ahead = f" {count_of(len(todo), 'run')} to train, {flops} {printing.FLOPS}." if todo else ""
+    out.say(f"Suite {name}: {count_of(len(chosen), 'run')} ({states}).{ahead}")
 
 
 def confirm(seconds: float, cost: str, yes: bool) -> None:
@@ -95,7 +96,7 @@ def conclude(
             f"  {name_of(job)}: failed: {failure.get('class', 'no result')}: {failure.get('message', '')}"
         )
     if reason := order.abandoned():
-        out.say(f"Abandoned: {reason}. {printing.count(words['missing'], 'run')} not started.", style="red")
+        out.say(f"Abandoned: {reason}. {count_of(words['missing'], 'run')} not started.", style="red")
     if words["failed"] or lost:
         out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
         raise typer.Exit(1)
@@ -188,9 +189,9 @@ def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
     for steps, done in saved.items():
         least, most = min(done), max(done)
         where = f"step {most:,}" if least == most else f"steps {least:,} to {most:,}"
-        yield f"{printing.count(len(done), 'stack')} saved at {where} of {steps:,}"
+        yield f"{count_of(len(done), 'stack')} saved at {where} of {steps:,}"
     if late:
-        yield f"{printing.count(late, 'stack')} will resume from an earlier checkpoint"
+        yield f"{count_of(late, 'stack')} will resume from an earlier checkpoint"
 
 
 def say_failed(chosen: list[Planned], choice: SuiteChoice, out: printing.Output) -> None:

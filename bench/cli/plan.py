@@ -28,6 +28,7 @@ from bench.cli.arguments import (
 )
 from bench.cli.printing import Column
 from bench.cli.run_list import show_runs
+from bench.digits import count_of
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
 from bench.plan.planned import Planned, Total, plan, stacked
@@ -146,15 +147,15 @@ def _remarks(choice: SuiteChoice, planned: list[Planned], speeds: Speeds) -> Ite
         yield f"Unknown: no similar run was measured. Measure on this machine with: bench speed {choice}"
     if stopping := [entry for entry in planned if entry.run.stop is not None and not entry.has_ended]:
         yield (
-            f"{printing.count(len(stopping), 'run')} may stop earlier, after convergence: steps, times and "
+            f"{count_of(len(stopping), 'run')} may stop earlier, after convergence: steps, times and "
             "FLOPs are the most there can be."
         )
     missing = [entry for entry in planned if not entry.has_ended]
     if any(entry.estimate.members > 1 for entry in missing):
         sizes = Counter(Counter(entry.stack for entry in missing).values())
         described = ", ".join(f"{number:,} of {size}" for size, number in sorted(sizes.items(), reverse=True))
-        stacks = printing.count(sum(sizes.values()), "stack")
-        yield f"{printing.count(len(missing), 'run')} without a result form {stacks}: {described}."
+        stacks = count_of(sum(sizes.values()), "stack")
+        yield f"{count_of(len(missing), 'run')} without a result form {stacks}: {described}."
 
 
 def _as_json(name: str, planned: list[Planned], speeds: Speeds) -> dict[str, Any]:

@@ -18,9 +18,6 @@ from rich.text import Text
 from bench.cli.stdout import READER_LEFT, abandon, data_stream, speaks_utf8
 from bench.digits import count_of
 
-count = count_of
-"""`printing.count`, for the commands."""
-
 STATE_STYLES = {
     "finished": "green",
     "running": "cyan",
@@ -217,4 +214,4 @@ def expected(seconds: float | None, unknown: int) -> str:
     """
     if seconds is None or (unknown and not seconds):
         return "unknown"
-    return f"≥ {duration(seconds)}, {count(unknown, 'run')} unknown" if unknown else duration(seconds)
+    return f"≥ {duration(seconds)}, {count_of(unknown, 'run')} unknown" if unknown else duration(seconds)

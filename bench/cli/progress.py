@@ -19,6 +19,7 @@ from rich.text import Text
 from bench.cli import printing
 from bench.cli.printing import Column
 from bench.cli.time_limit import Deadline, TimeUp
+from bench.digits import count_of
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
 from bench.plan.planned import Planned
@@ -148,7 +149,7 @@ class _View:
             for holder, count in holders.items():
                 if holder is not None and holder not in self.named_holders:
                     self.named_holders.add(holder)
-                    runs = f"{printing.count(count, 'run')} held by {holder}"
+                    runs = f"{count_of(count, 'run')} held by {holder}"
                     self.out.say(f"Waiting for {runs}; taken over when that process ends.", style="yellow")
 
     def _outcome(self, entry: Planned, folder: Folder) -> str | None:
@@ -242,7 +243,7 @@ class _View:
         overall = Table.grid(padding=(0, 1))
         overall.add_row(
             ProgressBar(max(total, 1.0), flops, width=20),
-            f"{len(self.ended)} of {printing.count(len(self.todo), 'run')}, "
+            f"{len(self.ended)} of {count_of(len(self.todo), 'run')}, "
             f"{printing.flops(flops)} of {printing.flops(total)} {printing.FLOPS}, {self._eta()}",
         )
         return Group(table, overall)

@@ -17,6 +17,7 @@ from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice
 from bench.cli.check import verdicts_on
 from bench.cli.completion import suite_words
+from bench.digits import count_of
 from bench.dispatch.status import run_statuses
 from bench.errors import InvalidFile, UserError
 from bench.suite import shipped
@@ -91,7 +92,7 @@ def _write(
     complete = sum(word in ("finished", "diverged") for word in words.values())
     page = reports / suite.name / "index.html"
     out.say(
-        f"{suite.name}: {complete:,} of {printing.count(len(words), 'run')} have results; "
+        f"{suite.name}: {complete:,} of {count_of(len(words), 'run')} have results; "
         f"{len(written)} files written. Open {page}"
     )
 

@@ -43,6 +43,7 @@ from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
 from bench.cli.track import tracked
+from bench.digits import count_of
 from bench.dispatch.job import Baselines, Job, Machine, is_done
 from bench.dispatch.local import LocalPool
 from bench.dispatch.machines import machines
@@ -259,12 +260,12 @@ def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output)
     """Print what there is to do, and what may surprise the user about it."""
     say_states(work.suite.name, work.chosen, work.todo, out)
     if resumed := [run for run in work.companions if not is_done(run, results)]:
-        count = printing.count(len(resumed), "run")
+        count = count_of(len(resumed), "run")
         out.say(f"{count} more will train, because a stack that was begun resumes whole.")
     say_outdated(work.chosen, work.pool, out)
     if machine.keep_weights and (weightless := _without_weights(work.chosen, work.pool)):
         out.say(
-            f"{printing.count(weightless, 'finished run')} without weights: trained without --keep-weights. "
+            f"{count_of(weightless, 'finished run')} without weights: trained without --keep-weights. "
             "They stay as they are."
         )
 
@@ -380,7 +381,7 @@ def _workers(
     for name, count in precisions.items():
         if why := product.unavailable(name, workers[0].device):
             raise UserError(
-                f"{printing.count(count, 'run')} in precision {name} cannot train here: {why}; "
+                f"{count_of(count, 'run')} in precision {name} cannot train here: {why}; "
                 "choose precision: fp32 in the suite, or run on an NVIDIA GPU"
             )
     return workers

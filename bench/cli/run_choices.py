@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import tracking
-from bench.cli import printing
+from bench.digits import count_of
 from bench.dispatch.job import Machine
 from bench.errors import UserError, did_you_mean
 from bench.json_data import leaves
@@ -96,7 +96,7 @@ def check_spread(spread: int, todo: list[Planned]) -> None:
     if dropout:
         names = ", ".join(sorted({entry.run.architecture.name for entry in dropout}))
         raise UserError(
-            f"--gpus-per-run {spread}: {printing.count(len(dropout), 'run')} of {names} have dropout, which "
+            f"--gpus-per-run {spread}: {count_of(len(dropout), 'run')} of {names} have dropout, which "
             "draws other numbers on several devices; exclude them with --filter and train them on one device"
         )
     for entry in todo:

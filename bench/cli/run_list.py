@@ -12,6 +12,7 @@ from rich.text import Text
 from bench.cli import printing
 from bench.cli.printing import Column
 from bench.cli.task_names import TaskName, task_names
+from bench.digits import count_of
 from bench.models.sizes import size_text
 from bench.plan.planned import Planned
 from bench.run import SETTINGS, Run, text_of
@@ -78,7 +79,7 @@ def _show_experiments(
             name for name in (*_ALWAYS, *varying) if name == "architecture" or _vary(settings[name], entries)
         ]
         shared = [name for name in (*_ALWAYS, *varying) if name not in shown]
-        facts = [printing.count(len(entries), "run"), *_stated(settings, shared, entries)]
+        facts = [count_of(len(entries), "run"), *_stated(settings, shared, entries)]
         facts += [] if same_prompts else _evaluation_prompts(entries)
         out.print(Text.assemble((experiment, "bold"), ": ", ", ".join(facts)))
         _say_others({entry.run.task_id: names[entry.run.task_id] for entry in entries}, out)

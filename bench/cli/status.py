@@ -33,6 +33,7 @@ from bench.cli.arguments import (
 )
 from bench.cli.plan import known_speeds, withdrawn_lines
 from bench.cli.printing import Column
+from bench.digits import count_of
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import why_abandoned
 from bench.dispatch.status import WORDS, Queue, Word
@@ -136,7 +137,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
             yield f"silent for {silence}, it may hang: {name}{job}", "red"
     causes = Counter(entry.status.note for entry in view.with_word("failed"))
     for note, count in causes.most_common(MOST_NOTES):
-        yield f"failed, {printing.count(count, 'run')}: {note}", "red"
+        yield f"failed, {count_of(count, 'run')}: {note}", "red"
     if causes:
         yield (
             f"Details, and commands to try failed runs again: bench failures {view.choice}",
@@ -146,10 +147,10 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
         _without_job(entry.status.note) for entry in view.with_word("missing") if entry.status.note
     )
     for note, count in ended.most_common(MOST_NOTES):
-        yield f"missing, {printing.count(count, 'run')}: {note}", "yellow"
+        yield f"missing, {count_of(count, 'run')}: {note}", "yellow"
     waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
-        yield f"queued, {printing.count(count, 'run')}: {note}", "dim"
+        yield f"queued, {count_of(count, 'run')}: {note}", "dim"
     if reason := why_abandoned(view.results, view.suite.name):
         yield f"abandoned: {reason}", "red"
     if view.queue.problem:

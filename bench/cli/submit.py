@@ -16,6 +16,7 @@ from bench.cli.memory import check_fit
 from bench.cli.outcome import conclude, confirm, forget_failures
 from bench.cli.progress import follow
 from bench.cli.signals import Terminated, exit_code
+from bench.digits import count_of
 from bench.dispatch.job import Job, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.slurm.grouping import JobPlan, WorkItem, plan_jobs
@@ -79,7 +80,7 @@ def submit_order(
     items = _work_items(jobs, todo, results, memories, options)
     plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
     arrays = len(even_parts(plans, largest_array()))
-    out.say(f"{_job_count(plans)} in {printing.count(arrays, 'array')}; {cost}.")
+    out.say(f"{_job_count(plans)} in {count_of(arrays, 'array')}; {cost}.")
     if choices.dry_run:
         for number, plan in enumerate(plans):
             out.say(f"would submit job {number}: {_described(plan)}, {printing.duration(plan.seconds)}")
@@ -141,15 +142,15 @@ def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> i
 def _described(plan: JobPlan) -> str:
     """The work of a job in words: "3 runs and baselines of 1 task, 2 at a time"."""
     runs = sum(isinstance(job, Run) for job in plan.work)
-    parts = [printing.count(runs, "run")] if runs else []
+    parts = [count_of(runs, "run")] if runs else []
     if runs < len(plan.work):
-        parts.append(f"baselines of {printing.count(len(plan.work) - runs, 'task')}")
+        parts.append(f"baselines of {count_of(len(plan.work) - runs, 'task')}")
     at_a_time = min(plan.workers, len(plan.items))
     return " and ".join(parts) + (f", {at_a_time} at a time" if at_a_time > 1 else "")
 
 
 def _job_count(group: Sized) -> str:
-    return printing.count(len(group), "job")
+    return count_of(len(group), "job")
 
 
 def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
@@ -163,7 +164,7 @@ def _check_gpus(options: SlurmOptions) -> None:
     site = options.site
     if site.gres is not None and 0 < site.gpus < options.spread:
         raise UserError(
-            f"--gpus-per-run {options.spread}: jobs have {printing.count(site.gpus, 'GPU')} "
+            f"--gpus-per-run {options.spread}: jobs have {count_of(site.gpus, 'GPU')} "
             f"(gres: {site.gres} in the site file)"
         )
 

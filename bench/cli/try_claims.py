@@ -11,6 +11,7 @@ from bench.check import worlds
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.verdicts import counts, show_in_full, show_lines
+from bench.digits import count_of
 from bench.suite import Suite
 
 
@@ -69,7 +70,7 @@ def _show(
     out: printing.Output,
 ) -> None:
     turned = (
-        f" These are the orders of {printing.count(len(world.reversed_claims), 'claim')}."
+        f" These are the orders of {count_of(len(world.reversed_claims), 'claim')}."
         if world.reversed_claims
         else ""
     )
@@ -81,4 +82,4 @@ def _show(
         out.say(f"Their order is reversed: {', '.join(also)}.")
     others = counts(verdicts, without=["reproduced"])
     rest = f" Verdicts on the others: {others}." if others else ""
-    out.say(f"{printing.count(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")
+    out.say(f"{count_of(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")

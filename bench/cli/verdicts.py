@@ -14,7 +14,7 @@ from bench.check import changes as changes_of
 from bench.check.claim import Claim
 from bench.cli import printing
 from bench.cli.printing import Column
-from bench.digits import error_text
+from bench.digits import count_of, error_text
 from bench.report.text import first_few
 from bench.report.verdict_text import value_text
 
@@ -97,14 +97,14 @@ def _show_in_full(
     lines += [verdict.note] if verdict.note else []
     if verdict.run_ids:
         runs = ", ".join(first_few(verdict.run_ids))
-        lines.append(f"{printing.count(len(verdict.run_ids), 'run')}: {runs}")
+        lines.append(f"{count_of(len(verdict.run_ids), 'run')}: {runs}")
     for line in lines:
         out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
 def show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output, rest: str = "") -> None:
     """Print one line: the number of claims by verdict."""
-    out.say(f"{printing.count(len(verdicts), 'claim')}: {counts(verdicts) or 'nothing was checked'}.{rest}")
+    out.say(f"{count_of(len(verdicts), 'claim')}: {counts(verdicts) or 'nothing was checked'}.{rest}")
 
 
 def counts(verdicts: Sequence[checks.Verdict], without: Collection[str] = ()) -> str:

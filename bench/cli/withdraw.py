@@ -13,6 +13,7 @@ import typer
 from bench import results as pool_of
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, optional_suite
+from bench.digits import count_of
 from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
 from bench.models.sizes import size_key
@@ -106,9 +107,7 @@ def _withdraw(results: Path, ids: set[str] | None, terms: str, reason: str, out:
             entries.append(Withdrawal(candidate.id, digest, candidate.record.name, reason, date))
         withdrawn.write(results, entries)
         count += len(chosen)  # repeat: a copy with other provenance may count now
-    out.say(
-        f"{printing.count(count, 'result')} withdrawn: {reason}. The files stay; --undo counts them again."
-    )
+    out.say(f"{count_of(count, 'result')} withdrawn: {reason}. The files stay; --undo counts them again.")
     out.say("The runs count as missing: bench run trains them again.")
 
 
@@ -127,7 +126,7 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
         for candidate in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
     }
     withdrawn.write(results, [entry for entry in entries if entry not in chosen])
-    out.say(f"{printing.count(len(chosen), 'result')} no longer withdrawn.")
+    out.say(f"{count_of(len(chosen), 'result')} no longer withdrawn.")
 
 
 def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:

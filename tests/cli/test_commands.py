@@ -23,6 +23,7 @@ from bench.cli import printing
 from bench.cli.app import COMMANDS, load
 from bench.cli.arguments import SuiteChoice
 from bench.cli.expected_time import cautious_seconds, expected_cost
+from bench.digits import count_of
 from bench.dispatch.status import RunStatus
 from bench.plan.planned import Planned
 from bench.plan.time import TimeEstimate
@@ -156,7 +157,7 @@ def test_a_dry_run_names_what_would_run_in_its_order_and_starts_nothing(
 def test_limit_and_filter_take_a_part(fresh: Path, options: list[Any], architectures: list[str]) -> None:
     output = said(bench("run", "suites/tiny.yaml", "--dry-run", "--workers", 1, *options, cwd=fresh))
     assert re.findall(r"would run linear_regression/(\w+)-", output) == architectures
-    assert f"{printing.count(len(architectures), 'run')} to train" in output
+    assert f"{count_of(len(architectures), 'run')} to train" in output
 
 
 @pytest.mark.slow
