@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,18 @@ from bench.train.capture import captured_step  # noqa: E402
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train  # noqa: E402
 from bench.train.state import State, initial_state  # noqa: E402
 from bench.train.step import eager_step  # noqa: E402
-from bench.train.torch_settings import configure  # noqa: E402
+from bench.train.torch_settings import configure, restoring_settings  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NAMES = list(ARCHITECTURES)
 KERNELS = {name: kernel for name, kernel in registry.kernels().items() if kernel.draw}
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_process() -> Iterator[None]:
+    """Training in TF32 sets the precision of the whole process; the next test expects fp32."""
+    with restoring_settings(torch.device("cuda")):
+        yield
 
 
 def gpu_run(name: str, **fields: Any) -> Run:

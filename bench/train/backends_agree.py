@@ -23,6 +23,7 @@ from bench.stack import Stack
 from bench.tasks.regression import LinearRegression
 from bench.train.loop import TrainingOptions, prepared_state
 from bench.train.state import State
+from bench.train.torch_settings import restoring_settings
 
 TRAINED: dict[str, dict[str, float]] = {"mamba": {}, "s4_mamba": {"dropout": 0.0}, "s4": {}}
 """Architectures and their options. Together they use every sequence kernel. No dropout: its draws differ."""
@@ -143,18 +144,20 @@ def stack_losses(
     Returns:
         For each member the training loss of every step, and steps per second.
     """
-    options = TrainingOptions(device, backend)
-    state = prepared_state(stack, options)
-    if perturbed:
-        _perturb(state)
-    step = options.step(state)
-    losses, began = [], time.perf_counter()
-    steps = min(stack.first.steps, COMPARED_STEPS) if perturbed else stack.first.steps
-    for _ in range(steps):
-        step()
-        losses.append(state.meters.loss_sum.tolist())
-        state.meters.reset()
-    return [list(member) for member in zip(*losses, strict=True)], steps / (time.perf_counter() - began)
+    with restoring_settings(device):
+        options = TrainingOptions(device, backend)
+        state = prepared_state(stack, options)
+        if perturbed:
+            _perturb(state)
+        step = options.step(state)
+        losses, began = [], time.perf_counter()
+        steps = min(stack.first.steps, COMPARED_STEPS) if perturbed else stack.first.steps
+        for _ in range(steps):
+            step()
+            losses.append(state.meters.loss_sum.tolist())
+            state.meters.reset()
+        speed = steps / (time.perf_counter() - began)
+    return [list(member) for member in zip(*losses, strict=True)], speed
 
 
 def _perturb(state: State) -> None:

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from small_runs import small_run
 
+from bench.kernels import product
 from bench.kernels.ssm import sequential
 from bench.train import backends_agree
-from bench.train.backends_agree import Agreement, compare, largest_difference
+from bench.train.backends_agree import Agreement, compare, largest_difference, training_losses
 
 CPU = torch.device("cpu")
 
@@ -40,6 +42,17 @@ def test_a_backend_that_is_off_by_a_thousandth_is_found(monkeypatch: pytest.Monk
     correct = sequential.ssm
     monkeypatch.setattr(sequential, "ssm", lambda *values: 1.001 * correct(*values))
     assert trained(monkeypatch)["sequential"].agrees is False
+
+
+def test_a_comparison_leaves_the_settings_of_the_process() -> None:
+    """A training in another precision, and its seeds, would change what is compared next."""
+    run = small_run("s4", precision="bf16x3", steps=2, checkpoints=(2,))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    training_losses(run, CPU, "sequential")
+    assert product.current().name == "fp32"
+    assert torch.rand(3).equal(expected)
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
