@@ -10,6 +10,7 @@ A figure of your own is a file in `bench/report/figures/` and a line in EXHIBITS
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 
@@ -25,6 +26,8 @@ class Exhibit(NamedTuple):
         against_flops: whether its models are compared at equal training FLOPs.
         summed_up: whether Table 1 sums it up.
         baselines: whether a table's function receives `references` too, as that of a figure does.
+        elsewhere: architectures that another figure shows, by that figure. A run of theirs is left
+            out if its experiment rebuilds that figure too.
     """
 
     title: str
@@ -33,6 +36,7 @@ class Exhibit(NamedTuple):
     against_flops: bool = False
     summed_up: bool = False
     baselines: bool = False
+    elsewhere: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def is_figure(self) -> bool:
@@ -44,7 +48,7 @@ EXHIBITS = {
     "Table 1": Exhibit("who learns what, in symbols", "tables.printed.table_1", "summed up"),
     "Figure 2": Exhibit(
         "Transformer, Mamba, S4-Mamba and S4 against training FLOPs", "figures.flops.figure_2",
-        against_flops=True, summed_up=True,
+        against_flops=True, summed_up=True, elsewhere={"Figure 8": ("standard_hybrid", "mambaformer")},
     ),
     "Figure 3": Exhibit(
         "regression with outliers, and without them at test time", "figures.flops.figure_3",
@@ -58,7 +62,7 @@ EXHIBITS = {
     "Figure 7": Exhibit("how soon sparse parity is learned", "figures.convergence.figure_7", summed_up=True),
     "Figure 8": Exhibit(
         "Transformer, Mamba and the hybrids against training FLOPs", "figures.flops.figure_8",
-        against_flops=True, summed_up=True,
+        against_flops=True, summed_up=True, elsewhere={"Figure 2": ("s4_mamba", "s4")},
     ),
     "Table 4": Exhibit("GINC", "tables.languages.table_4", baselines=True),
     "Table 5": Exhibit("RegBench", "tables.languages.table_5", baselines=True),

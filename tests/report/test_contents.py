@@ -94,6 +94,26 @@ def test_the_figure_with_most_decided_claims_comes_first_and_table_6_in_the_appe
     assert titles(page)[0] == "figure-2"  # no claim decides: the first in the paper
 
 
+def drawn_series(suite: Suite, pool: Pool, number: str) -> set[str]:
+    """The architectures of a figure of a suite."""
+    frame = results_frame(suite.runs, pool, {})
+    drawing = exhibits.drawn_exhibit(number, suite, frame, references_frame(suite.runs, pool)).drawing
+    assert drawing
+    return set(drawing.numbers["architecture"])
+
+
+def test_figures_2_and_8_of_one_experiment_show_what_the_papers_do(undrawn: None) -> None:
+    names = ("transformer", "mamba", "s4_mamba", "s4", "standard_hybrid", "mambaformer", "mamba2")
+    runs = grid(task_named(n_points=8), names, sizes=((2, 128),))
+    both = suite_of(experiment_of(runs, "both", rebuilds="Figures 2 and 8"))
+    pool = pool_of(runs)
+    assert drawn_series(both, pool, "Figure 2") == set(names) - {"standard_hybrid", "mambaformer"}
+    assert drawn_series(both, pool, "Figure 8") == set(names) - {"s4_mamba", "s4"}
+    # Nothing is left out that no other figure would show.
+    alone = suite_of(experiment_of(runs, "alone", rebuilds="Figure 2"))
+    assert drawn_series(alone, pool, "Figure 2") == set(names)
+
+
 def test_tables_beside_the_paper_have_its_number_first(undrawn: None) -> None:
     suite, pool = small()
     for exhibit in ("Table 1", "Table 3", "Table 4", "Table 5", "Table 6"):

@@ -95,7 +95,7 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
         runs = runs_in(experiments_of(suite, {key for key, entry in EXHIBITS.items() if entry.summed_up}))
         return replace(blank, tables=[function(of_runs(results, runs or suite.runs), references)])
     experiments = experiments_of(suite, {name})
-    runs = runs_in(experiments)
+    runs = _shown(runs_in(experiments), exhibit, suite)
     if exhibit.is_figure and not runs:
         return replace(blank, notes=[NOTHING_PLANNED])
     rows = of_runs(results, runs)
@@ -111,6 +111,16 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     drawing = replace(function(rows, references), name=anchor)
     table = points_table(anchor, scalars(drawing.numbers))
     return replace(planned, notes=notes, drawing=drawing, tables=[table])
+
+
+def _shown(runs: list[Run], exhibit: Exhibit, suite: Suite) -> list[Run]:
+    """The runs of an exhibit's experiments, less those that another exhibit shows in its place."""
+    for name, architectures in exhibit.elsewhere.items():
+        shared = {run.id for run in runs_in(experiments_of(suite, {name}))}
+        runs = [
+            run for run in runs if run.id not in shared or run.architecture.base_name not in architectures
+        ]
+    return runs
 
 
 def _no_results(planned: int) -> str:
