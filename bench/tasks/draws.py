@@ -67,18 +67,6 @@ class Draws:
         """The seeds, usually one."""
         return self.seed if isinstance(self.seed, tuple) else (self.seed,)
 
-    def bits(self, name: str, count: int) -> Tensor:
-        """`count` uniform 64-bit words, (count,) int64. They ignore `rows`.
-
-        Raises:
-            ValueError: there are several seeds. The words belong to no rows, so they belong to no seed.
-        """
-        if isinstance(self.seed, tuple):
-            raise ValueError(f"'{name}': bits belong to no rows, so several seeds cannot be drawn together")
-        if self._fused:
-            return self._draw("bits", name, (count,), numbered=False)
-        return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
-
     @property
     def _fused(self) -> bool:
         """Whether a draw is one launch (`bench.kernels.draws.triton`) instead of the operations here."""
@@ -91,14 +79,12 @@ class Draws:
         shape: tuple[int, ...],
         high: int = 0,
         *,
-        numbered: bool = True,
         within: int | Tensor | None = None,
         double: bool = False,
     ) -> Tensor:
-        """A draw by one kernel launch: of the rows `self.rows` if `numbered`, otherwise of the first rows."""
-        rows = self.rows if numbered else None
+        """A draw by one kernel launch."""
         keys = self.keys(name)
-        drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
+        drawn: Tensor = _kernels().draw(kind, self.step, self.rows, keys, shape, high, within, double)
         return drawn
 
     def keys(self, name: str) -> tuple[int | Tensor, int | Tensor]:

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BITS, UNIFORM, NORMAL, INTEGERS, SIGNS = (tl.constexpr(kind) for kind in range(5))
+UNIFORM, NORMAL, INTEGERS, SIGNS = (tl.constexpr(kind) for kind in range(4))
 GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)
 MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
 MIX_2 = tl.constexpr(0x94D049BB133111EB)
@@ -60,9 +60,7 @@ def _draw(
         key_1 = tl.load(key_1 + at // share, mask=inside, other=0)
         key_2 = tl.load(key_2 + at // share, mask=inside, other=0)
     word = random_word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
-    if KIND == BITS:
-        value = word.to(tl.int64)
-    elif KIND == UNIFORM:
+    if KIND == UNIFORM:
         value = ((word >> 41).to(tl.float32) + 0.5) * 1.1920928955078125e-07  # 2⁻²³
     elif KIND == NORMAL:
         high_half = ((word >> 32).to(tl.float64) + 0.5) * 2.3283064365386963e-10  # 2⁻³²
@@ -126,7 +124,7 @@ def draw(
     kind: str, step: Tensor, rows: Tensor | None, keys: Keys, shape: tuple[int, ...], high: int = 0,
     within: int | Tensor | None = None, double: bool = False,
 ) -> Tensor:  # fmt: skip
-    """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs".
+    """A batch of `shape` of one kind: "uniform", "normal", "integers" (below `high`) or "signs".
 
     Normals may be zero beyond `within` in the last dimension, and stored in float64.
     """
@@ -163,7 +161,6 @@ def subsets(
 
 
 _KINDS = {
-    "bits": (BITS.value, torch.int64),
     "uniform": (UNIFORM.value, torch.float32),
     "normal": (NORMAL.value, torch.float32),
     "integers": (INTEGERS.value, torch.int64),
