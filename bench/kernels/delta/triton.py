@@ -39,7 +39,7 @@ from bench.kernels.decay.triton_chunks import (
 )
 from bench.kernels.delta import ARGUMENTS
 from bench.kernels.operators import operator, rows
-from bench.kernels.product.precision import dot_precision
+from bench.kernels.product.precision import dot_precision, exact_dot_precision
 from bench.kernels.triton_functions import load_tile, store_tile, unit_lower_inverse
 
 BLOCK = 32
@@ -283,14 +283,13 @@ def backward(
 
 def constants(k: Tensor, v: Tensor) -> dict[str, Any]:
     """Compile-time constants of the kernels. No precision of a run rounds T."""
-    dot = dot_precision(v.dtype)
     return {
         "HEADS": v.shape[3],
         "KEYS": k.shape[-1],
         "VALUES": v.shape[-1],
         "CHUNK": decay.CHUNK[False],
-        "DOT": dot,
-        "EXACT": "ieee" if dot == "ieee" else "tf32x3",
+        "DOT": dot_precision(v.dtype),
+        "EXACT": exact_dot_precision(v.dtype),
     }
 
 

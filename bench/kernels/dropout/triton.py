@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.kernels.draws.triton import random_word
 from bench.kernels.dropout import PLACES, SITES
-from bench.kernels.operators import operator, unwanted
+from bench.kernels.operators import like_first, operator, unwanted
 
 LAUNCH = {"ROWS": 8, "BLOCK": 128}
 """Rows (tokens of all prompts) and columns of a tile."""
@@ -85,7 +85,7 @@ dropout = operator(
     (),
     _run,
     _differentiate,
-    lambda x, key, site: (x.new_empty(x.shape),),
+    like_first,
     needs=("key", "site"),
     gradient_shapes=lambda dy, key, site: (dy.new_empty(dy.shape), unwanted(dy), unwanted(dy)),
 )

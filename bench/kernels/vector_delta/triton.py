@@ -45,7 +45,7 @@ from bench.kernels.decay.triton_chunks import (
     load_row,
 )
 from bench.kernels.operators import operator, rows
-from bench.kernels.product.precision import dot_precision
+from bench.kernels.product.precision import dot_precision, exact_dot_precision
 from bench.kernels.triton_functions import load_tile, store_tile, unit_lower_inverse
 
 BLOCK = 32
@@ -507,8 +507,7 @@ def _sizes(q: Tensor, v: Tensor, writes: bool) -> dict[str, Any]:
 
 def _of_values(v: Tensor) -> dict[str, Any]:
     """Further ones of `_outputs` and `_errors`. No precision of a run rounds T."""
-    dot = dot_precision(v.dtype)
-    return {"VALUES": v.shape[-1], "DOT": dot, "EXACT": "ieee" if dot == "ieee" else "tf32x3"}
+    return {"VALUES": v.shape[-1], "DOT": dot_precision(v.dtype), "EXACT": exact_dot_precision(v.dtype)}
 
 
 def launch(keys: int, values: int) -> dict[str, int]:
