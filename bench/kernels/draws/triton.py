@@ -31,6 +31,7 @@ BLOCK = 256
 
 @triton.jit
 def _mix(x):
+    """SplitMix64's finaliser, as in `bench.kernels.draws.words`."""
     x = (x ^ (x >> 30)) * MIX_1
     x = (x ^ (x >> 27)) * MIX_2
     return x ^ (x >> 31)
@@ -49,6 +50,13 @@ def _draw(
     step, rows, out, within, key_1, key_2, share, high, count, columns, width,
     KIND: tl.constexpr, ROWS: tl.constexpr, WITHIN: tl.constexpr, SEEDS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Draw BLOCK numbers of the kind KIND.
+
+    `at` is a number's place in the batch. `index` is its place in the endless batch of its seed, which
+    selects its word. With ROWS, the batch has the rows `rows` of the endless one. Two neighbouring normal
+    numbers share a word: one takes the cosine, the other the sine. With WITHIN, entries of the last dimension
+    from `within` on are zero.
+    """
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     index = at % share if SEEDS else at
@@ -81,7 +89,10 @@ def _subset(
     step, rows, out_of, out, key_1, key_2, share, size, universe,
     ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, SEEDS: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
-    """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order."""
+    """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order.
+
+    All pairs of ranks are compared at once, (ELEMENTS, ELEMENTS). Elements beyond `out_of` come last.
+    """
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, ELEMENTS)
     number = row % share if SEEDS else row
@@ -101,6 +112,7 @@ def _subset(
 
 @triton.jit(do_not_specialize=["start", "increment", "every", "end"])
 def _ramp(step, out, start, increment, every, end):
+    """Write a single number, from a single program."""
     tl.store(out, tl.minimum(tl.load(step) // every * increment + start, end))
 
 

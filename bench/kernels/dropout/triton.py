@@ -49,6 +49,7 @@ def is_kept(row, token, column, numbers):
 
 @triton.jit(do_not_specialize=["rows", "length", "columns"])
 def _dropout(x, key, site, y, rows, length, columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The entries x · keep / (1 − p) of a tile. A row is a token of a prompt, or of a head."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

@@ -48,6 +48,10 @@ def _norm_forward(
     h, update, weight, bias, total, normed, rows, channels,
     UPDATE: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The norm of a tile of whole rows, which stay in registers between mean, variance and result.
+
+    With UPDATE the rows are h + update, and `total` is their sum.
+    """
     k, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * ROWS
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
     inside = (first + row < rows) & (e < channels)[None, :]
@@ -72,6 +76,11 @@ def _norm_backward(
     d_total, d_normed, total, weight, dh, partial, rounds, rows, channels,
     TOTAL: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of h for several tiles of rows, and the program's part of those of weight and bias.
+
+    `sum_weight` and `sum_bias` are tiles: each of their rows adds up every ROWS-th row, and these rows are
+    added up at the end. With TOTAL, the gradient of the residual stream is added to dh.
+    """
     part, k = tl.program_id(0), tl.program_id(1).to(tl.int64)
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
     within = row * channels + e[None, :]

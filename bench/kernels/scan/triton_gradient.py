@@ -34,6 +34,20 @@ def backward(
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, SEGMENTS: tl.constexpr,
     WIDE: tl.constexpr, STAGES_AGAIN: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of a segment of a prompt, for BLOCK channels, from the last token to the first.
+
+    With d = dy silu(z), the gradient of the ungated output, and the gradient g_t of the state h_t,
+
+        g_t = C_t d_t + carry          carry = exp(Δ_{t+1} A) g_{t+1}, at the last token from later segments
+
+    and the other gradients follow from g_t (`bench.kernels.scan.sequential` lists them). A chunk has two
+    loops. The first recomputes the state before each token from the kept one and writes it to `states`. The
+    second goes back: from the state before a token it computes h_t and g_t, and writes dx, dstep and dz.
+
+    Registers hold, for all channels and states, A (`rate`), `carry`, the sum of dA, and the kept state of the
+    chunk that comes next. A sum over channels is written for every token (`by_block`: dB, dC). A sum over
+    tokens is written once, at the end (`by_prompt`: dA, dbias, dskip).
+    """
     if WIDE:  # tell the compiler about divisibility, for vector loads; `_aligned` guarantees it for z
         channels, dz_t = channels // 16 * 16, dz_t // 16 * 16
         z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4

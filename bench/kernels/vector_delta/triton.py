@@ -174,7 +174,11 @@ def _outputs(
     HEADS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     CHUNK: tl.constexpr, WRITES: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """The outputs and U of every chunk and the states between chunks, of a block of the values' channels."""
+    """The outputs and U of every chunk and the states between chunks, of a block of the values' channels.
+
+    The state (WIDTH, BLOCK) stays in registers from chunk to chunk. The program of every block reads the
+    matrices and decayed keys that `_chunks` wrote.
+    """
     chunks, program, value = tl.cdiv(length, CHUNK), tl.program_id(0), tl.program_id(1) * BLOCK
     v = head_of(v, program, HEADS, batch, v_k, v_b, v_h, 1)
     token = ((program // HEADS).to(tl.int64) * length * HEADS + program % HEADS) * VALUES
@@ -282,6 +286,13 @@ def _gradient(
     CHUNK: tl.constexpr, WRITES: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """The gradients of the keys and of g of a chunk, of a block of the keys' channels.
+
+    1. A loop over blocks of the values' channels adds up the gradients of the four products ⟨·,·⟩ and what
+       the states pass to the keys.
+    2. What the states pass gets the decays from the chunk's start, or until its end.
+    3. A loop over the chunk's keys, from the last to the first, adds what the products pass to the keys.
+    4. The gradient of g sums over the paths across each token: out of the state before the chunk or within
+       the chunk (`out`), into the state after it (`into`), and from one to the other (`through`).
 
     Unless WRITES, `read` and `erase` are one key. Then d_read is its gradient, and d_beta has the block's
     part of that of β; parts are the last dimension.
