@@ -166,7 +166,7 @@ def few_positions(n_points: int) -> list[int]:
 def spread_positions(n_points: int) -> list[int]:
     """Positions for expensive predictors.
 
-    All positions of a short prompt. Of a long prompt the first twenty, then every fifth, and the last.
+    A short prompt has all of its positions. A long one has the first twenty, every fifth, and the last.
     """
     if n_points <= 41:
         return list(range(n_points))

@@ -124,7 +124,7 @@ def ramp(step: Tensor, start: int, increment: int, every: int, end: int) -> Tens
 
 
 Keys = tuple[int | Tensor, int | Tensor]
-"""Both keys of a draw; of several seeds (seeds, 1) int64 each."""
+"""Both keys of a draw: numbers, or tensors (seeds, 1) int64 with several seeds."""
 
 
 def _share(count: int, keys: Keys) -> int:
