@@ -82,7 +82,8 @@ def backward(
     half = rows.to(tl.int64) * length * blocks * STATE  # the partial sums of dC follow those of dB
     sum_skip = tl.zeros_like(skips)
     sum_bias = tl.zeros_like(skips)
-    rate, carry, sum_A, start = (), (), (), ()  # carry: exp(Δ_{t+1} A) g_{t+1}
+    # A, what later segments pass on, and the kept state of the last chunk, a tile for each LOW of the states.
+    rate, carry, sum_A, start = (), (), (), ()
     for i in tl.static_range(STATE // LOW):
         rate += (tl.load(A + i * tile, mask=inside, other=0.0) * LOG2_E,)
         passed = tl.zeros_like(skips)
@@ -115,6 +116,7 @@ def backward(
         for i in tl.static_range(STATE // LOW):
             start += (tl.load(starts + before * STATE * channels + i * tile, mask=inside, other=0.0),)
         tl.debug_barrier()  # the states must be written before other threads read them
+        # Back through the chunk, with the gradient of the state.
         for done in tl.range(0, steps, num_stages=STAGES):
             j = steps - 1 - done
             t = first + j

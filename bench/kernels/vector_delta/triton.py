@@ -315,7 +315,7 @@ def _gradient(
     d_states += (program.to(tl.int64) * (chunks - 1) + chunk) * (KEYS * VALUES)
     state_rows, d_state_rows = tl.where(chunk > 0, KEYS, 0), tl.where(chunk < chunks - 1, KEYS, 0)
     i = tl.arange(0, CHUNK)
-    # Of the products ⟨q, erase⟩, ⟨read, erase⟩, ⟨q, write⟩ and ⟨read, write⟩.
+    # 1. The gradients of ⟨q, erase⟩, ⟨read, erase⟩, ⟨q, write⟩, ⟨read, write⟩; what states pass to keys.
     d_qe = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
     d_re = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
     d_qw = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
@@ -348,6 +348,7 @@ def _gradient(
     read_c = load_tile(read, first, length, read_t, key, KEYS, CHUNK, WIDTH)
     g_c = load_tile(g, first, length, g_t, key, KEYS, CHUNK, WIDTH)
     since_start, until_end = decays_since_start(g_c, CHUNK, True), decays_until_end(g_c, CHUNK, True)
+    # 2. The decays between the states and the tokens.
     dq_c *= since_start
     d_read_c *= since_start
     d_erase_c *= until_end
@@ -368,7 +369,7 @@ def _gradient(
         own = _column(d_qw, diagonal)
         own_dq += own * write_c
         d_write_c += own * q_c
-    # What the products with earlier keys add.
+    # 3. What the products with earlier keys add.
     dq_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
     d_read_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
     d_erase_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
@@ -392,6 +393,7 @@ def _gradient(
             dq_in += of_q * write_j
             d_read_in += of_read * write_j
             d_write_in += tl.where(row, tl.sum(of_q * q_c + of_read * read_c, axis=0)[None, :], 0.0)
+    # Paths within the chunk cross tokens too.
     out += q_c * dq_in + read_c * d_read_in - erased * d_erase_in
     if WRITES:
         out -= write_c * d_write_in
@@ -409,6 +411,7 @@ def _gradient(
         tl.store(d_beta + part, tl.sum(erase_c * d_erase_c, axis=1), mask=first + i < length)
         d_read_c += beta_c * d_erase_c
     store_tile(d_read + place, d_read_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
+    # 4. Over all paths that cross a token.
     dg_c = add_up(i[:, None] <= i[None, :], out, True) + add_up(i[:, None] > i[None, :], into, True)
     dg_c += (through * tl.exp(tl.sum(g_c, axis=0)))[None, :]
     store_tile(dg + place, dg_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
