@@ -18,9 +18,10 @@ def attributes(docstring: str) -> dict[str, str]:
 def paragraphs(docstring: str) -> str:
     """A cleaned docstring for a terminal: every paragraph is one line, which the terminal wraps.
 
-    Indented text is kept as it is, and the `::` before it becomes a colon.
+    Indented text is kept as it is. The `::` before it becomes a colon; a line that is only `::` is left out.
     """
-    blocks = re.split(r"\n{2,}", docstring.replace("::\n", ":\n"))
+    text = re.sub(r"^::\n+", "", docstring, flags=re.MULTILINE).replace("::\n", ":\n")
+    blocks = re.split(r"\n{2,}", text)
     return "\n\n".join(block if "\n " in f"\n{block}" else " ".join(block.split()) for block in blocks)
 
 

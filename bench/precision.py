@@ -14,7 +14,6 @@ class Precision:
 
     Attributes:
         name: the value of a run's field `precision`.
-        summary: how the product is computed and how accurate it is, in one line.
         triton_dot: the `input_precision` of `tl.dot`. For `bf16`, kernels round the operands to bf16 first,
             and every choice gives the same product.
         pairs: for a split precision, which parts of the two operands are multiplied; part 1 is the largest.
@@ -23,7 +22,6 @@ class Precision:
     """
 
     name: str
-    summary: str
     triton_dot: str
     pairs: tuple[tuple[int, int], ...] = ()
 
@@ -31,21 +29,16 @@ class Precision:
 PRECISIONS: dict[str, Precision] = {
     precision.name: precision
     for precision in (
-        Precision("fp32", "fp32 products and sums (cuBLAS)", "tf32x3"),
-        Precision("tf32", "operands rounded to 11 bits, fp32 sums (cuBLAS TF32)", "tf32"),
-        Precision(
-            "bf16x6",
-            "operands split into three bf16 parts, six products, fp32 sums: as accurate as fp32",
-            "bf16x6",
-            ((3, 1), (2, 2), (1, 3), (2, 1), (1, 2), (1, 1)),
-        ),
-        Precision(
-            "bf16x3",
-            "operands split into two bf16 parts, three products, fp32 sums: relative error about 1e-5",
-            "bf16x3",
-            ((2, 1), (1, 2), (1, 1)),
-        ),
-        Precision("bf16", "operands rounded to bf16 (8 bits), fp32 sums", "tf32", ((1, 1),)),
+        # Products and sums in fp32 (cuBLAS).
+        Precision("fp32", "tf32x3"),
+        # Operands rounded to 11 bits, fp32 sums (cuBLAS).
+        Precision("tf32", "tf32"),
+        # Operands split into three bf16 parts, six products, fp32 sums: as accurate as fp32.
+        Precision("bf16x6", "bf16x6", ((3, 1), (2, 2), (1, 3), (2, 1), (1, 2), (1, 1))),
+        # Operands split into two bf16 parts, three products, fp32 sums: relative error about 1e-5.
+        Precision("bf16x3", "bf16x3", ((2, 1), (1, 2), (1, 1))),
+        # Operands rounded to bf16 (8 bits), fp32 sums.
+        Precision("bf16", "tf32", ((1, 1),)),
     )
 }
 """Every precision by name. `fp32` runs on every device."""

@@ -479,8 +479,6 @@ def test_fused_draws_are_the_same_bits_as_the_processors(
         for device in ("cpu", "cuda")
     )
     assert gpu._fused
-    if isinstance(seed, int):
-        assert torch.equal(gpu.bits("a", 3001).cpu(), cpu.bits("a", 3001))
     for draw in (
         lambda draws: draws.uniform("b", 3, 500, 21),
         lambda draws: draws.normal("c", 3, 700, 13),

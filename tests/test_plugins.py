@@ -19,7 +19,7 @@ import torch
 from averaging import AVERAGE
 from command import ROOT, bench
 
-from bench import plugins, strict_yaml
+from bench import plugins
 from bench import results as pool_of
 from bench import suite as suites
 from bench.api import count_flops
@@ -33,6 +33,7 @@ from bench.models.sizes import Size
 from bench.models.verification import fault
 from bench.report.data.provenance import summarise
 from bench.results import RunRecord
+from bench.strict_yaml.document import read
 from bench.tasks import TASKS
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train
 
@@ -738,7 +739,7 @@ def test_the_schema_knows_what_a_plugin_file_offers(tmp_path: Path) -> None:
     plugins.load([plugin(tmp_path, AVERAGE + NOISY)])
     schema = suites.json_schema()
     suite = suite_file(tmp_path, "{name: averaging, window: 3}", "noisy_regression")
-    document = strict_yaml.read(suite).data
+    document = read(suite).data
     document["experiments"]["small"]["exclude"] = [{"architecture": "averaging", "task": "noisy_regression"}]
     jsonschema.validate(document, schema)
     for key, value in (("architecture", "average"), ("task", "noisy"), ("size", "huge")):

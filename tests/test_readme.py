@@ -15,7 +15,7 @@ import typer
 import yaml
 from command import ROOT
 
-from bench import plugins, strict_yaml
+from bench import plugins
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.check import findings as findings_of
@@ -23,6 +23,7 @@ from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.paper import protocol
 from bench.plan.shard import Shard
+from bench.strict_yaml.document import read
 
 FILES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -182,14 +183,14 @@ def test_the_script_of_a_recipe_is_shell_and_its_command_is_one_that_bench_takes
 def test_a_block_of_yaml_is_a_suite_claims_or_a_site_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "block.yaml"
     path.write_text(text, encoding="utf-8")
-    data = strict_yaml.read(path).data
+    data = read(path).data
     if "experiments" in data:
         assert suites.load(path).runs
     elif "claims" in data:
         suite = suites.load(ROOT / f"suites/{data['suite']}.yaml")
-        read = claims_of.load(path, suite)
-        assert read.claims.keys() == data["claims"].keys()
-        assert not read.awaiting
+        claims = claims_of.load(path, suite)
+        assert claims.claims.keys() == data["claims"].keys()
+        assert not claims.awaiting
     elif "findings" in data:
         suite = suites.load(ROOT / f"suites/{data['suite']}.yaml")
         claims = claims_of.load(claims_of.path_for(suite.path), suite).claims

@@ -122,7 +122,7 @@ class _Pass:
 
 
 _pass: _Pass | None = None
-"""The pass that runs. Of the process, not of a thread: autograd has threads of its own."""
+"""The pass that runs in this process. No thread has its own, because autograd has threads of its own."""
 
 
 @contextlib.contextmanager

@@ -307,7 +307,7 @@ def like_first(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
 
 
 def _unpacked(function: Callable[..., Tensors], count: int) -> Callable[..., Any]:
-    """`function` of `count` results; of one result, it returns the tensor instead of a tuple of one."""
+    """`function` with `count` results. With one result, it returns the tensor instead of a tuple of one."""
     return function if count > 1 else lambda *values: _as_tuple(function(*values))[0]
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ BATCH = 64
 BYTES_PER_FLOAT = 4
 CHANNELS = (256, 512, 1536)
 LENGTHS = (82, 202, 280, 1024)
+REPEATS = 9
+"""Times that a graph is replayed; the median counts."""
 FLOOR = "memory floor"
 """In place of a backend's name: the time to copy as many bytes as the kernel must move."""
 OWN_LAYOUT = "mamba_ssm, own layout"
@@ -45,11 +48,11 @@ class Speed:
     microseconds: float | None
 
 
-def microseconds(function: Callable[[], object], repeats: int = 9) -> float:
+def microseconds(function: Callable[[], object]) -> float:
     """Median time of one call on the GPU, from replays of a graph that holds enough calls to be timed."""
-    time = _replays(function, 1, repeats)
+    time = _replays(function, 1)
     calls = max(1, min(20, int(2000 / max(time, 1.0))))
-    return time if calls == 1 else _replays(function, calls, repeats)
+    return time if calls == 1 else _replays(function, calls)
 
 
 def copy_bandwidth(device: torch.device) -> float:
@@ -76,8 +79,8 @@ def measure(device: torch.device) -> Iterator[Speed]:
         yield Speed(kernel.name, FLOOR, channels, length, 1e6 * BYTES_PER_FLOAT * floats / bandwidth)
 
 
-def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
-    """Microseconds of one call: the median over `repeats` replays of a graph of `calls` calls."""
+def _replays(function: Callable[[], object], calls: int) -> float:
+    """Microseconds of one call: the median over `REPEATS` replays of a graph of `calls` calls."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -91,14 +94,14 @@ def _replays(function: Callable[[], object], calls: int, repeats: int) -> float:
             function()
     graph.replay()
     times = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         began.record()
         graph.replay()
         ended.record()
         torch.cuda.synchronize()
         times.append(float(began.elapsed_time(ended)))
-    return 1e3 * sorted(times)[repeats // 2] / calls
+    return 1e3 * statistics.median(times) / calls
 
 
 def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) -> float | None:

@@ -28,6 +28,11 @@ def _add_up(
     partial, first, second, parts, channels,
     LINES: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
+    """The sum over all parts of one line, for CHANNELS channels of a model.
+
+    Part p is added to row p mod PARTS of a tile, whose rows are added up at the end: always in the same
+    order.
+    """
     k = tl.program_id(0).to(tl.int64)
     line = tl.program_id(1)
     e = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
@@ -48,6 +53,7 @@ def _add_up(
 def _column_sums(
     values, partial, stride_k, stride_row, rounds, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """A program's partial sum, of `rounds` tiles of ROWS rows that are added up as in `_add_up`."""
     part, k = tl.program_id(0), tl.program_id(2).to(tl.int64)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = e < channels
@@ -64,6 +70,7 @@ def _column_sums(
 
 @triton.jit(do_not_specialize=["rows"])
 def _repeat_rows(values, out, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Write a tile of rows that are all equal: the model's row of `values`."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

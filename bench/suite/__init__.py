@@ -1,5 +1,6 @@
 """Suites: a YAML file of named experiments, each a grid of runs."""
 
-from bench.suite.load import Experiment, Suite, json_schema, load
+from bench.suite.format import json_schema
+from bench.suite.load import Experiment, Suite, load
 
 __all__ = ["Experiment", "Suite", "json_schema", "load"]

@@ -30,11 +30,9 @@ from bench.run import Run
 from bench.strict_yaml.complaints import Complaint, shown, validated
 from bench.strict_yaml.document import Document, lines, read
 from bench.suite.changes import Changes, changes
-from bench.suite.format import Entry, Settings, SuiteFile, checked_name, json_schema
+from bench.suite.format import Entry, Settings, SuiteFile, checked_name
 from bench.suite.grid import expand
 from bench.suite.settings import completed
-
-__all__ = ["Experiment", "Suite", "json_schema", "load"]
 
 T = TypeVar("T", bound=Frozen)
 

@@ -81,7 +81,7 @@ def completed(
         entry: the experiment as written, without the settings that were refused.
         loc: its location in the file.
         broken: the settings that were refused.
-        defaults: the settings under `defaults`, and those of them that were refused.
+        defaults: the settings under `defaults`, and the keys of those that were refused.
         changes: settings that the command line changes.
     """
     own = [key for key in Settings.model_fields if key in entry.model_fields_set]

@@ -118,7 +118,7 @@ def weighted_records(
     sums: Mapping[str, Tensor],
     counts: Tensor,
     started: float,
-    positions: Sequence[int] | None = None,
+    positions: Sequence[int],
 ) -> list[Baseline]:
     """`records` for columns of several positions, from sums over the scored positions of each column.
 
@@ -128,7 +128,7 @@ def weighted_records(
         sums: (P, columns) by evaluation.
         counts: numbers of scored positions, (P, columns).
         started: `time.perf_counter()` before the computation.
-        positions: of the columns; 0, 1, 2, … when None.
+        positions: of the columns.
     """
     baselines = []
     for evaluation, values in sums.items():
@@ -166,7 +166,7 @@ def few_positions(n_points: int) -> list[int]:
 def spread_positions(n_points: int) -> list[int]:
     """Positions for expensive predictors.
 
-    All positions of a short prompt. Of a long prompt the first twenty, then every fifth, and the last.
+    A short prompt has all of its positions. A long one has the first twenty, every fifth, and the last.
     """
     if n_points <= 41:
         return list(range(n_points))

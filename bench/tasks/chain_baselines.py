@@ -1,6 +1,6 @@
 """Baselines for chain-of-thought regression, where prompts show x, hidden units s, and y.
 
-    s = relu(x W), columns of W drawn from N(0, σ²I)      y = s·v, v ~ N(0, I)
+    s = relu(x W), columns of W drawn from N(0, 2/k I)      y = s·v, v ~ N(0, I)
 
 The prompt shows s, so the layers separate. If a unit is active, s_j = x·w_j is a linear equation in its
 weights. If it is not, x·w_j ≤ 0. The second layer, y = s·v, is linear regression. W and v are independent
@@ -28,7 +28,7 @@ _NOISE = 1e-6
 """Noise of s relative to its root mean square: above the rounding of float32, far below the scores."""
 
 
-def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> list[Baseline]:
+def chain_baselines(prompts: Prompts) -> list[Baseline]:
     """All baselines that use the hidden units, each with its evaluation.
 
     "report": y from the predicted ŝ. "hidden": ŝ itself, squared errors summed over units.
@@ -36,7 +36,6 @@ def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> l
 
     Args:
         prompts: `more["hidden"]` is s, (P, N, k).
-        weight_variance: σ²; 2/k when None.
     """
     x, y = examples(prompts)
     s = double(prompts.more["hidden"])
@@ -56,19 +55,17 @@ def chain_baselines(prompts: Prompts, weight_variance: float | None = None) -> l
     ]
     for name, kind, expectation in rules:
         started = time.perf_counter()
-        units = predicted_hidden(x, s, expectation, weight_variance)
+        units = predicted_hidden(x, s, expectation)
         on_units.append(summarise(name, kind, squared_errors(units, s), started, evaluation="hidden"))
         on_outputs.append(summarise(f"{name}, then y", kind, scores_from(units), started))
     return [*on_outputs, *on_units, teacher_forced]
 
 
-def predicted_hidden(
-    inputs: Tensor, hidden: Tensor, expectation: bool, weight_variance: float | None = None
-) -> Tensor:
+def predicted_hidden(inputs: Tensor, hidden: Tensor, expectation: bool) -> Tensor:
     """Predictions of the hidden units at each input, from the pairs before it: (P, N, k).
 
-    The weights of a unit start with the distribution N(0, σ²I). It is conditioned on one pair after another.
-    Both rules are exact once the inputs at which the unit was active span the input space.
+    The weights of a unit start with the distribution N(0, 2/k I), which is conditioned on one pair after
+    another. Both rules are exact once the inputs at which the unit was active span the input space.
 
     Args:
         inputs: (P, N, d), float64.
@@ -78,14 +75,12 @@ def predicted_hidden(
             filtering (Minka 2001, "A family of algorithms for approximate Bayesian inference", §3.1). It is
             close to the Bayes rule, not equal to it. False: relu(x·ŵ), where ŵ is minimum-norm least
             squares on the inputs at which the unit was active. A model can be constructed to compute this.
-        weight_variance: σ²; 2/k when None.
     """
     count, n_points, d = inputs.shape
     k = hidden.shape[2]
-    variance = 2 / k if weight_variance is None else weight_variance
     noise = max(_NOISE**2 * float(hidden.square().mean()), 1e-30)
     mean = torch.zeros(count, k, d, dtype=inputs.dtype)
-    covariance = (variance * torch.eye(d, dtype=inputs.dtype)).expand(count, k, d, d).contiguous()
+    covariance = (2 / k * torch.eye(d, dtype=inputs.dtype)).expand(count, k, d, d).contiguous()
     predictions = torch.empty_like(hidden)
     for point in range(n_points):
         x, s = inputs[:, point], hidden[:, point]

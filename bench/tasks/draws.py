@@ -53,7 +53,7 @@ class Draws:
             All draws are on its device.
         rows: (B,) int64, numbers of the rows of an endless batch; None for the first rows of every seed.
             Every drawn shape begins with B.
-        batch: rows of each seed, B / seeds; only of several seeds.
+        batch: rows of each seed, B / seeds. Only draws with several seeds need it.
     """
 
     seed: int | tuple[int, ...]
@@ -67,18 +67,6 @@ class Draws:
         """The seeds, usually one."""
         return self.seed if isinstance(self.seed, tuple) else (self.seed,)
 
-    def bits(self, name: str, count: int) -> Tensor:
-        """`count` uniform 64-bit words, (count,) int64. They ignore `rows`.
-
-        Raises:
-            ValueError: there are several seeds. The words belong to no rows, so they belong to no seed.
-        """
-        if isinstance(self.seed, tuple):
-            raise ValueError(f"'{name}': bits belong to no rows, so several seeds cannot be drawn together")
-        if self._fused:
-            return self._draw("bits", name, (count,), numbered=False)
-        return self._words(name, torch.arange(count, dtype=torch.int64, device=self.step.device))
-
     @property
     def _fused(self) -> bool:
         """Whether a draw is one launch (`bench.kernels.draws.triton`) instead of the operations here."""
@@ -91,20 +79,18 @@ class Draws:
         shape: tuple[int, ...],
         high: int = 0,
         *,
-        numbered: bool = True,
         within: int | Tensor | None = None,
         double: bool = False,
     ) -> Tensor:
-        """A draw by one kernel launch: of the rows `self.rows` if `numbered`, otherwise of the first rows."""
-        rows = self.rows if numbered else None
+        """A draw by one kernel launch."""
         keys = self.keys(name)
-        drawn: Tensor = _kernels().draw(kind, self.step, rows, keys, shape, high, within, double)
+        drawn: Tensor = _kernels().draw(kind, self.step, self.rows, keys, shape, high, within, double)
         return drawn
 
     def keys(self, name: str) -> tuple[int | Tensor, int | Tensor]:
         """Two 64-bit words that stand for the seed, the purpose and the name.
 
-        Of several seeds, both are int64 tensors, (seeds, 1).
+        With several seeds, both are tensors, (seeds, 1) int64.
         """
         if isinstance(self.seed, tuple):
             return _keys_on_device(self.seed, self.purpose, name, self.step.device)
@@ -114,7 +100,7 @@ class Draws:
         """Refuse a shape that does not begin with the number of rows, if that is known.
 
         Raises:
-            ValueError: it does not, so the numbers would not be those of the rows and of the seeds.
+            ValueError: the shape begins with another number. Rows would get numbers of other rows or seeds.
         """
         rows = None if self.rows is None else len(self.rows)
         if isinstance(self.seed, tuple):
@@ -123,7 +109,7 @@ class Draws:
             raise ValueError(f"'{name}': a draw for {rows} rows (seed {self.seed}) has the shape {shape}")
 
     def _words(self, name: str, index: Tensor) -> Tensor:
-        """The words numbered `index`, of all seeds: (n,) → (n,) int64; of several seeds (seeds, n)."""
+        """The random words with the numbers `index` (n,): (n,) int64, or (seeds, n) with several seeds."""
         return words(index, self.step, *self.keys(name))
 
     def _index(self, *shape: int) -> Tensor:

@@ -32,6 +32,12 @@ class LinearDynamicalSystem(Task):
         token      y₁   y₂   y₃   …          y_t = c·x_t + N(0, r)
         predicts   ŷ₂   ŷ₃   ŷ₄   …
 
+    One prompt for one state, A = −0.9, c = 2 and x₁ = 1, without noise::
+
+        state      1      −0.9   0.81    −0.729
+        token      2      −1.8   1.62
+        target     −1.8   1.62   −1.458
+
     Q is a uniformly random orthogonal matrix (Haar) and c ~ N(0, I/`n_states`), new in each prompt. The first
     state is drawn from the stationary distribution, N(0, q/(1 − radius²) I). So all outputs have the variance
     q/(1 − radius²) + r, which is the error of zero.

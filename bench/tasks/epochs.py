@@ -20,7 +20,7 @@ MOST_PROMPTS = 10**9
 def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor:
     """Numbers of the prompts, out of `count`, in the batch of step `draws.step`: (size,) int64.
 
-    Draws of several seeds have an equal share of them for each, by its own shuffle.
+    With several seeds, each has an equal share of the batch, in the order of its own shuffle.
 
     Prompts come in the order of an affine shuffle i ↦ (a·i + b) mod count, whose a and b are drawn for each
     epoch. It visits every prompt once: a − 1 is a multiple of every prime factor of `count`, so a and `count`
@@ -29,7 +29,7 @@ def shuffled_rows(draws: Draws, size: int, count: int, steps: int = 1) -> Tensor
 
     Args:
         draws: the random numbers of the step.
-        size: prompts of a batch, of all seeds.
+        size: prompts of a batch, of all seeds together.
         count: prompts of the set, at most `MOST_PROMPTS`.
         steps: number of steps from `draws.step` on whose batches to return, one after the other; 1 for
             several seeds.

@@ -13,7 +13,7 @@ from bench.lazy import torch
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
-from bench.tasks.tokens import CROSS_ENTROPY, Answers, token_prompts
+from bench.tasks.tokens import Answers, token_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -170,8 +170,7 @@ class FuzzyRecall(Answers):
         started = time.perf_counter()
         recalled = torch.tensor([self._lookup(row) for row in prompts.tokens.tolist()])
         right = (recalled == prompts.targets).double()
-        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return baselines + self.baseline_records("lookup of the key", "floor", prompts, scores, started)
+        return baselines + self.records_of_shares("lookup of the key", "floor", prompts, right, started)
 
     def _lookup(self, tokens: list[int]) -> list[int]:
         """What follows every token of a prompt by the values of earlier keys; −1 where that is not known."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 Group = Literal["Z2", "Z5", "S3", "Z60", "A4xZ5", "A5", "S5"]
-GROUPS: tuple[Group, ...] = get_args(Group)
 
 Permutation = tuple[int, ...]
 Cycles = Sequence[Sequence[int]]

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
-from bench.tasks.tokens import CROSS_ENTROPY, Answers
+from bench.tasks.task import MOST_POINTS, Evaluation, Prompts
+from bench.tasks.tokens import Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,8 +96,7 @@ class Memorisation(Answers):
         started = time.perf_counter()
         values = _map(self, prompts.tokens.device)[prompts.tokens[:, 0::2]]
         right = (values == prompts.targets).double()
-        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return baselines + self.baseline_records("the map", "floor", prompts, scores, started)
+        return baselines + self.records_of_shares("the map", "floor", prompts, right, started)
 
 
 @cache  # not a bounded cache: a captured step reads the tensor at its address

@@ -20,28 +20,22 @@ if TYPE_CHECKING:
 
 TRAINED_PROMPTS = 128
 """Prompts that trained networks use: about a minute for the paper's task. All would take ten."""
+LEARNING_RATE = 5e-3
+"""Of Adam."""
 
 
-def trained_networks(
-    prompts: Prompts,
-    steps: Sequence[int] = (100, 1000),
-    width: int = 100,
-    learning_rate: float = 5e-3,
-    limit: int = TRAINED_PROMPTS,
-) -> list[Baseline]:
+def trained_networks(prompts: Prompts, steps: Sequence[int], width: int) -> list[Baseline]:
     """Two-layer ReLU networks with biases, trained by Adam on all earlier examples at once, in float32.
 
     Garg et al. (2022, §5) compare with such a network. One training serves every number of steps, so the
     `seconds` of more steps include those of fewer steps.
 
     Args:
-        prompts: the first `limit` are used, at no more than nine positions.
+        prompts: the first `TRAINED_PROMPTS` are used, at no more than nine positions.
         steps: numbers of Adam steps, ascending; one baseline for each.
         width: h.
-        learning_rate: of Adam.
-        limit: prompts used.
     """
-    inputs, targets = examples(prompts, limit)
+    inputs, targets = examples(prompts, TRAINED_PROMPTS)
     positions = few_positions(targets.shape[1])
     values = torch.zeros(len(steps), len(targets), len(positions), dtype=torch.float64)
     seconds = [0.0] * len(steps)
@@ -51,7 +45,7 @@ def trained_networks(
         began = time.perf_counter()
         predictions_of_steps = _predictions(
             inputs[:, :seen].float(), targets[:, :seen].float(), inputs[:, seen : seen + 1].float(),
-            steps, width, learning_rate,
+            steps, width,
         )  # fmt: skip
         for row, predictions in enumerate(predictions_of_steps):
             values[row, :, column] = predictions
@@ -69,9 +63,7 @@ def trained_networks(
     ]
 
 
-def _predictions(
-    x: Tensor, y: Tensor, query: Tensor, steps: Sequence[int], width: int, learning_rate: float
-) -> Iterator[Tensor]:
+def _predictions(x: Tensor, y: Tensor, query: Tensor, steps: Sequence[int], width: int) -> Iterator[Tensor]:
     """Train one network per prompt, and yield its value at the query, (P,), after each of `steps`.
 
     Weights and biases start uniform in ±1/√(inputs of the layer), as in `torch.nn.Linear`.
@@ -82,7 +74,6 @@ def _predictions(
         query: (P, 1, d).
         steps: ascending.
         width: h.
-        learning_rate: of Adam.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -99,7 +90,7 @@ def _predictions(
         values: Tensor = torch.baddbmm(second_bias, hidden, second).squeeze(2)
         return values
 
-    optimizer = torch.optim.Adam((first, first_bias, second, second_bias), lr=learning_rate)
+    optimizer = torch.optim.Adam((first, first_bias, second, second_bias), lr=LEARNING_RATE)
     for step in range(1, max(steps) + 1):
         optimizer.zero_grad()
         # The mean over examples, summed over prompts: each network trains as if it were alone.

@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from bench.lazy import torch
 from bench.tasks.baselines import Baseline, first_match
 from bench.tasks.draws import Draws
-from bench.tasks.task import MAIN, MOST_POINTS, Evaluation, Prompts
-from bench.tasks.tokens import CROSS_ENTROPY, Answers
+from bench.tasks.task import MOST_POINTS, Evaluation, Prompts
+from bench.tasks.tokens import Answers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -152,16 +152,14 @@ class NoisyRecall(Answers):
         index = (prompts.targets - self.answers).unsqueeze(2)
         share = before.gather(2, index).squeeze(2).double() / count.clamp(min=1)
         share = torch.where(prompts.counted, share, 1.0)
-        scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        return self.baseline_records("random pair before", "baseline", prompts, scores, started)
+        return self.records_of_shares("random pair before", "baseline", prompts, share, started)
 
     def _lookup(self, prompts: Prompts, keys: Tensor, values: Tensor) -> list[Baseline]:
         """The value in the first slot of the key, from keys and values of every slot, (P, N)."""
         started = time.perf_counter()
         first = first_match(keys.unsqueeze(2))
         right = (values.gather(1, first.clamp(min=0)) == prompts.targets).double()
-        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return self.baseline_records("lookup", "floor", prompts, scores, started)
+        return self.records_of_shares("lookup", "floor", prompts, right, started)
 
     def _short_memory(self, prompts: Prompts, keys: Tensor) -> list[Baseline]:
         """A lookup in the last `WINDOW` slots, and a random value where the key is not among them."""
@@ -170,7 +168,5 @@ class NoisyRecall(Answers):
         for ago in range(1, WINDOW + 1):
             is_recent[:, ago:] |= keys[:, ago:] == keys[:, :-ago]
         right = torch.where(is_recent, 1.0, 1 / self.answers).double()
-        scores = {MAIN: right, CROSS_ENTROPY: -right.log()}
-        return self.baseline_records(
-            f"lookup in the last {WINDOW} slots", "baseline", prompts, scores, started
-        )
+        name = f"lookup in the last {WINDOW} slots"
+        return self.records_of_shares(name, "baseline", prompts, right, started)

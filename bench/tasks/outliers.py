@@ -138,6 +138,11 @@ class OrthogonalOutlierRegression(OutlierRegression):
         o  = (a u + b v) / (a² + b²)          a, b, a′, b′ ~ N(0, 1), drawn for every pair
         o′ = (a′u + b′v) / (a′² + b′²)        u, v = two normal vectors without their part along w
 
+    One prompt for d = 3, N = 3 and w = (0, 0, 1), where the second pair has u = (1, 0, 0), v = (0, 1, 0),
+    a = b = 1, a′ = 0 and b′ = 2::
+
+        x₁ = (2, 1, 4)   y₁ = (4, 0, 0)   o = (½, ½, 0)   o′ = (0, ½, 0)   x₃ = (5, 3, −1)   y₃ = (−1, 0, 0)
+
     A model can recognise an outlier by its y, which has d non-zero coordinates. An outlier shows two
     directions that are orthogonal to w: after one outlier, c clean pairs leave max(0, 1 − c/18) of the
     variance.
@@ -230,7 +235,7 @@ class ManyOutlierRegression(OutlierRegression):
     @model_validator(mode="before")
     @classmethod
     def _default_curriculum(cls, values: Any) -> Any:
-        """The released configuration's ramps, of which the one of points is faster than in other tasks.
+        """The released configuration's ramps. That of points is faster than in other tasks.
 
         One more dimension every 2000 steps, from 4: all 20 at step 32,000. Two more points every 200 steps,
         from 12: all 512 at step 50,000.

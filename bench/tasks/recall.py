@@ -112,7 +112,7 @@ class VectorMQAR(Task):
             place = 2 * power_law_slots(draws, batch, queries, pairs).sort(dim=1).values
             slots = torch.zeros(batch, 2 * pairs, d, device=keys.device)
             query_tokens = slots.scatter(1, place.unsqueeze(-1).expand(-1, -1, d), inputs)
-        more = {"keys": keys, "values": values, "query_index": chosen, "place": 2 * pairs + place}
+        more = {"keys": keys, "values": values, "place": 2 * pairs + place}
         return Prompts(torch.cat((context, query_tokens), dim=1), targets, inputs, more=more)
 
     def predictions(self, outputs: Tensor, prompts: Prompts) -> Tensor:

@@ -148,7 +148,7 @@ class TwoLayerNetwork(InContext):
                 linear.least_squares(prompts),
                 linear.ridge(prompts, penalty=float(self.n_dims)),
                 predictors.nearest_neighbours(prompts, k=3),
-                *networks.trained_networks(prompts, (100, 1000), limit=networks.TRAINED_PROMPTS),
+                *networks.trained_networks(prompts, steps=(100, 1000), width=100),
                 predictors.on_first(networks.TRAINED_PROMPTS, linear.arc_cosine_process, prompts),
             ]
         )
@@ -205,8 +205,8 @@ class DecisionTree(InContext):
                 trees.greedy_tree(prompts, self.depth, signs=True),
                 trees.greedy_tree(prompts, None, signs=False),
                 trees.greedy_tree(prompts, None, signs=True),
-                trees.boosted_trees(prompts, False, trees.BOOSTED_PROMPTS),
-                trees.boosted_trees(prompts, True, trees.BOOSTED_PROMPTS),
+                trees.boosted_trees(prompts, signs=False),
+                trees.boosted_trees(prompts, signs=True),
                 predictors.on_first(trees.BOOSTED_PROMPTS, trees.tree_oracle, prompts),
                 predictors.nearest_neighbours(prompts, k=3),
             ]

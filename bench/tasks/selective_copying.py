@@ -96,8 +96,8 @@ class SelectiveCopying(Answers):
         started = time.perf_counter()
         before = prompts.tokens[:, : self.slots]
         share = (before.unsqueeze(1) == prompts.targets.unsqueeze(2)).double().sum(dim=2) / self.n_points
-        scores = {MAIN: share, CROSS_ENTROPY: -share.log()}
-        baselines += self.baseline_records("random token of the prompt", "baseline", prompts, scores, started)
+        name = "random token of the prompt"
+        baselines += self.records_of_shares(name, "baseline", prompts, share, started)
         started = time.perf_counter()
         copied = before[before < self.symbols - 2].view(-1, self.n_points)
         right = (copied == prompts.targets).double()

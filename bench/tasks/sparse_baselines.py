@@ -24,6 +24,8 @@ MOST_SUPPORTS = 20_000
 """With more subsets of coordinates than this, predictors that enumerate them are left out."""
 LASSO_TOLERANCE = 1e-9
 """Largest violation of the conditions of optimality, relative to the largest |m|."""
+BAYES_PROMPTS, BAYES_PAIRS = 1280, 1_500_000
+"""Most prompts of the Bayes rule, and most pairs of a prompt and a support: more would take minutes."""
 
 
 def lasso(prompts: Prompts, penalties: Sequence[float]) -> list[Baseline]:
@@ -169,7 +171,7 @@ def _coordinate_descent(grams: Tensor, moments: Tensor, alpha: float, allowed: T
     raise ArithmeticError(f"the Lasso with α = {alpha:g} has not converged on {len(active)} prompts")
 
 
-def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline | None:
+def sparse_bayes(prompts: Prompts, sparsity: int) -> Baseline | None:
     """The Bayes rule for w with `sparsity` non-zero coordinates N(0, 1): every support is enumerated.
 
     Given support s, the examples are y ~ N(0, X_s X_sᵀ + σ²I), where σ is the rounding of y to float32.
@@ -179,9 +181,8 @@ def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline
     the 16 likeliest supports are used: the residuals of the others, in k dimensions, are far larger than σ.
 
     Args:
-        prompts: the first `limit` are used, or fewer if so many supports would take minutes.
+        prompts: the first `BAYES_PROMPTS` are used, or fewer if there are many supports.
         sparsity: k.
-        limit: prompts used.
 
     Returns:
         None when there are more than `MOST_SUPPORTS` supports.
@@ -190,7 +191,7 @@ def sparse_bayes(prompts: Prompts, sparsity: int, limit: int = 1280) -> Baseline
     d = prompts.inputs.shape[2]
     if math.comb(d, sparsity) > MOST_SUPPORTS:
         return None
-    inputs, targets = examples(prompts, min(limit, 1_500_000 // math.comb(d, sparsity)))
+    inputs, targets = examples(prompts, min(BAYES_PROMPTS, BAYES_PAIRS // math.comb(d, sparsity)))
     count, n_points = targets.shape
     all_supports = torch.tensor(list(itertools.combinations(range(d), sparsity)))
     noise = max(2.0**-23 * float(targets.square().mean().sqrt()), 1e-30)

@@ -39,12 +39,12 @@ class Prompts:
     """A batch of prompts.
 
     Attributes:
-        tokens: (B, L, width) float32, the model's input; of a discrete task (B, L) int64, ids of tokens.
-        targets: (B, N) float32, or (B, N, n_outputs), the right predictions at the task's query positions;
-            of a discrete task (B, N) int64, ids of tokens.
-        inputs: (B, N, d) float32, the inputs that the tokens contain, for baselines; of a discrete task
-            (B, N, 1) int64, ids of tokens, which nothing reads.
-        counted: (B, N) bool, the points that the loss and the scores count; None for all.
+        tokens: the model's input, (B, L, width) float32; in a discrete task ids of tokens, (B, L) int64.
+        targets: the right predictions at the points, (B, N) or (B, N, n_outputs) float32; in a discrete task
+            ids of tokens, (B, N) int64.
+        inputs: the inputs that the tokens contain, for baselines, (B, N, d) float32; in a discrete task ids
+            of tokens, (B, N, 1) int64, which nothing reads.
+        counted: the points that the loss and the scores count, (B, N) bool; None for all.
         more: other tensors that the task's scores and baselines need, by name, with B rows.
     """
 
@@ -210,7 +210,7 @@ class Task(Frozen):
     def n_inputs(self) -> int | tuple[int, ...]:
         """Width of an input token; a width per kind if a prompt alternates between kinds of tokens.
 
-        Of a discrete task: the number of different tokens.
+        In a discrete task it is the number of different tokens.
         """
 
     @property
@@ -392,7 +392,7 @@ class Task(Frozen):
 
         Args:
             draws: the random numbers.
-            size: number of prompts, of all seeds of the draws.
+            size: number of prompts, of all seeds of the draws together.
         """
         if self.curriculum is None or self.curriculum.dims is None:
             return self.sample(draws, size)

@@ -150,6 +150,13 @@ class Answers(NextToken):
             return records(name, kind, sums, started)
         return weighted_records(name, kind, sums, counts, started, self.evaluations()[MAIN].positions)
 
+    def records_of_shares(
+        self, name: str, kind: Kind, prompts: Prompts, shares: Tensor, started: float
+    ) -> list[Baseline]:
+        """`baseline_records` from the probabilities (P, N) that a predictor gives to the right answers."""
+        scores = {MAIN: shares, CROSS_ENTROPY: -shares.log()}
+        return self.baseline_records(name, kind, prompts, scores, started)
+
     def random_answer(self, name: str, prompts: Prompts) -> list[Baseline]:
         """The trivial predictor, whose scores are constants."""
         started = time.perf_counter()

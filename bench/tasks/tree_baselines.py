@@ -61,13 +61,12 @@ def greedy_tree(prompts: Prompts, depth: int | None, signs: bool) -> Baseline | 
     )
 
 
-def boosted_trees(prompts: Prompts, signs: bool, limit: int = BOOSTED_PROMPTS) -> Baseline | None:
+def boosted_trees(prompts: Prompts, signs: bool) -> Baseline | None:
     """Gradient boosting with scikit-learn's defaults: 100 trees of depth 3, learning rate 0.1.
 
     Args:
-        prompts: the first `limit` are used.
+        prompts: the first `BOOSTED_PROMPTS` are used.
         signs: as for `greedy_tree`.
-        limit: prompts used.
 
     Returns:
         None when scikit-learn is not installed.
@@ -76,9 +75,8 @@ def boosted_trees(prompts: Prompts, signs: bool, limit: int = BOOSTED_PROMPTS) -
         from sklearn.ensemble import GradientBoostingRegressor
     except ModuleNotFoundError:
         return None
-    return _fitted(
-        "gradient boosting", lambda: GradientBoostingRegressor(random_state=0), prompts, signs, limit
-    )
+    name, model = "gradient boosting", lambda: GradientBoostingRegressor(random_state=0)
+    return _fitted(name, model, prompts, signs, BOOSTED_PROMPTS)
 
 
 def _fitted(

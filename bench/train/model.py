@@ -9,7 +9,7 @@ from bench.models.backbone import Model
 from bench.run import Run
 
 
-def new_model(run: Run, device: str = "cpu", kernels: str = "auto") -> Model:
+def new_model(run: Run, device: str, kernels: str) -> Model:
     """A model with a run's initial values on a device, in evaluation mode."""
     return initial_model(run, resolve(kernels, device)[0]).to(device).eval()
 

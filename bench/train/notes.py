@@ -58,10 +58,7 @@ class StackNotes:
     @classmethod
     def of(cls, saved: dict[str, Any]) -> StackNotes:
         """The record of plain values."""
-        members = [dict(member) for member in saved["members"]]
-        for member in members:
-            member.pop("seconds", None)  # an entry in checkpoints of earlier versions, which nothing reads
-        return cls(**{**saved, "members": [MemberNotes(**member) for member in members]})
+        return cls(**{**saved, "members": [MemberNotes(**member) for member in saved["members"]]})
 
     def ends(self, stack: Stack) -> list[int]:
         """The steps at which the members end, as far as is known now."""

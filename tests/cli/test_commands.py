@@ -17,7 +17,6 @@ from command import ROOT, as_json, bench, said
 from synthetic import run_of, write_pool
 
 from bench import results as pool_of
-from bench import strict_yaml
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.app import COMMANDS, load
@@ -28,6 +27,7 @@ from bench.dispatch.status import RunStatus
 from bench.plan.planned import Planned
 from bench.plan.time import TimeEstimate
 from bench.results import path_of
+from bench.strict_yaml.document import read
 
 TINY = """\
 name: tiny
@@ -309,7 +309,7 @@ def test_the_schemas_that_are_shipped_are_printed_and_accept_every_file(tmp_path
     ]
     assert len(files) > 1
     for path in files:
-        validator.validate(strict_yaml.read(path).data)
+        validator.validate(read(path).data)
         assert path.read_text("utf-8").startswith(f"# yaml-language-server: $schema=.schema/{kind}.json\n")
 
 

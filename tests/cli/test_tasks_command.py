@@ -25,6 +25,7 @@ def test_all_tasks_are_listed_with_their_lengths() -> None:
 def test_a_task_shows_its_prompt_and_every_field(name: str) -> None:
     output = bench("tasks", name).stdout
     assert inspect_first_line(name) in output
+    assert "\n:\n" not in output  # the marks of indented text
     for field in TASKS[name].model_fields:
         assert f"\n{field} " in output
 

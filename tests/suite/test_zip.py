@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bench import strict_yaml
 from bench import suite as suites
 from bench.errors import InvalidFile, UserError
+from bench.strict_yaml.document import read
 
 SUITE = """\
 name: zipped
@@ -97,7 +97,7 @@ def test_a_mistake_in_a_zipped_value_has_its_own_place(tmp_path: Path) -> None:
 
 def test_the_schema_knows_it(tmp_path: Path) -> None:
     validator = jsonschema.Draft202012Validator(suites.json_schema())
-    validator.validate(strict_yaml.read(write(tmp_path, SUITE)).data)
-    wrong = strict_yaml.read(write(tmp_path, SUITE.replace("zip: [sizes,", "zip: [steps,"))).data
+    validator.validate(read(write(tmp_path, SUITE)).data)
+    wrong = read(write(tmp_path, SUITE.replace("zip: [sizes,", "zip: [steps,"))).data
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(wrong)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.kernels.draws import words
 from bench.tasks.draws import Draws
 
 UNLIKELY = 1e-4
@@ -20,6 +21,11 @@ UNLIKELY = 1e-4
 
 def draws(seed: int = 0, purpose: str = "train", step: int = 0) -> Draws:
     return Draws(seed, purpose, torch.tensor(step))
+
+
+def bits(place: Draws, name: str, count: int) -> torch.Tensor:
+    """The first `count` random words of a name, from which all kinds of draws are made."""
+    return words.words(torch.arange(count), place.step, *place.keys(name))
 
 
 def sha256(values: torch.Tensor) -> str:
@@ -40,33 +46,32 @@ PLACES = st.tuples(
 def test_a_draw_does_not_depend_on_what_was_drawn_before(place: tuple[int, str, int], name: str) -> None:
     fresh, used = draws(*place), draws(*place)
     used.normal("other", 7)
-    used.bits(name, 3)
-    assert torch.equal(fresh.bits(name, 20), used.bits(name, 20))
+    used.uniform(name, 3)
+    assert torch.equal(fresh.uniform(name, 20), used.uniform(name, 20))
 
 
 @given(one=st.tuples(PLACES, st.text(max_size=3)), other=st.tuples(PLACES, st.text(max_size=3)))
 @settings(max_examples=200)
 def test_two_places_share_no_word(one: tuple, other: tuple) -> None:
     if one != other:
-        words = [set(draws(*place).bits(name, 64).tolist()) for place, name in (one, other)]
-        assert not words[0] & words[1]
+        here, there = (set(bits(draws(*place), name, 64).tolist()) for place, name in (one, other))
+        assert not here & there
 
 
 @pytest.mark.parametrize(
     "other", [draws(seed=1), draws(purpose="report"), draws(step=1), draws(seed=-1), draws(step=2**40)]
 )
 def test_changing_one_coordinate_changes_every_word(other: Draws) -> None:
-    here, there = draws().bits("x", 10_000), other.bits("x", 10_000)
+    here, there = bits(draws(), "x", 10_000), bits(other, "x", 10_000)
     assert not set(here.tolist()) & set(there.tolist())
 
 
 def test_purpose_and_name_do_not_run_into_each_other() -> None:
-    assert not torch.equal(draws(purpose="a/b").bits("c", 4), draws(purpose="a").bits("b/c", 4))
+    assert not torch.equal(bits(draws(purpose="a/b"), "c", 4), bits(draws(purpose="a"), "b/c", 4))
 
 
 def test_a_bigger_batch_begins_with_the_smaller_one() -> None:
     place = draws(3, "report", 5)
-    assert torch.equal(place.bits("x", 50)[:7], place.bits("x", 7))
     assert torch.equal(place.normal("x", 10, 3, 5)[:3], place.normal("x", 3, 3, 5))
     assert torch.equal(place.uniform("x", 10, 3)[:3], place.uniform("x", 3, 3))
     assert torch.equal(place.integers("x", 9, 10, 3)[:3], place.integers("x", 9, 3, 3))
@@ -75,21 +80,21 @@ def test_a_bigger_batch_begins_with_the_smaller_one() -> None:
 
 
 def test_every_bit_is_fair_and_independent_of_every_other_bit() -> None:
-    words = draws().bits("x", 20_000)
-    bits = ((words.unsqueeze(1) >> torch.arange(64)) & 1).to(torch.float64)
-    z = (bits.mean(dim=0) - 0.5) * 2 * 20_000**0.5
+    drawn = bits(draws(), "x", 20_000)
+    columns = ((drawn.unsqueeze(1) >> torch.arange(64)) & 1).to(torch.float64)
+    z = (columns.mean(dim=0) - 0.5) * 2 * 20_000**0.5
     assert stats.kstest(z.numpy(), "norm").pvalue > UNLIKELY
-    correlation = torch.corrcoef(bits.T) * 20_000**0.5
+    correlation = torch.corrcoef(columns.T) * 20_000**0.5
     pairs = correlation[tuple(torch.triu_indices(64, 64, offset=1))]
     assert stats.kstest(pairs.numpy(), "norm").pvalue > UNLIKELY
 
 
 @pytest.mark.slow
 def test_neighbouring_words_differ_in_half_their_bits() -> None:
-    by_index = draws().bits("x", 4096)
-    by_step = torch.stack([draws(step=step).bits("x", 1)[0] for step in range(4096)])
-    for words in (by_index, by_step):
-        flips = (((words[1:] ^ words[:-1]).unsqueeze(1) >> torch.arange(64)) & 1).sum(dim=1)
+    by_index = bits(draws(), "x", 4096)
+    by_step = torch.stack([bits(draws(step=step), "x", 1)[0] for step in range(4096)])
+    for drawn in (by_index, by_step):
+        flips = (((drawn[1:] ^ drawn[:-1]).unsqueeze(1) >> torch.arange(64)) & 1).sum(dim=1)
         expected = stats.binom.pmf(np.arange(65), 64, 0.5) * len(flips)
         middle = slice(22, 43)
         counts = np.bincount(flips.numpy(), minlength=65)
@@ -187,14 +192,14 @@ def test_splitmix_finaliser_matches_integer_arithmetic() -> None:
     keys = [int.from_bytes(half, "little") for half in (digest[:8], digest[8:])]
     first, second = (mix((12 * golden + key) & full) for key in keys)
     expected = [mix(mix((index * golden + first) & full) ^ second) for index in range(100)]
-    assert [word % 2**64 for word in draws(7, "train", 12).bits("x", 100).tolist()] == expected
+    assert [word % 2**64 for word in bits(draws(7, "train", 12), "x", 100).tolist()] == expected
 
 
 def test_the_streams_are_those_of_every_earlier_run() -> None:
     """Results are comparable only while these hold: a change must raise the tasks' `version`."""
     place = draws(1, "report", 3)
     assert {
-        "bits": sha256(place.bits("a", 1000)),
+        "bits": sha256(bits(place, "a", 1000)),
         "uniform": sha256(place.uniform("b", 1000)),
         "normal": sha256(place.normal("c", 1000)),
         "integers": sha256(place.integers("d", 20, 1000)),

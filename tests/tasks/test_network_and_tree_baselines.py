@@ -140,7 +140,7 @@ def test_a_trained_network_is_what_plain_torch_trains_one_prompt_at_a_time() -> 
 @pytest.mark.slow
 def test_trained_networks_learn_what_no_linear_function_can() -> None:
     prompts = sample(TwoLayerNetwork(), 32)
-    short, long = networks.trained_networks(prompts, steps=(20, 200))
+    short, long = networks.trained_networks(prompts, steps=(20, 200), width=100)
     scale = 20
     assert at(short)[0] == at(long)[0] == at(known.trivial(TwoLayerNetwork(), prompts))[0]
     assert at(long)[100] < 0.4 * scale

@@ -53,7 +53,9 @@ def test_keys_and_values_are_uniform_on_the_unit_sphere() -> None:
 
 
 def test_queries_are_uniform_over_the_keys_in_random_order() -> None:
-    chosen = VectorMQAR(queries=4).sample(draws(), 3000).more["query_index"]
+    prompts = VectorMQAR(queries=4).sample(draws(), 3000)
+    keys = prompts.more["keys"]
+    chosen = (prompts.inputs.unsqueeze(2) == keys.unsqueeze(1)).all(dim=3).int().argmax(dim=2)
     for column in range(4):
         counts = torch.bincount(chosen[:, column], minlength=32).numpy()
         assert stats.chisquare(counts).pvalue > UNLIKELY

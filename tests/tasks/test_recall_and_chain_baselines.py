@@ -146,28 +146,29 @@ def test_expected_hidden_units_are_close_to_those_of_weights_that_fit() -> None:
     # they say at forty others.
     generator = torch.Generator().manual_seed(0)
     shown, asked = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (3, 40))
-    weights = torch.randn(400_000, 3, generator=generator, dtype=torch.float64)
+    # The variance of a weight is 2/k, with k = 1 unit.
+    weights = math.sqrt(2) * torch.randn(400_000, 3, generator=generator, dtype=torch.float64)
     fits = weights[(weights @ shown.T <= 0).all(dim=1)]
     assert len(fits) > 5000
     expected = torch.relu(asked @ fits.T).mean(dim=1)
     prior = torch.relu(asked @ weights.T).mean(dim=1)
     x = torch.cat((shown.expand(40, 3, 3), asked.unsqueeze(1)), dim=1)
-    found = chain.predicted_hidden(x, torch.zeros(40, 4, 1).double(), expectation=True, weight_variance=1.0)
+    found = chain.predicted_hidden(x, torch.zeros(40, 4, 1).double(), expectation=True)
     moved = (prior - expected).square().mean()  # what the three inputs tell
     missed = (found[:, 3, 0] - expected).square().mean()
     assert float(missed) < 0.02 * float(moved)
 
 
 def test_an_inactive_unit_is_expected_to_be_active_on_the_other_side() -> None:
-    # One weight, w ~ N(0, 1), inactive at x = 1: w has mean −√(2/π) and variance 1 − 2/π there.
+    # One weight, w ~ N(0, 2), inactive at x = 1: w/√2 has mean −√(2/π) and variance 1 − 2/π there.
     x = torch.tensor([[[1.0], [-1.0], [1.0]]], dtype=torch.float64)
     s = torch.tensor([[[0.0], [0.5], [0.0]]], dtype=torch.float64)
-    found = chain.predicted_hidden(x, s, expectation=True, weight_variance=1.0)[0, :, 0].tolist()
+    found = chain.predicted_hidden(x, s, expectation=True)[0, :, 0] / math.sqrt(2)
     centre, deviation = math.sqrt(2 / math.pi), math.sqrt(1 - 2 / math.pi)
     a = centre / deviation
     rectified = centre * (1 + math.erf(a / math.sqrt(2))) / 2
     rectified += deviation * math.exp(-(a**2) / 2) / math.sqrt(2 * math.pi)
-    assert found == pytest.approx([1 / math.sqrt(2 * math.pi), rectified, 0.0], abs=1e-5)
+    assert found.tolist() == pytest.approx([1 / math.sqrt(2 * math.pi), rectified, 0.0], abs=1e-5)
 
 
 def test_a_chain_by_head() -> None:

@@ -94,7 +94,6 @@ def test_stored_texts_are_those_of_each_seed() -> None:
 def test_draws_that_belong_to_no_seed_are_refused() -> None:
     draws = Draws((0, 1), "train", torch.tensor(0), batch=4)
     for draw in (
-        lambda: draws.bits("a", 8),
         lambda: draws.normal("a", 1, 3),
         lambda: draws.uniform("a", 4, 2),
         lambda: draws.integers("a", 3, 16, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 import torch
@@ -17,7 +17,6 @@ import bench
 from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.groups import (
-    GROUPS,
     Group,
     Permutation,
     composed,
@@ -31,6 +30,7 @@ from bench.tasks.task import Prompts
 from bench.tasks.word_problem import CROSS_ENTROPY, PREFIX, WINDOW, WordProblem
 
 UNLIKELY = 1e-4
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 def draws(step: int = 0) -> Draws:

@@ -33,6 +33,7 @@ DENSITY = tl.constexpr(0.3989422804014327)  # 1/√(2π)
 
 @triton.jit(do_not_specialize=["rows"])
 def _bias_gelu(u, bias, y, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The GELU of u + bias, tanh approximation. A program has a tile of rows and columns."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -47,6 +48,12 @@ def _bias_gelu(u, bias, y, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constex
 def _bias_gelu_gradient(
     dy, u, bias, du, partial, rounds, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """The gradient of u, and a program's part of that of the bias: the sum of du over its rows.
+
+    A program has several tiles of rows, one below the other. With σ = sigmoid(SLOPE (v + CUBIC v³)),
+
+        gelu(v) = v σ          gelu′(v) = σ + v σ (1 − σ) SLOPE (1 + 3 CUBIC v²)
+    """
     part, k = tl.program_id(0), tl.program_id(2).to(tl.int64)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     biases = tl.load(bias + k * channels + e, mask=e < channels, other=0.0)[None, :]
@@ -69,6 +76,7 @@ def _bias_gelu_gradient(
 
 @triton.jit(do_not_specialize=["rows"])
 def _bias_glu(u, bias, y, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The product a · sigmoid(b) of the halves of u + bias. `channels` is the width of a half."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -85,6 +93,11 @@ def _bias_glu(u, bias, y, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexp
 def _bias_glu_gradient(
     dy, u, bias, du, partial, rounds, rows, channels, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """The gradient of u, and a program's part of that of the bias.
+
+    The halves of du are da = dy · sigmoid(b) and db = da · a · (1 − sigmoid(b)). A program has the same
+    columns of both, and several tiles of rows, one below the other.
+    """
     part, k = tl.program_id(0), tl.program_id(2).to(tl.int64)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     bias += k * 2 * channels + e
@@ -113,6 +126,7 @@ def _bias_glu_gradient(
 
 @triton.jit
 def _gelu(u, y, size, BLOCK: tl.constexpr):
+    """The exact GELU, u Φ(u). A program has BLOCK numbers in a row, wherever their rows end."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     v = tl.load(u + place, mask=place < size, other=0.0)
     tl.store(y + place, v * (0.5 + 0.5 * tl.erf(v * ROOT_HALF)), mask=place < size)
@@ -120,6 +134,7 @@ def _gelu(u, y, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def _gelu_gradient(dy, u, du, size, BLOCK: tl.constexpr):
+    """The gradient dy (Φ(u) + u φ(u)), where φ is the density of the normal distribution."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     v = tl.load(u + place, mask=place < size, other=0.0)
     d = tl.load(dy + place, mask=place < size, other=0.0)
@@ -129,6 +144,7 @@ def _gelu_gradient(dy, u, du, size, BLOCK: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def _gate(y, z, out, z_k, z_row, rows, channels, SILU: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The product y · z, or y · silu(z) with SILU. Rows of z may be parts of wider rows."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -146,6 +162,7 @@ def _gate_gradient(
     d_out, y, z, dy, dz, z_k, z_row, rows, channels,
     SILU: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The gradients d_out · f(z) and d_out · y · f′(z), where f is SiLU or the identity."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     e = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

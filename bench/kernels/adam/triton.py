@@ -50,12 +50,14 @@ def _block(table, BLOCK: tl.constexpr):
 
 @triton.jit
 def _gradient(addresses, parameter, place, inside):
+    """The block's entries of its parameter's gradient, found by the address in the table."""
     start = tl.load(addresses + parameter).to(tl.pointer_type(tl.float32))
     return tl.load(start + place, mask=inside, other=0.0)
 
 
 @triton.jit
 def sum_squares(table, addresses, partial_sums, BLOCK: tl.constexpr):
+    """The sum of the squares of a block's gradient, in the block's place of `partial_sums`."""
     parameter, place, _, inside, _, _ = _block(table, BLOCK)
     g = _gradient(addresses, parameter, place, inside)
     tl.store(partial_sums + tl.program_id(0), tl.sum(g * g))
@@ -66,7 +68,12 @@ def finish(
     partial_sums, firsts, rates, clips, losses, factors, step, loss_sum, norm_max, first_bad, members,
     log_beta1, log_beta2, decay, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Compute each member's norm, factors and meters; then increment the step."""
+    """Compute each member's norm, factors and meters; then increment the step.
+
+    There is one program, which takes one member after the other and adds its partial sums in their order.
+    `factors` has four numbers per member: the factor of clipping, the rate divided by 1 − β₁ᵗ, √(1 − β₂ᵗ),
+    and 1 − rate · decay.
+    """
     now = tl.load(step)
     t = (now + 1).to(tl.float64)
     correction1 = 1.0 - tl.exp2(t * log_beta1)
@@ -101,6 +108,7 @@ def adam(
     table, addresses, factors, values, first_moment, second_moment, beta2, rest1, rest2, epsilon,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Update the moments and the parameters of a block, by the formulas of `bench.kernels.adam`."""
     # rest1 and rest2 are 1 − β₁ and 1 − β₂, computed on the host in float64: in fp32 the difference cancels.
     parameter, place, flat, inside, member, decays = _block(table, BLOCK)
     clipped, step_size = tl.load(factors + 4 * member), tl.load(factors + 4 * member + 1)

@@ -137,6 +137,13 @@ def _attention_forward(
     HEADS: tl.constexpr, HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, SCALE: tl.constexpr,
     OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr,
 ):  # fmt: skip
+    """The outputs of OWN queries of a head, and their log-sum-exp.
+
+    Registers hold the queries and, for each of them, the highest score so far (`most`), the sum of the
+    weights 2^(score − most) (`total`), and the sum of the values with these weights (`mixed`). For every STEP
+    keys, one product gives the scores and another adds to `mixed`. Where the highest score rises, both sums
+    shrink by 2^(old − new). A program takes its keys in order, so the order of both sums is fixed.
+    """
     D: tl.constexpr = HEADS * HEAD_DIM
     blocks = tl.cdiv(length, OWN)
     head = tl.program_id(0) // blocks
@@ -250,6 +257,7 @@ def _attention_backward(
     OWN: tl.constexpr, STEP: tl.constexpr, STAGES: tl.constexpr, DOT: tl.constexpr, DROP: tl.constexpr,
     WHOLE: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of qkv: a program has a block of keys or of queries, or all of a head (WHOLE)."""
     D: tl.constexpr = HEADS * HEAD_DIM
     blocks = tl.cdiv(length, OWN)
     programs = 1 if WHOLE else 2 * blocks  # of a head

@@ -1,7 +1,7 @@
 """The official CUDA short convolution of Mamba (package causal_conv1d) behind this project's interface.
 
-It takes 2 to 4 taps. A stack of models is folded into channels. Gradients are bit-reproducible
-since its version 1.6.2 if PyTorch's deterministic algorithms are on, as in training.
+It takes 2 to 4 taps. A stack of models is folded into channels. Gradients are bit-reproducible if PyTorch's
+deterministic algorithms are on, as in training.
 """
 
 from __future__ import annotations

@@ -33,6 +33,11 @@ def _convolution_forward(
     x, weight, bias, y, x_k, x_b, x_t, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The outputs of a stretch of tokens for a block of channels.
+
+    Registers hold the taps' weights and `xs`, the stretch with the TAPS − 1 tokens before it. Tokens before
+    the prompt and after it are zero.
+    """
     row = tl.program_id(0).to(tl.int64)
     k, b = row // batch, row % batch
     first = tl.program_id(1) * STRETCH
@@ -60,6 +65,12 @@ def _convolution_backward(
     dy, x, weight, bias, dx, partial, x_k, x_b, x_t, dx_t, rounds, batch, length, channels,
     TAPS: tl.constexpr, STRETCH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of x for several stretches, and the program's part of those of weight and bias.
+
+    dx_t is a sum over the outputs t … t + TAPS − 1. `ds` are their gradients before the SiLU. They need the
+    outputs before the SiLU, which are computed again from `xs`: the stretch with TAPS − 1 more tokens on both
+    sides. `sums` and `bias_sum` stay in registers from stretch to stretch.
+    """
     row = tl.program_id(0).to(tl.int64)
     k, b = row // batch, row % batch
     e = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
@@ -106,7 +117,11 @@ def _convolution_sums(
     partial, dweight, dbias, parts, channels,
     TAPS: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums, always in the same order."""
+    """The gradients of weight and bias from partial sums, always added in the same order.
+
+    `line` is a tap, or the bias after the last tap. `bench.kernels.triton_sums` has a kernel like this one. A
+    common kernel could add in another order, which would change the bits of results.
+    """
     k = tl.program_id(0).to(tl.int64)
     line = tl.program_id(1)
     e = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)

@@ -69,7 +69,11 @@ def _states(
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, VECTOR: tl.constexpr,
     REVERSE: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """States between chunks of updates a bᵀ; REVERSE: their gradients, from a = q and b = dy."""
+    """States between chunks of updates a bᵀ; REVERSE: their gradients, from a = q and b = dy.
+
+    A program has a tile (WIDTH, BLOCK) of a head's state in registers, and goes through the chunks. Entry i
+    of `states` is what chunk i leaves to chunk i + 1, or the gradient of that.
+    """
     chunks, program = tl.cdiv(length, CHUNK), tl.program_id(0)
     key, value = tl.program_id(1) * WIDTH, tl.program_id(2) * BLOCK
     a = head_of(a, program, HEADS, batch, a_k, a_b, a_h, SHARED)
@@ -105,7 +109,8 @@ def _outputs(
 ):  # fmt: skip
     """The outputs of a chunk, of a block of channels, from b = v; REVERSE: the gradient of v, from b = dy.
 
-    Without STATES, only the part that stays within the chunk.
+    Registers hold the outputs (CHUNK, BLOCK) and A_ij as `scores` (CHUNK, CHUNK). Both are sums over blocks
+    of the keys' channels, in order. Without STATES, only the part that stays within the chunk.
     """
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
@@ -153,7 +158,9 @@ def _gradient(
 ):  # fmt: skip
     """The gradients of q, k and g of a chunk, of a block of the keys' channels.
 
-    With a decay per head, a block's part of dg; parts are the last dimension.
+    The first loop adds up, over blocks of the values' channels, d_scores = dy vᵀ and what the states pass to
+    q, k and g. Then the decays within the chunk are applied. With a decay per head, a block's part of dg;
+    parts are the last dimension.
     """
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks

@@ -39,7 +39,7 @@ from bench.kernels.decay.triton_chunks import (
 )
 from bench.kernels.delta import ARGUMENTS
 from bench.kernels.operators import operator, rows
-from bench.kernels.product.precision import dot_precision
+from bench.kernels.product.precision import dot_precision, exact_dot_precision
 from bench.kernels.triton_functions import load_tile, store_tile, unit_lower_inverse
 
 BLOCK = 32
@@ -54,7 +54,11 @@ def _inverses(
     k_k, k_b, k_t, k_h, beta_k, beta_b, beta_t, beta_h, g_k, g_b, g_t, g_h,
     HEADS: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr, CHUNK: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """T of a chunk."""
+    """T of a chunk of a head.
+
+    The products k_i·k_j (CHUNK, CHUNK) are sums over blocks of the keys' channels. M and its inverse stay in
+    registers.
+    """
     chunks = tl.cdiv(length, CHUNK)
     program, first = tl.program_id(0) // chunks, (tl.program_id(0) % chunks) * CHUNK
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, 1)
@@ -80,7 +84,11 @@ def _corrections(
     HEADS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     CHUNK: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """R of every chunk and the states between chunks, of a block of the values' channels."""
+    """R of every chunk and the states between chunks, of a block of the values' channels.
+
+    The state (WIDTH, BLOCK) stays in registers from chunk to chunk. Its columns do not depend on each other,
+    so a program needs nothing of the others.
+    """
     chunks, program, value = tl.cdiv(length, CHUNK), tl.program_id(0), tl.program_id(1) * BLOCK
     k = head_of(k, program, HEADS, batch, k_k, k_b, k_h, 1)
     v = head_of(v, program, HEADS, batch, v_k, v_b, v_h, 1)
@@ -121,7 +129,8 @@ def _errors(
 ):  # fmt: skip
     """Z of every chunk and the gradients of the states, of a block of the values' channels.
 
-    `errors` holds the part of dR that stays within chunks, and then Z.
+    The gradient of the state stays in registers, from the last chunk to the first. `errors` holds the part of
+    dR that stays within chunks, and then Z.
     """
     chunks, program, value = tl.cdiv(length, CHUNK), tl.program_id(0), tl.program_id(1) * BLOCK
     q = head_of(q, program, HEADS, batch, q_k, q_b, q_h, 1)
@@ -171,7 +180,11 @@ def _gradient(
     HEADS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     CHUNK: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of v and β of a chunk. Those of k and g are added to what is in dk and dg."""
+    """The gradients of v and β of a chunk. Those of k and g are added to what is in dk and dg.
+
+    The first loop, over blocks of the values' channels, adds up Z Rᵀ (`overlaps`). The second, over blocks of
+    the keys' channels, computes Z Sᵀ (`read`), and from both the gradients of the keys.
+    """
     chunks = tl.cdiv(length, CHUNK)
     program, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
     first = chunk * CHUNK
@@ -283,14 +296,13 @@ def backward(
 
 def constants(k: Tensor, v: Tensor) -> dict[str, Any]:
     """Compile-time constants of the kernels. No precision of a run rounds T."""
-    dot = dot_precision(v.dtype)
     return {
         "HEADS": v.shape[3],
         "KEYS": k.shape[-1],
         "VALUES": v.shape[-1],
         "CHUNK": decay.CHUNK[False],
-        "DOT": dot,
-        "EXACT": "ieee" if dot == "ieee" else "tf32x3",
+        "DOT": dot_precision(v.dtype),
+        "EXACT": exact_dot_precision(v.dtype),
     }
 
 

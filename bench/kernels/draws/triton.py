@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BITS, UNIFORM, NORMAL, INTEGERS, SIGNS = (tl.constexpr(kind) for kind in range(5))
+UNIFORM, NORMAL, INTEGERS, SIGNS = (tl.constexpr(kind) for kind in range(4))
 GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)
 MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
 MIX_2 = tl.constexpr(0x94D049BB133111EB)
@@ -31,6 +31,7 @@ BLOCK = 256
 
 @triton.jit
 def _mix(x):
+    """SplitMix64's finaliser, as in `bench.kernels.draws.words`."""
     x = (x ^ (x >> 30)) * MIX_1
     x = (x ^ (x >> 27)) * MIX_2
     return x ^ (x >> 31)
@@ -49,6 +50,13 @@ def _draw(
     step, rows, out, within, key_1, key_2, share, high, count, columns, width,
     KIND: tl.constexpr, ROWS: tl.constexpr, WITHIN: tl.constexpr, SEEDS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Draw BLOCK numbers of the kind KIND.
+
+    `at` is a number's place in the batch. `index` is its place in the endless batch of its seed, which
+    selects its word. With ROWS, the batch has the rows `rows` of the endless one. Two neighbouring normal
+    numbers share a word: one takes the cosine, the other the sine. With WITHIN, entries of the last dimension
+    from `within` on are zero.
+    """
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     index = at % share if SEEDS else at
@@ -60,9 +68,7 @@ def _draw(
         key_1 = tl.load(key_1 + at // share, mask=inside, other=0)
         key_2 = tl.load(key_2 + at // share, mask=inside, other=0)
     word = random_word(index // 2 if KIND == NORMAL else index, steps, zeros + key_1, zeros + key_2)
-    if KIND == BITS:
-        value = word.to(tl.int64)
-    elif KIND == UNIFORM:
+    if KIND == UNIFORM:
         value = ((word >> 41).to(tl.float32) + 0.5) * 1.1920928955078125e-07  # 2⁻²³
     elif KIND == NORMAL:
         high_half = ((word >> 32).to(tl.float64) + 0.5) * 2.3283064365386963e-10  # 2⁻³²
@@ -83,7 +89,10 @@ def _subset(
     step, rows, out_of, out, key_1, key_2, share, size, universe,
     ON_DEVICE: tl.constexpr, ROWS: tl.constexpr, SEEDS: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
-    """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order."""
+    """A subset per program. Element i goes to place |{j : rank_j < rank_i}|; ties keep their order.
+
+    All pairs of ranks are compared at once, (ELEMENTS, ELEMENTS). Elements beyond `out_of` come last.
+    """
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, ELEMENTS)
     number = row % share if SEEDS else row
@@ -103,6 +112,7 @@ def _subset(
 
 @triton.jit(do_not_specialize=["start", "increment", "every", "end"])
 def _ramp(step, out, start, increment, every, end):
+    """Write a single number, from a single program."""
     tl.store(out, tl.minimum(tl.load(step) // every * increment + start, end))
 
 
@@ -114,7 +124,7 @@ def ramp(step: Tensor, start: int, increment: int, every: int, end: int) -> Tens
 
 
 Keys = tuple[int | Tensor, int | Tensor]
-"""Both keys of a draw; of several seeds (seeds, 1) int64 each."""
+"""Both keys of a draw: numbers, or tensors (seeds, 1) int64 with several seeds."""
 
 
 def _share(count: int, keys: Keys) -> int:
@@ -126,7 +136,7 @@ def draw(
     kind: str, step: Tensor, rows: Tensor | None, keys: Keys, shape: tuple[int, ...], high: int = 0,
     within: int | Tensor | None = None, double: bool = False,
 ) -> Tensor:  # fmt: skip
-    """A batch of `shape` of one kind: "bits", "uniform", "normal", "integers" (below `high`) or "signs".
+    """A batch of `shape` of one kind: "uniform", "normal", "integers" (below `high`) or "signs".
 
     Normals may be zero beyond `within` in the last dimension, and stored in float64.
     """
@@ -163,7 +173,6 @@ def subsets(
 
 
 _KINDS = {
-    "bits": (BITS.value, torch.int64),
     "uniform": (UNIFORM.value, torch.float32),
     "normal": (NORMAL.value, torch.float32),
     "integers": (INTEGERS.value, torch.int64),

@@ -7,8 +7,8 @@ column of an entry. So it is the same on every device, after a resumption, in a 
 whatever length a batch is padded to.
 
 Shapes: x (…, L, C), where the leading dimensions are numbered as one; key (3,) int64, two words of the run's
-seed and the step; site (2,) int64, the number of the site and p · 2³². `site` makes the latter. A prompt has
-fewer than 2²⁰ tokens, x fewer than 2²⁰ columns and 2²³ rows of L tokens.
+seed and the step; site (2,) int64, the number of the site and p · 2³², which the function `site` returns. A
+prompt has fewer than 2²⁰ tokens, x fewer than 2²⁰ columns and 2²³ rows of L tokens.
 
 `reference` is the specification, in PyTorch operations. `triton` is a launch forward and a launch backward,
 and keeps no mask in memory.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.kernels.draws.triton import random_word
 from bench.kernels.dropout import PLACES, SITES
-from bench.kernels.operators import operator, unwanted
+from bench.kernels.operators import like_first, operator, unwanted
 
 LAUNCH = {"ROWS": 8, "BLOCK": 128}
 """Rows (tokens of all prompts) and columns of a tile."""
@@ -49,6 +49,7 @@ def is_kept(row, token, column, numbers):
 
 @triton.jit(do_not_specialize=["rows", "length", "columns"])
 def _dropout(x, key, site, y, rows, length, columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The entries x · keep / (1 − p) of a tile. A row is a token of a prompt, or of a head."""
     k = tl.program_id(2).to(tl.int64)
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -85,7 +86,7 @@ dropout = operator(
     (),
     _run,
     _differentiate,
-    lambda x, key, site: (x.new_empty(x.shape),),
+    like_first,
     needs=("key", "site"),
     gradient_shapes=lambda dy, key, site: (dy.new_empty(dy.shape), unwanted(dy), unwanted(dy)),
 )

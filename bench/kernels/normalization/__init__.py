@@ -29,7 +29,6 @@ Norm: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 AddNorm: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]"
 NormOfSum: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]"
 RMSNorm: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
-ARGUMENTS = ("h", "update", "weight", "bias")
 EPSILON = 1e-5
 RMS_EPSILON = 1e-6
 

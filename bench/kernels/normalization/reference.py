@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,24 +17,25 @@ def norm(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return weight * centered / torch.sqrt(variance + EPSILON) + bias
 
 
-def add_norm(h: Tensor, update: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    total = h + update
-    return total, norm(total, weight, bias)
-
-
-def norm_of_sum(h: Tensor, update: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return norm(h + update, weight, bias)
-
-
 def rms_norm(h: Tensor, weight: Tensor) -> Tensor:
     """Every row with root mean square 1, times `weight`."""
     return weight * h / torch.sqrt((h**2).mean(-1, keepdim=True) + RMS_EPSILON)
 
 
-def add_rms_norm(h: Tensor, update: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    total = h + update
-    return total, rms_norm(total, weight)
+def of_sums(
+    norm: Callable[..., Tensor],
+) -> tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
+    """The functions `add_norm` and `norm_of_sum` by a norm, (h, *parameters) → normed."""
+
+    def add_norm(h: Tensor, update: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        total = h + update
+        return total, norm(total, *parameters)
+
+    def norm_of_sum(h: Tensor, update: Tensor, *parameters: Tensor) -> Tensor:
+        return norm(h + update, *parameters)
+
+    return add_norm, norm_of_sum
 
 
-def rms_norm_of_sum(h: Tensor, update: Tensor, weight: Tensor) -> Tensor:
-    return rms_norm(h + update, weight)
+add_norm, norm_of_sum = of_sums(norm)
+add_rms_norm, rms_norm_of_sum = of_sums(rms_norm)

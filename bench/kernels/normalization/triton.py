@@ -14,6 +14,10 @@ RMSNorm takes the mean to be zero, and has no mean(g) and no bias.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -48,6 +52,10 @@ def _norm_forward(
     h, update, weight, bias, total, normed, rows, channels,
     UPDATE: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The norm of a tile of whole rows, which stay in registers between mean, variance and result.
+
+    With UPDATE the rows are h + update, and `total` is their sum.
+    """
     k, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * ROWS
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
     inside = (first + row < rows) & (e < channels)[None, :]
@@ -72,6 +80,11 @@ def _norm_backward(
     d_total, d_normed, total, weight, dh, partial, rounds, rows, channels,
     TOTAL: tl.constexpr, RMS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of h for several tiles of rows, and the program's part of those of weight and bias.
+
+    `sum_weight` and `sum_bias` are tiles: each of their rows adds up every ROWS-th row, and these rows are
+    added up at the end. With TOTAL, the gradient of the residual stream is added to dh.
+    """
     part, k = tl.program_id(0), tl.program_id(1).to(tl.int64)
     row, e = tl.arange(0, ROWS)[:, None], tl.arange(0, BLOCK)
     within = row * channels + e[None, :]
@@ -165,85 +178,56 @@ def _shapes(h: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
     return h.new_empty(h.shape), h.new_empty(h.shape)
 
 
-def _gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
-    """Empty tensors like the normalised tensor, weight and bias; `values` ends with the first two."""
-    total, weight = values[-2:]
-    return total.new_empty(total.shape), *(weight.new_empty(weight.shape) for _ in range(2))
+def _operators(name: str, weights: tuple[str, ...]) -> tuple[Callable[..., Any], ...]:
+    """The functions `norm`, `add_norm` and `norm_of_sum` of a kind of norm, as operators.
+
+    Args:
+        name: of the first one; the others are named after it.
+        weights: names of weight and bias, or of the weight alone for RMSNorm.
+    """
+    differentiate = partial(_differentiate, rms=len(weights) == 1)
+
+    def gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
+        """Empty tensors like h and the weights; `values` ends with the normalised tensor and the weight."""
+        total, weight = values[-2:]
+        return total.new_empty(total.shape), *(weight.new_empty(weight.shape) for _ in weights)
+
+    all_have: dict[str, Any] = {"gradient_shapes": gradient_shapes, "parameters": weights}
+    sums_have: dict[str, Any] = {"needs": ("total", "weight"), "gradients": ("h", "h", *weights)}
+    norm = operator(
+        f"{name}_triton",
+        ("h", *weights),
+        (),
+        lambda h, *weights: _run(h, None, *weights)[1:],
+        lambda d_normed, h, weight: differentiate(None, d_normed, h, weight),
+        like_first,
+        needs=("h", "weight"),
+        **all_have,
+    )
+    add_norm = operator(
+        f"add_{name}_triton",
+        ("h", "update", *weights),
+        (),
+        _run,
+        differentiate,
+        _shapes,
+        outputs=("total", "normed"),
+        **sums_have,
+        **all_have,
+    )
+    norm_of_sum = operator(
+        f"{name}_of_sum_triton",
+        ("h", "update", *weights),
+        ("total",),
+        lambda *values: _run(*values)[::-1],
+        lambda d_normed, total, weight: differentiate(None, d_normed, total, weight),
+        _shapes,
+        outputs=("normed",),
+        **sums_have,
+        **all_have,
+    )
+    return norm, add_norm, norm_of_sum
 
 
-def _rms_gradient_shapes(*values: Tensor) -> tuple[Tensor, ...]:
-    return _gradient_shapes(*values)[:2]
-
-
-norm = operator(
-    "norm_triton",
-    ("h", "weight", "bias"),
-    (),
-    lambda h, weight, bias: _run(h, None, weight, bias)[1:],
-    lambda d_normed, h, weight: _differentiate(None, d_normed, h, weight),
-    like_first,
-    needs=("h", "weight"),
-    gradient_shapes=_gradient_shapes,
-    parameters=("weight", "bias"),
-)
-add_norm = operator(
-    "add_norm_triton",
-    normalization.ARGUMENTS,
-    (),
-    _run,
-    _differentiate,
-    _shapes,
-    outputs=("total", "normed"),
-    needs=("total", "weight"),
-    gradient_shapes=_gradient_shapes,
-    gradients=("h", "h", "weight", "bias"),
-    parameters=("weight", "bias"),
-)
-norm_of_sum = operator(
-    "norm_of_sum_triton",
-    normalization.ARGUMENTS,
-    ("total",),
-    lambda *values: _run(*values)[::-1],
-    lambda d_normed, total, weight: _differentiate(None, d_normed, total, weight),
-    _shapes,
-    outputs=("normed",),
-    needs=("total", "weight"),
-    gradient_shapes=_gradient_shapes,
-    gradients=("h", "h", "weight", "bias"),
-    parameters=("weight", "bias"),
-)
-rms_norm = operator(
-    "rms_norm_triton",
-    ("h", "weight"),
-    (),
-    lambda h, weight: _run(h, None, weight)[1:],
-    lambda d_normed, h, weight: _differentiate(None, d_normed, h, weight, rms=True),
-    like_first,
-    parameters=("weight",),
-)
-add_rms_norm = operator(
-    "add_rms_norm_triton",
-    normalization.ARGUMENTS[:3],
-    (),
-    _run,
-    lambda *values: _differentiate(*values, rms=True),
-    _shapes,
-    outputs=("total", "normed"),
-    needs=("total", "weight"),
-    gradient_shapes=_rms_gradient_shapes,
-    gradients=("h", "h", "weight"),
-    parameters=("weight",),
-)
-rms_norm_of_sum = operator(
-    "rms_norm_of_sum_triton",
-    normalization.ARGUMENTS[:3],
-    ("total",),
-    lambda *values: _run(*values)[::-1],
-    lambda d_normed, total, weight: _differentiate(None, d_normed, total, weight, rms=True),
-    _shapes,
-    outputs=("normed",),
-    needs=("total", "weight"),
-    gradient_shapes=_rms_gradient_shapes,
-    gradients=("h", "h", "weight"),
-    parameters=("weight",),
-)
+norm, add_norm, norm_of_sum = _operators("norm", ("weight", "bias"))
+rms_norm, add_rms_norm, rms_norm_of_sum = _operators("rms_norm", ("weight",))

@@ -25,6 +25,11 @@ def dot_precision(dtype: torch.dtype) -> str:
     return current().triton_dot if dtype.itemsize == 4 else "ieee"
 
 
+def exact_dot_precision(dtype: torch.dtype) -> str:
+    """`input_precision` of `tl.dot` for products that no precision of a run rounds: that of fp32."""
+    return PRECISIONS["fp32"].triton_dot if dtype.itemsize == 4 else "ieee"
+
+
 def use(name: str) -> None:
     """Compute matrix products in the precision `name` from now on.
 

@@ -113,7 +113,7 @@ def multiply(
     return repeat_rows(bias, a.shape[1]).baddbmm_(a, b)
 
 
-def multiply_into(out: Tensor, a: Tensor, b: Tensor, split: Split, *, add: bool = False) -> None:
+def multiply_into(out: Tensor, a: Tensor, b: Tensor, split: Split, *, add: bool) -> None:
     """Write the product of `multiply` into `out` (K, M, N), or add it. Rows of `out` are contiguous."""
     pairs = current().pairs if a.dtype == torch.float32 else ()
     if pairs:

@@ -61,6 +61,7 @@ def _split(
 
 @triton.jit
 def _high_half(v):
+    """The upper half of an fp32 number, which is a bf16 number if the lower half is zero."""
     return (v.to(tl.int32, bitcast=True) >> 16).to(tl.int16)
 
 

@@ -56,6 +56,7 @@ def _keys(
     decay, share, k, decay_bias, share_bias, erased_key, key_share, g, read, erase, write, tokens,
     HEADS: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The results of `rwkv7_keys` for a tile of tokens of a head; the folder has the formulas."""
     t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
     column, valid = _parameters(HEADS, CHANNELS, BLOCK)
@@ -138,6 +139,7 @@ def _outputs(
     y, r, k, v, gate, norm_weight, norm_bias, direct, out, tokens,
     HEADS: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """The results of `rwkv7_outputs` for a tile of tokens of a head; the folder has the formula."""
     t = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     place, inside = _numbers(t, tokens, HEADS, CHANNELS, BLOCK)
     column, valid = _parameters(HEADS, CHANNELS, BLOCK)

@@ -16,7 +16,7 @@ from bench.kernels.scan import ARGUMENTS, cuda, triton_forward, triton_gradient
 
 CHUNK = cuda.CHUNK
 FORWARD = {"BLOCK": 32, "UNROLL": 4}
-"""Channels of a program, and tokens that it computes together; the latter divides `CHUNK`."""
+"""Channels of a program, and tokens that it computes together, a divisor of `CHUNK`."""
 REGISTERS = 168
 """Limit of registers per thread in the forward pass. With it, three warps fit per scheduler instead of
 two."""
@@ -26,9 +26,9 @@ CARRIES_STAGES, BACKWARD_STAGES = {"STAGES": 4}, {"STAGES_AGAIN": 4, "STAGES": 3
 """Pipeline stages (tokens) of the loops over tokens; `STAGES_AGAIN` is that of the loop that recomputes
 states."""
 PROGRAMS, SEGMENTS = 1024, 4
-"""Prompts are cut into `SEGMENTS` segments if all segments then make at most so many programs. On an H200, 64
-prompts of 82 tokens took 36 µs instead of 66 with 64 channels, 53 instead of 69 with 128, but 100 instead of
-86 with 256, where there are enough programs without segments."""
+"""Prompts are cut into `SEGMENTS` segments if that makes at most `PROGRAMS` programs. On an H200, 64 prompts
+of 82 tokens took 36 µs instead of 66 with 64 channels, 53 instead of 69 with 128, but 100 instead of 86 with
+256, where there are enough programs without segments."""
 SUMS = {"PROMPTS": 64, "CHANNELS": 32, "TOKENS": 16, "BLOCKS": 8}
 """Partial sums that a program of `add_up` adds at once."""
 

@@ -25,6 +25,12 @@ def forward(
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, UNROLL: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
+    """The outputs, Δ and kept states of a prompt, for BLOCK channels.
+
+    Registers hold A (`rate`), the state h (STATE, BLOCK), and the inputs of twice UNROLL tokens: those of
+    `now` are used while those of `tokens` are loaded. At the start of every chunk, h is stored in `starts`,
+    (K, B, chunks, N, E).
+    """
     if WIDE:  # tell the compiler that it is a multiple of 16, so that it emits vector loads
         channels = channels // 16 * 16
     if STATE >= 4:  # the same for strides; the launch's `_aligned` guarantees it

@@ -34,6 +34,20 @@ def backward(
     STATE: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, SEGMENTS: tl.constexpr,
     WIDE: tl.constexpr, STAGES_AGAIN: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of a segment of a prompt, for BLOCK channels, from the last token to the first.
+
+    With d = dy silu(z), the gradient of the ungated output, and the gradient g_t of the state h_t,
+
+        g_t = C_t d_t + carry          carry = exp(Δ_{t+1} A) g_{t+1}, at the last token from later segments
+
+    and the other gradients follow from g_t (`bench.kernels.scan.sequential` lists them). A chunk has two
+    loops. The first recomputes the state before each token from the kept one and writes it to `states`. The
+    second goes back: from the state before a token it computes h_t and g_t, and writes dx, dstep and dz.
+
+    Registers hold, for all channels and states, A (`rate`), `carry`, the sum of dA, and the kept state of the
+    chunk that comes next. A sum over channels is written for every token (`by_block`: dB, dC). A sum over
+    tokens is written once, at the end (`by_prompt`: dA, dbias, dskip).
+    """
     if WIDE:  # tell the compiler about divisibility, for vector loads; `_aligned` guarantees it for z
         channels, dz_t = channels // 16 * 16, dz_t // 16 * 16
         z_k, z_b, z_t = z_k // 4 * 4, z_b // 4 * 4, z_t // 4 * 4
@@ -68,7 +82,8 @@ def backward(
     half = rows.to(tl.int64) * length * blocks * STATE  # the partial sums of dC follow those of dB
     sum_skip = tl.zeros_like(skips)
     sum_bias = tl.zeros_like(skips)
-    rate, carry, sum_A, start = (), (), (), ()  # carry: exp(Δ_{t+1} A) g_{t+1}
+    # A, what later segments pass on, and the kept state of the last chunk, a tile for each LOW of the states.
+    rate, carry, sum_A, start = (), (), (), ()
     for i in tl.static_range(STATE // LOW):
         rate += (tl.load(A + i * tile, mask=inside, other=0.0) * LOG2_E,)
         passed = tl.zeros_like(skips)
@@ -101,6 +116,7 @@ def backward(
         for i in tl.static_range(STATE // LOW):
             start += (tl.load(starts + before * STATE * channels + i * tile, mask=inside, other=0.0),)
         tl.debug_barrier()  # the states must be written before other threads read them
+        # Back through the chunk, with the gradient of the state.
         for done in tl.range(0, steps, num_stages=STAGES):
             j = steps - 1 - done
             t = first + j

@@ -31,6 +31,11 @@ def _recurrence(
     MODES: tl.constexpr, BLOCK: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
     REVERSE: tl.constexpr,
 ):  # fmt: skip
+    """The outputs of a prompt for BLOCK channels; REVERSE: the gradient of x, from x = dy.
+
+    The gradient is the same recurrence, from the last token to the first, with the same skip. Registers hold
+    w, c and h of each of a channel's MODES, and the inputs and outputs of UNROLL tokens.
+    """
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     k, b = row // batch, row % batch
@@ -71,7 +76,8 @@ def _parameter_gradients(
 ):  # fmt: skip
     """A prompt's part of the gradients: log w, 2 w c Σ_t dy_t p_t; c, 2 Σ_t dy_t h_t; skip, Σ_t dy_t x_t.
 
-    The complex ones are conjugated, which is PyTorch's convention.
+    Registers hold w, h, p and the two sums over tokens of each mode. The complex gradients are conjugated,
+    which is PyTorch's convention.
     """
     blocks = tl.cdiv(channels, BLOCK)
     row = (tl.program_id(0) // blocks).to(tl.int64)

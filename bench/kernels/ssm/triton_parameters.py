@@ -86,6 +86,7 @@ def complex_at(place, mask):
 
 @triton.jit
 def _pair(place, apart, mask):
+    """The number at `place` and the one `apart` numbers further."""
     return tl.load(place, mask=mask, other=0.0), tl.load(place + apart, mask=mask, other=0.0)
 
 
@@ -97,10 +98,12 @@ def times_plus(a, b, c):
 
 @triton.jit
 def _times_conjugate(a, b):
+    """The product a b̄."""
     return a[0] * b[0] + a[1] * b[1], a[1] * b[0] - a[0] * b[1]
 
 
 @triton.jit
 def _over_conjugate(a, b):
+    """The quotient a / b̄, which is a b / |b|²."""
     square = b[0] * b[0] + b[1] * b[1]
     return (a[0] * b[0] - a[1] * b[1]) / square, (a[0] * b[1] + a[1] * b[0]) / square

@@ -45,7 +45,7 @@ from bench.kernels.decay.triton_chunks import (
     load_row,
 )
 from bench.kernels.operators import operator, rows
-from bench.kernels.product.precision import dot_precision
+from bench.kernels.product.precision import dot_precision, exact_dot_precision
 from bench.kernels.triton_functions import load_tile, store_tile, unit_lower_inverse
 
 BLOCK = 32
@@ -174,7 +174,11 @@ def _outputs(
     HEADS: tl.constexpr, KEYS: tl.constexpr, VALUES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     CHUNK: tl.constexpr, WRITES: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """The outputs and U of every chunk and the states between chunks, of a block of the values' channels."""
+    """The outputs and U of every chunk and the states between chunks, of a block of the values' channels.
+
+    The state (WIDTH, BLOCK) stays in registers from chunk to chunk. The program of every block reads the
+    matrices and decayed keys that `_chunks` wrote.
+    """
     chunks, program, value = tl.cdiv(length, CHUNK), tl.program_id(0), tl.program_id(1) * BLOCK
     v = head_of(v, program, HEADS, batch, v_k, v_b, v_h, 1)
     token = ((program // HEADS).to(tl.int64) * length * HEADS + program % HEADS) * VALUES
@@ -283,6 +287,13 @@ def _gradient(
 ):  # fmt: skip
     """The gradients of the keys and of g of a chunk, of a block of the keys' channels.
 
+    1. A loop over blocks of the values' channels adds up the gradients of the four products ⟨·,·⟩ and what
+       the states pass to the keys.
+    2. What the states pass gets the decays from the chunk's start, or until its end.
+    3. A loop over the chunk's keys, from the last to the first, adds what the products pass to the keys.
+    4. The gradient of g sums over the paths across each token: out of the state before the chunk or within
+       the chunk (`out`), into the state after it (`into`), and from one to the other (`through`).
+
     Unless WRITES, `read` and `erase` are one key. Then d_read is its gradient, and d_beta has the block's
     part of that of β; parts are the last dimension.
     """
@@ -304,7 +315,7 @@ def _gradient(
     d_states += (program.to(tl.int64) * (chunks - 1) + chunk) * (KEYS * VALUES)
     state_rows, d_state_rows = tl.where(chunk > 0, KEYS, 0), tl.where(chunk < chunks - 1, KEYS, 0)
     i = tl.arange(0, CHUNK)
-    # Of the products ⟨q, erase⟩, ⟨read, erase⟩, ⟨q, write⟩ and ⟨read, write⟩.
+    # 1. The gradients of ⟨q, erase⟩, ⟨read, erase⟩, ⟨q, write⟩, ⟨read, write⟩; what states pass to keys.
     d_qe = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
     d_re = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
     d_qw = tl.zeros((CHUNK, CHUNK), dq.dtype.element_ty)
@@ -337,6 +348,7 @@ def _gradient(
     read_c = load_tile(read, first, length, read_t, key, KEYS, CHUNK, WIDTH)
     g_c = load_tile(g, first, length, g_t, key, KEYS, CHUNK, WIDTH)
     since_start, until_end = decays_since_start(g_c, CHUNK, True), decays_until_end(g_c, CHUNK, True)
+    # 2. The decays between the states and the tokens.
     dq_c *= since_start
     d_read_c *= since_start
     d_erase_c *= until_end
@@ -357,7 +369,7 @@ def _gradient(
         own = _column(d_qw, diagonal)
         own_dq += own * write_c
         d_write_c += own * q_c
-    # What the products with earlier keys add.
+    # 3. What the products with earlier keys add.
     dq_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
     d_read_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
     d_erase_in = tl.zeros((CHUNK, WIDTH), dq.dtype.element_ty)
@@ -381,6 +393,7 @@ def _gradient(
             dq_in += of_q * write_j
             d_read_in += of_read * write_j
             d_write_in += tl.where(row, tl.sum(of_q * q_c + of_read * read_c, axis=0)[None, :], 0.0)
+    # Paths within the chunk cross tokens too.
     out += q_c * dq_in + read_c * d_read_in - erased * d_erase_in
     if WRITES:
         out -= write_c * d_write_in
@@ -398,6 +411,7 @@ def _gradient(
         tl.store(d_beta + part, tl.sum(erase_c * d_erase_c, axis=1), mask=first + i < length)
         d_read_c += beta_c * d_erase_c
     store_tile(d_read + place, d_read_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
+    # 4. Over all paths that cross a token.
     dg_c = add_up(i[:, None] <= i[None, :], out, True) + add_up(i[:, None] > i[None, :], into, True)
     dg_c += (through * tl.exp(tl.sum(g_c, axis=0)))[None, :]
     store_tile(dg + place, dg_c, first, length, HEADS * KEYS, key, KEYS, CHUNK, WIDTH)
@@ -507,8 +521,7 @@ def _sizes(q: Tensor, v: Tensor, writes: bool) -> dict[str, Any]:
 
 def _of_values(v: Tensor) -> dict[str, Any]:
     """Further ones of `_outputs` and `_errors`. No precision of a run rounds T."""
-    dot = dot_precision(v.dtype)
-    return {"VALUES": v.shape[-1], "DOT": dot, "EXACT": "ieee" if dot == "ieee" else "tf32x3"}
+    return {"VALUES": v.shape[-1], "DOT": dot_precision(v.dtype), "EXACT": exact_dot_precision(v.dtype)}
 
 
 def launch(keys: int, values: int) -> dict[str, int]:

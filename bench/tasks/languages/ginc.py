@@ -42,8 +42,10 @@ class GINC(NextToken):
 
     ::
 
-        training       … word word / word word word …       the next word, in blocks of documents
-        in context     x x x y / x x x y / x x x ?           n = 2 examples of k = 4 words, then k − 1 words
+        training       9 / 70 51 54 48 54 54 …     predict every next word, in blocks of documents
+        in context     22 23 24 / 22 37 ?          n = 1 example of k = 3 words, then k − 1 words: 46 is right
+
+    Both are from the published data with 100 words, whose word 0 is the delimiter /.
 
     A hidden state is an entity and a property, which determine the word. The five concepts differ in how the
     property moves. All examples of a prompt have one concept and one start property. The right output is the

@@ -5,8 +5,6 @@ Shapes: D documents (or parts) of T words; P prompts; C concepts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from bench.tasks.languages.hidden_markov import (
@@ -21,14 +19,11 @@ from bench.tasks.languages.hidden_markov import (
     word_probabilities,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 SMALLEST = 1e-300
 """Stands for a likelihood of zero, where a logarithm or a division needs a number."""
 
 
-def bayes_filter(model: Mixture, words: Array, concepts: Sequence[int] = range(CONCEPTS)) -> Array:
+def bayes_filter(model: Mixture, words: Array) -> Array:
     """Cross-entropy of every word but the first under the mixture, (D, T − 1), in nats.
 
     The forward algorithm over states and concepts. The first state has the distribution of the concept's
@@ -38,13 +33,11 @@ def bayes_filter(model: Mixture, words: Array, concepts: Sequence[int] = range(C
     Args:
         model: the mixture.
         words: (D, T).
-        concepts: concepts of equal prior probability; a single one if it is known.
     """
-    chains = model.properties[list(concepts)]
-    belief = np.tile(
-        model.starts[list(concepts)].reshape(-1, ENTITIES, PROPERTIES), (len(words), 1, 1, 1)
-    )  # predictive, (D, C, entities, properties)
-    weight = np.full((len(words), len(chains)), 1 / len(chains))
+    chains = model.properties[:CONCEPTS]
+    starts = model.starts[:CONCEPTS].reshape(-1, ENTITIES, PROPERTIES)
+    belief = np.tile(starts, (len(words), 1, 1, 1))  # predictive, (D, C, entities, properties)
+    weight = np.full((len(words), CONCEPTS), 1 / CONCEPTS)
     losses = []
     for place in range(words.shape[1]):
         belief = belief * (model.memory == words[:, place, None, None, None])

@@ -23,7 +23,6 @@ import numpy as np
 from bench.tasks.languages.published import (
     PLACES,
     PROMPT_LENGTHS,
-    PROMPTS,
     SHOWN_EXAMPLES,
     TRAINING_DOCUMENTS,
     TRAINING_LENGTH,
@@ -201,7 +200,7 @@ def _doubles(words: Array) -> Array:
 
 
 @lru_cache(maxsize=4)
-def published_prompts(symbols: int, count: int = PROMPTS) -> dict[tuple[int, int], PromptSet]:
+def published_prompts(symbols: int, count: int) -> dict[tuple[int, int], PromptSet]:
     """The first `count` prompts of the published instance for each k and n."""
     model, words = mixture(symbols), _Words(PROMPT_SEED)
     sets = {}

@@ -150,9 +150,11 @@ def learner_told_the_state(task: RegBench, letters: Letters) -> Predicted:
 
 
 def _history(task: RegBench, letters: Letters) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every target's state: earlier visits, different letters seen there, whether the target was one.
+    """What has happened before at the state of every target, (P, M − 1) each.
 
-    (P, M − 1) each: float64, float64, bool.
+    Returns:
+        Number of visits of the state, float64; number of different letters seen there, float64; whether the
+        target is one of these letters, bool.
     """
     count, length = letters.token.shape
     row = torch.arange(count)

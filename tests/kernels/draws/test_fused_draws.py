@@ -24,8 +24,6 @@ def test_fused_draws_are_the_same_bits(
     plain, fused = (
         kind(seed, "train", torch.tensor(2**40 + 7), numbers, batch) for kind in (Draws, FusedDraws)
     )
-    if isinstance(seed, int):
-        torch.testing.assert_close(fused.bits("a", 301), plain.bits("a", 301), rtol=0, atol=0)
     for draw in (
         lambda draws: draws.uniform("b", 3, 5, 21),
         lambda draws: draws.normal("c", 3, 7, 13),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Attention(Block):
     """Causal multi-head attention.
 
-    With the options of the first results it is GPT-2's. The others are what Transformers have changed since:
-    "Transformer++" has no biases and rotary positions (Su et al. 2021); norms of queries and keys (Dehghani
-    et al. 2023) and a gate of the output (Qiu et al. 2025) are those of Qwen3-Next.
+    By default it is GPT-2's. The options are what Transformers have changed since: "Transformer++" has no
+    biases and rotary positions (Su et al. 2021); Qwen3-Next has norms of queries and keys (Dehghani et al.
+    2023) and a gate of the output (Qiu et al. 2025).
 
     Attributes:
         init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / blocks).

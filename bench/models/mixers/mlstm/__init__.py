@@ -56,7 +56,7 @@ class MLSTM(Block):
         return L * (linear + 3 * E**2 // H + 5 * E)
 
     def state_numbers(self, L: int, D: int) -> int:
-        """Of every head, the memory, the normaliser and the logarithm of what both are divided by."""
+        """The memory and the normaliser of every head, and the logarithm of their common divisor."""
         E, H = self.expand * D, self.heads
         return E**2 // H + E + H
 
