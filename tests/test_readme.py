@@ -31,6 +31,7 @@ FILES = {
         [
             ROOT / "README.md",
             *(ROOT / "suites").glob("*.md"),
+            ROOT / "reports/README.md",
             *(ROOT / "bench/guide").glob("*.md"),
             *(ROOT / ".github").glob("*.md"),
         ]
@@ -51,6 +52,11 @@ def test_every_guide_is_read_and_linked_from_the_readme() -> None:
     guides = FILES.keys() - {"README.md", ".github/CHANGELOG.md"}
     assert len(guides) >= 7
     assert [guide for guide in guides if f"]({guide})" not in README] == []
+
+
+def test_every_report_is_listed() -> None:
+    listed = re.findall(r"^\| \[(\w+)\]\(\1/README\.md\)", FILES["reports/README.md"], re.MULTILINE)
+    assert sorted(listed) == sorted(path.parent.name for path in (ROOT / "reports").glob("*/suite.txt"))
 
 
 @pytest.mark.parametrize("name", FILES)
