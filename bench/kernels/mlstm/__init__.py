@@ -8,12 +8,13 @@ For every prompt and head, with a matrix C of K×V numbers and a vector n of K n
 i and f are gates before their activations. exp(i) could overflow, so C and n are computed divided by
 exp(m_t), and so is the 1, with m_t = max(log σ(f_t) + m_{t−1}, i_t) and m_0 = −∞. As in the authors' code,
 `EPSILON` is added to the divided denominator. exp(−m) is bounded by exp(`LARGEST`), where outputs vanish: an
-infinite denominator would have gradients that are not numbers.
+infinite denominator would have gradients that are not numbers. In gradients m_t is a constant: it cancels but
+for `EPSILON`.
 
 Shapes: q, k (B, L, H, K); v, y (B, L, H, V); i, f (B, L, H).
 
 `reference` is the specification: the recurrence, token by token. `sequential` computes all pairs of tokens at
-once, as attention does. It is PyTorch's operations alone and runs on any device, so `triton` is `sequential`.
+once in PyTorch, as attention does. `triton` computes chunks, by the kernels of linear attention with decay.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor) -> Tensor:
     k, log_forget = k / math.sqrt(K), functional.logsigmoid(f)
     outputs = []
     for q_t, k_t, v_t, i_t, f_t in zip(*(value.unbind(1) for value in (q, k, v, i, log_forget)), strict=True):
-        before, largest = largest, torch.maximum(f_t + largest, i_t)
+        before, largest = largest, torch.maximum(f_t + largest, i_t).detach()
         forget = torch.exp(f_t + before - largest).unsqueeze(-1)
         write = torch.exp(i_t - largest).unsqueeze(-1) * k_t
         memory = forget.unsqueeze(-1) * memory + write.unsqueeze(-1) * v_t.unsqueeze(-2)

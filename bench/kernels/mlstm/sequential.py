@@ -25,7 +25,7 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor) -> Tensor:
     sums = running_sum(functional.logsigmoid(f))  # (B, H, L, 1)
     later = torch.ones(L, L, dtype=torch.bool, device=q.device).triu(1)
     weights = ((sums - sums.mT).to(q.dtype) + i.mT).masked_fill(later, -math.inf)
-    largest = weights.amax(-1, keepdim=True)
+    largest = weights.amax(-1, keepdim=True).detach()
     scores = (q @ k.mT) * (torch.exp(weights - largest) / math.sqrt(K))
     one = torch.exp((-largest).clamp(max=LARGEST))
     denominator = torch.maximum(scores.sum(-1, keepdim=True).abs(), one) + EPSILON
