@@ -30,6 +30,7 @@ from bench.tasks import TASKS, Task  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
 from bench.tasks.languages.ginc import GINC  # noqa: E402
 from bench.tasks.languages.regbench import RegBench  # noqa: E402
+from bench.train import loop  # noqa: E402
 from bench.train.backends_agree import (  # noqa: E402
     SLACK,
     largest_difference,
@@ -38,7 +39,7 @@ from bench.train.backends_agree import (  # noqa: E402
     training_losses,
 )
 from bench.train.capture import captured_step  # noqa: E402
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train  # noqa: E402
+from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack  # noqa: E402
 from bench.train.state import State, initial_state  # noqa: E402
 from bench.train.step import eager_step  # noqa: E402
 from bench.train.torch_settings import configure, restoring_settings  # noqa: E402
@@ -260,6 +261,29 @@ def test_a_stack_of_several_seeds_is_captured_and_trains_as_eagerly(task: Task) 
             after(eager_step, stack, "triton", 10), after(captured_step, stack, "triton", 10), strict=True
         ):
             assert torch.equal(eager, captured)
+
+
+@pytest.mark.parametrize("stays", ["0110", "010"])
+def test_a_stack_that_becomes_smaller_is_captured_anew_and_trains_as_eagerly(
+    stays: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members diverge at once; two others go on, or one."""
+    rates = [1e-3 if letter == "1" else 1e30 for letter in stays]
+    runs = [gpu_run("mamba", seed=seed, learning_rate=rate, clip=1e30) for seed, rate in enumerate(rates)]
+    stack, options = Stack.of(*runs), TrainingOptions(torch.device("cuda"), "triton")
+    monkeypatch.setattr(loop, "LEAST_STEPS_LEFT", 1)
+    captured = train_stack(stack, tmp_path / "captured", options)
+    sizes: list[int] = []
+
+    def step(state: State, group: Any) -> Callable[[], None]:
+        sizes.append(len(state.stack))
+        return eager_step(state, group)
+
+    monkeypatch.setattr(loop, "captured_step", step)
+    eager = train_stack(stack, tmp_path / "eager", options)
+    assert sizes == [len(stays), stays.count("1")]
+    for one, other in zip(captured, eager, strict=True):
+        assert {**one, "provenance": None} == {**other, "provenance": None}
 
 
 @pytest.mark.parametrize("name", NAMES)

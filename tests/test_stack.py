@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +32,10 @@ from bench.stack import Stack, even_parts, stack_shape, stackable
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.tasks.regression import LinearRegression
+from bench.train import loop
 from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
-from bench.train.state import initial_state
+from bench.train.parallel import Group
+from bench.train.state import State, initial_state
 from bench.train.step import eager_step
 
 CPU = torch.device("cpu")
@@ -195,6 +198,86 @@ def test_a_member_that_diverges_has_its_result_at_once_and_leaves_the_others_alo
     for run in calm:
         assert results[run]["outcome"] == "finished"
         assert numbers(results[run]) == numbers(expected[run])
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many members the steps compute, from one capture to the next; any steps left are enough."""
+    sizes: list[int] = []
+
+    def step(state: State, group: Group | None = None) -> Callable[[], None]:
+        sizes.append(len(state.stack))
+        return eager_step(state, group)
+
+    monkeypatch.setattr(loop, "eager_step", step)
+    monkeypatch.setattr(loop, "LEAST_STEPS_LEFT", 1)
+    return sizes
+
+
+def some_diverge(stays: str, name: str = "transformer", **fields: Any) -> Stack:
+    """A stack with a member that stays for each `1` of `stays`, and one that diverges for each `0`."""
+    rates = [1e-3 * (1 + place) if letter == "1" else 1e30 for place, letter in enumerate(stays)]
+    runs = [
+        member(name, seed=seed, learning_rate=rate, clip=1e30, **fields) for seed, rate in enumerate(rates)
+    ]
+    return Stack.of(*runs)
+
+
+@pytest.mark.parametrize(
+    ("stays", "sizes"), [("110", [3, 2]), ("0110", [4, 2]), ("010", [3, 1]), ("1110", [4]), ("101", [3, 2])]
+)
+def test_members_that_ended_are_left_out_and_the_others_train_on(
+    stays: str, sizes: list[int], computed: list[int], tmp_path: Path
+) -> None:
+    """Fewer than three quarters go on alone; each keeps its own parameters, moments, rate and clip."""
+    stack = some_diverge(stays)
+    weights: dict[int, dict[str, torch.Tensor]] = {}
+    options = TrainingOptions(
+        CPU, keep_weights=lambda k, tensors: weights.update({k: {n: v.clone() for n, v in tensors.items()}})
+    )
+    results = train_stack(stack, tmp_path / "stack", options)
+    assert computed == sizes
+    for k, (run, result) in enumerate(zip(stack.members, results, strict=True)):
+        assert result["outcome"] == ("finished" if stays[k] == "1" else "diverged")
+        if result["outcome"] == "diverged":
+            continue
+        kept: list[dict[str, torch.Tensor]] = []
+        keep = TrainingOptions(CPU, keep_weights=lambda _, tensors, kept=kept: kept.append(dict(tensors)))
+        alone = train(run, tmp_path / run.id, keep)
+        assert result["curve"]["step"] == alone["curve"]["step"]
+        assert result["curve"]["loss"] == pytest.approx(alone["curve"]["loss"], rel=1e-4)
+        score, expected = (r["checkpoints"][-1]["evaluations"]["report"]["mean"] for r in (result, alone))
+        assert score == pytest.approx(expected, rel=1e-3)
+        torch.testing.assert_close(weights[k], kept[0], rtol=1e-3, atol=1e-4)
+    assert weights.keys() == {k for k, letter in enumerate(stays) if letter == "1"}
+
+
+def test_a_stack_that_became_smaller_resumes_with_the_same_bytes(computed: list[int], tmp_path: Path) -> None:
+    stack = some_diverge("01100")
+    straight = [numbers(result) for result in train_stack(stack, tmp_path / "straight", TrainingOptions(CPU))]
+    assert computed == [5, 2]
+    for at in range(1, stack.first.steps):
+        folder = tmp_path / f"resumed-{at}"
+        seen: list[Progress] = []
+        options = TrainingOptions(
+            CPU, report=seen.append, asked_to_stop=lambda seen=seen, at=at: seen[-1].step >= at
+        )
+        with pytest.raises(Interrupted):
+            train_stack(stack, folder, options)
+        ended: list[int] = []
+        again = TrainingOptions(CPU, ended=lambda k, _, ended=ended: ended.append(k))
+        assert [numbers(result) for result in train_stack(stack, folder, again)] == straight, at
+        assert {1, 2} <= set(ended)
+    assert computed[-1] == 2
+
+
+def test_a_stack_with_few_steps_left_stays_as_it_is(
+    computed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = some_diverge("100")
+    monkeypatch.setattr(loop, "LEAST_STEPS_LEFT", stack.first.steps)
+    train_stack(stack, tmp_path, TrainingOptions(CPU))
+    assert computed == [3]
 
 
 def test_a_stack_of_runs_that_all_diverge_ends_early(tmp_path: Path) -> None:

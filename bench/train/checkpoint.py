@@ -13,25 +13,27 @@ from pathlib import Path
 import torch
 
 from bench.files import write_atomically
+from bench.stack import Stack
 from bench.train import CHECKPOINT
 from bench.train.notes import StackNotes
 from bench.train.randomness import random_states, restore_random_states, seed_random
 from bench.train.state import State
 
 
-def save(folder: Path, state: State, notes: StackNotes, plugins: str = "") -> None:
+def save(folder: Path, stack: Stack, state: State, notes: StackNotes, plugins: str = "") -> None:
     """Write a checkpoint into `folder`, atomically.
 
     Args:
         folder: folder of the stack.
-        state: tensors and composition of the stack.
+        stack: all of its members.
+        state: tensors of the members that are computed (`notes.computed`).
         notes: the host's record of the stack.
         plugins: the version of the plugins that compute the stack; "" without plugins.
     """
     buffer = io.BytesIO()
     torch.save(
         {
-            "runs": [run.id for run in state.stack.members],
+            "runs": [run.id for run in stack.members],
             "plugins": plugins,
             "tensors": {name: tensor.detach().cpu() for name, tensor in state.tensors().items()},
             "random": random_states(state.step.device),
@@ -42,8 +44,8 @@ def save(folder: Path, state: State, notes: StackNotes, plugins: str = "") -> No
     write_atomically(folder / CHECKPOINT, buffer.getvalue())
 
 
-def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
-    """Copy the saved state into the tensors of `state` and return the notes; None without a checkpoint.
+def restore(folder: Path, state: State, plugins: str = "") -> tuple[State, StackNotes] | None:
+    """Return the saved state and the notes; None without a checkpoint.
 
     A file that is not a checkpoint of exactly this stack (truncated, of another stack, of another version of
     bench or of a plugin) is renamed to `checkpoint.pt.unusable`, and training starts over. This is safe
@@ -51,7 +53,8 @@ def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
 
     Args:
         folder: folder of the stack.
-        state: receives the tensors.
+        state: the initial state of the stack. Its tensors receive the saved ones; if some members are no
+            longer computed, those of a state of the others do, and `state` is of no further use.
         plugins: as in `save`. A model that two versions trained would be a result of neither.
 
     Raises:
@@ -68,11 +71,13 @@ def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
             raise ValueError(f"it belongs to the runs {', '.join(map(str, saved['runs']))}")
         if saved.get("plugins", "") != plugins:
             raise ValueError("another version of a plugin trained it")
-        tensors = state.tensors()
+        notes = StackNotes.of(saved["notes"])
+        all_are_computed = len(notes.computed) == len(state.stack)
+        restored = state if all_are_computed else state.of_members(notes.computed)
+        tensors = restored.tensors()
         pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
         if any(tensor.shape != value.shape for tensor, value in pairs):
             raise ValueError("its tensors have other shapes")
-        notes = StackNotes.of(saved["notes"])
         restore_random_states(saved["random"], state.step.device)
     except Exception as error:  # a damaged pickle raises nearly anything
         os.replace(path, path.with_suffix(".pt.unusable"))
@@ -85,4 +90,4 @@ def restore(folder: Path, state: State, plugins: str = "") -> StackNotes | None:
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value)
-    return notes
+    return restored, notes

@@ -2,7 +2,8 @@
 
 The loop replays steps. Between them it reads the meters, evaluates at the runs' checkpoints, saves the state
 and reports progress. None of this affects a number: a stack that is killed at any instruction and resumed has
-the same results as an uninterrupted one. A member that diverges gets its result at once; the others continue.
+the same results as an uninterrupted one. A member that diverges or stops gets its result at once; the others
+continue, in time without it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 100
 """Points of a training curve; a window is the steps from one point to the next."""
+LEAST_SHARE = 3 / 4
+"""If a smaller share of the computed members still trains, the others are left out of the next steps. Every
+smaller stack is captured anew, which takes seconds."""
+LEAST_STEPS_LEFT = 2_000
+"""With fewer steps to go, a smaller stack is not worth its capture."""
 MOST_STEPS_BETWEEN_LOOKS = 500
 """A look is a pause between steps in which the host waits for the device and does its own work."""
 
@@ -129,7 +135,7 @@ def prepared_state(stack: Stack, options: TrainingOptions) -> State:
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepared_state(stack, options)
     saved = checkpoint.restore(folder, state, options.plugins)
-    notes = saved or StackNotes([MemberNotes() for _ in stack.members])
+    state, notes = saved or (state, StackNotes([MemberNotes() for _ in stack.members]))
     notes.resumptions += saved is not None
     if options.group is not None:
         options.group.share(list(state.tensors().values()))
@@ -159,7 +165,7 @@ class _Training:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
         self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device)
-        self.reported: set[int] = set()
+        self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
         """Train to the end, or until all members diverged."""
@@ -181,11 +187,15 @@ class _Training:
             self._report_ended(done)
             if not self._goes_on(done):
                 return  # a checkpoint now would stay: the folder may be gone, because the result is stored
+            if rest := self._smaller_stack(done):
+                del step  # and its memory on the device
+                self._compute_only(rest)
+                step = options.step(self.state)
             # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
             # a resumed training neither repeats nor skips them.
             asked_to_stop = options.asked_to_stop()
             if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
-                checkpoint.save(self.folder, self.state, self.notes, options.plugins)
+                checkpoint.save(self.folder, self.stack, self.state, self.notes, options.plugins)
                 saved_at = time.monotonic()
             if asked_to_stop:
                 raise Interrupted
@@ -193,6 +203,23 @@ class _Training:
     def _goes_on(self, done: int) -> bool:
         """Whether steps are left and a member needs them."""
         return done < self.stack.first.steps and len(self.reported) < len(self.stack)
+
+    def _smaller_stack(self, done: int) -> list[int]:
+        """The members that the next steps should compute, if these are to be fewer.
+
+        That is decided at the ends of windows only. When members are seen to end depends on the clock, but
+        there all are known that did.
+        """
+        computed = self.notes.computed
+        rest = [k for k in computed if k not in self.reported]
+        is_time = done % self.window == 0 and self.stack.first.steps - done >= LEAST_STEPS_LEFT
+        return rest if is_time and len(rest) < LEAST_SHARE * len(computed) else []
+
+    def _compute_only(self, members: list[int]) -> None:
+        """Leave the other members out of the next steps."""
+        self.state = self.state.of_members([self.notes.computed.index(k) for k in members])
+        self.scoring.state, self.notes.computed = self.state, members
+        self._lower_rates()
 
     def _take(self, step: Callable[[], None], count: int) -> float:
         """Take `count` steps and mark the members that diverged. Return the seconds that the steps took."""
@@ -205,7 +232,7 @@ class _Training:
         first_bad_steps = self.state.meters.first_bad_step.tolist()
         seconds = time.monotonic() - began
         self.notes.train_seconds += seconds
-        for k, first_bad in enumerate(first_bad_steps):
+        for k, first_bad in zip(self.notes.computed, first_bad_steps, strict=True):
             if first_bad >= 0 and k not in self.reported:
                 self.notes.members[k].diverge(f"the loss or its gradient is not finite at step {first_bad}")
         return seconds
@@ -263,8 +290,7 @@ class _Training:
                 continue
             self.reported.add(k)
             result = self.result(k)
-            # A stack goes on computing a member that has ended, so only now it has the member's final
-            # parameters.
+            # The next steps may go on computing a member that has ended: only now its parameters are final.
             if member.diverged is None and done == end and (weights := self._keep_weights(k, done)):
                 result["provenance"]["weights"] = weights
             self.options.ended(k, result)
@@ -275,7 +301,7 @@ class _Training:
             return None
         if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
             return None  # the tested model is that of an earlier checkpoint
-        parameters = self.state.parameters.of_member(k)
+        parameters = self.state.parameters.of_member(self.notes.computed.index(k))
         return self.options.keep_weights(k, state_dict_of(self.state.model, parameters))
 
     def _losses(self) -> tuple[float | None, ...]:
@@ -285,19 +311,19 @@ class _Training:
     def _read_meters(self, done: int) -> None:
         # The last window may be shorter than the others.
         steps = done % self.window or self.window
-        losses = self.state.meters.loss_sum.tolist()
-        norms = self.state.meters.gradient_norm_max.tolist()
+        meters, point_losses = self.state.meters, self.state.point_losses
+        losses, norms = meters.loss_sum.tolist(), meters.gradient_norm_max.tolist()
+        sums, counts = ([], []) if point_losses is None else point_losses.tolist()
         for k in self.notes.active(self.stack, done):
-            curve = self.notes.members[k].curve
-            curve["step"].append(done)
-            curve["loss"].append(rounded(losses[k] / steps))
-            curve["gradient_norm"].append(rounded(norms[k], 4))
-        self.state.meters.reset()
-        if self.state.point_losses is not None:
-            sums, counts = self.state.point_losses.tolist()
-            for k in self.notes.active(self.stack, done):
-                self.notes.members[k].training_loss = rounded(sums[k] / max(counts[k], 1.0))
-            self.state.point_losses.zero_()
+            place, member = self.notes.computed.index(k), self.notes.members[k]
+            member.curve["step"].append(done)
+            member.curve["loss"].append(rounded(losses[place] / steps))
+            member.curve["gradient_norm"].append(rounded(norms[place], 4))
+            if point_losses is not None:
+                member.training_loss = rounded(sums[place] / max(counts[place], 1.0))
+        meters.reset()
+        if point_losses is not None:
+            point_losses.zero_()
 
     def _lower_rates(self) -> None:
         """With `decay: plateau`: lower the rate of a member once for each checkpoint without a new best."""
@@ -305,7 +331,7 @@ class _Training:
         if factor is None:
             return
         factors = []
-        for member in self.notes.members:
+        for member in (self.notes.members[k] for k in self.notes.computed):
             losses = [checkpoint["validation_loss"] for checkpoint in member.checkpoints]
             plateaus = sum(loss >= min(losses[:index], default=math.inf) for index, loss in enumerate(losses))
             factors.append(factor**plateaus)

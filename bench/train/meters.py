@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,10 @@ class Meters:
             gradient_norm_max=torch.zeros(members, device=device),
             first_bad_step=torch.full((members,), -1, dtype=torch.int64, device=device),
         )
+
+    def of_members(self, places: Sequence[int]) -> Meters:
+        """Copies of the meters of some members, in this order."""
+        return Meters(**{name: values[list(places)] for name, values in vars(self).items()})
 
     def reset(self) -> None:
         """Begin a new window. The first bad step is kept: it describes the whole training."""

@@ -43,13 +43,22 @@ class MemberNotes:
 
 @dataclass
 class StackNotes:
-    """The host's record of a stack, saved with every checkpoint as plain values."""
+    """The host's record of a stack, saved with every checkpoint as plain values.
+
+    Attributes:
+        members: of every member, also of those that ended.
+        computed: numbers of the members that the steps compute, in order: all at first.
+    """
 
     members: list[MemberNotes]
+    computed: list[int] = field(default_factory=list)
     train_seconds: float = 0.0
     resumptions: int = 0
     pieces: list[dict[str, Any]] = field(default_factory=list)
     """For each process that trained the stack: its device, its host, and the step at which it began."""
+
+    def __post_init__(self) -> None:
+        self.computed = self.computed or list(range(len(self.members)))
 
     def plain(self) -> dict[str, Any]:
         """The record as plain values."""

@@ -28,7 +28,7 @@ class StackOptimizer:
     def __init__(
         self, stack: Stack, parameters: Parameters, meters: Meters, step: Tensor, kernels: str
     ) -> None:
-        self.run, self.members, self.step = stack.first, stack.members, step
+        self.run, self.members, self.step, self.kernels = stack.first, stack.members, step, kernels
         device, members = step.device, stack.members
         # Two tensors: a captured update reads both at a fixed address, so a schedule writes `rates` in place,
         # and the host writes `base_rates` in place between steps.

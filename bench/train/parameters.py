@@ -61,27 +61,60 @@ class Parameters:
             for name in getattr(module, "undecayed", ())
         }
         decays = [name not in undecayed for name in names]
+        parameters = cls._empty(names, shapes, decays, len(models), device)
+        for k, model in enumerate(models):
+            values_by_name = dict(model.named_parameters())
+            for name, view in zip(names, parameters.views(parameters.values), strict=True):
+                view[k].copy_(values_by_name[name].detach())
+        parameters._bind(models[0])
+        return parameters
+
+    @classmethod
+    def _empty(
+        cls,
+        names: list[str],
+        shapes: list[torch.Size],
+        decays: list[bool],
+        members: int,
+        device: torch.device,
+    ) -> Parameters:
+        """New buffers of zeros, without leaves."""
         offsets, total = [], 0
         # Each parameter takes K · count entries, rounded up to the alignment. The gaps stay zero.
         for shape in shapes:
             offsets.append(total)
-            total += -(-len(models) * math.prod(shape) // ALIGNMENT) * ALIGNMENT
+            total += -(-members * math.prod(shape) // ALIGNMENT) * ALIGNMENT
         values, first_moment, second_moment = (torch.zeros(total, device=device) for _ in range(3))
-        parameters = cls(names, shapes, offsets, values, first_moment, second_moment, [], len(models), decays)
-        views = parameters.views(values)
-        for k, model in enumerate(models):
-            values_by_name = dict(model.named_parameters())
-            for name, view in zip(names, views, strict=True):
-                view[k].copy_(values_by_name[name].detach())
-        if len(models) == 1:
+        return cls(names, shapes, offsets, values, first_moment, second_moment, [], members, decays)
+
+    def _bind(self, model: nn.Module) -> None:
+        """Make the buffer the memory of the leaves, with respect to which gradients are computed."""
+        views = self.views(self.values)
+        if self.members == 1:
+            by_name = dict(model.named_parameters())
+            self.leaves = [by_name[name] for name in self.names]
             # `data` keeps the Parameter object, which the module and autograd know, and replaces its memory.
-            for parameter, view in zip(first.values(), views, strict=True):
+            for parameter, view in zip(self.leaves, views, strict=True):
                 parameter.data = view[0]
-            parameters.leaves = list(first.values())
         else:
             # `vmap` passes these to the model (`bench.train.predictions`), whose own parameters are not used.
-            parameters.leaves = [view.requires_grad_() for view in views]
-        return parameters
+            self.leaves = [view.requires_grad_() for view in views]
+
+    def of_members(self, places: Sequence[int], model: nn.Module) -> Parameters:
+        """Copies of the parameters and moments of some members, in this order, in buffers of their own.
+
+        Args:
+            places: places of the members in this stack.
+            model: the module of the stack. It computes with the buffer if one member remains.
+        """
+        device = self.values.device
+        kept = self._empty(self.names, self.shapes, self.decays, len(places), device)
+        for name in ("values", "first_moment", "second_moment"):
+            pairs = zip(kept.views(getattr(kept, name)), self.views(getattr(self, name)), strict=True)
+            for new, old in pairs:
+                new.copy_(old[list(places)])
+        kept._bind(model)
+        return kept
 
     @property
     def counts(self) -> list[int]:

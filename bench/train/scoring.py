@@ -28,7 +28,7 @@ class StackScoring:
 
     Attributes:
         stack: its runs.
-        state: its parameters.
+        state: the parameters of the members that are computed.
         notes: where scores are recorded.
         device: of the evaluation.
     """
@@ -55,8 +55,8 @@ class StackScoring:
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.sets[task_id].items():
-                predictor = StackPredictor(self.state)
-                values = member_scores(predictor, members, self.state.model, task, prompts, self.device)
+                predictor, places = StackPredictor(self.state), self._places(members)
+                values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
                 for k, scores in zip(members, values, strict=True):
                     measured[k][purpose] = scores
             for k in members:
@@ -79,6 +79,10 @@ class StackScoring:
                 if converged(accuracy, threshold):
                     self.notes.members[k].converged = done
 
+    def _places(self, members: Sequence[int]) -> list[int]:
+        """Where members stand in the state, which has only those that are computed."""
+        return [self.notes.computed.index(k) for k in members]
+
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
         by_task: dict[str, list[int]] = {}
@@ -95,9 +99,8 @@ class StackScoring:
         if all(own and own[-1]["step"] == done for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
         task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
-        values = member_scores(
-            StackPredictor(self.state), members, self.state.model, task, prompts, self.device
-        )
+        predictor, places = StackPredictor(self.state), self._places(members)
+        values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
         return [
             summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
             for scores in values
@@ -116,7 +119,7 @@ class StackScoring:
             prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
             predictor, model = StackPredictor(self.state), self.state.model
             try:
-                values = longer_scores(predictor, members, model, prompts, self.device)
+                values = longer_scores(predictor, self._places(members), model, prompts, self.device)
             except Exception as error:  # a user's block may raise anything where prompts are too long
                 self._leave_out(members, name, f"{type(error).__name__}: {error}")
                 continue

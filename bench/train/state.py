@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,18 @@ class State:
             **{f"carried_{index}": carried for index, carried in enumerate(self.carried)},
             **({} if self.point_losses is None else {"point_losses": self.point_losses}),
         }
+
+    def of_members(self, places: Sequence[int]) -> State:
+        """The state of some members of several, in this order.
+
+        It takes over the model and the step counter of this state, which is of no further use.
+        """
+        stack = Stack(tuple(self.stack.members[place] for place in places))
+        parameters = self.parameters.of_members(places, self.model)
+        meters = self.meters.of_members(places)
+        optimizer = StackOptimizer(stack, parameters, meters, self.step, self.optimizer.kernels)
+        point_losses = None if self.point_losses is None else self.point_losses[:, list(places)]
+        return State(stack, self.model, parameters, optimizer, self.step, meters, self.carried, point_losses)
 
 
 def initial_state(stack: Stack, device: torch.device, backend: str) -> State:

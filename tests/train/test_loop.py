@@ -218,7 +218,7 @@ def test_a_checkpoint_of_another_run_is_not_taken(tmp_path: Path, capsys: pytest
 def test_a_checkpoint_of_another_version_is_set_aside(tmp_path: Path, other: Any) -> None:
     run = small_run()
     state = fresh(run)
-    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
+    checkpoint.save(tmp_path, state.stack, state, StackNotes([MemberNotes()]))
     path = tmp_path / CHECKPOINT
     if isinstance(other, dict):
         other = {**torch.load(path, weights_only=True), **other}
@@ -233,7 +233,7 @@ def test_a_checkpoint_of_another_version_of_a_plugin_is_set_aside(
 ) -> None:
     """Two versions would otherwise train one model, and the result would name the second only."""
     state = fresh(small_run())
-    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]), saved)
+    checkpoint.save(tmp_path, state.stack, state, StackNotes([MemberNotes()]), saved)
     assert checkpoint.restore(tmp_path, state, saved) is not None
     assert checkpoint.restore(tmp_path, state, now) is None
     assert (tmp_path / "checkpoint.pt.unusable").exists()
@@ -241,7 +241,7 @@ def test_a_checkpoint_of_another_version_of_a_plugin_is_set_aside(
 
 def test_a_checkpoint_that_cannot_be_read_now_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = fresh(small_run())
-    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
+    checkpoint.save(tmp_path, state.stack, state, StackNotes([MemberNotes()]))
 
     def refuse(path: Path) -> bytes:
         raise OSError(errno.EIO, "Input/output error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from bench.tasks.draws import Draws
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
-from bench.train import checkpoint
+from bench.train import checkpoint, loop
 from bench.train.backends_agree import training_losses
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train.loop import Interrupted, Progress, TrainingOptions, _Training, train, train_stack
 from bench.train.notes import MemberNotes, StackNotes
+from bench.train.optimizer import StackOptimizer
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step
 
@@ -105,7 +107,7 @@ def test_a_checkpoint_has_the_carried_state(words: torch.Tensor, tmp_path: Path)
     step = eager_step(state)
     for _ in range(6):  # in the middle of the second epoch
         step()
-    checkpoint.save(tmp_path, state, StackNotes([MemberNotes()]))
+    checkpoint.save(tmp_path, state.stack, state, StackNotes([MemberNotes()]))
     resumed = fresh(run)
     assert checkpoint.restore(tmp_path, resumed) is not None
     resumed.meters.reset()
@@ -146,16 +148,13 @@ def test_the_rate_falls_to_a_quarter_at_every_checkpoint_without_a_new_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    move = "bench.train.optimizer.StackOptimizer.__call__"
-    from bench.train.optimizer import StackOptimizer
-
     update = StackOptimizer.__call__
 
     def watched(self: StackOptimizer, *arguments: Any) -> None:
         update(self, *arguments)
         rates.append(self.rates.item())
 
-    monkeypatch.setattr(move, watched)
+    monkeypatch.setattr(StackOptimizer, "__call__", watched)
     result = train(plateau_run(), tmp_path / "straight", TrainingOptions(CPU))
     losses = [entry["validation_loss"] for entry in result["checkpoints"]]
     expected, rate, best = [], 1e-2, float("inf")
@@ -172,6 +171,38 @@ def test_the_rate_falls_to_a_quarter_at_every_checkpoint_without_a_new_best(
     resumed = train(plateau_run(), tmp_path / "resumed", TrainingOptions(CPU))
     assert rates == pytest.approx(expected)
     assert resumed["checkpoints"] == result["checkpoints"]
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_rates_that_fell_stay_low_when_a_stack_becomes_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plateau_run()
+    stack = Stack.of(run, run.model_copy(update={"seed": run.seed + 1}))
+    place = stack.members.index(run)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    update, take = StackOptimizer.__call__, _Training._take
+
+    def watched(self: StackOptimizer, *arguments: Any) -> None:
+        update(self, *arguments)
+        rates[len(self.members)].append(self.rates[self.members.index(run)].item())
+
+    def diverging(self: _Training, *arguments: Any) -> float:
+        seconds = take(self, *arguments)
+        if int(self.state.step) == 45:
+            self.notes.members[1 - place].diverge("the other one diverged")
+        return seconds
+
+    monkeypatch.setattr(StackOptimizer, "__call__", watched)
+    monkeypatch.setattr(_Training, "_take", diverging)
+    monkeypatch.setattr(loop, "LEAST_STEPS_LEFT", 1)
+    result = train_stack(stack, tmp_path, TrainingOptions(CPU))[place]
+    losses = [entry["validation_loss"] for entry in result["checkpoints"]]
+    falls = [losses[index] >= min(losses[:index], default=math.inf) for index in range(len(losses))]
+    expected = [1e-2 / 4 ** sum(falls[: step // 10]) for step in range(60)]
+    assert len(rates[2]) == 45
+    assert rates[2] + rates[1] == pytest.approx(expected)
+    assert any(falls[:4]), "a rate fell before the stack became smaller"
 
 
 def test_only_tasks_with_a_validation_loss_have_plateaus() -> None:
