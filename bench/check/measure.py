@@ -71,7 +71,7 @@ def measure(
     if on_frontier:
         measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
     else:
-        words = _candidate_text(chosen[0].size, chosen[0].candidate, sum(map(len, candidates.values())))
+        words = _candidate_text(chosen[0].size, chosen[0].candidate, candidates)
         words += _other_candidates_text(finished[0], chosen[0].candidate)
         measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
     return replace(measurement, alternatives=alternatives)
@@ -274,11 +274,17 @@ def _between(left: float, before: Floats, right: float, after: Floats, budget: f
     return np.where(has_line, line, before if budget < right else after)
 
 
-def _candidate_text(size: Size, candidate: Candidate, count: int) -> list[str]:
-    """A size and a candidate in words; with the number of candidates if there are several."""
+def _candidate_text(
+    size: Size, candidate: Candidate, candidates: Mapping[Size, Mapping[Candidate, Sequence[Run]]]
+) -> list[str]:
+    """A size and a candidate in words; with the number of candidates, and of sizes, if there are several."""
     rate, clip = candidate
     words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
-    return [*words, *([f"best of {count} settings"] if count > 1 else [])]
+    count = sum(map(len, candidates.values()))
+    if count == 1:
+        return words
+    sizes = f" of {len(candidates)} sizes" if len(candidates) > 1 else ""
+    return [*words, f"best of {count_of(count, 'candidate')}{sizes}"]
 
 
 def _other_candidates_text(reported: Sequence[Run], chosen: Candidate) -> list[str]:

@@ -122,11 +122,11 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or without claims."""
+    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or if none is reachable."""
     words = {verdict.verdict for verdict in verdicts}
     if "contradicted" in words:
         return 1
-    return 0 if words and words <= {"reproduced", "unreachable"} else 2
+    return 0 if "reproduced" in words <= {"reproduced", "unreachable"} else 2
 
 
 def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -268,8 +268,31 @@ def test_a_horizon_ends_at_the_last_accuracy_of_nine_tenths(
         "value": {"expected": horizon, "absolute": 0.01},
         "requires": {"about": "these runs"},
     }
-    one = verdict(claim, dict.fromkeys(runs, accuracies))
-    assert (one.verdict, one.value) == ("reproduced", horizon)
+    assert verdict(claim, dict.fromkeys(runs, accuracies)).value == horizon
+
+
+@pytest.mark.parametrize(
+    ("third", "word"),
+    [
+        (0.97, "reproduced"),
+        (0.905, "undecided"),  # within one standard error of 0.9 on 1,280 prompts: 0.0084
+        (0.895, "undecided"),
+        (0.83, "contradicted"),
+    ],
+)
+def test_a_horizon_whose_last_accuracy_is_near_nine_tenths_depends_on_the_prompts(
+    third: float, word: str
+) -> None:
+    runs = grid(GROUP, ("mamba",), seeds=(0, 1, 2))
+    claim = {
+        "measure": {"rebuilds": "Figure 2", "of": "horizon"},
+        "bound": {"at_least": 3},
+        "requires": {"about": "these runs"},
+    }
+    one = verdict(claim, {run: [1.0, 1.0, third, 0.5] for run in runs})
+    assert one.verdict == word
+    through_prompts = 0.5 if word == "undecided" else 0.0
+    assert one.standard_error == pytest.approx(math.hypot(1 / 3, through_prompts))
 
 
 @pytest.mark.parametrize(
@@ -692,7 +715,7 @@ def test_a_number_beyond_a_floor_is_unreachable_whatever_the_results() -> None:
     assert (said.verdict, said.reason) == ("unreachable", "the floor is 0.2")
     reached = verdict({**claim, "unreachable": None}, runs)
     assert reached.verdict == "reproduced"
-    assert exit_code([said, reached]) == exit_code([said]) == 0
+    assert (exit_code([said, reached]), exit_code([said])) == (0, 2)
     assert exit_code([said, verdict({**claim, "unreachable": None}, {MIDDLE: 0.5})]) == 1
     assert to_json([said])["counts"]["unreachable"] == 1
 
