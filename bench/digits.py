@@ -64,6 +64,18 @@ def error_text(value: float) -> str:
     return f"{with_minus(f'{value / 10.0**exponent:.2f}')} × 10{superscript(exponent)}"
 
 
+def interval_end(value: float, error: float | None) -> str:
+    """An end of the interval of a number: three significant digits, or as many places as the standard error.
+
+    0.99922 ± 0.00099 is in [0.99732, 0.99998], which three digits would make [0.997, 1].
+    """
+    text = error_text(value)
+    if error is None or not 0 < error < 1 or "×" in text or "e" in text:
+        return text
+    places = min(6, 1 - math.floor(math.log10(error)))
+    return with_minus(f"{value:.{places}f}") if places > len(text.partition(".")[2]) else text
+
+
 def short(number: float) -> str:
     """A number as people write it: 1e-4, 0.5, 10."""
     text = f"{number:g}"

@@ -149,7 +149,13 @@ class SeedErrors:
     @property
     def standard_error(self) -> float:
         """Of `mean`, over prompts and, with several seeds, over training."""
-        return math.sqrt(sum(self.variances))
+        return math.hypot(math.sqrt(self.variances[0]), self.prompt_error)
+
+    @property
+    def prompt_error(self) -> float:
+        """Standard error of `mean` over prompts alone, with errors that no prompt has shown."""
+        unseen = self.answer / len(self.means) * math.sqrt(0.5)  # the deviation of γ
+        return math.hypot(math.sqrt(self.variances[1]), unseen)
 
     @property
     def half_width(self) -> float:

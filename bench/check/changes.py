@@ -46,7 +46,7 @@ def changes(before: Mapping[str, str], verdicts: Sequence[Verdict]) -> list[Chan
 
 
 def exit_code(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> int:
-    """1: a claim that was reproduced is not now. 2: no claim is decided, so that none could be lost. Else 0."""
+    """1: a claim that was reproduced is not now. 2: no claim is decided, so none could be lost. Else 0."""
     if any(change.lost for change in changes):
         return 1
     return 0 if {"reproduced", "contradicted"} & {verdict.verdict for verdict in verdicts} else 2

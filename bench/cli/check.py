@@ -63,7 +63,8 @@ def command(
         typer.Option(
             dir_okay=False,
             help="The file of an earlier check (a report's verdicts.json, or the output of --json): print "
-            "what changed; exit code 1 if a claim that passed there fails now, 2 if no claim is decided, else 0.",
+            "what changed; exit code 1 if a claim that passed there fails now, 2 if no claim is decided, "
+            "else 0.",
         ),
     ] = None,
     allow_synthetic: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.check import Verdict
-from bench.digits import error_text, plus_minus
+from bench.digits import interval_end, plus_minus
 
 
 def value_text(verdict: Verdict) -> str:
@@ -32,7 +32,7 @@ def measured_text(verdict: Verdict) -> str:
         return verdict.reason.partition("; ")[0]
     text = value_text(verdict)
     if verdict.interval is not None and verdict.comparison is None:
-        text += f" [{', '.join(map(error_text, verdict.interval))}]"
+        text += f" [{', '.join(interval_end(end, verdict.standard_error) for end in verdict.interval)}]"
     is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
     return f"ratio {text}" if is_ratio else text
 

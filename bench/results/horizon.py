@@ -21,8 +21,8 @@ from bench.uncertainty import Steps
 HORIZON_ACCURACY = 0.9
 """Lowest accuracy of the position at which a horizon ends."""
 CERTAIN = 4.0
-"""Standard errors above HORIZON_ACCURACY from which a position is certainly accurate. Among 1,000 positions of
-which none is, one of them lies so high in 3 % of all cases at most."""
+"""Standard errors above HORIZON_ACCURACY from which a position is certainly accurate. Among 1,000 positions
+of which none is, one lies so high in 3 % of all cases at most."""
 
 
 def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> Steps | None:

@@ -364,11 +364,13 @@ def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
 def test_seeds_give_a_mean_and_a_standard_error() -> None:
     runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
     results = [finished(run, error) for run, error in zip(runs, (0.1, 0.2, 0.6), strict=True)]
-    verdict = verdict_on(bound(at_most=0.35), runs, results)
-    assert verdict.verdict == "reproduced"
-    assert verdict.value == pytest.approx(0.3)
-    assert verdict.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
-    assert "mean of 3 seeds" in verdict.reason
+    of_runs = verdict_on(bound(at_most=0.35), runs, results)
+    assert of_runs.verdict == "reproduced"
+    assert of_runs.value == pytest.approx(0.3)
+    assert of_runs.standard_error == 0  # over prompts, where these results say nothing
+    of_training = verdict_on({**TRAINING, **bound(at_most=0.35)}, runs, results)
+    assert of_training.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
+    assert "mean of 3 seeds" in of_training.reason
 
 
 def test_two_seeds_keep_the_standard_error_over_the_prompts_they_share() -> None:
