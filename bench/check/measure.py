@@ -10,7 +10,7 @@ shows in it. `bench.uncertainty` says how certain the number is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -307,12 +307,21 @@ def _candidate_text(
 ) -> list[str]:
     """A size and a candidate in words; with the number of candidates, and of sizes, if there are several."""
     rate, clip = candidate
-    words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
+    words = [size_text(size), f"learning rate {short(rate)}{_edge_text(rate, candidates[size])}"]
+    words.append(f"clip {short(clip)}")
     count = sum(map(len, candidates.values()))
     if count == 1:
         return words
     sizes = f" of {len(candidates)} sizes" if len(candidates) > 1 else ""
     return [*words, f"best of {count_of(count, 'candidate')}{sizes}"]
+
+
+def _edge_text(rate: float, candidates: Iterable[Candidate]) -> str:
+    """Whether a chosen learning rate is at an edge of its grid, in words: a better one may lie beyond."""
+    rates = sorted({other for other, _ in candidates})
+    if len(rates) == 1 or rate not in (rates[0], rates[-1]):
+        return ""
+    return f" ({'lowest' if rate == rates[0] else 'highest'} of {len(rates)})"
 
 
 def _other_candidates_text(reported: Sequence[Run], chosen: Candidate) -> list[str]:

@@ -7,7 +7,8 @@ A claim is decided from all of its runs or not at all:
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
   or are synthetic; or models are compared of which none has learned enough, none can be better on these
   prompts, or none finished; or two numbers have no ratio (0 and 0).
-* *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
+* *undecided*: there are fewer seeds than the claim takes, or some diverged and the claim is about training,
+  or its draws leave both answers open, or it depends
   on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart,
   or on a choice that would be another one without one of the seeds; or it depends on when runs that never
   learned their task would have learned it in a longer training.
@@ -244,14 +245,20 @@ def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obsta
 
 def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacle | None:
     """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
-    seeds = claim.requires.least_seeds
+    least = claim.requires.least_seeds
     for member, measurement in zip(claim.names, measurements, strict=True):
         if math.isnan(measurement.value):
             return _Obstacle(claim.without_number, f"{measurement.text(member)}: the value is not a number")
-        if measurement.seeds < seeds and measurement.not_learned is not None:
-            prefix = f"{member}: " if member else ""
-            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
+        if measurement.not_learned is None:  # training FLOPs are the same for every seed
+            continue
+        prefix = f"{member}: " if member else ""
+        if measurement.seeds < least:
+            reason = f"{prefix}{measurement.seeds} of the {least} seeds that the claim takes finished"
             return _Obstacle("undecided", reason)
+        if measurement.diverged and claim.requires.about == "training":
+            # A mean over the others would be that of the seeds that went well.
+            planned = count_of(measurement.seeds + measurement.diverged, "seed")
+            return _Obstacle("undecided", f"{prefix}{measurement.diverged} of {planned} diverged")
     return None
 
 

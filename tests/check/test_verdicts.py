@@ -292,7 +292,9 @@ def test_a_claim_holds_at_every_rate_that_the_other_seeds_cannot_tell_apart(othe
     verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)
     assert verdict.verdict == word
     assert verdict.value == pytest.approx(0.2)
-    assert "learning rate 1e-3, clip 10, best of 2 candidates, seed 0 at 1e-4" in verdict.reason
+    assert (
+        "learning rate 1e-3 (highest of 2), clip 10, best of 2 candidates, seed 0 at 1e-4" in verdict.reason
+    )
 
 
 @pytest.mark.parametrize(("other", "word"), [(0.25, "reproduced"), (0.9, "undecided")])
@@ -357,7 +359,7 @@ def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
     selection = (0.9, 0.3, 0.3, 0.1, 0.4, 0.4)
     results = [finished(run, 0.2, selection=error) for run, error in zip(runs, selection, strict=True)]
     reason = verdict_on(bound(at_most=1), runs, results).reason
-    assert "learning rate 1e-3, clip 10, best of 2 candidates" in reason
+    assert "learning rate 1e-3 (highest of 2), clip 10, best of 2 candidates" in reason
     assert "seed 0 at 1e-4, which the other seeds choose, mean of 3 seeds" in reason
 
 
@@ -371,6 +373,32 @@ def test_seeds_give_a_mean_and_a_standard_error() -> None:
     of_training = verdict_on({**TRAINING, **bound(at_most=0.35)}, runs, results)
     assert of_training.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
     assert "mean of 3 seeds" in of_training.reason
+
+
+@pytest.mark.parametrize(
+    ("about", "diverged", "word"),
+    [
+        ("training", 0, "reproduced"),
+        ("training", 1, "undecided"),  # the next training may diverge too
+        ("these runs", 1, "reproduced"),  # of those that finished
+    ],
+)
+def test_seeds_that_diverge_leave_a_claim_about_training_open(about: str, diverged: int, word: str) -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2, 3))
+    results = [
+        finished(run, 0.2) if run.seed >= diverged else result_of(run, outcome="diverged", provenance=REAL)
+        for run in runs
+    ]
+    verdict = verdict_on({"requires": {"about": about}, **bound(at_most=0.35)}, runs, results)
+    assert verdict.verdict == word
+    assert (f"{diverged} of 4 seeds diverged" in verdict.reason) == (diverged > 0)
+
+
+def test_a_learning_rate_at_an_edge_of_its_grid_is_named() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3, 1e-2))
+    for best, text in ((0, "1e-4 (lowest of 3)"), (1, "1e-3,"), (2, "0.01 (highest of 3)")):
+        results = [finished(run, 0.1 if place == best else 0.2) for place, run in enumerate(runs)]
+        assert f"learning rate {text}" in verdict_on(bound(at_most=1), runs, results).reason
 
 
 def test_two_seeds_keep_the_standard_error_over_the_prompts_they_share() -> None:
