@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bench.suite import Suite
 
 Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
+Operation = Literal["ratio", "difference"]
 WORDS: tuple[Word, ...] = (
     "reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable",
 )  # fmt: skip
@@ -54,6 +55,7 @@ class Verdict:
         claim: id in the claims file.
         kind: a key of `bench.check.kinds.KINDS`.
         quantity: what is measured, in words.
+        operation: what `value` is of two numbers; None if it is one number, or counts statements.
         value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
             an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
         shown: text before the value (a symbol).
@@ -94,6 +96,7 @@ class Verdict:
     interval: tuple[float, float] | None = None
     share: float | None = None
     over: str | None = None
+    operation: Operation | None = None
     seeds: int | None = None
 
 
@@ -169,7 +172,16 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     verdict = _verdict_on_runs(name, claim, results)
     runs = runs_of(claim.quantities[0].operands[0], results.suite)
-    return replace(verdict, quantity=claim.number_in_words(runs))
+    return replace(verdict, quantity=claim.number_in_words(runs), operation=_operation(claim))
+
+
+def _operation(claim: Claim) -> Operation | None:
+    """`Verdict.operation` of a claim about runs."""
+    if claim.kind in ("order", "trend", "equivalent"):
+        return "ratio"
+    if claim.kind not in ("bound", "value"):
+        return None
+    return "ratio" if claim.measure.relative_to else "difference" if claim.measure.minus else None
 
 
 def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:

@@ -24,7 +24,7 @@ def value_text(verdict: Verdict) -> str:
 
 
 def measured_text(verdict: Verdict) -> str:
-    """`value_text` with its interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
+    """`value_text` with its operation and interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
 
     Of a claim that cannot be compared, the reason.
     """
@@ -33,8 +33,7 @@ def measured_text(verdict: Verdict) -> str:
     text = value_text(verdict)
     if verdict.interval is not None and verdict.comparison is None:
         text += f" [{', '.join(interval_end(end, verdict.standard_error) for end in verdict.interval)}]"
-    is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
-    return f"ratio {text}" if is_ratio else text
+    return f"{verdict.operation} {text}" if verdict.operation and verdict.value is not None else text
 
 
 def share_text(verdict: Verdict) -> str:

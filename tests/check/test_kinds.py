@@ -200,6 +200,7 @@ def test_a_measure_can_be_relative_to_another(reference: str, expected: float) -
     one = verdict({"measure": measure, "value": {"expected": expected, "absolute": 1e-6}}, errors)
     assert one.verdict == "reproduced"
     assert set(one.run_ids) == {MODELS[1].id, MODELS[2].id}
+    assert one.operation == ("ratio" if reference == "relative_to" else "difference")
 
 
 @pytest.mark.parametrize(("mamba", "word"), [(0.1, "reproduced"), (0.0, "not comparable")])

@@ -30,6 +30,7 @@ from bench import results
 from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
+from bench.check.verdicts import Operation
 from bench.report import write
 from bench.report.data.frame import results_frame
 from bench.report.data.references import references_frame
@@ -303,15 +304,15 @@ def test_headings_are_words_and_a_column_of_exhibits_is_there_only_with_exhibits
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"),
+    ("operation", "text"),
     [
-        ("order", "ratio 0.500 ± 0.010 [0.480, 0.520]"),
-        ("bound", "0.500 ± 0.010 [0.480, 0.520]"),
-        ("trend", "ratio 0.500 ± 0.010 [0.480, 0.520]"),
+        ("ratio", "ratio 0.500 ± 0.010 [0.480, 0.520]"),
+        ("difference", "difference 0.500 ± 0.010 [0.480, 0.520]"),
+        (None, "0.500 ± 0.010 [0.480, 0.520]"),
     ],
 )
-def test_a_measured_ratio_says_that_it_is_one(kind: str, text: str) -> None:
+def test_a_measured_ratio_or_difference_says_that_it_is_one(operation: Operation | None, text: str) -> None:
     suite, pool = small()
     verdict = verdicts_on(suite, pool, "Figure 7", 2)[0]
     numbers = {"value": 0.5, "standard_error": 0.01, "interval": (0.48, 0.52), "shown": None}
-    assert measured_text(replace(verdict, kind=kind, **numbers)) == text
+    assert measured_text(replace(verdict, operation=operation, **numbers)) == text
