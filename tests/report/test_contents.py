@@ -222,12 +222,25 @@ def test_what_runs_share_is_written_once_and_read_back() -> None:
         ]
         for row in data["rows"]
     ]
-    place = COLUMNS.index("settings")
+    settings, loss = COLUMNS.index("settings"), COLUMNS.index("loss")
     for row in read:
-        row[place] = [data["pairs"][pair] for pair in row[place]]
+        row[settings] = [data["pairs"][pair] for pair in row[settings]]
+        places, *losses = row[loss]
+        row[loss] = [value / 10**places for value in losses]
     assert read == json.loads(json.dumps(runs.rows))
     empty = PageRuns("suites/x.yaml", [], pd.DataFrame())
     assert packed(empty)["rows"] == []
+
+
+def test_losses_are_written_in_units_of_their_last_place() -> None:
+    run = run_of(task_named(n_points=5))
+    result = result_of(run)
+    losses = [12.3, 0.25, 1.5e-7, 3.0, 0.0]
+    result["curve"] = {"step": [1, 2, 3, 4, 5], "loss": losses, "gradient_norm": [1.0] * 5}
+    pool = pool_with({run.id: result})
+    frame = results_frame([run], pool, {}).drop_duplicates("id")
+    ((*_, packed_losses, _, _),) = packed(page_runs(suite_of(experiment_of([run])), pool, frame))["rows"]
+    assert packed_losses == [8, 1_230_000_000, 25_000_000, 15, 300_000_000, 0]
 
 
 @pytest.mark.slow
