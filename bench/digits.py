@@ -44,10 +44,11 @@ def plus_minus(value: float, error: float) -> str:
         return f"({with_minus(f'{value / scale:.2f}')} ± {error / scale:.2f}) × 10{superscript(exponent)}"
     if error == 0:
         return f"{with_minus(f'{value:.4g}')} ± 0"
-    digits = max(0, 1 - math.floor(math.log10(error)))
+    digits = 1 - math.floor(math.log10(error))
     if digits > 6:
         return f"{with_minus(f'{value:.5f}')} ± {error_text(error)}"
-    return f"{with_minus(f'{value:.{digits}f}')} ± {error:.{digits}f}"
+    places = max(0, digits)  # none from 7300 ± 560 on
+    return f"{with_minus(f'{round(value, digits):.{places}f}')} ± {round(error, digits):.{places}f}"
 
 
 def _normal(value: float) -> float:

@@ -379,8 +379,12 @@ def _of_unlearned(
     no_number = judgement.shown == "never" and all(side.unlearned >= side.seeds for side in measurements)
     if no_number or math.isnan(judgement.value) or next_step.standard_error is None:
         return judgement, why
-    sign = "≥" if judgement.value > next_step.value else "≤"
-    return replace(next_step, holds=judgement.holds, reason=judgement.reason, shown=sign), why
+    sign, reason = "≥" if judgement.value > next_step.value else "≤", judgement.reason
+    if next_step.share != judgement.share and next_step.share is not None:
+        reason += (
+            f", and in {100 * next_step.share:.4g} % if these runs had learned at the step after their last"
+        )
+    return replace(next_step, holds=judgement.holds, reason=reason, shown=sign), why
 
 
 def _drawn_over(claim: Claim, measurements: Sequence[Measurement]) -> str | None:

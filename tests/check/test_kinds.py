@@ -367,6 +367,7 @@ def test_a_run_that_never_learned_takes_more_steps_than_its_training_and_nobody_
     assert (one.verdict, one.value) == (word, ratio and pytest.approx(ratio, rel=1e-4))
     if ratio:
         assert one.shown == "≤"
+        assert "S4: never" in one.reason
     other_way = verdict({**claim, "order": pair[::-1]}, dict(zip(runs, (learned, 0.5), strict=True)))
     assert other_way.verdict == ("contradicted" if ratio else "not comparable")
 
