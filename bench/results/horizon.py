@@ -29,7 +29,7 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> Steps | Non
     """The horizon of a run on the prompts of an evaluation, and on others like them.
 
     Returns:
-        None where the evaluation is no accuracy, or the checkpoint does not have it.
+        None where the evaluation is no accuracy, or the checkpoint does not have it by position.
     """
     accuracies: dict[int, float] = {}
     answers: dict[int, int] = {}
@@ -40,7 +40,7 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> Steps | Non
         places = positions(result, part, len(scores.mean))
         accuracies |= zip(places, scores.mean, strict=True)
         answers |= dict.fromkeys(places, answers_at_a_position(result, part))
-    return horizon_of(accuracies, answers)
+    return horizon_of(accuracies, answers) if accuracies else None
 
 
 def horizon_of(accuracies: Mapping[int, float], answers: Mapping[int, int]) -> Steps:
@@ -55,7 +55,7 @@ def horizon_of(accuracies: Mapping[int, float], answers: Mapping[int, int]) -> S
     one). Between both ends single positions are accurate by chance, and the last of many lies too far.
 
     Args:
-        accuracies: by position, counted from 0.
+        accuracies: by position, counted from 0, at least one. NaN is not accurate.
         answers: the number of answers that each accuracy is the mean of.
     """
     places = sorted(accuracies)
@@ -63,6 +63,7 @@ def horizon_of(accuracies: Mapping[int, float], answers: Mapping[int, int]) -> S
     needed = np.array(
         [(HORIZON_ACCURACY - accuracies[place]) * math.sqrt(answers[place]) / spread for place in places]
     )
+    needed = np.where(np.isnan(needed), math.inf, needed)
     # The horizon is at least h if a position from h − 1 on is accurate.
     moves = np.minimum.accumulate(needed[::-1])[::-1]
     start = int(np.flatnonzero(needed <= max(-CERTAIN, needed.min()))[-1])

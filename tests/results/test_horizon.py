@@ -50,6 +50,12 @@ def test_accuracies_of_few_answers_are_uncertain_even_without_a_wrong_one() -> N
     assert (few.prompt_error, many.prompt_error) == (1.0, 0.0)
 
 
+def test_an_accuracy_that_is_no_number_is_no_horizon() -> None:
+    assert horizon([math.nan, math.nan]).value == 0
+    steps = horizon([1.0, math.nan, 0.905, math.nan])
+    assert (steps.value, steps.prompt_error) == (3, 1.0)
+
+
 def test_positions_that_were_left_out_are_no_horizons() -> None:
     steps = horizon_of({0: 1.0, 4: 0.905, 8: 0.895, 12: 0.1}, dict.fromkeys((0, 4, 8, 12), 900))
     assert (steps.value, steps.prompt_error, steps.unit) == (5, 4.0, 4)
