@@ -44,10 +44,11 @@ def plus_minus(value: float, error: float) -> str:
         return f"({with_minus(f'{value / scale:.2f}')} ± {error / scale:.2f}) × 10{superscript(exponent)}"
     if error == 0:
         return f"{with_minus(f'{value:.4g}')} ± 0"
-    digits = max(0, 1 - math.floor(math.log10(error)))
+    digits = 1 - math.floor(math.log10(error))
     if digits > 6:
         return f"{with_minus(f'{value:.5f}')} ± {error_text(error)}"
-    return f"{with_minus(f'{value:.{digits}f}')} ± {error:.{digits}f}"
+    places = max(0, digits)  # none from 7300 ± 560 on
+    return f"{with_minus(f'{round(value, digits):.{places}f}')} ± {round(error, digits):.{places}f}"
 
 
 def _normal(value: float) -> float:
@@ -62,6 +63,18 @@ def error_text(value: float) -> str:
         return with_minus(f"{float(f'{value:.3g}'):g}")
     exponent = int(f"{abs(value):.2e}".partition("e")[2])
     return f"{with_minus(f'{value / 10.0**exponent:.2f}')} × 10{superscript(exponent)}"
+
+
+def interval_end(value: float, error: float | None) -> str:
+    """An end of the interval of a number: three significant digits, or as many places as the standard error.
+
+    0.99922 ± 0.00099 is in [0.99732, 0.99998], which three digits would make [0.997, 1].
+    """
+    text = error_text(value)
+    if error is None or not 0 < error < 1 or "×" in text or "e" in text:
+        return text
+    places = min(6, 1 - math.floor(math.log10(error)))
+    return with_minus(f"{value:.{places}f}") if places > len(text.partition(".")[2]) else text
 
 
 def short(number: float) -> str:

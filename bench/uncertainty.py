@@ -31,12 +31,18 @@ Resampling prompts only repeats errors that were seen. With it alone, a model wi
 in every draw than a model with a single wrong answer. Where an error is a share of n answers, a draw is
 therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate: half an
 answer in the mean. It is drawn for each model alone.
+
+A horizon is the position at which accuracies cross a bound. Each draw reads it where all accuracies are
+higher or lower by one normal number of standard errors (`Steps`). They move together, because a model that
+has lost the state of a prompt answers the rest of it wrongly. So do the seeds of one model, because results
+do not keep the scores of each prompt and position; that can only widen the interval of their mean.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -57,6 +63,42 @@ _STUDENT_95 = (
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """A number that rises in steps as scores rise, such as a horizon.
+
+    Attributes:
+        values: the numbers that there can be, ascending, (N,).
+        moves: by how many of their standard errors scores have to rise for each of them, ascending, (N,). The
+            first is −∞: the lowest number needs no score.
+    """
+
+    values: Floats
+    moves: Floats
+
+    def after(self, moves: npt.ArrayLike) -> Floats:
+        """The number where scores rise by so many standard errors, of the shape of `moves`."""
+        return np.asarray(self.values[np.searchsorted(self.moves, moves, side="right") - 1])
+
+    @property
+    def value(self) -> float:
+        """The number on the prompts that were seen."""
+        return float(self.after(0.0))
+
+    @property
+    def unit(self) -> float:
+        """The distance from `value` to the next larger number; 0 for the lowest and the highest number."""
+        place = self.values.tolist().index(self.value)
+        is_end = place in (0, len(self.values) - 1)
+        return 0.0 if is_end else float(self.values[place + 1] - self.values[place])
+
+    @property
+    def prompt_error(self) -> float:
+        """Standard error over prompts: half of the rise from scores one error lower to one error higher."""
+        low, high = self.after([-1.0, 1.0])
+        return float(high - low) / 2
+
+
+@dataclass(frozen=True, eq=False)
 class SeedErrors:
     """The errors of one model, trained with several seeds and scored on the same prompts.
 
@@ -71,6 +113,7 @@ class SeedErrors:
             value, and at the limits.
         answer: by how much one more wrong answer changes the mean of a seed; 0 if the errors are no shares of
             answers.
+        steps: the number of each seed on other prompts, where it rises in steps; None elsewhere.
     """
 
     key: str
@@ -81,6 +124,7 @@ class SeedErrors:
     limits: tuple[float, float] = (-math.inf, math.inf)
     unit: float = 0.0
     answer: float = 0.0
+    steps: Sequence[Steps] | None = None
 
     @property
     def mean(self) -> float:
@@ -105,7 +149,13 @@ class SeedErrors:
     @property
     def standard_error(self) -> float:
         """Of `mean`, over prompts and, with several seeds, over training."""
-        return math.sqrt(sum(self.variances))
+        return math.hypot(math.sqrt(self.variances[0]), self.prompt_error)
+
+    @property
+    def prompt_error(self) -> float:
+        """Standard error of `mean` over prompts alone, with errors that no prompt has shown."""
+        unseen = self.answer / len(self.means) * math.sqrt(0.5)  # the deviation of γ
+        return math.hypot(math.sqrt(self.variances[1]), unseen)
 
     @property
     def half_width(self) -> float:
@@ -141,6 +191,8 @@ class SeedErrors:
         """Draws of the mean error of these very models on other prompts."""
         if self.per_prompt is None:
             normal = _generator(self.key, "prompts").standard_normal(DRAWS)
+            if self.steps is not None:
+                return np.asarray(np.mean([steps.after(normal) for steps in self.steps], axis=0))
             return self.mean + math.sqrt(self.variances[1]) * normal
         # Stored means have fewer digits than errors per prompt. Their value stays, deviations are added.
         errors = self.per_prompt.mean(axis=0)

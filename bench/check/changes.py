@@ -45,6 +45,13 @@ def changes(before: Mapping[str, str], verdicts: Sequence[Verdict]) -> list[Chan
     ]
 
 
+def exit_code(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> int:
+    """1: a claim that was reproduced is not now. 2: no claim is decided, so none could be lost. Else 0."""
+    if any(change.lost for change in changes):
+        return 1
+    return 0 if {"reproduced", "contradicted"} & {verdict.verdict for verdict in verdicts} else 2
+
+
 def read(path: Path) -> dict[str, str]:
     """Read verdicts by claim from the output of `bench check --json` or a report's verdicts.json.
 

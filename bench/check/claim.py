@@ -267,7 +267,11 @@ class Claim(Frozen):
 
     @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
-        """Compare the claim with a measurement for each member. No value is NaN."""
+        """Compare the claim with a measurement for each member.
+
+        No value is NaN. The draws of the measurements decide, and are on other prompts only for a claim about
+        the models that were trained (`Measurement.about_runs`).
+        """
 
     def parts(self, values: Floats) -> Holds:
         """Whether each part of the claim holds, (parts, D), for D draws of its members' values, (D, members).
@@ -290,17 +294,13 @@ class Claim(Frozen):
         """Number of parts that may fail."""
         return 0
 
-    def draws_of(self, measurement: Measurement) -> Floats:
-        """The draws of a member that decide the claim, (DRAWS,)."""
-        return measurement.draws if self.requires.about == "training" else measurement.draws_of_runs
-
     def decided(self, measurements: Sequence[Measurement]) -> Decision:
         """Whether the claim holds in enough draws of its members, or enough of its parts fail.
 
         A claim that fails in most draws need not be wrong. Most draws lie outside a tolerance that is
         narrower than their spread. Of four equal models, 23 of 24 draws do not have the claimed order.
         """
-        values = np.stack([self.draws_of(measurement) for measurement in measurements], axis=1)
+        values = np.stack([measurement.draws for measurement in measurements], axis=1)
         incomparable = self.incomparable_parts(measurements)[:, np.newaxis]
         parts, numbers = self.parts(values), ~np.isnan(values).any(axis=1)
         holds = (~parts | incomparable).sum(axis=0) <= self.dispensable
@@ -310,7 +310,7 @@ class Claim(Frozen):
             holds=True if holding >= CONFIDENCE else False if failed.sum() > self.dispensable else None,
             # FLOPs and steps that were never reached are the same in every draw.
             share=None if (values == values[0]).all() else holding,
-            drawn="prompts and trainings" if self.requires.about == "training" else "prompts",
+            drawn="prompts and trainings" if self.draws_trainings(measurements) else "prompts",
             incomparable=int(incomparable.sum()),
         )
 
@@ -336,9 +336,13 @@ class Claim(Frozen):
             subject.standard_error,
             f"{subject.text()} is {comparison}{decision.text}",
             shown or (subject.infinite if subject.value == math.inf else None),
-            interval=deciding_interval(self.draws_of(subject)),
+            interval=deciding_interval(subject.draws),
             share=decision.share,
         )
+
+    def draws_trainings(self, measurements: Sequence[Measurement]) -> bool:
+        """Whether the draws of a member vary by its training, which one seed says nothing about."""
+        return self.requires.about == "training" and any(side.seeds > 1 for side in measurements)
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""

@@ -3,6 +3,12 @@
 `bench.uncertainty` draws the training of each model alone. Here the two sides may be runs of the same seeds,
 which start from the same weights and see the same prompts. Seeds are then resampled in pairs, and what a pair
 has in common cancels in the ratio.
+
+The quantiles of resamples of S seeds are too close: a resample varies by (S − 1)/S of the variance, and S
+seeds say little about their own spread. On the log scale, the interval is therefore wider than from the 5 %
+to the 95 % quantile, by √(S/(S − 1)) · t / 1.645, where t is the 95 % quantile of Student's t with S − 1
+degrees of freedom (after Hesterberg 2015, "What Teachers Should Know About the Bootstrap"): by 23 % with 8
+seeds, 10 % with 16, 5 % with 32.
 """
 
 from __future__ import annotations
@@ -13,6 +19,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+
+from bench.uncertainty import student_95
 
 RESAMPLES = 10_000
 SEED = 0
@@ -38,9 +46,9 @@ class Ratio:
 
     Attributes:
         value: the subject's mean over the reference's.
-        low: the 5 % quantile over resamples of the seeds.
-        high: the 95 % quantile: `low` to `high` is the 90 % interval.
-        standard_error: the standard deviation over resamples.
+        low: the lower end of the 90 % interval.
+        high: its upper end.
+        standard_error: the standard deviation over resamples, times √(S/(S − 1)).
         paired: whether both sides have the same seeds, which are then resampled together.
     """
 
@@ -70,7 +78,7 @@ def compare(subject: Mapping[int, float], reference: Mapping[int, float]) -> Mea
 
 
 def ratio_of_means(subject: Mapping[int, float], reference: Mapping[int, float]) -> Ratio | None:
-    """The ratio of two mean errors with its percentile bootstrap interval over seeds.
+    """The ratio of two mean errors with its bootstrap interval over seeds.
 
     Args:
         subject: error by seed, in the numerator.
@@ -97,7 +105,19 @@ def ratio_of_means(subject: Mapping[int, float], reference: Mapping[int, float])
     if not all(map(math.isfinite, [value, *ratios])):
         return None
     low, *_, high = statistics.quantiles(ratios, n=20, method="inclusive")  # at 5 % and 95 %
-    return Ratio(value, low, high, statistics.stdev(ratios), paired)
+    seeds = min(len(numerators), len(denominators))
+    low, high = (_moved(value, end, _widening(seeds)) for end in (low, high))
+    return Ratio(value, low, high, statistics.stdev(ratios) * math.sqrt(seeds / (seeds - 1)), paired)
+
+
+def _widening(seeds: int) -> float:
+    """By how much the interval of so many seeds is wider than between quantiles of resamples."""
+    return math.sqrt(seeds / (seeds - 1)) * float(student_95(seeds - 1) / student_95(math.inf))
+
+
+def _moved(value: float, end: float, factor: float) -> float:
+    """An end of an interval, moved away from the value by a factor on the log scale."""
+    return value * (end / value) ** factor if value > 0 else end
 
 
 def _side(errors: Mapping[int, float]) -> Side:

@@ -10,7 +10,7 @@ shows in it. `bench.uncertainty` says how certain the number is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -34,7 +34,12 @@ MOST_LISTED = 10
 
 
 def measure(
-    quantity: Quantity, runs: Sequence[Run], pool: Pool, alternative: Alternative | None = None
+    quantity: Quantity,
+    runs: Sequence[Run],
+    pool: Pool,
+    alternative: Alternative | None = None,
+    *,
+    learned_next: bool = False,
 ) -> Measurement | str:
     """The measured number, or the reason why no run has one.
 
@@ -43,6 +48,8 @@ def measure(
         runs: the planned runs of the quantity, each with a result in `pool`.
         pool: the results.
         alternative: what is read instead of the choice, where it might as well have been chosen.
+        learned_next: whether a run that never learned its task counts as one that would have learned it at
+            the step after its last. Its step of convergence is infinite otherwise.
 
     Raises:
         NotMeasured: when the results do not contain such a number.
@@ -71,9 +78,10 @@ def measure(
     if on_frontier:
         measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
     else:
-        words = _candidate_text(chosen[0].size, chosen[0].candidate, sum(map(len, candidates.values())))
+        words = _candidate_text(chosen[0].size, chosen[0].candidate, candidates)
         words += _other_candidates_text(finished[0], chosen[0].candidate)
-        measurement = _of_seeds(quantity, finished[0], len(reported[0]) - len(finished[0]), words, pool)
+        diverged_seeds = len(reported[0]) - len(finished[0])
+        measurement = _of_seeds(quantity, finished[0], diverged_seeds, words, pool, learned_next)
     return replace(measurement, alternatives=alternatives)
 
 
@@ -145,7 +153,12 @@ def _by_candidate(runs: Sequence[Run]) -> dict[Size, dict[Candidate, list[Run]]]
 
 
 def _of_seeds(
-    quantity: Quantity, finished: Sequence[Run], diverged: int, choice: Sequence[str], pool: Pool
+    quantity: Quantity,
+    finished: Sequence[Run],
+    diverged: int,
+    choice: Sequence[str],
+    pool: Pool,
+    learned_next: bool,
 ) -> Measurement:
     """The measurement of one candidate.
 
@@ -155,13 +168,14 @@ def _of_seeds(
         diverged: number of seeds that diverged.
         choice: the candidate and how it was chosen, in words.
         pool: the results.
+        learned_next: as in `measure`.
     """
     scored = [pool.runs[run.id] for run in finished]
-    model = seed_errors(quantity, scored, pool)
+    model = _seed_errors(quantity, scored, pool, learned_next)
     by_seed = {run.seed: float(value) for run, value in zip(finished, model.means, strict=True)}
     if quantity.over_seeds == "lowest":
         scored = [scored[model.means.argmin()]]
-        model = seed_errors(quantity, scored, pool)
+        model = _seed_errors(quantity, scored, pool, learned_next)
     share = not_learned(quantity, scored)
     return Measurement(
         value=model.mean,
@@ -170,13 +184,26 @@ def _of_seeds(
         chosen=_choice_text(quantity, choice, by_seed, diverged),
         run_ids=tuple(run.id for run in finished),
         standard_error=finite(model.standard_error) if math.isfinite(model.mean) else None,
+        prompt_error=finite(model.prompt_error) if math.isfinite(model.mean) else None,
         seeds=len(finished),
         by_seed=by_seed,
         unit=model.unit,
         diverged=diverged,
+        unlearned=int(np.isinf(model.means).sum()),
         not_learned=share,
         at_best=_is_best(quantity, model, share),
     )
+
+
+def _seed_errors(
+    quantity: Quantity, scored: Sequence[RunRecord], pool: Pool, learned_next: bool
+) -> SeedErrors:
+    """The number of each seed. The last argument is that of `measure`."""
+    model = seed_errors(quantity, scored, pool)
+    if not learned_next:
+        return model
+    next_steps = np.array([float(result.last_step + 1) for result in scored])
+    return replace(model, means=np.where(np.isinf(model.means), next_steps, model.means))
 
 
 def _is_best(quantity: Quantity, model: SeedErrors, not_learned: float | None) -> bool:
@@ -235,6 +262,7 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         chosen=f"(frontier of {count_of(len(chosen), 'size')} at {budget:.2g} FLOPs)",
         run_ids=tuple(result.id for seeds in chosen for result in seeds),
         standard_error=spread(draws),
+        prompt_error=spread(draws_of_runs),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
         at_best=value == 0,
@@ -274,11 +302,26 @@ def _between(left: float, before: Floats, right: float, after: Floats, budget: f
     return np.where(has_line, line, before if budget < right else after)
 
 
-def _candidate_text(size: Size, candidate: Candidate, count: int) -> list[str]:
-    """A size and a candidate in words; with the number of candidates if there are several."""
+def _candidate_text(
+    size: Size, candidate: Candidate, candidates: Mapping[Size, Mapping[Candidate, Sequence[Run]]]
+) -> list[str]:
+    """A size and a candidate in words; with the number of candidates, and of sizes, if there are several."""
     rate, clip = candidate
-    words = [size_text(size), f"learning rate {short(rate)}", f"clip {short(clip)}"]
-    return [*words, *([f"best of {count} settings"] if count > 1 else [])]
+    words = [size_text(size), f"learning rate {short(rate)}{_edge_text(rate, candidates[size])}"]
+    words.append(f"clip {short(clip)}")
+    count = sum(map(len, candidates.values()))
+    if count == 1:
+        return words
+    sizes = f" of {len(candidates)} sizes" if len(candidates) > 1 else ""
+    return [*words, f"best of {count_of(count, 'candidate')}{sizes}"]
+
+
+def _edge_text(rate: float, candidates: Iterable[Candidate]) -> str:
+    """Whether a chosen learning rate is at an edge of its grid, in words: a better one may lie beyond."""
+    rates = sorted({other for other, _ in candidates})
+    if len(rates) == 1 or rate not in (rates[0], rates[-1]):
+        return ""
+    return f" ({'lowest' if rate == rates[0] else 'highest'} of {len(rates)})"
 
 
 def _other_candidates_text(reported: Sequence[Run], chosen: Candidate) -> list[str]:

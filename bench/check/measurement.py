@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +41,12 @@ class Measurement:
         chosen: the candidate and how it was chosen, in words.
         run_ids: the runs from which the value was read.
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
+        prompt_error: the same, over prompts alone.
         seeds: number of seeds of the chosen candidate that finished.
         by_seed: the value of each seed that finished; empty if several candidates were combined.
         unit: as in `SeedErrors`.
         diverged: number of seeds of the chosen candidate that diverged.
+        unlearned: number of seeds that never learned the task, of a step of convergence.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
             measurements, the lower one. For a step of convergence: 0 if every seed converged, else 1. None
             for a number that does not depend on learning (FLOPs).
@@ -62,15 +64,22 @@ class Measurement:
     chosen: str
     run_ids: tuple[str, ...]
     standard_error: float | None = None
+    prompt_error: float | None = None
     seeds: int = 1
     by_seed: Mapping[int, float] = field(default_factory=dict)
     unit: float = 0.0
     diverged: int = 0
+    unlearned: int = 0
     not_learned: float | None = None
     at_best: bool = False
     alternatives: tuple[Alternative, ...] = ()
     infinite: str = "never"
     undefined: str | None = None
+
+    @property
+    def about_runs(self) -> Measurement:
+        """The same, on other prompts only."""
+        return replace(self, draws=self.draws_of_runs, standard_error=self.prompt_error)
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its candidate in words, after a name if there is one."""
@@ -115,8 +124,10 @@ def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
         chosen=f"({subject.text()} {word} {reference.text()})",
         run_ids=tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids))),
         standard_error=spread(draws),
+        prompt_error=spread(draws_of_runs),
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
+        unlearned=subject.unlearned + reference.unlearned,
         not_learned=min(shares, default=None),
         at_best=all(side.at_best for side in operands),
         alternatives=tuple(dict.fromkeys((*subject.alternatives, *reference.alternatives))),

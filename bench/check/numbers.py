@@ -26,9 +26,9 @@ from bench.results.evaluations import (
     trivial_error,
 )
 from bench.results.flops_axis import axis_flops
-from bench.results.horizon import horizon, horizon_unit, horizons
+from bench.results.horizon import horizon
 from bench.results.record import MAIN
-from bench.uncertainty import Floats, SeedErrors
+from bench.uncertainty import Floats, SeedErrors, Steps
 
 
 class NotMeasured(Exception):
@@ -49,6 +49,7 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
         limits=_limits(quantity, results[0]),
         unit=_unit(quantity, results[0]),
         answer=_answer(quantity, results[0]),
+        steps=_steps(quantity, results),
     )
 
 
@@ -61,9 +62,8 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
     """The lowest and the highest number that there can be, as far as that is known."""
     if _is_accuracy(quantity, result):
         return 0.0, 1.0
-    checkpoint = checkpoint_at(result, quantity.step)
-    if quantity.of == "horizon" and checkpoint is not None:
-        return 0.0, float(horizons(result, checkpoint, quantity.evaluation)[-1])
+    if (reached := _horizon(quantity, result)) is not None:
+        return 0.0, float(reached.values[-1])
     return -math.inf, math.inf
 
 
@@ -78,10 +78,24 @@ def _answer(quantity: Quantity, result: RunRecord) -> float:
 
 def _unit(quantity: Quantity, result: RunRecord) -> float:
     """`SeedErrors.unit` of seeds that have the number of this result."""
-    checkpoint = checkpoint_at(result, quantity.step)
-    if quantity.of == "horizon" and checkpoint is not None:
-        return float(horizon_unit(result, checkpoint, quantity.evaluation))
+    if (reached := _horizon(quantity, result)) is not None:
+        return reached.unit
     return float(convergence_unit(result)) if quantity.of == "convergence_step" else 0.0
+
+
+def _steps(quantity: Quantity, results: Sequence[RunRecord]) -> list[Steps] | None:
+    """`SeedErrors.steps` of these seeds."""
+    reached = [_horizon(quantity, result) for result in results]
+    steps = [horizon_of_seed for horizon_of_seed in reached if horizon_of_seed is not None]
+    return steps if len(steps) == len(results) else None
+
+
+def _horizon(quantity: Quantity, result: RunRecord) -> Steps | None:
+    """The horizon of one run; None for other numbers, and where there is none."""
+    checkpoint = checkpoint_at(result, quantity.step)
+    if quantity.of != "horizon" or checkpoint is None:
+        return None
+    return horizon(result, checkpoint, quantity.evaluation)
 
 
 def _per_prompt(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) -> Floats | None:
@@ -121,10 +135,10 @@ def number_of(quantity: Quantity, result: RunRecord, pool: Pool) -> Number:
         step = convergence_step(result)
         return math.inf if step is None else float(step), 0.0
     if quantity.of == "horizon":
-        reached = horizon(result, checkpoint, quantity.evaluation)
+        reached = _horizon(quantity, result)
         if reached is None:
             raise NotMeasured(f"result {result.id} has no accuracies of '{quantity.evaluation}'")
-        return float(reached), 0.0
+        return reached.value, reached.prompt_error
     score = _score(quantity, result)
     if score is None:
         evaluation = "" if quantity.evaluation == MAIN else f"{quantity.evaluation}, "

@@ -75,6 +75,10 @@ WITHOUT: dict[str, tuple[tuple[str, ...], str]] = {
 """By value of `of`: the fields that select nothing there, and why."""
 
 
+NOT_SCORED = {"convergence_step", "training_flops"}
+"""Values of `of` that do not vary over the test prompts, as far as results say."""
+
+
 PLAIN = tuple(name for name in SETTINGS if name != "optimizer")
 """Settings of training that a quantity fixes by their value."""
 

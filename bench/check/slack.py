@@ -96,7 +96,7 @@ class RatioClaim(SlackClaim):
         if low.value != high.value and high.value <= 0:
             return MemberRatio(math.inf, None, None)
         value, error = ratio_of(low, high)
-        interval = deciding_interval(ratios(self.draws_of(low), self.draws_of(high)))
+        interval = deciding_interval(ratios(low.draws, high.draws))
         return MemberRatio(1.0 if low.value == high.value else value, error, interval)
 
 

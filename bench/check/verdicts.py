@@ -7,9 +7,11 @@ A claim is decided from all of its runs or not at all:
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
   or are synthetic; or models are compared of which none has learned enough, none can be better on these
   prompts, or none finished; or two numbers have no ratio (0 and 0).
-* *undecided*: there are fewer seeds than the claim takes, or its draws leave both answers open, or it depends
+* *undecided*: there are fewer seeds than the claim takes, or some diverged and the claim is about training,
+  or its draws leave both answers open, or it depends
   on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart,
-  or on a choice that would be another one without one of the seeds.
+  or on a choice that would be another one without one of the seeds; or it depends on when runs that never
+  learned their task would have learned it in a longer training.
 * *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
   and a claim that states one is contradicted. An equivalence is then undecided.
 """
@@ -28,8 +30,9 @@ from bench.check.equivalence import MeanComparison
 from bench.check.measure import measure
 from bench.check.measurement import Alternative, Measurement, combine, finite
 from bench.check.numbers import NotMeasured
-from bench.check.quantity import Quantity, runs_of
+from bench.check.quantity import NOT_SCORED, Quantity, runs_of
 from bench.check.readiness import incomparable, missing
+from bench.digits import count_of
 from bench.results import Pool
 from bench.results.mixtures import mixtures
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from bench.suite import Suite
 
 Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
+Operation = Literal["ratio", "difference"]
 WORDS: tuple[Word, ...] = (
     "reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable",
 )  # fmt: skip
@@ -51,13 +55,15 @@ class Verdict:
         claim: id in the claims file.
         kind: a key of `bench.check.kinds.KINDS`.
         quantity: what is measured, in words.
+        operation: what `value` is of two numbers; None if it is one number, or counts statements.
         value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
             an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
         shown: text before the value (a symbol).
-        standard_error: of `value`, over prompts and, with several seeds, over training.
+        standard_error: of `value`, over what the draws are over that decide the claim.
         interval: the 90 % interval of `value`, from the draws that decide the claim
             (`claim.deciding_interval`).
         share: the part of these draws in which the claim holds.
+        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds".
         seeds: the number of seeds of the measured quantity that has the fewest.
         expected: the claimed result, in words.
         tolerance: the allowed deviation, in words, or "none".
@@ -89,6 +95,8 @@ class Verdict:
     holds_if: str = ""
     interval: tuple[float, float] | None = None
     share: float | None = None
+    over: str | None = None
+    operation: Operation | None = None
     seeds: int | None = None
 
 
@@ -122,11 +130,11 @@ def check(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every reachable claim is reproduced. 1: a claim is contradicted. 2: otherwise, or without claims."""
+    """0: every reachable claim is reproduced, at least one. 1: a claim is contradicted. 2: otherwise."""
     words = {verdict.verdict for verdict in verdicts}
     if "contradicted" in words:
         return 1
-    return 0 if words and words <= {"reproduced", "unreachable"} else 2
+    return 0 if "reproduced" in words <= {"reproduced", "unreachable"} else 2
 
 
 def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -164,7 +172,16 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     verdict = _verdict_on_runs(name, claim, results)
     runs = runs_of(claim.quantities[0].operands[0], results.suite)
-    return replace(verdict, quantity=claim.number_in_words(runs))
+    return replace(verdict, quantity=claim.number_in_words(runs), operation=_operation(claim))
+
+
+def _operation(claim: Claim) -> Operation | None:
+    """`Verdict.operation` of a claim about runs."""
+    if claim.kind in ("order", "trend", "equivalent"):
+        return "ratio"
+    if claim.kind not in ("bound", "value"):
+        return None
+    return "ratio" if claim.measure.relative_to else "difference" if claim.measure.minus else None
 
 
 def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
@@ -186,11 +203,15 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
         return _unjudged(name, claim, *obstacle, run_ids)
     used = tuple(dict.fromkeys(run_id for measurement in measurements for run_id in measurement.run_ids))
     seeds = min(measurement.seeds for measurement in measurements)
-    judgement = claim.judge(measurements)
-    verdict = replace(_judged(name, claim, judgement, used), seeds=seeds)
-    if verdict.verdict in ("reproduced", "contradicted") and (
-        why := _depends_on_choice(claim, measurements, judgement, results)
-    ):
+    judgement, why = claim.judge(measurements), None
+    if any(side.unlearned for side in measurements):
+        judgement, why = _of_unlearned(claim, measurements, judgement, results)
+    if not why and judgement.holds is not None and judgement.comparable:
+        why = _depends_on_choice(claim, measurements, judgement, results)
+    verdict = replace(
+        _judged(name, claim, judgement, used), seeds=seeds, over=_drawn_over(claim, measurements)
+    )
+    if why:
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
     mixed = mixtures(results.pool.runs[run_id] for run_id in run_ids)
     return replace(verdict, note=f"read from runs of {', '.join(mixed)}") if mixed else verdict
@@ -225,7 +246,7 @@ def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obsta
     for member, quantity in zip(claim.names, claim.quantities, strict=True):
         prefix = f"{member}: " if member else ""
         try:
-            measurement = _measured(quantity, results)
+            measurement = _measured(claim, quantity, results)
         except NotMeasured as error:
             return _Obstacle("not comparable", f"{prefix}{error}")
         if isinstance(measurement, str):
@@ -236,14 +257,20 @@ def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obsta
 
 def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacle | None:
     """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
-    seeds = claim.requires.least_seeds
+    least = claim.requires.least_seeds
     for member, measurement in zip(claim.names, measurements, strict=True):
         if math.isnan(measurement.value):
             return _Obstacle(claim.without_number, f"{measurement.text(member)}: the value is not a number")
-        if measurement.seeds < seeds and measurement.not_learned is not None:
-            prefix = f"{member}: " if member else ""
-            reason = f"{prefix}{measurement.seeds} of the {seeds} seeds that the claim takes finished"
+        if measurement.not_learned is None:  # training FLOPs are the same for every seed
+            continue
+        prefix = f"{member}: " if member else ""
+        if measurement.seeds < least:
+            reason = f"{prefix}{measurement.seeds} of the {least} seeds that the claim takes finished"
             return _Obstacle("undecided", reason)
+        if measurement.diverged and claim.requires.about == "training":
+            # A mean over the others would be that of the seeds that went well.
+            planned = count_of(measurement.seeds + measurement.diverged, "seed")
+            return _Obstacle("undecided", f"{prefix}{measurement.diverged} of {planned} diverged")
     return None
 
 
@@ -260,12 +287,17 @@ def _depends_on_choice(
             measurements[place].alternatives, key=lambda one: (not one.is_equal, one.candidate)
         ):
             try:
-                other = _measured(quantity, results, alternative)
+                other = _measured(claim, quantity, results, alternative)
             except NotMeasured as error:  # its frontier may span other FLOPs
                 other = str(error)
             if isinstance(other, Measurement) and not math.isnan(other.value):
-                replaced = [*measurements[:place], other, *measurements[place + 1 :]]
-                if claim.judge(replaced).holds is judgement.holds:
+                readings = [other]
+                if other.unlearned:
+                    learned = _measured(claim, quantity, results, alternative, learned_next=True)
+                    readings += [learned] if isinstance(learned, Measurement) else []
+                before, after = measurements[:place], measurements[place + 1 :]
+                holds = {claim.judge([*before, reading, *after]).holds for reading in readings}
+                if holds == {judgement.holds}:
                     continue
             why = (
                 "the validation prompts cannot tell several learning rates or sizes apart"
@@ -300,18 +332,69 @@ def _beyond_comparison(claim: Claim, measurements: Sequence[Measurement]) -> str
 
 
 def _measured(
-    quantity: Quantity, results: _Results, alternative: Alternative | None = None
+    claim: Claim,
+    quantity: Quantity,
+    results: _Results,
+    alternative: Alternative | None = None,
+    *,
+    learned_next: bool = False,
 ) -> Measurement | str:
     """The measurement of a quantity with its reference, or why there is no number.
 
     An alternative is read on the side of which it is one; on both, where both are of the same runs.
+    `learned_next` is that of `measure`.
     """
     measured = [
-        measure(operand, runs_of(operand, results.suite), results.pool, alternative)
+        measure(
+            operand, runs_of(operand, results.suite), results.pool, alternative, learned_next=learned_next
+        )
         for operand in quantity.operands
     ]
     reason = next((outcome for outcome in measured if isinstance(outcome, str)), None)
-    return reason or combine(quantity, [outcome for outcome in measured if isinstance(outcome, Measurement)])
+    if reason:
+        return reason
+    sides = [outcome for outcome in measured if isinstance(outcome, Measurement)]
+    if claim.requires.about == "training":
+        return combine(quantity, sides)
+    return combine(quantity, [side.about_runs for side in sides]).about_runs
+
+
+def _of_unlearned(
+    claim: Claim, measurements: Sequence[Measurement], judgement: Judgement, results: _Results
+) -> tuple[Judgement, str | None]:
+    """The judgement of a claim whose number is infinite because runs never learned their task.
+
+    In a longer training they might have learned it at the next step, or never. A claim is decided if both
+    decide it alike.
+
+    Returns:
+        The judgement with a bound as its value, where some seeds have a number; why nothing is decided, or
+        None.
+    """
+    measured = [_measured(claim, quantity, results, learned_next=True) for quantity in claim.quantities]
+    next_step = claim.judge([side for side in measured if isinstance(side, Measurement)])
+    why = None
+    if next_step.holds is not judgement.holds:
+        why = "some runs never learned their task, and the claim depends on when they would have learned it"
+    no_number = judgement.shown == "never" and all(side.unlearned >= side.seeds for side in measurements)
+    if no_number or math.isnan(judgement.value) or next_step.standard_error is None:
+        return judgement, why
+    sign, reason = "≥" if judgement.value > next_step.value else "≤", judgement.reason
+    if next_step.share != judgement.share and next_step.share is not None:
+        reason += (
+            f", and in {100 * next_step.share:.4g} % if these runs had learned at the step after their last"
+        )
+    return replace(next_step, holds=judgement.holds, reason=reason, shown=sign), why
+
+
+def _drawn_over(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
+    """`Verdict.over` of a measured claim; None if its number is exact."""
+    numbers = {operand.of for quantity in claim.quantities for operand in quantity.operands}
+    # An equivalence resamples seeds alone.
+    parts = ["prompts"] if numbers - NOT_SCORED and claim.kind != "equivalent" else []
+    if claim.draws_trainings(measurements) and numbers != {"training_flops"}:
+        parts.append(count_of(min(side.seeds for side in measurements), "seed"))
+    return ", ".join(parts) or None
 
 
 def _verdict_on_claims(name: str, claim: Claim, verdicts: Mapping[str, Verdict]) -> Verdict:

@@ -37,7 +37,7 @@ class CheckOptions:
     Attributes:
         as_json: print JSON instead of tables.
         junit: a file to write for continuous integration.
-        against: the file of an earlier check. The exit code is 1 if a claim that passed there fails now.
+        against: the file of an earlier check, which the exit code then is about (`changes.exit_code`).
         allow_synthetic: judge synthetic results as if they were measured (tests).
         verbose: print each claim with its statement, source, reason and runs.
     """
@@ -63,7 +63,8 @@ def command(
         typer.Option(
             dir_okay=False,
             help="The file of an earlier check (a report's verdicts.json, or the output of --json): print "
-            "what changed; exit code 1 if a claim that passed there fails now, else 0.",
+            "what changed; exit code 1 if a claim that passed there fails now, 2 if no claim is decided, "
+            "else 0.",
         ),
     ] = None,
     allow_synthetic: Annotated[
@@ -93,8 +94,8 @@ def command(
     """Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.
 
     Exit code 0: every claim that a model can reproduce is reproduced. 1: a claim is contradicted. 2: claims
-    are missing, undecided or not comparable. 3: the suite or its claims file is wrong. With --null
-    or --reversed: 0, whatever passes.
+    are missing, undecided or not comparable, or no model can reproduce any. 3: the suite or its claims file
+    is wrong. With --null or --reversed: 0, whatever passes.
     """
     choice = SuiteChoice.of(suite, changes)
     if not (null or reverse):
@@ -120,8 +121,7 @@ def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> in
     owner.refuse_other(suite, file.parent, last.get("suite"))
     before = changes_of.verdicts_in(last) if against is None else against
     changes = [] if before is None else changes_of.changes(before, verdicts)
-    lost = any(change.lost for change in changes)
-    code = checks.exit_code(verdicts) if against is None else int(lost)
+    code = checks.exit_code(verdicts) if against is None else changes_of.exit_code(changes, verdicts)
     if options.junit:
         write_atomically(options.junit, junit_xml(suite.name, verdicts))
     out = printing.Output()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.check import Verdict
-from bench.digits import error_text, plus_minus
+from bench.digits import interval_end, plus_minus
 
 
 def value_text(verdict: Verdict) -> str:
@@ -24,7 +24,7 @@ def value_text(verdict: Verdict) -> str:
 
 
 def measured_text(verdict: Verdict) -> str:
-    """`value_text` with its interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
+    """`value_text` with its operation and interval, for a table: "ratio 0.27 ± 0.12 [0.114, 0.652]".
 
     Of a claim that cannot be compared, the reason.
     """
@@ -32,9 +32,8 @@ def measured_text(verdict: Verdict) -> str:
         return verdict.reason.partition("; ")[0]
     text = value_text(verdict)
     if verdict.interval is not None and verdict.comparison is None:
-        text += f" [{', '.join(map(error_text, verdict.interval))}]"
-    is_ratio = verdict.value is not None and verdict.kind in ("order", "trend", "equivalent")
-    return f"ratio {text}" if is_ratio else text
+        text += f" [{', '.join(interval_end(end, verdict.standard_error) for end in verdict.interval)}]"
+    return f"{verdict.operation} {text}" if verdict.operation and verdict.value is not None else text
 
 
 def share_text(verdict: Verdict) -> str:

@@ -219,9 +219,13 @@ def _read_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[
 
 def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> int:
     """How many answers a number at a place is the mean of: prompts, times positions for a mean over them."""
-    prompts = result.prompts.get(name) or result.prompts[MAIN]
     columns = len(_read_at(result, name, at, len(checkpoint.evaluations[name].mean)))
-    return prompts.count * max(1, columns)
+    return answers_at_a_position(result, name) * max(1, columns)
+
+
+def answers_at_a_position(result: RunRecord, name: str) -> int:
+    """How many answers the score of an evaluation at one position is the mean of: one of each prompt."""
+    return (result.prompts.get(name) or result.prompts[MAIN]).count
 
 
 def headline_words(mark: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic import PROMPTS, claim_of, grid, pool_with, record_of, result_of, run_of, task_named
 
-from bench.check import Verdict, check, exit_code, to_json
+from bench.check import Verdict, changes, check, exit_code, to_json
 from bench.check.claims import Claims
 from bench.results import NotARecord, Pool
 from bench.run import Run
@@ -247,7 +248,7 @@ def test_the_learning_rate_is_chosen_on_one_set_of_prompts_and_reported_on_the_o
     assert verdict.verdict == "contradicted"
     assert verdict.run_ids == (runs[1].id,)
     assert "learning rate 1e-3" in verdict.reason
-    assert "best of 3 settings" in verdict.reason
+    assert "best of 3 candidates" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,9 @@ def test_a_claim_holds_at_every_rate_that_the_other_seeds_cannot_tell_apart(othe
     verdict = verdict_on({**TRAINING, **bound(at_most=0.4)}, runs, results)
     assert verdict.verdict == word
     assert verdict.value == pytest.approx(0.2)
-    assert "learning rate 1e-3, clip 10, best of 2 settings, seed 0 at 1e-4" in verdict.reason
+    assert (
+        "learning rate 1e-3 (highest of 2), clip 10, best of 2 candidates, seed 0 at 1e-4" in verdict.reason
+    )
 
 
 @pytest.mark.parametrize(("other", "word"), [(0.25, "reproduced"), (0.9, "undecided")])
@@ -356,18 +359,46 @@ def test_a_seed_that_is_read_at_the_rate_of_the_other_seeds_is_named() -> None:
     selection = (0.9, 0.3, 0.3, 0.1, 0.4, 0.4)
     results = [finished(run, 0.2, selection=error) for run, error in zip(runs, selection, strict=True)]
     reason = verdict_on(bound(at_most=1), runs, results).reason
-    assert "learning rate 1e-3, clip 10, best of 2 settings" in reason
+    assert "learning rate 1e-3 (highest of 2), clip 10, best of 2 candidates" in reason
     assert "seed 0 at 1e-4, which the other seeds choose, mean of 3 seeds" in reason
 
 
 def test_seeds_give_a_mean_and_a_standard_error() -> None:
     runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2))
     results = [finished(run, error) for run, error in zip(runs, (0.1, 0.2, 0.6), strict=True)]
-    verdict = verdict_on(bound(at_most=0.35), runs, results)
-    assert verdict.verdict == "reproduced"
-    assert verdict.value == pytest.approx(0.3)
-    assert verdict.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
-    assert "mean of 3 seeds" in verdict.reason
+    of_runs = verdict_on(bound(at_most=0.35), runs, results)
+    assert of_runs.verdict == "reproduced"
+    assert of_runs.value == pytest.approx(0.3)
+    assert of_runs.standard_error == 0  # over prompts, where these results say nothing
+    of_training = verdict_on({**TRAINING, **bound(at_most=0.35)}, runs, results)
+    assert of_training.standard_error == pytest.approx(math.sqrt(0.07 / 3))  # variance (0.2² + 0.1² + 0.3²)/2
+    assert "mean of 3 seeds" in of_training.reason
+
+
+@pytest.mark.parametrize(
+    ("about", "diverged", "word"),
+    [
+        ("training", 0, "reproduced"),
+        ("training", 1, "undecided"),  # the next training may diverge too
+        ("these runs", 1, "reproduced"),  # of those that finished
+    ],
+)
+def test_seeds_that_diverge_leave_a_claim_about_training_open(about: str, diverged: int, word: str) -> None:
+    runs = grid(LINEAR, ("mamba",), seeds=(0, 1, 2, 3))
+    results = [
+        finished(run, 0.2) if run.seed >= diverged else result_of(run, outcome="diverged", provenance=REAL)
+        for run in runs
+    ]
+    verdict = verdict_on({"requires": {"about": about}, **bound(at_most=0.35)}, runs, results)
+    assert verdict.verdict == word
+    assert (f"{diverged} of 4 seeds diverged" in verdict.reason) == (diverged > 0)
+
+
+def test_a_learning_rate_at_an_edge_of_its_grid_is_named() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 1e-3, 1e-2))
+    for best, text in ((0, "1e-4 (lowest of 3)"), (1, "1e-3,"), (2, "0.01 (highest of 3)")):
+        results = [finished(run, 0.1 if place == best else 0.2) for place, run in enumerate(runs)]
+        assert f"learning rate {text}" in verdict_on(bound(at_most=1), runs, results).reason
 
 
 def test_two_seeds_keep_the_standard_error_over_the_prompts_they_share() -> None:
@@ -559,6 +590,10 @@ def verdict_with(word: str) -> Verdict:
         (["missing", "contradicted", "not comparable"], 1),
         (["reproduced", "missing"], 2),
         (["reproduced", "not comparable"], 2),
+        (["reproduced", "unreachable"], 0),
+        (["unreachable", "unreachable"], 2),  # nothing was checked
+        (["missing", "missing"], 2),
+        (["undecided"], 2),
         ([], 2),
     ],
 )
@@ -568,6 +603,30 @@ def test_exit_codes(words: list[str], code: int) -> None:
     report = to_json(verdicts)
     assert report["exit_code"] == code
     assert sum(report["counts"].values()) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "code"),
+    [
+        ("reproduced", "reproduced", 0),
+        ("reproduced", "missing", 1),
+        ("reproduced", "undecided", 1),
+        ("contradicted", "contradicted", 0),
+        ("missing", "reproduced", 0),
+        ("missing", "contradicted", 0),  # no loss: it never passed
+        ("missing", "missing", 2),  # nothing was checked, now or before
+        ("undecided", "not comparable", 2),
+        ("unreachable", "unreachable", 2),
+    ],
+)
+def test_a_check_against_an_earlier_one_is_about_lost_claims_and_takes_a_decided_one(
+    before: str, word: str, code: int
+) -> None:
+    verdicts = [verdict_with(word)]
+    assert changes.exit_code(changes.changes({"c": before}, verdicts), verdicts) == code
+    others = [*verdicts, replace(verdict_with("reproduced"), claim="d")]
+    since = changes.changes({"c": before, "d": "reproduced"}, others)
+    assert changes.exit_code(since, others) == (1 if code == 1 else 0)
 
 
 def test_json_says_everything_a_verdict_does() -> None:

@@ -30,6 +30,7 @@ from bench import results
 from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
+from bench.check.verdicts import Operation
 from bench.report import write
 from bench.report.data.frame import results_frame
 from bench.report.data.references import references_frame
@@ -241,12 +242,25 @@ def test_what_runs_share_is_written_once_and_read_back() -> None:
         ]
         for row in data["rows"]
     ]
-    place = COLUMNS.index("settings")
+    settings, loss = COLUMNS.index("settings"), COLUMNS.index("loss")
     for row in read:
-        row[place] = [data["pairs"][pair] for pair in row[place]]
+        row[settings] = [data["pairs"][pair] for pair in row[settings]]
+        places, *losses = row[loss]
+        row[loss] = [value / 10**places for value in losses]
     assert read == json.loads(json.dumps(runs.rows))
     empty = PageRuns("suites/x.yaml", [], pd.DataFrame())
     assert packed(empty)["rows"] == []
+
+
+def test_losses_are_written_in_units_of_their_last_place() -> None:
+    run = run_of(task_named(n_points=5))
+    result = result_of(run)
+    losses = [12.3, 0.25, 1.5e-7, 3.0, 0.0]
+    result["curve"] = {"step": [1, 2, 3, 4, 5], "loss": losses, "gradient_norm": [1.0] * 5}
+    pool = pool_with({run.id: result})
+    frame = results_frame([run], pool, {}).drop_duplicates("id")
+    ((*_, packed_losses, _, _),) = packed(page_runs(suite_of(experiment_of([run])), pool, frame))["rows"]
+    assert packed_losses == [8, 1_230_000_000, 25_000_000, 15, 300_000_000, 0]
 
 
 @pytest.mark.slow
@@ -323,15 +337,15 @@ def test_headings_are_words_and_a_column_of_exhibits_is_there_only_with_exhibits
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"),
+    ("operation", "text"),
     [
-        ("order", "ratio 0.500 ± 0.010 [0.48, 0.52]"),
-        ("bound", "0.500 ± 0.010 [0.48, 0.52]"),
-        ("trend", "ratio 0.500 ± 0.010 [0.48, 0.52]"),
+        ("ratio", "ratio 0.500 ± 0.010 [0.480, 0.520]"),
+        ("difference", "difference 0.500 ± 0.010 [0.480, 0.520]"),
+        (None, "0.500 ± 0.010 [0.480, 0.520]"),
     ],
 )
-def test_a_measured_ratio_says_that_it_is_one(kind: str, text: str) -> None:
+def test_a_measured_ratio_or_difference_says_that_it_is_one(operation: Operation | None, text: str) -> None:
     suite, pool = small()
     verdict = verdicts_on(suite, pool, "Figure 7", 2)[0]
     numbers = {"value": 0.5, "standard_error": 0.01, "interval": (0.48, 0.52), "shown": None}
-    assert measured_text(replace(verdict, kind=kind, **numbers)) == text
+    assert measured_text(replace(verdict, operation=operation, **numbers)) == text

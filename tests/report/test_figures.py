@@ -361,7 +361,7 @@ def test_a_spot_lies_where_its_point_is_drawn() -> None:
     drawn = figure_2(frame_of([run], pool_with(runs={run.id: result})), nothing_known())
     svg = all_encoded({"f": drawn.figure})["f"]["svg"]
     page = inline(svg, "f", "what it shows", drawn.spots)
-    circle = re.search(r'<circle class="spot" cx="([\d.]+)" cy="([\d.]+)"', page)
+    circle = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)"', page)
     colour = looks(["mamba"])["mamba"].colour.removeprefix("#")
     line = r'd="M([\d.]+) ([\d.]+)" clip-path="[^"]*" style="fill:none;stroke:var\(--f-'
     point = re.search(line + colour, page)

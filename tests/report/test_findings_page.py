@@ -82,7 +82,9 @@ def test_a_supported_finding_is_shown_with_its_numbers_claims_and_figure(tmp_pat
     )
     assert "](figures/linear-linear-regression-examples.png)" in learns
     assert re.search(
-        r"\| reproduced \| Mamba \\<learns\\>\. \| 0\.\d+ ± 0\.\d+ \\\[.*\\\] \| ≤ 0\.5 \| 100 % \|", learns
+        r"\| reproduced \| Mamba \\<learns\\>\. \| 0\.\d+ ± 0\.\d+ \\\[.*\\\] "
+        r"\| prompts \| ≤ 0\.5 \| 100 % \|",
+        learns,
     )
     assert "| contradicted | Mamba is perfect. |" in learns
     page = part(files["index.html"], 'id="finding-learns"', "</section>")

@@ -47,7 +47,7 @@ def shown(table: Table) -> list[str]:
 
 def test_a_horizon_is_a_mean_over_seeds_with_its_spread_and_reaches_the_end_or_not() -> None:
     table = table_of({"mamba": [10, 12, 17], "lstm": [END] * 3, "s4": [END, 20, 20], "mamba2": [6]})
-    assert shown(table) == ["13.0 ± 2.1", f"all {END}", "≥ 24.0 ± 4.0", "6"]
+    assert shown(table) == ["13.0 ± 2.1", f"all {END}", "≥ 24.0 ± 4.0", "6.0 ± 0.0"]
     assert table.numbers["horizon"].tolist() == [13, END, 24, 6]
     assert table.numbers["horizon_seeds_at_end"].tolist() == [0, 3, 1, 0]
     assert f"of the {END} of the longest prompts" in table.caption
@@ -64,7 +64,7 @@ def test_the_longest_horizons_of_a_size_are_bold_equal_ones_alike() -> None:
 
 
 def test_a_model_without_longer_prompts_has_no_horizon_and_says_so() -> None:
-    assert shown(table_of({"mamba": [10], "transformer": [4]})) == ["10", "not evaluated"]
+    assert shown(table_of({"mamba": [10], "transformer": [4]})) == ["10.0 ± 0.0", "not evaluated"]
 
 
 def test_tables_of_errors_and_of_tasks_without_longer_prompts_have_no_horizon() -> None:

@@ -124,7 +124,7 @@ def test_verdicts_are_counted(opened: Opened) -> None:
 
 
 def spots(opened: Opened) -> Any:
-    return opened.page.locator("section[aria-labelledby=figure-2] .spot")
+    return opened.page.locator("section[aria-labelledby=figure-2] .spots circle")
 
 
 def settle(opened: Opened) -> None:
@@ -144,7 +144,7 @@ def test_pointing_at_a_point_tells_the_run_behind_it(opened: Opened) -> None:
     text = tip.inner_text()
     for label in ("learning rate", "training FLOPs", "parameters", "wall time", "device", "commit"):
         assert label in text
-    assert spot.locator("xpath=..").get_attribute("data-runs").split()[0] in text
+    assert spot.evaluate("spot => spot.closest('[data-runs]').dataset.runs").split()[0] in text
     opened.page.mouse.move(2, 2)
     assert not tip.is_visible()
 
@@ -174,12 +174,14 @@ def test_arrow_keys_walk_the_points(opened: Opened) -> None:
 
 
 def test_an_architecture_can_be_left_out_and_brought_back(opened: Opened) -> None:
-    mamba = opened.page.locator("section[aria-labelledby=figure-2] g[data-architecture=mamba] .spot").first
+    mamba = opened.page.locator(
+        "section[aria-labelledby=figure-2] .spots[data-architecture=mamba] circle"
+    ).first
     assert mamba.is_visible()
     opened.page.get_by_label("Mamba", exact=True).uncheck()
     assert not mamba.is_visible()
     assert opened.page.locator(
-        "section[aria-labelledby=figure-2] g[data-architecture=transformer] .spot"
+        "section[aria-labelledby=figure-2] .spots[data-architecture=transformer] circle"
     ).first.is_visible()
     opened.page.get_by_role("button", name="Show all").click()
     mamba.wait_for(state="visible")

@@ -69,3 +69,13 @@ def test_a_run_that_diverged_is_a_cross_and_no_value() -> None:
 def test_two_learning_rates_are_left_to_the_table() -> None:
     _, drawn = results_of(grid(LINEAR, ("mamba",), learning_rates=RATES[:2]), {1e-4: 0.5, 1e-3: 0.2})
     assert drawn is None
+
+
+def test_every_rate_of_a_grid_in_factors_of_two_has_a_label_up_to_the_highest() -> None:
+    rates = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+    runs = grid(LINEAR, ("mamba",), learning_rates=rates)
+    _, drawn = results_of(runs, dict.fromkeys(rates, 0.5))
+    assert drawn is not None
+    (axes,) = drawn.figure.axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "0.016"]

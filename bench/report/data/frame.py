@@ -29,7 +29,7 @@ from bench.results.evaluations import (
     prompt_errors,
 )
 from bench.results.flops_axis import AXIS, axis_flops
-from bench.results.horizon import horizon, horizon_unit
+from bench.results.horizon import horizon
 from bench.results.record import MAIN, SELECTION, Scores
 from bench.run import Run
 from bench.tasks import TASKS
@@ -89,9 +89,9 @@ class ResultRow(NamedTuple):
         convergence_step: step of the first checkpoint whose accuracy counts as learned.
         loss_steps, losses: at the last checkpoint and for "report": the training loss, the mean of the window
             that ends at each step.
-        horizon: `horizon.horizon` of an evaluation on longer prompts at the last checkpoint; NaN for
-            other evaluations, and where scores are no accuracies.
-        horizon_unit: the distance to the next larger horizon (`horizon.horizon_unit`).
+        horizon, horizon_se: `horizon.horizon` of an evaluation on longer prompts at the last checkpoint, and
+            its standard error over prompts; NaN for other evaluations, and where scores are no accuracies.
+        horizon_unit: the distance to the next larger horizon (`Steps.unit`).
         examples, curve, curve_se: at the last checkpoint: positions, raw scores there, standard errors.
     """
 
@@ -141,7 +141,8 @@ class ResultRow(NamedTuple):
     loss_steps: Sequence[int] | None = None
     losses: Sequence[float] | None = None
     horizon: float = math.nan
-    horizon_unit: int = 0
+    horizon_se: float = math.nan
+    horizon_unit: float = 0.0
     examples: list[int] | None = None
     curve: Sequence[float] | None = None
     curve_se: Sequence[float] | None = None
@@ -242,10 +243,10 @@ def _evaluated(
             )  # fmt: skip
     if name == LONGER and row.at_end:
         reached = horizon(result, checkpoint, name)
-        row = row._replace(
-            horizon=math.nan if reached is None else float(reached),
-            horizon_unit=horizon_unit(result, checkpoint, name),
-        )
+        if reached is not None:
+            row = row._replace(
+                horizon=reached.value, horizon_se=reached.prompt_error, horizon_unit=reached.unit
+            )
     if checkpoint is result.last and scores.mean:
         examples = list(positions(result, name, len(scores.mean)))
         row = row._replace(examples=examples, curve=scores.mean, curve_se=scores.standard_error)

@@ -153,10 +153,11 @@ def named_ticks(axes: Axes, ticks: Mapping[float, str]) -> None:
     air = max(0.05 * (high - low), 0.06)
     axes.set_xlim(10 ** (low - air), 10 ** (high + air))
     points = 72 * axes.get_window_extent().width / axes.figure.dpi / (high - low + 2 * air)
-    labelled: list[float] = []
-    for value in places:
-        room = points * (math.log10(value) - math.log10(labelled[-1])) if labelled else math.inf
-        if room > 6.0 * max(2, len(ticks[value])) + 4:
+    widths = {value: 6.0 * max(2, len(ticks[value])) for value in places}
+    labelled = places[:1]
+    for value in places[1:]:
+        room = points * (math.log10(value) - math.log10(labelled[-1]))
+        if room > (widths[value] + widths[labelled[-1]]) / 2 + 4:
             labelled.append(value)
     axes.xaxis.set_major_locator(FixedLocator(labelled))
     axes.xaxis.set_major_formatter(FixedFormatter([ticks[value] for value in labelled]))

@@ -25,8 +25,8 @@ def score_by_state(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
         "Score at the last checkpoint against the state: how many numbers of a prompt a model keeps to read "
         "the next token. It grows with the prompt for attention, and for no other block. Points: every model "
         "at its chosen learning rate, the mean over seeds; small circles: single seeds, of which the best "
-        "says what a state can hold. Line: for each architecture, the best of its models with no larger "
-        f"state. {BANDS_RULE} {LEVELS_RULE}"
+        "says how much a state can hold at least. Line: for each architecture, the best of its models with "
+        f"no larger state. {BANDS_RULE} {LEVELS_RULE}"
     )
     return drawing("score-by-state", panels, looks_in(results), caption)
 

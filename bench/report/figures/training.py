@@ -69,9 +69,8 @@ def training_curves(
             score.set_ylabel(task.scale.label)
             _draw_scores(score, panel, styles)
             spots += spots_of(score, points.to_dict("records"), "step", panel.words)
-    description = (
-        f"{task.title}: training loss and {task.scale.label} against training steps. {_last_losses(losses)}"
-    )
+    drawn = f"training loss and {task.scale.label}" if scored else "training loss"
+    description = f"{task.title}: {drawn} against training steps. {_last_losses(losses)}"
     evaluated = points.assign(kind="evaluated")
     numbers = pd.concat([losses, evaluated[LOSSES]], ignore_index=True)
     return Drawing(name, grid.figure, _caption(task.scale.label, scored), description, numbers, spots)

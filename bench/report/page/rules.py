@@ -12,9 +12,11 @@ MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or all runs of one of its numbers diverged",
-    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or the "
-    "answer depends on which of several equally good learning rates or sizes is read, or on a choice of rate "
-    "or size that is another one without one of the seeds",
+    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or some "
+    "of them diverged (unless the claim is about the models that were trained), or the answer depends on "
+    "which of several equally good learning rates or sizes is read, or on a choice of rate or size that is "
+    "another one without one of the seeds, or on when runs that never learned would have learned in a longer "
+    "training",
     "not comparable": "the models that are compared have learned too little, or none of them can be better, "
     "or none finished, or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
@@ -23,12 +25,13 @@ MEANINGS = {
 """What each verdict means. `DRAWS_RULE` says what a draw is."""
 DRAWS_RULE = (
     "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
-    f"after other trainings ({DRAWS:,} draws). The interval in brackets leaves 5 % of the draws on either "
-    "side. So the claim that a number is at most b (≤ b) is reproduced if the upper end is at most b, "
-    "contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. The "
-    "ratio of two models is decided in the same way. A value with a tolerance has two bounds. A claim about "
-    "several models is reproduced if all of it holds in enough draws, and contradicted if one pair of models "
-    "is the other way round in enough of them. No draw of an accuracy is below 0 or above 1."
+    f"after other trainings ({DRAWS:,} draws). The column “over” says which of the two; a claim about the "
+    "very models that were trained has other prompts alone. The interval in brackets leaves 5 % of the draws "
+    "on either side. So the claim that a number is at most b (≤ b) is reproduced if the upper end is at most "
+    "b, contradicted if the lower end is above b, and undecided otherwise. For ≥ b the ends are exchanged. "
+    "The ratio of two models is decided in the same way. A value with a tolerance has two bounds. A claim "
+    "about several models is reproduced if all of it holds in enough draws, and contradicted if one pair of "
+    "models is the other way round in enough of them. No draw of an accuracy is below 0 or above 1."
 )
 LENGTH = {
     "training_flops_full_length": "Every step counts at the full prompt length.",

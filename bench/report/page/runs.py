@@ -5,10 +5,12 @@ is written once.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +102,9 @@ def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
 def packed(runs: PageRuns) -> dict[str, Any]:
     """The runs as JSON data.
 
-    Settings are places in a list of pairs. A column whose values repeat is written as a list of its different
-    values, in `shared`, and its cells are places in this list, if that makes the text shorter.
+    Settings are places in a list of pairs. Losses are whole numbers (`_whole`). A column whose values repeat
+    is written as a list of its different values, in `shared`, and its cells are places in this list, if that
+    makes the text shorter.
     """
     columns = [[row[index] for row in runs.rows] for index in range(len(COLUMNS))]
     pairs: dict[tuple[str, str], int] = {}
@@ -110,6 +113,8 @@ def packed(runs: PageRuns) -> dict[str, Any]:
         [pairs.setdefault((label, text), len(pairs)) for label, text in settings]
         for settings in columns[place]
     ]
+    place = COLUMNS.index("loss")
+    columns[place] = [_whole(losses) for losses in columns[place]]
     shared: dict[str, list[Any]] = {}
     for index, name in enumerate(COLUMNS):
         different = list({_json(value): value for value in columns[index]}.values())
@@ -121,6 +126,21 @@ def packed(runs: PageRuns) -> dict[str, Any]:
         "suite": runs.suite, "results": ELSEWHERE, "columns": COLUMNS, "shared": shared,
         "pairs": list(pairs), "rows": list(zip(*columns, strict=True)),
     }  # fmt: skip
+
+
+def _whole(values: Sequence[float]) -> list[int | None]:
+    """The most decimal places of a value, then each value in units of the last: [2, 25, 150] is 0.25, 1.5.
+
+    None is a value that is not finite.
+    """
+    decimals = [Decimal(repr(value)) if math.isfinite(value) else None for value in values]
+    places = max((_places(value) for value in decimals if value is not None), default=0)
+    return [places, *(None if value is None else int(value.scaleb(places)) for value in decimals)]
+
+
+def _places(value: Decimal) -> int:
+    """The number of digits behind the point; 0 for a whole number."""
+    return len(f"{value:f}".partition(".")[2].rstrip("0"))
 
 
 def _json(value: Any) -> str:
@@ -206,7 +226,7 @@ def _evaluations(result: RunRecord | None) -> tuple[list[str], list[list[float |
         numbers: list[float | None] = []
         for at in ("headline", "last"):
             raw = number(result, result.last, name, at)
-            numbers += [None, None] if raw is None else [_four(part) for part in raw]
+            numbers += [None, None] if raw is None else [_four(raw[0]), _digits(raw[1], 2)]
         rows.append(numbers)
     return names, rows
 

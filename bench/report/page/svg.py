@@ -227,23 +227,39 @@ def variable(colour: str) -> str:
 
 
 def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
-    """Spots as circles. Those of the same runs that follow one another are one group.
+    """Spots as circles in groups of an architecture, and in groups of the same runs, that follow one another.
 
-    The text of a spot is that of its group, which all begin with, and its own.
+    The text of a spot is that of its groups, with which all of their texts begin, and its own.
     """
     groups = []
-    for (architecture, run_ids), group in groupby(spots, key=lambda spot: (spot.architecture, spot.run_ids)):
-        members = list(group)
-        start = _common_start([spot.text for spot in members]) if len(members) > 1 else ""
-        circles = "".join(
-            f'<circle class="spot" cx="{spot.x * width:.1f}" cy="{(1 - spot.y) * height:.1f}" r="5" '
-            f'data-text="{escape(spot.text[len(start) :])}"/>'
-            for spot in members
+    for architecture, of_architecture in groupby(spots, key=lambda spot: spot.architecture):
+        members = list(of_architecture)
+        start = _common_start([spot.text for spot in members])
+        inner = (
+            _of_runs(list(of_runs), len(start), width, height)
+            for _, of_runs in groupby(members, key=lambda spot: spot.run_ids)
         )
-        names = f'data-architecture="{escape(architecture)}" data-runs="{escape(" ".join(run_ids))}"'
-        names += f' data-text="{escape(start)}"' if start else ""
-        groups.append(f"<g {names}>{circles}</g>")
+        name = f'data-architecture="{escape(architecture)}"{_text_attribute(start)}'
+        groups.append(f'<g class="spots" {name}>{"".join(inner)}</g>')
     return "".join(groups)
+
+
+def _of_runs(spots: Sequence[Spot], told: int, width: float, height: float) -> str:
+    """The circles of the same runs. The first `told` letters of their texts are those of the group around."""
+    start = _common_start([spot.text[told:] for spot in spots]) if len(spots) > 1 else ""
+    runs = f'data-runs="{escape(" ".join(spots[0].run_ids))}"'
+    circles = [
+        f'<circle cx="{round(spot.x * width, 1):g}" cy="{round((1 - spot.y) * height, 1):g}"'
+        f"{_text_attribute(spot.text[told + len(start) :])}"
+        for spot in spots
+    ]
+    if len(circles) == 1:
+        return f"{circles[0]} {runs}/>"
+    return f"<g {runs}{_text_attribute(start)}>{''.join(f'{circle}/>' for circle in circles)}</g>"
+
+
+def _text_attribute(text: str) -> str:
+    return f' data-text="{escape(text)}"' if text else ""
 
 
 def _common_start(texts: Sequence[str]) -> str:

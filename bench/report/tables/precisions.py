@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 RULE = (
     "Mean errors at the last step ± standard error over seeds, their ratio, and its 90 % interval from a "
-    "bootstrap over seeds. Reproduced: the interval lies within the claim's range of ratios. Undecided: it "
-    "does not, nor is all of it outside on one side; or a seed diverged. Not comparable: the reference "
-    "learned too little."
+    "bootstrap over seeds, widened as few of them require. Reproduced: the interval lies within the claim's "
+    "range of ratios. Undecided: it does not, nor is all of it outside on one side; or a seed diverged. Not "
+    "comparable: the reference learned too little."
 )
 COLUMNS = [
     "claim", "task", "architecture", "precision", "reference", "mean", "mean_se", "seeds", "reference_mean",

@@ -6,11 +6,9 @@ without a number states the reason.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.digits import error_text, plus_minus, scientific, short
@@ -59,8 +57,8 @@ def results_table(name: str, task: TaskResults) -> Table:
     if horizons:
         caption += (
             f" Horizon: positions up to the last one with an accuracy of at least {HORIZON_ACCURACY:g}, of "
-            f"the {numbers['horizon_end'].max():.0f} of the longest prompts; mean over seeds ± its standard "
-            "error. ≥: a seed reaches the end."
+            f"the {numbers['horizon_end'].max():.0f} of the longest prompts; mean over seeds. Its standard "
+            "error is 0 where no other position is within reach. ≥: a seed reaches the end."
         )
     else:
         numbers = numbers.drop(columns=HORIZON_COLUMNS)
@@ -69,8 +67,8 @@ def results_table(name: str, task: TaskResults) -> Table:
 
 
 HORIZON_COLUMNS = ["horizon", "horizon_se", "horizon_end", "horizon_seeds_at_end"]
-"""The mean horizon, its standard error over seeds (NaN for one seed), the positions of the longest prompts,
-and the seeds whose horizon has all of these."""
+"""The mean horizon, its standard error, the positions of the longest prompts, and the seeds whose horizon is
+all of these."""
 MODEL_COLUMNS = ["architecture", "series", "size", "size_group", "parameters", "state_numbers"]
 SUMMARY_COLUMNS = [
     *MODEL_COLUMNS, *TUNED, "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se",
@@ -109,27 +107,31 @@ def _horizon(ends: pd.DataFrame | None) -> dict[str, float]:
     """HORIZON_COLUMNS of a cell. `ends` has the rows of the evaluation on longer prompts of its runs."""
     if ends is None or ends["horizon"].isna().any():
         return {}
-    horizons = ends["horizon"].astype(float)
+    horizons, errors = (ends[column].to_numpy(float) for column in ("horizon", "horizon_se"))
     end = 1 + max(max(positions) for positions in ends["examples"])
-    seeds = SeedErrors("", np.array(horizons), np.zeros(len(horizons)), unit=ends["horizon_unit"].iloc[0])
+    seeds = SeedErrors("", horizons, errors, unit=ends["horizon_unit"].iloc[0])
     return {
         "horizon": float(horizons.mean()),
-        "horizon_se": seeds.standard_error if len(horizons) > 1 else math.nan,
+        "horizon_se": seeds.standard_error,
         "horizon_end": float(end),
         "horizon_seeds_at_end": float((horizons == end).sum()),
     }
 
 
 def _horizon_cell(values: Mapping[Any, Any], best: bool) -> TableCell:
-    """A horizon: "41.0 ± 2.1"; "≥ 212 ± 31" where some seeds reach the end, "all 256" where all do."""
+    """A horizon: "41.0 ± 2.1"; "≥ 212 ± 31" where some seeds reach the end, "all 256" where all do.
+
+    "all 256 ± 4.0" where some would not on other prompts.
+    """
     if pd.isna(values["horizon"]):
         return TableCell("not evaluated", absent=True)
     reached = values["horizon_seeds_at_end"]
-    if values["horizon"] == values["horizon_end"]:
-        return TableCell(f"all {values['horizon_end']:.0f}", best=best)
     error = values["horizon_se"]
     places = 1 if error < 10 else 0  # a horizon is a number of positions
-    text = f"{values['horizon']:.{places}f} ± {error:.{places}f}" if error >= 0 else f"{values['horizon']:g}"
+    if values["horizon"] == values["horizon_end"]:
+        less = f" ± {error:.{places}f}" if error else ""
+        return TableCell(f"all {values['horizon_end']:.0f}{less}", best=best)
+    text = f"{values['horizon']:.{places}f} ± {error:.{places}f}"
     return TableCell(f"≥ {text}" if reached else text, best=best)
 
 

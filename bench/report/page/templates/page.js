@@ -6,7 +6,11 @@
   // A cell of a shared column is a place in the list of that column's values.
   const value = (name, cell) => name in data.shared ? data.shared[name][cell] : cell;
   const runs = data.rows.map((row) => Object.fromEntries(data.columns.map((name, place) => [name, value(name, row[place])])));
-  for (const run of runs) run.settings = run.settings.map((place) => data.pairs[place]);
+  for (const run of runs) {
+    run.settings = run.settings.map((place) => data.pairs[place]);
+    const [places, ...losses] = run.loss;
+    run.loss = losses.map((loss) => loss === null ? NaN : loss / 10 ** places);
+  }
   const byId = new Map(runs.map((run) => [run.id, run]));
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const field = (id) => document.getElementById(id);
@@ -73,9 +77,12 @@
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
 
+  // The text of a spot is that of its groups, with which their texts begin, and its own.
+  const words = (spot) => [...new Set([spot.closest(".spots"), spot.parentElement, spot])].map((part) => part.dataset.text ?? "").join("");
+
   function nearest(figure, x, y) {
     let best = null, least = REACH;
-    for (const spot of all(".spot", figure).filter(seen)) {
+    for (const spot of all(".spots circle", figure).filter(seen)) {
       const [cx, cy] = centre(spot);
       const distance = Math.hypot(cx - x, cy - y);
       if (distance < least) [best, least] = [spot, distance];
@@ -89,10 +96,10 @@
     tip.hidden = !spot;
     if (!spot) return;
     spot.classList.add("on");
-    const ids = spot.parentElement.dataset.runs.split(" "), run = byId.get(ids[0]);
+    const ids = spot.closest("[data-runs]").dataset.runs.split(" "), run = byId.get(ids[0]);
     const pairs = run ? facts(run) : [];
     if (ids.length > 1 && run) pairs[0] = ["run", `${run.id}, the first of ${ids.length} seeds`];
-    tip.replaceChildren(make("strong", {}, (spot.parentElement.dataset.text ?? "") + spot.dataset.text), definitions(pairs));
+    tip.replaceChildren(make("strong", {}, words(spot)), definitions(pairs));
     const [x, y] = centre(spot), room = document.documentElement;
     tip.style.left = `${Math.max(8, Math.min(x + 14, room.clientWidth - tip.offsetWidth - 8))}px`;
     tip.style.top = `${Math.max(8, Math.min(y + 14, room.clientHeight - tip.offsetHeight - 8))}px`;
@@ -107,7 +114,7 @@
     figure.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (event.key === "Escape") tell(null);
-      const spots = all(".spot", figure).filter(seen);
+      const spots = all(".spots circle", figure).filter(seen);
       if (!step || !spots.length) return;
       event.preventDefault();
       const at = spots.indexOf(marked);
