@@ -188,7 +188,8 @@ def _complaint(error: Any, loc: Loc, value: Any, model: type[BaseModel]) -> Comp
         case "value_error" | "assertion_error":
             message = str(context["error"])
             loc = _narrowed(loc, value, message)
-            return Complaint(loc, message if _name(loc) in message.split() else _about(loc, message))
+            named = _name(loc) in re.findall(r"\w+", message)
+            return Complaint(loc, message if named else _about(loc, message))
         case _:
             return Complaint(loc, _about(loc, _message(kind, context, value, error["msg"])))
 

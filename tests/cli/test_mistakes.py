@@ -70,6 +70,14 @@ def test_an_empty_word_is_refused_and_means_neither_here_nor_everything(
     assert files_in(place) == before
 
 
+def test_an_argument_that_would_be_ignored_is_refused(place: Path) -> None:
+    before = files_in(place)
+    done = bench("export", "x.csv", "--describe", cwd=place)
+    assert said(done, 2) == ""
+    assert "leave out x.csv" in done.stderr
+    assert files_in(place) == before
+
+
 @pytest.mark.parametrize(
     "words", [["init", "mine"], ["check", "small.yaml", "--junit", "x.xml"], ["export", "x.csv"]]
 )

@@ -288,7 +288,10 @@ def complaints(folder: Path, text: str) -> list[str]:
         ("steps: 1\neither: [1]", "x.yaml:2:9: either: expected a whole number or text, got a list"),
         ("- 1", "x.yaml:1:1: expected a mapping, got a list"),
         ("# nothing\n", "x.yaml:1:1: is empty, expected one or more of the keys steps, rate, "),
-        ("steps: 1\nkind:", "x.yaml:2:6: kind: is empty, expected one or more of the keys name, width, depth"),
+        (
+            "steps: 1\nkind:",
+            "x.yaml:2:6: kind: is empty, expected one or more of the keys name, width, depth",
+        ),
         (
             "steps: 1\nkinds: {a: }",
             "x.yaml:2:11: a: is empty, expected one or more of the keys name, width, depth",

@@ -377,6 +377,18 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("points: [{size: huge}]", "4:21: unknown size group 'huge'"),
         ("points: [{layers: 2, width: 100}]", "4:14: size: width 100 is not divisible by 8 heads"),
         ("step: 3", "4:5: unknown key 'step', did you mean 'steps'?"),
+        (
+            "tested_checkpoint: best_validation",
+            "4:24: tested_checkpoint: the task 'linear_regression' has no validation loss",
+        ),
+        (
+            "optimizer: {name: adamw, decay: plateau, warmup_steps: 1}",
+            "4:16: optimizer: decay plateau: the task 'linear_regression' has no validation loss",
+        ),
+        (
+            "architectures: [transformer, {name: lstm, carry: true}]",
+            "4:34: architecture: lstm+carry=True carries a state from step to step, and the task",
+        ),
     ],
 )
 def test_a_slip_is_named_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
