@@ -487,6 +487,14 @@ def test_a_task_whose_results_could_not_be_stored_is_refused_when_loaded(
         plugins.load([plugin(tmp_path, source)])
 
 
+def test_a_task_that_draws_other_prompts_each_time_is_refused_before_training(tmp_path: Path) -> None:
+    source = "import torch\n" + NOISY.replace('draws.normal("noise", ', "torch.randn(")
+    plugins.load([plugin(tmp_path, source)])
+    (run,) = suites.load(suite_file(tmp_path, "mamba", "noisy_regression")).runs
+    with pytest.raises(NotComparable, match="task 'noisy_regression': prompts of one seed differ"):
+        check_plugins(run, "cpu", "sequential")
+
+
 def test_a_task_whose_settings_spoil_its_results_is_refused_before_training(tmp_path: Path) -> None:
     source = NOISY + FACTS.replace("FACT", "error_scale").replace("VALUE", "1.0 - self.noise")
     plugins.load([plugin(tmp_path, source)])
