@@ -64,8 +64,8 @@ MAY_IMPORT = {
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "tracking": "dispatch.state errors files results run",
-    "plan": "dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes results run "
-    "speed.records stack suite",
+    "plan": "digits dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes "
+    "results run speed.records stack suite",
     "report": "check differences digits errors files frontier json_data models.architectures models.sizes "
     "optimizers paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "

@@ -328,6 +328,12 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
             "architectures: [s4, mamba, s4]",
             "4:32: architecture 's4' with these options is listed twice",
         ),
+        ("architectures: s4, mamba", "4:20: unknown architecture 's4, mamba', expected a list: [s4, mamba]"),
+        ("architectures: [s4: {state: 8}]", "4:21: missing key 'name', expected {name: s4, …}"),
+        (
+            "sizes: [[2, 64]]",
+            "4:13: expected the name of a size group, or its fields, layers and width, got a",
+        ),
         ("sizes: smal", "4:12: unknown size group 'smal', did you mean 'small'?"),
         ("sizes: [{layers: 2}]", "4:13: missing key 'width'"),
         ("sizes: [table6, large]", "4:21: size 12 × 768 is listed twice"),
