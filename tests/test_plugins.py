@@ -258,6 +258,12 @@ def test_two_files_cannot_share_a_name_and_one_may_be_named_twice(tmp_path: Path
         plugins.load([other])
 
 
+def test_an_edited_file_needs_a_new_process(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE)])
+    with pytest.raises(UserError, match=r"an earlier version of this file: start a new Python process"):
+        plugins.load([plugin(tmp_path, AVERAGE + "x = 1\n")])
+
+
 def test_a_file_is_compiled_as_it_is_written(tmp_path: Path) -> None:
     """Annotations are values where the file does not ask for text: nothing of bench's own is inherited."""
     probe = (

@@ -21,6 +21,8 @@ from bench.errors import UserError, did_you_mean
 from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
+MOST_KEYS = 8
+"""A complaint about a value that should be a mapping names its keys if there are no more than these."""
 Loc = tuple[str | int, ...]
 """Keys and indices from the root of some data to a part of it."""
 
@@ -126,7 +128,10 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     """
     expected: defaultdict[Loc, list[str]] = defaultdict(list)  # by place, the types that are accepted
     explained: set[Loc] = set()  # places that have, or contain, a more specific complaint
+    errors = list(errors)
     for error in errors:
+        if error["type"] == "too_short" and any(_is_inside(other["loc"], error["loc"]) for other in errors):
+            continue  # pydantic counts the valid values only
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
             expected[loc].append(_EXPECTED[error["type"]])
@@ -138,13 +143,20 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     for loc, names in expected.items():
         if loc not in explained:
             value = _existing(loc, data)[1]
-            keys = _keys_at(model, loc) if value is None and names[0] == "a mapping" else []
+            keys = _keys_at(model, loc) if {*names} <= {"a mapping", "null"} else []
             yield _wrong_type(loc, list(dict.fromkeys(names)), value, keys)
+
+
+def _is_inside(loc: Loc, outer: Loc) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
 def _wrong_type(loc: Loc, expected: list[str], value: Any, keys: list[str]) -> Complaint:
     """A complaint about a value of none of the expected types, or about nothing in place of these keys."""
-    if keys:
+    if 0 < len(keys) <= MOST_KEYS and value is not None:
+        message = f"expected a mapping (keys: {', '.join(keys)}), got {shown(value)}"
+        return Complaint(loc, _about(loc, message))
+    if keys and value is None:
         return Complaint(loc, _about(loc, f"is empty, expected one or more of the keys {', '.join(keys)}"))
     if len(expected) > 1:  # a key that may be left out needs no null
         expected = [name for name in expected if name != "null"]

@@ -224,6 +224,7 @@ class Outer(Strict):
     mode: Literal["fast", "slow"] = "fast"
     inner: Inner | None = None
     several: list[int] = Field(default=[], min_length=1)
+    pair: tuple[int, ...] = Field(default=(1, 2), min_length=2)
     kind: Annotated[Plain | Fancy, Field(discriminator="name")] = Plain()
     kinds: dict[str, Annotated[Plain | Fancy, Field(discriminator="name")]] = {}
     either: int | str = 0
@@ -266,9 +267,10 @@ def complaints(folder: Path, text: str) -> list[str]:
         ("steps: 1\ntext: [a]", "x.yaml:2:7: text: expected text, got a list"),
         ("steps: 1\nmode: fsat", "x.yaml:2:7: mode: unknown value 'fsat', did you mean 'fast'?"),
         ("steps: 1\nmode: 3", "x.yaml:2:7: mode: expected 'fast' or 'slow', got 3"),
-        ("steps: 1\ninner: 3", "x.yaml:2:8: inner: expected a mapping, got 3"),
+        ("steps: 1\ninner: 3", "x.yaml:2:8: inner: expected a mapping (keys: d_model, rates), got 3"),
         ("steps: 1\ninner: {d_model: 1, rates: [2, 1]}", "x.yaml:2:28: rates must rise"),
         ("steps: 1\nseveral: []", "x.yaml:2:10: several: must not be empty"),
+        ("steps: 1\npair: [x, 2]", "x.yaml:2:8: pair: expected a whole number, got 'x'"),
         ("steps: 1\nseveral: 3", "x.yaml:2:10: several: expected a list, got 3"),
         ("steps: 1\nseveral: [1, x]", "x.yaml:2:14: several: expected a whole number, got 'x'"),
         ("steps: 1\nkind: {name: fnacy}", "x.yaml:2:14: unknown kind 'fnacy', did you mean 'fancy'?"),

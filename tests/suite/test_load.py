@@ -435,7 +435,7 @@ def test_a_point_cannot_choose_among_several_values(tmp_path: Path) -> None:
         ("name: x\ndefaults: {points: []}\n", "x.yaml:2:12: unknown key 'points'"),
         ("name: x\ndefaults: {exclude: []}\n", "x.yaml:2:12: unknown key 'exclude'"),
         ("name: x\ndefaults: [a]\n", "x.yaml:2:11: expected a mapping, got a list"),
-        ("- a\n", "x.yaml:1:1: expected a mapping, got a list"),
+        ("- a\n", "x.yaml:1:1: expected a mapping (keys: name, "),
     ],
 )
 def test_a_slip_in_the_frame_of_the_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
