@@ -70,11 +70,18 @@ def test_an_empty_word_is_refused_and_means_neither_here_nor_everything(
     assert files_in(place) == before
 
 
-def test_an_argument_that_would_be_ignored_is_refused(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "x.csv", "--describe"], "leave out x.csv"),
+        (["plan", "small.yaml", "--summary", "--json"], "give only one of them"),
+    ],
+)
+def test_an_argument_that_would_be_ignored_is_refused(place: Path, words: list[str], message: str) -> None:
     before = files_in(place)
-    done = bench("export", "x.csv", "--describe", cwd=place)
+    done = bench(*words, cwd=place)
     assert said(done, 2) == ""
-    assert "leave out x.csv" in done.stderr
+    assert message in done.stderr
     assert files_in(place) == before
 
 
